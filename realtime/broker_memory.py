@@ -1,0 +1,28 @@
+"""The broker of one process: what is published is heard at once."""
+
+from collections.abc import Collection, Sequence
+
+from realtime.broker import Heard, Whispered
+from storage.transaction import Event
+
+
+class MemoryBroker:
+    heard: Heard
+    whispered: Whispered
+
+    def __init__(self) -> None:
+        self.channels: set[int] = set()
+
+    async def subscribe(self, channels: Collection[int]) -> None:
+        self.channels.update(channels)
+
+    def unsubscribe(self, channels: Collection[int]) -> None:
+        self.channels.difference_update(channels)
+
+    def publish(self, events: Sequence[Event]) -> None:
+        wanted = [event for event in events if event.channel_pk in self.channels]
+        if wanted:
+            self.heard(wanted)
+
+    def whisper(self, topic: str, name: str, document: object, *, but: str | None = None) -> None:
+        self.whispered(topic, name, but, document)

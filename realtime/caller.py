@@ -1,0 +1,60 @@
+"""Who asks, and what they may."""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from storage import accounts
+from storage.accounts import PLATFORM, User
+from storage.errors import Forbidden, Unauthenticated
+from storage.transaction import Tx
+
+ALL = frozenset(accounts.PERMISSIONS)
+
+
+def expand(permissions: Collection[str]) -> frozenset[str]:
+    """``admin`` is all permissions within the tenant; ``platform.admin`` is in nothing else."""
+    return frozenset(permissions) | (ALL if "admin" in permissions else frozenset())
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """A user and the token they came with. ``granted`` is what the token itself gives; ``expires_at`` microseconds."""
+
+    user: User
+    granted: frozenset[str]
+    expires_at: int
+    login: str | None = None
+    dialect: str | None = None
+
+    @property
+    def pk(self) -> int:
+        return self.user.pk
+
+    @property
+    def permissions(self) -> frozenset[str]:
+        return expand(self.granted | self.user.permissions)
+
+    def may(self, permission: str) -> bool:
+        return permission in self.permissions
+
+    def require(self, permission: str) -> None:
+        """Raises Forbidden."""
+        if not self.may(permission):
+            raise Forbidden
+
+    def fresh(self, tx: Tx) -> "Caller":
+        """The caller as stored now, read inside the transaction. Raises Unauthenticated if they may not act any more."""
+        user = accounts.get(tx.connection, self.user.pk)
+        if user.status != "active":
+            raise Unauthenticated
+        return Caller(user, self.granted, self.expires_at, self.login, self.dialect)
+
+    def require_over(self, other: User) -> None:
+        """Raises Forbidden unless the caller has all that ``other`` has: nobody acts through somebody stronger."""
+        if not expand(other.permissions) <= self.permissions:
+            raise Forbidden
+
+    def sees(self, tenant: str | None) -> None:
+        """Raises Forbidden for another tenant, unless the caller administers the platform."""
+        if tenant is not None and tenant != self.user.tenant:
+            self.require(PLATFORM)

@@ -1,0 +1,339 @@
+"""Chats: who is in them, in which role, and what each sees. A change of members is an event of the chat, with its seq."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+from sqlalchemy import Connection
+
+from realtime import documents
+from realtime.bodies import ChangeChat, CreateChat
+from realtime.caller import Caller
+from realtime.limits import Limits
+from realtime.messages import ChatNumbers, announce, open_direct
+from storage import accounts, chat, log, messages
+from storage.chat import Gate, Member
+from storage.database import Database
+from storage.errors import Conflict, Forbidden, Invalid, NotFound, Unauthenticated
+from storage.transaction import Command, Tx
+
+MANAGERS = ("owner", "admin")
+T = TypeVar("T")
+
+
+class Chats:
+    def __init__(self, database: Database, numbers: ChatNumbers, limits: Limits) -> None:
+        self.database = database
+        self.numbers = numbers
+        self.limits = limits
+
+    # Looking
+
+    async def get(self, caller: Caller, chat_id: str) -> documents.ChatDocument:
+        """Raises NotFound."""
+        pk = await self.numbers.find(caller.user.tenant_pk, chat_id)
+        return await self.database.read(lambda connection: seen_by(connection, pk, caller.pk))
+
+    async def list(self, caller: Caller, *, before: tuple[int, int] | None, limit: int) -> list[tuple[Any, int, int]]:
+        """The caller's chats, the most recently active first, each as (document, time of activity, number)."""
+
+        def look(connection: Connection) -> list[tuple[Any, int, int]]:
+            found = chat.of_user(connection, caller.pk, before=before, limit=limit)
+            return [(seen_by(connection, item.pk, caller.pk), at, item.pk) for item, at in found]
+
+        return await self.database.read(look)
+
+    async def members(self, caller: Caller, chat_id: str, *, after: int, limit: int) -> Sequence[Member]:
+        """Members in the order of their accounts; raises NotFound."""
+        pk = await self.numbers.find(caller.user.tenant_pk, chat_id)
+
+        def look(connection: Connection) -> Sequence[Member]:
+            if chat.gate(connection, pk, caller.pk) is None:
+                raise NotFound
+            return chat.members_of(connection, pk, after=after, limit=limit)
+
+        return await self.database.read(look)
+
+    async def typing(self, caller: Caller, chat_id: str) -> int:
+        """The number of a chat in which the caller may write. Raises NotFound, Forbidden."""
+        pk = await self.numbers.find(caller.user.tenant_pk, chat_id)
+        gate = await self.database.read(lambda connection: chat.gate(connection, pk, caller.pk))
+        if gate is None:
+            raise NotFound
+        if gate.role == "readonly" or gate.blocked:
+            raise Forbidden
+        return pk
+
+    # Making
+
+    async def create(self, caller: Caller, body: CreateChat) -> tuple[documents.ChatDocument, bool]:
+        """The chat, and whether it is new: a direct chat is there once a pair.
+
+        Raises Invalid for too many members, NotFound for an unknown one, Forbidden for one who blocks the caller,
+        Conflict for an id that is taken.
+        """
+        wanted = list(dict.fromkeys(each for each in body.memberIds if each != caller.user.id))
+        if len(wanted) > self.limits.members_per_call:
+            raise Invalid.field("memberIds", f"may name {self.limits.members_per_call} users at once")
+        others = await self.database.read(lambda connection: people(connection, caller, wanted))
+        if body.type == "direct" and not others:
+            raise Invalid.field("memberIds", "There is no chat with yourself")
+        apply = self._direct(caller, others[0]) if body.type == "direct" else self._group(caller, body, others)
+        return await self.database.write(Command(apply, channels=[caller.pk, *(each.pk for each in others)]))
+
+    def _direct(self, caller: Caller, other: accounts.User) -> Callable[[Tx], tuple[documents.ChatDocument, bool]]:
+        def apply(tx: Tx) -> tuple[documents.ChatDocument, bool]:
+            caller.fresh(tx)
+            pk = chat.find_direct(tx.connection, caller.pk, other.pk)
+            if pk is not None:
+                return seen_by(tx.connection, pk, caller.pk), False
+            if accounts.blocks_whom(tx.connection, other.pk, caller.pk):
+                raise Forbidden
+            return seen_by(tx.connection, open_direct(tx, caller.user, other), caller.pk), True
+
+        return apply
+
+    def _group(
+        self, caller: Caller, body: CreateChat, others: Sequence[accounts.User]
+    ) -> Callable[[Tx], tuple[documents.ChatDocument, bool]]:
+        def apply(tx: Tx) -> tuple[documents.ChatDocument, bool]:
+            caller.fresh(tx)
+            refuse_blocked(tx, caller, others)
+            if body.id and chat.id_taken(tx.connection, caller.user.tenant_pk, body.id):
+                raise Conflict("A chat with this id exists already")
+            pk = chat.add(
+                tx,
+                caller.user.tenant_pk,
+                type="group",
+                name=body.name,
+                history_visible=body.historyVisible,
+                id=body.id,
+            )
+            roles = [(caller.pk, "owner"), *((each.pk, "member") for each in others)]
+            chat.add_members(tx, pk, sorted(roles), 0)
+            announce(tx, pk, sorted(user_pk for user_pk, _ in roles), 0)
+            return seen_by(tx.connection, pk, caller.pk), True
+
+        return apply
+
+    # Changing
+
+    async def change(self, caller: Caller, chat_id: str, body: ChangeChat) -> documents.ChatDocument:
+        """Rename, or change who sees what was before them. Raises NotFound, Forbidden, Conflict for a direct chat."""
+        changes = body.model_dump(exclude_none=True)
+
+        def apply(tx: Tx, pk: int, gate: Gate) -> documents.ChatDocument:
+            manage_group(gate)
+            item = chat.get(tx.connection, pk)
+            now_is = {"name": item.name, "historyVisible": item.history_visible}
+            news = {name: value for name, value in changes.items() if value != now_is[name]}
+            if news:
+                columns = {"history_visible" if name == "historyVisible" else name: news[name] for name in news}
+                chat.change(tx, pk, **columns)
+                tell(tx, pk, gate, changes=news)
+            return seen_by(tx.connection, pk, caller.pk)
+
+        return await self._change(caller, chat_id, apply)
+
+    async def add_members(
+        self, caller: Caller, chat_id: str, user_ids: Sequence[str], role: str
+    ) -> documents.ChatDocument:
+        """Those who are in already stay as they are. Raises NotFound, Forbidden, Invalid, Conflict."""
+        wanted = list(dict.fromkeys(user_ids))
+        if len(wanted) > self.limits.members_per_call:
+            raise Invalid.field("userIds", f"may name {self.limits.members_per_call} users at once")
+        others = await self.database.read(lambda connection: people(connection, caller, wanted))
+
+        def apply(tx: Tx, pk: int, gate: Gate) -> documents.ChatDocument:
+            manage_group(gate)
+            if role in MANAGERS and gate.role != "owner":
+                raise Forbidden
+            refuse_blocked(tx, caller, others)
+            inside = chat.known_members(tx.connection, pk, [each.pk for each in others])
+            new = [each for each in others if each.pk not in inside]
+            if gate.member_count + len(new) > self.limits.chat_members:
+                raise Conflict(f"A chat may have {self.limits.chat_members} members")
+            if new:
+                seq = tell(tx, pk, gate, added=[each.id for each in new])
+                chat.add_members(tx, pk, sorted((each.pk, role) for each in new), seq)
+                announce(tx, pk, sorted(each.pk for each in new), seq)
+            return seen_by(tx.connection, pk, caller.pk)
+
+        return await self._change(caller, chat_id, apply, also=[each.pk for each in others])
+
+    async def set_role(self, caller: Caller, chat_id: str, user_id: str, role: str) -> documents.MemberDocument:
+        """Only an owner makes or unmakes owners and admins. Raises NotFound, Forbidden, Conflict for the last owner."""
+        other = await self.database.read(lambda connection: accounts.need(connection, caller.user.tenant_pk, user_id))
+
+        def apply(tx: Tx, pk: int, gate: Gate) -> documents.MemberDocument:
+            manage_group(gate)
+            member = chat.member(tx.connection, pk, other.pk)
+            if member is None:
+                raise NotFound
+            if gate.role != "owner" and (role in MANAGERS or member.role in MANAGERS):
+                raise Forbidden
+            if member.role != role:
+                keep_an_owner(tx, pk, member.role)
+                chat.set_member(tx, pk, other.pk, role=role)
+                tell(tx, pk, gate, changes={"members": [{"userId": user_id, "role": role}]})
+                member = chat.member(tx.connection, pk, other.pk)
+            assert member is not None
+            return documents.member(member)
+
+        return await self._change(caller, chat_id, apply)
+
+    async def remove_member(self, caller: Caller, chat_id: str, user_id: str) -> documents.ChatDocument:
+        """Raises NotFound, Forbidden, Conflict for a direct chat or the last owner."""
+        other = await self.database.read(lambda connection: accounts.need(connection, caller.user.tenant_pk, user_id))
+
+        def apply(tx: Tx, pk: int, gate: Gate) -> documents.ChatDocument:
+            if other.pk == caller.pk:
+                require_group(gate)
+            else:
+                manage_group(gate)
+            member = chat.member(tx.connection, pk, other.pk)
+            if member is None:
+                raise NotFound
+            if gate.role != "owner" and member.role in MANAGERS and other.pk != caller.pk:
+                raise Forbidden
+            document = seen_by(tx.connection, pk, caller.pk)
+            leave(tx, pk, gate, other)
+            return document if other.pk == caller.pk else seen_by(tx.connection, pk, caller.pk)
+
+        return await self._change(caller, chat_id, apply, also=[other.pk])
+
+    async def leave(self, caller: Caller, chat_id: str) -> None:
+        """Raises NotFound, Conflict for a direct chat or the last owner."""
+
+        def apply(tx: Tx, pk: int, gate: Gate) -> None:
+            require_group(gate)
+            leave(tx, pk, gate, caller.user)
+
+        await self._change(caller, chat_id, apply, also=[caller.pk])
+
+    async def mute(self, caller: Caller, chat_id: str, until: int | None) -> documents.ChatDocument:
+        """No pushes of this chat until then (microseconds); None unmutes. Raises NotFound."""
+
+        def apply(tx: Tx, pk: int, gate: Gate) -> documents.ChatDocument:
+            chat.set_member(tx, pk, caller.pk, muted_until=until)
+            return seen_by(tx.connection, pk, caller.pk)
+
+        return await self._change(caller, chat_id, apply)
+
+    async def delete(self, caller: Caller, chat_id: str) -> documents.ChatDocument:
+        """Gone at once for everybody; its rows go in slices. Raises NotFound, Forbidden."""
+
+        def apply(tx: Tx, pk: int, gate: Gate) -> documents.ChatDocument:
+            if gate.role != "owner":
+                raise Forbidden
+            document = seen_by(tx.connection, pk, caller.pk)
+            chat.change(tx, pk, deleted_at=tx.now)
+            return document
+
+        document = await self._change(caller, chat_id, apply)
+        self.numbers.forget(caller.user.tenant_pk, chat_id)
+        while await self.sweep():
+            await asyncio.sleep(0)
+        return document
+
+    async def sweep(self) -> bool:
+        """Take one slice of what deleted chats left; whether there is more."""
+        slice_of = await self.database.read(chat.deleted_slice)
+        if slice_of is None:
+            return False
+
+        def apply(tx: Tx) -> None:
+            gone = chat.drop_members(tx, slice_of.pk, slice_of.user_pks)
+            for user_pk in gone:
+                log.append(tx, user_pk, "chat:removed", {"chatId": slice_of.chat_id})
+            if not slice_of.user_pks:
+                chat.drop_slice(tx, slice_of.pk)
+
+        await self.database.write(Command(apply, channels=[slice_of.pk, *slice_of.user_pks]))
+        return True
+
+    async def _change(
+        self, caller: Caller, chat_id: str, change: Callable[[Tx, int, Gate], T], *, also: Sequence[int] = ()
+    ) -> T:
+        """Run ``change`` in a chat the caller is in, with its channel locked."""
+        pk = await self.numbers.find(caller.user.tenant_pk, chat_id)
+
+        def apply(tx: Tx) -> T:
+            gate = chat.gate(tx.connection, pk, caller.pk)
+            if gate is None:
+                raise NotFound
+            if gate.status != "active":
+                raise Unauthenticated
+            return change(tx, pk, gate)
+
+        return await self.database.write(Command(apply, channels=[pk, *also]))
+
+
+def seen_by(connection: Connection, chat_pk: int, user_pk: int) -> documents.ChatDocument:
+    """The chat as this member sees it. Raises NotFound for who is none."""
+    gate = chat.gate(connection, chat_pk, user_pk)
+    me = chat.member(connection, chat_pk, user_pk)
+    if gate is None or me is None:
+        raise NotFound
+    last = messages.history(connection, chat_pk, first=gate.first_seq, before=None, after=None, limit=1)
+    return documents.conversation(
+        chat.get(connection, chat_pk),
+        chat.members_of(connection, chat_pk),
+        last=last[0] if last else None,
+        unread=messages.unread(connection, chat_pk, user_pk, me.read_seq),
+        muted_until=me.muted_until,
+    )
+
+
+def people(connection: Connection, caller: Caller, ids: Sequence[str]) -> list[accounts.User]:
+    """Users of the caller's tenant. Raises NotFound if one is not there."""
+    found = accounts.by_ids(connection, caller.user.tenant_pk, ids)
+    if len(found) < len(set(ids)):
+        raise NotFound
+    return found
+
+
+def refuse_blocked(tx: Tx, caller: Caller, others: Sequence[accounts.User]) -> None:
+    """Raises Forbidden if one of them blocks the caller."""
+    if any(accounts.blocks_whom(tx.connection, each.pk, caller.pk) for each in others):
+        raise Forbidden
+
+
+def require_group(gate: Gate) -> None:
+    if gate.type == "direct":
+        raise Conflict("A direct chat keeps its two members and has no name")
+
+
+def manage_group(gate: Gate) -> None:
+    """Raises Forbidden for who is neither owner nor admin, Conflict for a direct chat."""
+    require_group(gate)
+    if gate.role not in MANAGERS:
+        raise Forbidden
+
+
+def keep_an_owner(tx: Tx, chat_pk: int, role: str) -> None:
+    if role == "owner" and chat.owners(tx.connection, chat_pk) == 1:
+        raise Conflict("A chat keeps at least one owner")
+
+
+def leave(tx: Tx, chat_pk: int, gate: Gate, user: accounts.User) -> None:
+    member = chat.member(tx.connection, chat_pk, user.pk)
+    assert member is not None
+    keep_an_owner(tx, chat_pk, member.role)
+    chat.remove_member(tx, chat_pk, user.pk)
+    tell(tx, chat_pk, gate, removed=[user.id])
+    log.append(tx, user.pk, "chat:removed", {"chatId": gate.chat_id})
+
+
+def tell(
+    tx: Tx,
+    chat_pk: int,
+    gate: Gate,
+    *,
+    changes: dict[str, Any] | None = None,
+    added: Sequence[str] = (),
+    removed: Sequence[str] = (),
+) -> int:
+    """Append ``chat:updated``; returns its seq."""
+    document = {"chatId": gate.chat_id, "changes": changes or {}, "added": list(added), "removed": list(removed)}
+    return log.append(tx, chat_pk, "chat:updated", document).seq

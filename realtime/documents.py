@@ -1,0 +1,208 @@
+"""The wire shapes of what is kept: one function a document, used by REST, by acks and by events alike."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any, NotRequired
+
+from typing_extensions import TypedDict
+
+from storage import accounts, chat, messages
+from storage.types import SECOND
+
+
+class MediaDocument(TypedDict):
+    id: str
+    url: str
+    type: str
+    name: str
+    size: int
+    duration: float | None
+    width: int | None
+    height: int | None
+    thumbnail_url: str | None
+
+
+class TransferDocument(TypedDict):
+    amount: int
+    recipientId: str
+    senderId: str
+
+
+class MessageDocument(TypedDict):
+    _id: str
+    chatId: str
+    senderId: str
+    type: str
+    content: str | None
+    media: MediaDocument | None
+    creditTransfer: TransferDocument | None
+    readBy: list[str]
+    createdAt: str
+    updatedAt: str
+    seq: int
+    readCount: int
+    replyTo: NotRequired[str]
+    metadata: NotRequired[dict[str, Any]]
+    deletedAt: NotRequired[str]
+
+
+class MemberDocument(TypedDict):
+    userId: str
+    name: str
+    role: str
+    readSeq: int
+    joinedSeq: int
+
+
+class ChatDocument(TypedDict):
+    _id: str
+    type: str
+    name: str | None
+    historyVisible: str
+    members: list[MemberDocument]
+    memberCount: int
+    lastMessage: MessageDocument | None
+    unreadCount: int
+    mutedUntil: str | None
+    seq: int
+    createdAt: str
+    updatedAt: str
+
+
+QuietHours = TypedDict("QuietHours", {"from": str, "to": str})
+
+
+class UserDocument(TypedDict):
+    """The last six are there for oneself and ``users.manage`` only."""
+
+    id: str
+    number: int
+    uuid: str
+    name: str
+    avatarUrl: str | None
+    createdAt: str
+    email: NotRequired[str | None]
+    tenantId: NotRequired[str]
+    permissions: NotRequired[list[str]]
+    locale: NotRequired[str | None]
+    timeZone: NotRequired[str | None]
+    quietHours: NotRequired[QuietHours | None]
+    status: NotRequired[str]
+
+
+class PresenceDocument(TypedDict):
+    userId: str
+    online: bool
+    lastSeenAt: str | None
+
+
+class ReadDocument(TypedDict):
+    chatId: str
+    userId: str
+    messageId: str
+    readSeq: int
+
+
+class ReportDocument(TypedDict):
+    id: int
+    messageId: str
+    reporterId: str
+    reason: str
+    createdAt: str
+
+
+def time(at: int) -> str:
+    """``2026-01-15T10:30:00.000Z``"""
+    seconds, rest = divmod(at, SECOND)
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{rest // 1000:03d}Z"
+
+
+def optional_time(at: int | None) -> str | None:
+    return None if at is None else time(at)
+
+
+def message(item: messages.Message) -> MessageDocument:
+    document: MessageDocument = {
+        "_id": item.id,
+        "chatId": item.chat_id,
+        "senderId": item.sender_id,
+        "type": item.type,
+        "content": item.content,
+        "media": None,
+        "creditTransfer": None,
+        "readBy": list(item.read_by),
+        "createdAt": time(item.created_at),
+        "updatedAt": time(item.updated_at),
+        "seq": item.seq,
+        "readCount": item.read_count,
+    }
+    if item.reply_to is not None:
+        document["replyTo"] = item.reply_to
+    if item.metadata is not None:
+        document["metadata"] = dict(item.metadata)
+    if item.deleted_at is not None:
+        document["deletedAt"] = time(item.deleted_at)
+    return document
+
+
+def member(item: chat.Member) -> MemberDocument:
+    return {
+        "userId": item.user_id,
+        "name": item.name,
+        "role": item.role,
+        "readSeq": item.read_seq,
+        "joinedSeq": item.joined_seq,
+    }
+
+
+def conversation(
+    item: chat.Chat,
+    members: Sequence[chat.Member],
+    *,
+    last: messages.Message | None = None,
+    unread: int = 0,
+    muted_until: int | None = None,
+) -> ChatDocument:
+    """A chat as one member sees it."""
+    return {
+        "_id": item.id,
+        "type": item.type,
+        "name": item.name,
+        "historyVisible": item.history_visible,
+        "members": [member(each) for each in members],
+        "memberCount": item.member_count,
+        "lastMessage": None if last is None else message(last),
+        "unreadCount": unread,
+        "mutedUntil": optional_time(muted_until),
+        "seq": item.seq,
+        "createdAt": time(item.created_at),
+        "updatedAt": time(item.updated_at),
+    }
+
+
+def user(item: accounts.User, *, private: bool) -> UserDocument:
+    """``private`` adds what only the user and ``users.manage`` see."""
+    document: UserDocument = {
+        "id": item.id,
+        "number": item.number,
+        "uuid": item.uuid,
+        "name": item.name,
+        "avatarUrl": item.avatar_url,
+        "createdAt": time(item.created_at),
+    }
+    if private:
+        quiet = {"from": item.quiet_from, "to": item.quiet_to} if item.quiet_from and item.quiet_to else None
+        document |= {
+            "email": item.email,
+            "tenantId": item.tenant,
+            "permissions": sorted(item.permissions),
+            "locale": item.locale,
+            "timeZone": item.time_zone,
+            "quietHours": quiet,  # type: ignore[typeddict-item]
+            "status": item.status,
+        }
+    return document
+
+
+def presence(user_id: str, online: bool, last_seen_at: int | None) -> PresenceDocument:
+    return {"userId": user_id, "online": online, "lastSeenAt": optional_time(last_seen_at)}

@@ -1,0 +1,67 @@
+"""The envelope: how every ack, every ``v1`` answer and every error of the default dialect is wrapped."""
+
+from collections.abc import Sequence
+from typing import Any, NotRequired
+
+from typing_extensions import TypedDict
+
+from realtime import documents
+from storage.errors import Problem
+from storage.types import now
+
+
+class Detail(TypedDict):
+    field: str
+    message: str
+
+
+class Envelope(TypedDict):
+    isSuccess: bool
+    statusCode: int
+    data: Any
+    errors: list[str]
+    timestamp: str
+    details: NotRequired[list[Detail]]
+
+
+TEXTS = {
+    400: "Validation failed",
+    401: "Authentication required",
+    403: "Insufficient permissions",
+    404: "Resource not found",
+    405: "Method not allowed",
+    409: "Resource already exists or cannot be changed in its current state",
+    413: "Payload too large",
+    415: "Unsupported media type",
+    429: "Too many requests",
+    500: "Internal server error",
+    503: "Service unavailable",
+}
+
+
+def success(status: int, data: Any) -> Envelope:
+    return {"isSuccess": True, "statusCode": status, "data": data, "errors": [], "timestamp": documents.time(now())}
+
+
+def failure(problem: Problem) -> Envelope:
+    """The seeds' sentence for the status; what there is more to say stands beside it in ``details``."""
+    envelope: Envelope = {
+        "isSuccess": False,
+        "statusCode": problem.status,
+        "data": None,
+        "errors": [TEXTS.get(problem.status, TEXTS[500])],
+        "timestamp": documents.time(now()),
+    }
+    details = details_of(problem)
+    if details:
+        envelope["details"] = list(details)
+    return envelope
+
+
+def details_of(problem: Problem) -> Sequence[Detail]:
+    if problem.details:
+        return [{"field": field, "message": message} for field, message in problem.details]
+    default = (type(problem).__doc__ or "").split("\n")[0]
+    if problem.message not in (default, TEXTS.get(problem.status)) and problem.status != 500:
+        return [{"field": "", "message": problem.message}]
+    return []

@@ -1,0 +1,95 @@
+"""The bytes of the wire, pure: Socket.IO packets of one namespace, in Engine.IO messages, in websocket text frames.
+
+Server frames carry no mask, so the frame of an event is the same for every reader and is built once.
+Protocols: https://github.com/socketio/engine.io-protocol (v4), https://github.com/socketio/socket.io-protocol (v5), RFC 6455.
+"""
+
+from typing import NamedTuple
+
+import orjson
+
+from storage.errors import Malformed
+from storage.transaction import Event
+
+NAMESPACE = "/chat"
+EVENT = b'42/chat,["'
+ACK = b"43/chat,"
+DISCONNECT = b"41/chat,"
+OPEN, CLOSE, PING, PONG, MESSAGE, UPGRADE, NOOP = b"0123456"
+ID_DIGITS = 15
+
+
+class Packet(NamedTuple):
+    """A Socket.IO packet: ``kind`` is its digit, ``data`` what follows namespace and id, not yet parsed."""
+
+    kind: str
+    namespace: str
+    id: int | None
+    data: str
+
+
+def text_frame(payload: bytes) -> bytes:
+    """One unfragmented, unmasked websocket text frame."""
+    size = len(payload)
+    if size < 126:
+        return b"\x81%c%b" % (size, payload)
+    if size < 65536:
+        return b"\x81\x7e%b%b" % (size.to_bytes(2, "big"), payload)
+    return b"\x81\x7f%b%b" % (size.to_bytes(8, "big"), payload)
+
+
+def close_frame(code: int) -> bytes:
+    return b"\x88\x02" + code.to_bytes(2, "big")
+
+
+def split_frames(data: bytes) -> list[bytes]:
+    """The payloads of text frames made by ``text_frame`` and joined."""
+    payloads = []
+    position = 0
+    while position < len(data):
+        size, start = data[position + 1], position + 2
+        if size == 126:
+            size, start = int.from_bytes(data[start : start + 2], "big"), start + 2
+        elif size == 127:
+            size, start = int.from_bytes(data[start : start + 8], "big"), start + 8
+        payloads.append(data[start : start + size])
+        position = start + size
+    return payloads
+
+
+def durable(event: Event) -> bytes:
+    """The frame of an event: its payload, then ``{channel, seq}``."""
+    return text_frame(
+        b'%b%b",%b,{"channel":"%b","seq":%d}]'
+        % (EVENT, event.name.encode(), event.payload, event.channel.encode(), event.seq)
+    )
+
+
+def passing(name: str, document: object) -> bytes:
+    """The frame of an event that is not durable: its payload alone."""
+    return text_frame(b'%b%b",%b]' % (EVENT, name.encode(), orjson.dumps(document)))
+
+
+def ack(id: int, document: object) -> bytes:
+    return text_frame(b"%b%d[%b]" % (ACK, id, orjson.dumps(document)))
+
+
+def parse(text: str) -> Packet:
+    """Read an Engine.IO message's text. Raises Malformed."""
+    kind, rest = text[:1], text[1:]
+    if kind not in set("0123456"):
+        raise Malformed("no Socket.IO packet")
+    if kind in "56":
+        dashed, _, after = rest.partition("-")
+        if dashed.isascii() and dashed.isdigit():
+            rest = after
+    namespace = "/"
+    if rest[:1] == "/":
+        namespace, _, rest = rest.partition(",")
+        namespace = namespace.partition("?")[0]
+    digits = 0
+    while digits < len(rest) and rest[digits] in "0123456789":
+        digits += 1
+        if digits > ID_DIGITS:
+            raise Malformed("the packet's id is too long")
+    return Packet(kind, namespace, int(rest[:digits]) if digits else None, rest[digits:])

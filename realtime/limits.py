@@ -1,0 +1,40 @@
+"""Every limit, with its default. ``server/settings.py`` makes a setting of each; ``session:ready`` shows them."""
+
+from dataclasses import asdict, dataclass
+
+KIB = 1024
+MIB = 1024 * KIB
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Sizes in bytes (of UTF-8 where it is text), lengths in characters, times in seconds."""
+
+    content: int = 16 * KIB
+    title: int = 255
+    key: int = 64
+    metadata: int = 4 * KIB
+    body: int = 256 * KIB
+    nesting: int = 32
+    packet: int = 256 * KIB
+    polling_packets: int = 1000
+    polling_payload: int = MIB
+    idempotency_key: int = 255
+    chat_members: int = 10_000
+    members_per_call: int = 500
+    replay_events: int = 5_000
+    replay_bytes: int = 8 * MIB
+    offsets: int = 5_000
+    outbound: int = MIB
+    inbox: int = 32
+    sockets_per_user: int = 50
+    presence_watch: int = 500
+    page: int = 200
+
+    def shown(self) -> dict[str, int]:
+        """As clients see them, in camelCase."""
+        words = {name: name.split("_") for name in asdict(self)}
+        return {
+            first + "".join(word.title() for word in rest): getattr(self, name)
+            for name, (first, *rest) in words.items()
+        }

@@ -1,0 +1,329 @@
+"""Messages: post, edit, delete, read, look back. Each change is one command, so that an answer means committed."""
+
+import hashlib
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any, TypeVar
+
+import orjson
+from sqlalchemy import Connection
+
+from realtime import documents
+from realtime.bodies import SendMessage
+from realtime.caller import Caller
+from storage import accounts, chat, log, messages
+from storage.chat import Gate
+from storage.database import Database
+from storage.errors import Conflict, Forbidden, Invalid, NotFound, Unauthenticated
+from storage.messages import Message
+from storage.transaction import Command, Tx
+from storage.types import new_id
+
+CACHED_CHATS = 50_000
+READ_ON_CHAT = 100
+T = TypeVar("T")
+Answer = orjson.Fragment | documents.MessageDocument
+
+
+class ChatNumbers:
+    """Which number a chat's id stands for: never changes, so it is remembered."""
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
+        self.known: OrderedDict[tuple[int, str], int] = OrderedDict()
+
+    async def find(self, tenant_pk: int, id: str) -> int:
+        """Raises NotFound."""
+        pk = self.known.get((tenant_pk, id))
+        if pk is None:
+            pk = await self.database.read(lambda connection: chat.find(connection, tenant_pk, id))
+            if pk is None:
+                raise NotFound
+            self.known[tenant_pk, id] = pk
+            if len(self.known) > CACHED_CHATS:
+                self.known.popitem(last=False)
+        return pk
+
+    def forget(self, tenant_pk: int, id: str) -> None:
+        self.known.pop((tenant_pk, id), None)
+
+
+class Messages:
+    def __init__(self, database: Database, numbers: ChatNumbers) -> None:
+        self.database = database
+        self.numbers = numbers
+
+    async def post(self, caller: Caller, body: SendMessage) -> Answer:
+        """Post a message; the same key again gives the first answer.
+
+        Raises NotFound for a chat or user that the caller can't see, Forbidden for one who may not post, Conflict for
+        another command under the same key.
+        """
+        if body.chatId is None:
+            return await self._post_directly(caller, body)
+        chat_pk = await self.numbers.find(caller.user.tenant_pk, body.chatId)
+        try:
+            return await self.database.write(self._posting(caller, body, chat_pk))
+        except NotFound:
+            self.numbers.forget(caller.user.tenant_pk, body.chatId)
+            raise
+
+    async def _post_directly(self, caller: Caller, body: SendMessage) -> Answer:
+        """Into the direct chat with the target, which is made if there is none."""
+        assert body.targetUserId is not None
+        target_id, tenant_pk = body.targetUserId, caller.user.tenant_pk
+
+        def look(connection: Connection) -> tuple[accounts.User, int | None]:
+            target = accounts.need(connection, tenant_pk, target_id)
+            if target.pk == caller.pk:
+                raise Invalid.field("targetUserId", "There is no chat with yourself")
+            return target, chat.find_direct(connection, caller.pk, target.pk)
+
+        target, chat_pk = await self.database.read(look)
+        if chat_pk is not None:
+            return await self.database.write(self._posting(caller, body, chat_pk))
+
+        def apply(tx: Tx) -> Answer:
+            pk = chat.find_direct(tx.connection, caller.pk, target.pk)
+            if pk is None:
+                if accounts.blocks_whom(tx.connection, target.pk, caller.pk):
+                    raise Forbidden
+                pk = open_direct(tx, caller.user, target)
+            return add(tx, caller, body, pk)
+
+        return await self.database.write(Command(apply, channels=[caller.pk, target.pk], keys=keys_of(caller, body)))
+
+    def _posting(self, caller: Caller, body: SendMessage, chat_pk: int) -> Command[Answer]:
+        return Command(lambda tx: add(tx, caller, body, chat_pk), channels=[chat_pk], keys=keys_of(caller, body))
+
+    async def get(self, caller: Caller, message_id: str) -> documents.MessageDocument:
+        """Raises NotFound."""
+
+        def look(connection: Connection) -> Message:
+            chat_pk, seq, _ = visible(connection, caller, message_id)
+            found = messages.get(connection, chat_pk, seq)
+            assert found is not None
+            return found
+
+        return documents.message(await self.database.read(look))
+
+    async def history(
+        self, caller: Caller, chat_id: str, *, before: int | None, after: int | None, limit: int
+    ) -> dict[str, Any]:
+        """A page ascending by seq; ``before`` and ``after`` of the answer are the seqs to go on from, or null."""
+        chat_pk = await self.numbers.find(caller.user.tenant_pk, chat_id)
+
+        def look(connection: Connection) -> tuple[list[Message], Gate]:
+            gate = chat.gate(connection, chat_pk, caller.pk)
+            if gate is None:
+                raise NotFound
+            return messages.history(
+                connection, chat_pk, first=gate.first_seq, before=before, after=after, limit=limit + 1
+            ), gate
+
+        found, _ = await self.database.read(look)
+        forward = after is not None and before is None
+        more = len(found) > limit
+        items = (found[:limit] if forward else found[-limit:]) if more else found
+        older = (forward and after is not None and after > 0) or (more and not forward)
+        newer = (more and forward) or before is not None
+        return {
+            "items": [documents.message(each) for each in items],
+            "before": items[0].seq if items and older else None,
+            "after": items[-1].seq if items and newer else None,
+        }
+
+    async def edit(self, caller: Caller, message_id: str, content: str) -> documents.MessageDocument:
+        """Raises NotFound, Forbidden for another's message, Conflict for a deleted one."""
+
+        def change(tx: Tx, chat_pk: int, seq: int, gate: Gate) -> documents.MessageDocument:
+            item = messages.get(tx.connection, chat_pk, seq)
+            assert item is not None
+            if item.sender_pk != caller.pk or gate.role == "readonly" or gate.blocked:
+                raise Forbidden
+            if item.deleted_at is not None:
+                raise Conflict("The message was deleted")
+            if item.content == content:
+                return documents.message(item)
+            seqs = messages.event_seqs(tx.connection, chat_pk, seq)
+            document = documents.message(messages.rewrite(tx, chat_pk, seq, content=content))
+            log.rewrite(tx, chat_pk, seqs, document)
+            event = log.append(tx, chat_pk, "message:updated", document)
+            messages.set_edits(tx, chat_pk, seq, [*seqs[1:], event.seq])
+            return document
+
+        return await self._change(caller, message_id, change)
+
+    async def delete(self, caller: Caller, message_id: str) -> documents.MessageDocument:
+        """The tombstone. Owners and admins delete others' messages too. Raises NotFound, Forbidden."""
+
+        def change(tx: Tx, chat_pk: int, seq: int, gate: Gate) -> documents.MessageDocument:
+            item = messages.get(tx.connection, chat_pk, seq)
+            assert item is not None
+            own = item.sender_pk == caller.pk
+            if gate.role == "readonly" or (not own and gate.role not in ("owner", "admin")):
+                raise Forbidden
+            if item.deleted_at is not None:
+                return documents.message(item)
+            seqs = messages.event_seqs(tx.connection, chat_pk, seq)
+            tombstone = messages.rewrite(
+                tx, chat_pk, seq, content=None, metadata=None, reply_to=None, deleted_at=tx.now
+            )
+            document = documents.message(tombstone)
+            log.rewrite(tx, chat_pk, seqs, document)
+            log.append(tx, chat_pk, "message:deleted", document)
+            return document
+
+        return await self._change(caller, message_id, change)
+
+    async def read(self, caller: Caller, message_id: str, chat_id: str | None = None) -> documents.ReadDocument:
+        """Move the caller's read position up to this message; a position only grows."""
+
+        def change(tx: Tx, chat_pk: int, seq: int, gate: Gate) -> documents.ReadDocument:
+            if chat_id is not None and gate.chat_id != chat_id:
+                raise NotFound
+            document: documents.ReadDocument = {
+                "chatId": gate.chat_id,
+                "userId": caller.user.id,
+                "messageId": message_id,
+                "readSeq": max(seq, gate.read_seq),
+            }
+            if seq > gate.read_seq:
+                chat.set_member(tx, chat_pk, caller.pk, read_seq=seq)
+                public = gate.member_count <= READ_ON_CHAT
+                log.append(tx, chat_pk if public else caller.pk, "message:read", document)
+            return document
+
+        return await self._change(caller, message_id, change, also=[caller.pk])
+
+    async def report(self, caller: Caller, message_id: str, reason: str) -> None:
+        """For the tenant's admins. Raises NotFound, Conflict for a second report of the same message."""
+
+        def change(tx: Tx, chat_pk: int, seq: int, gate: Gate) -> None:
+            tenant_pk = caller.user.tenant_pk
+            if not messages.report(
+                tx, tenant_pk=tenant_pk, reporter_pk=caller.pk, message_id=message_id, reason=reason
+            ):
+                raise Conflict("You reported this message already")
+
+        await self._change(caller, message_id, change)
+
+    async def reports(self, caller: Caller, *, before: int | None, limit: int) -> list[documents.ReportDocument]:
+        """The tenant's reports, newest first."""
+        caller.require("admin")
+        rows = await self.database.read(
+            lambda connection: messages.reports_of(connection, caller.user.tenant_pk, before=before, limit=limit)
+        )
+        return [
+            {"id": pk, "messageId": message_id, "reporterId": by, "reason": reason, "createdAt": documents.time(at)}
+            for pk, message_id, reason, at, by in rows
+        ]
+
+    async def _change(
+        self,
+        caller: Caller,
+        message_id: str,
+        change: Callable[[Tx, int, int, Gate], T],
+        *,
+        also: Sequence[int] = (),
+    ) -> T:
+        """Run ``change`` on a message the caller can see, with its chat locked."""
+        place = await self.database.read(lambda connection: visible(connection, caller, message_id))
+
+        def apply(tx: Tx) -> T:
+            chat_pk, seq, gate = visible(tx.connection, caller, message_id)
+            if gate.status != "active":
+                raise Unauthenticated
+            return change(tx, chat_pk, seq, gate)
+
+        return await self.database.write(Command(apply, channels=[place[0], *also]))
+
+
+def add(tx: Tx, caller: Caller, body: SendMessage, chat_pk: int) -> Answer:
+    """Post into a chat whose channel is locked; the answer is the very bytes that the event carries."""
+    key, fingerprint = body.clientMessageId, None
+    if key is not None:
+        fingerprint = fingerprint_of(body)
+        first = messages.by_key(tx.connection, caller.pk, key)
+        if first is not None:
+            if first.fingerprint != fingerprint:
+                raise Conflict("This key was used for another message")
+            return first_answer(tx, first.chat_pk, first.seq)
+    gate = chat.gate(tx.connection, chat_pk, caller.pk)
+    if gate is None:
+        raise NotFound
+    if gate.status != "active":
+        raise Unauthenticated
+    if gate.role == "readonly" or gate.blocked:
+        raise Forbidden
+    if body.targetUserId is not None and body.chatId is not None:
+        target = accounts.find(tx.connection, caller.user.tenant_pk, id=body.targetUserId)
+        if target is None or not chat.known_members(tx.connection, chat_pk, [target.pk]):
+            raise NotFound
+    if body.replyTo is not None:
+        place = messages.where_is(tx.connection, caller.user.tenant_pk, body.replyTo)
+        if place is None or place.chat_pk != chat_pk or place.seq < gate.first_seq:
+            raise NotFound("replyTo names no message of this chat")
+    message = Message(
+        chat_pk=chat_pk,
+        chat_id=gate.chat_id,
+        seq=0,
+        id=new_id(),
+        sender_pk=caller.pk,
+        sender_id=caller.user.id,
+        type=body.type,
+        content=body.content,
+        reply_to=body.replyTo,
+        metadata=body.metadata,
+        created_at=tx.now,
+        updated_at=tx.now,
+        deleted_at=None,
+    )
+    event = log.append(tx, chat_pk, "message:new", lambda seq: documents.message(replace(message, seq=seq)))
+    messages.add(tx, replace(message, seq=event.seq), client_key=key, fingerprint=fingerprint)
+    return orjson.Fragment(event.payload)
+
+
+def first_answer(tx: Tx, chat_pk: int, seq: int) -> documents.MessageDocument:
+    """What the first call under a key was told: nobody had read the message then. Its present state if it changed."""
+    item = messages.get(tx.connection, chat_pk, seq, readers=False)
+    assert item is not None
+    if item.updated_at != item.created_at:
+        item = messages.with_readers(tx.connection, chat_pk, [item])[0]
+    return documents.message(item)
+
+
+def open_direct(tx: Tx, first: accounts.User, second: accounts.User) -> int:
+    """Make the direct chat of two users, and tell both."""
+    pk = chat.add(tx, first.tenant_pk, type="direct", pair=chat.pair_of(first.pk, second.pk))
+    chat.add_members(tx, pk, sorted([(first.pk, "member"), (second.pk, "member")]), 0)
+    announce(tx, pk, sorted([first.pk, second.pk]), 0)
+    return pk
+
+
+def announce(tx: Tx, chat_pk: int, user_pks: list[int], at: int) -> None:
+    """Tell users of a chat they are in from ``at`` on. No message text goes into the log of their channels."""
+    item = chat.get(tx.connection, chat_pk)
+    document = {**documents.conversation(item, chat.members_of(tx.connection, chat_pk)), "at": at}
+    for user_pk in user_pks:
+        log.append(tx, user_pk, "chat:new", document)
+
+
+def visible(connection: Connection, caller: Caller, message_id: str) -> tuple[int, int, Gate]:
+    """Where a message is, and what the caller is there. Raises NotFound, for foreign as for absent."""
+    place = messages.where_is(connection, caller.user.tenant_pk, message_id)
+    gate = chat.gate(connection, place.chat_pk, caller.pk) if place else None
+    if gate is None or place.seq < gate.first_seq:
+        raise NotFound
+    return place.chat_pk, place.seq, gate
+
+
+def fingerprint_of(body: SendMessage) -> str:
+    """What makes two commands the same, whichever way they came."""
+    command = body.model_dump(exclude={"clientMessageId"})
+    return hashlib.sha256(orjson.dumps(command, option=orjson.OPT_SORT_KEYS)).hexdigest()
+
+
+def keys_of(caller: Caller, body: SendMessage) -> list[str]:
+    return [] if body.clientMessageId is None else [f"message:{caller.pk}:{body.clientMessageId}"]

@@ -1,0 +1,239 @@
+"""The ``/chat`` namespace: who may connect, and the table of what a client may send. No rules of its own."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, Generic, TypeVar
+
+import socketio
+from pydantic import AfterValidator, Field, ValidationInfo
+from socketio.exceptions import ConnectionRefusedError as Refuse
+
+from realtime import bodies, documents, envelope, frames
+from realtime.accounts import Accounts
+from realtime.bodies import Body
+from realtime.chat import Chats
+from realtime.frames import NAMESPACE, Packet
+from realtime.hub import Hub
+from realtime.limits import Limits
+from realtime.messages import Messages
+from realtime.presence import Presence
+from realtime.protocol import Server
+from realtime.session import Session, Sessions
+from realtime.tokens import Claims, TokenExpired
+from storage import accounts
+from storage.errors import Invalid, Malformed, Problem, Unauthenticated
+from storage.transaction import Command
+
+logger = logging.getLogger("bellwire.socket")
+B = TypeVar("B", bound=Body)
+Answer = tuple[int, Any]
+VERSION = 1
+
+
+def few_offsets(value: dict[str, int], info: ValidationInfo) -> dict[str, int]:
+    limit = bodies.limits_of(info).offsets
+    if len(value) > limit:
+        raise ValueError(f"may name {limit} channels")
+    return value
+
+
+class Auth(Body):
+    """What CONNECT carries."""
+
+    token: str
+    v: int
+    deviceId: str | None = Field(default=None, max_length=255)
+    client: str | None = Field(default=None, max_length=255)
+    offsets: Annotated[dict[str, Annotated[int, Field(ge=0)]], AfterValidator(few_offsets)] = Field(
+        default_factory=dict
+    )
+    epoch: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Inbound(Generic[B]):
+    """One event that clients may send: how its payload is read, and what it does."""
+
+    body: type[B]
+    handle: Callable[["ChatNamespace", Session, B], Awaitable[Answer]]
+
+
+class ChatNamespace(socketio.AsyncNamespace):
+    def __init__(
+        self,
+        *,
+        server: Server,
+        sessions: Sessions,
+        accounts: Accounts,
+        chats: Chats,
+        messages: Messages,
+        hub: Hub,
+        presence: Presence,
+        limits: Limits,
+        origin_allowed: Callable[[str, Mapping[str, Any]], bool],
+    ) -> None:
+        super().__init__(NAMESPACE)
+        self.sessions = sessions
+        self.accounts = accounts
+        self.chats = chats
+        self.messages = messages
+        self.hub = hub
+        self.presence = presence
+        self.limits = limits
+        self.origin_allowed = origin_allowed
+        self.transport = server
+        self.claims: dict[Session, Claims] = {}
+        server.namespace = self
+        server.eio.origin_allowed = origin_allowed
+        server.register_namespace(self)
+
+    # Connecting
+
+    async def on_connect(self, sid: str, environ: dict[str, Any], auth: object = None) -> None:
+        origin = environ.get("HTTP_ORIGIN")
+        if origin and not self.origin_allowed(origin, environ):
+            raise Refuse("forbidden origin")
+        said = self._read_auth(auth)
+        try:
+            caller = await self.accounts.authenticate(said.token)
+            claims = await self.accounts.tokens.verify(said.token)
+        except TokenExpired:
+            raise Refuse("token expired") from None
+        except Unauthenticated:
+            raise Refuse("authentication required") from None
+        if len(self.sessions.of_user.get(caller.pk, ())) >= self.limits.sockets_per_user:
+            raise Refuse(f"a user may have {self.limits.sockets_per_user} sockets")
+        socket = self.transport.eio.sockets.get(self.transport.manager.eio_sid_from_sid(sid, NAMESPACE))
+        if socket is None or socket.closing:
+            raise Refuse("gone")
+        session = Session(socket, caller, said.offsets, said.epoch)
+        self.claims[session] = claims
+        self.sessions.add(session)
+        socket.user = session
+
+    def _read_auth(self, auth: object) -> Auth:
+        if not isinstance(auth, dict):
+            raise Refuse("authentication required" if auth is None else "malformed auth")
+        if auth.get("token") in (None, ""):
+            raise Refuse("authentication required")
+        if auth.get("v") != VERSION or isinstance(auth.get("v"), bool):
+            raise Refuse("unsupported version")
+        try:
+            return bodies.read(Auth, auth, self.limits)
+        except Problem:
+            raise Refuse("malformed auth") from None
+
+    async def begin(self, session: Session) -> None:
+        if await self.presence.enter(session.caller.pk):
+            self._show(session.caller.user, True, None)
+        await self.sessions.begin(session, self.claims.pop(session))
+
+    def end(self, session: Session) -> None:
+        begun = self.claims.pop(session, None) is None
+        self.sessions.remove(session)
+        for pk in session.watched:
+            self.hub.unwatch(f"presence:{pk}", session)
+        if begun:
+            self.transport._spawn(self._left(session))
+
+    async def _left(self, session: Session) -> None:
+        user = session.caller.user
+        if await self.presence.leave(user.pk):
+            at = await self.sessions.database.write(Command(lambda tx: accounts.seen(tx, user.pk)))
+            self._show(user, bool(await self.presence.online([user.pk])), at)
+
+    def _show(self, user: accounts.User, online: bool, at: int | None) -> None:
+        seen_at = at if at is not None else user.last_seen_at
+        self.hub.whisper_to_watchers(f"presence:{user.pk}", "presence", documents.presence(user.id, online, seen_at))
+
+    # Events
+
+    async def event(self, session: Session, packet: Packet) -> None:
+        """Read, handle, ack. Every error is an ack in the envelope; without an id nobody asked."""
+        try:
+            name, payload = read_event(packet, self.limits)
+            inbound = INBOUND.get(name)
+            if inbound is None:
+                raise Invalid.field("event", f"There is no event {name[:64]!r}")
+            status, document = await inbound.handle(self, session, bodies.read(inbound.body, payload, self.limits))
+            answer = envelope.success(status, document)
+        except Problem as problem:
+            answer = envelope.failure(problem)
+        except asyncio.CancelledError:
+            raise
+        except Exception:
+            logger.exception("an event failed")
+            answer = envelope.failure(Problem())
+        if packet.id is not None:
+            session.write(frames.ack(packet.id, answer))
+
+    async def send(self, session: Session, body: bodies.SendMessage) -> Answer:
+        return 201, await self.messages.post(session.caller, body)
+
+    async def edit(self, session: Session, body: bodies.SocketEditMessage) -> Answer:
+        return 200, await self.messages.edit(session.caller, body.messageId, body.content)
+
+    async def delete(self, session: Session, body: bodies.MessageRef) -> Answer:
+        return 200, await self.messages.delete(session.caller, body.messageId)
+
+    async def read(self, session: Session, body: bodies.ReadMessage) -> Answer:
+        return 200, await self.messages.read(session.caller, body.messageId, body.chatId)
+
+    async def typing(self, session: Session, body: bodies.ChatRef) -> Answer:
+        pk = await self.chats.typing(session.caller, body.chatId)
+        document = {"chatId": body.chatId, "userId": session.user_id}
+        self.hub.whisper(pk, "typing", document, but=session.user_id)
+        return 200, document
+
+    async def watch_presence(self, session: Session, body: bodies.WatchPresence) -> Answer:
+        """Others than those one shares a chat with are shown offline."""
+        limit = self.limits.presence_watch
+        if len(body.userIds) + len(session.watched) > limit:
+            raise Invalid.field("userIds", f"You may watch {limit} users")
+        user = session.caller.user
+        known = await self.sessions.database.read(
+            lambda connection: accounts.share_chat(connection, user.pk, user.tenant_pk, body.userIds)
+        )
+        for each in known:
+            session.watched.add(each.pk)
+            self.hub.watch(f"presence:{each.pk}", session)
+        online = await self.presence.online([each.pk for each in known])
+        shown = {each.id: documents.presence(each.id, each.pk in online, each.last_seen_at) for each in known}
+        return 200, {"items": [shown.get(id) or documents.presence(id, False, None) for id in body.userIds]}
+
+    async def refresh(self, session: Session, body: bodies.RefreshSession) -> Answer:
+        """A newer token of the same user prolongs the connection."""
+        caller = await self.accounts.authenticate(body.token)
+        if caller.pk != session.caller.pk:
+            raise Unauthenticated("The token is another user's")
+        session.caller = caller
+        self.sessions.time(session)
+        return 200, {"expiresAt": documents.time(caller.expires_at)}
+
+    async def state(self, session: Session, body: bodies.AppState) -> Answer:
+        session.active = body.active
+        return 200, {"active": body.active}
+
+
+INBOUND: dict[str, Inbound[Any]] = {
+    "message:send": Inbound(bodies.SendMessage, ChatNamespace.send),
+    "message:edit": Inbound(bodies.SocketEditMessage, ChatNamespace.edit),
+    "message:delete": Inbound(bodies.MessageRef, ChatNamespace.delete),
+    "message:read": Inbound(bodies.ReadMessage, ChatNamespace.read),
+    "typing": Inbound(bodies.ChatRef, ChatNamespace.typing),
+    "presence:watch": Inbound(bodies.WatchPresence, ChatNamespace.watch_presence),
+    "session:refresh": Inbound(bodies.RefreshSession, ChatNamespace.refresh),
+    "app:state": Inbound(bodies.AppState, ChatNamespace.state),
+}
+
+
+def read_event(packet: Packet, limits: Limits) -> tuple[str, object]:
+    """The name and the payload of an EVENT packet. Raises Malformed."""
+    if packet.kind != "2":
+        raise Malformed("Binary packets are not taken; upload media over REST")
+    arguments = bodies.parse_json(packet.data, limits)
+    if not isinstance(arguments, list) or not arguments or not isinstance(arguments[0], str):
+        raise Malformed("An event is a list that begins with its name")
+    return arguments[0], arguments[1] if len(arguments) > 1 else {}

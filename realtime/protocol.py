@@ -1,0 +1,172 @@
+"""Socket.IO over our sockets: CONNECT and DISCONNECT stay python-socketio's, events go to the namespace's own table.
+
+python-socketio looks up inbound events among its own handlers, runs each in a task, and keeps half-sent binary packets.
+None of that is reached here: the transport hands over text, in order, and this file decides what it is.
+"""
+
+import asyncio
+import logging
+from typing import Any, Protocol
+
+import orjson
+import socketio
+
+from realtime import frames
+from realtime.bodies import depth
+from realtime.frames import NAMESPACE, Packet
+from realtime.limits import Limits
+from realtime.transport import CONNECT_DEADLINE, Engine, Refused, Socket
+from storage.errors import Malformed
+
+logger = logging.getLogger("bellwire.socket")
+
+
+class Chatter(Protocol):
+    """What happens in the namespace."""
+
+    async def begin(self, session: Any) -> None:
+        """CONNECT was answered."""
+
+    async def event(self, session: Any, packet: Packet) -> None:
+        """An event came; whatever is wrong with it is answered, not raised."""
+
+    def end(self, session: Any) -> None:
+        """The session is over."""
+
+
+class Server(socketio.AsyncServer):
+    """The Socket.IO server of one process."""
+
+    eio: Engine
+
+    def __init__(self, limits: Limits, **options: Any) -> None:
+        super().__init__(
+            client_manager=Manager(),
+            logger=logger,
+            async_handlers=False,
+            namespaces=[NAMESPACE],
+            limits=limits,
+            **options,
+        )
+        self.limits = limits
+        self.eio.listener = self
+        self.namespace: Chatter
+        self.tasks: set[asyncio.Task[None]] = set()
+
+    def _engineio_server_class(self) -> type[Engine]:
+        return Engine
+
+    # From the transport
+
+    def arrived(self, socket: Socket, text: str) -> None:
+        try:
+            packet = frames.parse(text)
+        except Malformed as error:
+            raise Refused(error.message) from None
+        if packet.kind in "34":
+            return
+        if packet.kind == "2" and socket.user and packet.data[:64].startswith('["session:refresh"'):
+            self._spawn(self.work(socket, packet))
+        else:
+            socket.enqueue(packet)
+
+    async def work(self, socket: Socket, packet: Packet) -> None:
+        try:
+            if packet.kind == "0":
+                await self._connect(socket, packet)
+            elif packet.kind == "1" and packet.namespace == NAMESPACE:
+                self._disconnect(socket)
+            elif packet.kind in "256" and packet.namespace == NAMESPACE and socket.user:
+                await self.namespace.event(socket.user, packet)
+        except Exception:
+            logger.exception("a socket's packet failed")
+            socket.close_now(1011)
+
+    def gone(self, socket: Socket) -> None:
+        self._disconnect(socket)
+        self.environ.pop(socket.sid, None)
+
+    # CONNECT and DISCONNECT
+
+    async def _connect(self, socket: Socket, packet: Packet) -> None:
+        try:
+            auth = orjson.loads(packet.data) if packet.data else None
+        except orjson.JSONDecodeError:
+            auth = packet.data
+        if not depth(auth, self.limits.nesting):
+            auth = "too deep"
+        await self._handle_connect(socket.sid, packet.namespace, auth)
+        if socket.closing:
+            self._disconnect(socket)
+        elif socket.user and self.manager.sid_from_eio_sid(socket.sid, NAMESPACE):
+            socket.deadline.cancel()
+            if self.environ.get(socket.sid) is not None:
+                self.environ[socket.sid] = None
+                self._spawn(self._begin(socket))
+
+    async def _begin(self, socket: Socket) -> None:
+        try:
+            await self.namespace.begin(socket.user)
+        except Exception:
+            logger.exception("a session could not begin")
+            socket.close_now(1011)
+
+    def _disconnect(self, socket: Socket) -> None:
+        session, socket.user = socket.user, None
+        self.manager.drop(socket.sid)
+        if session:
+            self.namespace.end(session)
+            if not socket.closing:
+                socket.deadline = asyncio.get_running_loop().call_later(CONNECT_DEADLINE, socket._unconnected)
+
+    def _spawn(self, work: Any) -> None:
+        task = asyncio.create_task(work)
+        self.tasks.add(task)
+        task.add_done_callback(self.tasks.discard)
+
+
+class Manager(socketio.AsyncManager):
+    """Who is connected, by Engine.IO session: two dictionaries. Rooms are the hub's business."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.sids: dict[tuple[str, str], str] = {}
+        self.owners: dict[tuple[str, str], str] = {}
+        self.pending: set[str] = set()
+
+    async def pre_connect(self, eio_sid: str, namespace: str) -> str | None:
+        if (namespace, eio_sid) in self.sids:
+            return None
+        sid: str = self.server.eio.generate_id()
+        self.sids[namespace, eio_sid] = sid
+        self.owners[namespace, sid] = eio_sid
+        self.pending.add(sid)
+        return sid
+
+    async def connect(self, sid: str, namespace: str) -> str:
+        self.pending.discard(sid)
+        return sid
+
+    def is_pre_connected(self, sid: str, namespace: str) -> bool:
+        return sid in self.pending
+
+    def is_connected(self, sid: str, namespace: str) -> bool:
+        return (namespace, sid) in self.owners and sid not in self.pending
+
+    def sid_from_eio_sid(self, eio_sid: str, namespace: str) -> str | None:
+        return self.sids.get((namespace, eio_sid))
+
+    def eio_sid_from_sid(self, sid: str, namespace: str) -> str | None:
+        return self.owners.get((namespace, sid))
+
+    def basic_disconnect(self, sid: str, namespace: str, **_: Any) -> None:
+        eio_sid = self.owners.pop((namespace, sid), None)
+        if eio_sid is not None:
+            self.sids.pop((namespace, eio_sid), None)
+        self.pending.discard(sid)
+
+    def drop(self, eio_sid: str) -> None:
+        """The Engine.IO session is over."""
+        sid = self.sids.get((NAMESPACE, eio_sid))
+        if sid is not None:
+            self.basic_disconnect(sid, NAMESPACE)

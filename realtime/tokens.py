@@ -1,0 +1,174 @@
+"""JSON Web Tokens: our own with a secret, an issuer's with a PEM or a JWKS URL. One algorithm family per key."""
+
+import asyncio
+import hashlib
+import hmac
+import re
+import time
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import jwt
+
+from storage.accounts import User
+from storage.errors import Unauthenticated
+from storage.types import SECOND, is_id
+
+OWN = "HS256"
+LEEWAY = 10
+SHORTEST_SECRET = 32
+REQUIRED = ["exp", "iat", "sub"]
+UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+NUMBER = re.compile(r"[0-9]{1,18}")
+
+
+class TokenExpired(Unauthenticated):
+    """Token expired"""
+
+    code = "token_expired"
+
+
+@dataclass(frozen=True, slots=True)
+class Claims:
+    """What a valid token says. ``name`` and ``value`` are one of the subject's three names; times in microseconds."""
+
+    name: str
+    value: str | int
+    tenant: str | None
+    login: str | None
+    permissions: frozenset[str]
+    issued_at: int
+    expires_at: int
+    external: bool
+    dialect: str | None
+    profile: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Refresh:
+    """What a refresh token says: which login, and which of its tokens this is."""
+
+    login: str
+    generation: int
+
+
+class Tokens:
+    """Issues and verifies. ``public_key`` (PEM) or ``jwks_url`` add an issuer whose tokens use ``algorithm``.
+
+    ``issuer`` and ``audience`` are checked where given. Raises ValueError for settings that would not be safe.
+    """
+
+    def __init__(
+        self,
+        secret: str,
+        *,
+        algorithm: str = "RS256",
+        public_key: str | None = None,
+        jwks_url: str | None = None,
+        issuer: str | None = None,
+        audience: str | None = None,
+    ) -> None:
+        if len(secret.encode()) < SHORTEST_SECRET:
+            raise ValueError(f"BELLWIRE_JWT_SECRET must have at least {SHORTEST_SECRET} bytes")
+        if (public_key or jwks_url) and algorithm not in ("RS256", "ES256", "EdDSA"):
+            raise ValueError("BELLWIRE_JWT_ALGORITHM must be RS256, ES256 or EdDSA for a public key or a JWKS URL")
+        self.secret = secret
+        self.algorithm = algorithm
+        self.public_key = public_key
+        self.jwks = jwt.PyJWKClient(jwks_url, cache_keys=True, timeout=5) if jwks_url else None
+        self.issuer = issuer
+        self.audience = audience
+        self.refresh_secret = hmac.digest(secret.encode(), b"refresh", hashlib.sha256)
+
+    # Access tokens
+
+    def issue(
+        self, user: User, *, ttl: int, login: str | None = None, permissions: Collection[str] = ()
+    ) -> tuple[str, int]:
+        """A token for ``ttl`` seconds, and when it expires, in seconds since 1970."""
+        now = time.time()
+        expires = int(now) + ttl
+        claims: dict[str, Any] = {"sub": user.id, "tenant": user.tenant, "iat": round(now, 6), "exp": expires}
+        optional = {"sid": login, "permissions": sorted(permissions), "iss": self.issuer, "aud": self.audience}
+        claims |= {name: value for name, value in optional.items() if value}
+        return jwt.encode(claims, self.secret, algorithm=OWN), expires
+
+    async def verify(self, token: str) -> Claims:
+        """Raises TokenExpired, or Unauthenticated for everything else that is wrong with it."""
+        try:
+            own = jwt.get_unverified_header(token).get("alg") == OWN
+            key = self.secret if own else await self._external_key(token)
+            claims = jwt.decode(
+                token,
+                key,
+                algorithms=[OWN if own else self.algorithm],
+                issuer=self.issuer,
+                audience=self.audience,
+                leeway=LEEWAY,
+                options={
+                    "require": REQUIRED,
+                    "verify_sub": False,
+                    "verify_aud": self.audience is not None,
+                    "verify_iss": self.issuer is not None,
+                },
+            )
+            return self._read(claims, external=not own)
+        except jwt.ExpiredSignatureError:
+            raise TokenExpired from None
+        except (jwt.PyJWTError, ValueError, TypeError, OverflowError, RecursionError):
+            raise Unauthenticated from None
+
+    async def _external_key(self, token: str) -> Any:
+        if self.jwks:
+            return (await asyncio.to_thread(self.jwks.get_signing_key_from_jwt, token)).key
+        if self.public_key:
+            return self.public_key
+        raise jwt.InvalidAlgorithmError("no key for this algorithm")
+
+    def _read(self, claims: Mapping[str, Any], *, external: bool) -> Claims:
+        name, value = subject(claims["sub"])
+        permissions = claims.get("permissions", [])
+        if not isinstance(permissions, list) or not all(isinstance(each, str) for each in permissions):
+            raise ValueError("permissions must be a list of names")
+        scope = claims.get("scope", "")
+        tenant, login, dialect = (claims.get(each) for each in ("tenant", "sid", "dialect"))
+        if any(not isinstance(each, str | None) for each in (tenant, login, dialect, scope)):
+            raise ValueError("tenant, sid, dialect and scope must be text")
+        return Claims(
+            name,
+            value,
+            tenant.lower() if tenant else None,
+            login,
+            frozenset(permissions) | frozenset(scope.split()),
+            int(float(claims["iat"]) * SECOND),
+            int(float(claims["exp"]) * SECOND),
+            external,
+            dialect,
+            claims,
+        )
+
+    # Refresh tokens
+
+    def issue_refresh(self, refresh: Refresh) -> str:
+        claims = {"sid": refresh.login, "gen": refresh.generation}
+        return jwt.encode(claims, self.refresh_secret, algorithm=OWN)
+
+    def verify_refresh(self, token: str) -> Refresh:
+        """Raises Unauthenticated. Whether the login still lives, its row tells."""
+        try:
+            claims = jwt.decode(token, self.refresh_secret, algorithms=[OWN])
+            return Refresh(str(claims["sid"]), int(claims["gen"]))
+        except (jwt.PyJWTError, ValueError, KeyError, TypeError, RecursionError):
+            raise Unauthenticated from None
+
+
+def subject(sub: object) -> tuple[str, str | int]:
+    """Which of a user's three names a ``sub`` is: 24 hex digits, 36 characters with dashes, or a number."""
+    if is_id(sub):
+        return "id", str(sub)
+    if isinstance(sub, str) and UUID.fullmatch(sub):
+        return "uuid", sub.lower()
+    if isinstance(sub, str | int) and not isinstance(sub, bool) and NUMBER.fullmatch(str(sub)):
+        return "number", int(sub)
+    raise ValueError("sub must be 24 hex digits, a uuid or a number")

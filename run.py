@@ -1,0 +1,111 @@
+"""The command line: serve (the default), and what an operator does beside it. See ``python run.py --help``."""
+
+import argparse
+import asyncio
+import json
+import logging
+import signal
+import sys
+from pathlib import Path
+
+from pydantic import SecretStr, ValidationError
+
+from server import operator
+from server.app import serving
+from server.settings import Settings
+from storage.database import Database
+from storage.errors import Problem
+from storage.migrations import NotMigrated
+
+
+def arguments() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="run.py", description=__doc__)
+    commands = parser.add_subparsers(dest="command")
+    commands.add_parser("serve", help="serve (the default)")
+    token = commands.add_parser("token", help="print a token for each user named, one a line")
+    token.add_argument("--user", action="append", default=[], metavar="EMAIL|NAME|ID")
+    token.add_argument("--users", type=Path, metavar="FILE", help="a user a line")
+    token.add_argument("--ttl", type=int, default=24 * 3600, metavar="SECONDS")
+    user = commands.add_parser("user", help="users").add_subparsers(dest="verb", required=True)
+    add = user.add_parser("add", help="make a user and print it as JSON")
+    add.add_argument("email")
+    for name in ("name", "password", "id", "uuid"):
+        add.add_argument(f"--{name}")
+    add.add_argument("--number", type=int)
+    for each in (token, add):
+        each.add_argument("--tenant", metavar="UUID")
+        each.add_argument("--permission", action="append", default=[], dest="permissions", metavar="P")
+    commands.add_parser("migrate", help="bring the database to the newest schema")
+    commands.add_parser("check", help="print the effective settings, secrets masked")
+    epoch = commands.add_parser("epoch", help="the name of the history that clients resume from")
+    epoch.add_argument("--new", action="store_true", required=True, help="begin a new one; every client reloads")
+    return parser
+
+
+async def serve(settings: Settings) -> None:
+    with operator.holding(settings) as lock:
+        if lock is None:
+            address = operator.lock_path(settings).read_text().strip()
+            raise Problem(f"A server is running already on {settings.data_dir}, at {address or 'an unknown address'}")
+        stop = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, stop.set)
+        async with serving(settings) as services:
+            operator.write_address(lock, services.address)
+            print(f"Bellwire is at {services.public_url}  (API: {services.public_url}/docs)", flush=True)
+            await stop.wait()
+        operator.write_address(lock, "")
+
+
+async def migrate(settings: Settings) -> None:
+    database = Database(settings.database)
+    await database.migrate()
+
+
+def check(settings: Settings) -> None:
+    for name, field in type(settings).model_fields.items():
+        value = getattr(settings, name)
+        shown = ("********" if value.get_secret_value() else "") if isinstance(value, SecretStr) else value
+        print(f"BELLWIRE_{name.upper()}={operator.masked(str(shown))}  # {field.description}")
+
+
+def main() -> int:
+    asked = arguments().parse_args()
+    try:
+        settings = Settings()
+        logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+        logging.getLogger("alembic").setLevel(logging.WARNING)
+        match asked.command:
+            case "token":
+                users = asked.user + (asked.users.read_text().split("\n") if asked.users else [])
+                given = {"users": [each.strip() for each in users if each.strip()], "ttl": asked.ttl}
+                given |= {"tenant": asked.tenant, "permissions": asked.permissions}
+                print("\n".join(asyncio.run(operator.run(settings, "token", given))))
+            case "user":
+                names = ("email", "name", "password", "id", "number", "uuid", "tenant", "permissions")
+                given = {name: getattr(asked, name) for name in names}
+                print(json.dumps(asyncio.run(operator.run(settings, "user add", given)), ensure_ascii=False))
+            case "epoch":
+                print(asyncio.run(operator.run(settings, "epoch --new", {})))
+            case "migrate":
+                asyncio.run(migrate(settings))
+            case "check":
+                check(settings)
+            case _:
+                asyncio.run(serve(settings))
+    except ValidationError as error:
+        for each in error.errors():
+            print(f"BELLWIRE_{str(each['loc'][0]).upper()}: {each['msg']}", file=sys.stderr)
+        return 2
+    except Problem as problem:
+        print(operator.reason(problem), file=sys.stderr)
+        return 1
+    except (ValueError, OSError, NotMigrated, operator.Busy) as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,150 @@
+"""The web application: services, routes, pages, and its life from listening to the last goodbye."""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+from aiohttp import web
+
+from server import metrics, openapi, operator
+from server.call import SERVICES, write_json
+from server.middleware import Next, browsers, endpoint, errors
+from server.routes import ROUTES
+from server.services import Services, build
+from server.settings import Settings
+from storage.errors import Unavailable
+
+logger = logging.getLogger("bellwire")
+
+STATIC = Path(__file__).parent.parent / "static"
+VENDOR = {
+    "socket.io.esm.min.js": "socket.io-client/dist/socket.io.esm.min.js",
+    "swagger-ui.css": "swagger-ui-dist/swagger-ui.css",
+    "swagger-ui-bundle.js": "swagger-ui-dist/swagger-ui-bundle.js",
+}
+PAGE_POLICY = (
+    "default-src 'self'; connect-src 'self' ws: wss:; img-src 'self' data: blob:; style-src 'self'; "
+    "object-src 'none'; base-uri 'none'; frame-ancestors 'none'; form-action 'self'"
+)
+DOCS_POLICY = PAGE_POLICY.replace("style-src 'self'", "style-src 'self' 'unsafe-inline'")
+DRAIN_SECONDS = 5.0
+
+
+def create_app(settings: Settings) -> web.Application:
+    """Everything that answers HTTP; ``cleanup_ctx`` builds and releases the services."""
+    app = web.Application(middlewares=[errors, browsers])
+
+    async def live(app: web.Application) -> AsyncIterator[None]:
+        async with build(settings) as services:
+            app[SERVICES] = services
+            metrics.install(app, services)
+            yield
+
+    app.cleanup_ctx.append(live)
+    app.on_shutdown.append(close_sockets)
+    for route in ROUTES:
+        app.router.add_route(route.method, route.path, endpoint(route))
+    for method in ("GET", "POST", "OPTIONS"):
+        app.router.add_route(method, "/socket.io/", socketio)
+    app.router.add_get("/healthz", healthz)
+    app.router.add_get("/readyz", readyz)
+    app.router.add_get("/metrics", metrics.show)
+    app.router.add_get("/openapi.json", show_openapi)
+    app.router.add_post(operator.PATH, operator.serve)
+    app.router.add_get("/", index)
+    app.router.add_get("/docs", docs)
+    for name, source in VENDOR.items():
+        app.router.add_get(f"/vendor/{name}", file_at(STATIC / "node_modules" / source))
+    app.router.add_static("/static/", STATIC, follow_symlinks=False)
+    return app
+
+
+async def socketio(request: web.Request) -> web.StreamResponse:
+    response: web.StreamResponse = await request.app[SERVICES].socketio.eio.handle_request(request)
+    return response
+
+
+async def close_sockets(app: web.Application) -> None:
+    """No new sockets; the open ones are closed without DISCONNECT, so that clients come back by themselves."""
+    services = app[SERVICES]
+    services.draining = True
+    engine = services.socketio.eio
+    engine.refusing = "The server is closing; come back in a moment"
+    for socket in list(engine.sockets.values()):
+        socket.close_now(1012)
+    await asyncio.sleep(0)
+
+
+# Health
+
+
+async def healthz(request: web.Request) -> web.Response:
+    """The process runs."""
+    return write_json({"status": "ok"})
+
+
+async def readyz(request: web.Request) -> web.Response:
+    """Whether requests should come here, and if not, why."""
+    services = request.app[SERVICES]
+    reasons = await unready(services)
+    return write_json({"ready": not reasons, "reasons": reasons}, 503 if reasons else 200)
+
+
+async def unready(services: Services) -> list[str]:
+    if services.draining:
+        return ["draining"]
+    try:
+        async with asyncio.timeout(2):
+            await services.database.read(lambda connection: connection.exec_driver_sql("SELECT 1").scalar())
+    except Exception as error:
+        logger.warning("the database does not answer: %s", type(error).__name__)
+        return ["the database does not answer"]
+    return []
+
+
+# Pages
+
+
+async def show_openapi(request: web.Request) -> web.Response:
+    services = request.app[SERVICES]
+    return write_json(openapi.document(ROUTES, services.limits, services.public_url))
+
+
+def page(path: Path, policy: str) -> web.FileResponse:
+    return web.FileResponse(path, headers={"Content-Security-Policy": policy, "Cache-Control": "no-cache"})
+
+
+async def index(request: web.Request) -> web.FileResponse:
+    return page(STATIC / "index.html", PAGE_POLICY)
+
+
+async def docs(request: web.Request) -> web.FileResponse:
+    return page(STATIC / "docs.html", DOCS_POLICY)
+
+
+def file_at(path: Path) -> Next:
+    async def serve(request: web.Request) -> web.FileResponse:
+        if not path.exists():
+            raise Unavailable("The browser code is not installed; run: make install")
+        return web.FileResponse(path, headers={"Cache-Control": "max-age=3600"})
+
+    return serve
+
+
+@contextlib.asynccontextmanager
+async def serving(settings: Settings) -> AsyncIterator[Services]:
+    """The application, listening at ``services.address``."""
+    app = create_app(settings)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=DRAIN_SECONDS, handle_signals=False)
+    await runner.setup()
+    try:
+        site = web.TCPSite(runner, settings.host, settings.port, backlog=1024)
+        await site.start()
+        host, port = runner.addresses[0][:2]
+        services = app[SERVICES]
+        services.address = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+        yield services
+    finally:
+        await runner.cleanup()

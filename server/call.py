@@ -1,0 +1,159 @@
+"""One request on its way through a handler: who asks, what they sent, and how the answer is written."""
+
+import base64
+import binascii
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Annotated, Any, TypeVar
+
+import orjson
+from aiohttp import web
+from pydantic import Field
+
+from realtime import bodies
+from realtime.bodies import Body
+from realtime.caller import Caller
+from realtime.limits import Limits
+from server.services import Services
+from storage.errors import Invalid, NotFound, TooLarge, Unauthenticated, Unsupported
+from storage.types import is_id
+
+SERVICES = web.AppKey("services", Services)
+B = TypeVar("B", bound=Body)
+
+
+class NoBody(Body):
+    """Nothing is read"""
+
+
+class NoQuery(Body):
+    """Nothing is asked for"""
+
+
+class Paging(Body):
+    """Lists take these; ``cursor`` is the ``nextCursor`` of the page before."""
+
+    limit: Annotated[int, Field(ge=1, le=200)] = 50
+    cursor: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    request: web.Request
+    services: Services
+    body: Any
+    query: Any
+    _caller: Caller | None
+
+    @property
+    def caller(self) -> Caller:
+        if self._caller is None:
+            raise Unauthenticated
+        return self._caller
+
+    def id(self, name: str = "id") -> str:
+        """An id of the path. Raises NotFound for what can't be one."""
+        value = self.request.match_info[name]
+        if not is_id(value):
+            raise NotFound
+        return value
+
+
+Handler = Callable[[Call], Awaitable[Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Created:
+    """An answer with a status of its own."""
+
+    document: Any
+    status: int = 201
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """A line of the route table. ``answer`` is the type of the document; ``public`` routes need no token."""
+
+    method: str
+    path: str
+    handler: Handler
+    answer: Any
+    summary: str
+    body: type[Body] = NoBody
+    query: type[Body] = NoQuery
+    status: int = 200
+    permission: str | None = None
+    public: bool = False
+    multipart: bool = False
+    errors: tuple[int, ...] = field(default=())
+
+    @property
+    def envelope(self) -> bool:
+        """``v1`` routes answer in the envelope, ``v2`` with the bare document."""
+        return "/v1/" in self.path
+
+
+async def token_of(request: web.Request) -> str:
+    """The bearer token. Raises Unauthenticated."""
+    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+    if scheme.lower() != "bearer" or not token.strip():
+        raise Unauthenticated
+    return token.strip()
+
+
+async def read_json(request: web.Request, limits: Limits) -> Any:
+    """The body as JSON. Raises Unsupported, TooLarge, Malformed."""
+    if request.content_type != "application/json":
+        raise Unsupported("Send the body as application/json")
+    return bodies.parse_json(await read_bytes(request, limits.body), limits)
+
+
+async def read_bytes(request: web.Request, limit: int) -> bytes:
+    if request.content_length is not None and request.content_length > limit:
+        raise TooLarge(f"The body may have {limit} bytes")
+    body = bytearray()
+    async for chunk in request.content.iter_any():
+        body += chunk
+        if len(body) > limit:
+            raise TooLarge(f"The body may have {limit} bytes")
+    return bytes(body)
+
+
+def read_query(request: web.Request, model: type[B], limits: Limits) -> B:
+    """The query string as ``model``; whole numbers are read where it wants them."""
+    values: dict[str, Any] = {}
+    for name, text in request.query.items():
+        wanted = model.model_fields.get(name)
+        number = wanted is not None and "int" in str(wanted.annotation)
+        try:
+            values[name] = int(text) if number else text
+        except ValueError:
+            raise Invalid.field(name, "must be a whole number") from None
+    return bodies.read(model, values, limits)
+
+
+def write_json(document: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> web.Response:
+    return web.Response(body=orjson.dumps(document), status=status, content_type="application/json", headers=headers)
+
+
+def write_cursor(*values: int) -> str:
+    return base64.urlsafe_b64encode(orjson.dumps(values)).decode().rstrip("=")
+
+
+def read_cursor(cursor: str | None, length: int) -> tuple[int, ...] | None:
+    """The values of a cursor, None for the first page. Raises Invalid for what is none of ours."""
+    if cursor is None:
+        return None
+    try:
+        values = orjson.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
+    except (binascii.Error, ValueError):
+        values = None
+    if not isinstance(values, list) or len(values) != length or not all(type(each) is int for each in values):
+        raise Invalid.field("cursor", "must be the nextCursor of the page before")
+    if any(abs(each) >= 2**63 for each in values):
+        raise Invalid.field("cursor", "must be the nextCursor of the page before")
+    return tuple(values)
+
+
+def page(items: list[Any], cursor: str | None) -> dict[str, Any]:
+    return {"items": items, "nextCursor": cursor}

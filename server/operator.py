@@ -1,0 +1,212 @@
+"""The commands of ``run.py``: run on the database, or by the server that holds it.
+
+Whoever opens the SQLite file for writing holds an advisory lock in the data folder. A command that finds it held goes to
+the server's local address, which is written beside the lock, with a token of its own making.
+"""
+
+import contextlib
+import fcntl
+import hashlib
+import hmac
+import json
+import re
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
+from typing import IO, Any
+
+import jwt
+from aiohttp import web
+
+from realtime import documents
+from realtime.bodies import parse_json
+from realtime.tokens import subject
+from server.call import SERVICES, read_bytes, token_of, write_json
+from server.services import Services, build, secret_of
+from server.settings import Settings
+from storage import accounts
+from storage.accounts import PERMISSIONS, PLATFORM, NewUser, User
+from storage.errors import Invalid, NotFound, Problem, Unauthenticated
+from storage.transaction import Command, Tx
+from storage.types import is_id
+
+PATH = "/internal/operator"
+TTL = 60
+Arguments = dict[str, Any]
+
+
+class Busy(Exception):
+    """Another process holds the database and does not answer"""
+
+
+# The lock
+
+
+def lock_path(settings: Settings) -> Path:
+    return settings.data_dir / "lock"
+
+
+@contextlib.contextmanager
+def holding(settings: Settings) -> Iterator[IO[str] | None]:
+    """Hold the data folder's lock; None if another process does. PostgreSQL needs none."""
+    settings.data_dir.mkdir(parents=True, exist_ok=True)
+    with open(lock_path(settings), "a+") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield None
+            return
+        yield file
+
+
+def write_address(file: IO[str], address: str) -> None:
+    file.seek(0)
+    file.truncate()
+    file.write(address)
+    file.flush()
+
+
+# Going through the server
+
+
+def operator_key(settings: Settings) -> bytes:
+    return hmac.digest(secret_of(settings).encode(), b"operator", hashlib.sha256)
+
+
+def ask_server(settings: Settings, command: str, arguments: Arguments) -> Any:
+    """Have the running server do it. Raises Busy if it does not answer, Problem for what it refuses."""
+    address = lock_path(settings).read_text().strip()
+    token = jwt.encode({"exp": int(time.time()) + TTL}, operator_key(settings), algorithm="HS256")
+    body = json.dumps({"command": command, "arguments": arguments}).encode()
+    headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
+    request = urllib.request.Request(address + PATH, body, headers)
+    try:
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        with opener.open(request, timeout=120) as response:
+            return json.load(response)["data"]
+    except urllib.error.HTTPError as error:
+        answer = json.load(error)
+        raise Problem(answer.get("error", str(error))) from None
+    except (urllib.error.URLError, OSError, ValueError):
+        raise Busy(f"Another process holds {settings.data_dir} and does not answer at {address or '?'}") from None
+
+
+async def serve(request: web.Request) -> web.Response:
+    """The server's side; whoever knows the secret of the data folder is its operator."""
+    services = request.app[SERVICES]
+    try:
+        jwt.decode(
+            await token_of(request), operator_key(services.settings), algorithms=["HS256"], options={"require": ["exp"]}
+        )
+    except jwt.PyJWTError:
+        raise Unauthenticated from None
+    asked = parse_json(await read_bytes(request, 64 * 1024 * 1024), services.limits)
+    try:
+        return write_json({"data": await COMMANDS[asked["command"]](services, asked["arguments"])})
+    except Problem as problem:
+        return write_json({"error": reason(problem)}, problem.status)
+
+
+async def run(settings: Settings, command: str, arguments: Arguments) -> Any:
+    """Do it here if the database is free, else have the server do it."""
+    if not settings.embedded:
+        async with build(settings) as services:
+            return await COMMANDS[command](services, arguments)
+    with holding(settings) as lock:
+        if lock is not None:
+            async with build(settings) as services:
+                return await COMMANDS[command](services, arguments)
+    return ask_server(settings, command, arguments)
+
+
+def reason(problem: Problem) -> str:
+    return "; ".join([problem.message, *(f"{name}: {text}" for name, text in problem.details)])
+
+
+def masked(value: str) -> str:
+    """A URL without its password."""
+    return re.sub(r"(://[^:/@]+):[^@]+@", r"\1:********@", value)
+
+
+# The commands
+
+
+async def tenant_of(services: Services, arguments: Arguments) -> accounts.Tenant:
+    try:
+        return await services.accounts.tenant(arguments.get("tenant"))
+    except NotFound:
+        raise NotFound("There is no such tenant") from None
+
+
+async def issue_tokens(services: Services, arguments: Arguments) -> list[str]:
+    """A token for each of ``users``: an e-mail, an id, a uuid, a number or a name."""
+    tenant = await tenant_of(services, arguments)
+    check_permissions(arguments["permissions"])
+
+    def look(connection: Any) -> list[User]:
+        return [find_user(connection, tenant.pk, who) for who in arguments["users"]]
+
+    users = await services.database.read(look)
+    ttl, permissions = arguments["ttl"], arguments["permissions"]
+    return [services.tokens.issue(user, ttl=ttl, permissions=permissions)[0] for user in users]
+
+
+def find_user(connection: Any, tenant_pk: int, who: str) -> User:
+    """Raises NotFound for nobody, Invalid for a name that several have."""
+    if "@" in who:
+        found = accounts.find(connection, tenant_pk, email=who)
+    else:
+        try:
+            name, value = subject(who)
+            found = accounts.find(connection, tenant_pk, **{name: value})
+        except ValueError:
+            found = None
+        if found is None:
+            named = accounts.named(connection, tenant_pk, who)
+            if len(named) > 1:
+                raise Invalid(f"{len(named)} users are named {who!r}; say which by e-mail or id")
+            found = named[0] if named else None
+    if found is None:
+        raise NotFound(f"There is no user {who!r}")
+    return found
+
+
+async def add_user(services: Services, arguments: Arguments) -> documents.UserDocument:
+    tenant = await tenant_of(services, arguments)
+    check_permissions(arguments["permissions"])
+    if arguments.get("id") is not None and not is_id(arguments["id"]):
+        raise Invalid("--id must be 24 hex digits")
+    password = arguments.get("password")
+    new = NewUser(
+        arguments.get("name") or arguments["email"].split("@")[0],
+        email=arguments["email"],
+        password=await services.accounts.hash(password) if password else None,
+        id=arguments.get("id"),
+        number=arguments.get("number"),
+        uuid=arguments.get("uuid"),
+        permissions=arguments["permissions"],
+    )
+
+    def apply(tx: Tx) -> User:
+        return accounts.add_user(tx, tenant.pk, new)
+
+    return documents.user(await services.database.write(Command(apply)), private=True)
+
+
+def check_permissions(permissions: list[str]) -> None:
+    unknown = set(permissions) - {*PERMISSIONS, PLATFORM}
+    if unknown:
+        raise Invalid(f"There is no permission {min(unknown)!r}; there are {', '.join([*PERMISSIONS, PLATFORM])}")
+
+
+async def new_epoch(services: Services, arguments: Arguments) -> str:
+    return await services.new_epoch()
+
+
+COMMANDS: dict[str, Callable[[Services, Arguments], Awaitable[Any]]] = {
+    "token": issue_tokens,
+    "user add": add_user,
+    "epoch --new": new_epoch,
+}

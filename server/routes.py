@@ -1,0 +1,117 @@
+"""Every URL on one screen."""
+
+from typing import Any, Generic, TypeVar
+
+from typing_extensions import TypedDict
+
+from realtime import bodies
+from realtime.documents import (
+    ChatDocument,
+    MemberDocument,
+    MessageDocument,
+    ReadDocument,
+    ReportDocument,
+    UserDocument,
+)
+from server import accounts, chat, messages
+from server.call import Paging, Route
+
+T = TypeVar("T")
+
+
+class Page(TypedDict, Generic[T]):
+    items: list[T]
+    nextCursor: str | None
+
+
+class HistoryDocument(TypedDict):
+    items: list[MessageDocument]
+    before: int | None
+    after: int | None
+
+
+class Success(TypedDict):
+    success: bool
+
+
+def route(method: str, path: str, handler: Any, answer: Any, summary: str, **options: Any) -> Route:
+    return Route(method, path, handler, answer, summary, **options)
+
+
+AUTH = "/api/v1/auth"
+USERS = "/api/v1/users"
+ADMIN = "/api/v1/admin"
+CHATS = "/api/v2/chats"
+MESSAGES = "/api/v2/messages"
+LOGGED_IN = accounts.LoggedInDocument
+
+# fmt: off
+ROUTES: list[Route] = [
+    route("POST", f"{AUTH}/register", accounts.register, LOGGED_IN, "Register with e-mail and password",
+          body=accounts.Register, status=201, public=True, errors=(404, 409)),
+    route("POST", f"{AUTH}/login", accounts.login, LOGGED_IN, "Log in", body=accounts.Login, public=True, errors=(404,)),
+    route("POST", f"{AUTH}/refresh", accounts.refresh, LOGGED_IN, "A new pair of tokens for a refresh token",
+          body=accounts.RefreshToken, public=True),
+    route("POST", f"{AUTH}/logout", accounts.logout, Success, "End this login, its tokens and its sockets"),
+    route("POST", f"{AUTH}/password", accounts.change_password, UserDocument, "Change the password; ends other logins",
+          body=accounts.ChangePassword, errors=(403, 409)),
+    route("POST", f"{AUTH}/reset", accounts.reset_password, UserDocument, "Set a password with a one-time link",
+          body=accounts.ResetPassword, public=True, errors=(404,)),
+
+    route("GET", f"{USERS}/me", accounts.me, UserDocument, "Oneself"),
+    route("PATCH", f"{USERS}/me", accounts.change_me, UserDocument, "Change oneself", body=accounts.ChangeMe),
+    route("GET", f"{USERS}/me/blocks", accounts.blocks, Page[UserDocument], "Whom one blocks", query=Paging),
+    route("POST", f"{USERS}/me/blocks", accounts.block, UserDocument, "Block a user",
+          body=accounts.BlockUser, status=201, errors=(404,)),
+    route("DELETE", f"{USERS}/me/blocks/{{userId}}", accounts.unblock, Success, "Unblock a user", errors=(404,)),
+    route("GET", USERS, accounts.find, Page[UserDocument], "Find users by name, or by ids", query=accounts.FindUsers),
+    route("GET", f"{USERS}/{{id}}", accounts.get, UserDocument, "A user", errors=(404,)),
+    route("POST", USERS, accounts.create, UserDocument, "Provision a user; ids may be supplied",
+          body=accounts.CreateUser, status=201, permission="users.manage", errors=(403, 409)),
+    route("POST", f"{USERS}/{{id}}/tokens", accounts.issue_token, accounts.TokenDocument, "A token of another user",
+          body=accounts.IssueToken, status=201, permission="users.manage", errors=(403, 404)),
+    route("POST", "/api/v1/tenants", accounts.create_tenant, accounts.TenantDocument, "Provision a tenant",
+          body=accounts.CreateTenant, status=201, permission="platform.admin", errors=(403, 409)),
+
+    route("POST", CHATS, chat.create, ChatDocument, "Create a group, or find or create a direct chat",
+          body=bodies.CreateChat, status=201, errors=(403, 404, 409)),
+    route("GET", CHATS, chat.list_mine, Page[ChatDocument], "One's chats, the most recently active first", query=Paging),
+    route("GET", f"{CHATS}/{{id}}", chat.get, ChatDocument, "A chat", errors=(404,)),
+    route("PATCH", f"{CHATS}/{{id}}", chat.change, ChatDocument, "Rename a group",
+          body=bodies.ChangeChat, errors=(403, 404, 409)),
+    route("DELETE", f"{CHATS}/{{id}}", chat.delete, ChatDocument, "Delete a group", errors=(403, 404)),
+    route("GET", f"{CHATS}/{{id}}/members", chat.members, Page[MemberDocument], "Members", query=Paging, errors=(404,)),
+    route("POST", f"{CHATS}/{{id}}/members", chat.add_members, ChatDocument, "Add members",
+          body=bodies.AddMembers, status=201, errors=(403, 404, 409)),
+    route("PATCH", f"{CHATS}/{{id}}/members/{{userId}}", chat.change_member, MemberDocument, "Change a role",
+          body=bodies.ChangeMember, errors=(403, 404, 409)),
+    route("DELETE", f"{CHATS}/{{id}}/members/{{userId}}", chat.remove_member, ChatDocument, "Remove a member",
+          errors=(403, 404, 409)),
+    route("POST", f"{CHATS}/{{id}}/leave", chat.leave, Success, "Leave a group", errors=(404, 409)),
+    route("POST", f"{CHATS}/{{id}}/mute", chat.mute, ChatDocument, "Mute until a time; null unmutes",
+          body=bodies.MuteChat, errors=(404,)),
+
+    route("POST", MESSAGES, messages.post, MessageDocument, "Send a message",
+          body=bodies.SendMessage, status=201, multipart=True, errors=(403, 404, 409)),
+    route("GET", MESSAGES, messages.history, HistoryDocument, "Messages of a chat, ascending by seq",
+          query=messages.History, errors=(404,)),
+    route("GET", f"{MESSAGES}/{{id}}", messages.get, MessageDocument, "A message", errors=(404,)),
+    route("PATCH", f"{MESSAGES}/{{id}}", messages.edit, MessageDocument, "Edit one's message",
+          body=bodies.EditMessage, errors=(403, 404, 409)),
+    route("DELETE", f"{MESSAGES}/{{id}}", messages.delete, MessageDocument, "Delete a message; the tombstone stays",
+          errors=(403, 404)),
+    route("POST", f"{MESSAGES}/{{id}}/read", messages.mark_read, ReadDocument, "Read up to and with this message",
+          errors=(404,)),
+    route("POST", f"{MESSAGES}/{{id}}/report", messages.report, Success, "Report a message to the admins",
+          body=bodies.ReportMessage, status=201, errors=(404, 409)),
+
+    *(route("POST", f"{ADMIN}/users/{{id}}/{verb}", accounts.administer, UserDocument, summary,
+            permission="admin", errors=(403, 404))
+      for verb, summary in (("disable", "Disable an account"), ("enable", "Enable an account"),
+                            ("ban", "Ban a user"), ("unban", "Lift a ban"), ("sign-out", "Sign out everywhere"))),
+    route("POST", f"{ADMIN}/users/{{id}}/reset-link", accounts.reset_link, accounts.ResetLinkDocument,
+          "A one-time link that sets a password", status=201, permission="admin", errors=(403, 404)),
+    route("GET", f"{ADMIN}/reports", accounts.reports, Page[ReportDocument], "Reported messages, newest first",
+          query=Paging, permission="admin", errors=(403,)),
+]
+# fmt: on

@@ -1,0 +1,78 @@
+"""Every setting, on one screen: an environment variable ``BELLWIRE_…``, or a line of ``.env``."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, SecretStr, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from realtime.limits import KIB, MIB, Limits
+
+
+class Settings(BaseSettings):
+    model_config = SettingsConfigDict(env_prefix="BELLWIRE_", env_file=".env", extra="ignore", frozen=True)
+
+    host: str = Field("127.0.0.1", description="address to listen on")
+    port: int = Field(8080, ge=0, le=65535, description="port to listen on; 0 takes a free one")
+    data_dir: Path = Field(Path("data"), description="folder of the database, the secret and the media")
+    database_url: str = Field("", description="empty: SQLite in the data folder; or postgresql+asyncpg://…")
+    public_url: str = Field("", description="how clients reach the server; empty: http://HOST:PORT")
+    cors_origins: Annotated[list[str], NoDecode] = Field(
+        default_factory=list,
+        description="origins besides our own that browsers may come from, comma-separated; * for all",
+    )
+    default_dialect: Literal["envelope", "laravel", "template"] = Field(
+        "envelope", description="dialect of requests that show none"
+    )
+
+    jwt_secret: SecretStr = Field(SecretStr(""), description="at least 32 bytes; empty: made on first start")
+    jwt_algorithm: Literal["RS256", "ES256", "EdDSA"] = Field("RS256", description="of an issuer's tokens")
+    jwt_public_key: Path | None = Field(None, description="PEM file of an issuer whose tokens are taken")
+    jwks_url: str | None = Field(None, description="or where the issuer publishes its keys")
+    jwt_issuer: str | None = Field(None, description="required iss")
+    jwt_audience: str | None = Field(None, description="required aud")
+    local_accounts: bool = Field(True, description="whether people may register and log in with a password")
+    provision_users: bool = Field(False, description="whether an issuer's token of an unknown subject makes the user")
+
+    retention_days: float = Field(30, gt=0, description="how long events are kept for resuming")
+    retention_events: int = Field(10_000, gt=0, description="how many events of a channel are kept at the least")
+    ping_interval: float = Field(25, gt=0, description="seconds between pings of a socket")
+    ping_timeout: float = Field(20, gt=0, description="seconds in which a ping must be answered")
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="least level that is logged")
+
+    max_content: int = Field(16 * KIB, gt=0, description="bytes of a message's text")
+    max_title: int = Field(255, gt=0, le=255, description="characters of a name or title")
+    max_metadata: int = Field(4 * KIB, gt=0, description="bytes of a message's metadata as JSON")
+    max_body: int = Field(256 * KIB, gt=0, description="bytes of a JSON body")
+    max_nesting: int = Field(32, gt=0, description="depth of a JSON body")
+    max_packet: int = Field(256 * KIB, gt=0, description="bytes of a socket packet")
+    max_polling_packets: int = Field(1000, gt=0, description="packets of a polling payload")
+    max_polling_payload: int = Field(MIB, gt=0, description="bytes of a polling payload")
+    max_chat_members: int = Field(10_000, gt=1, description="members of a chat")
+    max_members_per_call: int = Field(500, gt=0, description="users that one call may add")
+    max_replay_events: int = Field(5_000, ge=0, description="events that a resume replays")
+    max_replay_bytes: int = Field(8 * MIB, ge=0, description="bytes that a resume replays")
+    max_outbound: int = Field(MIB, gt=0, description="bytes that may wait for a slow reader")
+    max_sockets_per_user: int = Field(50, gt=0, description="sockets that a user may have open on a node")
+
+    @field_validator("cors_origins", mode="before")
+    @classmethod
+    def split(cls, value: object) -> object:
+        return [each.strip() for each in value.split(",") if each.strip()] if isinstance(value, str) else value
+
+    @property
+    def database(self) -> str:
+        return self.database_url or f"sqlite:///{self.data_dir / 'bellwire.db'}"
+
+    @property
+    def embedded(self) -> bool:
+        return self.database.startswith("sqlite")
+
+    def limits(self) -> Limits:
+        prefix = "max_"
+        given = {
+            name.removeprefix(prefix): getattr(self, name)
+            for name in type(self).model_fields
+            if name.startswith(prefix)
+        }
+        return Limits(**given)

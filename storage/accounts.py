@@ -1,0 +1,380 @@
+"""Tenants, users with their three names, logins, and what ends them."""
+
+import re
+import secrets
+import uuid as uuids
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+from sqlalchemy import ColumnElement, Connection, and_, bindparam, delete, false, insert, or_, select, text, update
+
+from storage import epoch, log
+from storage.errors import Conflict, NotFound
+from storage.models import blocks, chats, facts, logins, members, reset_links, revocations, tenants, users
+from storage.transaction import Tx, clock
+from storage.types import SECOND, new_id
+
+FIRST_NUMBER = 1_000_000
+PERMISSIONS = (
+    "notifications.send",
+    "notifications.send.own",
+    "templates.manage",
+    "users.manage",
+    "streams.manage",
+    "credits.grant",
+    "admin",
+)
+PLATFORM = "platform.admin"
+
+
+@dataclass(frozen=True, slots=True)
+class Tenant:
+    pk: int
+    uuid: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    """A user of one tenant. ``status`` is active, disabled, banned or deleted; ``valid_after`` ends older tokens."""
+
+    pk: int
+    tenant_pk: int
+    tenant: str
+    id: str
+    number: int
+    uuid: str
+    email: str | None
+    name: str
+    avatar_url: str | None
+    password: str | None
+    permissions: frozenset[str]
+    locale: str | None
+    time_zone: str | None
+    quiet_from: str | None
+    quiet_to: str | None
+    status: str
+    valid_after: int
+    last_seen_at: int | None
+    created_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class NewUser:
+    """A user to be made; names that are None are given by the server."""
+
+    name: str
+    email: str | None = None
+    password: str | None = None
+    id: str | None = None
+    number: int | None = None
+    uuid: str | None = None
+    permissions: Collection[str] = ()
+    locale: str | None = None
+    time_zone: str | None = None
+
+
+COLUMNS = (
+    users.c.pk,
+    users.c.tenant_pk,
+    tenants.c.uuid.label("tenant"),
+    users.c.id,
+    users.c.number,
+    users.c.uuid,
+    users.c.email,
+    users.c.name,
+    users.c.avatar_url,
+    users.c.password,
+    users.c.permissions,
+    users.c.locale,
+    users.c.time_zone,
+    users.c.quiet_from,
+    users.c.quiet_to,
+    users.c.status,
+    users.c.valid_after,
+    users.c.last_seen_at,
+    users.c.created_at,
+)
+SELECT = select(*COLUMNS).join(tenants, tenants.c.pk == users.c.tenant_pk)
+NEXT_NUMBER = text("UPDATE tenants SET next_number = next_number + 1 WHERE pk = :pk RETURNING next_number - 1")
+
+
+def read_user(row: Any) -> User:
+    values = row._asdict()
+    return User(**values | {"permissions": frozenset(orjson.loads(values["permissions"]))})
+
+
+# Tenants
+
+
+def add_tenant(tx: Tx, name: str, uuid: str | None = None) -> Tenant:
+    """Raises Conflict if the uuid is taken."""
+    uuid = uuid or str(uuids.uuid4())
+    values = {"uuid": uuid, "name": name, "next_number": FIRST_NUMBER, "created_at": tx.now}
+    primary_key = tx.execute(insert(tenants), values).inserted_primary_key
+    assert primary_key is not None
+    return Tenant(int(primary_key[0]), uuid, name)
+
+
+def default_tenant(tx: Tx) -> Tenant:
+    """The tenant of those who name none; made on first use."""
+    known = epoch.known(tx.connection).get("default_tenant")
+    if known:
+        found = tenant(tx.connection, known)
+        if found:
+            return found
+    made = add_tenant(tx, "Default")
+    epoch.put(tx, "default_tenant", made.uuid)
+    return made
+
+
+def tenant(connection: Connection, uuid: str) -> Tenant | None:
+    row = connection.execute(select(tenants.c.pk, tenants.c.uuid, tenants.c.name).where(tenants.c.uuid == uuid)).first()
+    return Tenant(*row) if row else None
+
+
+# Users
+
+
+def add_user(tx: Tx, tenant_pk: int, new: NewUser) -> User:
+    """Raises Conflict, naming what is taken, if the tenant has one of the names or the e-mail already."""
+    email_key = new.email.casefold() if new.email else None
+    taken = or_(
+        *(
+            users.c[name] == value
+            for name, value in (("id", new.id), ("number", new.number), ("uuid", new.uuid), ("email_key", email_key))
+            if value is not None
+        ),
+        false(),
+    )
+    if tx.execute(select(users.c.pk).where(users.c.tenant_pk == tenant_pk, taken).limit(1)).first():
+        raise Conflict("A user with this id, number, uuid or e-mail exists already")
+    number = new.number
+    while number is None:
+        candidate = tx.execute(NEXT_NUMBER, {"pk": tenant_pk}).scalar_one()
+        clash = select(users.c.pk).where(users.c.tenant_pk == tenant_pk, users.c.number == candidate)
+        number = None if tx.execute(clash).first() else candidate
+    id = new.id or new_id()
+    pk = log.open_channel(tx, f"user:{id}")
+    tx.execute(
+        insert(users),
+        {
+            "pk": pk,
+            "tenant_pk": tenant_pk,
+            "id": id,
+            "number": number,
+            "uuid": new.uuid or str(uuids.uuid4()),
+            "email": new.email,
+            "email_key": email_key,
+            "name": new.name,
+            "name_key": new.name.casefold()[:512],
+            "password": new.password,
+            "permissions": orjson.dumps(sorted(new.permissions)).decode(),
+            "locale": new.locale,
+            "time_zone": new.time_zone,
+            "status": "active",
+            "valid_after": 0,
+            "created_at": tx.now,
+            "updated_at": tx.now,
+        },
+    )
+    return get(tx.connection, pk)
+
+
+def get(connection: Connection, pk: int) -> User:
+    return read_user(connection.execute(SELECT.where(users.c.pk == pk)).one())
+
+
+def find(connection: Connection, tenant_pk: int, **names: Any) -> User | None:
+    """The user of a tenant by one of: id, number, uuid, email."""
+    (name, value), *_ = names.items()
+    column = users.c.email_key if name == "email" else users.c[name]
+    value = value.casefold() if name == "email" else value
+    row = connection.execute(
+        SELECT.where(users.c.tenant_pk == tenant_pk, column == value, users.c.status != "deleted")
+    ).first()
+    return read_user(row) if row else None
+
+
+def need(connection: Connection, tenant_pk: int, id: str) -> User:
+    """The user by id, or NotFound."""
+    user = find(connection, tenant_pk, id=id)
+    if user is None:
+        raise NotFound
+    return user
+
+
+def by_ids(connection: Connection, tenant_pk: int, ids: Collection[str]) -> list[User]:
+    statement = SELECT.where(users.c.tenant_pk == tenant_pk, users.c.id.in_(ids), users.c.status != "deleted")
+    return [read_user(row) for row in connection.execute(statement.order_by(users.c.pk))]
+
+
+def named(connection: Connection, tenant_pk: int, name: str) -> list[User]:
+    """The users of exactly this name, two at the most."""
+    statement = SELECT.where(users.c.tenant_pk == tenant_pk, users.c.name == name, users.c.status != "deleted")
+    return [read_user(row) for row in connection.execute(statement.limit(2))]
+
+
+def search(
+    connection: Connection, tenant_pk: int, query: str, *, emails: bool, after: int = 0, limit: int = 50
+) -> list[User]:
+    """Users whose name contains ``query`` (with ``emails``, whose e-mail does too), in the order they were made."""
+    pattern = "%" + re.sub(r"([\\%_])", r"\\\1", query.casefold()) + "%"
+    match: ColumnElement[bool] = users.c.name_key.like(pattern, escape="\\")
+    if emails:
+        match = or_(match, users.c.email_key.like(pattern, escape="\\"))
+    statement = SELECT.where(users.c.tenant_pk == tenant_pk, users.c.status != "deleted", users.c.pk > after, match)
+    return [read_user(row) for row in connection.execute(statement.order_by(users.c.pk).limit(limit))]
+
+
+def change(tx: Tx, pk: int, values: Mapping[str, Any]) -> User:
+    """Set columns of a user. ``name`` and ``permissions`` are stored in their searchable and JSON form."""
+    columns = dict(values)
+    if "name" in columns:
+        columns["name_key"] = columns["name"].casefold()[:512]
+    if "permissions" in columns:
+        columns["permissions"] = orjson.dumps(sorted(columns["permissions"])).decode()
+    tx.execute(update(users).where(users.c.pk == pk).values(**columns, updated_at=tx.now))
+    return get(tx.connection, pk)
+
+
+def seen(tx: Tx, pk: int) -> int:
+    """The user's last socket closed just now; returns the time."""
+    tx.execute(update(users).where(users.c.pk == pk).values(last_seen_at=tx.now))
+    return tx.now
+
+
+def share_chat(connection: Connection, user_pk: int, tenant_pk: int, ids: Collection[str]) -> list[User]:
+    """Those of ``ids`` that are in a chat with the user, and the user."""
+    mine = select(members.c.chat_pk).join(chats, chats.c.pk == members.c.chat_pk)
+    mine = mine.where(members.c.user_pk == user_pk, chats.c.deleted_at.is_(None))
+    theirs = select(members.c.user_pk).where(members.c.chat_pk.in_(mine))
+    statement = SELECT.where(
+        users.c.tenant_pk == tenant_pk,
+        users.c.id.in_(ids),
+        or_(users.c.pk.in_(theirs), users.c.pk == user_pk),
+        users.c.status != "deleted",
+    )
+    return [read_user(row) for row in connection.execute(statement)]
+
+
+# Logins
+
+
+def add_login(tx: Tx, user_pk: int, *, lasts: int) -> str:
+    """Begin a login; returns its id. ``lasts`` seconds from now its refresh token is worth nothing."""
+    id = str(uuids.uuid4())
+    values = {
+        "id": id,
+        "user_pk": user_pk,
+        "generation": 0,
+        "created_at": tx.now,
+        "expires_at": tx.now + lasts * SECOND,
+    }
+    tx.execute(insert(logins), values)
+    return id
+
+
+LOGIN = select(logins.c.user_pk, logins.c.generation, logins.c.expires_at, logins.c.ended_at).where(
+    logins.c.id == bindparam("id")
+)
+
+
+def login_of(connection: Connection, id: str) -> Any:
+    """``(user_pk, generation, expires_at, ended_at)`` of a login, or None."""
+    return connection.execute(LOGIN, {"id": id}).first()
+
+
+def rotate(tx: Tx, id: str, *, lasts: int) -> None:
+    tx.execute(
+        update(logins)
+        .where(logins.c.id == id)
+        .values(generation=logins.c.generation + 1, expires_at=tx.now + lasts * SECOND)
+    )
+
+
+def living_logins(connection: Connection, user_pk: int, at: int) -> list[str]:
+    """The ids of the user's logins that have neither ended nor expired."""
+    living = select(logins.c.id).where(
+        logins.c.user_pk == user_pk, logins.c.ended_at.is_(None), logins.c.expires_at > at
+    )
+    return list(connection.execute(living).scalars())
+
+
+def end_login(tx: Tx, user_pk: int, id: str, reason: str) -> None:
+    """End one login; its sockets close on every node within two seconds."""
+    tx.execute(update(logins).where(logins.c.id == id, logins.c.ended_at.is_(None)).values(ended_at=tx.now))
+    tx.execute(insert(revocations), {"user_pk": user_pk, "login_id": id, "reason": reason, "at": tx.now})
+
+
+def end_logins(tx: Tx, user_pk: int, reason: str) -> None:
+    """End all of a user's logins and tokens up to now."""
+    tx.execute(update(logins).where(logins.c.user_pk == user_pk, logins.c.ended_at.is_(None)).values(ended_at=tx.now))
+    tx.execute(update(users).where(users.c.pk == user_pk).values(valid_after=tx.now))
+    tx.execute(insert(revocations), {"user_pk": user_pk, "login_id": None, "reason": reason, "at": tx.now})
+
+
+def revoked(connection: Connection, seconds: int) -> list[Any]:
+    """``(pk, user_pk, login_id, reason)`` of what was revoked in the last ``seconds``."""
+    since = clock(connection) - seconds * SECOND
+    statement = select(revocations.c.pk, revocations.c.user_pk, revocations.c.login_id, revocations.c.reason)
+    return list(connection.execute(statement.where(revocations.c.at > since).order_by(revocations.c.pk)))
+
+
+def add_reset_link(tx: Tx, user_pk: int, digest: str, *, lasts: int) -> None:
+    tx.execute(insert(reset_links), {"digest": digest, "user_pk": user_pk, "expires_at": tx.now + lasts * SECOND})
+
+
+def use_reset_link(tx: Tx, digest: str) -> int | None:
+    """The user a link is for, once; None if it is unknown, used or expired."""
+    live = and_(reset_links.c.digest == digest, reset_links.c.used_at.is_(None), reset_links.c.expires_at > tx.now)
+    return tx.execute(update(reset_links).where(live).values(used_at=tx.now).returning(reset_links.c.user_pk)).scalar()
+
+
+def sweep(tx: Tx, *, before: int) -> None:
+    """Drop what can't matter any more: logins, links and revocations that ended before ``before``."""
+    tx.execute(delete(revocations).where(revocations.c.at < before))
+    tx.execute(delete(reset_links).where(reset_links.c.expires_at < before))
+    tx.execute(delete(logins).where(logins.c.expires_at < before))
+
+
+# Blocks
+
+
+def block(tx: Tx, user_pk: int, blocked_pk: int) -> bool:
+    """Whether it is new."""
+    if blocks_whom(tx.connection, user_pk, blocked_pk):
+        return False
+    tx.execute(insert(blocks), {"user_pk": user_pk, "blocked_pk": blocked_pk, "created_at": tx.now})
+    return True
+
+
+def unblock(tx: Tx, user_pk: int, blocked_pk: int) -> bool:
+    found = tx.execute(delete(blocks).where(blocks.c.user_pk == user_pk, blocks.c.blocked_pk == blocked_pk))
+    return found.rowcount > 0
+
+
+def blocks_whom(connection: Connection, user_pk: int, blocked_pk: int) -> bool:
+    statement = select(blocks.c.user_pk).where(blocks.c.user_pk == user_pk, blocks.c.blocked_pk == blocked_pk)
+    return connection.execute(statement).first() is not None
+
+
+def blocked_by(connection: Connection, user_pk: int, *, after: int, limit: int) -> list[User]:
+    statement = SELECT.join(blocks, blocks.c.blocked_pk == users.c.pk).where(
+        blocks.c.user_pk == user_pk, users.c.pk > after
+    )
+    return [read_user(row) for row in connection.execute(statement.order_by(users.c.pk).limit(limit))]
+
+
+# Secrets of the installation
+
+
+def hint_key(tx: Tx) -> bytes:
+    """The key that signs hints between nodes; made on first use."""
+    found = tx.execute(select(facts.c.value).where(facts.c.name == "hint_key")).scalar()
+    if found is None:
+        found = secrets.token_hex(32)
+        epoch.put(tx, "hint_key", found)
+    return bytes.fromhex(found)

@@ -1,0 +1,342 @@
+"""Chats and their members."""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from sqlalchemy import (
+    Connection,
+    and_,
+    bindparam,
+    case,
+    delete,
+    exists,
+    func,
+    insert,
+    literal,
+    or_,
+    select,
+    update,
+)
+
+from storage import log
+from storage.models import blocks, channels, chats, events, members, messages, users
+from storage.transaction import Tx
+from storage.types import new_id
+
+
+@dataclass(frozen=True, slots=True)
+class Chat:
+    """``type`` is direct or group; ``history_visible`` is joined or all; ``seq`` is the channel's head."""
+
+    pk: int
+    tenant_pk: int
+    id: str
+    type: str
+    name: str | None
+    history_visible: str
+    member_count: int
+    created_at: int
+    updated_at: int
+    seq: int
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """``role`` is owner, admin, member or readonly."""
+
+    chat_pk: int
+    user_pk: int
+    user_id: str
+    name: str
+    role: str
+    joined_seq: int
+    read_seq: int
+    muted_until: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """What decides whether somebody may act in a chat, read in one statement inside the transaction."""
+
+    chat_id: str
+    type: str
+    history_visible: str
+    member_count: int
+    role: str
+    joined_seq: int
+    read_seq: int
+    status: str
+    blocked: bool
+
+    @property
+    def first_seq(self) -> int:
+        """The first seq this member may see."""
+        return 1 if self.history_visible == "all" else self.joined_seq + 1
+
+
+CHAT = select(
+    chats.c.pk,
+    chats.c.tenant_pk,
+    chats.c.id,
+    chats.c.type,
+    chats.c.name,
+    chats.c.history_visible,
+    chats.c.member_count,
+    chats.c.created_at,
+    chats.c.updated_at,
+    channels.c.head.label("seq"),
+).join(channels, channels.c.pk == chats.c.pk)
+
+MEMBER = select(
+    members.c.chat_pk,
+    members.c.user_pk,
+    users.c.id.label("user_id"),
+    users.c.name,
+    members.c.role,
+    members.c.joined_seq,
+    members.c.read_seq,
+    members.c.muted_until,
+).join(users, users.c.pk == members.c.user_pk)
+
+OTHER = members.alias("other")
+GATE = (
+    select(
+        chats.c.id,
+        chats.c.type,
+        chats.c.history_visible,
+        chats.c.member_count,
+        members.c.role,
+        members.c.joined_seq,
+        members.c.read_seq,
+        users.c.status,
+        case(
+            (
+                chats.c.type == "direct",
+                exists()
+                .where(
+                    OTHER.c.chat_pk == members.c.chat_pk,
+                    OTHER.c.user_pk != members.c.user_pk,
+                    blocks.c.user_pk == OTHER.c.user_pk,
+                    blocks.c.blocked_pk == members.c.user_pk,
+                )
+                .correlate(members),
+            ),
+            else_=literal(False),
+        ),
+    )
+    .join(members, members.c.chat_pk == chats.c.pk)
+    .join(users, users.c.pk == members.c.user_pk)
+    .where(chats.c.pk == bindparam("chat"), members.c.user_pk == bindparam("user"), chats.c.deleted_at.is_(None))
+)
+
+FIND = select(chats.c.pk).where(
+    chats.c.tenant_pk == bindparam("tenant"), chats.c.id == bindparam("id"), chats.c.deleted_at.is_(None)
+)
+# Chats
+
+
+def pair_of(first_pk: int, second_pk: int) -> str:
+    return f"{min(first_pk, second_pk)}:{max(first_pk, second_pk)}"
+
+
+def find(connection: Connection, tenant_pk: int, id: str) -> int | None:
+    """A chat's number by its id."""
+    return connection.execute(FIND, {"tenant": tenant_pk, "id": id}).scalar()
+
+
+def id_taken(connection: Connection, tenant_pk: int, id: str) -> bool:
+    """Whether the tenant has, or had, a chat of this id."""
+    return (
+        connection.execute(select(chats.c.pk).where(chats.c.tenant_pk == tenant_pk, chats.c.id == id)).first()
+        is not None
+    )
+
+
+def find_direct(connection: Connection, first_pk: int, second_pk: int) -> int | None:
+    return connection.execute(select(chats.c.pk).where(chats.c.pair == pair_of(first_pk, second_pk))).scalar()
+
+
+def get(connection: Connection, pk: int) -> Chat:
+    values: Any = connection.execute(CHAT.where(chats.c.pk == pk)).one()
+    return Chat(*values)
+
+
+def gate(connection: Connection, chat_pk: int, user_pk: int) -> Gate | None:
+    """What the user is in the chat, or None for who is no member."""
+    row = connection.execute(GATE, {"chat": chat_pk, "user": user_pk}).first()
+    return Gate(*row) if row else None
+
+
+def add(
+    tx: Tx,
+    tenant_pk: int,
+    *,
+    type: str,
+    name: str | None = None,
+    history_visible: str = "joined",
+    pair: str | None = None,
+    id: str | None = None,
+) -> int:
+    id = id or new_id()
+    pk = log.open_channel(tx, f"chat:{id}")
+    tx.execute(
+        insert(chats),
+        {
+            "pk": pk,
+            "tenant_pk": tenant_pk,
+            "id": id,
+            "type": type,
+            "name": name,
+            "history_visible": history_visible,
+            "pair": pair,
+            "member_count": 0,
+            "created_at": tx.now,
+            "updated_at": tx.now,
+        },
+    )
+    return pk
+
+
+def change(tx: Tx, pk: int, **values: Any) -> None:
+    tx.execute(update(chats).where(chats.c.pk == pk).values(**values, updated_at=tx.now))
+
+
+def of_user(
+    connection: Connection, user_pk: int, *, before: tuple[int, int] | None, limit: int
+) -> list[tuple[Chat, int]]:
+    """The user's chats with the time of their latest activity, newest first; ``before`` is the last row's (time, pk)."""
+    newest = (
+        select(messages.c.created_at)
+        .where(messages.c.chat_pk == chats.c.pk)
+        .order_by(messages.c.seq.desc())
+        .limit(1)
+        .correlate(chats)
+        .scalar_subquery()
+    )
+    active = func.coalesce(newest, chats.c.created_at).label("active")
+    inner = (
+        CHAT.add_columns(active)
+        .join(members, members.c.chat_pk == chats.c.pk)
+        .where(members.c.user_pk == user_pk, chats.c.deleted_at.is_(None))
+        .subquery()
+    )
+    statement = select(inner).order_by(inner.c.active.desc(), inner.c.pk.desc()).limit(limit)
+    if before:
+        at, pk = before
+        statement = statement.where(or_(inner.c.active < at, and_(inner.c.active == at, inner.c.pk < pk)))
+    found = []
+    for row in connection.execute(statement):
+        *values, at = row
+        found.append((Chat(*values), at))
+    return found
+
+
+class Slice(NamedTuple):
+    """Part of a deleted chat: some members who have not been told yet."""
+
+    pk: int
+    chat_id: str
+    user_pks: list[int]
+
+
+def deleted_slice(connection: Connection, *, limit: int = 100) -> Slice | None:
+    """What to remove next of a deleted chat, or None."""
+    row = connection.execute(select(chats.c.pk, chats.c.id).where(chats.c.deleted_at.is_not(None)).limit(1)).first()
+    if row is None:
+        return None
+    told = select(members.c.user_pk).where(members.c.chat_pk == row.pk).order_by(members.c.user_pk).limit(limit)
+    return Slice(row.pk, row.id, list(connection.execute(told).scalars()))
+
+
+def drop_members(tx: Tx, chat_pk: int, user_pks: Collection[int]) -> list[int]:
+    """Remove these members of a deleted chat; returns those who still were."""
+    gone = sorted(known_members(tx.connection, chat_pk, user_pks))
+    tx.execute(delete(members).where(members.c.chat_pk == chat_pk, members.c.user_pk.in_(gone)))
+    return gone
+
+
+def drop_slice(tx: Tx, pk: int, *, rows: int = 500) -> None:
+    """Remove a slice of a deleted chat's messages and events, and at last the chat."""
+    for order, owner in ((messages.c.seq, messages.c.chat_pk), (events.c.seq, events.c.channel_pk)):
+        last = tx.execute(select(order).where(owner == pk).order_by(order).offset(rows - 1).limit(1)).scalar()
+        gone = delete(order.table).where(owner == pk)
+        tx.execute(gone if last is None else gone.where(order <= last))
+        if last is not None:
+            return
+    tx.execute(delete(chats).where(chats.c.pk == pk))
+    tx.execute(delete(channels).where(channels.c.pk == pk))
+
+
+# Members
+
+
+def add_members(tx: Tx, chat_pk: int, rows: Sequence[tuple[int, str]], seq: int) -> None:
+    """Let users in, as ``(number, role)``; they see what comes after ``seq``."""
+    tx.execute(
+        insert(members),
+        [
+            {
+                "chat_pk": chat_pk,
+                "user_pk": user_pk,
+                "role": role,
+                "joined_seq": seq,
+                "read_seq": seq,
+                "joined_at": tx.now,
+            }
+            for user_pk, role in rows
+        ],
+    )
+    count(tx, chat_pk, len(rows))
+
+
+def remove_member(tx: Tx, chat_pk: int, user_pk: int) -> None:
+    tx.execute(delete(members).where(members.c.chat_pk == chat_pk, members.c.user_pk == user_pk))
+    count(tx, chat_pk, -1)
+
+
+def count(tx: Tx, chat_pk: int, difference: int) -> None:
+    tx.execute(
+        update(chats)
+        .where(chats.c.pk == chat_pk)
+        .values(member_count=chats.c.member_count + difference, updated_at=tx.now)
+    )
+
+
+def set_member(tx: Tx, chat_pk: int, user_pk: int, **values: Any) -> None:
+    tx.execute(update(members).where(members.c.chat_pk == chat_pk, members.c.user_pk == user_pk).values(**values))
+
+
+def member(connection: Connection, chat_pk: int, user_pk: int) -> Member | None:
+    row = connection.execute(MEMBER.where(members.c.chat_pk == chat_pk, members.c.user_pk == user_pk)).first()
+    return Member(*row) if row else None
+
+
+def members_of(connection: Connection, chat_pk: int, *, after: int = 0, limit: int = 100) -> list[Member]:
+    statement = MEMBER.where(members.c.chat_pk == chat_pk, members.c.user_pk > after).order_by(members.c.user_pk)
+    return [Member(*row) for row in connection.execute(statement.limit(limit))]
+
+
+def member_pks(connection: Connection, chat_pk: int) -> list[int]:
+    return list(connection.execute(select(members.c.user_pk).where(members.c.chat_pk == chat_pk)).scalars())
+
+
+def owners(connection: Connection, chat_pk: int) -> int:
+    statement = select(func.count()).where(members.c.chat_pk == chat_pk, members.c.role == "owner")
+    return int(connection.execute(statement).scalar_one())
+
+
+def channels_of(connection: Connection, user_pk: int) -> list[Any]:
+    """``(pk, name, head, joined_seq)`` of the channel of each chat the user is in."""
+    statement = (
+        select(channels.c.pk, channels.c.name, channels.c.head, members.c.joined_seq)
+        .join(members, members.c.chat_pk == channels.c.pk)
+        .join(chats, chats.c.pk == channels.c.pk)
+        .where(members.c.user_pk == user_pk, chats.c.deleted_at.is_(None))
+    )
+    return list(connection.execute(statement))
+
+
+def known_members(connection: Connection, chat_pk: int, user_pks: Collection[int]) -> set[int]:
+    statement = select(members.c.user_pk).where(members.c.chat_pk == chat_pk, members.c.user_pk.in_(user_pks))
+    return set(connection.execute(statement).scalars())

@@ -1,0 +1,111 @@
+"""The database: SQLite in the data folder, or PostgreSQL by URL. One door to write, one to read.
+
+On SQLite one synchronous connection in its own thread does all writing and checkpointing, which also keeps clear of the
+WAL-reset fault of SQLite before 3.51.3 (https://sqlite.org/wal.html#walresetbug); aiosqlite's connections only read.
+"""
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+from sqlalchemy import Connection, create_engine, event, make_url
+from sqlalchemy.ext.asyncio import create_async_engine
+from sqlalchemy.pool import StaticPool
+
+from storage import epoch, migrations
+from storage.epoch import Marks
+from storage.transaction import Command
+from storage.writer import PostgresExecutor, SqliteExecutor, Writer
+
+T = TypeVar("T")
+
+
+def sqlite_path(url: str) -> Path | None:
+    """The file behind a SQLite URL, or None for another database."""
+    parsed = make_url(url)
+    return Path(parsed.database or "") if parsed.get_backend_name() == "sqlite" else None
+
+
+class Database:
+    """``await start()`` before use, ``await close()`` after. ``epoch`` names the history, see ``storage/epoch.py``."""
+
+    epoch: str
+    writer: Writer
+    marks: Marks | None = None
+
+    def __init__(self, url: str, *, pool: int = 4) -> None:
+        self.url = url
+        self.path = sqlite_path(url)
+        self.pool = pool
+
+    async def start(self) -> None:
+        if self.path:
+            await asyncio.to_thread(migrations.upgrade_file, self.path)
+            self._start_sqlite(self.path)
+        else:
+            self.engine = create_async_engine(self.url, pool_size=self.pool, max_overflow=4 * self.pool)
+            self.writer = Writer(PostgresExecutor(self.engine))
+        try:
+            if not self.path:
+                await self.read(migrations.require_newest)
+            self.epoch = await self.write(Command(self.marks.open_history if self.marks else epoch.open_history))
+        except BaseException:
+            await self.close()
+            raise
+
+    def _start_sqlite(self, path: Path) -> None:
+        writing = create_engine(f"sqlite:///{path}", poolclass=StaticPool, isolation_level="AUTOCOMMIT")
+        event.listen(writing, "connect", prepare_writer)
+        self.marks = Marks(path.with_suffix(".mark"))
+        self.writer = Writer(SqliteExecutor(writing, self.marks))
+        self.engine = create_async_engine(
+            f"sqlite+aiosqlite:///{path}", pool_size=self.pool, max_overflow=0, isolation_level="AUTOCOMMIT"
+        )
+        event.listen(self.engine.sync_engine, "connect", prepare_reader)
+
+    async def migrate(self) -> None:
+        """Bring the database to the newest schema, without starting."""
+        if self.path:
+            await asyncio.to_thread(migrations.upgrade_file, self.path)
+            return
+        engine = create_async_engine(self.url)
+        async with engine.begin() as connection:
+            await connection.run_sync(migrations.upgrade)
+        await engine.dispose()
+
+    async def close(self) -> None:
+        await self.engine.dispose()
+        await self.writer.close()
+        if self.marks:
+            self.marks.close()
+
+    def write(self, command: Command[T]) -> "asyncio.Future[T]":
+        """Queue a command; the future resolves after its commit. See ``storage/transaction.py``."""
+        return self.writer.submit(command)
+
+    async def read(self, query: Callable[[Connection], T], *, snapshot: bool = False) -> T:
+        """Run ``query`` on a reading connection; with ``snapshot`` all its statements see one moment."""
+        async with self.engine.connect() as connection:
+            if not snapshot:
+                return await connection.run_sync(query)
+            if self.path:
+                await connection.exec_driver_sql("BEGIN")
+                try:
+                    return await connection.run_sync(query)
+                finally:
+                    await connection.exec_driver_sql("ROLLBACK")
+            await connection.execution_options(isolation_level="REPEATABLE READ")
+            return await connection.run_sync(query)
+
+
+def prepare_writer(connection: Any, _record: Any) -> None:
+    for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON", "busy_timeout = 5000"):
+        connection.execute(f"PRAGMA {pragma}")
+
+
+def prepare_reader(connection: Any, _record: Any) -> None:
+    cursor = connection.cursor()
+    for pragma in ("query_only = ON", "busy_timeout = 5000"):
+        cursor.execute(f"PRAGMA {pragma}")
+    cursor.close()

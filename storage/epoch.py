@@ -1,0 +1,92 @@
+"""The epoch names the history that offsets belong to; a new one tells every client to reload.
+
+On SQLite the file may be copied back to an earlier state, which no transaction notices. So each start writes a fresh mark
+into the database and into a file beside it, and the count of commits goes into both: into the database with every batch,
+into the file at most a second later. Where the marks differ, or the file has seen more commits than the database holds,
+the database is not the one that was last written here, and the epoch is new.
+"""
+
+import contextlib
+import json
+import os
+import secrets
+import time
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, select, text
+
+from storage.models import facts
+from storage.transaction import Tx
+
+READ = select(facts.c.name, facts.c.value)
+PUT = text(
+    "INSERT INTO facts (name, value) VALUES (:name, :value) ON CONFLICT (name) DO UPDATE SET value = excluded.value"
+)
+FILE_EVERY = 1.0
+
+
+def known(connection: Connection) -> dict[str, str]:
+    """What the installation knows of itself, by name."""
+    return {row.name: row.value for row in connection.execute(READ)}
+
+
+def put(tx: Tx, name: str, value: str) -> None:
+    tx.execute(PUT, {"name": name, "value": value})
+
+
+def renew(tx: Tx) -> str:
+    """Begin a new history."""
+    epoch = secrets.token_hex(8)
+    put(tx, "epoch", epoch)
+    return epoch
+
+
+def open_history(tx: Tx) -> str:
+    """The epoch, made on first use."""
+    return known(tx.connection).get("epoch") or renew(tx)
+
+
+class Marks:
+    """The file beside a SQLite database: ``{"mark", "commits"}``."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.mark = secrets.token_hex(8)
+        self.commits = 0
+        self._written_at = 0.0
+
+    def open_history(self, tx: Tx) -> str:
+        """The epoch; a new one if the database is not the one last written here."""
+        facts_now = known(tx.connection)
+        self.commits = int(facts_now.get("commits", 0))
+        found = self._found()
+        same = found is not None and found["mark"] == facts_now.get("mark") and found["commits"] <= self.commits
+        put(tx, "mark", self.mark)
+        return facts_now["epoch"] if same else renew(tx)
+
+    def _found(self) -> dict[str, Any] | None:
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+            found = json.loads(self.path.read_text())
+            return {"mark": str(found["mark"]), "commits": int(found["commits"])}
+        return None
+
+    def count(self, tx: Tx) -> None:
+        """Part of every batch: one more commit."""
+        put(tx, "commits", str(self.commits + 1))
+
+    def after_commit(self) -> None:
+        """Bring the file up to what is committed, at most once a second."""
+        self.commits += 1
+        moment = time.monotonic()
+        if moment - self._written_at >= FILE_EVERY:
+            self._written_at = moment
+            self._write()
+
+    def close(self) -> None:
+        self._write()
+
+    def _write(self) -> None:
+        draft = self.path.with_suffix(".mark.new")
+        draft.write_text(json.dumps({"mark": self.mark, "commits": self.commits}))
+        os.replace(draft, self.path)

@@ -1,0 +1,129 @@
+"""The event log: what happened on each channel, gapless and in commit order.
+
+A channel's row holds its ``head``. Taking a seq updates that row, and the row's lock makes commit order equal seq order,
+on SQLite and on PostgreSQL.
+"""
+
+from collections.abc import Collection, Mapping
+from typing import Any, NamedTuple
+
+import orjson
+from sqlalchemy import Connection, bindparam, delete, func, insert, select, text, update
+
+from storage.models import channels, events
+from storage.transaction import Event, Tx, clock
+from storage.types import SECOND
+
+TAKE = text("UPDATE channels SET head = head + 1 WHERE pk = :pk RETURNING head, name")
+WRITE = insert(events)
+OPEN = insert(channels)
+NAME = update(channels).where(channels.c.pk == bindparam("channel")).values(name=bindparam("channel_name"))
+HEADS = select(channels.c.pk, channels.c.head).where(channels.c.pk.in_(bindparam("pks", expanding=True)))
+PAGE = (
+    select(events.c.channel_pk, channels.c.name.label("channel"), events.c.seq, events.c.name, events.c.payload)
+    .join(channels, channels.c.pk == events.c.channel_pk)
+    .where(events.c.channel_pk == bindparam("pk"), events.c.seq > bindparam("after"))
+    .order_by(events.c.seq)
+    .limit(bindparam("limit"))
+)
+SIZE = select(func.count(), func.coalesce(func.sum(func.length(events.c.payload)), 0)).where(
+    events.c.channel_pk == bindparam("pk"), events.c.seq > bindparam("after"), events.c.seq <= bindparam("head")
+)
+TAIL = (
+    select(events.c.channel_pk, func.max(events.c.seq))
+    .where(events.c.at > bindparam("since"))
+    .group_by(events.c.channel_pk)
+)
+REWRITE = (
+    update(events)
+    .where(
+        events.c.channel_pk == bindparam("channel"),
+        events.c.seq.in_(bindparam("seqs", expanding=True)),
+    )
+    .values(payload=bindparam("document"))
+)
+FLOOR = (
+    update(channels)
+    .where(channels.c.pk == bindparam("channel"), channels.c.floor < bindparam("upto"))
+    .values(floor=bindparam("upto"))
+)
+FORGET = delete(events).where(events.c.channel_pk == bindparam("channel"), events.c.seq <= bindparam("upto"))
+LONG = select(channels.c.pk, (channels.c.head - bindparam("keep")).label("upto")).where(
+    channels.c.head - channels.c.floor > bindparam("keep") + bindparam("slack")
+)
+
+
+class Span(NamedTuple):
+    """Events ``after + 1 … head`` of a channel: whether all are kept, and their bytes."""
+
+    whole: bool
+    events: int
+    size: int
+
+
+def open_channel(tx: Tx, name: str) -> int:
+    """A new channel's number. Its name on the wire must be unique within its tenant."""
+    primary_key = tx.execute(OPEN, {"name": name, "head": 0, "floor": 0}).inserted_primary_key
+    assert primary_key is not None
+    return int(primary_key[0])
+
+
+def append(tx: Tx, channel_pk: int, name: str, document: object) -> Event:
+    """Add an event. ``document`` is JSON-able, or a function of the seq that gives it."""
+    taken: Any = tx.execute(TAKE, {"pk": channel_pk}).one()
+    seq, channel = taken
+    payload = orjson.dumps(document(seq) if callable(document) else document)
+    tx.execute(WRITE, {"channel_pk": channel_pk, "seq": seq, "name": name, "payload": payload, "at": tx.now})
+    event = Event(channel_pk, channel, seq, name, payload)
+    tx.events.append(event)
+    return event
+
+
+def rewrite(tx: Tx, channel_pk: int, seqs: Collection[int], document: Mapping[str, Any]) -> None:
+    """Replace what earlier events tell, so that a replay never shows what is no longer there."""
+    tx.execute(REWRITE, {"channel": channel_pk, "seqs": list(seqs), "document": orjson.dumps(document)})
+
+
+def heads(connection: Connection, pks: Collection[int]) -> dict[int, int]:
+    """The newest seq of each channel that exists."""
+    found: dict[int, int] = {}
+    wanted = list(pks)
+    for start in range(0, len(wanted), 1000):
+        rows = connection.execute(HEADS, {"pks": wanted[start : start + 1000]})
+        found.update((row.pk, row.head) for row in rows)
+    return found
+
+
+def page(connection: Connection, channel_pk: int, after: int, limit: int) -> list[Event]:
+    """Up to ``limit`` events with a seq above ``after``, in order."""
+    rows = connection.execute(PAGE, {"pk": channel_pk, "after": after, "limit": limit})
+    return [Event(row.channel_pk, row.channel, row.seq, row.name, row.payload) for row in rows]
+
+
+def span(connection: Connection, channel_pk: int, after: int, head: int) -> Span:
+    count, size = connection.execute(SIZE, {"pk": channel_pk, "after": after, "head": head}).one()
+    return Span(count == head - after, count, size)
+
+
+def tail(connection: Connection, seconds: int) -> dict[int, int]:
+    """The newest seq of each channel that got an event in the last ``seconds``."""
+    return {row[0]: row[1] for row in connection.execute(TAIL, {"since": clock(connection) - seconds * SECOND})}
+
+
+def trim(tx: Tx, *, before: int, keep: int, limit: int = 20) -> int:
+    """Drop events older than ``before``, and all but the newest ``keep`` of a channel; a slice of ``limit`` channels.
+
+    Returns how many channels were shortened; call again until 0.
+    """
+    aged: list[Any] = tx.execute(
+        select(events.c.channel_pk, func.max(events.c.seq))
+        .where(events.c.at < before)
+        .group_by(events.c.channel_pk)
+        .limit(limit)
+    ).all()  # type: ignore[assignment]
+    long = tx.execute(LONG.limit(limit), {"keep": keep, "slack": keep // 10}).all()
+    cuts = [*aged, *long]
+    for pk, upto in cuts:
+        tx.execute(FORGET, {"channel": pk, "upto": upto})
+        tx.execute(FLOOR, {"channel": pk, "upto": upto})
+    return len(cuts)

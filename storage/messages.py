@@ -1,0 +1,212 @@
+"""Messages of chats: posted, edited, deleted, read, reported."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+from sqlalchemy import Connection, bindparam, func, insert, literal, select, update
+
+from storage.models import chats, members, messages, reports, users
+from storage.transaction import Tx
+
+UNREAD_CAP = 1000
+READERS_CAP = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """``media`` and ``transfer`` are documents of their own; a deleted message keeps its place and nothing else."""
+
+    chat_pk: int
+    chat_id: str
+    seq: int
+    id: str
+    sender_pk: int
+    sender_id: str
+    type: str
+    content: str | None
+    reply_to: str | None
+    metadata: Mapping[str, Any] | None
+    created_at: int
+    updated_at: int
+    deleted_at: int | None
+    media: Mapping[str, Any] | None = None
+    transfer: Mapping[str, Any] | None = None
+    read_by: tuple[str, ...] = ()
+    read_count: int = 0
+
+
+MESSAGE = (
+    select(
+        messages.c.chat_pk,
+        chats.c.id.label("chat_id"),
+        messages.c.seq,
+        messages.c.id,
+        messages.c.sender_pk,
+        users.c.id.label("sender_id"),
+        messages.c.type,
+        messages.c.content,
+        messages.c.reply_to,
+        messages.c.metadata,
+        messages.c.created_at,
+        messages.c.updated_at,
+        messages.c.deleted_at,
+    )
+    .join(chats, chats.c.pk == messages.c.chat_pk)
+    .join(users, users.c.pk == messages.c.sender_pk)
+)
+
+ADD = insert(messages)
+BY_KEY = select(messages.c.chat_pk, messages.c.seq, messages.c.fingerprint).where(
+    messages.c.sender_pk == bindparam("sender"), messages.c.client_key == bindparam("key")
+)
+WHERE_IS = (
+    select(messages.c.chat_pk, messages.c.seq)
+    .join(chats, chats.c.pk == messages.c.chat_pk)
+    .where(messages.c.id == bindparam("id"), chats.c.tenant_pk == bindparam("tenant"), chats.c.deleted_at.is_(None))
+)
+
+
+def by_key(connection: Connection, sender_pk: int, key: str) -> Any:
+    """``(chat_pk, seq, fingerprint)`` of what the sender sent under an idempotency key, or None."""
+    return connection.execute(BY_KEY, {"sender": sender_pk, "key": key}).first()
+
+
+def add(tx: Tx, message: Message, *, client_key: str | None, fingerprint: str | None) -> None:
+    tx.execute(
+        ADD,
+        {
+            "chat_pk": message.chat_pk,
+            "seq": message.seq,
+            "id": message.id,
+            "sender_pk": message.sender_pk,
+            "type": message.type,
+            "content": message.content,
+            "reply_to": message.reply_to,
+            "metadata": None if message.metadata is None else orjson.dumps(message.metadata).decode(),
+            "client_key": client_key,
+            "fingerprint": fingerprint,
+            "created_at": message.created_at,
+            "updated_at": message.updated_at,
+        },
+    )
+
+
+def where_is(connection: Connection, tenant_pk: int, message_id: str) -> Any:
+    """``(chat_pk, seq)`` of a message of the tenant, or None."""
+    return connection.execute(WHERE_IS, {"id": message_id, "tenant": tenant_pk}).first()
+
+
+def get(connection: Connection, chat_pk: int, seq: int, *, readers: bool = True) -> Message | None:
+    """One message; with ``readers`` also who read it."""
+    row = connection.execute(MESSAGE.where(messages.c.chat_pk == chat_pk, messages.c.seq == seq)).first()
+    if row is None:
+        return None
+    found = [read_message(row)]
+    return (with_readers(connection, chat_pk, found) if readers else found)[0]
+
+
+def history(
+    connection: Connection, chat_pk: int, *, first: int, before: int | None, after: int | None, limit: int
+) -> list[Message]:
+    """Up to ``limit`` messages from seq ``first`` on, ascending: the newest, those before, or those after a seq."""
+    statement = MESSAGE.where(messages.c.chat_pk == chat_pk, messages.c.seq >= first)
+    if before is not None:
+        statement = statement.where(messages.c.seq < before)
+    if after is not None:
+        statement = statement.where(messages.c.seq > after)
+    forward = after is not None and before is None
+    rows = connection.execute(
+        statement.order_by(messages.c.seq if forward else messages.c.seq.desc()).limit(limit)
+    ).all()
+    found = [read_message(row) for row in (rows if forward else reversed(rows))]
+    return with_readers(connection, chat_pk, found)
+
+
+def read_message(row: Any) -> Message:
+    values = row._asdict()
+    return Message(**values | {"metadata": None if values["metadata"] is None else orjson.loads(values["metadata"])})
+
+
+def with_readers(connection: Connection, chat_pk: int, found: list[Message]) -> list[Message]:
+    """Fill ``read_by`` (at most 100) and ``read_count``: members with joinedSeq < seq <= readSeq, without the sender."""
+    if not found:
+        return found
+    rows = connection.execute(
+        select(users.c.id, members.c.user_pk, members.c.joined_seq, members.c.read_seq)
+        .join(users, users.c.pk == members.c.user_pk)
+        .where(members.c.chat_pk == chat_pk, members.c.read_seq >= found[0].seq)
+        .order_by(members.c.user_pk)
+    ).all()
+    filled = []
+    for item in found:
+        ids = [id for id, pk, joined, read in rows if joined < item.seq <= read and pk != item.sender_pk]
+        values = {name: getattr(item, name) for name in Message.__slots__}
+        filled.append(Message(**values | {"read_by": tuple(ids[:READERS_CAP]), "read_count": len(ids)}))
+    return filled
+
+
+def rewrite(tx: Tx, chat_pk: int, seq: int, **values: Any) -> Message:
+    """Change a message's columns; returns it as it is then."""
+    tx.execute(
+        update(messages).where(messages.c.chat_pk == chat_pk, messages.c.seq == seq).values(**values, updated_at=tx.now)
+    )
+    changed = get(tx.connection, chat_pk, seq)
+    assert changed is not None
+    return changed
+
+
+def set_edits(tx: Tx, chat_pk: int, seq: int, seqs: list[int]) -> None:
+    """Remember which events carry a message's later content."""
+    tx.execute(
+        update(messages)
+        .where(messages.c.chat_pk == chat_pk, messages.c.seq == seq)
+        .values(edits=orjson.dumps(seqs).decode())
+    )
+
+
+def event_seqs(connection: Connection, chat_pk: int, seq: int) -> list[int]:
+    """The seqs of all events that carry a message's content: its own, and those of its edits."""
+    edits = connection.execute(
+        select(messages.c.edits).where(messages.c.chat_pk == chat_pk, messages.c.seq == seq)
+    ).scalar()
+    return [seq, *(orjson.loads(edits) if edits else [])]
+
+
+def unread(connection: Connection, chat_pk: int, user_pk: int, read_seq: int) -> int:
+    """Messages of others above ``read_seq``, not deleted, counted up to 1,000."""
+    some = (
+        select(literal(1))
+        .where(
+            messages.c.chat_pk == chat_pk,
+            messages.c.seq > read_seq,
+            messages.c.sender_pk != user_pk,
+            messages.c.deleted_at.is_(None),
+        )
+        .limit(UNREAD_CAP)
+        .subquery()
+    )
+    return int(connection.execute(select(func.count()).select_from(some)).scalar_one())
+
+
+def report(tx: Tx, *, tenant_pk: int, reporter_pk: int, message_id: str, reason: str) -> bool:
+    """Keep a report; False if the reporter made one of this message already."""
+    already = select(reports.c.pk).where(reports.c.reporter_pk == reporter_pk, reports.c.message_id == message_id)
+    if tx.execute(already).first():
+        return False
+    values = {"tenant_pk": tenant_pk, "reporter_pk": reporter_pk, "message_id": message_id, "reason": reason}
+    tx.execute(insert(reports), values | {"created_at": tx.now})
+    return True
+
+
+def reports_of(connection: Connection, tenant_pk: int, *, before: int | None, limit: int) -> list[Any]:
+    """``(pk, message_id, reason, created_at, reporter_id)``, newest first."""
+    statement = (
+        select(reports.c.pk, reports.c.message_id, reports.c.reason, reports.c.created_at, users.c.id)
+        .join(users, users.c.pk == reports.c.reporter_pk)
+        .where(reports.c.tenant_pk == tenant_pk)
+    )
+    if before is not None:
+        statement = statement.where(reports.c.pk < before)
+    return list(connection.execute(statement.order_by(reports.c.pk.desc()).limit(limit)))

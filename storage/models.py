@@ -1,0 +1,210 @@
+"""The tables, once for both databases.
+
+Rows are keyed by numbers of the database; the names that the wire uses (24 hex digits, a number, a uuid) are columns,
+unique per tenant. A user, a chat and a stream share one number space, that of ``channels``: the number of a user is the
+number of the ``user:`` channel, so that locking a channel locks what lies behind it. Times are microseconds since 1970.
+"""
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+)
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+Key = BigInteger().with_variant(Integer, "sqlite")
+
+facts = Table(
+    "facts",
+    metadata,
+    Column("name", String(64), primary_key=True),
+    Column("value", Text, nullable=False),
+    comment="what the installation knows of itself: epoch, start mark, signing key of hints",
+)
+
+tenants = Table(
+    "tenants",
+    metadata,
+    Column("pk", Key, primary_key=True),
+    Column("uuid", String(36), nullable=False, unique=True),
+    Column("name", String(255), nullable=False),
+    Column("next_number", BigInteger, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+)
+
+channels = Table(
+    "channels",
+    metadata,
+    Column("pk", Key, primary_key=True),
+    Column("name", String(64), nullable=False),
+    Column("head", BigInteger, nullable=False),
+    Column("floor", BigInteger, nullable=False),
+    sqlite_autoincrement=True,
+    comment="head is the newest seq; events up to and with floor are gone",
+)
+
+events = Table(
+    "events",
+    metadata,
+    Column("channel_pk", Key, primary_key=True),
+    Column("seq", BigInteger, primary_key=True),
+    Column("name", String(64), nullable=False),
+    Column("payload", LargeBinary, nullable=False),
+    Column("at", BigInteger, nullable=False),
+    Index("ix_events_at", "at"),
+    sqlite_with_rowid=False,
+)
+
+users = Table(
+    "users",
+    metadata,
+    Column("pk", Key, ForeignKey(channels.c.pk), primary_key=True, autoincrement=False),
+    Column("tenant_pk", Key, ForeignKey(tenants.c.pk), nullable=False),
+    Column("id", String(24), nullable=False),
+    Column("number", BigInteger, nullable=False),
+    Column("uuid", String(36), nullable=False),
+    Column("email", String(255)),
+    Column("email_key", String(255)),
+    Column("name", String(255), nullable=False),
+    Column("name_key", String(512), nullable=False),
+    Column("avatar_url", Text),
+    Column("password", Text),
+    Column("permissions", Text, nullable=False),
+    Column("locale", String(35)),
+    Column("time_zone", String(64)),
+    Column("quiet_from", String(5)),
+    Column("quiet_to", String(5)),
+    Column("status", String(16), nullable=False),
+    Column("valid_after", BigInteger, nullable=False),
+    Column("last_seen_at", BigInteger),
+    Column("created_at", BigInteger, nullable=False),
+    Column("updated_at", BigInteger, nullable=False),
+    UniqueConstraint("tenant_pk", "id"),
+    UniqueConstraint("tenant_pk", "number"),
+    UniqueConstraint("tenant_pk", "uuid"),
+    UniqueConstraint("tenant_pk", "email_key"),
+)
+
+logins = Table(
+    "logins",
+    metadata,
+    Column("id", String(36), primary_key=True),
+    Column("user_pk", Key, ForeignKey(users.c.pk), nullable=False, index=True),
+    Column("generation", Integer, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("expires_at", BigInteger, nullable=False),
+    Column("ended_at", BigInteger),
+    comment="generation is that of the newest refresh token; an older one shown again ends the login",
+)
+
+reset_links = Table(
+    "reset_links",
+    metadata,
+    Column("digest", String(64), primary_key=True),
+    Column("user_pk", Key, ForeignKey(users.c.pk), nullable=False),
+    Column("expires_at", BigInteger, nullable=False),
+    Column("used_at", BigInteger),
+)
+
+revocations = Table(
+    "revocations",
+    metadata,
+    Column("pk", Key, primary_key=True),
+    Column("user_pk", Key, nullable=False),
+    Column("login_id", String(36)),
+    Column("reason", String(16), nullable=False),
+    Column("at", BigInteger, nullable=False, index=True),
+    sqlite_autoincrement=True,
+    comment="whose sockets must close; without a login all of the user's",
+)
+
+blocks = Table(
+    "blocks",
+    metadata,
+    Column("user_pk", Key, ForeignKey(users.c.pk), primary_key=True),
+    Column("blocked_pk", Key, ForeignKey(users.c.pk), primary_key=True),
+    Column("created_at", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+chats = Table(
+    "chats",
+    metadata,
+    Column("pk", Key, ForeignKey(channels.c.pk), primary_key=True, autoincrement=False),
+    Column("tenant_pk", Key, ForeignKey(tenants.c.pk), nullable=False),
+    Column("id", String(24), nullable=False),
+    Column("type", String(16), nullable=False),
+    Column("name", String(255)),
+    Column("history_visible", String(16), nullable=False),
+    Column("pair", String(64), unique=True),
+    Column("member_count", Integer, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("updated_at", BigInteger, nullable=False),
+    Column("deleted_at", BigInteger, index=True),
+    UniqueConstraint("tenant_pk", "id"),
+    comment="pair names the two of a direct chat, lower number first",
+)
+
+members = Table(
+    "members",
+    metadata,
+    Column("chat_pk", Key, ForeignKey(chats.c.pk), primary_key=True),
+    Column("user_pk", Key, ForeignKey(users.c.pk), primary_key=True, index=True),
+    Column("role", String(16), nullable=False),
+    Column("joined_seq", BigInteger, nullable=False),
+    Column("read_seq", BigInteger, nullable=False),
+    Column("muted_until", BigInteger),
+    Column("joined_at", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+messages = Table(
+    "messages",
+    metadata,
+    Column("chat_pk", Key, ForeignKey(chats.c.pk), primary_key=True),
+    Column("seq", BigInteger, primary_key=True),
+    Column("id", String(24), nullable=False, unique=True),
+    Column("sender_pk", Key, ForeignKey(users.c.pk), nullable=False),
+    Column("type", String(16), nullable=False),
+    Column("content", Text),
+    Column("reply_to", String(24)),
+    Column("metadata", Text),
+    Column("edits", Text),
+    Column("client_key", String(255)),
+    Column("fingerprint", String(64)),
+    Column("created_at", BigInteger, nullable=False),
+    Column("updated_at", BigInteger, nullable=False),
+    Column("deleted_at", BigInteger),
+    UniqueConstraint("sender_pk", "client_key"),
+    sqlite_with_rowid=False,
+    comment="seq is that of the message:new event; edits are the seqs of its message:updated events, as a JSON list",
+)
+
+reports = Table(
+    "reports",
+    metadata,
+    Column("pk", Key, primary_key=True),
+    Column("tenant_pk", Key, ForeignKey(tenants.c.pk), nullable=False),
+    Column("reporter_pk", Key, ForeignKey(users.c.pk), nullable=False),
+    Column("message_id", String(24), nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    UniqueConstraint("reporter_pk", "message_id"),
+    sqlite_autoincrement=True,
+)

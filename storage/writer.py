@@ -1,0 +1,229 @@
+"""The one queue through which everything is written: what waits is committed together, then answered.
+
+``Writer.submit`` returns a future that resolves after COMMIT (and on SQLite after its fsync). While one batch commits the
+next one gathers, so that the more there is to do, the fewer commits it takes for each.
+"""
+
+import asyncio
+import logging
+import os
+import queue
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol, TypeVar
+
+from sqlalchemy import Connection, Engine
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from storage.epoch import Marks
+from storage.errors import Unavailable
+from storage.transaction import Command, Event, Tx, Undone, run_batch
+from storage.types import now
+
+logger = logging.getLogger(__name__)
+T = TypeVar("T")
+
+UNKNOWN = "It is not known whether this was stored; retry with the same key"
+Outcome = tuple[list[Any], list[Event]]
+
+
+class CommitUnknown(Exception):
+    """COMMIT itself failed: the batch may be stored or not"""
+
+
+class Executor(Protocol):
+    """Runs one batch at a time. Raises ``CommitUnknown`` where the outcome can't be told."""
+
+    batch: int
+
+    async def run(self, commands: Sequence[Command[Any]]) -> Outcome: ...
+
+    async def close(self) -> None: ...
+
+
+class Writer:
+    """Group commit.
+
+    ``on_commit`` gets the events of a batch right after its COMMIT; ``on_unknown`` the channels of a batch whose COMMIT
+    failed. ``size`` bounds what may wait; above it ``submit`` raises ``Unavailable``.
+    """
+
+    def __init__(self, executor: Executor, *, size: int = 20_000) -> None:
+        self.executor = executor
+        self.size = size
+        self.on_commit: Callable[[list[Event]], None] = lambda events: None
+        self.on_unknown: Callable[[set[int]], None] = lambda channels: None
+        self.batches = 0
+        self.commands = 0
+        self._waiting: list[tuple[Command[Any], asyncio.Future[Any]]] = []
+        self._task: asyncio.Task[None] | None = None
+
+    def submit(self, command: Command[T]) -> "asyncio.Future[T]":
+        """Queue a command; the future holds its answer once it is committed, or its error."""
+        if len(self._waiting) >= self.size:
+            raise Unavailable("Too much waits to be stored; try again in a moment")
+        future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        self._waiting.append((command, future))
+        if self._task is None:
+            self._task = asyncio.create_task(self._work())
+        return future
+
+    @property
+    def depth(self) -> int:
+        return len(self._waiting)
+
+    async def close(self) -> None:
+        while self._task is not None:
+            await asyncio.wait([self._task])
+        await self.executor.close()
+
+    async def _work(self) -> None:
+        try:
+            while self._waiting:
+                batch = [item for item in self._waiting[: self.executor.batch] if not item[1].done()]
+                del self._waiting[: self.executor.batch]
+                if batch:
+                    await self._commit(batch)
+        finally:
+            self._task = None
+
+    async def _commit(self, batch: list[tuple[Command[Any], "asyncio.Future[Any]"]]) -> None:
+        try:
+            answers, events = await self.executor.run([command for command, _ in batch])
+        except CommitUnknown:
+            logger.exception("commit failed, outcome unknown")
+            for _, future in batch:
+                settle(future, Unavailable(UNKNOWN))
+            self.on_unknown({pk for command, _ in batch for pk in command.channels})
+            return
+        except Exception as error:
+            logger.exception("batch of %d failed", len(batch))
+            problem = Unavailable() if isinstance(error, DBAPIError | Undone | OSError) else error
+            for _, future in batch:
+                settle(future, problem)
+            return
+        self.batches += 1
+        self.commands += len(batch)
+        for (_, future), answer in zip(batch, answers, strict=True):
+            settle(future, answer)
+        if events:
+            self.on_commit(events)
+
+
+def settle(future: "asyncio.Future[Any]", answer: Any) -> None:
+    if future.done():
+        return
+    if isinstance(answer, Exception):
+        future.set_exception(answer)
+    else:
+        future.set_result(answer)
+
+
+class SqliteExecutor:
+    """One thread with the one connection that writes: a batch costs one hop there and one back."""
+
+    batch = 200
+
+    def __init__(self, engine: Engine, marks: Marks) -> None:
+        self.engine = engine
+        self.marks = marks
+        self.inbox: queue.SimpleQueue[Callable[[Connection], None] | None] = queue.SimpleQueue()
+        self.thread = threading.Thread(target=self._serve, name="writer", daemon=True)
+        self.thread.start()
+
+    async def run(self, commands: Sequence[Command[Any]]) -> Outcome:
+        loop = asyncio.get_running_loop()
+        done: asyncio.Future[Outcome] = loop.create_future()
+
+        def job(connection: Connection) -> None:
+            result: Outcome | Exception
+            try:
+                result = self._transact(connection, commands)
+            except Exception as error:
+                result = error
+            loop.call_soon_threadsafe(settle, done, result)
+
+        self.inbox.put(job)
+        return await done
+
+    def _transact(self, connection: Connection, commands: Sequence[Command[Any]]) -> Outcome:
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+        try:
+            outcome = run_batch(connection, commands)
+            self.marks.count(Tx(connection, now()))
+        except BaseException:
+            connection.exec_driver_sql("ROLLBACK")
+            raise
+        try:
+            connection.exec_driver_sql("COMMIT")
+        except Exception as error:
+            raw = connection.connection.driver_connection
+            if raw is not None and raw.in_transaction:
+                connection.exec_driver_sql("ROLLBACK")
+            raise CommitUnknown from error
+        self.marks.after_commit()
+        return outcome
+
+    def _serve(self) -> None:
+        try:
+            with self.engine.connect() as connection:
+                while (job := self.inbox.get()) is not None:
+                    job(connection)
+        except BaseException:
+            logger.critical("the writer stopped; the process can't go on without it", exc_info=True)
+            os._exit(70)
+
+    async def close(self) -> None:
+        self.inbox.put(None)
+        await asyncio.to_thread(self.thread.join)
+        self.engine.dispose()
+
+
+class PostgresExecutor:
+    """A transaction of the pool for each batch; one that was refused as a whole runs again, then command by command."""
+
+    batch = 50
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        self.engine = engine
+
+    async def run(self, commands: Sequence[Command[Any]]) -> Outcome:
+        for _ in range(2):
+            try:
+                return await self._transact(commands)
+            except Undone:
+                continue
+        answers: list[Any] = []
+        events: list[Event] = []
+        for command in commands:
+            outcome = await self._alone(command)
+            answers += outcome[0]
+            events += outcome[1]
+        return answers, events
+
+    async def _alone(self, command: Command[Any]) -> Outcome:
+        for _ in range(5):
+            try:
+                return await self._transact([command])
+            except Undone:
+                continue
+            except CommitUnknown:
+                return [Unavailable(UNKNOWN)], []
+        return [Unavailable()], []
+
+    async def _transact(self, commands: Sequence[Command[Any]]) -> Outcome:
+        async with self.engine.connect() as connection:
+            outcome = await connection.run_sync(run_batch, commands)
+            try:
+                await connection.commit()
+            except DBAPIError as error:
+                if getattr(error.orig, "sqlstate", None) in {"40001", "40P01"}:
+                    raise Undone from error
+                raise CommitUnknown from error
+            except Exception as error:
+                raise CommitUnknown from error
+            return outcome
+
+    async def close(self) -> None:
+        """The engine belongs to the database, which closes it."""
