@@ -95,6 +95,10 @@ class Socket(AsyncSocket):
             if transport.get_write_buffer_size() > self.engine.limits.outbound:
                 self.engine.slow(self)
 
+    async def send(self, pkt: Any) -> None:
+        """engineio's own packets go the same way."""
+        self.write(frames.text_frame(pkt.encode(b64=True).encode()))
+
     @property
     def buffered(self) -> int:
         """Bytes that the client has not taken yet."""

