@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any, NotRequired
 
 from typing_extensions import TypedDict
@@ -114,7 +115,12 @@ class ReportDocument(TypedDict):
 def time(at: int) -> str:
     """``2026-01-15T10:30:00.000Z``"""
     seconds, rest = divmod(at, SECOND)
-    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{rest // 1000:03d}Z"
+    return f"{second(seconds)}.{rest // 1000:03d}Z"
+
+
+@lru_cache(maxsize=64)
+def second(seconds: int) -> str:
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}"
 
 
 def optional_time(at: int | None) -> str | None:

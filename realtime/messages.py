@@ -245,12 +245,12 @@ def add(tx: Tx, caller: Caller, body: SendMessage, chat_pk: int) -> Answer:
     key, fingerprint = body.clientMessageId, None
     if key is not None:
         fingerprint = fingerprint_of(body)
-        first = messages.by_key(tx.connection, caller.pk, key)
+        first = messages.by_key(tx, caller.pk, key)
         if first is not None:
-            if first.fingerprint != fingerprint:
+            if first[2] != fingerprint:
                 raise Conflict("This key was used for another message")
-            return first_answer(tx, first.chat_pk, first.seq)
-    gate = chat.gate(tx.connection, chat_pk, caller.pk)
+            return first_answer(tx, first[0], first[1])
+    gate = chat.gate(tx, chat_pk, caller.pk)
     if gate is None:
         raise NotFound
     if gate.status != "active":

@@ -21,7 +21,8 @@ from sqlalchemy import (
 
 from storage import log
 from storage.models import blocks, channels, chats, events, members, messages, users
-from storage.transaction import Tx
+from storage.prepared import Prepared
+from storage.transaction import Tx, first
 from storage.types import new_id
 
 
@@ -100,7 +101,7 @@ MEMBER = select(
 ).join(users, users.c.pk == members.c.user_pk)
 
 OTHER = members.alias("other")
-GATE = (
+GATE = Prepared(
     select(
         chats.c.id,
         chats.c.type,
@@ -162,9 +163,9 @@ def get(connection: Connection, pk: int) -> Chat:
     return Chat(*values)
 
 
-def gate(connection: Connection, chat_pk: int, user_pk: int) -> Gate | None:
+def gate(source: Tx | Connection, chat_pk: int, user_pk: int) -> Gate | None:
     """What the user is in the chat, or None for who is no member."""
-    row = connection.execute(GATE, {"chat": chat_pk, "user": user_pk}).first()
+    row = first(source, GATE, {"chat": chat_pk, "user": user_pk})
     return Gate(*row) if row else None
 
 

@@ -100,7 +100,14 @@ class Database:
 
 
 def prepare_writer(connection: Any, _record: Any) -> None:
-    for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON", "busy_timeout = 5000"):
+    for pragma in (
+        "journal_mode = WAL",
+        "synchronous = FULL",
+        "foreign_keys = ON",
+        "cache_size = -65536",
+        "temp_store = MEMORY",
+        "busy_timeout = 5000",
+    ):
         connection.execute(f"PRAGMA {pragma}")
 
 

@@ -10,6 +10,7 @@ import contextlib
 import json
 import os
 import secrets
+import sqlite3
 import time
 from pathlib import Path
 from typing import Any
@@ -17,9 +18,11 @@ from typing import Any
 from sqlalchemy import Connection, select, text
 
 from storage.models import facts
+from storage.prepared import Prepared
 from storage.transaction import Tx
 
 READ = select(facts.c.name, facts.c.value)
+COUNT = Prepared(text("UPDATE facts SET value = :value WHERE name = 'commits'"))
 PUT = text(
     "INSERT INTO facts (name, value) VALUES (:name, :value) ON CONFLICT (name) DO UPDATE SET value = excluded.value"
 )
@@ -63,6 +66,7 @@ class Marks:
         found = self._found()
         same = found is not None and found["mark"] == facts_now.get("mark") and found["commits"] <= self.commits
         put(tx, "mark", self.mark)
+        put(tx, "commits", str(self.commits))
         return facts_now["epoch"] if same else renew(tx)
 
     def _found(self) -> dict[str, Any] | None:
@@ -71,9 +75,9 @@ class Marks:
             return {"mark": str(found["mark"]), "commits": int(found["commits"])}
         return None
 
-    def count(self, tx: Tx) -> None:
+    def count(self, connection: Connection, bare: sqlite3.Connection) -> None:
         """Part of every batch: one more commit."""
-        put(tx, "commits", str(self.commits + 1))
+        COUNT.run(connection, bare, [{"value": str(self.commits + 1)}])
 
     def after_commit(self) -> None:
         """Bring the file up to what is committed, at most once a second."""

@@ -8,14 +8,14 @@ from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple
 
 import orjson
-from sqlalchemy import Connection, bindparam, delete, func, insert, select, text, update
+from sqlalchemy import Connection, bindparam, delete, func, insert, select, update
 
 from storage.models import channels, events
+from storage.prepared import Bulk
 from storage.transaction import Event, Tx, clock
 from storage.types import SECOND
 
-TAKE = text("UPDATE channels SET head = head + 1 WHERE pk = :pk RETURNING head, name")
-WRITE = insert(events)
+ADD = Bulk(events, ("channel_pk", "seq", "name", "payload", "at"))
 OPEN = insert(channels)
 NAME = update(channels).where(channels.c.pk == bindparam("channel")).values(name=bindparam("channel_name"))
 HEADS = select(channels.c.pk, channels.c.head).where(channels.c.pk.in_(bindparam("pks", expanding=True)))
@@ -70,10 +70,9 @@ def open_channel(tx: Tx, name: str) -> int:
 
 def append(tx: Tx, channel_pk: int, name: str, document: object) -> Event:
     """Add an event. ``document`` is JSON-able, or a function of the seq that gives it."""
-    taken: Any = tx.execute(TAKE, {"pk": channel_pk}).one()
-    seq, channel = taken
+    seq, channel = tx.take(channel_pk)
     payload = orjson.dumps(document(seq) if callable(document) else document)
-    tx.execute(WRITE, {"channel_pk": channel_pk, "seq": seq, "name": name, "payload": payload, "at": tx.now})
+    tx.later(ADD, (channel_pk, seq, name, payload, tx.now))
     event = Event(channel_pk, channel, seq, name, payload)
     tx.events.append(event)
     return event

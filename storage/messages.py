@@ -8,6 +8,7 @@ import orjson
 from sqlalchemy import Connection, bindparam, func, insert, literal, select, update
 
 from storage.models import chats, members, messages, reports, users
+from storage.prepared import Bulk, Prepared
 from storage.transaction import Tx
 
 UNREAD_CAP = 1000
@@ -57,9 +58,27 @@ MESSAGE = (
     .join(users, users.c.pk == messages.c.sender_pk)
 )
 
-ADD = insert(messages)
-BY_KEY = select(messages.c.chat_pk, messages.c.seq, messages.c.fingerprint).where(
-    messages.c.sender_pk == bindparam("sender"), messages.c.client_key == bindparam("key")
+ADD = Bulk(
+    messages,
+    (
+        "chat_pk",
+        "seq",
+        "id",
+        "sender_pk",
+        "type",
+        "content",
+        "reply_to",
+        "metadata",
+        "client_key",
+        "fingerprint",
+        "created_at",
+        "updated_at",
+    ),
+)
+BY_KEY = Prepared(
+    select(messages.c.chat_pk, messages.c.seq, messages.c.fingerprint).where(
+        messages.c.sender_pk == bindparam("sender"), messages.c.client_key == bindparam("key")
+    )
 )
 WHERE_IS = (
     select(messages.c.chat_pk, messages.c.seq)
@@ -68,29 +87,27 @@ WHERE_IS = (
 )
 
 
-def by_key(connection: Connection, sender_pk: int, key: str) -> Any:
+def by_key(tx: Tx, sender_pk: int, key: str) -> Any:
     """``(chat_pk, seq, fingerprint)`` of what the sender sent under an idempotency key, or None."""
-    return connection.execute(BY_KEY, {"sender": sender_pk, "key": key}).first()
+    return tx.first(BY_KEY, {"sender": sender_pk, "key": key}, unless=(sender_pk, key))
 
 
 def add(tx: Tx, message: Message, *, client_key: str | None, fingerprint: str | None) -> None:
-    tx.execute(
-        ADD,
-        {
-            "chat_pk": message.chat_pk,
-            "seq": message.seq,
-            "id": message.id,
-            "sender_pk": message.sender_pk,
-            "type": message.type,
-            "content": message.content,
-            "reply_to": message.reply_to,
-            "metadata": None if message.metadata is None else orjson.dumps(message.metadata).decode(),
-            "client_key": client_key,
-            "fingerprint": fingerprint,
-            "created_at": message.created_at,
-            "updated_at": message.updated_at,
-        },
+    row = (
+        message.chat_pk,
+        message.seq,
+        message.id,
+        message.sender_pk,
+        message.type,
+        message.content,
+        message.reply_to,
+        None if message.metadata is None else orjson.dumps(message.metadata).decode(),
+        client_key,
+        fingerprint,
+        message.created_at,
+        message.updated_at,
     )
+    tx.later(ADD, row, answers=(message.sender_pk, client_key))
 
 
 def where_is(connection: Connection, tenant_pk: int, message_id: str) -> Any:

@@ -1,24 +1,29 @@
 """One batch of commands in one transaction: lock, look, write, commit.
 
 A ``Command`` is a plain function over a ``Tx``, so that the same code runs in SQLite's writer thread and under
-``run_sync`` on PostgreSQL. What it appended to the log comes out only if its savepoint and then the batch committed.
+``run_sync`` on PostgreSQL. What it appended to the log comes out only if it succeeded and then the batch committed.
 """
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+import sqlite3
+from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
 from sqlalchemy import Connection, CursorResult, Executable, text
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
-from storage.errors import Conflict, Problem
+from storage.errors import Conflict
+from storage.prepared import Bulk, Prepared
 from storage.types import now
 
 T = TypeVar("T")
 
-LOCK_CHANNELS = text("SELECT pk FROM channels WHERE pk = ANY(:pks) ORDER BY pk FOR UPDATE")
+LOCK_CHANNELS = text("SELECT pk, head, name FROM channels WHERE pk = ANY(:pks) ORDER BY pk FOR UPDATE")
 LOCK_KEYS = text("SELECT pg_advisory_xact_lock(hashtextextended(k, 0)) FROM unnest(CAST(:keys AS text[])) AS k")
 CLOCK = text("SELECT CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS bigint)")
+HEAD = Prepared(text("SELECT head, name FROM channels WHERE pk = :pk"))
+SET_HEAD = Prepared(text("UPDATE channels SET head = :head WHERE pk = :pk"))
+TAKE = Prepared(text("UPDATE channels SET head = head + 1 WHERE pk = :pk RETURNING head, name"))
 SERIALIZATION_FAILURES = {"40001", "40P01"}
 
 
@@ -33,20 +38,137 @@ class Event:
     payload: bytes
 
 
+class Part:
+    """What some commands have to write yet: rows by table, channels whose head moved, and what the rows would answer."""
+
+    __slots__ = ("answers", "moved", "rows")
+
+    def __init__(self) -> None:
+        self.rows: dict[Bulk, list[tuple[Any, ...]]] = {}
+        self.moved: set[int] = set()
+        self.answers: set[Hashable] = set()
+
+
 class Tx:
-    """What a command works with: the connection, the batch's time in microseconds, and the events it appended."""
+    """What a command works with: the connection, the batch's time in microseconds, and the events it appended.
 
-    __slots__ = ("connection", "events", "now")
+    Rows handed to ``later`` and the heads of locked channels are written together at the end of the batch. Whoever goes
+    to ``connection`` before sees them all: what waits is written first, and the command gets a savepoint of its own.
+    A command that never does needs none, for it has written nothing when it fails.
+    """
 
-    def __init__(self, connection: Connection, at: int) -> None:
-        self.connection = connection
+    __slots__ = ("_before", "_connection", "_events", "_heads", "_mine", "_others", "_saved", "bare", "events", "now")
+
+    def __init__(self, connection: Connection, bare: sqlite3.Connection | None, at: int) -> None:
+        self._connection = connection
+        self.bare = bare
         self.now = at
         self.events: list[Event] = []
+        self._heads: dict[int, list[Any]] = {}
+        self._others, self._mine = Part(), Part()
+        self._before: dict[int, int] = {}
+        self._events = 0
+        self._saved = False
+
+    # Looking
+
+    @property
+    def connection(self) -> Connection:
+        if not self._saved:
+            self._write(self._others)
+            self._control("SAVEPOINT command")
+            self._saved = True
+        self._write(self._mine)
+        return self._connection
 
     def execute(
         self, statement: Executable, values: Mapping[str, Any] | Sequence[Mapping[str, Any]] = ()
     ) -> CursorResult[Any]:
         return self.connection.execute(statement, values or None)
+
+    def first(self, query: Prepared, values: Mapping[str, Any], *, unless: Hashable = None) -> Any:
+        """The first row, past what waits to be written; ``unless`` that is what a waiting row would ``answer``."""
+        if unless is not None and (unless in self._others.answers or unless in self._mine.answers):
+            return query.first(self.connection, self.bare, values)
+        return query.first(self._connection, self.bare, values)
+
+    # Writing
+
+    def later(self, table: Bulk, row: tuple[Any, ...], *, answers: Hashable = None) -> None:
+        """Write a row with those of the other commands."""
+        self._mine.rows.setdefault(table, []).append(row)
+        if answers is not None:
+            self._mine.answers.add(answers)
+
+    def take(self, pk: int) -> tuple[int, str]:
+        """The next seq of a channel, and the channel's name."""
+        head = self._heads.get(pk)
+        if head is None:
+            if self.bare is None:
+                seq, name = TAKE.first(self.connection, None, {"pk": pk})
+                return int(seq), str(name)
+            head = self._heads[pk] = list(HEAD.first(self._connection, self.bare, {"pk": pk}))
+        self._before.setdefault(pk, head[0])
+        self._mine.moved.add(pk)
+        head[0] += 1
+        return head[0], head[1]
+
+    def _write(self, part: Part) -> None:
+        if part.rows or part.moved:
+            for table, rows in part.rows.items():
+                table.write(self._connection, self.bare, rows)
+            if part.moved:
+                heads = [{"pk": pk, "head": self._heads[pk][0]} for pk in sorted(part.moved)]
+                SET_HEAD.run(self._connection, self.bare, heads)
+            part.rows.clear()
+            part.moved.clear()
+            part.answers.clear()
+
+    def _control(self, statement: str) -> None:
+        self.bare.execute(statement) if self.bare else self._connection.exec_driver_sql(statement)
+
+    # The life of a batch
+
+    def hold(self, heads: Collection[Any]) -> None:
+        """These channels are locked; rows of ``(pk, head, name)``."""
+        self._heads = {pk: [head, name] for pk, head, name in heads}
+
+    def keep(self) -> None:
+        """The command succeeded."""
+        if self._saved:
+            self._write(self._mine)
+            self._control("RELEASE SAVEPOINT command")
+        else:
+            for table, rows in self._mine.rows.items():
+                self._others.rows.setdefault(table, []).extend(rows)
+            self._others.moved |= self._mine.moved
+            self._others.answers |= self._mine.answers
+        self._next()
+
+    def undo(self) -> None:
+        """The command failed."""
+        if self._saved:
+            self._control("ROLLBACK TO SAVEPOINT command")
+            self._control("RELEASE SAVEPOINT command")
+        for pk, head in self._before.items():
+            self._heads[pk][0] = head
+        del self.events[self._events :]
+        self._next()
+
+    def _next(self) -> None:
+        self._mine = Part()
+        self._before.clear()
+        self._events = len(self.events)
+        self._saved = False
+
+    def finish(self) -> None:
+        """Write what waits; the caller commits."""
+        self._write(self._others)
+
+
+def first(source: Tx | Connection, query: Prepared, values: Mapping[str, Any]) -> Any:
+    """The first row, inside a transaction or on a reading connection."""
+    return source.first(query, values) if isinstance(source, Tx) else query.first(source, None, values)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,28 +188,34 @@ class Undone(Exception):
     """The transaction was refused as a whole and may run again"""
 
 
-def run_batch(connection: Connection, commands: Sequence[Command[Any]]) -> tuple[list[Any], list[Event]]:
+def run_batch(
+    connection: Connection, commands: Sequence[Command[Any]], bare: sqlite3.Connection | None = None
+) -> tuple[list[Any], list[Event]]:
     """Run ``commands`` in the connection's open transaction; their answers (or exceptions) in order, and their events.
 
     Raises ``Undone`` if the database refused the transaction as a whole.
     """
-    if connection.dialect.name == "postgresql":
-        lock(connection, commands)
-    tx = Tx(connection, clock(connection))
-    answers: list[Any] = []
-    for command in commands:
-        mark = len(tx.events)
-        connection.exec_driver_sql("SAVEPOINT command")
-        try:
-            answers.append(command.apply(tx))
-        except Exception as error:
-            if isinstance(error, DBAPIError) and sqlstate(error) in SERIALIZATION_FAILURES:
-                raise Undone from error
-            connection.exec_driver_sql("ROLLBACK TO SAVEPOINT command")
-            del tx.events[mark:]
-            answers.append(Conflict() if is_duplicate(error) else error)
-        connection.exec_driver_sql("RELEASE SAVEPOINT command")
-    return answers, tx.events
+    try:
+        heads = lock(connection, commands) if bare is None else []
+        tx = Tx(connection, bare, clock(connection))
+        tx.hold(heads)
+        answers: list[Any] = []
+        for command in commands:
+            try:
+                answer = command.apply(tx)
+                tx.keep()
+            except Exception as error:
+                if is_serialization_failure(error):
+                    raise
+                tx.undo()
+                answer = Conflict() if is_duplicate(error) else error
+            answers.append(answer)
+        tx.finish()
+        return answers, tx.events
+    except DBAPIError as error:
+        if is_serialization_failure(error):
+            raise Undone from error
+        raise
 
 
 def clock(connection: Connection) -> int:
@@ -95,27 +223,27 @@ def clock(connection: Connection) -> int:
     return connection.execute(CLOCK).scalar_one() if connection.dialect.name == "postgresql" else now()
 
 
-def lock(connection: Connection, commands: Sequence[Command[Any]]) -> None:
-    """Take every lock of the batch before anything is read, in one order on every node."""
-    try:
-        keys = sorted({key for command in commands for key in command.keys})
-        if keys:
-            connection.execute(LOCK_KEYS, {"keys": keys})
-        pks = sorted({pk for command in commands for pk in command.channels})
-        if pks:
-            connection.execute(LOCK_CHANNELS, {"pks": pks})
-    except DBAPIError as error:
-        if sqlstate(error) in SERIALIZATION_FAILURES:
-            raise Undone from error
-        raise
+def lock(connection: Connection, commands: Sequence[Command[Any]]) -> Collection[Any]:
+    """Take every lock of the batch before anything is read, in one order on every node; the channels' heads."""
+    keys = sorted({key for command in commands for key in command.keys})
+    if keys:
+        connection.execute(LOCK_KEYS, {"keys": keys})
+    pks = sorted({pk for command in commands for pk in command.channels})
+    return connection.execute(LOCK_CHANNELS, {"pks": pks}).all() if pks else []
 
 
-def sqlstate(error: DBAPIError) -> str | None:
-    return getattr(error.orig, "sqlstate", None)
+def sqlstate(error: BaseException) -> str | None:
+    return getattr(error.orig, "sqlstate", None) if isinstance(error, DBAPIError) else None
 
 
-def is_duplicate(error: Exception) -> bool:
+def is_serialization_failure(error: BaseException) -> bool:
+    return sqlstate(error) in SERIALIZATION_FAILURES
+
+
+def is_duplicate(error: BaseException) -> bool:
     """Whether a unique constraint refused it: somebody else was first."""
-    if isinstance(error, Problem) or not isinstance(error, IntegrityError):
-        return False
-    return sqlstate(error) == "23505" or "UNIQUE constraint failed" in str(error.orig)
+    if isinstance(error, sqlite3.IntegrityError):
+        return "UNIQUE constraint failed" in str(error)
+    if isinstance(error, IntegrityError):
+        return sqlstate(error) == "23505" or (error.orig is not None and is_duplicate(error.orig))
+    return False

@@ -8,6 +8,7 @@ import asyncio
 import logging
 import os
 import queue
+import sqlite3
 import threading
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol, TypeVar
@@ -18,8 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from storage.epoch import Marks
 from storage.errors import Unavailable
-from storage.transaction import Command, Event, Tx, Undone, run_batch
-from storage.types import now
+from storage.transaction import Command, Event, Undone, run_batch
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -99,7 +99,7 @@ class Writer:
             return
         except Exception as error:
             logger.exception("batch of %d failed", len(batch))
-            problem = Unavailable() if isinstance(error, DBAPIError | Undone | OSError) else error
+            problem = Unavailable() if isinstance(error, DBAPIError | sqlite3.Error | Undone | OSError) else error
             for _, future in batch:
                 settle(future, problem)
             return
@@ -128,7 +128,7 @@ class SqliteExecutor:
     def __init__(self, engine: Engine, marks: Marks) -> None:
         self.engine = engine
         self.marks = marks
-        self.inbox: queue.SimpleQueue[Callable[[Connection], None] | None] = queue.SimpleQueue()
+        self.inbox: queue.SimpleQueue[Callable[[Connection, sqlite3.Connection], None] | None] = queue.SimpleQueue()
         self.thread = threading.Thread(target=self._serve, name="writer", daemon=True)
         self.thread.start()
 
@@ -136,10 +136,10 @@ class SqliteExecutor:
         loop = asyncio.get_running_loop()
         done: asyncio.Future[Outcome] = loop.create_future()
 
-        def job(connection: Connection) -> None:
+        def job(connection: Connection, bare: sqlite3.Connection) -> None:
             result: Outcome | Exception
             try:
-                result = self._transact(connection, commands)
+                result = self._transact(connection, bare, commands)
             except Exception as error:
                 result = error
             loop.call_soon_threadsafe(settle, done, result)
@@ -147,20 +147,19 @@ class SqliteExecutor:
         self.inbox.put(job)
         return await done
 
-    def _transact(self, connection: Connection, commands: Sequence[Command[Any]]) -> Outcome:
-        connection.exec_driver_sql("BEGIN IMMEDIATE")
+    def _transact(self, connection: Connection, bare: sqlite3.Connection, commands: Sequence[Command[Any]]) -> Outcome:
+        bare.execute("BEGIN IMMEDIATE")
         try:
-            outcome = run_batch(connection, commands)
-            self.marks.count(Tx(connection, now()))
+            outcome = run_batch(connection, commands, bare)
+            self.marks.count(connection, bare)
         except BaseException:
-            connection.exec_driver_sql("ROLLBACK")
+            bare.execute("ROLLBACK")
             raise
         try:
-            connection.exec_driver_sql("COMMIT")
+            bare.execute("COMMIT")
         except Exception as error:
-            raw = connection.connection.driver_connection
-            if raw is not None and raw.in_transaction:
-                connection.exec_driver_sql("ROLLBACK")
+            if bare.in_transaction:
+                bare.execute("ROLLBACK")
             raise CommitUnknown from error
         self.marks.after_commit()
         return outcome
@@ -168,8 +167,10 @@ class SqliteExecutor:
     def _serve(self) -> None:
         try:
             with self.engine.connect() as connection:
+                bare = connection.connection.driver_connection
+                assert isinstance(bare, sqlite3.Connection)
                 while (job := self.inbox.get()) is not None:
-                    job(connection)
+                    job(connection, bare)
         except BaseException:
             logger.critical("the writer stopped; the process can't go on without it", exc_info=True)
             os._exit(70)
