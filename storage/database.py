@@ -44,7 +44,9 @@ class Database:
             await asyncio.to_thread(migrations.upgrade_file, self.path)
             self._start_sqlite(self.path)
         else:
-            self.engine = create_async_engine(self.url, pool_size=self.pool, max_overflow=4 * self.pool)
+            self.engine = create_async_engine(
+                self.url, pool_size=self.pool, max_overflow=4 * self.pool, hide_parameters=True
+            )
             self.writer = Writer(PostgresExecutor(self.engine))
         try:
             if not self.path:
@@ -55,12 +57,18 @@ class Database:
             raise
 
     def _start_sqlite(self, path: Path) -> None:
-        writing = create_engine(f"sqlite:///{path}", poolclass=StaticPool, isolation_level="AUTOCOMMIT")
+        writing = create_engine(
+            f"sqlite:///{path}", poolclass=StaticPool, isolation_level="AUTOCOMMIT", hide_parameters=True
+        )
         event.listen(writing, "connect", prepare_writer)
         self.marks = Marks(path.with_suffix(".mark"))
         self.writer = Writer(SqliteExecutor(writing, self.marks))
         self.engine = create_async_engine(
-            f"sqlite+aiosqlite:///{path}", pool_size=self.pool, max_overflow=0, isolation_level="AUTOCOMMIT"
+            f"sqlite+aiosqlite:///{path}",
+            pool_size=self.pool,
+            max_overflow=0,
+            isolation_level="AUTOCOMMIT",
+            hide_parameters=True,
         )
         event.listen(self.engine.sync_engine, "connect", prepare_reader)
 

@@ -14,17 +14,18 @@ from collections.abc import Callable, Sequence
 from typing import Any, Protocol, TypeVar
 
 from sqlalchemy import Connection, Engine
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from storage.epoch import Marks
-from storage.errors import Unavailable
+from storage.errors import Problem, Unavailable
 from storage.transaction import Command, Event, Undone, run_batch
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 UNKNOWN = "It is not known whether this was stored; retry with the same key"
+UNREACHABLE = (OperationalError, InterfaceError, sqlite3.OperationalError, Undone, OSError)
 Outcome = tuple[list[Any], list[Event]]
 
 
@@ -98,8 +99,13 @@ class Writer:
             self.on_unknown({pk for command, _ in batch for pk in command.channels})
             return
         except Exception as error:
-            logger.exception("batch of %d failed", len(batch))
-            problem = Unavailable() if isinstance(error, DBAPIError | sqlite3.Error | Undone | OSError) else error
+            if len(batch) > 1 and not isinstance(error, UNREACHABLE):
+                # One of them could not be written: the others must not pay for it.
+                for item in batch:
+                    await self._commit([item])
+                return
+            logger.exception("a batch of %d failed", len(batch))
+            problem = Unavailable() if isinstance(error, UNREACHABLE) else Problem()
             for _, future in batch:
                 settle(future, problem)
             return

@@ -1,0 +1,203 @@
+"""Chats over REST: members, roles, leaving, muting, deleting, blocks."""
+
+from tests.conftest import Served, eventually
+from tests.people import Person
+
+PATH = "/api/v2/chats"
+
+
+async def test_direct_chats_are_one_a_pair(either: Served) -> None:
+    ann, bob = await either.people.many(2)
+    made = await ann.post(PATH, {"type": "direct", "memberIds": [bob.id]})
+    found = await bob.post(PATH, {"type": "direct", "memberIds": [ann.id]})
+    assert (made.status, found.status) == (201, 200)
+    assert made.json["_id"] == found.json["_id"]
+    assert made.json["name"] is None and made.json["memberCount"] == 2
+    assert [each["role"] for each in made.json["members"]] == ["member", "member"]
+    path = f"{PATH}/{made.json['_id']}"
+    cid = await either.people.make()
+    assert (await ann.patch(path, {"name": "x"})).status == 409
+    assert (await ann.post(f"{path}/members", {"userIds": [cid.id]})).status == 409
+    assert (await ann.delete(f"{path}/members/{bob.id}")).status == 409
+    assert (await ann.post(f"{path}/leave")).status == 409
+    assert (await ann.delete(path)).status == 403
+    assert (await ann.post(PATH, {"type": "direct", "memberIds": [ann.id]})).status == 400
+    assert (await ann.post(PATH, {"type": "direct", "memberIds": ["a" * 24]})).status == 404
+
+
+async def test_the_document_of_a_group(server: Served) -> None:
+    ann, bob = await server.people.many(2)
+    made = await ann.post(PATH, {"type": "group", "name": "Tea", "memberIds": [bob.id], "id": "a" * 24})
+    document = made.json
+    assert list(document) == [
+        "_id", "type", "name", "historyVisible", "members", "memberCount", "lastMessage", "unreadCount", "mutedUntil",
+        "seq", "createdAt", "updatedAt",
+    ]  # fmt: skip
+    assert document["_id"] == "a" * 24
+    assert document["members"][0] == {
+        "userId": ann.id, "name": ann.user.name, "role": "owner", "readSeq": 0, "joinedSeq": 0,
+    }  # fmt: skip
+    assert (await bob.post(PATH, {"type": "group", "name": "Tea", "id": "a" * 24})).status == 409
+    sent = await bob.send("a" * 24, "hi")
+    seen = (await ann.get(f"{PATH}/{'a' * 24}")).json
+    assert seen["lastMessage"] == sent and seen["unreadCount"] == 1 and seen["seq"] == sent["seq"]
+
+
+async def test_the_list_begins_with_the_latest(either: Served) -> None:
+    ann, bob = await either.people.many(2)
+    ids = [await ann.group(bob, name=f"group {number}") for number in range(5)]
+    await bob.send(ids[1], "x")
+    await bob.send(ids[3], "y")
+    first = (await ann.get(f"{PATH}?limit=3")).json
+    second = (await ann.get(f"{PATH}?limit=3&cursor={first['nextCursor']}")).json
+    assert [each["_id"] for each in first["items"] + second["items"]] == [ids[3], ids[1], ids[4], ids[2], ids[0]]
+    assert second["nextCursor"] is None
+    assert [each["unreadCount"] for each in first["items"]] == [1, 1, 0]
+    assert (await ann.get(f"{PATH}?cursor=nonsense")).status == 400
+
+
+async def roles(server: Served) -> tuple[str, dict[str, Person]]:
+    people = dict(zip(("owner", "admin", "member", "readonly"), await server.people.many(4), strict=True))
+    owner = people["owner"]
+    chat_id = await owner.group(*[people[role] for role in ("admin", "member", "readonly")])
+    for role in ("admin", "readonly"):
+        changed = await owner.patch(f"{PATH}/{chat_id}/members/{people[role].id}", {"role": role})
+        assert changed.status == 200 and changed.json["role"] == role
+    people["stranger"] = await server.people.make()
+    return chat_id, people
+
+
+async def test_what_each_role_may(server: Served) -> None:
+    chat_id, people = await roles(server)
+    path = f"{PATH}/{chat_id}"
+    allowed = {
+        "rename": {"owner", "admin"},
+        "add": {"owner", "admin"},
+        "send": {"owner", "admin", "member"},
+        "read": {"owner", "admin", "member", "readonly"},
+        "mute": {"owner", "admin", "member", "readonly"},
+        "make admin": {"owner"},
+        "add admin": {"owner"},
+        "remove admin": {"owner"},
+        "delete": {"owner"},
+    }
+    for verb, roles_allowed in allowed.items():
+        for role in ("stranger", "readonly", "member", "admin", "owner"):
+            who = people[role]
+            other = await server.people.make()
+            match verb:
+                case "rename":
+                    answer = await who.patch(path, {"name": f"by {role}"})
+                case "add":
+                    answer = await who.post(f"{path}/members", {"userIds": [other.id]})
+                case "send":
+                    answer = await who.post("/api/v2/messages", {"type": "text", "chatId": chat_id, "content": "x"})
+                case "read":
+                    answer = await who.get(path)
+                case "mute":
+                    answer = await who.post(f"{path}/mute", {"until": "2030-01-01T00:00:00Z"})
+                case "make admin":
+                    answer = await who.patch(f"{path}/members/{people['member'].id}", {"role": "admin"})
+                    await people["owner"].patch(f"{path}/members/{people['member'].id}", {"role": "member"})
+                case "add admin":
+                    answer = await who.post(f"{path}/members", {"userIds": [other.id], "role": "admin"})
+                case "remove admin":
+                    await people["owner"].post(f"{path}/members", {"userIds": [other.id], "role": "admin"})
+                    answer = await who.delete(f"{path}/members/{other.id}")
+                case "delete":
+                    answer = await who.delete(path)
+            expected = 404 if role == "stranger" else 403
+            assert (answer.status < 300) == (role in roles_allowed), (verb, role, answer)
+            assert answer.status in (200, 201, expected), (verb, role, answer)
+    assert (await people["member"].get(path)).status == 404
+
+
+async def test_a_group_keeps_an_owner(either: Served) -> None:
+    ann, bob = await either.people.many(2)
+    chat_id = await ann.group(bob)
+    path = f"{PATH}/{chat_id}"
+    assert (await ann.post(f"{path}/leave")).status == 409
+    assert (await ann.patch(f"{path}/members/{ann.id}", {"role": "member"})).status == 409
+    assert (await ann.patch(f"{path}/members/{bob.id}", {"role": "owner"})).status == 200
+    assert (await ann.post(f"{path}/leave")).json == {"success": True}
+    assert (await ann.get(path)).status == 404
+    assert (await bob.post(f"{path}/leave")).status == 409
+    assert (await bob.get(path)).json["memberCount"] == 1
+
+
+async def test_members_in_pages(server: Served) -> None:
+    ann, *others = await server.people.many(6)
+    chat_id = await ann.group(*others)
+    seen, cursor = [], ""
+    while cursor is not None:
+        answer = (await ann.get(f"{PATH}/{chat_id}/members?limit=2{cursor and '&cursor=' + cursor}")).json
+        seen += [each["userId"] for each in answer["items"]]
+        cursor = answer["nextCursor"]
+    assert seen == [each.id for each in (ann, *others)]
+    stranger = await server.people.make()
+    assert (await stranger.get(f"{PATH}/{chat_id}/members")).status == 404
+
+
+async def test_muting(server: Served) -> None:
+    ann, bob = await server.people.many(2)
+    chat_id = await ann.group(bob)
+    muted = await ann.post(f"{PATH}/{chat_id}/mute", {"until": "2030-01-01T00:00:00+03:00"})
+    assert muted.json["mutedUntil"] == "2029-12-31T21:00:00.000Z"
+    assert (await bob.get(f"{PATH}/{chat_id}")).json["mutedUntil"] is None
+    assert (await ann.post(f"{PATH}/{chat_id}/mute", {"until": None})).json["mutedUntil"] is None
+    assert (await ann.post(f"{PATH}/{chat_id}/mute", {"until": "soon"})).status == 400
+
+
+async def test_a_deleted_chat_is_gone_for_everybody(either: Served) -> None:
+    ann, bob = await either.people.many(2)
+    chat_id = await ann.group(bob)
+    sent = await ann.send(chat_id)
+    socket = await bob.socket()
+    assert (await ann.delete(f"{PATH}/{chat_id}")).status == 200
+    assert (await socket.event("chat:removed"))[0] == {"chatId": chat_id}
+    assert (await bob.get(f"{PATH}/{chat_id}")).status == 404
+    assert (await bob.get(f"/api/v2/messages/{sent['_id']}")).status == 404
+    answer = await bob.post("/api/v2/messages", {"type": "text", "chatId": chat_id, "content": "x"})
+    assert answer.status == 404
+    await eventually(lambda: len(either.services.hub.channels) == 1)
+    again = await ann.post(PATH, {"type": "group", "name": "again", "id": chat_id})
+    assert again.status == 201
+    assert (await ann.send(chat_id))["chatId"] == chat_id
+    await socket.close()
+
+
+async def test_the_blocked_may_not_write(either: Served) -> None:
+    ann, bob = await either.people.many(2)
+    direct = (await ann.post(PATH, {"type": "direct", "memberIds": [bob.id]})).json["_id"]
+    blocks = "/api/v1/users/me/blocks"
+    assert (await bob.post(blocks, {"userId": ann.id})).status == 201
+    assert (await bob.post(blocks, {"userId": ann.id})).status == 200
+    assert (await bob.post(blocks, {"userId": bob.id})).status == 400
+    assert [each["id"] for each in (await bob.get(blocks)).json["data"]["items"]] == [ann.id]
+    body = {"type": "text", "content": "hello?"}
+    assert (await ann.post("/api/v2/messages", {**body, "chatId": direct})).status == 403
+    assert (await ann.post("/api/v2/messages", {**body, "targetUserId": bob.id})).status == 403
+    assert (await bob.post("/api/v2/messages", {**body, "chatId": direct})).status == 201
+    assert (await ann.post(PATH, {"type": "group", "name": "x", "memberIds": [bob.id]})).status == 403
+    assert (await bob.delete(f"{blocks}/{ann.id}")).status == 200
+    assert (await bob.delete(f"{blocks}/{ann.id}")).status == 404
+    assert (await ann.post("/api/v2/messages", {**body, "chatId": direct})).status == 201
+
+
+async def test_chats_of_two_tenants_with_one_id_do_not_touch(either: Served) -> None:
+    elsewhere = await either.people.tenant()
+    ann = await either.people.make(id="b" * 24)
+    double = await either.people.make(id="b" * 24, tenant=elsewhere)
+    first, second = await ann.group(id="c" * 24), await double.group(id="c" * 24)
+    assert first == second
+    sockets = [await ann.socket(), await double.socket()]
+    await ann.send(first, "for tenant one")
+    await double.send(first, "for tenant two")
+    await sockets[0].event("message:new")
+    await sockets[1].event("message:new")
+    assert [each.named("message:new")[0][0]["content"] for each in sockets] == ["for tenant one", "for tenant two"]
+    assert [len(each.named("message:new")) for each in sockets] == [1, 1]
+    stranger = await either.people.make(tenant=elsewhere)
+    assert (await stranger.get(f"/api/v1/users/{(await either.people.make()).id}")).status == 404
+    for socket in sockets:
+        await socket.close()

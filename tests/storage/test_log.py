@@ -1,0 +1,195 @@
+"""The event log and group commit, on both databases."""
+
+import asyncio
+
+import pytest
+from sqlalchemy import select, text
+
+from storage import log
+from storage.database import Database
+from storage.errors import Conflict, NotFound
+from storage.models import channels, events, facts
+from storage.transaction import Command, Event, Tx
+from storage.types import SECOND, now
+
+
+async def open_channels(database: Database, count: int) -> list[int]:
+    return [await database.write(Command(lambda tx, n=n: log.open_channel(tx, f"chat:{n}"))) for n in range(count)]
+
+
+async def pages(database: Database, pk: int) -> list[Event]:
+    return await database.read(lambda connection: log.page(connection, pk, 0, 10_000))
+
+
+async def test_seqs_are_gapless_and_in_commit_order(database: Database) -> None:
+    pks = await open_channels(database, 3)
+    published: list[Event] = []
+    database.writer.on_commit = published.extend
+
+    def append(pk: int, number: int) -> Command[int]:
+        return Command(lambda tx: log.append(tx, pk, "note", {"number": number}).seq, channels=[pk])
+
+    answers = await asyncio.gather(*(database.write(append(pks[n % 3], n)) for n in range(300)))
+    for index, pk in enumerate(pks):
+        kept = await pages(database, pk)
+        assert [event.seq for event in kept] == list(range(1, 101))
+        assert [event.seq for event in published if event.channel_pk == pk] == list(range(1, 101))
+        assert [answers[n] for n in range(300) if n % 3 == index] == list(range(1, 101))
+    assert database.writer.batches < 300
+    heads = await database.read(lambda connection: log.heads(connection, pks))
+    assert heads == dict.fromkeys(pks, 100)
+
+
+async def test_a_command_that_raises_leaves_nothing_behind(database: Database) -> None:
+    (pk,) = await open_channels(database, 1)
+    published: list[Event] = []
+    database.writer.on_commit = published.extend
+
+    def good(tx: Tx) -> int:
+        return log.append(tx, pk, "good", {}).seq
+
+    def late(tx: Tx) -> None:
+        log.append(tx, pk, "bad", {})
+        raise NotFound
+
+    def heavy(tx: Tx) -> None:
+        log.append(tx, pk, "bad", {})
+        tx.execute(channels.update().where(channels.c.pk == pk).values(name="spoiled"))
+        log.append(tx, pk, "bad", {})
+        raise Conflict
+
+    commands = [good, late, good, heavy, good]
+    answers = await asyncio.gather(
+        *(database.write(Command(apply, channels=[pk])) for apply in commands), return_exceptions=True
+    )
+    assert [answers[0], answers[2], answers[4]] == [1, 2, 3]
+    assert isinstance(answers[1], NotFound) and isinstance(answers[3], Conflict)
+    assert [(event.seq, event.name) for event in await pages(database, pk)] == [(1, "good"), (2, "good"), (3, "good")]
+    assert [event.seq for event in published] == [1, 2, 3]
+    name = await database.read(lambda connection: connection.execute(select(channels.c.name)).scalar_one())
+    assert name == "chat:0"
+
+
+async def test_a_returned_problem_keeps_the_changes(database: Database) -> None:
+    (pk,) = await open_channels(database, 1)
+
+    def apply(tx: Tx) -> Conflict:
+        log.append(tx, pk, "kept", {})
+        return Conflict("too late")
+
+    with pytest.raises(Conflict, match="too late"):
+        await database.write(Command(apply, channels=[pk]))
+    assert [event.name for event in await pages(database, pk)] == ["kept"]
+
+
+async def test_a_command_sees_what_the_batch_did_before(database: Database) -> None:
+    (pk,) = await open_channels(database, 1)
+
+    def append(tx: Tx) -> int:
+        return log.append(tx, pk, "first", {"text": "secret"}).seq
+
+    def rewrite(tx: Tx) -> list[Event]:
+        log.rewrite(tx, pk, [1], {"text": "gone"})
+        return log.page(tx.connection, pk, 0, 10)
+
+    _, seen = await asyncio.gather(
+        database.write(Command(append, channels=[pk])), database.write(Command(rewrite, channels=[pk]))
+    )
+    assert [event.payload for event in seen] == [b'{"text":"gone"}']
+
+
+async def test_one_bad_command_does_not_spoil_its_batch(database: Database, caplog: pytest.LogCaptureFixture) -> None:
+    (pk,) = await open_channels(database, 1)
+
+    def double(tx: Tx) -> None:
+        tx.later(log.ADD, (pk, 1, "double", b"{}", tx.now))
+        tx.later(log.ADD, (pk, 1, "double", b"{}", tx.now))
+
+    good = [Command(lambda tx: log.append(tx, pk, "good", {}).seq, channels=[pk]) for _ in range(3)]
+    answers = await asyncio.gather(
+        *(database.write(each) for each in [good[0], Command(double, channels=[pk]), *good[1:]]), return_exceptions=True
+    )
+    assert isinstance(answers[1], Exception)
+    assert [answers[0], *answers[2:]] == [1, 2, 3]
+    assert "a batch of 1 failed" in caplog.text
+    caplog.clear()
+
+
+async def test_cancelled_commands_are_skipped_before_they_run(database: Database) -> None:
+    (pk,) = await open_channels(database, 1)
+    first = database.write(Command(lambda tx: log.append(tx, pk, "first", {}).seq, channels=[pk]))
+    second = database.write(Command(lambda tx: log.append(tx, pk, "second", {}).seq, channels=[pk]))
+    second.cancel()
+    assert await first == 1
+    assert [event.name for event in await pages(database, pk)] == ["first"]
+
+
+async def test_retention_by_count_and_by_age(database: Database) -> None:
+    first, second = await open_channels(database, 2)
+    for _ in range(30):
+        await database.write(Command(lambda tx: log.append(tx, first, "note", {}).seq, channels=[first]))
+        await database.write(Command(lambda tx: log.append(tx, second, "note", {}).seq, channels=[second]))
+    await database.write(Command(lambda tx: log.trim(tx, before=0, keep=10)))
+    assert [event.seq for event in await pages(database, first)] == list(range(21, 31))
+    span = await database.read(lambda connection: log.span(connection, first, 15, 30))
+    assert not span.whole
+    assert (await database.read(lambda connection: log.span(connection, first, 20, 30))).whole
+
+    await database.write(
+        Command(lambda tx: tx.execute(events.update().where(events.c.channel_pk == second).values(at=5 * SECOND)))
+    )
+    while await database.write(Command(lambda tx: log.trim(tx, before=10 * SECOND, keep=1000))):
+        pass
+    assert await pages(database, second) == []
+    assert len(await pages(database, first)) == 10
+    assert await database.write(Command(lambda tx: log.append(tx, second, "note", {}).seq, channels=[second])) == 31
+
+
+async def test_the_tail_names_what_changed_lately(database: Database) -> None:
+    first, second = await open_channels(database, 2)
+    await database.write(Command(lambda tx: log.append(tx, first, "note", {}).seq, channels=[first]))
+    await database.write(Command(lambda tx: tx.execute(events.update().values(at=now() - 60 * SECOND))))
+    await database.write(Command(lambda tx: log.append(tx, second, "note", {}).seq, channels=[second]))
+    assert await database.read(lambda connection: log.tail(connection, 10)) == {second: 1}
+
+
+async def test_what_is_acknowledged_is_durable_by_the_databases_own_word(database: Database) -> None:
+    def settings(tx: Tx) -> str:
+        if tx.bare is not None:
+            return f"{tx.bare.execute('PRAGMA synchronous').fetchone()} {tx.bare.execute('PRAGMA journal_mode').fetchone()}"
+        return str(tx.execute(text("SHOW synchronous_commit")).scalar_one())
+
+    assert await database.write(Command(settings)) in ("(2,) ('wal',)", "on")
+
+
+async def test_the_epoch_is_kept_in_the_database(database: Database) -> None:
+    kept = await database.read(
+        lambda connection: connection.execute(select(facts.c.value).where(facts.c.name == "epoch")).scalar_one()
+    )
+    assert kept == database.epoch
+
+
+async def test_two_nodes_that_write_the_same_channels_in_every_order(postgres_database: str) -> None:
+    nodes = [Database(postgres_database), Database(postgres_database)]
+    for node in nodes:
+        await node.start()
+    try:
+        assert nodes[0].epoch == nodes[1].epoch
+        pks = await open_channels(nodes[0], 6)
+
+        def write(order: list[int]) -> Command[None]:
+            def apply(tx: Tx) -> None:
+                for pk in order:
+                    log.append(tx, pk, "note", {})
+
+            return Command(apply, channels=order)
+
+        orders = [pks, pks[::-1], pks[::2], pks[1::2][::-1]]
+        await asyncio.gather(*(nodes[n % 2].write(write(orders[n % 4])) for n in range(400)))
+        for pk in pks:
+            seqs = [event.seq for event in await pages(nodes[0], pk)]
+            assert seqs == list(range(1, len(seqs) + 1))
+            assert len(seqs) == 300
+    finally:
+        for node in nodes:
+            await node.close()
