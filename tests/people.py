@@ -60,6 +60,22 @@ class Api:
     async def delete(self, path: str, **options: Any) -> Answer:
         return await self.request("DELETE", path, **options)
 
+    def auth(self, **options: Any) -> dict[str, Any]:
+        return {"token": self.token, "v": 1, **options}
+
+    async def socket(self, **auth: Any) -> "RawSocket":
+        """A websocket by hand, connected and ready."""
+        raw = await RawSocket.open(self.session, self.url)
+        await raw.connect(self.auth(**auth))
+        await raw.event("session:ready")
+        return raw
+
+    async def client(self, transports: list[str] | None = None, **auth: Any) -> "Client":
+        """python-socketio's own client, connected and ready."""
+        client = Client(self.url)
+        await client.connect(self.auth(**auth), transports)
+        return client
+
 
 class Person(Api):
     """One user, with a token."""
@@ -80,22 +96,6 @@ class Person(Api):
         answer = await self.post("/api/v2/messages", {"type": "text", "chatId": chat_id, "content": content, **options})
         assert answer.status == 201, answer
         return answer.json
-
-    def auth(self, **options: Any) -> dict[str, Any]:
-        return {"token": self.token, "v": 1, **options}
-
-    async def socket(self, **auth: Any) -> "RawSocket":
-        """A websocket by hand, connected and ready."""
-        raw = await RawSocket.open(self.session, self.url)
-        await raw.connect(self.auth(**auth))
-        await raw.event("session:ready")
-        return raw
-
-    async def client(self, transports: list[str] | None = None, **auth: Any) -> "Client":
-        """python-socketio's own client, connected and ready."""
-        client = Client(self.url)
-        await client.connect(self.auth(**auth), transports)
-        return client
 
 
 class People:

@@ -1,0 +1,364 @@
+"""Accounts: register, log in, refresh, provision, ban; tokens of ours and of an issuer."""
+
+import asyncio
+import base64
+import time
+from pathlib import Path
+from typing import Any
+
+import jwt
+import orjson
+import pytest
+from aiohttp import web
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+
+from tests.conftest import Served, ServerFactory
+from tests.people import Api
+
+AUTH = "/api/v1/auth"
+ME = "/api/v1/users/me"
+ANN = {"email": "Ann@example.org", "password": "correct horse", "name": "Ann"}
+
+
+async def register(server: Served, **options: Any) -> Any:
+    answer = await server.people.anonymous.post(f"{AUTH}/register", {**ANN, **options})
+    assert answer.status == 201, answer
+    return answer.json["data"]
+
+
+def api(server: Served, token: str) -> Api:
+    return Api(server.people.session, server.url, token)
+
+
+async def test_register_log_in_and_be_oneself(either: Served) -> None:
+    anonymous = either.people.anonymous
+    made = await register(either)
+    assert made["expiresIn"] == 900
+    assert (await anonymous.post(f"{AUTH}/register", {**ANN, "email": "ann@EXAMPLE.org"})).status == 409
+    logged_in = await anonymous.post(f"{AUTH}/login", {"email": "ann@example.org", "password": ANN["password"]})
+    assert logged_in.status == 200
+    me = (await api(either, logged_in.json["data"]["accessToken"]).get(ME)).json["data"]
+    assert me == made["user"]
+    assert me["number"] >= 1_000_000 and me["email"] == ANN["email"] and me["quietHours"] is None
+    for wrong in ({"email": "nobody@example.org"}, {"password": "wrong horse"}):
+        answer = await anonymous.post(f"{AUTH}/login", {**ANN, **wrong})
+        assert answer.status == 401
+    for wrong in (
+        {"email": "x"},
+        {"password": "short"},
+        {"name": ""},
+        {"email": None},
+        {"tenant": "x"},
+        {"password": 5},
+    ):
+        assert (await anonymous.post(f"{AUTH}/register", {**ANN, "email": "new@example.org", **wrong})).status == 400
+
+
+async def test_a_refresh_token_works_once(either: Served) -> None:
+    anonymous = either.people.anonymous
+    first = await register(either)
+    second = (await anonymous.post(f"{AUTH}/refresh", {"refreshToken": first["refreshToken"]})).json["data"]
+    assert (await api(either, second["accessToken"]).get(ME)).status == 200
+    socket = await api(either, second["accessToken"]).socket()
+    reused = await anonymous.post(f"{AUTH}/refresh", {"refreshToken": first["refreshToken"]})
+    assert reused.status == 401
+    assert (await socket.event("session:closed"))[0] == {"reason": "logout"}
+    await socket.gone()
+    assert (await anonymous.post(f"{AUTH}/refresh", {"refreshToken": second["refreshToken"]})).status == 401
+    for token in (first["accessToken"], second["accessToken"], second["refreshToken"]):
+        assert (await api(either, token).get(ME)).status == 401
+    for wrong in ("", "x.y.z", first["accessToken"]):
+        assert (await anonymous.post(f"{AUTH}/refresh", {"refreshToken": wrong})).status == 401
+
+
+async def test_logging_out_ends_this_login_alone(server: Served) -> None:
+    first = await register(server)
+    second = (await server.people.anonymous.post(f"{AUTH}/login", ANN)).json["data"]
+    assert (await api(server, first["accessToken"]).post(f"{AUTH}/logout")).status == 200
+    assert (await api(server, first["accessToken"]).get(ME)).status == 401
+    assert (await api(server, second["accessToken"]).get(ME)).status == 200
+
+
+async def test_changing_the_password_ends_other_logins(server: Served) -> None:
+    first = await register(server)
+    second = (await server.people.anonymous.post(f"{AUTH}/login", ANN)).json["data"]
+    mine = api(server, first["accessToken"])
+    assert (await mine.post(f"{AUTH}/password", {"old": "wrong horse", "new": "battery staple"})).status == 403
+    assert (await mine.post(f"{AUTH}/password", {"old": ANN["password"], "new": "battery staple"})).status == 200
+    assert (await mine.get(ME)).status == 200
+    assert (await api(server, second["accessToken"]).get(ME)).status == 401
+    assert (await server.people.anonymous.post(f"{AUTH}/login", ANN)).status == 401
+    again = {**ANN, "password": "battery staple"}
+    assert (await server.people.anonymous.post(f"{AUTH}/login", again)).status == 200
+
+
+async def test_a_reset_link_works_once(server: Served) -> None:
+    made = await register(server)
+    admin = await server.people.make(grant=["admin"])
+    link = await admin.post(f"/api/v1/admin/users/{made['user']['id']}/reset-link")
+    assert link.status == 201
+    body = {"token": link.json["data"]["token"], "password": "battery staple"}
+    assert (await server.people.anonymous.post(f"{AUTH}/reset", body)).status == 200
+    assert (await server.people.anonymous.post(f"{AUTH}/reset", body)).status == 404
+    assert (await api(server, made["accessToken"]).get(ME)).status == 401
+    assert (await server.people.anonymous.post(f"{AUTH}/login", {**ANN, "password": "battery staple"})).status == 200
+
+
+@pytest.mark.parametrize(("verb", "reason"), [("disable", "banned"), ("ban", "banned"), ("sign-out", "logout")])
+async def test_administration_closes_everything(either: Served, verb: str, reason: str) -> None:
+    admin, ann = await either.people.make(grant=["admin"]), await either.people.make()
+    socket = await ann.socket()
+    assert (await ann.post(f"/api/v1/admin/users/{admin.id}/{verb}")).status == 403
+    assert (await admin.post(f"/api/v1/admin/users/{ann.id}/{verb}")).status == 200
+    assert (await socket.event("session:closed"))[0] == {"reason": reason}
+    await socket.gone()
+    assert socket.packets[-1] == "41/chat,"
+    assert (await ann.get(ME)).status == 401
+    assert (await admin.post(f"/api/v1/admin/users/{'a' * 24}/{verb}")).status == 404
+
+
+async def test_a_ban_can_be_lifted(server: Served) -> None:
+    admin = await server.people.make(grant=["admin"])
+    made = await register(server)
+    path = f"/api/v1/admin/users/{made['user']['id']}"
+    for off, on in (("ban", "unban"), ("disable", "enable")):
+        await admin.post(f"{path}/{off}")
+        assert (await server.people.anonymous.post(f"{AUTH}/login", ANN)).status == 401
+        assert (await admin.post(f"{path}/{on}")).json["data"]["status"] == "active"
+        assert (await server.people.anonymous.post(f"{AUTH}/login", ANN)).status == 200
+
+
+async def test_a_revocation_of_another_node_closes_sockets_here(either: Served) -> None:
+    from storage import accounts
+    from storage.transaction import Command
+
+    ann = await either.people.make()
+    socket = await ann.socket()
+    await either.services.database.write(Command(lambda tx: accounts.end_logins(tx, ann.user.pk, "banned")))
+    assert (await socket.event("session:closed", seconds=2.5))[0] == {"reason": "banned"}
+    assert (await ann.get(ME)).status == 401
+
+
+async def test_provisioning_keeps_the_names_supplied(either: Served) -> None:
+    manager = await either.people.make(grant=["users.manage"])
+    names = {"id": "0" * 23 + "1", "number": 1, "uuid": "550e8400-e29b-41d4-a716-446655440000"}
+    body = {"email": "old@example.org", "name": "Old", **names}
+    made = await manager.post("/api/v1/users", body)
+    assert made.status == 201
+    assert {name: made.json["data"][name] for name in names} == names
+    for taken in names:
+        clash = {"name": "Other", taken: names[taken]}
+        assert (await manager.post("/api/v1/users", clash)).status == 409
+    for wrong in (
+        {"id": "x"},
+        {"number": 0},
+        {"number": 10**18},
+        {"number": "1"},
+        {"uuid": "x"},
+        {"permissions": ["x"]},
+        {},
+    ):
+        assert (await manager.post("/api/v1/users", {"name": "New", **wrong} if wrong else {})).status == 400, wrong
+    assert (await (await either.people.make()).post("/api/v1/users", body)).status == 403
+    token = (await manager.post(f"/api/v1/users/{names['id']}/tokens", {})).json["data"]["token"]
+    assert (await api(either, token).get(ME)).json["data"]["uuid"] == names["uuid"]
+
+
+async def test_nobody_gives_what_they_lack(server: Served) -> None:
+    manager = await server.people.make(grant=["users.manage"])
+    admin = await server.people.make(permissions=["admin"])
+    plain = await server.people.make()
+    for permission in ("admin", "credits.grant", "platform.admin"):
+        body = {"name": "X", "permissions": [permission]}
+        assert (await manager.post("/api/v1/users", body)).status == 403
+        assert (await manager.post(f"/api/v1/users/{plain.id}/tokens", {"permissions": [permission]})).status == 403
+    assert (await manager.post(f"/api/v1/users/{admin.id}/tokens", {})).status == 403
+    assert (await admin.post("/api/v1/users", {"name": "X", "permissions": ["platform.admin"]})).status == 403
+    assert (await admin.post("/api/v1/users", {"name": "X", "permissions": ["credits.grant"]})).status == 201
+    platform = await server.people.make(permissions=["platform.admin"])
+    assert (await admin.post(f"/api/v1/admin/users/{platform.id}/reset-link")).status == 403
+    assert (await admin.post(f"/api/v1/users/{platform.id}/tokens", {})).status == 403
+    assert (await admin.post("/api/v1/tenants", {"name": "X"})).status == 403
+    made = await platform.post("/api/v1/tenants", {"name": "X", "uuid": "123e4567-e89b-12d3-a456-426614174000"})
+    assert made.status == 201
+    assert (await platform.post("/api/v1/tenants", {"name": "X", "uuid": made.json["data"]["uuid"]})).status == 409
+
+
+async def test_finding_users(either: Served) -> None:
+    ann = await either.people.make(name="Çağla Öz_%")
+    for number in range(3):
+        await either.people.make(name=f"Zed {number}")
+    assert [each["name"] for each in (await ann.get("/api/v1/users?query=zed")).json["data"]["items"]] == [
+        "Zed 0", "Zed 1", "Zed 2",
+    ]  # fmt: skip
+    first = (await ann.get("/api/v1/users?query=ZED&limit=2")).json["data"]
+    assert len(first["items"]) == 2 and first["nextCursor"]
+    second = (await ann.get(f"/api/v1/users?query=zed&limit=2&cursor={first['nextCursor']}")).json["data"]
+    assert [each["name"] for each in second["items"]] == ["Zed 2"]
+    assert len((await ann.get("/api/v1/users", params={"query": "çağla öz_%"})).json["data"]["items"]) == 1
+    assert (await ann.get("/api/v1/users", params={"query": "_%x"})).json["data"]["items"] == []
+    found = (await ann.get(f"/api/v1/users?ids={ann.id},{'a' * 24}")).json["data"]["items"]
+    assert [each["id"] for each in found] == [ann.id]
+    assert (await ann.get("/api/v1/users")).status == 400
+    other = (await ann.get(f"/api/v1/users/{found[0]['id']}")).json["data"]
+    assert "email" in other
+    stranger = await either.people.make()
+    assert "email" not in (await stranger.get(f"/api/v1/users/{ann.id}")).json["data"]
+    assert (await stranger.get("/api/v1/users?query=example.org")).json["data"]["items"] == []
+
+
+async def test_changing_oneself(server: Served) -> None:
+    ann = await server.people.make()
+    changes = {
+        "name": "Ann", "avatarUrl": "https://example.org/a.png", "locale": "tr-TR", "timeZone": "Europe/Istanbul",
+        "quietHours": {"from": "22:00", "to": "07:30"},
+    }  # fmt: skip
+    changed = (await ann.patch(ME, changes)).json["data"]
+    assert {name: changed[name] for name in changes} == changes
+    cleared = (await ann.patch(ME, {"quietHours": None, "avatarUrl": None})).json["data"]
+    assert cleared["quietHours"] is None and cleared["avatarUrl"] is None and cleared["locale"] == "tr-TR"
+    for wrong in (
+        {"timeZone": "Mars"},
+        {"name": None},
+        {"quietHours": {"from": "25:00", "to": "1"}},
+        {"name": "x" * 256},
+    ):
+        assert (await ann.patch(ME, wrong)).status == 400, wrong
+
+
+# Tokens
+
+
+def unsigned(header: dict[str, Any], claims: dict[str, Any]) -> str:
+    parts = [base64.urlsafe_b64encode(orjson.dumps(part)).rstrip(b"=").decode() for part in (header, claims)]
+    return ".".join([*parts, ""])
+
+
+async def test_tokens_that_are_refused(server: Served) -> None:
+    ann = await server.people.make()
+    secret = server.services.tokens.secret
+    now = int(time.time())
+    good = {"sub": ann.id, "iat": now, "exp": now + 60}
+
+    def signed(key: str = secret, algorithm: str = "HS256", **claims: Any) -> str:
+        return jwt.encode(
+            {name: value for name, value in {**good, **claims}.items() if value is not None}, key, algorithm
+        )
+
+    assert (await api(server, signed()).get(ME)).status == 200
+    assert (await api(server, signed(sub=str(ann.user.number))).get(ME)).status == 200
+    assert (await api(server, signed(sub=ann.user.uuid)).get(ME)).status == 200
+    refused = {
+        "garbage": "x",
+        "garbled": signed()[:-4] + "AAAA",
+        "alg none": unsigned({"alg": "none", "typ": "JWT"}, good),
+        "another secret": signed("y" * 32),
+        "another algorithm": signed("z" * 64, "HS512"),
+        "expired": signed(exp=now - 60),
+        "issued in the future": signed(iat=now + 600),
+        "not yet": signed(nbf=now + 600),
+        "no exp": signed(exp=None),
+        "no iat": signed(iat=None),
+        "no sub": signed(sub=None),
+        "unknown sub": signed(sub="a" * 24),
+        "a name as sub": signed(sub="ann"),
+        "another tenant": signed(tenant="123e4567-e89b-12d3-a456-426614174000"),
+        "permissions no list": signed(permissions="admin"),
+        "huge exp": signed(exp=10**400),
+        "an unknown login": signed(sid="123e4567-e89b-12d3-a456-426614174000"),
+        "surrogates": "\udcff",
+    }
+    del refused["surrogates"]
+    for name, token in refused.items():
+        assert (await api(server, token).get(ME)).status == 401, name
+    assert (await server.people.anonymous.get(ME, headers={"Authorization": "Basic YTpi"})).status == 401
+    assert (await server.people.anonymous.get(ME, headers={"Authorization": "Bearer "})).status == 401
+
+
+async def test_a_json_number_as_subject(server: Served) -> None:
+    ann = await server.people.make(number=7)
+    header = base64.urlsafe_b64encode(b'{"alg":"HS256","typ":"JWT"}').rstrip(b"=")
+    now = int(time.time())
+    claims = base64.urlsafe_b64encode(orjson.dumps({"sub": 7, "iat": now, "exp": now + 60})).rstrip(b"=")
+    signature = jwt.algorithms.HMACAlgorithm(jwt.algorithms.HMACAlgorithm.SHA256).sign(
+        header + b"." + claims, server.services.tokens.secret.encode()
+    )
+    token = b".".join([header, claims, base64.urlsafe_b64encode(signature).rstrip(b"=")]).decode()
+    assert (await api(server, token).get(ME)).json["data"]["id"] == ann.id
+
+
+def pem(private: Any) -> bytes:
+    form = serialization.PublicFormat.SubjectPublicKeyInfo
+    encoded: bytes = private.public_key().public_bytes(serialization.Encoding.PEM, form)
+    return encoded
+
+
+async def test_an_issuers_public_key(serve: ServerFactory, tmp_path: Path) -> None:
+    private = ec.generate_private_key(ec.SECP256R1())
+    (tmp_path / "issuer.pem").write_bytes(pem(private))
+    server = await serve(
+        jwt_public_key=tmp_path / "issuer.pem",
+        jwt_algorithm="ES256",
+        jwt_issuer="https://issuer.example",
+        jwt_audience="bellwire",
+        provision_users=True,
+    )
+    now = int(time.time())
+    claims = {
+        "sub": "42", "iat": now, "exp": now + 60, "iss": "https://issuer.example", "aud": "bellwire", "name": "Forty",
+        "scope": "notifications.send users.manage",
+    }  # fmt: skip
+
+    def signed(**changes: Any) -> str:
+        return jwt.encode({**claims, **changes}, private, "ES256")
+
+    me = (await api(server, signed()).get(ME)).json["data"]
+    assert (me["number"], me["name"]) == (42, "Forty")
+    assert (await api(server, signed()).get(ME)).json["data"]["id"] == me["id"]
+    assert (await api(server, signed()).get("/api/v1/users?query=forty")).json["data"]["items"][0]["permissions"] == []
+    for wrong in ({"iss": "https://other.example"}, {"aud": "other"}, {"exp": now - 60}):
+        assert (await api(server, signed(**wrong)).get(ME)).status == 401, wrong
+    # The public key is no secret: a token "signed" with it as an HMAC key is worth nothing.
+    import hmac as stdlib_hmac
+
+    header = base64.urlsafe_b64encode(b'{"alg":"HS256","typ":"JWT"}').rstrip(b"=")
+    body = header + b"." + base64.urlsafe_b64encode(orjson.dumps(claims)).rstrip(b"=")
+    forged = body + b"." + base64.urlsafe_b64encode(stdlib_hmac.digest(pem(private), body, "sha256")).rstrip(b"=")
+    assert (await api(server, forged.decode()).get(ME)).status == 401
+    assert (await register(server))["user"]["name"] == "Ann"
+
+
+async def test_an_issuers_key_set(serve: ServerFactory, aiohttp_server: Any) -> None:
+    private = rsa.generate_private_key(65537, 2048)
+    key = {**jwt.algorithms.RSAAlgorithm.to_jwk(private.public_key(), as_dict=True), "kid": "one", "use": "sig"}
+
+    async def keys(request: web.Request) -> web.Response:
+        return web.json_response({"keys": [key]})
+
+    app = web.Application()
+    app.router.add_get("/keys", keys)
+    issuer = await aiohttp_server(app)
+    server = await serve(jwks_url=str(issuer.make_url("/keys")))
+    ann = await server.people.make()
+    now = int(time.time())
+    claims = {"sub": ann.id, "iat": now, "exp": now + 60}
+    good = jwt.encode(claims, private, "RS256", headers={"kid": "one"})
+    assert (await api(server, good).get(ME)).status == 200
+    other = rsa.generate_private_key(65537, 2048)
+    assert (await api(server, jwt.encode(claims, other, "RS256", headers={"kid": "one"})).get(ME)).status == 401
+    assert (await api(server, jwt.encode(claims, private, "RS256", headers={"kid": "two"})).get(ME)).status == 401
+    assert (
+        await api(server, jwt.encode({**claims, "sub": "a" * 24}, private, "RS256", {"kid": "one"})).get(ME)
+    ).status == 401
+
+
+async def test_a_short_secret_is_refused(serve: ServerFactory) -> None:
+    with pytest.raises(ValueError, match="at least 32 bytes"):
+        await serve(jwt_secret="short")
+
+
+async def test_logins_at_once(server: Served) -> None:
+    await register(server)
+    answers = await asyncio.gather(*(server.people.anonymous.post(f"{AUTH}/login", ANN) for _ in range(8)))
+    assert {each.status for each in answers} == {200}

@@ -1,0 +1,160 @@
+"""Whatever comes: the contract's error, nothing stored, no traceback, and the connection alive where it can be."""
+
+from typing import Any
+
+import orjson
+import pytest
+
+from tests.conftest import Served
+from tests.people import Answer
+
+PATH = "/api/v2/messages"
+
+DEEP = b"[" * 10_000 + b"]" * 10_000
+BODIES = {
+    "empty": b"",
+    "no json": b"{",
+    "text": b"hello",
+    "a list": b"[]",
+    "a string": b'"x"',
+    "null": b"null",
+    "deep": DEEP,
+    "deep metadata": b'{"type":"text","content":"x","metadata":' + b'{"a":' * 40 + b"1" + b"}" * 41,
+    "surrogate": b'{"type":"text","content":"\\ud800"}',
+    "no utf-8": b'{"type":"text","content":"\xff"}',
+    "infinity": b'{"type":"text","content":1e999}',
+    "nan": b'{"type":"text","content":NaN}',
+}
+
+
+async def chat_of(server: Served) -> tuple[str, Any, Any]:
+    ann, bob = await server.people.many(2)
+    return await ann.group(bob), ann, bob
+
+
+def is_error(answer: Answer, status: int) -> bool:
+    body = answer.json
+    return answer.status == status and body["statusCode"] == status and body["isSuccess"] is False
+
+
+@pytest.mark.parametrize("name", BODIES)
+async def test_bodies_that_are_none(server: Served, name: str) -> None:
+    _, ann, _ = await chat_of(server)
+    answer = await ann.post(PATH, data=BODIES[name], headers={"Content-Type": "application/json"})
+    assert is_error(answer, 400), answer
+
+
+async def test_fields_that_are_wrong(either: Served) -> None:
+    chat_id, ann, _ = await chat_of(either)
+    good = {"type": "text", "chatId": chat_id, "content": "x"}
+    wrong: list[dict[str, Any]] = [
+        {"type": None}, {"type": 1}, {"type": "Text"}, {"type": ["text"]},
+        {"chatId": 1}, {"chatId": "short"}, {"chatId": "G" * 24}, {"chatId": "A" * 24}, {"chatId": {"$ne": 1}},
+        {"chatId": None}, {"targetUserId": 5}, {"targetUserId": "x"},
+        {"content": None}, {"content": ""}, {"content": " \n\t"}, {"content": 1}, {"content": ["x"]}, {"content": "a\0b"},
+        {"content": "x" * (16 * 1024 + 1)}, {"content": "ü" * (8 * 1024 + 1)},
+        {"metadata": "x"}, {"metadata": []}, {"metadata": {"a": "\0"}}, {"metadata": {"a": "x" * 4096}},
+        {"metadata": {"\0": 1}}, {"replyTo": 1}, {"replyTo": "x"},
+        {"clientMessageId": ""}, {"clientMessageId": "x" * 256}, {"clientMessageId": 1}, {"clientMessageId": "\0"},
+        {"type": "media"}, {"type": "creditTransfer"},
+    ]  # fmt: skip
+    for change in wrong:
+        answer = await ann.post(PATH, {**good, **change})
+        assert is_error(answer, 400), (change, answer)
+        assert answer.json["details"][0]["message"], change
+    fine: list[dict[str, Any]] = [
+        {"content": "x" * 16 * 1024}, {"unknown": [1]}, {"metadata": None}, {"replyTo": None}, {"file": 5},
+        {"content": "‮ bidi ̈́̈́ 👩‍👩‍👧"}, {"metadata": {"n": 2**63, "m": -(2**63), "f": 1e300}},
+    ]  # fmt: skip
+    for change in fine:
+        assert (await ann.post(PATH, {**good, **change})).status == 201, change
+    items = (await ann.get(f"{PATH}?chatId={chat_id}")).json["items"]
+    assert len(items) == len(fine)
+
+
+async def test_content_types(server: Served) -> None:
+    chat_id, ann, _ = await chat_of(server)
+    body = orjson.dumps({"type": "text", "chatId": chat_id, "content": "x"})
+    for kind in ("text/plain", "application/x-www-form-urlencoded", "application/xml"):
+        assert is_error(await ann.post(PATH, data=body, headers={"Content-Type": kind}), 415), kind
+    good = await ann.post(PATH, data=body, headers={"Content-Type": "application/json; charset=utf-8"})
+    assert good.status == 201
+    for kind in ("multipart/form-data", "multipart/form-data; boundary=x"):
+        assert is_error(await ann.post(PATH, data=b"nonsense", headers={"Content-Type": kind}), 400), kind
+
+
+async def test_sizes(server: Served) -> None:
+    _, ann, _ = await chat_of(server)
+    body = b'{"type":"text","content":"' + b"x" * (256 * 1024) + b'"}'
+    assert is_error(await ann.post(PATH, data=body, headers={"Content-Type": "application/json"}), 413)
+
+    async def drip() -> Any:
+        for _ in range(300):
+            yield b" " * 1024
+
+    assert is_error(await ann.post(PATH, data=drip(), headers={"Content-Type": "application/json"}), 413)
+
+
+async def test_the_order_of_checks(server: Served) -> None:
+    ann = await server.people.make()
+    anonymous = server.people.anonymous
+    json = {"Content-Type": "application/json"}
+    assert is_error(await anonymous.post("/api/v1/users", data=b"{", headers=json), 401)
+    assert is_error(await ann.post("/api/v1/users", data=b"{", headers=json), 400)
+    assert is_error(await ann.post("/api/v1/users", {"id": 5}), 403)
+    manager = await server.people.make(grant=["users.manage"])
+    assert is_error(await manager.post("/api/v1/users", {"id": 5}), 400)
+
+
+async def test_unknown_urls_and_methods(server: Served) -> None:
+    ann = await server.people.make()
+    assert is_error(await ann.get("/api/v2/nothing"), 404)
+    answer = await ann.request("PUT", PATH, {})
+    assert is_error(answer, 405) and "POST" in answer.headers["Allow"]
+    for id in ("x", "A" * 24, "%00", "..%2f..", "a" * 25, "💥"):
+        assert is_error(await ann.get(f"{PATH}/{id}"), 404), id
+
+
+WRONG_EVENTS: list[tuple[str, int]] = [
+    ('["message:send"]', 400),
+    ('["message:send",{}]', 400),
+    ('["message:send",null]', 400),
+    ('["message:send",[1]]', 400),
+    ('["message:send",{"type":"text","chatId":"CHAT","content":""}]', 400),
+    ('["message:send",{"type":"text","chatId":"CHAT","content":"a\\u0000b"}]', 400),
+    ('["message:send",{"type":"text","chatId":"' + "a" * 24 + '","content":"x"}]', 404),
+    ('["message:send",{"type":"text","chatId":"CHAT","content":"\\ud800"}]', 400),
+    ('["message:edit",{"messageId":"x","content":"x"}]', 400),
+    ('["message:delete",{"messageId":"' + "a" * 24 + '"}]', 404),
+    ('["message:read",{"chatId":"CHAT","messageId":"' + "a" * 24 + '"}]', 404),
+    ('["typing",{"chatId":"' + "a" * 24 + '"}]', 404),
+    ('["presence:watch",{"userIds":"x"}]', 400),
+    ('["app:state",{"active":1}]', 400),
+    ('["session:refresh",{"token":"x"}]', 401),
+    ('["connect",{},{}]', 400),
+    ('["disconnect"]', 400),
+    ('["__class__"]', 400),
+    ('["message_send",{}]', 400),
+    ("[]", 400),
+    ("{}", 400),
+    ("null", 400),
+    ("[5]", 400),
+    ("{", 400),
+    ("", 400),
+    ("[" * 100_000, 400),
+    ('["message:send",' + "[" * 500 + "]" * 500 + "]", 400),
+    ('["message:send",1e999]', 400),
+]
+
+
+async def test_events_that_are_wrong(server: Served) -> None:
+    chat_id, ann, _ = await chat_of(server)
+    socket = await ann.socket()
+    for id, (event, status) in enumerate(WRONG_EVENTS, 1000):
+        await socket.send(f"42/chat,{id}{event.replace('CHAT', chat_id)}")
+        ack = await socket.until(lambda id=id: socket.acks.get(id))
+        assert (ack["isSuccess"], ack["statusCode"], ack["data"]) == (False, status, None), (event[:80], ack)
+        await socket.send(f"42/chat,{event.replace('CHAT', chat_id)}")
+    ack = await socket.call("message:send", {"type": "text", "chatId": chat_id, "content": "alive"})
+    assert ack["statusCode"] == 201 and ack["data"]["seq"] == 1
+    await socket.close()
