@@ -16,6 +16,7 @@ import orjson
 from realtime import frames
 from realtime.broker import Broker
 from realtime.limits import KIB
+from realtime.tasks import Tasks
 from storage import log
 from storage.database import Database
 from storage.transaction import Event
@@ -89,6 +90,7 @@ class Hub:
         self.delivered = 0
         self.repaired = 0
         self.resets = 0
+        self.tasks = Tasks()
         broker.heard = self.hear
         broker.whispered = self._whispered
 
@@ -247,7 +249,7 @@ class Hub:
         """Read from the log what the hub has not delivered, up to the newest hinted."""
         channel.hinted = max(channel.hinted, upto)
         if channel.filling is None:
-            channel.filling = asyncio.create_task(self._filling(channel))
+            channel.filling = self.tasks.spawn(self._filling(channel))
 
     async def _filling(self, channel: Channel) -> None:
         try:

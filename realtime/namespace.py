@@ -136,7 +136,7 @@ class ChatNamespace(socketio.AsyncNamespace):
         for pk in session.watched:
             self.hub.unwatch(f"presence:{pk}", session)
         if begun:
-            self.transport._spawn(self._left(session))
+            self.transport.tasks.spawn(self._left(session))
 
     async def _left(self, session: Session) -> None:
         user = session.caller.user

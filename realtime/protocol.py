@@ -51,7 +51,7 @@ class Server(socketio.AsyncServer):
         self.limits = limits
         self.eio.listener = self
         self.namespace: Chatter
-        self.tasks: set[asyncio.Task[None]] = set()
+        self.tasks = self.eio.tasks
 
     def _engineio_server_class(self) -> type[Engine]:
         return Engine
@@ -66,7 +66,7 @@ class Server(socketio.AsyncServer):
         if packet.kind in "34":
             return
         if packet.kind == "2" and socket.user and packet.data[:64].startswith('["session:refresh"'):
-            self._spawn(self.work(socket, packet))
+            self.tasks.spawn(self.work(socket, packet))
         else:
             socket.enqueue(packet)
 
@@ -102,7 +102,7 @@ class Server(socketio.AsyncServer):
             socket.deadline.cancel()
             if self.environ.get(socket.sid) is not None:
                 self.environ[socket.sid] = None
-                self._spawn(self._begin(socket))
+                self.tasks.spawn(self._begin(socket))
 
     async def _begin(self, socket: Socket) -> None:
         try:
@@ -118,11 +118,6 @@ class Server(socketio.AsyncServer):
             self.namespace.end(session)
             if not socket.closing:
                 socket.deadline = asyncio.get_running_loop().call_later(CONNECT_DEADLINE, socket._unconnected)
-
-    def _spawn(self, work: Any) -> None:
-        task = asyncio.create_task(work)
-        self.tasks.add(task)
-        task.add_done_callback(self.tasks.discard)
 
 
 class Manager(socketio.AsyncManager):

@@ -44,6 +44,7 @@ class Session:
         self.control: deque[Event] = deque()
         self.task: asyncio.Task[None] | None = None
         self.on_control: Any = None
+        self.tasks = socket.engine.tasks
 
     @property
     def user_id(self) -> str:
@@ -63,7 +64,7 @@ class Session:
         if event.name in ("chat:new", "chat:removed"):
             self.control.append(event)
             if self.task is None and self.on_control:
-                self.task = asyncio.create_task(self.on_control(self))
+                self.task = self.tasks.spawn(self.on_control(self))
 
     def emit(self, name: str, document: object) -> None:
         """Send what is not durable, to this connection alone."""

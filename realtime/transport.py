@@ -24,6 +24,7 @@ from engineio.exceptions import EngineIOError
 
 from realtime import frames
 from realtime.limits import Limits
+from realtime.tasks import Tasks
 
 logger = logging.getLogger("bellwire.socket")
 
@@ -147,7 +148,7 @@ class Socket(AsyncSocket):
         """Put an item where it is worked off in order, by a task that exists only while there is something."""
         self.inbox.append(item)
         if self.worker is None:
-            self.worker = asyncio.create_task(self._work())
+            self.worker = self.engine.tasks.spawn(self._work())
 
     async def _work(self) -> None:
         try:
@@ -391,6 +392,7 @@ class Engine(engineio.AsyncServer):
         self.timer: asyncio.TimerHandle | None = None
         self.refusing: str | None = None
         self.cut = 0
+        self.tasks = Tasks()
         self.origin_allowed: Callable[[str, Mapping[str, Any]], bool] = lambda origin, environ: True
 
     # Coming and going
@@ -448,9 +450,11 @@ class Engine(engineio.AsyncServer):
             if socket.pinged_at <= overdue and socket.space is None:
                 socket.abort()
 
-    def stop(self) -> None:
+    async def stop(self) -> None:
+        """After all sockets were closed: no more pings, and nothing under way any more."""
         if self.timer:
             self.timer.cancel()
+        await self.tasks.finish()
 
     # HTTP answers
 

@@ -20,6 +20,7 @@ from realtime.namespace import ChatNamespace
 from realtime.presence_memory import MemoryPresence
 from realtime.protocol import Server
 from realtime.session import Sessions
+from realtime.tasks import Tasks
 from realtime.tokens import Tokens
 from server.settings import Settings
 from storage import accounts, epoch, log
@@ -129,7 +130,8 @@ async def build(settings: Settings) -> AsyncIterator[Services]:
         database.writer.on_unknown = background.doubt
         async with background:
             yield services
-        socketio.eio.stop()
+        await socketio.eio.stop()
+        await hub.tasks.finish()
     finally:
         await database.close()
 
@@ -154,7 +156,8 @@ class Background:
 
     def __init__(self, services: Services) -> None:
         self.services = services
-        self.tasks: set[asyncio.Task[None]] = set()
+        self.tasks = Tasks()
+        self.stopping = asyncio.Event()
 
     async def __aenter__(self) -> "Background":
         services = self.services
@@ -164,29 +167,25 @@ class Background:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        for task in list(self.tasks):
-            task.cancel()
-        await asyncio.gather(*self.tasks, return_exceptions=True)
+        self.stopping.set()
+        await self.tasks.finish()
 
     def doubt(self, pks: set[int]) -> None:
         """It is not known what was committed on these channels: look."""
-        self._spawn(self.services.hub.look(pks))
-
-    def _spawn(self, work: Any) -> None:
-        task = asyncio.create_task(work)
-        self.tasks.add(task)
-        task.add_done_callback(self.tasks.discard)
+        self.tasks.spawn(self.services.hub.look(pks))
 
     def _every(self, seconds: float, work: Callable[[], Any]) -> None:
         async def repeat() -> None:
-            while True:
-                await asyncio.sleep(seconds)
+            while not self.stopping.is_set():
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self.stopping.wait(), seconds)
+                    return
                 try:
                     await work()
                 except Exception:
                     logger.exception("%s failed; again in %s s", work.__qualname__, seconds)
 
-        self._spawn(repeat())
+        self.tasks.spawn(repeat())
 
     async def _sweep(self) -> None:
         """Drop, in slices, what is past its retention."""

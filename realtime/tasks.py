@@ -1,0 +1,21 @@
+"""Tasks that nobody waits for, kept from being forgotten while they run."""
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any
+
+
+class Tasks:
+    def __init__(self) -> None:
+        self.running: set[asyncio.Task[Any]] = set()
+
+    def spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = asyncio.create_task(work)
+        self.running.add(task)
+        task.add_done_callback(self.running.discard)
+        return task
+
+    async def finish(self) -> None:
+        """Wait until all have ended."""
+        while self.running:
+            await asyncio.wait(self.running)
