@@ -184,6 +184,9 @@ class Socket(AsyncSocket):
             raise Refused("one poll at a time")
         if self.upgrading:
             return NOOP
+        if self.closing and not self.held:
+            self._end()
+            return CLOSE
         if not self.held:
             self.poll_waiter = asyncio.get_running_loop().create_future()
             try:
@@ -196,10 +199,8 @@ class Socket(AsyncSocket):
                 self.poll_waiter = None
             if answer is not None:
                 return answer
-        data = self._take_held()
-        if self.closing:
-            self._end()
-        return data
+        # A client handles CLOSE before the events beside it: it goes alone, with the next poll.
+        return self._take_held()
 
     def _payload(self, data: bytes) -> dict[str, Any]:
         return {
@@ -306,13 +307,13 @@ class Socket(AsyncSocket):
         """Close the transport after what was written, without a word of Socket.IO: official clients come back."""
         if self.closing:
             return
+        self.closing = True
         if self.transport is None:
-            self._hold(CLOSE)
-            self.closing = True
-            if self.poll_waiter is None:
+            if self.poll_waiter and not self.poll_waiter.done():
+                self._end()
+            else:
                 asyncio.get_running_loop().call_later(CLOSE_LINGER, self._end)
         else:
-            self.closing = True
             if not self.transport.is_closing():
                 self.transport.write(frames.close_frame(code))
                 self.transport.close()
