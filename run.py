@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import contextlib
 import json
 import logging
 import signal
@@ -43,24 +44,28 @@ def arguments() -> argparse.ArgumentParser:
 
 
 async def serve(settings: Settings) -> None:
-    with operator.holding(settings) as lock:
-        if lock is None:
+    with operator.holding(settings) if settings.embedded else contextlib.nullcontext() as lock:
+        if settings.embedded and lock is None:
             address = operator.lock_path(settings).read_text().strip()
-            raise Problem(f"A server is running already on {settings.data_dir}, at {address or 'an unknown address'}")
+            raise Problem(f"A server is running already on {settings.data_dir}, at {address}")
         stop = asyncio.Event()
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, stop.set)
         async with serving(settings) as services:
-            operator.write_address(lock, services.address)
+            if lock:
+                operator.write_address(lock, services.address)
             print(f"Bellwire is at {services.public_url}  (API: {services.public_url}/docs)", flush=True)
             await stop.wait()
-        operator.write_address(lock, "")
+        if lock:
+            operator.write_address(lock, "")
 
 
 async def migrate(settings: Settings) -> None:
-    database = Database(settings.database)
-    await database.migrate()
+    with operator.holding(settings) if settings.embedded else contextlib.nullcontext() as lock:
+        if settings.embedded and lock is None:
+            raise Problem("A server is running on this database; it was brought to the newest schema when it started")
+        await Database(settings.database).migrate()
 
 
 def check(settings: Settings) -> None:
@@ -80,6 +85,8 @@ def main() -> int:
             case "token":
                 users = asked.user + (asked.users.read_text().split("\n") if asked.users else [])
                 given = {"users": [each.strip() for each in users if each.strip()], "ttl": asked.ttl}
+                if not given["users"]:
+                    raise Problem("Name a user: --user EMAIL|NAME|ID, or --users FILE")
                 given |= {"tenant": asked.tenant, "permissions": asked.permissions}
                 print("\n".join(asyncio.run(operator.run(settings, "token", given))))
             case "user":

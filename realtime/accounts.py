@@ -89,15 +89,20 @@ class Accounts:
             if claims.external and self.provision_users:
                 return None
             raise Unauthenticated
+        caller = caller_of(user, claims)
+        if not self.valid(connection, caller):
+            raise Unauthenticated
+        return caller
+
+    def valid(self, connection: Connection, caller: Caller) -> bool:
+        """Whether the caller's token still counts: the user active, the login alive, nothing signed out since."""
+        user = accounts.get(connection, caller.pk)
         if user.status != "active":
-            raise Unauthenticated
-        if claims.login and not claims.external:
-            login = accounts.login_of(connection, claims.login)
-            if login is None or login.ended_at is not None or login.user_pk != user.pk:
-                raise Unauthenticated
-        elif claims.issued_at < user.valid_after:
-            raise Unauthenticated
-        return Caller(user, claims.permissions, claims.expires_at, claims.login, claims.dialect)
+            return False
+        if caller.login is None:
+            return caller.issued_at >= user.valid_after
+        login = accounts.login_of(connection, caller.login)
+        return login is not None and login.ended_at is None and login.user_pk == user.pk
 
     async def _provision(self, claims: Claims) -> Caller:
         """Make the user of a valid token of an issuer that we trust."""
@@ -109,16 +114,14 @@ class Accounts:
             found = accounts.find(tx.connection, tenant.pk, **{claims.name: claims.value})
             if found:
                 return found
-            name = claims.profile.get("name")
-            new = NewUser(name if isinstance(name, str) and name else str(claims.value)[:255])
-            return accounts.add_user(tx, tenant.pk, NewUser(new.name, **{claims.name: claims.value}))  # type: ignore[arg-type]
+            return accounts.add_user(tx, tenant.pk, NewUser(name_of(claims), **{claims.name: claims.value}))  # type: ignore[arg-type]
 
-        user = await self.database.write(Command(apply))
-        return Caller(user, claims.permissions, claims.expires_at, claims.login, claims.dialect)
+        return caller_of(await self.database.write(Command(apply)), claims)
 
     async def start(self) -> None:
         """Make sure there is a default tenant."""
-        self.default_tenant: Tenant = await self.database.write(Command(accounts.default_tenant))
+        command = Command(accounts.default_tenant, keys=["installation"])
+        self.default_tenant: Tenant = await self.database.write(command)
 
     async def tenant(self, uuid: str | None) -> Tenant:
         """Raises NotFound."""
@@ -160,11 +163,14 @@ class Accounts:
                 raise Unauthenticated("The e-mail or the password is wrong")
             return now_user, accounts.add_login(tx, user.pk, lasts=REFRESH_TTL)
 
-        return self._logged_in(*await self.database.write(Command(apply)))
+        return self._logged_in(*await self.database.write(Command(apply, channels=[user.pk])))
 
     async def refresh(self, token: str) -> LoggedIn:
         """A new pair for a refresh token. One that was used before ends the login. Raises Unauthenticated."""
         refresh = self.tokens.verify_refresh(token)
+        found = await self.database.read(lambda connection: accounts.login_of(connection, refresh.login))
+        if found is None:
+            raise Unauthenticated
 
         def apply(tx: Tx) -> tuple[User, bool]:
             login = accounts.login_of(tx.connection, refresh.login)
@@ -179,7 +185,7 @@ class Accounts:
             accounts.rotate(tx, refresh.login, lasts=REFRESH_TTL)
             return user, True
 
-        user, good = await self.database.write(Command(apply, keys=[f"login:{refresh.login}"]))
+        user, good = await self.database.write(Command(apply, channels=[found.user_pk]))
         if not good:
             self._ended(user.pk, refresh.login, "logout")
             raise Unauthenticated("This refresh token was used before; its login has ended")
@@ -199,13 +205,14 @@ class Accounts:
 
     async def change_password(self, caller: Caller, old: str, new: str) -> User:
         """Ends the user's other logins. Raises Forbidden if the old password is wrong."""
-        if not caller.user.password or not await self.check(caller.user.password, old):
+        stored = (await self.database.read(lambda connection: accounts.get(connection, caller.pk))).password
+        if not stored or not await self.check(stored, old):
             raise Forbidden("The old password is wrong")
         password = await self.hash(new)
 
         def apply(tx: Tx) -> tuple[User, list[str]]:
             user = caller.fresh(tx).user
-            if user.password != caller.user.password:
+            if user.password != stored:
                 raise Conflict("The password was changed meanwhile")
             others = [each for each in accounts.living_logins(tx.connection, user.pk, tx.now) if each != caller.login]
             for login in others:
@@ -213,6 +220,7 @@ class Accounts:
             return accounts.change(tx, user.pk, {"password": password}), others
 
         user, others = await self.database.write(Command(apply, channels=[caller.pk]))
+        self.cache.clear()
         for login in others:
             self._ended(user.pk, login, "logout")
         return user
@@ -233,16 +241,20 @@ class Accounts:
 
     async def reset_password(self, token: str, new: str) -> User:
         """Raises NotFound if the link is unknown, used or expired. Ends all logins."""
+        link = digest(token)
+        owner = await self.database.read(lambda connection: accounts.reset_link_of(connection, link))
+        if owner is None:
+            raise NotFound("This link is unknown, used or expired")
         password = await self.hash(new)
 
         def apply(tx: Tx) -> User:
-            user_pk = accounts.use_reset_link(tx, digest(token))
+            user_pk = accounts.use_reset_link(tx, link)
             if user_pk is None:
                 raise NotFound("This link is unknown, used or expired")
             accounts.end_logins(tx, user_pk, "logout")
             return accounts.change(tx, user_pk, {"password": password})
 
-        user = await self.database.write(Command(apply))
+        user = await self.database.write(Command(apply, channels=[owner]))
         self._ended(user.pk, None, "logout")
         return user
 
@@ -288,35 +300,47 @@ class Accounts:
 
     # Administration
 
-    async def set_status(self, caller: Caller, user_id: str, status: str) -> User:
-        """active, disabled or banned. Whoever is not active is signed out everywhere."""
+    async def set_status(self, caller: Caller, user_id: str, status: str, *, lifts: str | None = None) -> User:
+        """active, disabled or banned. Whoever is not active is signed out everywhere.
 
-        def apply(tx: Tx) -> User:
-            actor = caller.fresh(tx)
-            actor.require("admin")
-            user = accounts.need(tx.connection, actor.user.tenant_pk, user_id)
-            actor.require_over(user)
+        ``lifts`` names the status that active shall lift: raises Conflict for a user of another one.
+        """
+
+        def apply(tx: Tx, user: User) -> User:
+            if user.status not in ("active", status, lifts or "disabled"):
+                raise Conflict(f"The user is {user.status}")
             if status != "active":
                 accounts.end_logins(tx, user.pk, "banned")
             return accounts.change(tx, user.pk, {"status": status})
 
-        user = await self.database.write(Command(apply))
+        user = await self._administer(caller, user_id, apply)
         self._ended(user.pk, None, "banned") if status != "active" else self.cache.clear()
         return user
 
     async def sign_out(self, caller: Caller, user_id: str) -> User:
         """End all logins, tokens and sockets of a user."""
 
-        def apply(tx: Tx) -> User:
-            actor = caller.fresh(tx)
-            actor.require("admin")
-            user = accounts.need(tx.connection, actor.user.tenant_pk, user_id)
+        def apply(tx: Tx, user: User) -> User:
             accounts.end_logins(tx, user.pk, "logout")
             return user
 
-        user = await self.database.write(Command(apply))
+        user = await self._administer(caller, user_id, apply)
         self._ended(user.pk, None, "logout")
         return user
+
+    async def _administer(self, caller: Caller, user_id: str, change: Callable[[Tx, User], User]) -> User:
+        """Run ``change`` on a user of the tenant, who is locked. Raises NotFound, and Forbidden over somebody stronger."""
+        caller.require("admin")
+        found = await self.database.read(lambda connection: accounts.need(connection, caller.user.tenant_pk, user_id))
+
+        def apply(tx: Tx) -> User:
+            actor = caller.fresh(tx)
+            actor.require("admin")
+            user = accounts.get(tx.connection, found.pk)
+            actor.require_over(user)
+            return change(tx, user)
+
+        return await self.database.write(Command(apply, channels=[found.pk]))
 
     # Blocks
 
@@ -365,6 +389,20 @@ class Accounts:
     def _require_local(self) -> None:
         if not self.local:
             raise Forbidden("Accounts are kept elsewhere; come with a token of your issuer")
+
+
+def caller_of(user: User, claims: Claims) -> Caller:
+    """An issuer's ``sid`` is no login of ours, and only ``run.py`` gives ``platform.admin``."""
+    permissions = claims.permissions - {PLATFORM} if claims.external else claims.permissions
+    login = None if claims.external else claims.login
+    return Caller(user, permissions, claims.issued_at, claims.expires_at, login, claims.dialect)
+
+
+def name_of(claims: Claims) -> str:
+    """What an issuer's token calls its subject, as far as it can be stored."""
+    name = claims.profile.get("name")
+    clean = name.replace("\0", "").strip()[:255] if isinstance(name, str) else ""
+    return clean or str(claims.value)
 
 
 def actor_may_give(actor: Caller, permissions: Collection[str]) -> None:

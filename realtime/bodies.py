@@ -14,6 +14,7 @@ from storage.errors import FieldError, Invalid, Malformed
 from storage.types import HEX_ID, SECOND
 
 DEFAULTS = Limits()
+LATEST = 253_000_000_000 * SECOND
 
 
 def limits_of(info: ValidationInfo) -> Limits:
@@ -23,6 +24,10 @@ def limits_of(info: ValidationInfo) -> Limits:
 def text(value: str) -> str:
     if "\0" in value:
         raise ValueError("must not contain the character NUL")
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise ValueError("must be Unicode text") from None
     return value
 
 
@@ -61,9 +66,18 @@ def metadata(value: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
         raise ValueError("must be plain JSON") from None
     if len(encoded) > limit:
         raise ValueError(f"must have at most {limit} bytes as JSON")
-    if b"\\u0000" in encoded:
+    if b"\\u0000" in encoded and holds_nul(value):
         raise ValueError("must not contain the character NUL")
     return value
+
+
+def holds_nul(value: object) -> bool:
+    """Whether a text in plain JSON, a key included, has the character NUL, which PostgreSQL can't keep."""
+    if isinstance(value, str):
+        return "\0" in value
+    if isinstance(value, dict):
+        return any(holds_nul(each) for pair in value.items() for each in pair)
+    return isinstance(value, list) and any(holds_nul(each) for each in value)
 
 
 def hex_id(value: str) -> str:
@@ -73,12 +87,15 @@ def hex_id(value: str) -> str:
 
 
 def moment(value: str) -> int:
-    """An ISO 8601 time, as microseconds since 1970."""
+    """An ISO 8601 time from 1970 to 9998, as microseconds since 1970."""
     try:
         at = datetime.fromisoformat(value)
-        return int(at.replace(tzinfo=at.tzinfo or UTC).timestamp() * SECOND)
+        moment = int(at.replace(tzinfo=at.tzinfo or UTC).timestamp() * SECOND)
     except (ValueError, OverflowError):
-        raise ValueError("must be a time like 2026-01-15T10:30:00Z") from None
+        moment = -1
+    if not 0 <= moment < LATEST:
+        raise ValueError("must be a time like 2026-01-15T10:30:00Z")
+    return moment
 
 
 Text = Annotated[str, AfterValidator(text)]

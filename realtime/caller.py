@@ -1,7 +1,7 @@
 """Who asks, and what they may."""
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from storage import accounts
 from storage.accounts import PLATFORM, User
@@ -18,10 +18,11 @@ def expand(permissions: Collection[str]) -> frozenset[str]:
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """A user and the token they came with. ``granted`` is what the token itself gives; ``expires_at`` microseconds."""
+    """A user and the token they came with. ``granted`` is what the token itself gives; times in microseconds."""
 
     user: User
     granted: frozenset[str]
+    issued_at: int
     expires_at: int
     login: str | None = None
     dialect: str | None = None
@@ -47,7 +48,7 @@ class Caller:
         user = accounts.get(tx.connection, self.user.pk)
         if user.status != "active":
             raise Unauthenticated
-        return Caller(user, self.granted, self.expires_at, self.login, self.dialect)
+        return replace(self, user=user)
 
     def require_over(self, other: User) -> None:
         """Raises Forbidden unless the caller has all that ``other`` has: nobody acts through somebody stronger."""

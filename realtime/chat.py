@@ -11,6 +11,7 @@ from realtime.bodies import ChangeChat, CreateChat
 from realtime.caller import Caller
 from realtime.limits import Limits
 from realtime.messages import ChatNumbers, announce, open_direct
+from realtime.tasks import Tasks
 from storage import accounts, chat, log, messages
 from storage.chat import Gate, Member
 from storage.database import Database
@@ -26,6 +27,7 @@ class Chats:
         self.database = database
         self.numbers = numbers
         self.limits = limits
+        self.tasks = Tasks()
 
     # Looking
 
@@ -34,7 +36,9 @@ class Chats:
         pk = await self.numbers.find(caller.user.tenant_pk, chat_id)
         return await self.database.read(lambda connection: seen_by(connection, pk, caller.pk))
 
-    async def list(self, caller: Caller, *, before: tuple[int, int] | None, limit: int) -> list[tuple[Any, int, int]]:
+    async def of_user(
+        self, caller: Caller, *, before: tuple[int, int] | None, limit: int
+    ) -> list[tuple[Any, int, int]]:
         """The caller's chats, the most recently active first, each as (document, time of activity, number)."""
 
         def look(connection: Connection) -> list[tuple[Any, int, int]]:
@@ -75,9 +79,13 @@ class Chats:
         wanted = list(dict.fromkeys(each for each in body.memberIds if each != caller.user.id))
         if len(wanted) > self.limits.members_per_call:
             raise Invalid.field("memberIds", f"may name {self.limits.members_per_call} users at once")
-        others = await self.database.read(lambda connection: people(connection, caller, wanted))
-        if body.type == "direct" and not others:
+        if body.type == "direct" and not wanted:
             raise Invalid.field("memberIds", "There is no chat with yourself")
+        others = await self._people(caller, wanted)
+        if len(others) < len(wanted):
+            raise NotFound
+        if len(wanted) >= self.limits.chat_members:
+            raise Conflict(f"A chat may have {self.limits.chat_members} members")
         apply = self._direct(caller, others[0]) if body.type == "direct" else self._group(caller, body, others)
         return await self.database.write(Command(apply, channels=[caller.pk, *(each.pk for each in others)]))
 
@@ -137,17 +145,19 @@ class Chats:
 
     async def add_members(
         self, caller: Caller, chat_id: str, user_ids: Sequence[str], role: str
-    ) -> documents.ChatDocument:
-        """Those who are in already stay as they are. Raises NotFound, Forbidden, Invalid, Conflict."""
+    ) -> tuple[documents.ChatDocument, bool]:
+        """The chat, and whether anybody is new; who is in stays as they are. Raises NotFound, Forbidden, Conflict."""
         wanted = list(dict.fromkeys(user_ids))
         if len(wanted) > self.limits.members_per_call:
             raise Invalid.field("userIds", f"may name {self.limits.members_per_call} users at once")
-        others = await self.database.read(lambda connection: people(connection, caller, wanted))
+        others = await self._people(caller, wanted)
 
-        def apply(tx: Tx, pk: int, gate: Gate) -> documents.ChatDocument:
+        def apply(tx: Tx, pk: int, gate: Gate) -> tuple[documents.ChatDocument, bool]:
             manage_group(gate)
             if role in MANAGERS and gate.role != "owner":
                 raise Forbidden
+            if len(others) < len(wanted):
+                raise NotFound
             refuse_blocked(tx, caller, others)
             inside = chat.known_members(tx.connection, pk, [each.pk for each in others])
             new = [each for each in others if each.pk not in inside]
@@ -157,16 +167,17 @@ class Chats:
                 seq = tell(tx, pk, gate, added=[each.id for each in new])
                 chat.add_members(tx, pk, sorted((each.pk, role) for each in new), seq)
                 announce(tx, pk, sorted(each.pk for each in new), seq)
-            return seen_by(tx.connection, pk, caller.pk)
+            return seen_by(tx.connection, pk, caller.pk), bool(new)
 
         return await self._change(caller, chat_id, apply, also=[each.pk for each in others])
 
     async def set_role(self, caller: Caller, chat_id: str, user_id: str, role: str) -> documents.MemberDocument:
         """Only an owner makes or unmakes owners and admins. Raises NotFound, Forbidden, Conflict for the last owner."""
-        other = await self.database.read(lambda connection: accounts.need(connection, caller.user.tenant_pk, user_id))
+        others = await self._people(caller, [user_id])
 
         def apply(tx: Tx, pk: int, gate: Gate) -> documents.MemberDocument:
             manage_group(gate)
+            other = only(others)
             member = chat.member(tx.connection, pk, other.pk)
             if member is None:
                 raise NotFound
@@ -184,13 +195,11 @@ class Chats:
 
     async def remove_member(self, caller: Caller, chat_id: str, user_id: str) -> documents.ChatDocument:
         """Raises NotFound, Forbidden, Conflict for a direct chat or the last owner."""
-        other = await self.database.read(lambda connection: accounts.need(connection, caller.user.tenant_pk, user_id))
+        others = await self._people(caller, [user_id])
 
         def apply(tx: Tx, pk: int, gate: Gate) -> documents.ChatDocument:
-            if other.pk == caller.pk:
-                require_group(gate)
-            else:
-                manage_group(gate)
+            require_group(gate) if user_id == caller.user.id else manage_group(gate)
+            other = only(others)
             member = chat.member(tx.connection, pk, other.pk)
             if member is None:
                 raise NotFound
@@ -200,7 +209,7 @@ class Chats:
             leave(tx, pk, gate, other)
             return document if other.pk == caller.pk else seen_by(tx.connection, pk, caller.pk)
 
-        return await self._change(caller, chat_id, apply, also=[other.pk])
+        return await self._change(caller, chat_id, apply, also=[each.pk for each in others])
 
     async def leave(self, caller: Caller, chat_id: str) -> None:
         """Raises NotFound, Conflict for a direct chat or the last owner."""
@@ -232,9 +241,12 @@ class Chats:
 
         document = await self._change(caller, chat_id, apply)
         self.numbers.forget(caller.user.tenant_pk, chat_id)
+        self.tasks.spawn(self.sweep_all())
+        return document
+
+    async def sweep_all(self) -> None:
         while await self.sweep():
             await asyncio.sleep(0)
-        return document
 
     async def sweep(self) -> bool:
         """Take one slice of what deleted chats left; whether there is more."""
@@ -251,6 +263,10 @@ class Chats:
 
         await self.database.write(Command(apply, channels=[slice_of.pk, *slice_of.user_pks]))
         return True
+
+    async def _people(self, caller: Caller, ids: Sequence[str]) -> list[accounts.User]:
+        """Those of these users that the tenant has."""
+        return await self.database.read(lambda connection: accounts.by_ids(connection, caller.user.tenant_pk, ids))
 
     async def _change(
         self, caller: Caller, chat_id: str, change: Callable[[Tx, int, Gate], T], *, also: Sequence[int] = ()
@@ -285,17 +301,16 @@ def seen_by(connection: Connection, chat_pk: int, user_pk: int) -> documents.Cha
     )
 
 
-def people(connection: Connection, caller: Caller, ids: Sequence[str]) -> list[accounts.User]:
-    """Users of the caller's tenant. Raises NotFound if one is not there."""
-    found = accounts.by_ids(connection, caller.user.tenant_pk, ids)
-    if len(found) < len(set(ids)):
+def only(users: Sequence[accounts.User]) -> accounts.User:
+    """Raises NotFound if there is none."""
+    if not users:
         raise NotFound
-    return found
+    return users[0]
 
 
 def refuse_blocked(tx: Tx, caller: Caller, others: Sequence[accounts.User]) -> None:
     """Raises Forbidden if one of them blocks the caller."""
-    if any(accounts.blocks_whom(tx.connection, each.pk, caller.pk) for each in others):
+    if accounts.any_blocks(tx.connection, [each.pk for each in others], caller.pk):
         raise Forbidden
 
 

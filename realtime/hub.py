@@ -7,6 +7,7 @@ exactly as far as the hub, it turns live in that step. There is no other way to 
 
 import asyncio
 import logging
+import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -49,6 +50,9 @@ class Reader(Protocol):
     def told(self, event: Event) -> None:
         """An event of the reader's own ``user:`` channel was just written to it."""
 
+    def lost(self, pk: int, name: str) -> None:
+        """A gap can't be filled, and the subscription has ended: retention took what the reader was to get."""
+
 
 @dataclass(eq=False, slots=True)
 class Subscription:
@@ -57,6 +61,7 @@ class Subscription:
     reader: Reader
     channel: "Channel"
     cursor: int
+    settled: "asyncio.Future[None] | None" = None
 
     @property
     def held(self) -> bool:
@@ -90,6 +95,7 @@ class Hub:
         self.delivered = 0
         self.repaired = 0
         self.resets = 0
+        self.looked_at = time.monotonic()
         self.tasks = Tasks()
         broker.heard = self.hear
         broker.whispered = self._whispered
@@ -139,6 +145,21 @@ class Hub:
                 raise ConnectionError(f"{channel.name} could not be opened")
 
     async def _catch_up(self, subscription: "Subscription") -> None:
+        try:
+            await self._follow_log(subscription)
+        finally:
+            if subscription.settled:
+                subscription.settled.set_result(None)
+                subscription.settled = None
+
+    async def settle(self, subscription: "Subscription") -> None:
+        """Wait until it is live, or has ended."""
+        if subscription in subscription.channel.replaying:
+            if subscription.settled is None:
+                subscription.settled = asyncio.get_running_loop().create_future()
+            await asyncio.shield(subscription.settled)
+
+    async def _follow_log(self, subscription: "Subscription") -> None:
         channel = subscription.channel
         while subscription.held:
             assert channel.position is not None
@@ -149,9 +170,9 @@ class Hub:
                 channel.live[subscription] = None
                 return
             else:
-                await self._replay(subscription, channel.position)
+                await self._replay(subscription)
 
-    async def _replay(self, subscription: "Subscription", upto: int) -> None:
+    async def _replay(self, subscription: "Subscription") -> None:
         """Write one page of the log to a replaying subscription."""
         channel, after = subscription.channel, subscription.cursor
         page = await self._page(channel, after)
@@ -167,9 +188,7 @@ class Hub:
             if not await subscription.reader.taken(AHEAD):
                 return None
         if subscription.cursor == after:
-            # Retention took what was to be replayed: say so, and go on from there.
-            subscription.cursor = max(upto, page[0].seq - 1 if page else 0)
-            self._reset([subscription], subscription.cursor)
+            self._lose([subscription])
         return None
 
     async def _page(self, channel: Channel, after: int) -> list[Event]:
@@ -233,15 +252,17 @@ class Hub:
         """Apply a removal at its seq: nothing above it reaches the removed."""
         removed = removed_by(event)
         if removed:
-            for subscription in [*channel.live, *channel.replaying]:
-                if subscription.reader.user_id in removed and subscription.cursor < event.seq:
+            # A replaying one has not had the events before it yet: it ends when its replay comes here.
+            for subscription in list(channel.live):
+                if subscription.reader.user_id in removed:
                     self.remove(subscription.reader, channel.pk)
 
-    def _reset(self, subscriptions: Iterable[Subscription], head: int) -> None:
+    def _lose(self, subscriptions: Collection[Subscription]) -> None:
+        """Retention took what these were to get: what happened to the reader meanwhile is not known either."""
         for subscription in subscriptions:
             self.resets += 1
-            document = {"channel": subscription.channel.name, "head": head}
-            subscription.reader.write(frames.passing("channel:reset", document))
+            self.remove(subscription.reader, subscription.channel.pk)
+            subscription.reader.lost(subscription.channel.pk, subscription.channel.name)
 
     # Repair
 
@@ -267,13 +288,14 @@ class Hub:
                 if not page or page[0].seq != after + 1:
                     head = page[-1].seq if page else channel.hinted
                     channel.position = max(head, channel.position)
-                    self._reset(list(channel.live), channel.position)
+                    self._lose(list(channel.live))
         except Exception:
             logger.exception("could not fill %s from the log", channel.name)
             await asyncio.sleep(0.5)
         finally:
             channel.filling = None
-            if channel.position is not None and channel.hinted > channel.position and channel.pk in self.channels:
+            behind = channel.position is not None and channel.hinted > channel.position
+            if behind and self.channels.get(channel.pk) is channel:
                 self._fill(channel)
 
     async def _filled(self, channel: Channel, upto: int) -> None:
@@ -301,7 +323,10 @@ class Hub:
 
     async def look_at_tail(self) -> None:
         """Compare with what the log got lately, so that a hint that never came is not missed for long."""
-        self.compare(await self.database.read(lambda connection: log.tail(connection, TAIL_SECONDS)))
+        moment = time.monotonic()
+        seconds = TAIL_SECONDS + int(moment - self.looked_at)
+        self.compare(await self.database.read(lambda connection: log.tail(connection, seconds)))
+        self.looked_at = moment
 
     # What is not durable
 

@@ -14,6 +14,7 @@ class Limits:
     title: int = 255
     key: int = 64
     metadata: int = 4 * KIB
+    edits: int = 100
     body: int = 256 * KIB
     nesting: int = 32
     packet: int = 256 * KIB

@@ -12,6 +12,7 @@ from sqlalchemy import Connection
 from realtime import documents
 from realtime.bodies import SendMessage
 from realtime.caller import Caller
+from realtime.limits import Limits
 from storage import accounts, chat, log, messages
 from storage.chat import Gate
 from storage.database import Database
@@ -50,9 +51,10 @@ class ChatNumbers:
 
 
 class Messages:
-    def __init__(self, database: Database, numbers: ChatNumbers) -> None:
+    def __init__(self, database: Database, numbers: ChatNumbers, limits: Limits) -> None:
         self.database = database
         self.numbers = numbers
+        self.limits = limits
 
     async def post(self, caller: Caller, body: SendMessage) -> Answer:
         """Post a message; the same key again gives the first answer.
@@ -147,6 +149,8 @@ class Messages:
             if item.content == content:
                 return documents.message(item)
             seqs = messages.event_seqs(tx.connection, chat_pk, seq)
+            if len(seqs) > self.limits.edits:
+                raise Conflict(f"A message may be edited {self.limits.edits} times")
             document = documents.message(messages.rewrite(tx, chat_pk, seq, content=content))
             log.rewrite(tx, chat_pk, seqs, document)
             event = log.append(tx, chat_pk, "message:updated", document)
@@ -242,6 +246,11 @@ class Messages:
 
 def add(tx: Tx, caller: Caller, body: SendMessage, chat_pk: int) -> Answer:
     """Post into a chat whose channel is locked; the answer is the very bytes that the event carries."""
+    gate = chat.gate(tx, chat_pk, caller.pk)
+    if gate is None:
+        raise NotFound
+    if gate.status != "active":
+        raise Unauthenticated
     key, fingerprint = body.clientMessageId, None
     if key is not None:
         fingerprint = fingerprint_of(body)
@@ -250,11 +259,6 @@ def add(tx: Tx, caller: Caller, body: SendMessage, chat_pk: int) -> Answer:
             if first[2] != fingerprint:
                 raise Conflict("This key was used for another message")
             return first_answer(tx, first[0], first[1])
-    gate = chat.gate(tx, chat_pk, caller.pk)
-    if gate is None:
-        raise NotFound
-    if gate.status != "active":
-        raise Unauthenticated
     if gate.role == "readonly" or gate.blocked:
         raise Forbidden
     if body.targetUserId is not None and body.chatId is not None:

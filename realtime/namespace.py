@@ -21,10 +21,11 @@ from realtime.messages import Messages
 from realtime.presence import Presence
 from realtime.protocol import Server
 from realtime.session import Session, Sessions
-from realtime.tokens import Claims, TokenExpired
+from realtime.tokens import TokenExpired
 from storage import accounts
 from storage.errors import Invalid, Malformed, Problem, Unauthenticated
 from storage.transaction import Command
+from storage.types import now
 
 logger = logging.getLogger("bellwire.socket")
 B = TypeVar("B", bound=Body)
@@ -84,7 +85,6 @@ class ChatNamespace(socketio.AsyncNamespace):
         self.limits = limits
         self.origin_allowed = origin_allowed
         self.transport = server
-        self.claims: dict[Session, Claims] = {}
         server.namespace = self
         server.eio.origin_allowed = origin_allowed
         server.register_namespace(self)
@@ -98,7 +98,8 @@ class ChatNamespace(socketio.AsyncNamespace):
         said = self._read_auth(auth)
         try:
             caller = await self.accounts.authenticate(said.token)
-            claims = await self.accounts.tokens.verify(said.token)
+            if caller.expires_at <= now():
+                raise TokenExpired
         except TokenExpired:
             raise Refuse("token expired") from None
         except Unauthenticated:
@@ -109,7 +110,6 @@ class ChatNamespace(socketio.AsyncNamespace):
         if socket is None or socket.closing:
             raise Refuse("gone")
         session = Session(socket, caller, said.offsets, said.epoch)
-        self.claims[session] = claims
         self.sessions.add(session)
         socket.user = session
 
@@ -126,12 +126,15 @@ class ChatNamespace(socketio.AsyncNamespace):
             raise Refuse("malformed auth") from None
 
     async def begin(self, session: Session) -> None:
+        if session.begun or session.ended:
+            return
+        session.begun = True
         if await self.presence.enter(session.caller.pk):
             self._show(session.caller.user, True, None)
-        await self.sessions.begin(session, self.claims.pop(session))
+        await self.sessions.begin(session)
 
     def end(self, session: Session) -> None:
-        begun = self.claims.pop(session, None) is None
+        begun = session.begun
         self.sessions.remove(session)
         for pk in session.watched:
             self.hub.unwatch(f"presence:{pk}", session)
@@ -190,15 +193,18 @@ class ChatNamespace(socketio.AsyncNamespace):
     async def watch_presence(self, session: Session, body: bodies.WatchPresence) -> Answer:
         """Others than those one shares a chat with are shown offline."""
         limit = self.limits.presence_watch
-        if len(body.userIds) + len(session.watched) > limit:
+        if len(body.userIds) > limit:
             raise Invalid.field("userIds", f"You may watch {limit} users")
         user = session.caller.user
         known = await self.sessions.database.read(
             lambda connection: accounts.share_chat(connection, user.pk, user.tenant_pk, body.userIds)
         )
+        if len(session.watched | {each.pk for each in known}) > limit:
+            raise Invalid.field("userIds", f"You may watch {limit} users")
         for each in known:
-            session.watched.add(each.pk)
-            self.hub.watch(f"presence:{each.pk}", session)
+            if not session.ended:
+                session.watched.add(each.pk)
+                self.hub.watch(f"presence:{each.pk}", session)
         online = await self.presence.online([each.pk for each in known])
         shown = {each.id: documents.presence(each.id, each.pk in online, each.last_seen_at) for each in known}
         return 200, {"items": [shown.get(id) or documents.presence(id, False, None) for id in body.userIds]}

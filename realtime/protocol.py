@@ -13,12 +13,15 @@ import socketio
 
 from realtime import frames
 from realtime.bodies import depth
+from realtime.engine import Engine
 from realtime.frames import NAMESPACE, Packet
 from realtime.limits import Limits
-from realtime.transport import CONNECT_DEADLINE, Engine, Refused, Socket
+from realtime.transport import CONNECT_DEADLINE, Refused, Socket
 from storage.errors import Malformed
 
 logger = logging.getLogger("bellwire.socket")
+
+REFRESH = '["session:refresh"'
 
 
 class Chatter(Protocol):
@@ -65,10 +68,19 @@ class Server(socketio.AsyncServer):
             raise Refused(error.message) from None
         if packet.kind in "34":
             return
-        if packet.kind == "2" and socket.user and packet.data[:64].startswith('["session:refresh"'):
-            self.tasks.spawn(self.work(socket, packet))
+        session = socket.user
+        if session and not session.refreshing and packet.data.startswith(REFRESH):
+            session.refreshing = True
+            self.tasks.spawn(self._refresh(socket, session, packet))
         else:
             socket.enqueue(packet)
+
+    async def _refresh(self, socket: Socket, session: Any, packet: Packet) -> None:
+        """Past the inbox, so that a slow database does not let a token expire; one at a time."""
+        try:
+            await self.work(socket, packet)
+        finally:
+            session.refreshing = False
 
     async def work(self, socket: Socket, packet: Packet) -> None:
         try:
@@ -96,17 +108,20 @@ class Server(socketio.AsyncServer):
         if not depth(auth, self.limits.nesting):
             auth = "too deep"
         await self._handle_connect(socket.sid, packet.namespace, auth)
+        session = socket.user
         if socket.closing:
             self._disconnect(socket)
-        elif socket.user and self.manager.sid_from_eio_sid(socket.sid, NAMESPACE):
+        elif session and self.manager.sid_from_eio_sid(socket.sid, NAMESPACE):
             socket.deadline.cancel()
-            if self.environ.get(socket.sid) is not None:
-                self.environ[socket.sid] = None
-                self.tasks.spawn(self._begin(socket))
+            self.tasks.spawn(self._begin(socket, session))
 
-    async def _begin(self, socket: Socket) -> None:
+    async def _handle_eio_connect(self, eio_sid: str, environ: dict[str, Any]) -> None:
+        """Keep of the request what CONNECT looks at, not the request."""
+        self.environ[eio_sid] = {name: environ.get(name) for name in ("HTTP_ORIGIN", "HTTP_HOST")}
+
+    async def _begin(self, socket: Socket, session: Any) -> None:
         try:
-            await self.namespace.begin(socket.user)
+            await self.namespace.begin(session)
         except Exception:
             logger.exception("a session could not begin")
             socket.close_now(1011)

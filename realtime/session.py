@@ -2,9 +2,10 @@
 
 import asyncio
 import logging
+import time
 from collections import deque
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Callable, Coroutine, Iterable, Mapping
+from typing import Any, NamedTuple
 
 import orjson
 from sqlalchemy import Connection
@@ -14,11 +15,9 @@ from realtime.accounts import Accounts
 from realtime.caller import Caller
 from realtime.hub import Hub, Subscription
 from realtime.limits import Limits
-from realtime.tokens import Claims
 from realtime.transport import Socket
-from storage import accounts, chat, log
+from storage import accounts, chat, epoch, log
 from storage.database import Database
-from storage.errors import Unauthenticated
 from storage.transaction import Event
 from storage.types import SECOND, now
 
@@ -37,44 +36,73 @@ class Session:
         self.offsets = offsets
         self.epoch = epoch
         self.active = True
+        self.begun = False
         self.ended = False
+        self.refreshing = False
         self.subscriptions: dict[int, Subscription] = {}
         self.watched: set[int] = set()
         self.timers: list[asyncio.TimerHandle] = []
-        self.control: deque[Event] = deque()
-        self.task: asyncio.Task[None] | None = None
-        self.on_control: Any = None
-        self.tasks = socket.engine.tasks
+        self.control: deque[Control] = deque()
+        self.following: asyncio.Task[None] | None = None
+        self.follow: Callable[[Session], Coroutine[Any, Any, None]] | None = None
 
     @property
     def user_id(self) -> str:
         return self.caller.user.id
 
     def write(self, data: bytes) -> None:
-        self.socket.write(data)
+        if not self.ended:
+            self.socket.write(data)
 
     def murmur(self, data: bytes) -> None:
         if self.socket.buffered < self.socket.engine.limits.outbound // 2:
-            self.socket.write(data)
+            self.write(data)
 
     async def taken(self, below: int) -> bool:
         return await self.socket.taken(below)
 
     def told(self, event: Event) -> None:
-        if event.name in ("chat:new", "chat:removed"):
-            self.control.append(event)
-            if self.task is None and self.on_control:
-                self.task = self.tasks.spawn(self.on_control(self))
+        if event.name == "chat:new":
+            document = orjson.loads(event.payload)
+            self._control(Joined(document["_id"], document["at"]))
+        elif event.name == "chat:removed":
+            self._control(Left(orjson.loads(event.payload)["chatId"]))
+
+    def lost(self, pk: int, name: str) -> None:
+        self._control(Lost(pk, name))
+
+    def _control(self, what: "Control") -> None:
+        self.control.append(what)
+        if self.following is None and self.follow:
+            self.following = self.socket.engine.tasks.spawn(self.follow(self))
 
     def emit(self, name: str, document: object) -> None:
         """Send what is not durable, to this connection alone."""
-        self.socket.write(frames.passing(name, document))
+        self.write(frames.passing(name, document))
 
     def close(self, reason: str) -> None:
         """For good: say why, then DISCONNECT, so that official clients stay away, then the transport."""
-        self.emit("session:closed", {"reason": reason})
-        self.socket.write(frames.text_frame(frames.DISCONNECT))
-        self.socket.close_now(1000)
+        if not self.ended:
+            self.emit("session:closed", {"reason": reason})
+            self.write(frames.text_frame(frames.DISCONNECT))
+            self.socket.close_now(1000)
+
+
+class Joined(NamedTuple):
+    chat_id: str
+    at: int
+
+
+class Left(NamedTuple):
+    chat_id: str
+
+
+class Lost(NamedTuple):
+    pk: int
+    name: str
+
+
+Control = Joined | Left | Lost
 
 
 class Sessions:
@@ -86,7 +114,8 @@ class Sessions:
         self.accounts = accounts
         self.limits = limits
         self.of_user: dict[int, set[Session]] = {}
-        self.revocations_seen: dict[int, None] = {}
+        self.revocations_seen: set[int] = set()
+        self.looked_at = time.monotonic()
         self.count = 0
         self.resumed = 0
 
@@ -94,7 +123,7 @@ class Sessions:
         """From here on a revocation reaches it."""
         self.of_user.setdefault(session.caller.pk, set()).add(session)
         self.count += 1
-        session.on_control = self._follow
+        session.follow = self._follow
         self.time(session)
 
     def remove(self, session: Session) -> None:
@@ -110,7 +139,7 @@ class Sessions:
         for timer in session.timers:
             timer.cancel()
         session.timers.clear()
-        session.on_control = None
+        session.follow = None
         session.control.clear()
 
     def time(self, session: Session) -> None:
@@ -118,6 +147,8 @@ class Sessions:
         loop = asyncio.get_running_loop()
         for timer in session.timers:
             timer.cancel()
+        if session.ended:
+            return
         left = (session.caller.expires_at - now()) / SECOND
         expiring = {"expiresAt": documents.time(session.caller.expires_at)}
         # A timer can't be set for longer than a day; one that comes early is set again.
@@ -136,11 +167,11 @@ class Sessions:
 
     # Beginning
 
-    async def begin(self, session: Session, claims: Claims) -> None:
+    async def begin(self, session: Session) -> None:
         """Subscribe to all that the user may read, replay what they missed, then say ``session:ready``."""
-        try:
-            plan = await self.database.read(lambda connection: self._plan(connection, session, claims), snapshot=True)
-        except Unauthenticated:
+        plan = await self.database.read(lambda connection: self._plan(connection, session), snapshot=True)
+        session.offsets = {}
+        if plan is None:
             return session.close("logout")
         subscriptions = []
         for pk, name, cursor in plan.channels:
@@ -149,32 +180,34 @@ class Sessions:
                 subscriptions.append(subscription)
         await self.hub.start(subscriptions)
         self.resumed += any(plan.recovered.values())
-        heads = {each.channel.name: each.channel.position for each in session.subscriptions.values()}
+        live = [each.channel for each in session.subscriptions.values() if each in each.channel.live]
+        heads = {channel.name: channel.position for channel in live}
+        recovered = {name: whole and name in heads for name, whole in plan.recovered.items()}
         session.emit(
             "session:ready",
             {
                 "userId": session.user_id,
                 "v": 1,
-                "epoch": self.database.epoch,
+                "epoch": plan.epoch,
                 "serverTime": documents.time(now()),
                 "limits": self.limits.shown(),
-                "recovered": plan.recovered,
+                "recovered": recovered,
                 "heads": heads,
                 "expiresAt": documents.time(session.caller.expires_at),
             },
         )
         return None
 
-    def _plan(self, connection: Connection, session: Session, claims: Claims) -> "Plan":
-        """What to read from where; the user's state, their head and their chats in one snapshot."""
-        caller = self.accounts.recognise(connection, claims)
-        if caller is None or caller.pk != session.caller.pk:
-            raise Unauthenticated
+    def _plan(self, connection: Connection, session: Session) -> "Plan | None":
+        """What to read from where; the user's state, their head and their chats in one snapshot. None for who may not."""
+        caller = session.caller
+        if not self.accounts.valid(connection, caller):
+            return None
         own = log.heads(connection, [caller.pk])[caller.pk]
         readable = [(caller.pk, f"user:{caller.user.id}", own, 0)]
         readable += [tuple(row) for row in chat.channels_of(connection, caller.pk)]
-        same_history = session.epoch == self.database.epoch
-        plan = Plan(dict.fromkeys(session.offsets, False))
+        plan = Plan(epoch.current(connection), dict.fromkeys(session.offsets, False))
+        same_history = session.epoch == plan.epoch
         events, size = self.limits.replay_events, self.limits.replay_bytes
         for pk, name, head, joined in readable:
             cursor = head
@@ -191,53 +224,69 @@ class Sessions:
     # Following what happens to the user
 
     async def _follow(self, session: Session) -> None:
-        """Join and leave chats as the user's own channel tells, one after the other."""
+        """Join, leave and find again chats, one after the other."""
         try:
             while session.control and not session.ended:
-                event = session.control.popleft()
-                document = orjson.loads(event.payload)
-                if event.name == "chat:new":
-                    await self._join(session, document["_id"], document["at"])
-                else:
-                    await self._left(session, document["chatId"])
+                match session.control.popleft():
+                    case Joined(chat_id, at):
+                        await self._join(session, chat_id, at)
+                    case Left(chat_id):
+                        await self._leave(session, chat_id)
+                    case Lost(pk, name):
+                        await self._find_again(session, pk, name)
         except Exception:
             logger.exception("could not follow a change of chats; the client shall come back")
             session.socket.close_now()
         finally:
-            session.task = None
+            session.following = None
 
     async def _join(self, session: Session, chat_id: str, at: int) -> None:
         """Read a chat from the seq of joining on, unless the user left it since or joined it again later."""
 
-        def look(connection: Connection) -> tuple[int, str] | None:
+        def look(connection: Connection) -> int | None:
             pk = chat.find(connection, session.caller.user.tenant_pk, chat_id)
             gate = chat.gate(connection, pk, session.caller.pk) if pk is not None else None
-            return (pk, f"chat:{chat_id}") if pk is not None and gate and gate.joined_seq == at else None
+            return pk if gate and gate.joined_seq == at else None
 
-        found = await self.database.read(look)
-        if found is None or session.ended:
+        pk = await self.database.read(look)
+        if pk is None:
             return
-        pk, name = found
-        if pk in session.subscriptions:
-            # An earlier membership may not have ended here yet: bring the hub up to where this one began.
+        earlier = session.subscriptions.get(pk)
+        if earlier:
+            # It may be of an earlier membership that has not ended here yet: bring it up to where this one began.
             await self.hub.look([pk])
-        subscription = None if session.ended else self.hub.add(session, pk, name, at)
+            await self.hub.settle(earlier)
+        await self._read(session, pk, f"chat:{chat_id}", at)
+
+    async def _read(self, session: Session, pk: int, name: str, cursor: int) -> None:
+        subscription = None if session.ended else self.hub.add(session, pk, name, cursor)
         if subscription:
             await self.hub.start([subscription])
 
-    async def _left(self, session: Session, chat_id: str) -> None:
+    async def _leave(self, session: Session, chat_id: str) -> None:
         """The chat's own channel ends a removed member's subscription at its seq; a deleted chat's channel is silent."""
         name = f"chat:{chat_id}"
         held = next((each for each in session.subscriptions.values() if each.channel.name == name), None)
         if held is None:
             return
-        await self.hub.look([held.channel.pk])
-        gone = (
-            await self.database.read(lambda connection: chat.gate(connection, held.channel.pk, session.caller.pk))
-            is None
-        )
+        pk = held.channel.pk
+        await self.hub.look([pk])
+        await self.hub.settle(held)
+        gone = await self.database.read(lambda connection: chat.gate(connection, pk, session.caller.pk)) is None
         if gone and held.held:
-            self.hub.remove(session, held.channel.pk)
+            self.hub.remove(session, pk)
+
+    async def _find_again(self, session: Session, pk: int, name: str) -> None:
+        """Go on from the head of a channel that had a gap, if the user may read it still."""
+
+        def look(connection: Connection) -> int | None:
+            allowed = pk == session.caller.pk or chat.gate(connection, pk, session.caller.pk)
+            return log.heads(connection, [pk]).get(pk) if allowed else None
+
+        head = await self.database.read(look, snapshot=True)
+        if head is not None:
+            session.emit("channel:reset", {"channel": name, "head": head})
+            await self._read(session, pk, name, head)
 
     # Ending
 
@@ -248,18 +297,29 @@ class Sessions:
                 session.close(reason)
 
     async def look_at_revocations(self) -> None:
-        """Act on what other nodes and commands revoked lately."""
+        """Act on what other nodes and commands revoked, or on a new epoch, since the last look."""
+        moment = time.monotonic()
+        seconds = REVOCATIONS_SECONDS + int(moment - self.looked_at)
 
-        def look(connection: Connection) -> list[Any]:
-            return accounts.revoked(connection, REVOCATIONS_SECONDS)
+        def look(connection: Connection) -> tuple[str, list[Any], list[tuple[Session, str]]]:
+            rows = accounts.revoked(connection, seconds)
+            reasons = {row.user_pk: row.reason for row in rows if row.pk not in self.revocations_seen}
+            doubtful = [(each, why) for user_pk, why in reasons.items() for each in self.of_user.get(user_pk, ())]
+            refused = [(each, why) for each, why in doubtful if not self.accounts.valid(connection, each.caller)]
+            return epoch.current(connection), rows, refused
 
-        rows = await self.database.read(look)
-        fresh = [row for row in rows if row.pk not in self.revocations_seen]
-        if fresh:
+        name, rows, refused = await self.database.read(look)
+        self.looked_at = moment
+        seen = {row.pk for row in rows}
+        if seen - self.revocations_seen:
             self.accounts.cache.clear()
-        for row in fresh:
-            self.revoke(row.user_pk, row.login_id, row.reason)
-        self.revocations_seen = {row.pk: None for row in rows}
+        self.revocations_seen = seen
+        for session, reason in refused:
+            session.close(reason)
+        if name != self.database.epoch:
+            self.database.epoch = name
+            for session in self.all():
+                session.socket.close_now()
 
     def all(self) -> Iterable[Session]:
         return [session for sessions in self.of_user.values() for session in sessions]
@@ -268,6 +328,7 @@ class Sessions:
 class Plan:
     """``(number, name, cursor)`` of each channel to read, and what could be recovered."""
 
-    def __init__(self, recovered: dict[str, bool]) -> None:
+    def __init__(self, epoch: str, recovered: dict[str, bool]) -> None:
         self.channels: list[tuple[int, str, int]] = []
+        self.epoch = epoch
         self.recovered = recovered

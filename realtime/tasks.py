@@ -15,7 +15,11 @@ class Tasks:
         task.add_done_callback(self.running.discard)
         return task
 
-    async def finish(self) -> None:
-        """Wait until all have ended."""
+    async def finish(self, patience: float = 10) -> None:
+        """Wait until all have ended, and cancel what has not in time."""
+        deadline = asyncio.get_running_loop().time() + patience
         while self.running:
-            await asyncio.wait(self.running)
+            left = deadline - asyncio.get_running_loop().time()
+            _, late = await asyncio.wait(self.running, timeout=max(left, 0))
+            for task in late:
+                task.cancel()

@@ -18,6 +18,7 @@ from storage.types import SECOND, is_id
 OWN = "HS256"
 LEEWAY = 10
 SHORTEST_SECRET = 32
+YEAR_9999 = 253_000_000_000
 REQUIRED = ["exp", "iat", "sub"]
 UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 NUMBER = re.compile(r"[0-9]{1,18}")
@@ -128,13 +129,16 @@ class Tokens:
 
     def _read(self, claims: Mapping[str, Any], *, external: bool) -> Claims:
         name, value = subject(claims["sub"])
-        permissions = claims.get("permissions", [])
+        permissions = claims.get("permissions") or []
         if not isinstance(permissions, list) or not all(isinstance(each, str) for each in permissions):
             raise ValueError("permissions must be a list of names")
-        scope = claims.get("scope", "")
+        scope = claims.get("scope") or ""
         tenant, login, dialect = (claims.get(each) for each in ("tenant", "sid", "dialect"))
         if any(not isinstance(each, str | None) for each in (tenant, login, dialect, scope)):
             raise ValueError("tenant, sid, dialect and scope must be text")
+        expires = float(claims["exp"])
+        if not 0 < expires < YEAR_9999:
+            raise ValueError("exp is out of range")
         return Claims(
             name,
             value,
@@ -142,7 +146,7 @@ class Tokens:
             login,
             frozenset(permissions) | frozenset(scope.split()),
             int(float(claims["iat"]) * SECOND),
-            int(float(claims["exp"]) * SECOND),
+            int(expires * SECOND),
             external,
             dialect,
             claims,

@@ -2,59 +2,37 @@
 
 ``Socket`` replaces engineio's: everything that goes out, engineio's own packets included, passes the synchronous
 ``Socket.write`` as a ready websocket frame. On a websocket it goes straight to the transport. A queue exists only while
-polling, and is written out in the same loop step that ends the upgrade. One timer for all pings, no task for any.
-
-engineio's ``handle_request`` stays the HTTP edge. Relied on of engineio 4.15: ``AsyncServer._handle_connect``, the
-attributes of a socket that ``handle_request`` reads, and that ``handle_get_request`` may answer with a response dict.
+polling, and is written out in the same loop step that ends the upgrade.
 """
 
 import asyncio
-import logging
 import math
 from collections import deque
-from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
-import engineio
-import orjson
 from aiohttp import WSMsgType, web
 from aiohttp.http import WSMessage
+from aiohttp.web import RequestPayloadError
 from engineio.async_socket import AsyncSocket
 from engineio.exceptions import EngineIOError
 
 from realtime import frames
-from realtime.limits import Limits
-from realtime.tasks import Tasks
 
-logger = logging.getLogger("bellwire.socket")
+if TYPE_CHECKING:
+    from realtime.engine import Engine
 
-PHASES = 25
 CLOSE_LINGER = 5.0
 UPGRADE_DEADLINE = 10.0
 CONNECT_DEADLINE = 10.0
 SEPARATOR = b"\x1e"
+KINDS = frozenset(b"%c" % kind for kind in b"123456b")
 NOOP = frames.text_frame(b"6")
-PING = frames.text_frame(b"2")
 PROBE_ANSWER = frames.text_frame(b"3probe")
 CLOSE = frames.text_frame(b"1")
 
 
 class Refused(EngineIOError):
     """A polling request that can't be served; the session ends and the client is told 400"""
-
-
-class Listener(Protocol):
-    """What the transport tells the protocol above it."""
-
-    def arrived(self, socket: "Socket", text: str) -> None:
-        """A message came; called in order, from the read loop, must not wait."""
-
-    def work(self, socket: "Socket", item: Any) -> Awaitable[None]:
-        """Handle what ``arrived`` put into the inbox; one at a time for a socket."""
-        ...
-
-    def gone(self, socket: "Socket") -> None:
-        """The session is over; called once."""
 
 
 class Socket(AsyncSocket):
@@ -76,6 +54,8 @@ class Socket(AsyncSocket):
         self.inbox: deque[Any] = deque()
         self.worker: asyncio.Task[None] | None = None
         self.space: asyncio.Future[None] | None = None
+        self.posting = False
+        self.aborting: asyncio.TimerHandle | None = None
         self.frames_in = 0
         self.pinged_at = math.inf
         self.phase = 0
@@ -109,8 +89,15 @@ class Socket(AsyncSocket):
 
     async def taken(self, below: int) -> bool:
         """Wait until at most ``below`` bytes are under way; False if the socket closed meanwhile."""
+        pause, least, patience = 0.005, self.buffered, self.engine.ping_interval + self.engine.ping_timeout
         while not self.closing and self.buffered > below:
-            await asyncio.sleep(0.005)
+            await asyncio.sleep(pause)
+            pause, patience = min(2 * pause, 0.25), patience - pause
+            if self.buffered < least:
+                pause, least, patience = 0.005, self.buffered, self.engine.ping_interval + self.engine.ping_timeout
+            elif patience < 0:
+                self.engine.slow(self)
+                return False
         return not self.closing
 
     def _hold(self, data: bytes) -> None:
@@ -138,7 +125,7 @@ class Socket(AsyncSocket):
         elif kind == "4":
             self.engine.listener.arrived(self, text[1:])
         elif kind == "1":
-            self.abort()
+            self.enqueue(None)
         elif kind == "2":
             self.write(frames.text_frame(b"3" + text[1:].encode()))
         elif kind not in ("5", "6"):
@@ -153,13 +140,17 @@ class Socket(AsyncSocket):
     async def _work(self) -> None:
         try:
             while self.inbox and not self.closing:
-                await self.engine.listener.work(self, self.inbox.popleft())
+                item = self.inbox.popleft()
+                if item is None:
+                    return self.abort()
+                await self.engine.listener.work(self, item)
                 if self.space and not self.space.done():
                     self.space.set_result(None)
         finally:
             self.worker = None
             if self.space and not self.space.done():
                 self.space.set_result(None)
+        return None
 
     async def _room(self) -> None:
         """Wait while too much waits in the inbox. The socket is not read meanwhile, so its ping can't time out."""
@@ -210,28 +201,48 @@ class Socket(AsyncSocket):
         }
 
     async def handle_post_request(self, environ: dict[str, Any]) -> None:
-        request: web.Request = environ["aiohttp.request"]
+        if self.posting:
+            raise Refused("one payload at a time")
+        self.posting = True
+        try:
+            packets = self._packets(await self._body(environ["aiohttp.request"]))
+            for packet in packets:
+                if self.closing:
+                    return
+                self.receive_text(packet)
+                await self._room()
+        except Refused:
+            # engineio has no answer for a refusal of a session that ended meanwhile.
+            if not self.closing:
+                raise
+        except (ConnectionResetError, RequestPayloadError):
+            self.abort()
+        finally:
+            self.posting = False
+
+    async def _body(self, request: web.Request) -> bytes:
         limit = self.engine.limits.polling_payload
         body = bytearray()
         async for chunk in request.content.iter_any():
             body += chunk
             if len(body) > limit:
                 raise Refused(f"a payload may have {limit} bytes")
-        if self.closing:
-            return
+        return bytes(body)
+
+    def _packets(self, body: bytes) -> list[str]:
+        """The packets of a payload, all looked at before the first is handled; binary ones are left out."""
+        limits = self.engine.limits
+        parts = body.split(SEPARATOR)
+        if len(parts) > limits.polling_packets:
+            raise Refused(f"a payload may have {limits.polling_packets} packets")
+        if any(len(part) > limits.packet for part in parts):
+            raise Refused(f"a packet may have {limits.packet} bytes")
+        if any(part[:1] not in KINDS for part in parts):
+            raise Refused("no Engine.IO packet")
         try:
-            packets = body.decode().split("\x1e")
+            return [part.decode() for part in parts if part[:1] != b"b"]
         except UnicodeDecodeError:
             raise Refused("no UTF-8") from None
-        if len(packets) > self.engine.limits.polling_packets:
-            raise Refused(f"a payload may have {self.engine.limits.polling_packets} packets")
-        if any(len(packet.encode()) > self.engine.limits.packet for packet in packets):
-            raise Refused(f"a packet may have {self.engine.limits.packet} bytes")
-        if any(packet[:1] not in set("123456") for packet in packets):
-            raise Refused("no Engine.IO packet")
-        for packet in packets:
-            self.receive_text(packet)
-            await self._room()
 
     # Websocket
 
@@ -246,14 +257,15 @@ class Socket(AsyncSocket):
             return wire
         wire.taken = transport
         if self.connected:
-            self.upgrading = True
             try:
                 async with asyncio.timeout(UPGRADE_DEADLINE):
                     upgraded = await self._probe(wire, transport)
             except TimeoutError:
                 upgraded = False
-            finally:
-                self.upgrading = False
+            if upgraded and self.closing:
+                # It was closed meanwhile: what was to be said last goes this way.
+                transport.write(self._take_held() + frames.close_frame(1000))
+                self._end()
             if not upgraded or self.closing:
                 transport.close()
                 return wire
@@ -265,17 +277,23 @@ class Socket(AsyncSocket):
             await self._read(wire)
         finally:
             self.abort()
+            if self.aborting:
+                self.aborting.cancel()
         return wire
 
     async def _probe(self, wire: "Wire", transport: asyncio.Transport) -> bool:
         message = await wire.receive()
-        if message.type is not WSMsgType.TEXT or message.data != "2probe":
+        if message.type is not WSMsgType.TEXT or message.data != "2probe" or self.upgrading:
             return False
-        transport.write(PROBE_ANSWER)
-        if self.poll_waiter and not self.poll_waiter.done():
-            self.poll_waiter.set_result(NOOP)
-        message = await wire.receive()
-        return message.type is WSMsgType.TEXT and message.data == "5"
+        self.upgrading = True
+        try:
+            transport.write(PROBE_ANSWER)
+            if self.poll_waiter and not self.poll_waiter.done():
+                self.poll_waiter.set_result(NOOP)
+            message = await wire.receive()
+            return message.type is WSMsgType.TEXT and message.data == "5"
+        finally:
+            self.upgrading = False
 
     async def _read(self, wire: "Wire") -> None:
         while not self.closing:
@@ -291,13 +309,15 @@ class Socket(AsyncSocket):
                     await self._room()
             elif message.type is WSMsgType.PING:
                 self.frames_in += 1
-                if self.transport and not self.closing:
-                    self.transport.write(b"\x8a%c%b" % (len(message.data), message.data))
+                self.write(b"\x8a%c%b" % (len(message.data), message.data))
             elif message.type is WSMsgType.PONG:
                 self.frames_in += 1
             elif message.type is WSMsgType.BINARY:
                 continue
             else:
+                if self.worker:
+                    # What came before the goodbye counts.
+                    await asyncio.wait([self.worker], timeout=CLOSE_LINGER)
                 return self.close_now(1000)
         return None
 
@@ -309,15 +329,14 @@ class Socket(AsyncSocket):
             return
         self.closing = True
         if self.transport is None:
+            asyncio.get_running_loop().call_later(CLOSE_LINGER, self._end)
             if self.poll_waiter and not self.poll_waiter.done():
                 self._end()
-            else:
-                asyncio.get_running_loop().call_later(CLOSE_LINGER, self._end)
         else:
             if not self.transport.is_closing():
                 self.transport.write(frames.close_frame(code))
                 self.transport.close()
-                asyncio.get_running_loop().call_later(CLOSE_LINGER, self.transport.abort)
+                self.aborting = asyncio.get_running_loop().call_later(CLOSE_LINGER, self.transport.abort)
             self._end()
         self._gone()
 
@@ -365,122 +384,10 @@ class Wire(web.WebSocketResponse):
 
     async def close(self, *, code: int = 1000, message: bytes = b"", drain: bool = True) -> bool:
         self._closed = True
+        if self.taken is None:
+            return True
         if self.taken is self.socket.transport:
             self.socket.close_now(code)
-        elif self.taken:
+        else:
             self.taken.close()
         return True
-
-
-class Engine(engineio.AsyncServer):
-    """Engine.IO sessions, their pings, and who may come."""
-
-    listener: Listener
-
-    def __init__(self, limits: Limits, **options: Any) -> None:
-        super().__init__(
-            async_mode="aiohttp",
-            max_http_buffer_size=limits.polling_payload,
-            monitor_clients=False,
-            logger=logger,
-            **options,
-        )
-        self.limits = limits
-        self.sockets: dict[str, Socket] = {}
-        self.phases: list[set[Socket]] = [set() for _ in range(PHASES)]
-        self.phase = 0
-        self.tick = self.ping_interval / PHASES
-        self.timer: asyncio.TimerHandle | None = None
-        self.refusing: str | None = None
-        self.cut = 0
-        self.tasks = Tasks()
-        self.origin_allowed: Callable[[str, Mapping[str, Any]], bool] = lambda origin, environ: True
-
-    # Coming and going
-
-    async def _handle_connect(self, environ: dict[str, Any], transport: str, jsonp_index: Any = None) -> Any:
-        if self.refusing:
-            return {"status": "503 SERVICE UNAVAILABLE", "headers": [], "response": self.refusing.encode()}
-        sid = self.generate_id()
-        socket = self.sockets[sid] = Socket(self, sid)
-        socket.phase = self.phase
-        self.phases[self.phase].add(socket)
-        if self.timer is None:
-            self.timer = asyncio.get_running_loop().call_later(self.tick, self._ping)
-        opening = {
-            "sid": sid,
-            "upgrades": self._upgrades(sid, transport),
-            "pingTimeout": int(self.ping_timeout * 1000),
-            "pingInterval": int(self.ping_interval * 1000),
-            "maxPayload": self.limits.polling_payload,
-        }
-        socket.write(frames.text_frame(b"0" + orjson.dumps(opening)))
-        await self._trigger_event("connect", sid, environ, run_async=False)
-        if transport == "websocket":
-            return await socket.handle_get_request(environ)
-        socket.connected = True
-        return socket._payload(await socket._poll())
-
-    def forget(self, socket: Socket) -> None:
-        self.phases[socket.phase].discard(socket)
-
-    def slow(self, socket: Socket) -> None:
-        """Cut off a client that does not take what is sent; later, for we may be in the middle of a fan-out."""
-        asyncio.get_running_loop().call_soon(self._cut, socket)
-
-    def _cut(self, socket: Socket) -> None:
-        if not socket.closing:
-            self.cut += 1
-            logger.warning("cut off a slow reader with %d bytes waiting", socket.buffered)
-            socket.abort()
-
-    # Pings
-
-    def _ping(self) -> None:
-        """One tick: ping the sockets of this phase, and drop those whose last ping was not answered in time."""
-        loop = asyncio.get_running_loop()
-        self.timer = loop.call_later(self.tick, self._ping)
-        self.phase = (self.phase + 1) % PHASES
-        for socket in list(self.phases[self.phase]):
-            if socket.pinged_at == math.inf:
-                socket.pinged_at = loop.time()
-                socket.write(PING)
-        overdue = loop.time() - self.ping_timeout
-        late = (self.phase - math.ceil(self.ping_timeout / self.tick)) % PHASES
-        for socket in list(self.phases[late]):
-            if socket.pinged_at <= overdue and socket.space is None:
-                socket.abort()
-
-    async def stop(self) -> None:
-        """After all sockets were closed: no more pings, and nothing under way any more."""
-        if self.timer:
-            self.timer.cancel()
-        await self.tasks.finish()
-
-    # HTTP answers
-
-    def _cors_allowed_origins(self, environ: dict[str, Any]) -> list[str] | None:
-        """None: the HTTP edge lets every origin through, and CONNECT says what is wrong with it."""
-        return None
-
-    def _cors_headers(self, environ: dict[str, Any]) -> list[tuple[str, str]]:
-        origin = environ.get("HTTP_ORIGIN")
-        if not origin or not self.origin_allowed(origin, environ):
-            return []
-        headers = [("Access-Control-Allow-Origin", origin), ("Vary", "Origin")]
-        if environ["REQUEST_METHOD"] == "OPTIONS":
-            headers.append(("Access-Control-Allow-Methods", "OPTIONS, GET, POST"))
-            headers.append(("Access-Control-Allow-Headers", "content-type"))
-        return headers
-
-    def _bad_request(self, message: str | None = None) -> Any:
-        if message and message.startswith(("Invalid session", "Session ")):
-            message = (
-                "Unknown session: it ended, or another process holds it. Polling needs one process or a sticky "
-                'balancer; with several, connect with transports: ["websocket"]'
-            )
-        return super()._bad_request(message)
-
-    def _log_error_once(self, message: str, message_key: str) -> None:
-        """A client's mistake is no error of ours, and its text is the client's: log the kind alone."""
-        logger.debug("refused a request: %s", message_key)

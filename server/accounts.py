@@ -1,10 +1,11 @@
 """Accounts over REST: logging in, users, blocks, administration."""
 
+import functools
 import re
 import zoneinfo
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, Field, StringConstraints, field_validator, model_validator
+from pydantic import AfterValidator, Field, StringConstraints, model_validator
 from typing_extensions import TypedDict
 
 from realtime import documents
@@ -17,18 +18,21 @@ from storage.accounts import NewUser
 from storage.errors import Invalid
 
 EMAIL = re.compile(r"[^@\s\x00-\x1f]{1,64}@[^@\s\x00-\x1f]{1,190}")
-CLOCK = re.compile(r"([01][0-9]|2[0-3]):[0-5][0-9]")
+CLOCK = r"^([01][0-9]|2[0-3]):[0-5][0-9]$"
 DAYS_30 = 30 * 24 * 3600
 
 
 def email(value: str) -> str:
-    if not EMAIL.fullmatch(value):
+    if not EMAIL.fullmatch(value) or len(value.casefold()) > 255:
         raise ValueError("must be an e-mail address")
     return value
 
 
+time_zones = functools.cache(zoneinfo.available_timezones)
+
+
 def time_zone(value: str) -> str:
-    if value not in zoneinfo.available_timezones():
+    if value not in time_zones():
         raise ValueError("must be a time zone like Europe/Istanbul")
     return value
 
@@ -68,8 +72,8 @@ class ResetPassword(Body):
 class QuietHours(Body):
     """Local times, ``HH:MM``."""
 
-    from_: Annotated[str, Field(alias="from", pattern=CLOCK.pattern)]
-    to: Annotated[str, Field(pattern=CLOCK.pattern)]
+    from_: Annotated[str, Field(alias="from", pattern=CLOCK)]
+    to: Annotated[str, Field(pattern=CLOCK)]
 
 
 class ChangeMe(Body):
@@ -84,14 +88,9 @@ class ChangeMe(Body):
     @model_validator(mode="before")
     @classmethod
     def drop_nulls(cls, data: Any) -> Any:
+        if isinstance(data, dict) and data.get("name", "") is None:
+            return {name: value for name, value in data.items() if name != "name"}
         return data
-
-    @field_validator("name", mode="before")
-    @classmethod
-    def keeps_a_name(cls, value: object) -> object:
-        if value is None:
-            raise ValueError("must not be null")
-        return value
 
 
 class CreateUser(Body):
@@ -122,7 +121,7 @@ class FindUsers(Paging):
     """Either a part of the name, or ids, comma-separated."""
 
     query: Text | None = None
-    ids: str | None = None
+    ids: Text | None = None
 
 
 class LoggedInDocument(TypedDict):
@@ -232,13 +231,18 @@ async def find(call: Call) -> Any:
     return page([shown(call, each) for each in found[: query.limit]], cursor)
 
 
-async def create(call: Call) -> Any:
-    body: CreateUser = call.body
+def new_user(body: CreateUser) -> NewUser:
+    """Raises Invalid for one without a name."""
     name = body.name or (body.email.split("@")[0] if body.email else None)
     if name is None:
         raise Invalid.field("name", "name or email is required")
-    new = NewUser(name, body.email, body.password, body.id, body.number, body.uuid, body.permissions)
-    return Created(documents.user(await call.services.accounts.add_user(call.caller, new), private=True))
+    return NewUser(name, body.email, body.password, body.id, body.number, body.uuid, body.permissions)
+
+
+async def create(call: Call) -> Any:
+    return Created(
+        documents.user(await call.services.accounts.add_user(call.caller, new_user(call.body)), private=True)
+    )
 
 
 async def issue_token(call: Call) -> Any:
@@ -281,7 +285,8 @@ async def administer(call: Call) -> Any:
         user = await call.services.accounts.sign_out(call.caller, call.id())
     else:
         status = {"disable": "disabled", "enable": "active", "ban": "banned", "unban": "active"}[verb]
-        user = await call.services.accounts.set_status(call.caller, call.id(), status)
+        lifts = {"enable": "disabled", "unban": "banned"}.get(verb)
+        user = await call.services.accounts.set_status(call.caller, call.id(), status, lifts=lifts)
     return documents.user(user, private=True)
 
 

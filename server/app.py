@@ -137,7 +137,9 @@ def file_at(path: Path) -> Next:
 async def serving(settings: Settings) -> AsyncIterator[Services]:
     """The application, listening at ``services.address``."""
     app = create_app(settings)
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=DRAIN_SECONDS, handle_signals=False)
+    runner = web.AppRunner(
+        app, access_log=None, shutdown_timeout=DRAIN_SECONDS, handle_signals=False, auto_decompress=False
+    )
     await runner.setup()
     try:
         site = web.TCPSite(runner, settings.host, settings.port, backlog=1024)

@@ -2,6 +2,7 @@
 
 import base64
 import binascii
+import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, TypeVar
@@ -15,9 +16,10 @@ from realtime.bodies import Body
 from realtime.caller import Caller
 from realtime.limits import Limits
 from server.services import Services
-from storage.errors import Invalid, NotFound, TooLarge, Unauthenticated, Unsupported
+from storage.errors import Invalid, Malformed, NotFound, TooLarge, Unauthenticated, Unsupported
 from storage.types import is_id
 
+WHOLE = re.compile(r"-?[0-9]{1,19}")
 SERVICES = web.AppKey("services", Services)
 B = TypeVar("B", bound=Body)
 
@@ -85,6 +87,8 @@ class Route:
     permission: str | None = None
     public: bool = False
     multipart: bool = False
+    keyed: bool = False
+    also_200: bool = False
     errors: tuple[int, ...] = field(default=())
 
     @property
@@ -105,17 +109,27 @@ async def read_json(request: web.Request, limits: Limits) -> Any:
     """The body as JSON. Raises Unsupported, TooLarge, Malformed."""
     if request.content_type != "application/json":
         raise Unsupported("Send the body as application/json")
+    require_plain(request)
     return bodies.parse_json(await read_bytes(request, limits.body), limits)
+
+
+def require_plain(request: web.Request) -> None:
+    """Nothing is unpacked: what was sent is what counts against the limits."""
+    if request.headers.get("Content-Encoding", "identity") != "identity":
+        raise Unsupported("Send the body without a Content-Encoding")
 
 
 async def read_bytes(request: web.Request, limit: int) -> bytes:
     if request.content_length is not None and request.content_length > limit:
         raise TooLarge(f"The body may have {limit} bytes")
     body = bytearray()
-    async for chunk in request.content.iter_any():
-        body += chunk
-        if len(body) > limit:
-            raise TooLarge(f"The body may have {limit} bytes")
+    try:
+        async for chunk in request.content.iter_any():
+            body += chunk
+            if len(body) > limit:
+                raise TooLarge(f"The body may have {limit} bytes")
+    except web.RequestPayloadError:
+        raise Malformed("The body can't be read") from None
     return bytes(body)
 
 
@@ -125,10 +139,9 @@ def read_query(request: web.Request, model: type[B], limits: Limits) -> B:
     for name, text in request.query.items():
         wanted = model.model_fields.get(name)
         number = wanted is not None and "int" in str(wanted.annotation)
-        try:
-            values[name] = int(text) if number else text
-        except ValueError:
-            raise Invalid.field(name, "must be a whole number") from None
+        if number and not WHOLE.fullmatch(text):
+            raise Invalid.field(name, "must be a whole number")
+        values[name] = int(text) if number else text
     return bodies.read(model, values, limits)
 
 

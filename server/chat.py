@@ -14,7 +14,7 @@ async def create(call: Call) -> Any:
 async def list_mine(call: Call) -> Any:
     limit = call.query.limit
     before = read_cursor(call.query.cursor, 2)
-    found = await call.services.chats.list(call.caller, before=before, limit=limit + 1)  # type: ignore[arg-type]
+    found = await call.services.chats.of_user(call.caller, before=before, limit=limit + 1)  # type: ignore[arg-type]
     shown = found[:limit]
     cursor = write_cursor(*shown[-1][1:]) if len(found) > limit else None
     return page([document for document, _, _ in shown], cursor)
@@ -42,8 +42,8 @@ async def members(call: Call) -> Any:
 
 
 async def add_members(call: Call) -> Any:
-    document = await call.services.chats.add_members(call.caller, call.id(), call.body.userIds, call.body.role)
-    return Created(document)
+    document, new = await call.services.chats.add_members(call.caller, call.id(), call.body.userIds, call.body.role)
+    return Created(document) if new else document
 
 
 async def change_member(call: Call) -> Any:

@@ -3,11 +3,12 @@
 from typing import Annotated, Any
 
 from aiohttp import BodyPartReader, web
+from aiohttp.http_exceptions import HttpProcessingError
 from pydantic import Field
 
 from realtime import bodies
 from realtime.bodies import Body, HexId
-from server.call import Call, Created, read_json
+from server.call import Call, Created, read_json, require_plain
 from storage.errors import Invalid, Malformed, TooLarge
 
 Seq = Annotated[int, Field(ge=0, lt=2**63)]
@@ -25,6 +26,7 @@ class History(Body):
 async def read_message(request: web.Request, limits: Any) -> Any:
     """The body of a message: JSON, or the parts of a form. The idempotency key may stand in a header."""
     if request.content_type == "multipart/form-data":
+        require_plain(request)
         values = await read_form(request, limits)
     else:
         values = await read_json(request, limits)
@@ -54,7 +56,7 @@ async def read_form(request: web.Request, limits: Any) -> dict[str, Any]:
             if size > limits.body:
                 raise TooLarge(f"The fields may have {limits.body} bytes")
             values[part.name] = chunk.decode()
-    except (ValueError, AssertionError, LookupError, RuntimeError):
+    except (ValueError, AssertionError, LookupError, RuntimeError, web.RequestPayloadError, HttpProcessingError):
         raise Malformed("The form can't be read") from None
     for name in ("metadata", "creditTransfer"):
         if name in values:

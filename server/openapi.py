@@ -64,7 +64,9 @@ def operation(route: Route, schemas: dict[Any, Any]) -> dict[str, Any]:
             }
         },
     }
-    parameters = [
+    if route.also_200:
+        described["responses"]["200"] = described["responses"][str(route.status)] | {"description": "It was so already"}
+    parameters: list[dict[str, Any]] = [
         {"name": name, "in": "path", "required": True, "schema": {"type": "string", "pattern": "^[0-9a-f]{24}$"}}
         for name in re.findall(r"{(\w+)}", route.path)
     ]
@@ -72,6 +74,9 @@ def operation(route: Route, schemas: dict[Any, Any]) -> dict[str, Any]:
         schema = schemas[route.query, "validation"]
         parameters += query_parameters(route)
         assert schema
+    if route.keyed:
+        schema = {"type": "string", "minLength": 1, "maxLength": 255}
+        parameters.append({"name": "Idempotency-Key", "in": "header", "required": False, "schema": schema})
     if parameters:
         described["parameters"] = parameters
     if route.body is not NoBody:

@@ -20,20 +20,23 @@ from typing import IO, Any
 import jwt
 from aiohttp import web
 
-from realtime import documents
+from realtime import bodies, documents
+from realtime.accounts import with_password
 from realtime.bodies import parse_json
 from realtime.tokens import subject
+from server.accounts import CreateUser, new_user
 from server.call import SERVICES, read_bytes, token_of, write_json
 from server.services import Services, build, secret_of
 from server.settings import Settings
 from storage import accounts
-from storage.accounts import PERMISSIONS, PLATFORM, NewUser, User
+from storage.accounts import PERMISSIONS, PLATFORM, User
 from storage.errors import Invalid, NotFound, Problem, Unauthenticated
 from storage.transaction import Command, Tx
-from storage.types import is_id
 
+LOCK_TRIES, LOCK_PAUSE = 100, 0.1
 PATH = "/internal/operator"
 TTL = 60
+LONGEST_TTL = 10 * 365 * 24 * 3600
 Arguments = dict[str, Any]
 
 
@@ -50,15 +53,23 @@ def lock_path(settings: Settings) -> Path:
 
 @contextlib.contextmanager
 def holding(settings: Settings) -> Iterator[IO[str] | None]:
-    """Hold the data folder's lock; None if another process does. PostgreSQL needs none."""
+    """Hold the data folder's lock; None if a server does, whose address is in it. Another command is waited for."""
     settings.data_dir.mkdir(parents=True, exist_ok=True)
     with open(lock_path(settings), "a+") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            yield None
-            return
-        yield file
+        for _ in range(LOCK_TRIES):
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if lock_path(settings).read_text().strip():
+                    yield None
+                    return
+                time.sleep(LOCK_PAUSE)
+            else:
+                # A server that was killed left its address.
+                write_address(file, "")
+                yield file
+                return
+        raise Busy(f"Another process holds {settings.data_dir}")
 
 
 def write_address(file: IO[str], address: str) -> None:
@@ -134,8 +145,9 @@ def masked(value: str) -> str:
 
 
 async def tenant_of(services: Services, arguments: Arguments) -> accounts.Tenant:
+    uuid = arguments.get("tenant")
     try:
-        return await services.accounts.tenant(arguments.get("tenant"))
+        return await services.accounts.tenant(uuid.lower() if uuid else None)
     except NotFound:
         raise NotFound("There is no such tenant") from None
 
@@ -144,6 +156,8 @@ async def issue_tokens(services: Services, arguments: Arguments) -> list[str]:
     """A token for each of ``users``: an e-mail, an id, a uuid, a number or a name."""
     tenant = await tenant_of(services, arguments)
     check_permissions(arguments["permissions"])
+    if not 1 <= arguments["ttl"] <= LONGEST_TTL:
+        raise Invalid(f"--ttl must be 1 to {LONGEST_TTL} seconds")
 
     def look(connection: Any) -> list[User]:
         return [find_user(connection, tenant.pk, who) for who in arguments["users"]]
@@ -176,18 +190,9 @@ def find_user(connection: Any, tenant_pk: int, who: str) -> User:
 async def add_user(services: Services, arguments: Arguments) -> documents.UserDocument:
     tenant = await tenant_of(services, arguments)
     check_permissions(arguments["permissions"])
-    if arguments.get("id") is not None and not is_id(arguments["id"]):
-        raise Invalid("--id must be 24 hex digits")
-    password = arguments.get("password")
-    new = NewUser(
-        arguments.get("name") or arguments["email"].split("@")[0],
-        email=arguments["email"],
-        password=await services.accounts.hash(password) if password else None,
-        id=arguments.get("id"),
-        number=arguments.get("number"),
-        uuid=arguments.get("uuid"),
-        permissions=arguments["permissions"],
-    )
+    body = bodies.read(CreateUser, arguments, services.limits)
+    password = await services.accounts.hash(body.password) if body.password else None
+    new = with_password(new_user(body), password)
 
     def apply(tx: Tx) -> User:
         return accounts.add_user(tx, tenant.pk, new)

@@ -25,7 +25,7 @@ from realtime.tokens import Tokens
 from server.settings import Settings
 from storage import accounts, epoch, log
 from storage.database import Database
-from storage.transaction import Command, Tx
+from storage.transaction import Command
 from storage.types import SECOND, now
 
 logger = logging.getLogger("bellwire")
@@ -109,7 +109,7 @@ async def build(settings: Settings) -> AsyncIterator[Services]:
         sessions = Sessions(database, hub, users, limits)
         users.revoked = sessions.revoke
         numbers = ChatNumbers(database)
-        chats, messages = Chats(database, numbers, limits), Messages(database, numbers)
+        chats, messages = Chats(database, numbers, limits), Messages(database, numbers, limits)
         socketio = Server(limits, ping_interval=settings.ping_interval, ping_timeout=settings.ping_timeout)
         origins = Origins(settings)
         namespace = ChatNamespace(
@@ -131,6 +131,7 @@ async def build(settings: Settings) -> AsyncIterator[Services]:
         async with background:
             yield services
         await socketio.eio.stop()
+        await chats.tasks.finish()
         await hub.tasks.finish()
     finally:
         await database.close()
@@ -172,7 +173,17 @@ class Background:
 
     def doubt(self, pks: set[int]) -> None:
         """It is not known what was committed on these channels: look."""
-        self.tasks.spawn(self.services.hub.look(pks))
+
+        async def look() -> None:
+            while not self.stopping.is_set():
+                try:
+                    return await self.services.hub.look(pks)
+                except Exception:
+                    logger.exception("could not look at %d channels; again in a second", len(pks))
+                    await asyncio.sleep(TICK)
+            return None
+
+        self.tasks.spawn(look())
 
     def _every(self, seconds: float, work: Callable[[], Any]) -> None:
         async def repeat() -> None:
@@ -194,11 +205,9 @@ class Background:
         write = services.database.write
         old = now() - int(settings.retention_days * DAY * SECOND)
 
-        def trim(tx: Tx) -> int:
-            return log.trim(tx, before=old, keep=settings.retention_events)
-
-        while await write(Command(trim)):
+        trim = Command(lambda tx: log.trim(tx, before=old, keep=settings.retention_events) > 0)
+        while not self.stopping.is_set() and await write(trim):
             await asyncio.sleep(0)
         await write(Command(lambda tx: accounts.sweep(tx, before=now() - DAY * SECOND)))
-        while await services.chats.sweep():
+        while not self.stopping.is_set() and await services.chats.sweep():
             await asyncio.sleep(0)

@@ -43,6 +43,7 @@ class Settings(BaseSettings):
     max_content: int = Field(16 * KIB, gt=0, description="bytes of a message's text")
     max_title: int = Field(255, gt=0, le=255, description="characters of a name or title")
     max_metadata: int = Field(4 * KIB, gt=0, description="bytes of a message's metadata as JSON")
+    max_edits: int = Field(100, gt=0, description="edits of one message")
     max_body: int = Field(256 * KIB, gt=0, description="bytes of a JSON body")
     max_nesting: int = Field(32, gt=0, description="depth of a JSON body")
     max_packet: int = Field(256 * KIB, gt=0, description="bytes of a socket packet")

@@ -327,6 +327,12 @@ def add_reset_link(tx: Tx, user_pk: int, digest: str, *, lasts: int) -> None:
     tx.execute(insert(reset_links), {"digest": digest, "user_pk": user_pk, "expires_at": tx.now + lasts * SECOND})
 
 
+def reset_link_of(connection: Connection, digest: str) -> int | None:
+    """Whom an unused link is for."""
+    unused = and_(reset_links.c.digest == digest, reset_links.c.used_at.is_(None))
+    return connection.execute(select(reset_links.c.user_pk).where(unused)).scalar()
+
+
 def use_reset_link(tx: Tx, digest: str) -> int | None:
     """The user a link is for, once; None if it is unknown, used or expired."""
     live = and_(reset_links.c.digest == digest, reset_links.c.used_at.is_(None), reset_links.c.expires_at > tx.now)
@@ -359,6 +365,12 @@ def unblock(tx: Tx, user_pk: int, blocked_pk: int) -> bool:
 def blocks_whom(connection: Connection, user_pk: int, blocked_pk: int) -> bool:
     statement = select(blocks.c.user_pk).where(blocks.c.user_pk == user_pk, blocks.c.blocked_pk == blocked_pk)
     return connection.execute(statement).first() is not None
+
+
+def any_blocks(connection: Connection, user_pks: Collection[int], blocked_pk: int) -> bool:
+    """Whether one of these users blocks another."""
+    statement = select(blocks.c.user_pk).where(blocks.c.user_pk.in_(user_pks), blocks.c.blocked_pk == blocked_pk)
+    return connection.execute(statement.limit(1)).first() is not None
 
 
 def blocked_by(connection: Connection, user_pk: int, *, after: int, limit: int) -> list[User]:

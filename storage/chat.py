@@ -243,7 +243,8 @@ class Slice(NamedTuple):
 
 def deleted_slice(connection: Connection, *, limit: int = 100) -> Slice | None:
     """What to remove next of a deleted chat, or None."""
-    row = connection.execute(select(chats.c.pk, chats.c.id).where(chats.c.deleted_at.is_not(None)).limit(1)).first()
+    deleted = select(chats.c.pk, chats.c.id).where(chats.c.deleted_at.is_not(None), chats.c.swept.is_(False))
+    row = connection.execute(deleted.limit(1)).first()
     if row is None:
         return None
     told = select(members.c.user_pk).where(members.c.chat_pk == row.pk).order_by(members.c.user_pk).limit(limit)
@@ -258,15 +259,14 @@ def drop_members(tx: Tx, chat_pk: int, user_pks: Collection[int]) -> list[int]:
 
 
 def drop_slice(tx: Tx, pk: int, *, rows: int = 500) -> None:
-    """Remove a slice of a deleted chat's messages and events, and at last the chat."""
+    """Remove a slice of a deleted chat's messages and events; its row stays, so that its id is never another's."""
     for order, owner in ((messages.c.seq, messages.c.chat_pk), (events.c.seq, events.c.channel_pk)):
         last = tx.execute(select(order).where(owner == pk).order_by(order).offset(rows - 1).limit(1)).scalar()
         gone = delete(order.table).where(owner == pk)
         tx.execute(gone if last is None else gone.where(order <= last))
         if last is not None:
             return
-    tx.execute(delete(chats).where(chats.c.pk == pk))
-    tx.execute(delete(channels).where(channels.c.pk == pk))
+    tx.execute(update(chats).where(chats.c.pk == pk).values(swept=True, name=None))
 
 
 # Members

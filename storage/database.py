@@ -5,19 +5,23 @@ WAL-reset fault of SQLite before 3.51.3 (https://sqlite.org/wal.html#walresetbug
 """
 
 import asyncio
+import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection, create_engine, event, make_url
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import StaticPool
 
 from storage import epoch, migrations
 from storage.epoch import Marks
+from storage.errors import Unavailable
 from storage.transaction import Command
-from storage.writer import PostgresExecutor, SqliteExecutor, Writer
+from storage.writer import UNREACHABLE, PostgresExecutor, SqliteExecutor, Writer
 
+logger = logging.getLogger("bellwire.storage")
 T = TypeVar("T")
 
 
@@ -51,7 +55,8 @@ class Database:
         try:
             if not self.path:
                 await self.read(migrations.require_newest)
-            self.epoch = await self.write(Command(self.marks.open_history if self.marks else epoch.open_history))
+            open_history = self.marks.open_history if self.marks else epoch.open_history
+            self.epoch = await self.write(Command(open_history, keys=["installation"]))
         except BaseException:
             await self.close()
             raise
@@ -86,14 +91,24 @@ class Database:
         await self.engine.dispose()
         await self.writer.close()
         if self.marks:
-            self.marks.close()
+            self.marks.write()
 
     def write(self, command: Command[T]) -> "asyncio.Future[T]":
         """Queue a command; the future resolves after its commit. See ``storage/transaction.py``."""
         return self.writer.submit(command)
 
     async def read(self, query: Callable[[Connection], T], *, snapshot: bool = False) -> T:
-        """Run ``query`` on a reading connection; with ``snapshot`` all its statements see one moment."""
+        """Run ``query`` on a reading connection; with ``snapshot`` all its statements see one moment.
+
+        Raises Unavailable if the database can't be reached.
+        """
+        try:
+            return await self._read(query, snapshot)
+        except (*UNREACHABLE, PoolTimeout) as error:
+            logger.warning("the database can't be read: %s", error)
+            raise Unavailable from error
+
+    async def _read(self, query: Callable[[Connection], T], snapshot: bool) -> T:
         async with self.engine.connect() as connection:
             if not snapshot:
                 return await connection.run_sync(query)

@@ -8,6 +8,7 @@ the database is not the one that was last written here, and the epoch is new.
 
 import contextlib
 import json
+import logging
 import os
 import secrets
 import sqlite3
@@ -21,6 +22,8 @@ from storage.models import facts
 from storage.prepared import Prepared
 from storage.transaction import Tx
 
+logger = logging.getLogger("bellwire.storage")
+
 READ = select(facts.c.name, facts.c.value)
 COUNT = Prepared(text("UPDATE facts SET value = :value WHERE name = 'commits'"))
 PUT = text(
@@ -32,6 +35,11 @@ FILE_EVERY = 1.0
 def known(connection: Connection) -> dict[str, str]:
     """What the installation knows of itself, by name."""
     return {row.name: row.value for row in connection.execute(READ)}
+
+
+def current(connection: Connection) -> str:
+    """The epoch as the database holds it now."""
+    return str(connection.execute(select(facts.c.value).where(facts.c.name == "epoch")).scalar_one())
 
 
 def put(tx: Tx, name: str, value: str) -> None:
@@ -85,12 +93,13 @@ class Marks:
         moment = time.monotonic()
         if moment - self._written_at >= FILE_EVERY:
             self._written_at = moment
-            self._write()
+            self.write()
 
-    def close(self) -> None:
-        self._write()
-
-    def _write(self) -> None:
+    def write(self) -> None:
+        """What is committed stays committed, whatever becomes of the file: an old one only costs a new epoch."""
         draft = self.path.with_suffix(".mark.new")
-        draft.write_text(json.dumps({"mark": self.mark, "commits": self.commits}))
-        os.replace(draft, self.path)
+        try:
+            draft.write_text(json.dumps({"mark": self.mark, "commits": self.commits}))
+            os.replace(draft, self.path)
+        except OSError:
+            logger.exception("could not write %s", self.path)

@@ -48,9 +48,16 @@ FLOOR = (
     .values(floor=bindparam("upto"))
 )
 FORGET = delete(events).where(events.c.channel_pk == bindparam("channel"), events.c.seq <= bindparam("upto"))
-LONG = select(channels.c.pk, (channels.c.head - bindparam("keep")).label("upto")).where(
+LONG = select(channels.c.pk, (channels.c.head - bindparam("keep")).label("upto"), channels.c.floor).where(
     channels.c.head - channels.c.floor > bindparam("keep") + bindparam("slack")
 )
+AGED = (
+    select(events.c.channel_pk, func.max(events.c.seq), channels.c.floor)
+    .join(channels, channels.c.pk == events.c.channel_pk)
+    .where(events.c.at < bindparam("before"))
+    .group_by(events.c.channel_pk, channels.c.floor)
+)
+TRIMMED_AT_ONCE = 1000
 
 
 class Span(NamedTuple):
@@ -109,20 +116,16 @@ def tail(connection: Connection, seconds: int) -> dict[int, int]:
     return {row[0]: row[1] for row in connection.execute(TAIL, {"since": clock(connection) - seconds * SECOND})}
 
 
-def trim(tx: Tx, *, before: int, keep: int, limit: int = 20) -> int:
-    """Drop events older than ``before``, and all but the newest ``keep`` of a channel; a slice of ``limit`` channels.
+def trim(tx: Tx, *, before: int, keep: int) -> int:
+    """Drop a slice of the events older than ``before``, and of all but the newest ``keep`` of a channel.
 
     Returns how many channels were shortened; call again until 0.
     """
-    aged: list[Any] = tx.execute(
-        select(events.c.channel_pk, func.max(events.c.seq))
-        .where(events.c.at < before)
-        .group_by(events.c.channel_pk)
-        .limit(limit)
-    ).all()  # type: ignore[assignment]
-    long = tx.execute(LONG.limit(limit), {"keep": keep, "slack": keep // 10}).all()
+    aged: list[Any] = tx.execute(AGED.limit(1), {"before": before}).all()  # type: ignore[assignment]
+    long = tx.execute(LONG.limit(1), {"keep": keep, "slack": keep // 10}).all()
     cuts = [*aged, *long]
-    for pk, upto in cuts:
+    for pk, newest, floor in cuts:
+        upto = min(newest, floor + TRIMMED_AT_ONCE)
         tx.execute(FORGET, {"channel": pk, "upto": upto})
         tx.execute(FLOOR, {"channel": pk, "upto": upto})
     return len(cuts)

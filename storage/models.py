@@ -7,6 +7,7 @@ number of the ``user:`` channel, so that locking a channel locks what lies behin
 
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     Column,
     ForeignKey,
     Index,
@@ -17,6 +18,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    text,
 )
 
 metadata = MetaData(
@@ -156,9 +158,11 @@ chats = Table(
     Column("member_count", Integer, nullable=False),
     Column("created_at", BigInteger, nullable=False),
     Column("updated_at", BigInteger, nullable=False),
-    Column("deleted_at", BigInteger, index=True),
+    Column("deleted_at", BigInteger),
+    Column("swept", Boolean, nullable=False, default=False),
     UniqueConstraint("tenant_pk", "id"),
-    comment="pair names the two of a direct chat, lower number first",
+    Index("ix_chats_to_sweep", "deleted_at", postgresql_where=text("NOT swept"), sqlite_where=text("NOT swept")),
+    comment="pair names the two of a direct chat, lower number first; a deleted chat keeps its row and its id",
 )
 
 members = Table(

@@ -57,7 +57,19 @@ class Tx:
     A command that never does needs none, for it has written nothing when it fails.
     """
 
-    __slots__ = ("_before", "_connection", "_events", "_heads", "_mine", "_others", "_saved", "bare", "events", "now")
+    __slots__ = (
+        "_before",
+        "_connection",
+        "_events",
+        "_fresh",
+        "_heads",
+        "_mine",
+        "_others",
+        "_saved",
+        "bare",
+        "events",
+        "now",
+    )
 
     def __init__(self, connection: Connection, bare: sqlite3.Connection | None, at: int) -> None:
         self._connection = connection
@@ -67,6 +79,7 @@ class Tx:
         self._heads: dict[int, list[Any]] = {}
         self._others, self._mine = Part(), Part()
         self._before: dict[int, int] = {}
+        self._fresh: set[int] = set()
         self._events = 0
         self._saved = False
 
@@ -75,7 +88,8 @@ class Tx:
     @property
     def connection(self) -> Connection:
         if not self._saved:
-            self._write(self._others)
+            # Heads that this command moved belong into its savepoint.
+            self._write(self._others, self._before)
             self._control("SAVEPOINT command")
             self._saved = True
         self._write(self._mine)
@@ -108,17 +122,18 @@ class Tx:
                 seq, name = TAKE.first(self.connection, None, {"pk": pk})
                 return int(seq), str(name)
             head = self._heads[pk] = list(HEAD.first(self._connection, self.bare, {"pk": pk}))
+            self._fresh.add(pk)
         self._before.setdefault(pk, head[0])
         self._mine.moved.add(pk)
         head[0] += 1
         return head[0], head[1]
 
-    def _write(self, part: Part) -> None:
+    def _write(self, part: Part, heads_before: Mapping[int, int] = {}) -> None:
         if part.rows or part.moved:
             for table, rows in part.rows.items():
                 table.write(self._connection, self.bare, rows)
             if part.moved:
-                heads = [{"pk": pk, "head": self._heads[pk][0]} for pk in sorted(part.moved)]
+                heads = [{"pk": pk, "head": heads_before.get(pk, self._heads[pk][0])} for pk in sorted(part.moved)]
                 SET_HEAD.run(self._connection, self.bare, heads)
             part.rows.clear()
             part.moved.clear()
@@ -152,12 +167,16 @@ class Tx:
             self._control("RELEASE SAVEPOINT command")
         for pk, head in self._before.items():
             self._heads[pk][0] = head
+        for pk in self._fresh:
+            # It may be a channel that the command itself made.
+            del self._heads[pk]
         del self.events[self._events :]
         self._next()
 
     def _next(self) -> None:
         self._mine = Part()
         self._before.clear()
+        self._fresh.clear()
         self._events = len(self.events)
         self._saved = False
 

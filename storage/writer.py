@@ -5,6 +5,7 @@ next one gathers, so that the more there is to do, the fewer commits it takes fo
 """
 
 import asyncio
+import contextlib
 import logging
 import os
 import queue
@@ -15,6 +16,7 @@ from typing import Any, Protocol, TypeVar
 
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from storage.epoch import Marks
@@ -25,7 +27,7 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 UNKNOWN = "It is not known whether this was stored; retry with the same key"
-UNREACHABLE = (OperationalError, InterfaceError, sqlite3.OperationalError, Undone, OSError)
+UNREACHABLE = (OperationalError, InterfaceError, sqlite3.OperationalError, OSError)
 Outcome = tuple[list[Any], list[Event]]
 
 
@@ -100,12 +102,12 @@ class Writer:
             return
         except Exception as error:
             if len(batch) > 1 and not isinstance(error, UNREACHABLE):
-                # One of them could not be written: the others must not pay for it.
+                # One of them could not be written, or all stood in another node's way: each for itself.
                 for item in batch:
                     await self._commit([item])
                 return
             logger.exception("a batch of %d failed", len(batch))
-            problem = Unavailable() if isinstance(error, UNREACHABLE) else Problem()
+            problem = Unavailable() if isinstance(error, (*UNREACHABLE, Undone, PoolTimeout)) else Problem()
             for _, future in batch:
                 settle(future, problem)
             return
@@ -196,28 +198,11 @@ class PostgresExecutor:
         self.engine = engine
 
     async def run(self, commands: Sequence[Command[Any]]) -> Outcome:
-        for _ in range(2):
-            try:
+        for attempt in range(2 if len(commands) > 1 else 5):
+            with contextlib.suppress(Undone):
                 return await self._transact(commands)
-            except Undone:
-                continue
-        answers: list[Any] = []
-        events: list[Event] = []
-        for command in commands:
-            outcome = await self._alone(command)
-            answers += outcome[0]
-            events += outcome[1]
-        return answers, events
-
-    async def _alone(self, command: Command[Any]) -> Outcome:
-        for _ in range(5):
-            try:
-                return await self._transact([command])
-            except Undone:
-                continue
-            except CommitUnknown:
-                return [Unavailable(UNKNOWN)], []
-        return [Unavailable()], []
+            await asyncio.sleep(0.01 * attempt)
+        raise Undone
 
     async def _transact(self, commands: Sequence[Command[Any]]) -> Outcome:
         async with self.engine.connect() as connection:

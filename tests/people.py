@@ -134,7 +134,7 @@ class People:
         return made.pk
 
     def caller(self, person: Person) -> Caller:
-        return Caller(person.user, frozenset(), 2**62)
+        return Caller(person.user, frozenset(), 0, 2**62)
 
 
 class RawSocket:
@@ -205,6 +205,11 @@ class RawSocket:
 
     def named(self, name: str) -> list[list[Any]]:
         return [arguments for each, arguments in self.events if each == name]
+
+    def seqs(self, channel: str) -> list[int]:
+        """What arrived on a channel."""
+        places = [arguments[1] for _, arguments in self.events if len(arguments) > 1]
+        return [place["seq"] for place in places if place["channel"] == channel]
 
     async def event(self, name: str, count: int = 1, seconds: float = 5) -> list[Any]:
         """The arguments of the newest event of this name, once there are ``count``."""

@@ -9,7 +9,7 @@ ROOMS = ["run", "server", "realtime", "push", "storage"]
 OWNERS = {
     "aiohttp": {"server/", "realtime/transport.py"},
     "socketio": {"realtime/"},
-    "engineio": {"realtime/transport.py"},
+    "engineio": {"realtime/transport.py", "realtime/engine.py"},
     "redis": {"realtime/broker_redis.py", "realtime/presence_redis.py"},
     "aioapns": {"push/apns.py"},
     "sqlite3": {"storage/"},

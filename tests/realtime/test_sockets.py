@@ -575,3 +575,149 @@ async def test_an_idle_websocket_costs_no_task(server: Served) -> None:
     await eventually(lambda: not server.services.socketio.eio.sockets)
     assert not server.services.hub.channels
     assert isinstance(connections[0].ws, aiohttp.ClientWebSocketResponse)
+
+
+# Found by review
+
+
+async def test_a_new_login_outlives_an_older_sign_out(server: Served) -> None:
+    admin, ann = await server.people.make(grant=["admin"]), await server.people.make()
+    old = await ann.socket()
+    await admin.post(f"/api/v1/admin/users/{ann.id}/sign-out")
+    await old.gone()
+    ann.token, _ = server.services.tokens.issue(ann.user, ttl=60)
+    new = await ann.socket()
+    await asyncio.sleep(1.5)
+    assert not new.closed
+    await new.close()
+
+
+async def test_payloads_of_one_session_at_once(server: Served) -> None:
+    ann = await server.people.make()
+    polling = await Polling(server.people.anonymous).open()
+    await polling.connect(ann.auth())
+    packets = [f'42/chat,{id}["app:state",{{"active":true}}]' for id in range(300)]
+    async with asyncio.timeout(10):
+        statuses = await asyncio.gather(*(polling.post(*packets) for _ in range(3)))
+    assert 400 in statuses
+    await eventually(lambda: not server.services.socketio.eio.sockets, 10)
+
+
+async def test_a_ping_flood_that_is_not_read(serve: ServerFactory) -> None:
+    server = await serve(max_outbound=256 * 1024)
+    ann = await server.people.make()
+    socket = await ann.socket()
+    transport = socket.ws._response.connection.transport  # type: ignore[union-attr]
+    transport.pause_reading()
+
+    async def flood() -> None:
+        for _ in range(200_000):
+            await socket.ws.ping(b"x" * 125)
+
+    with pytest.raises((ConnectionError, aiohttp.ClientError)):
+        await flood()
+    assert server.services.socketio.eio.cut == 1
+    await socket.ws.close()
+
+
+async def test_disconnect_then_connect_on_one_engine(server: Served) -> None:
+    ann = await server.people.make()
+    socket = await ann.socket()
+    await socket.send("41/chat,")
+    await eventually(lambda: server.services.sessions.count == 0)
+    assert "sid" in await socket.connect(ann.auth())
+    await socket.event("session:ready", 2)
+    assert (await socket.call("app:state", {"active": True}))["isSuccess"]
+    await socket.close()
+
+
+async def test_what_was_sent_before_a_goodbye_counts(server: Served) -> None:
+    ann = await server.people.make()
+    chat_id = await ann.group()
+    for goodbye in ("41/chat,", "1", None):
+        socket = await ann.socket()
+        for number in range(5):
+            body = {"type": "text", "chatId": chat_id, "content": f"{goodbye} {number}"}
+            await socket.send("42/chat," + orjson.dumps(["message:send", body]).decode())
+        await (socket.send(goodbye) if goodbye else socket.ws.close())
+        await eventually(lambda: server.services.sessions.count == 0)
+        await socket.ws.close()
+    assert len((await ann.get(f"/api/v2/messages?chatId={chat_id}")).json["items"]) == 15
+
+
+async def test_a_final_close_during_an_upgrade(server: Served) -> None:
+    ann, admin = await server.people.make(), await server.people.make(grant=["admin"])
+    polling = await Polling(server.people.anonymous).open()
+    await polling.connect(ann.auth())
+    sid = polling.base.split("sid=")[1]
+    ws = await server.people.session.ws_connect(f"{server.url}/socket.io/?EIO=4&transport=websocket&sid={sid}")
+    await ws.send_str("2probe")
+    await ws.receive_str()
+    await admin.post(f"/api/v1/admin/users/{ann.id}/ban")
+    await ws.send_str("5")
+    assert [await ws.receive_str(), await ws.receive_str()] == [
+        '42/chat,["session:closed",{"reason":"banned"}]', "41/chat,",
+    ]  # fmt: skip
+    assert (await ws.receive()).type is aiohttp.WSMsgType.CLOSE
+    await ws.close()
+
+
+async def test_quick_goodbyes_leave_nothing_behind(server: Served) -> None:
+    ann, bob = await server.people.many(2)
+    chat_id = await ann.group(bob)
+    for round in range(30):
+        connection = await raw(server)
+        await connection.until(lambda c=connection: c.packets)
+        await connection.send("40/chat," + orjson.dumps(ann.auth()).decode())
+        if round % 3:
+            await connection.send('42/chat,1["presence:watch",{"userIds":["' + bob.id + '"]}]')
+        if round % 2:
+            await asyncio.sleep(0.005 * (round % 5))
+        await connection.close()
+    await eventually(lambda: not server.services.socketio.eio.sockets)
+    await eventually(lambda: not server.services.hub.channels)
+    services = server.services
+    assert not services.hub.watchers and not services.sessions.of_user and services.sessions.count == 0
+    assert not services.namespace.presence.connections  # type: ignore[attr-defined]
+    assert not services.socketio.environ and not services.socketio.manager.sids
+    assert chat_id
+
+
+async def test_a_member_removed_and_added_while_connecting(server: Served) -> None:
+    """The snapshot of connecting is old by the time it is read from: nothing may be missed, nothing doubled."""
+    ann, bob = await server.people.many(2)
+    chat_id = await ann.group(bob, historyVisible="all")
+    path = f"/api/v2/chats/{chat_id}/members"
+    epoch = server.services.database.epoch
+    for round in range(10):
+        head = (await ann.send(chat_id, f"before {round}"))["seq"]
+        connecting = asyncio.create_task(bob.socket(offsets={f"chat:{chat_id}": head - 1}, epoch=epoch))
+        await asyncio.sleep(0.002 * round)
+        await ann.delete(f"{path}/{bob.id}")
+        back = (await ann.post(path, {"userIds": [bob.id]})).json["seq"]
+        socket = await connecting
+        last = (await ann.send(chat_id, f"after {round}"))["seq"]
+        channel = f"chat:{chat_id}"
+
+        def seqs(socket: RawSocket = socket, channel: str = channel) -> list[int]:
+            return [
+                arguments[1]["seq"]
+                for _, arguments in socket.events
+                if arguments[1:] and arguments[1]["channel"] == channel
+            ]
+
+        await socket.until(lambda: last in seqs())
+        assert seqs() == sorted(set(seqs()))
+        assert [seq for seq in seqs() if seq > back] == list(range(back + 1, last + 1))
+        await socket.close()
+
+
+async def test_a_refresh_flood_is_bounded(server: Served) -> None:
+    ann = await server.people.make()
+    socket = await ann.socket()
+    before = len(asyncio.all_tasks())
+    for _ in range(500):
+        await socket.send('42/chat,["session:refresh",{"token":"x"}]')
+    assert len(asyncio.all_tasks()) - before < 10
+    assert (await socket.call("app:state", {"active": True}))["isSuccess"]
+    await socket.close()

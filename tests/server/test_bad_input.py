@@ -158,3 +158,46 @@ async def test_events_that_are_wrong(server: Served) -> None:
     ack = await socket.call("message:send", {"type": "text", "chatId": chat_id, "content": "alive"})
     assert ack["statusCode"] == 201 and ack["data"]["seq"] == 1
     await socket.close()
+
+
+async def test_headers_and_encodings_that_are_none(either: Served) -> None:
+    chat_id, ann, _ = await chat_of(either)
+    body = {"type": "text", "chatId": chat_id, "content": "x"}
+    key = b"\xff\xfe".decode("utf-8", "surrogateescape")
+    assert is_error(await ann.post(PATH, body, headers={"Idempotency-Key": key}), 400)
+    for coding in ("gzip", "deflate"):
+        headers = {"Content-Type": "application/json", "Content-Encoding": coding}
+        answer = await ann.post(PATH, data=b"no such thing", headers=headers)
+        assert is_error(answer, 415), answer
+    form = b"--x\r\nno colon\r\n\r\nvalue\r\n--x--\r\n"
+    assert is_error(await ann.post(PATH, data=form, headers={"Content-Type": "multipart/form-data; boundary=x"}), 400)
+    for until in ("9999-12-31T23:59:59-23:59", "0001-01-01T00:00:00+23:59", "1969-12-31T23:59:59Z"):
+        assert is_error(await ann.post(f"/api/v2/chats/{chat_id}/mute", {"until": until}), 400), until
+    for hours in ("zz12:00yy", "12:00\0", "12:00\n"):
+        assert is_error(await ann.patch("/api/v1/users/me", {"quietHours": {"from": hours, "to": "12:00"}}), 400), hours
+    assert is_error(await ann.get("/api/v1/users?ids=%00"), 400)
+    long = {"email": "ß" * 60 + "@" + "ß" * 180, "password": "long enough"}
+    assert is_error(await either.people.anonymous.post("/api/v1/auth/register", long), 400)
+    assert is_error(await ann.get(f"{PATH}?chatId={chat_id}&limit=1_0"), 400)
+    assert (await ann.post(PATH, {**body, "metadata": {"text": "\\u0000"}})).status == 201
+
+
+async def test_a_used_key_tells_nothing_of_other_chats(server: Served) -> None:
+    chat_id, ann, bob = await chat_of(server)
+    foreign = await bob.group()
+    body = {"type": "text", "content": "x", "clientMessageId": "key"}
+    assert (await ann.post(PATH, {**body, "chatId": chat_id})).status == 201
+    assert (await ann.post(PATH, {**body, "chatId": foreign})).status == 404
+    assert (await ann.post(PATH, {**body, "chatId": "a" * 24})).status == 404
+    assert (await bob.post(PATH, {**body, "chatId": chat_id})).status == 201
+    await ann.delete(f"/api/v2/chats/{chat_id}/members/{bob.id}")
+    assert (await bob.post(PATH, {**body, "chatId": chat_id})).status == 404
+
+
+async def test_edits_have_an_end(serve: Any) -> None:
+    server = await serve(max_edits=3)
+    chat_id, ann, _ = await chat_of(server)
+    sent = await ann.send(chat_id)
+    statuses = [(await ann.patch(f"{PATH}/{sent['_id']}", {"content": str(n)})).status for n in range(5)]
+    assert statuses == [200, 200, 200, 409, 409]
+    assert (await ann.delete(f"{PATH}/{sent['_id']}")).status == 200

@@ -193,3 +193,38 @@ async def test_two_nodes_that_write_the_same_channels_in_every_order(postgres_da
     finally:
         for node in nodes:
             await node.close()
+
+
+async def test_a_head_moved_before_a_savepoint_is_undone_with_it(database: Database) -> None:
+    """Keep an event, then append, look, and fail: the second seq must not stay taken."""
+    (pk,) = await open_channels(database, 1)
+
+    def keep(tx: Tx) -> None:
+        log.append(tx, pk, "kept", {})
+
+    def fail(tx: Tx) -> None:
+        log.append(tx, pk, "lost", {})
+        log.heads(tx.connection, [pk])
+        raise Conflict
+
+    commands = [Command(apply, channels=[pk]) for apply in (keep, fail, keep)]
+    await asyncio.gather(*(database.write(each) for each in commands), return_exceptions=True)
+    assert [event.seq for event in await pages(database, pk)] == [1, 2]
+    assert await database.read(lambda connection: log.heads(connection, [pk])) == {pk: 2}
+
+
+async def test_a_channel_of_an_undone_command_leaves_no_name_behind(database: Database) -> None:
+    made: list[int] = []
+
+    def fail(tx: Tx) -> None:
+        made.append(log.open_channel(tx, "chat:undone"))
+        log.append(tx, made[0], "note", {})
+        raise Conflict
+
+    def succeed(tx: Tx) -> Event:
+        return log.append(tx, log.open_channel(tx, "chat:good"), "note", {})
+
+    _, event = await asyncio.gather(
+        database.write(Command(fail)), database.write(Command(succeed)), return_exceptions=True
+    )
+    assert isinstance(event, Event) and (event.channel, event.seq) == ("chat:good", 1)

@@ -70,15 +70,16 @@ def upgrade() -> None:
     sa.Column('created_at', sa.BigInteger(), nullable=False),
     sa.Column('updated_at', sa.BigInteger(), nullable=False),
     sa.Column('deleted_at', sa.BigInteger(), nullable=True),
+    sa.Column('swept', sa.Boolean(), nullable=False),
     sa.ForeignKeyConstraint(['pk'], ['channels.pk'], name=op.f('fk_chats_pk')),
     sa.ForeignKeyConstraint(['tenant_pk'], ['tenants.pk'], name=op.f('fk_chats_tenant_pk')),
     sa.PrimaryKeyConstraint('pk', name=op.f('pk_chats')),
     sa.UniqueConstraint('pair', name=op.f('uq_chats_pair')),
     sa.UniqueConstraint('tenant_pk', 'id', name=op.f('uq_chats_tenant_pk_id')),
-    comment='pair names the two of a direct chat, lower number first'
+    comment='pair names the two of a direct chat, lower number first; a deleted chat keeps its row and its id'
     )
     with op.batch_alter_table('chats', schema=None) as batch_op:
-        batch_op.create_index(batch_op.f('ix_chats_deleted_at'), ['deleted_at'], unique=False)
+        batch_op.create_index('ix_chats_to_sweep', ['deleted_at'], unique=False, postgresql_where=sa.text('NOT swept'), sqlite_where=sa.text('NOT swept'))
 
     op.create_table('users',
     sa.Column('pk', sa.BigInteger().with_variant(sa.Integer(), 'sqlite'), autoincrement=False, nullable=False),

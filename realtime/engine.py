@@ -1,0 +1,152 @@
+"""The Engine.IO server: its sessions, their pings, and what its HTTP edge answers. One timer for all pings, no task for any.
+
+engineio's ``handle_request`` stays the HTTP edge. Relied on of engineio 4.15: ``AsyncServer._handle_connect``, the
+attributes of a socket that ``handle_request`` reads, and that ``handle_get_request`` may answer with a response dict.
+"""
+
+import asyncio
+import logging
+import math
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Protocol
+
+import engineio
+import orjson
+
+from realtime import frames
+from realtime.limits import Limits
+from realtime.tasks import Tasks
+from realtime.transport import Socket
+
+logger = logging.getLogger("bellwire.socket")
+
+PHASES = 25
+PING = frames.text_frame(b"2")
+
+
+class Listener(Protocol):
+    """What the transport tells the protocol above it."""
+
+    def arrived(self, socket: Socket, text: str) -> None:
+        """A message came; called in order, from the read loop, must not wait."""
+
+    def work(self, socket: Socket, item: Any) -> Awaitable[None]:
+        """Handle what ``arrived`` put into the inbox; one at a time for a socket."""
+        ...
+
+    def gone(self, socket: Socket) -> None:
+        """The session is over; called once."""
+
+
+class Engine(engineio.AsyncServer):
+    """Engine.IO sessions, their pings, and who may come."""
+
+    listener: Listener
+
+    def __init__(self, limits: Limits, **options: Any) -> None:
+        super().__init__(
+            async_mode="aiohttp",
+            max_http_buffer_size=limits.polling_payload,
+            monitor_clients=False,
+            logger=logger,
+            **options,
+        )
+        self.limits = limits
+        self.sockets: dict[str, Socket] = {}
+        self.phases: list[set[Socket]] = [set() for _ in range(PHASES)]
+        self.phase = 0
+        self.tick = self.ping_interval / PHASES
+        self.timer: asyncio.TimerHandle | None = None
+        self.refusing: str | None = None
+        self.cut = 0
+        self.tasks = Tasks()
+        self.origin_allowed: Callable[[str, Mapping[str, Any]], bool] = lambda origin, environ: True
+
+    # Coming and going
+
+    async def _handle_connect(self, environ: dict[str, Any], transport: str, jsonp_index: Any = None) -> Any:
+        if self.refusing:
+            return {"status": "503 SERVICE UNAVAILABLE", "headers": [], "response": self.refusing.encode()}
+        sid = self.generate_id()
+        socket = self.sockets[sid] = Socket(self, sid)
+        socket.phase = self.phase
+        self.phases[self.phase].add(socket)
+        if self.timer is None:
+            self.timer = asyncio.get_running_loop().call_later(self.tick, self._ping)
+        opening = {
+            "sid": sid,
+            "upgrades": self._upgrades(sid, transport),
+            "pingTimeout": int(self.ping_timeout * 1000),
+            "pingInterval": int(self.ping_interval * 1000),
+            "maxPayload": self.limits.polling_payload,
+        }
+        socket.write(frames.text_frame(b"0" + orjson.dumps(opening)))
+        await self._trigger_event("connect", sid, environ, run_async=False)
+        if transport == "websocket":
+            return await socket.handle_get_request(environ)
+        socket.connected = True
+        return socket._payload(await socket._poll())
+
+    def forget(self, socket: Socket) -> None:
+        self.phases[socket.phase].discard(socket)
+
+    def slow(self, socket: Socket) -> None:
+        """Cut off a client that does not take what is sent; later, for we may be in the middle of a fan-out."""
+        asyncio.get_running_loop().call_soon(self._cut, socket)
+
+    def _cut(self, socket: Socket) -> None:
+        if not socket.closing:
+            self.cut += 1
+            logger.warning("cut off a slow reader with %d bytes waiting", socket.buffered)
+            socket.abort()
+
+    # Pings
+
+    def _ping(self) -> None:
+        """One tick: ping the sockets of this phase, and drop those whose last ping was not answered in time."""
+        loop = asyncio.get_running_loop()
+        self.timer = loop.call_later(self.tick, self._ping)
+        self.phase = (self.phase + 1) % PHASES
+        for socket in list(self.phases[self.phase]):
+            if socket.pinged_at == math.inf:
+                socket.pinged_at = loop.time()
+                socket.write(PING)
+        overdue = loop.time() - self.ping_timeout
+        late = (self.phase - math.ceil(self.ping_timeout / self.tick)) % PHASES
+        for socket in list(self.phases[late]):
+            if socket.pinged_at <= overdue and socket.space is None:
+                socket.abort()
+
+    async def stop(self) -> None:
+        """After all sockets were closed: no more pings, and nothing under way any more."""
+        if self.timer:
+            self.timer.cancel()
+        await self.tasks.finish()
+
+    # HTTP answers
+
+    def _cors_allowed_origins(self, environ: dict[str, Any]) -> list[str] | None:
+        """None: the HTTP edge lets every origin through, and CONNECT says what is wrong with it."""
+        return None
+
+    def _cors_headers(self, environ: dict[str, Any]) -> list[tuple[str, str]]:
+        origin = environ.get("HTTP_ORIGIN")
+        if not origin or not self.origin_allowed(origin, environ):
+            return []
+        headers = [("Access-Control-Allow-Origin", origin), ("Vary", "Origin")]
+        if environ["REQUEST_METHOD"] == "OPTIONS":
+            headers.append(("Access-Control-Allow-Methods", "OPTIONS, GET, POST"))
+            headers.append(("Access-Control-Allow-Headers", "content-type"))
+        return headers
+
+    def _bad_request(self, message: str | None = None) -> Any:
+        if message and message.startswith(("Invalid session", "Session ")):
+            message = (
+                "Unknown session: it ended, or another process holds it. Polling needs one process or a sticky "
+                'balancer; with several, connect with transports: ["websocket"]'
+            )
+        return super()._bad_request(message)
+
+    def _log_error_once(self, message: str, message_key: str) -> None:
+        """A client's mistake is no error of ours, and its text is the client's: log the kind alone."""
+        logger.debug("refused a request: %s", message_key)
