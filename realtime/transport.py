@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 CLOSE_LINGER = 5.0
 UPGRADE_DEADLINE = 10.0
 CONNECT_DEADLINE = 10.0
+# python-engineio's client takes no more packets in one polling payload (Payload.max_decode_packets).
+POLL_FRAMES = 16
 SEPARATOR = b"\x1e"
 KINDS = frozenset(b"%c" % kind for kind in b"123456b")
 NOOP = frames.text_frame(b"6")
@@ -108,10 +110,10 @@ class Socket(AsyncSocket):
         if self.held_bytes > self.engine.limits.outbound:
             self.engine.slow(self)
 
-    def _take_held(self) -> bytes:
-        data = b"".join(self.held)
-        self.held.clear()
-        self.held_bytes = 0
+    def _take_held(self, most: int | None = None) -> bytes:
+        data = b"".join(self.held[:most])
+        del self.held[:most]
+        self.held_bytes -= len(data)
         return data
 
     # Inbound
@@ -190,8 +192,8 @@ class Socket(AsyncSocket):
                 self.poll_waiter = None
             if answer is not None:
                 return answer
-        # A client handles CLOSE before the events beside it: it goes alone, with the next poll.
-        return self._take_held()
+        # A client handles CLOSE before the events beside it: it goes alone, with a later poll.
+        return self._take_held(POLL_FRAMES)
 
     def _payload(self, data: bytes) -> dict[str, Any]:
         return {

@@ -232,23 +232,34 @@ class Client:
     def __init__(self, url: str) -> None:
         self.url = url
         self.sio = socketio.AsyncClient(reconnection=False)
-        self.seqs: dict[str, list[int]] = defaultdict(list)
+        self.by_channel: dict[str, list[int]] = defaultdict(list)
         self.events: list[tuple[str, Any, Any]] = []
         self.ready = asyncio.get_running_loop().create_future()
+        self.closed = False
         self.sio.on("*", self._event, namespace="/chat")
+        self.sio.on("disconnect", self._gone, namespace="/chat")
 
     async def _event(self, name: str, *arguments: Any) -> None:
         payload = arguments[0] if arguments else None
         place = arguments[1] if len(arguments) > 1 else None
         self.events.append((name, payload, place))
         if place:
-            self.seqs[place["channel"]].append(place["seq"])
+            self.by_channel[place["channel"]].append(place["seq"])
         elif name == "session:ready" and not self.ready.done():
             self.ready.set_result(payload)
 
+    async def _gone(self, reason: str) -> None:
+        self.closed = True
+        if not self.ready.done():
+            self.ready.set_exception(ConnectionError(reason))
+
     async def connect(self, auth: Any, transports: list[str] | None) -> None:
         await self.sio.connect(self.url, auth=auth, namespaces=["/chat"], transports=transports)
-        await asyncio.wait_for(asyncio.shield(self.ready), 10)
+        await asyncio.wait_for(asyncio.shield(self.ready), 30)
+
+    def seqs(self, channel: str) -> list[int]:
+        """What arrived on a channel."""
+        return list(self.by_channel[channel])
 
     async def call(self, name: str, payload: Any) -> Any:
         return await self.sio.call(name, payload, namespace="/chat", timeout=10)

@@ -125,11 +125,11 @@ async def test_python_socketio(server: Served, transports: list[str] | None) -> 
     await asyncio.gather(*(ann.send(chat_id, str(number)) for number in range(50)))
     ack = await client.call("message:send", {"type": "text", "chatId": chat_id, "content": "from python"})
     assert ack["data"]["seq"] == 51
-    await eventually(lambda: len(client.seqs[channel]) == 51)
-    assert client.seqs[channel] == list(range(1, 52))
+    await eventually(lambda: len(client.seqs(channel)) == 51)
+    assert client.seqs(channel) == list(range(1, 52))
     await client.close()
     await ann.send(chat_id, "while away")
     again = await bob.client(transports, offsets={channel: 51}, epoch=server.services.database.epoch)
-    assert again.seqs[channel] == [52]
+    assert again.seqs(channel) == [52]
     assert again.ready.result()["recovered"] == {channel: True}
     await again.close()

@@ -699,16 +699,10 @@ async def test_a_member_removed_and_added_while_connecting(server: Served) -> No
         last = (await ann.send(chat_id, f"after {round}"))["seq"]
         channel = f"chat:{chat_id}"
 
-        def seqs(socket: RawSocket = socket, channel: str = channel) -> list[int]:
-            return [
-                arguments[1]["seq"]
-                for _, arguments in socket.events
-                if arguments[1:] and arguments[1]["channel"] == channel
-            ]
-
-        await socket.until(lambda: last in seqs())
-        assert seqs() == sorted(set(seqs()))
-        assert [seq for seq in seqs() if seq > back] == list(range(back + 1, last + 1))
+        await socket.until(lambda s=socket, c=channel, last=last: last in s.seqs(c))
+        seqs = socket.seqs(channel)
+        assert seqs == sorted(set(seqs))
+        assert [seq for seq in seqs if seq > back] == list(range(back + 1, last + 1))
         await socket.close()
 
 

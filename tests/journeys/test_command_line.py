@@ -1,0 +1,120 @@
+"""``run.py``: the first start, commands beside a running server and without one, and a file copied back."""
+
+import shutil
+import stat
+from pathlib import Path
+
+import aiohttp
+import orjson
+import pytest
+
+from tests.process import ServerProcess
+
+
+async def test_the_first_start_makes_what_it_needs(tmp_path: Path) -> None:
+    data = tmp_path / "deep" / "data"
+    data.parent.mkdir()
+    async with ServerProcess(data) as server, aiohttp.ClientSession() as session:
+        assert stat.S_IMODE((data / "secret").stat().st_mode) == 0o600
+        assert (data / "bellwire.db").exists()
+        async with session.get(f"{server.url}/") as page:
+            assert page.status == 200 and "script-src" not in page.headers["Content-Security-Policy"]
+        for path in (
+            "/docs",
+            "/vendor/socket.io.esm.min.js",
+            "/vendor/swagger-ui-bundle.js",
+            "/static/js/app.js",
+            "/readyz",
+        ):
+            async with session.get(server.url + path) as answer:
+                assert answer.status == 200, path
+        second = ServerProcess(data)
+        with pytest.raises(AssertionError, match="A server is running already"):
+            await second.start()
+        assert await server.stop() == 0
+    assert (data / "lock").read_text() == ""
+
+
+async def test_commands_with_and_without_a_server(tmp_path: Path) -> None:
+    server = ServerProcess(tmp_path / "data")
+    ann = orjson.loads(await server.command("user", "add", "ann@example.org", "--name", "Ann", "--number", "5"))
+    assert (ann["name"], ann["number"], ann["email"]) == ("Ann", 5, "ann@example.org")
+    await server.start()
+    try:
+        async with aiohttp.ClientSession() as session:
+            bob = await server.user(session, "bob@example.org", "--id", "b" * 24, "--permission", "platform.admin")
+            assert bob.id == "b" * 24
+            assert (await bob.post("/api/v1/tenants", {"name": "Another"})).status == 201
+            names = tmp_path / "names"
+            names.write_text("ann@example.org\n5\nAnn\n" + "b" * 24 + "\n")
+            tokens = (await server.command("token", "--users", str(names), "--ttl", "60")).split("\n")
+            assert len(tokens) == 4
+            for token in tokens:
+                headers = {"Authorization": f"Bearer {token}"}
+                async with session.get(f"{server.url}/api/v1/users/me", headers=headers) as answer:
+                    assert answer.status == 200
+            epoch = await server.command("epoch", "--new")
+            socket = await bob.socket(epoch=epoch, offsets={f"user:{bob.id}": 0})
+            assert socket.named("session:ready")[0][0]["epoch"] == epoch
+            await socket.close()
+        refused = {
+            ("token", "--user", "nobody"): "no user",
+            ("token",): "Name a user",
+            ("token", "--user", "5", "--permission", "x"): "There is no permission",
+            ("token", "--user", "5", "--tenant", "0" * 36): "no such tenant",
+            ("user", "add", "ann@example.org"): "exists already",
+            ("user", "add", "no-address"): "email",
+            ("user", "add", "x@example.org", "--number", "99999999999999999999"): "number",
+            ("user", "add", "x@example.org", "--uuid", "x"): "uuid",
+            ("migrate",): "A server is running",
+        }
+        for arguments, problem in refused.items():
+            with pytest.raises(ChildProcessError, match=problem):
+                await server.command(*arguments)
+    finally:
+        await server.stop()
+    assert "Traceback" not in server.log.read_text()
+    assert "BELLWIRE_JWT_SECRET=  #" in await server.command("check")
+    server.environment["BELLWIRE_JWT_SECRET"] = "0123456789abcdef" * 2
+    server.environment["BELLWIRE_DATABASE_URL"] = "postgresql+asyncpg://me:hush@host/name"
+    shown = await server.command("check")
+    assert "0123456789abcdef" not in shown and "hush" not in shown and "********@host" in shown
+
+
+async def test_a_file_copied_back_to_an_earlier_state(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    async with ServerProcess(data) as server, aiohttp.ClientSession() as session:
+        ann = await server.user(session, "ann@example.org")
+        chat_id = (await ann.post("/api/v2/chats", {"type": "group", "name": "One"})).json["_id"]
+        channel = f"chat:{chat_id}"
+        body = {"type": "text", "chatId": chat_id, "content": "x"}
+        for _ in range(5):
+            assert (await ann.post("/api/v2/messages", body)).status == 201
+        await server.stop()
+        shutil.copy(data / "bellwire.db", tmp_path / "backup.db")
+
+        await server.start()
+        socket = await ann.socket(offsets={channel: 3})
+        epoch = socket.named("session:ready")[0][0]["epoch"]
+        for _ in range(5):
+            assert (await ann.post("/api/v2/messages", body)).status == 201
+        await socket.close()
+        resumed = await ann.socket(offsets={channel: 3}, epoch=epoch)
+        assert resumed.named("session:ready")[0][0]["recovered"] == {channel: True}
+        assert resumed.seqs(channel) == [4, 5, 6, 7, 8, 9, 10]
+        await resumed.close()
+
+        for stop in (server.stop, server.kill):
+            await stop()
+            for leftover in data.glob("bellwire.db-*"):
+                leftover.unlink()
+            shutil.copy(tmp_path / "backup.db", data / "bellwire.db")
+            await server.start()
+            for offset in (10, 5, 3):
+                told = await ann.socket(offsets={channel: offset}, epoch=epoch)
+                ready = told.named("session:ready")[0][0]
+                assert ready["recovered"] == {channel: False} and ready["epoch"] != epoch
+                assert ready["heads"][channel] == 5 and told.seqs(channel) == []
+                await told.close()
+            epoch = ready["epoch"]
+            await ann.post("/api/v2/messages", body)

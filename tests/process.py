@@ -1,0 +1,93 @@
+"""The server as a process of its own, to be stopped, killed and started again on the same data."""
+
+import asyncio
+import os
+import signal
+import sys
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import aiohttp
+import orjson
+
+from tests.people import Api
+
+
+class ServerProcess:
+    """``python run.py`` on a data folder; the port stays the same over restarts."""
+
+    def __init__(self, data_dir: Path, **settings: Any) -> None:
+        named = {f"BELLWIRE_{name.upper()}": str(value) for name, value in settings.items()}
+        self.environment = {**os.environ, "BELLWIRE_DATA_DIR": str(data_dir), "BELLWIRE_PORT": "0", **named}
+        self.log = data_dir.with_suffix(".log")
+        self.url = ""
+        self.process: asyncio.subprocess.Process
+
+    async def start(self) -> str:
+        """Start, and wait until it listens; its address."""
+        with self.log.open("ab") as log:
+            self.process = await asyncio.create_subprocess_exec(
+                sys.executable, "run.py", env=self.environment, stdout=asyncio.subprocess.PIPE, stderr=log
+            )
+        assert self.process.stdout
+        async with asyncio.timeout(30):
+            line = (await self.process.stdout.readline()).decode()
+        assert line.startswith("Bellwire is at "), (line, self.log.read_text())
+        self.url = line.split()[3]
+        self.environment["BELLWIRE_PORT"] = self.url.rsplit(":", 1)[1]
+        return self.url
+
+    async def stop(self) -> int:
+        """SIGTERM; the exit status."""
+        self.process.send_signal(signal.SIGTERM)
+        return await asyncio.wait_for(self.process.wait(), 30)
+
+    async def kill(self) -> None:
+        self.process.kill()
+        await self.process.wait()
+
+    async def command(self, *arguments: str) -> str:
+        """A command of ``run.py`` on the same data; its output."""
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "run.py",
+            *arguments,
+            env=self.environment,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        output, problem = await process.communicate()
+        if process.returncode:
+            raise ChildProcessError(f"{process.returncode}: {problem.decode()}")
+        return output.decode().strip()
+
+    async def user(self, session: aiohttp.ClientSession, email: str, *options: str) -> "ProcessUser":
+        """A user made by the command line, with a token made by it."""
+        made = orjson.loads(await self.command("user", "add", email, *options))
+        return ProcessUser(session, self.url, await self.command("token", "--user", email), made["id"])
+
+    async def __aenter__(self) -> "ServerProcess":
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self.process.returncode is None:
+            await self.kill()
+
+
+class ProcessUser(Api):
+    def __init__(self, session: aiohttp.ClientSession, url: str, token: str, id: str) -> None:
+        super().__init__(session, url, token)
+        self.id = id
+
+    async def others(self, count: int) -> "list[ProcessUser]":
+        """More users, made over REST; needs ``users.manage``."""
+        made = []
+        for number in range(count):
+            user = (await self.post("/api/v1/users", {"name": f"user {number}"})).json["data"]
+            token = (await self.post(f"/api/v1/users/{user['id']}/tokens", {"ttl": 3600})).json["data"]["token"]
+            made.append(ProcessUser(self.session, self.url, token, user["id"]))
+        return made
