@@ -1,0 +1,138 @@
+"""The OpenAPI document: valid, complete, and true to what is answered."""
+
+from typing import Any
+
+import jsonschema
+import pytest
+from openapi_spec_validator import OpenAPIV31SpecValidator
+from openapi_spec_validator import validate as validate_document
+
+from server import app as application
+from server.routes import ROUTES
+from tests.conftest import Served
+from tests.people import Answer
+
+
+@pytest.fixture
+async def document(server: Served) -> dict[str, Any]:
+    answer = await server.people.anonymous.get("/openapi.json")
+    assert answer.status == 200
+    found: dict[str, Any] = answer.json
+    return found
+
+
+async def test_it_is_valid_and_names_every_route(document: dict[str, Any]) -> None:
+    validate_document(document, cls=OpenAPIV31SpecValidator)
+    assert document["openapi"] == "3.1.0"
+    assert {(method.upper(), path) for path, methods in document["paths"].items() for method in methods} == {
+        (route.method, route.path) for route in ROUTES
+    }
+    ids = [each["operationId"] for methods in document["paths"].values() for each in methods.values()]
+    assert len(ids) == len(set(ids))
+    assert document["x-limits"]["content"] == 16384
+
+
+def check(document: dict[str, Any], method: str, path: str, answer: Answer) -> None:
+    """The answer is one that the document describes."""
+    described = document["paths"][path][method.lower()]["responses"][str(answer.status)]
+    schema = described["content"]["application/json"]["schema"]
+    jsonschema.validate(answer.json, {**schema, "components": document["components"]})
+
+
+async def test_answers_are_as_described(server: Served, document: dict[str, Any]) -> None:
+    ann, bob = await server.people.many(2)
+    admin = await server.people.make(grant=["admin"])
+    anonymous = server.people.anonymous
+    chat_id = await ann.group(bob)
+    sent = await ann.send(chat_id, replyTo=(await ann.send(chat_id))["_id"], metadata={"a": 1})
+    await bob.post(f"/api/v2/messages/{sent['_id']}/report", {"reason": "x"})
+    account = {"email": "new@example.org", "password": "long enough"}
+    registered = await anonymous.post("/api/v1/auth/register", account)
+    refresh = {"refreshToken": registered.json["data"]["refreshToken"]}
+    changes = {"name": "New", "quietHours": {"from": "22:00", "to": "06:00"}}
+    chats, messages, users = "/api/v2/chats", "/api/v2/messages", "/api/v1/users"
+    one, member = f"{chats}/{{id}}", f"{chats}/{{id}}/members/{{userId}}"
+    here = f"{chats}/{chat_id}"
+    answers: list[tuple[str, str, Answer]] = [
+        ("POST", "/api/v1/auth/register", registered),
+        ("POST", "/api/v1/auth/register", await anonymous.post("/api/v1/auth/register", account)),
+        ("POST", "/api/v1/auth/register", await anonymous.post("/api/v1/auth/register", {})),
+        ("POST", "/api/v1/auth/login", await anonymous.post("/api/v1/auth/login", account)),
+        ("POST", "/api/v1/auth/refresh", await anonymous.post("/api/v1/auth/refresh", refresh)),
+        ("POST", "/api/v1/auth/refresh", await anonymous.post("/api/v1/auth/refresh", {"refreshToken": "x"})),
+        ("GET", f"{users}/me", await ann.get(f"{users}/me")),
+        ("PATCH", f"{users}/me", await ann.patch(f"{users}/me", changes)),
+        ("GET", users, await ann.get(f"{users}?query=p")),
+        ("GET", f"{users}/{{id}}", await ann.get(f"{users}/{bob.id}")),
+        ("POST", users, await admin.post(users, {"name": "Made"})),
+        ("POST", f"{users}/{{id}}/tokens", await admin.post(f"{users}/{bob.id}/tokens", {})),
+        ("POST", f"{users}/me/blocks", await ann.post(f"{users}/me/blocks", {"userId": admin.id})),
+        ("POST", f"{users}/me/blocks", await ann.post(f"{users}/me/blocks", {"userId": admin.id})),
+        ("GET", f"{users}/me/blocks", await ann.get(f"{users}/me/blocks")),
+        ("POST", chats, await ann.post(chats, {"type": "group", "name": "x"})),
+        ("POST", chats, await ann.post(chats, {"type": "direct", "memberIds": [bob.id]})),
+        ("POST", chats, await ann.post(chats, {"type": "direct", "memberIds": [bob.id]})),
+        ("GET", chats, await ann.get(chats)),
+        ("GET", one, await ann.get(here)),
+        ("GET", one, await ann.get(f"{chats}/{'a' * 24}")),
+        ("PATCH", one, await ann.patch(here, {"name": "y"})),
+        ("PATCH", one, await bob.patch(here, {"name": "y"})),
+        ("GET", f"{one}/members", await ann.get(f"{here}/members")),
+        ("POST", f"{one}/members", await ann.post(f"{here}/members", {"userIds": [bob.id]})),
+        ("PATCH", member, await ann.patch(f"{here}/members/{bob.id}", {"role": "admin"})),
+        ("POST", f"{one}/mute", await ann.post(f"{here}/mute", {"until": "2030-01-01T00:00:00Z"})),
+        ("POST", messages, await ann.post(messages, {"type": "text", "chatId": chat_id, "content": "x"})),
+        ("POST", messages, await anonymous.post(messages, {})),
+        ("GET", messages, await ann.get(f"{messages}?chatId={chat_id}")),
+        ("GET", f"{messages}/{{id}}", await ann.get(f"{messages}/{sent['_id']}")),
+        ("PATCH", f"{messages}/{{id}}", await ann.patch(f"{messages}/{sent['_id']}", {"content": "z"})),
+        ("POST", f"{messages}/{{id}}/read", await bob.post(f"{messages}/{sent['_id']}/read")),
+        ("DELETE", f"{messages}/{{id}}", await ann.delete(f"{messages}/{sent['_id']}")),
+        ("GET", "/api/v1/admin/reports", await admin.get("/api/v1/admin/reports")),
+        ("POST", "/api/v1/admin/users/{id}/ban", await admin.post(f"/api/v1/admin/users/{bob.id}/ban")),
+        ("DELETE", member, await ann.delete(f"{here}/members/{bob.id}")),
+        ("POST", "/api/v1/auth/logout", await bob.post("/api/v1/auth/logout")),
+    ]  # fmt: skip
+    for method, path, answer in answers:
+        check(document, method, path, answer)
+
+
+async def test_pages_and_health(server: Served) -> None:
+    anonymous = server.people.anonymous
+    page = await anonymous.get("/")
+    assert page.status == 200 and "script" in page.body.decode()
+    assert "default-src 'self'" in page.headers["Content-Security-Policy"]
+    assert page.headers["X-Content-Type-Options"] == "nosniff"
+    assert (await anonymous.get("/docs")).status == 200
+    for name in application.VENDOR:
+        assert (await anonymous.get(f"/vendor/{name}")).status == 200, name
+    assert (await anonymous.get("/healthz")).json == {"status": "ok"}
+    assert (await anonymous.get("/readyz")).json == {"ready": True, "reasons": []}
+    ann = await server.people.make()
+    await ann.send(await ann.group())
+    text = (await anonymous.get("/metrics")).body.decode()
+    assert "bellwire_commits_total" in text
+    assert 'bellwire_http_requests_total{method="POST",route="/api/v2/messages",status="201"} 1.0' in text
+    assert ann.id not in text
+
+
+async def test_readiness_says_what_is_wrong(server: Served) -> None:
+    from storage.errors import Unavailable
+
+    async def broken(*_: object, **__: object) -> None:
+        raise Unavailable
+
+    server.services.database.read = broken  # type: ignore[method-assign]
+    answer = await server.people.anonymous.get("/readyz")
+    assert answer.status == 503 and answer.json["reasons"] == ["the database does not answer"]
+
+
+async def test_browsers_of_other_origins(serve: Any) -> None:
+    server = await serve(cors_origins="https://app.example.org")
+    ann = await server.people.make()
+    ask = {"Origin": "https://app.example.org", "Access-Control-Request-Method": "POST"}
+    answer = await server.people.anonymous.request("OPTIONS", "/api/v2/messages", headers=ask)
+    assert answer.status == 200 and answer.headers["Access-Control-Allow-Origin"] == "https://app.example.org"
+    assert "Authorization" in answer.headers["Access-Control-Allow-Headers"]
+    other = await ann.get("/api/v1/users/me", headers={"Origin": "https://evil.example"})
+    assert other.status == 200 and "Access-Control-Allow-Origin" not in other.headers
