@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN = .venv/bin
 
-.PHONY: run test check format bench install lock
+.PHONY: run test check format install lock
 
 run: .venv/installed static/node_modules/.package-lock.json
 	$(BIN)/python run.py
@@ -18,9 +18,6 @@ check: .venv/installed
 format: .venv/installed
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
-
-bench: install
-	$(BIN)/python -m tests.load.bench
 
 install: .venv/installed static/node_modules/.package-lock.json tests/node_modules/.package-lock.json
 

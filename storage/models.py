@@ -181,10 +181,10 @@ members = Table(
 messages = Table(
     "messages",
     metadata,
-    Column("chat_pk", Key, ForeignKey(chats.c.pk), primary_key=True),
+    Column("chat_pk", Key, primary_key=True),
     Column("seq", BigInteger, primary_key=True),
     Column("id", String(24), nullable=False, unique=True),
-    Column("sender_pk", Key, ForeignKey(users.c.pk), nullable=False),
+    Column("sender_pk", Key, nullable=False),
     Column("type", String(16), nullable=False),
     Column("content", Text),
     Column("reply_to", String(24)),

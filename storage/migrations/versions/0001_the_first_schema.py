@@ -36,6 +36,27 @@ def upgrade() -> None:
     sa.PrimaryKeyConstraint('name', name=op.f('pk_facts')),
     comment='what the installation knows of itself: epoch, start mark, signing key of hints'
     )
+    op.create_table('messages',
+    sa.Column('chat_pk', sa.BigInteger().with_variant(sa.Integer(), 'sqlite'), nullable=False),
+    sa.Column('seq', sa.BigInteger(), nullable=False),
+    sa.Column('id', sa.String(length=24), nullable=False),
+    sa.Column('sender_pk', sa.BigInteger().with_variant(sa.Integer(), 'sqlite'), nullable=False),
+    sa.Column('type', sa.String(length=16), nullable=False),
+    sa.Column('content', sa.Text(), nullable=True),
+    sa.Column('reply_to', sa.String(length=24), nullable=True),
+    sa.Column('metadata', sa.Text(), nullable=True),
+    sa.Column('edits', sa.Text(), nullable=True),
+    sa.Column('client_key', sa.String(length=255), nullable=True),
+    sa.Column('fingerprint', sa.String(length=64), nullable=True),
+    sa.Column('created_at', sa.BigInteger(), nullable=False),
+    sa.Column('updated_at', sa.BigInteger(), nullable=False),
+    sa.Column('deleted_at', sa.BigInteger(), nullable=True),
+    sa.PrimaryKeyConstraint('chat_pk', 'seq', name=op.f('pk_messages')),
+    sa.UniqueConstraint('id', name=op.f('uq_messages_id')),
+    sa.UniqueConstraint('sender_pk', 'client_key', name=op.f('uq_messages_sender_pk_client_key')),
+    comment='seq is that of the message:new event; edits are the seqs of its message:updated events, as a JSON list',
+    sqlite_with_rowid=False
+    )
     op.create_table('revocations',
     sa.Column('pk', sa.BigInteger().with_variant(sa.Integer(), 'sqlite'), nullable=False),
     sa.Column('user_pk', sa.BigInteger().with_variant(sa.Integer(), 'sqlite'), nullable=False),
@@ -150,29 +171,6 @@ def upgrade() -> None:
     with op.batch_alter_table('members', schema=None) as batch_op:
         batch_op.create_index(batch_op.f('ix_members_user_pk'), ['user_pk'], unique=False)
 
-    op.create_table('messages',
-    sa.Column('chat_pk', sa.BigInteger().with_variant(sa.Integer(), 'sqlite'), nullable=False),
-    sa.Column('seq', sa.BigInteger(), nullable=False),
-    sa.Column('id', sa.String(length=24), nullable=False),
-    sa.Column('sender_pk', sa.BigInteger().with_variant(sa.Integer(), 'sqlite'), nullable=False),
-    sa.Column('type', sa.String(length=16), nullable=False),
-    sa.Column('content', sa.Text(), nullable=True),
-    sa.Column('reply_to', sa.String(length=24), nullable=True),
-    sa.Column('metadata', sa.Text(), nullable=True),
-    sa.Column('edits', sa.Text(), nullable=True),
-    sa.Column('client_key', sa.String(length=255), nullable=True),
-    sa.Column('fingerprint', sa.String(length=64), nullable=True),
-    sa.Column('created_at', sa.BigInteger(), nullable=False),
-    sa.Column('updated_at', sa.BigInteger(), nullable=False),
-    sa.Column('deleted_at', sa.BigInteger(), nullable=True),
-    sa.ForeignKeyConstraint(['chat_pk'], ['chats.pk'], name=op.f('fk_messages_chat_pk')),
-    sa.ForeignKeyConstraint(['sender_pk'], ['users.pk'], name=op.f('fk_messages_sender_pk')),
-    sa.PrimaryKeyConstraint('chat_pk', 'seq', name=op.f('pk_messages')),
-    sa.UniqueConstraint('id', name=op.f('uq_messages_id')),
-    sa.UniqueConstraint('sender_pk', 'client_key', name=op.f('uq_messages_sender_pk_client_key')),
-    comment='seq is that of the message:new event; edits are the seqs of its message:updated events, as a JSON list',
-    sqlite_with_rowid=False
-    )
     op.create_table('reports',
     sa.Column('pk', sa.BigInteger().with_variant(sa.Integer(), 'sqlite'), nullable=False),
     sa.Column('tenant_pk', sa.BigInteger().with_variant(sa.Integer(), 'sqlite'), nullable=False),
