@@ -19,6 +19,9 @@ from realtime.tasks import Tasks
 from realtime.transport import Socket
 
 logger = logging.getLogger("bellwire.socket")
+# What the libraries log of packets shows tokens and texts: only their warnings are wanted.
+library = logging.getLogger("bellwire.library")
+library.setLevel(logging.WARNING)
 
 PHASES = 25
 PING = frames.text_frame(b"2")
@@ -48,7 +51,7 @@ class Engine(engineio.AsyncServer):
             async_mode="aiohttp",
             max_http_buffer_size=limits.polling_payload,
             monitor_clients=False,
-            logger=logger,
+            logger=library,
             **options,
         )
         self.limits = limits

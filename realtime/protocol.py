@@ -13,7 +13,7 @@ import socketio
 
 from realtime import frames
 from realtime.bodies import depth
-from realtime.engine import Engine
+from realtime.engine import Engine, library
 from realtime.frames import NAMESPACE, Packet
 from realtime.limits import Limits
 from realtime.transport import CONNECT_DEADLINE, Refused, Socket
@@ -45,7 +45,7 @@ class Server(socketio.AsyncServer):
     def __init__(self, limits: Limits, **options: Any) -> None:
         super().__init__(
             client_manager=Manager(),
-            logger=logger,
+            logger=library,
             async_handlers=False,
             namespaces=[NAMESPACE],
             limits=limits,

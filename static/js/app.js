@@ -121,6 +121,7 @@ async function show(chatId) {
 function arrived(message) {
   const chat = chats.get(message.chatId);
   if (message.chatId === open) {
+    $("typing").textContent = "";
     draw(message);
     if (message.senderId !== api.user.id) read(message);
   } else if (chat && message.senderId !== api.user.id) {
