@@ -12,7 +12,6 @@ class Limits:
 
     content: int = 16 * KIB
     title: int = 255
-    key: int = 64
     metadata: int = 4 * KIB
     edits: int = 100
     body: int = 256 * KIB
@@ -29,10 +28,11 @@ class Limits:
     outbound: int = MIB
     inbox: int = 32
     sockets_per_user: int = 50
+    unconnected: float = 10
     presence_watch: int = 500
     page: int = 200
 
-    def shown(self) -> dict[str, int]:
+    def shown(self) -> dict[str, float]:
         """As clients see them, in camelCase."""
         words = {name: name.split("_") for name in asdict(self)}
         return {

@@ -16,7 +16,7 @@ from realtime.bodies import depth
 from realtime.engine import Engine, library
 from realtime.frames import NAMESPACE, Packet
 from realtime.limits import Limits
-from realtime.transport import CONNECT_DEADLINE, Refused, Socket
+from realtime.transport import Refused, Socket
 from storage.errors import Malformed
 
 logger = logging.getLogger("bellwire.socket")
@@ -132,7 +132,7 @@ class Server(socketio.AsyncServer):
         if session:
             self.namespace.end(session)
             if not socket.closing:
-                socket.deadline = asyncio.get_running_loop().call_later(CONNECT_DEADLINE, socket._unconnected)
+                socket.deadline = asyncio.get_running_loop().call_later(self.limits.unconnected, socket._unconnected)
 
 
 class Manager(socketio.AsyncManager):

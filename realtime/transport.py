@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
 CLOSE_LINGER = 5.0
 UPGRADE_DEADLINE = 10.0
-CONNECT_DEADLINE = 10.0
 # python-engineio's client takes no more packets in one polling payload (Payload.max_decode_packets).
 POLL_FRAMES = 16
 SEPARATOR = b"\x1e"
@@ -61,7 +60,7 @@ class Socket(AsyncSocket):
         self.frames_in = 0
         self.pinged_at = math.inf
         self.phase = 0
-        self.deadline = asyncio.get_running_loop().call_later(CONNECT_DEADLINE, self._unconnected)
+        self.deadline = asyncio.get_running_loop().call_later(engine.limits.unconnected, self._unconnected)
         self.drained: asyncio.Future[None] | None = None
 
     # Outbound

@@ -54,6 +54,11 @@ class Settings(BaseSettings):
     max_replay_events: int = Field(5_000, ge=0, description="events that a resume replays")
     max_replay_bytes: int = Field(8 * MIB, ge=0, description="bytes that a resume replays")
     max_outbound: int = Field(MIB, gt=0, description="bytes that may wait for a slow reader")
+    max_idempotency_key: int = Field(255, gt=0, le=255, description="characters of an idempotency key")
+    max_offsets: int = Field(5_000, ge=0, description="channels that a client may resume")
+    max_inbox: int = Field(32, gt=0, description="events of a socket that may wait before it is not read any more")
+    max_presence_watch: int = Field(500, ge=0, description="users whose presence a socket may watch")
+    max_unconnected: float = Field(10, gt=0, description="seconds that a connection may stay without CONNECT")
     max_sockets_per_user: int = Field(50, gt=0, description="sockets that a user may have open on a node")
 
     @field_validator("cors_origins", mode="before")

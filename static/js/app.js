@@ -160,4 +160,4 @@ function entry(text, action) {
   return item;
 }
 
-if (api.restore()) start();
+if (api.restore()) start().catch(() => {});

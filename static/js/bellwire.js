@@ -51,8 +51,16 @@ export class Api {
     if (token) headers.Authorization = `Bearer ${token}`;
     const response = await fetch(path, { method, headers, body: body === undefined ? undefined : JSON.stringify(body) });
     const answer = await response.json();
-    if (!response.ok) throw new Error(problem(answer));
+    if (!response.ok) throw new Refused(problem(answer), response.status);
     return "isSuccess" in answer ? answer.data : answer;
+  }
+}
+
+/** The server's own no; anything else that is thrown is the network's. */
+export class Refused extends Error {
+  constructor(message, status) {
+    super(message);
+    this.status = status;
   }
 }
 
@@ -71,9 +79,10 @@ export class Live {
     this.handlers = handlers;
     this.offsets = {};
     this.epoch = null;
+    // Without an answer the server closes the connection after a while, and the client tries again.
     const auth = (give) => api.token().then((token) => give({
       token, v: 1, client: "web", offsets: this.offsets, epoch: this.epoch ?? undefined,
-    })).catch(() => handlers.closed());
+    })).catch((error) => { if (error instanceof Refused) handlers.closed(); });
     this.socket = io("/chat", { auth });
     this.socket.onAny((name, payload, place) => this.event(name, payload, place));
     this.socket.on("disconnect", () => handlers.status("reconnecting…"));

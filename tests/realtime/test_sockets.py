@@ -290,9 +290,9 @@ async def test_a_reader_that_does_not_read_is_cut_off(serve: ServerFactory) -> N
     await slow.ws.close()
 
 
-async def test_a_connection_that_never_connects_is_closed(server: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_connection_that_never_connects_is_closed(serve: ServerFactory) -> None:
     """2.7: an unauthenticated peer that only answered pings stayed for ever."""
-    monkeypatch.setattr("realtime.transport.CONNECT_DEADLINE", 0.3)
+    server = await serve(max_unconnected=0.3)
     ann = await server.people.make()
     good = await ann.socket()
     silent, refused = await raw(server), await raw(server)
