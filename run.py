@@ -14,8 +14,8 @@ from pydantic import SecretStr, ValidationError
 from server import operator
 from server.app import serving
 from server.settings import Settings
-from storage.database import Database
-from storage.errors import Problem
+from storage.database import Database, DatabaseBroken
+from storage.errors import Problem, Unavailable
 from storage.migrations import NotMigrated
 
 
@@ -24,7 +24,7 @@ def arguments() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command")
     commands.add_parser("serve", help="serve (the default)")
     token = commands.add_parser("token", help="print a token for each user named, one a line")
-    token.add_argument("--user", action="append", default=[], metavar="EMAIL|NAME|ID")
+    token.add_argument("--user", action="extend", nargs="+", default=[], metavar="EMAIL|NAME|ID")
     token.add_argument("--users", type=Path, metavar="FILE", help="a user a line")
     token.add_argument("--ttl", type=int, default=24 * 3600, metavar="SECONDS")
     user = commands.add_parser("user", help="users").add_subparsers(dest="verb", required=True)
@@ -105,10 +105,13 @@ def main() -> int:
         for each in error.errors():
             print(f"BELLWIRE_{str(each['loc'][0]).upper()}: {each['msg']}", file=sys.stderr)
         return 2
+    except Unavailable:
+        print(f"The database can't be reached: {operator.masked(settings.database)}", file=sys.stderr)
+        return 1
     except Problem as problem:
         print(operator.reason(problem), file=sys.stderr)
         return 1
-    except (ValueError, OSError, NotMigrated, operator.Busy) as error:
+    except (ValueError, OSError, NotMigrated, DatabaseBroken, operator.Busy) as error:
         print(error, file=sys.stderr)
         return 1
     return 0

@@ -116,7 +116,8 @@ class Accounts:
                 return found
             return accounts.add_user(tx, tenant.pk, NewUser(name_of(claims), **{claims.name: claims.value}))  # type: ignore[arg-type]
 
-        return caller_of(await self.database.write(Command(apply)), claims)
+        key = f"provision:{claims.tenant}:{claims.value}"
+        return caller_of(await self.database.write(Command(apply, keys=[key])), claims)
 
     async def start(self) -> None:
         """Make sure there is a default tenant."""
@@ -202,6 +203,16 @@ class Accounts:
 
         await self.database.write(Command(apply, channels=[caller.pk]))
         self._ended(caller.pk, caller.login, "logout")
+
+    async def logout_by(self, token: str) -> None:
+        """End the login of a refresh token. Raises Unauthenticated."""
+        login = self.tokens.verify_refresh(token).login
+        found = await self.database.read(lambda connection: accounts.login_of(connection, login))
+        if found is None:
+            raise Unauthenticated
+        command = Command(lambda tx: accounts.end_login(tx, found.user_pk, login, "logout"), channels=[found.user_pk])
+        await self.database.write(command)
+        self._ended(found.user_pk, login, "logout")
 
     async def change_password(self, caller: Caller, old: str, new: str) -> User:
         """Ends the user's other logins. Raises Forbidden if the old password is wrong."""

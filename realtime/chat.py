@@ -34,7 +34,7 @@ class Chats:
     async def get(self, caller: Caller, chat_id: str) -> documents.ChatDocument:
         """Raises NotFound."""
         pk = await self.numbers.find(caller.user.tenant_pk, chat_id)
-        return await self.database.read(lambda connection: seen_by(connection, pk, caller.pk))
+        return await self.database.read(lambda connection: seen_by(connection, pk, caller.pk), snapshot=True)
 
     async def of_user(
         self, caller: Caller, *, before: tuple[int, int] | None, limit: int
@@ -45,7 +45,7 @@ class Chats:
             found = chat.of_user(connection, caller.pk, before=before, limit=limit)
             return [(seen_by(connection, item.pk, caller.pk), at, item.pk) for item, at in found]
 
-        return await self.database.read(look)
+        return await self.database.read(look, snapshot=True)
 
     async def members(self, caller: Caller, chat_id: str, *, after: int, limit: int) -> Sequence[Member]:
         """Members in the order of their accounts; raises NotFound."""

@@ -117,7 +117,7 @@ class Engine(engineio.AsyncServer):
         overdue = loop.time() - self.ping_timeout
         late = (self.phase - math.ceil(self.ping_timeout / self.tick)) % PHASES
         for socket in list(self.phases[late]):
-            if socket.pinged_at <= overdue and socket.space is None:
+            if socket.pinged_at <= overdue and not socket.unread:
                 socket.abort()
 
     async def stop(self) -> None:

@@ -50,6 +50,9 @@ class Reader(Protocol):
     def told(self, event: Event) -> None:
         """An event of the reader's own ``user:`` channel was just written to it."""
 
+    def parted(self) -> None:
+        """Somebody left a channel that the reader reads."""
+
     def lost(self, pk: int, name: str) -> None:
         """A gap can't be filled, and the subscription has ended: retention took what the reader was to get."""
 
@@ -254,6 +257,7 @@ class Hub:
         if removed:
             # A replaying one has not had the events before it yet: it ends when its replay comes here.
             for subscription in list(channel.live):
+                subscription.reader.parted()
                 if subscription.reader.user_id in removed:
                     self.remove(subscription.reader, channel.pk)
 

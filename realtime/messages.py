@@ -124,7 +124,7 @@ class Messages:
                 connection, chat_pk, first=gate.first_seq, before=before, after=after, limit=limit + 1
             ), gate
 
-        found, _ = await self.database.read(look)
+        found, _ = await self.database.read(look, snapshot=True)
         forward = after is not None and before is None
         more = len(found) > limit
         items = (found[:limit] if forward else found[-limit:]) if more else found

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Generic, TypeVar
 import socketio
 from pydantic import AfterValidator, Field, ValidationInfo
 from socketio.exceptions import ConnectionRefusedError as Refuse
+from sqlalchemy import Connection
 
 from realtime import bodies, documents, envelope, frames
 from realtime.accounts import Accounts
@@ -19,11 +20,11 @@ from realtime.hub import Hub
 from realtime.limits import Limits
 from realtime.messages import Messages
 from realtime.presence import Presence
-from realtime.protocol import Server
+from realtime.protocol import Overload, Server
 from realtime.session import Session, Sessions
 from realtime.tokens import TokenExpired
 from storage import accounts
-from storage.errors import Invalid, Malformed, Problem, Unauthenticated
+from storage.errors import Invalid, Malformed, Problem, Unauthenticated, Unavailable
 from storage.transaction import Command
 from storage.types import now
 
@@ -105,10 +106,10 @@ class ChatNamespace(socketio.AsyncNamespace):
         except Unauthenticated:
             raise Refuse("authentication required") from None
         if len(self.sessions.of_user.get(caller.pk, ())) >= self.limits.sockets_per_user:
-            raise Refuse(f"a user may have {self.limits.sockets_per_user} sockets")
+            raise Overload(f"{self.limits.sockets_per_user} sockets of one user are open")
         socket = self.transport.eio.sockets.get(self.transport.manager.eio_sid_from_sid(sid, NAMESPACE))
         if socket is None or socket.closing:
-            raise Refuse("gone")
+            raise Overload("the connection is gone")
         session = Session(socket, caller, said.offsets, said.epoch)
         self.sessions.add(session)
         socket.user = session
@@ -144,7 +145,10 @@ class ChatNamespace(socketio.AsyncNamespace):
     async def _left(self, session: Session) -> None:
         user = session.caller.user
         if await self.presence.leave(user.pk):
-            at = await self.sessions.database.write(Command(lambda tx: accounts.seen(tx, user.pk)))
+            try:
+                at = await self.sessions.database.write(Command(lambda tx: accounts.seen(tx, user.pk)))
+            except Unavailable:
+                at = now()
             self._show(user, bool(await self.presence.online([user.pk])), at)
 
     def _show(self, user: accounts.User, online: bool, at: int | None) -> None:
@@ -196,9 +200,13 @@ class ChatNamespace(socketio.AsyncNamespace):
         if len(body.userIds) > limit:
             raise Invalid.field("userIds", f"You may watch {limit} users")
         user = session.caller.user
-        known = await self.sessions.database.read(
-            lambda connection: accounts.share_chat(connection, user.pk, user.tenant_pk, body.userIds)
-        )
+
+        def look(connection: Connection) -> list[accounts.User]:
+            found = accounts.by_ids(connection, user.tenant_pk, body.userIds)
+            shared = accounts.sharing(connection, user.pk, [each.pk for each in found])
+            return [each for each in found if each.pk in shared]
+
+        known = await self.sessions.database.read(look)
         if len(session.watched | {each.pk for each in known}) > limit:
             raise Invalid.field("userIds", f"You may watch {limit} users")
         for each in known:

@@ -17,11 +17,15 @@ from realtime.engine import Engine, library
 from realtime.frames import NAMESPACE, Packet
 from realtime.limits import Limits
 from realtime.transport import Refused, Socket
-from storage.errors import Malformed
+from storage.errors import Malformed, Unavailable
 
 logger = logging.getLogger("bellwire.socket")
 
 REFRESH = '["session:refresh"'
+
+
+class Overload(Exception):
+    """There is no room for this connection now"""
 
 
 class Chatter(Protocol):
@@ -90,6 +94,10 @@ class Server(socketio.AsyncServer):
                 self._disconnect(socket)
             elif packet.kind in "256" and packet.namespace == NAMESPACE and socket.user:
                 await self.namespace.event(socket.user, packet)
+        except (Overload, Unavailable) as error:
+            # Not the client's fault: without a word of Socket.IO it comes back by itself.
+            logger.warning("closed a connection: %s", error)
+            socket.close_now(1013)
         except Exception:
             logger.exception("a socket's packet failed")
             socket.close_now(1011)

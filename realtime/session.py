@@ -68,6 +68,10 @@ class Session:
         elif event.name == "chat:removed":
             self._control(Left(orjson.loads(event.payload)["chatId"]))
 
+    def parted(self) -> None:
+        if self.watched:
+            self._control(Parted())
+
     def lost(self, pk: int, name: str) -> None:
         self._control(Lost(pk, name))
 
@@ -102,7 +106,11 @@ class Lost(NamedTuple):
     name: str
 
 
-Control = Joined | Left | Lost
+class Parted(NamedTuple):
+    """Who was watched may be a stranger now."""
+
+
+Control = Joined | Left | Lost | Parted
 
 
 class Sessions:
@@ -232,6 +240,9 @@ class Sessions:
                         await self._join(session, chat_id, at)
                     case Left(chat_id):
                         await self._leave(session, chat_id)
+                        await self._watch_fewer(session)
+                    case Parted():
+                        await self._watch_fewer(session)
                     case Lost(pk, name):
                         await self._find_again(session, pk, name)
         except Exception:
@@ -276,6 +287,15 @@ class Sessions:
         if gone and held.held:
             self.hub.remove(session, pk)
 
+    async def _watch_fewer(self, session: Session) -> None:
+        """Presence is shown only of users one shares a chat with."""
+        if session.watched:
+            me, watched = session.caller.user, frozenset(session.watched)
+            shared = await self.database.read(lambda connection: accounts.sharing(connection, me.pk, watched))
+            for pk in watched - shared:
+                session.watched.discard(pk)
+                self.hub.unwatch(f"presence:{pk}", session)
+
     async def _find_again(self, session: Session, pk: int, name: str) -> None:
         """Go on from the head of a channel that had a gap, if the user may read it still."""
 
@@ -301,11 +321,12 @@ class Sessions:
         moment = time.monotonic()
         seconds = REVOCATIONS_SECONDS + int(moment - self.looked_at)
 
-        def look(connection: Connection) -> tuple[str, list[Any], list[tuple[Session, str]]]:
+        def look(connection: Connection) -> tuple[str, list[Any], list[tuple[Session, Caller, str]]]:
             rows = accounts.revoked(connection, seconds)
             reasons = {row.user_pk: row.reason for row in rows if row.pk not in self.revocations_seen}
             doubtful = [(each, why) for user_pk, why in reasons.items() for each in self.of_user.get(user_pk, ())]
-            refused = [(each, why) for each, why in doubtful if not self.accounts.valid(connection, each.caller)]
+            judged = [(each, each.caller, why) for each, why in doubtful]
+            refused = [case for case in judged if not self.accounts.valid(connection, case[1])]
             return epoch.current(connection), rows, refused
 
         name, rows, refused = await self.database.read(look)
@@ -314,8 +335,9 @@ class Sessions:
         if seen - self.revocations_seen:
             self.accounts.cache.clear()
         self.revocations_seen = seen
-        for session, reason in refused:
-            session.close(reason)
+        for session, caller, reason in refused:
+            if session.caller is caller:
+                session.close(reason)
         if name != self.database.epoch:
             self.database.epoch = name
             for session in self.all():

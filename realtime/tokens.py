@@ -12,12 +12,13 @@ from typing import Any
 import jwt
 
 from storage.accounts import User
-from storage.errors import Unauthenticated
+from storage.errors import Unauthenticated, Unavailable
 from storage.types import SECOND, is_id
 
 OWN = "HS256"
 LEEWAY = 10
 SHORTEST_SECRET = 32
+ASK_EVERY = 5.0
 YEAR_9999 = 253_000_000_000
 REQUIRED = ["exp", "iat", "sub"]
 UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
@@ -78,6 +79,7 @@ class Tokens:
         self.algorithm = algorithm
         self.public_key = public_key
         self.jwks = jwt.PyJWKClient(jwks_url, cache_keys=True, timeout=5) if jwks_url else None
+        self.asked_at = 0.0
         self.issuer = issuer
         self.audience = audience
         self.refresh_secret = hmac.digest(secret.encode(), b"refresh", hashlib.sha256)
@@ -122,10 +124,26 @@ class Tokens:
 
     async def _external_key(self, token: str) -> Any:
         if self.jwks:
-            return (await asyncio.to_thread(self.jwks.get_signing_key_from_jwt, token)).key
+            return await asyncio.to_thread(self._published_key, self.jwks, jwt.get_unverified_header(token).get("kid"))
         if self.public_key:
             return self.public_key
         raise jwt.InvalidAlgorithmError("no key for this algorithm")
+
+    def _published_key(self, jwks: jwt.PyJWKClient, kid: str | None) -> Any:
+        """The issuer's key of this id. A stranger's id makes us ask the issuer again only every few seconds."""
+        for ask in (False, True):
+            if ask:
+                if time.monotonic() - self.asked_at < ASK_EVERY:
+                    break
+                self.asked_at = time.monotonic()
+            try:
+                keys = jwks.get_jwk_set(refresh=ask).keys
+            except jwt.PyJWKClientConnectionError as error:
+                raise Unavailable("The issuer's keys can't be read") from error
+            for key in keys:
+                if key.key_id == kid:
+                    return key.key
+        raise jwt.InvalidKeyError("no such key")
 
     def _read(self, claims: Mapping[str, Any], *, external: bool) -> Claims:
         name, value = subject(claims["sub"])

@@ -153,14 +153,18 @@ class Socket(AsyncSocket):
                 self.space.set_result(None)
         return None
 
+    @property
+    def unread(self) -> bool:
+        """Whether too much waits in the inbox, so that the socket is not read."""
+        return self.space is not None and not self.space.done()
+
     async def _room(self) -> None:
         """Wait while too much waits in the inbox. The socket is not read meanwhile, so its ping can't time out."""
         while len(self.inbox) >= self.engine.limits.inbox and not self.closing:
-            self.space = asyncio.get_running_loop().create_future()
-            try:
-                await self.space
-            finally:
-                self.space = None
+            # A payload and the websocket after it may both wait here.
+            if self.space is None or self.space.done():
+                self.space = asyncio.get_running_loop().create_future()
+            await self.space
             if self.pinged_at != math.inf:
                 self.pinged_at = asyncio.get_running_loop().time()
 
@@ -278,7 +282,7 @@ class Socket(AsyncSocket):
             await self._read(wire)
         finally:
             self.abort()
-            if self.aborting:
+            if self.aborting and not transport.get_write_buffer_size():
                 self.aborting.cancel()
         return wire
 

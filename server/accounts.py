@@ -12,7 +12,7 @@ from realtime import documents
 from realtime.accounts import LoggedIn
 from realtime.bodies import Body, HexId, Text, Title
 from realtime.documents import UserDocument
-from server.call import Call, Created, Paging, page, read_cursor, write_cursor
+from server.call import Call, Created, Paging, page, read_cursor, token_of, write_cursor
 from storage import accounts
 from storage.accounts import NewUser
 from storage.errors import Invalid
@@ -57,6 +57,12 @@ class Login(Body):
 
 class RefreshToken(Body):
     refreshToken: str
+
+
+class LogOut(Body):
+    """Only needed where there is no access token any more."""
+
+    refreshToken: str | None = None
 
 
 class ChangePassword(Body):
@@ -175,7 +181,12 @@ async def refresh(call: Call) -> Any:
 
 
 async def logout(call: Call) -> Any:
-    await call.services.accounts.logout(call.caller)
+    """The login of the bearer token; or, whose token expired, that of the refresh token."""
+    users, body = call.services.accounts, call.body
+    if "Authorization" not in call.request.headers and body.refreshToken is not None:
+        await users.logout_by(body.refreshToken)
+    else:
+        await users.logout(await users.authenticate(await token_of(call.request)))
     return {"success": True}
 
 

@@ -88,6 +88,7 @@ class Route:
     public: bool = False
     multipart: bool = False
     keyed: bool = False
+    bodiless: bool = False
     also_200: bool = False
     errors: tuple[int, ...] = field(default=())
 

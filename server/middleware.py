@@ -102,6 +102,8 @@ def endpoint(route: Route) -> Next:
         values = None
         if route.multipart:
             values = await read_message(request, services.limits)
+        elif route.bodiless and not request.can_read_body:
+            values = {}
         elif route.body is not NoBody:
             values = await read_json(request, services.limits)
         if route.permission and caller:

@@ -84,13 +84,13 @@ def operation(route: Route, schemas: dict[Any, Any]) -> dict[str, Any]:
         content = {"application/json": {"schema": schema}}
         if route.multipart:
             content["multipart/form-data"] = {"schema": schema}
-        described["requestBody"] = {"required": True, "content": content}
+        described["requestBody"] = {"required": not route.bodiless, "content": content}
     statuses = {500, 503, *route.errors}
     if route.body is not NoBody or route.query is not NoQuery:
         statuses |= {400}
     if route.body is not NoBody:
         statuses |= {413, 415}
-    if not route.public or route.path.endswith(("/login", "/refresh")):
+    if not route.public or route.path.endswith(("/login", "/refresh", "/logout")):
         statuses |= {401}
     for status in sorted(statuses):
         described["responses"][str(status)] = {"description": TEXTS[status], "content": error}

@@ -7,6 +7,7 @@ import os
 import secrets
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -205,9 +206,13 @@ class Background:
         write = services.database.write
         old = now() - int(settings.retention_days * DAY * SECOND)
 
-        trim = Command(lambda tx: log.trim(tx, before=old, keep=settings.retention_events) > 0)
-        while not self.stopping.is_set() and await write(trim):
-            await asyncio.sleep(0)
+        cuts = await services.database.read(
+            lambda connection: log.to_trim(connection, before=old, keep=settings.retention_events)
+        )
+        for pk, upto in cuts:
+            trim = Command(partial(log.trim, channel_pk=pk, upto=upto), channels=[pk])
+            while not self.stopping.is_set() and await write(trim):
+                await asyncio.sleep(0)
         await write(Command(lambda tx: accounts.sweep(tx, before=now() - DAY * SECOND)))
         while not self.stopping.is_set() and await services.chats.sweep():
             await asyncio.sleep(0)

@@ -1,5 +1,6 @@
 """Every setting, on one screen: an environment variable ``BELLWIRE_…``, or a line of ``.env``."""
 
+import re
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -35,7 +36,7 @@ class Settings(BaseSettings):
     provision_users: bool = Field(False, description="whether an issuer's token of an unknown subject makes the user")
 
     retention_days: float = Field(30, gt=0, description="how long events are kept for resuming")
-    retention_events: int = Field(10_000, gt=0, description="how many events of a channel are kept at the least")
+    retention_events: int = Field(10_000, gt=0, description="how many events of a channel are kept for resuming")
     ping_interval: float = Field(25, gt=0, description="seconds between pings of a socket")
     ping_timeout: float = Field(20, gt=0, description="seconds in which a ping must be answered")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="least level that is logged")
@@ -68,7 +69,8 @@ class Settings(BaseSettings):
 
     @property
     def database(self) -> str:
-        return self.database_url or f"sqlite:///{self.data_dir / 'bellwire.db'}"
+        url = self.database_url or f"sqlite:///{self.data_dir / 'bellwire.db'}"
+        return re.sub(r"^postgres(ql)?://", "postgresql+asyncpg://", url)
 
     @property
     def embedded(self) -> bool:

@@ -246,18 +246,12 @@ def seen(tx: Tx, pk: int) -> int:
     return tx.now
 
 
-def share_chat(connection: Connection, user_pk: int, tenant_pk: int, ids: Collection[str]) -> list[User]:
-    """Those of ``ids`` that are in a chat with the user, and the user."""
+def sharing(connection: Connection, user_pk: int, others: Collection[int]) -> set[int]:
+    """Those of ``others`` that are in a chat with the user, and the user."""
     mine = select(members.c.chat_pk).join(chats, chats.c.pk == members.c.chat_pk)
     mine = mine.where(members.c.user_pk == user_pk, chats.c.deleted_at.is_(None))
-    theirs = select(members.c.user_pk).where(members.c.chat_pk.in_(mine))
-    statement = SELECT.where(
-        users.c.tenant_pk == tenant_pk,
-        users.c.id.in_(ids),
-        or_(users.c.pk.in_(theirs), users.c.pk == user_pk),
-        users.c.status != "deleted",
-    )
-    return [read_user(row) for row in connection.execute(statement)]
+    theirs = select(members.c.user_pk).where(members.c.chat_pk.in_(mine), members.c.user_pk.in_(others))
+    return {*connection.execute(theirs).scalars(), *({user_pk} & set(others))}
 
 
 # Logins

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection, create_engine, event, make_url
+from sqlalchemy.exc import DatabaseError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import StaticPool
@@ -23,6 +24,10 @@ from storage.writer import UNREACHABLE, PostgresExecutor, SqliteExecutor, Writer
 
 logger = logging.getLogger("bellwire.storage")
 T = TypeVar("T")
+
+
+class DatabaseBroken(Exception):
+    """The database can't be used"""
 
 
 def sqlite_path(url: str) -> Path | None:
@@ -45,7 +50,10 @@ class Database:
 
     async def start(self) -> None:
         if self.path:
-            await asyncio.to_thread(migrations.upgrade_file, self.path)
+            try:
+                await asyncio.to_thread(migrations.upgrade_file, self.path)
+            except DatabaseError as error:
+                raise DatabaseBroken(f"{self.path} can't be used: {error.orig}") from error
             self._start_sqlite(self.path)
         else:
             self.engine = create_async_engine(
@@ -88,8 +96,10 @@ class Database:
         await engine.dispose()
 
     async def close(self) -> None:
+        # The writer's connection closes last: it is the one that checkpoints.
+        await self.writer.drain()
         await self.engine.dispose()
-        await self.writer.close()
+        await self.writer.executor.close()
         if self.marks:
             self.marks.write()
 

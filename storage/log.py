@@ -48,14 +48,13 @@ FLOOR = (
     .values(floor=bindparam("upto"))
 )
 FORGET = delete(events).where(events.c.channel_pk == bindparam("channel"), events.c.seq <= bindparam("upto"))
-LONG = select(channels.c.pk, (channels.c.head - bindparam("keep")).label("upto"), channels.c.floor).where(
+LONG = select(channels.c.pk, (channels.c.head - bindparam("keep")).label("upto")).where(
     channels.c.head - channels.c.floor > bindparam("keep") + bindparam("slack")
 )
 AGED = (
-    select(events.c.channel_pk, func.max(events.c.seq), channels.c.floor)
-    .join(channels, channels.c.pk == events.c.channel_pk)
+    select(events.c.channel_pk, func.max(events.c.seq))
     .where(events.c.at < bindparam("before"))
-    .group_by(events.c.channel_pk, channels.c.floor)
+    .group_by(events.c.channel_pk)
 )
 TRIMMED_AT_ONCE = 1000
 
@@ -116,16 +115,19 @@ def tail(connection: Connection, seconds: int) -> dict[int, int]:
     return {row[0]: row[1] for row in connection.execute(TAIL, {"since": clock(connection) - seconds * SECOND})}
 
 
-def trim(tx: Tx, *, before: int, keep: int) -> int:
-    """Drop a slice of the events older than ``before``, and of all but the newest ``keep`` of a channel.
+def to_trim(connection: Connection, *, before: int, keep: int) -> list[tuple[int, int]]:
+    """``(channel, seq)`` up to which events are older than ``before``, or more than ``keep``; some, if many."""
+    aged: list[Any] = connection.execute(AGED.limit(TRIMMED_AT_ONCE), {"before": before}).all()  # type: ignore[assignment]
+    long = connection.execute(LONG.limit(TRIMMED_AT_ONCE), {"keep": keep, "slack": keep // 10}).all()
+    return [(pk, upto) for pk, upto in [*aged, *long]]
 
-    Returns how many channels were shortened; call again until 0.
-    """
-    aged: list[Any] = tx.execute(AGED.limit(1), {"before": before}).all()  # type: ignore[assignment]
-    long = tx.execute(LONG.limit(1), {"keep": keep, "slack": keep // 10}).all()
-    cuts = [*aged, *long]
-    for pk, newest, floor in cuts:
-        upto = min(newest, floor + TRIMMED_AT_ONCE)
-        tx.execute(FORGET, {"channel": pk, "upto": upto})
-        tx.execute(FLOOR, {"channel": pk, "upto": upto})
-    return len(cuts)
+
+def trim(tx: Tx, channel_pk: int, upto: int) -> bool:
+    """Drop a slice of a channel's events up to a seq; whether there is more."""
+    floor: int | None = tx.execute(select(channels.c.floor).where(channels.c.pk == channel_pk)).scalar()
+    if floor is None or floor >= upto:
+        return False
+    cut = min(upto, floor + TRIMMED_AT_ONCE)
+    tx.execute(FORGET, {"channel": channel_pk, "upto": cut})
+    tx.execute(FLOOR, {"channel": channel_pk, "upto": cut})
+    return cut < upto

@@ -180,6 +180,10 @@ class Tx:
         self._events = len(self.events)
         self._saved = False
 
+    def spoiled_by(self, error: Exception) -> bool:
+        """On PostgreSQL an error of the database outside a savepoint ends the whole transaction."""
+        return self.bare is None and not self._saved and isinstance(error, DBAPIError)
+
     def finish(self) -> None:
         """Write what waits; the caller commits."""
         self._write(self._others)
@@ -224,7 +228,7 @@ def run_batch(
                 answer = command.apply(tx)
                 tx.keep()
             except Exception as error:
-                if is_serialization_failure(error):
+                if is_serialization_failure(error) or tx.spoiled_by(error):
                     raise
                 tx.undo()
                 answer = Conflict() if is_duplicate(error) else error

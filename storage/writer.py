@@ -76,10 +76,10 @@ class Writer:
     def depth(self) -> int:
         return len(self._waiting)
 
-    async def close(self) -> None:
+    async def drain(self) -> None:
+        """Wait until all that was submitted is answered."""
         while self._task is not None:
             await asyncio.wait([self._task])
-        await self.executor.close()
 
     async def _work(self) -> None:
         try:
@@ -116,7 +116,11 @@ class Writer:
         for (_, future), answer in zip(batch, answers, strict=True):
             settle(future, answer)
         if events:
-            self.on_commit(events)
+            try:
+                self.on_commit(events)
+            except Exception:
+                # They are in the log, where every node looks for what it was not told.
+                logger.exception("%d events could not be published", len(events))
 
 
 def settle(future: "asyncio.Future[Any]", answer: Any) -> None:

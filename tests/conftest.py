@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import logging
 import os
 import shutil
 import subprocess
@@ -82,7 +83,7 @@ async def database(database_url: str) -> AsyncIterator[Database]:
 
 
 @pytest.fixture
-async def serve(tmp_path: Path) -> AsyncIterator[ServerFactory]:
+async def serve(tmp_path: Path, no_traceback: None) -> AsyncIterator[ServerFactory]:
     """Start the application with settings of one's choice; several in one test if need be."""
     async with contextlib.AsyncExitStack() as stack:
 
@@ -125,9 +126,20 @@ def node() -> str:
 @pytest.fixture(autouse=True)
 def no_traceback(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
     """A server that logs a traceback has failed, whatever it answered."""
+    seen: list[logging.LogRecord] = []
+
+    class Watcher(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            if record.exc_info:
+                seen.append(record)
+
+    watcher = Watcher()
+    logging.getLogger().addHandler(watcher)
+    clear = caplog.clear
+    caplog.clear = lambda: (seen.clear(), clear())[1]  # type: ignore[method-assign]
     yield
-    tracebacks = [record for record in caplog.get_records("call") if record.exc_info]
-    assert not tracebacks, tracebacks[0].getMessage()
+    logging.getLogger().removeHandler(watcher)
+    assert not seen, seen[0].getMessage()
 
 
 async def eventually(check: Callable[[], Any], seconds: float = 5) -> Any:

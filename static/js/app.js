@@ -160,4 +160,15 @@ function entry(text, action) {
   return item;
 }
 
+const reset = new URLSearchParams(location.hash.slice(1)).get("reset");
+if (reset) {
+  history.replaceState(null, "", "/");
+  const password = prompt("Your new password, at least 8 characters");
+  if (password) {
+    await api.call("POST", "/api/v1/auth/reset", { token: reset, password }, null)
+      .then(() => { $("problem").textContent = "The password is set: log in."; })
+      .catch((error) => { $("problem").textContent = error.message; });
+  }
+}
+
 if (api.restore()) start().catch(() => {});

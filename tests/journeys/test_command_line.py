@@ -47,6 +47,7 @@ async def test_commands_with_and_without_a_server(tmp_path: Path) -> None:
             assert (await bob.post("/api/v1/tenants", {"name": "Another"})).status == 201
             names = tmp_path / "names"
             names.write_text("ann@example.org\n5\nAnn\n" + "b" * 24 + "\n")
+            assert len((await server.command("token", "--user", "Ann", "5")).split("\n")) == 2
             tokens = (await server.command("token", "--users", str(names), "--ttl", "60")).split("\n")
             assert len(tokens) == 4
             for token in tokens:

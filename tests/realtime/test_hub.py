@@ -41,6 +41,9 @@ class Recorder:
     def told(self, event: Event) -> None:
         raise AssertionError
 
+    def parted(self) -> None:
+        """Nobody is watched."""
+
     def lost(self, pk: int, name: str) -> None:
         self.gaps.append(pk)
 
@@ -177,4 +180,19 @@ async def test_an_unknown_outcome_makes_the_hub_look(database: Database, pk: int
     assert reader.seqs == []
     await hub.look([pk])
     assert reader.seqs == [1, 2, 3]
+    hub.leave(reader)
+
+
+async def test_a_lost_hint_is_noticed_with_the_next(database: Database, pk: int) -> None:
+    hub = Hub(database, MemoryBroker())
+    published: list[Event] = []
+    database.writer.on_commit = published.extend
+    reader = Recorder()
+    await read(hub, reader, pk, 0)
+    for _ in range(3):
+        await append(database, pk)
+    hub.publish([published[0]])
+    hub.publish([published[2]])
+    await eventually(lambda: reader.seqs == [1, 2, 3])
+    assert hub.repaired == 2
     hub.leave(reader)

@@ -5,6 +5,7 @@ import io
 import logging
 import socket as sockets
 import time
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -12,8 +13,10 @@ import orjson
 import pytest
 
 from realtime import frames
+from storage.errors import Unauthenticated
 from tests.conftest import Served, ServerFactory, eventually
 from tests.people import Api, RawSocket
+from tests.process import ServerProcess
 
 
 async def raw(server: Served, **options: Any) -> RawSocket:
@@ -80,11 +83,13 @@ async def test_a_user_may_have_so_many_sockets(serve: ServerFactory) -> None:
     ann = await server.people.make()
     first, second = await ann.socket(), await ann.socket()
     third = await raw(server)
-    assert await third.connect(ann.auth()) == "a user may have 2 sockets"
+    with pytest.raises(ConnectionError):
+        await third.connect(ann.auth())
+    assert third.ws.close_code == 1013
     await first.close()
     await eventually(lambda: server.services.sessions.count == 1)
     again = await ann.socket()
-    for each in (second, third, again):
+    for each in (second, again):
         await each.close()
 
 
@@ -168,23 +173,20 @@ async def test_presence(server: Served) -> None:
     await s.close()
 
 
-async def test_a_drain_closes_without_disconnect(server: Served) -> None:
-    ann = await server.people.make()
-    socket = await ann.socket()
-    from server.app import close_sockets
-
-    class App(dict):  # type: ignore[type-arg]
-        pass
-
-    from server.call import SERVICES
-
-    await close_sockets({SERVICES: server.services})  # type: ignore[arg-type]
-    await socket.gone()
-    assert socket.ws.close_code == 1012
-    assert "41/chat," not in socket.packets
-    answer = await server.people.anonymous.get("/readyz")
-    assert answer.status == 503 and answer.json["reasons"] == ["draining"]
-    assert (await server.people.anonymous.get("/socket.io/?EIO=4&transport=polling")).status == 503
+async def test_a_drain_closes_without_disconnect(tmp_path: Path) -> None:
+    """2.16: the stock server left sockets open, and was still there seconds after SIGTERM."""
+    async with ServerProcess(tmp_path / "data") as process, aiohttp.ClientSession() as session:
+        ann = await process.user(session, "ann@example.org")
+        socket = await ann.socket()
+        polling = await Polling(Api(session, process.url)).open()
+        await polling.connect(ann.auth())
+        started = time.monotonic()
+        assert await process.stop() == 0
+        assert time.monotonic() - started < 10
+        await socket.gone()
+        assert socket.ws.close_code == 1012
+        assert "41/chat," not in socket.packets + polling.packets
+        assert "Traceback" not in process.log.read_text()
 
 
 async def test_joining_and_leaving_while_connected(either: Served) -> None:
@@ -706,12 +708,92 @@ async def test_a_member_removed_and_added_while_connecting(server: Served) -> No
         await socket.close()
 
 
-async def test_a_refresh_flood_is_bounded(server: Served) -> None:
+async def test_a_refresh_flood_is_bounded(server: Served, monkeypatch: pytest.MonkeyPatch) -> None:
     ann = await server.people.make()
     socket = await ann.socket()
-    before = len(asyncio.all_tasks())
-    for _ in range(500):
+    running = peak = 0
+
+    async def slow(token: str) -> Any:
+        nonlocal running, peak
+        running += 1
+        peak = max(peak, running)
+        await asyncio.sleep(0.002)
+        running -= 1
+        raise Unauthenticated
+
+    monkeypatch.setattr(server.services.accounts, "authenticate", slow)
+    for _ in range(200):
         await socket.send('42/chat,["session:refresh",{"token":"x"}]')
-    assert len(asyncio.all_tasks()) - before < 10
     assert (await socket.call("app:state", {"active": True}))["isSuccess"]
+    assert 1 <= peak <= 2
     await socket.close()
+
+
+async def test_strangers_are_not_watched_any_more(server: Served) -> None:
+    ann, bob, cid = await server.people.many(3)
+    first, second = await ann.group(bob, cid), await ann.group(bob)
+    socket = await ann.socket()
+    await socket.call("presence:watch", {"userIds": [bob.id, cid.id]})
+    await ann.delete(f"/api/v2/chats/{first}/members/{bob.id}")
+    await ann.delete(f"/api/v2/chats/{second}/members/{bob.id}")
+    await eventually(lambda: len(server.services.hub.watchers) == 1)
+    sockets = [await bob.socket(), await cid.socket()]
+    await socket.event("presence")
+    await asyncio.sleep(0.2)
+    assert [arguments[0]["userId"] for arguments in socket.named("presence")] == [cid.id]
+    for each in (socket, *sockets):
+        await each.close()
+
+
+async def test_a_payload_that_waits_while_the_socket_is_upgraded(
+    server: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both may wait for room in the inbox; neither may be forgotten."""
+    ann = await server.people.make()
+    polling = await Polling(server.people.anonymous).open()
+    await polling.connect(ann.auth())
+    gate = asyncio.Event()
+    handle = server.services.namespace.event
+
+    async def slow(session: Any, packet: Any) -> None:
+        await gate.wait()
+        await handle(session, packet)
+
+    monkeypatch.setattr(server.services.namespace, "event", slow)
+    packets = [f'42/chat,{id}["app:state",{{"active":true}}]' for id in range(100)]
+    posting = asyncio.create_task(polling.post(*packets))
+    await asyncio.sleep(0.1)
+    sid = polling.base.split("sid=")[1]
+    ws = await server.people.session.ws_connect(f"{server.url}/socket.io/?EIO=4&transport=websocket&sid={sid}")
+    await ws.send_str("2probe")
+    await ws.receive_str()
+    await ws.send_str("5")
+    for id in range(100, 200):
+        await ws.send_str(f'42/chat,{id}["app:state",{{"active":true}}]')
+    await asyncio.sleep(0.1)
+    gate.set()
+    assert await asyncio.wait_for(posting, 5) == 200
+    acks = set()
+    async with asyncio.timeout(5):
+        while len(acks) < 200:
+            text = await ws.receive_str()
+            if text.startswith("43/chat,"):
+                acks.add(text.split("[")[0])
+    await ws.close()
+
+
+async def test_a_closed_socket_that_is_not_read_goes_too(server: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("realtime.transport.CLOSE_LINGER", 0.5)
+    ann = await server.people.make()
+    chat_id = await ann.group()
+    socket = await ann.socket()
+    here = next(iter(server.services.socketio.eio.sockets.values()))
+    transport = socket.ws._response.connection.transport  # type: ignore[union-attr]
+    transport.pause_reading()
+    while here.buffered < 300_000:
+        await asyncio.gather(*(ann.send(chat_id, "x" * 16_000) for _ in range(10)))
+    await socket.send("nonsense")
+    await eventually(lambda: here.closing)
+    assert here.transport
+    await eventually(lambda: here.transport.get_extra_info("socket").fileno() == -1)  # type: ignore[union-attr]
+    await socket.ws.close()

@@ -362,3 +362,36 @@ async def test_logins_at_once(server: Served) -> None:
     await register(server)
     answers = await asyncio.gather(*(server.people.anonymous.post(f"{AUTH}/login", ANN) for _ in range(8)))
     assert {each.status for each in answers} == {200}
+
+
+async def test_logging_out_with_the_refresh_token_alone(server: Served) -> None:
+    made = await register(server)
+    anonymous = server.people.anonymous
+    body = {"refreshToken": made["refreshToken"]}
+    assert (await anonymous.post(f"{AUTH}/logout")).status == 401
+    assert (await anonymous.post(f"{AUTH}/logout", {"refreshToken": "x"})).status == 401
+    assert (await anonymous.post(f"{AUTH}/logout", body)).status == 200
+    assert (await api(server, made["accessToken"]).get(ME)).status == 401
+    assert (await anonymous.post(f"{AUTH}/refresh", body)).status == 401
+
+
+async def test_keys_that_can_not_be_read_are_no_wrong_token(serve: ServerFactory) -> None:
+    server = await serve(jwks_url="http://127.0.0.1:9/keys")
+    private = rsa.generate_private_key(65537, 2048)
+    now = int(time.time())
+    token = jwt.encode({"sub": "a" * 24, "iat": now, "exp": now + 60}, private, "RS256", headers={"kid": "one"})
+    assert (await api(server, token).get(ME)).status == 503
+
+
+async def test_an_issuers_sid_is_no_login_of_ours(serve: ServerFactory, tmp_path: Path) -> None:
+    private = ec.generate_private_key(ec.SECP256R1())
+    (tmp_path / "issuer.pem").write_bytes(pem(private))
+    server = await serve(jwt_public_key=tmp_path / "issuer.pem", jwt_algorithm="ES256")
+    ann = await server.people.make()
+    now = int(time.time())
+    claims = {"sub": ann.id, "iat": now, "exp": now + 60, "sid": "s" * 200, "permissions": ["platform.admin", "admin"]}
+    mine = api(server, jwt.encode(claims, private, "ES256"))
+    assert (await mine.post("/api/v1/tenants", {"name": "X"})).status == 403
+    assert (await mine.get("/api/v1/admin/reports")).status == 200
+    assert (await mine.post(f"{AUTH}/logout")).status == 200
+    assert (await mine.get(ME)).status == 401

@@ -134,5 +134,8 @@ async def test_browsers_of_other_origins(serve: Any) -> None:
     answer = await server.people.anonymous.request("OPTIONS", "/api/v2/messages", headers=ask)
     assert answer.status == 200 and answer.headers["Access-Control-Allow-Origin"] == "https://app.example.org"
     assert "Authorization" in answer.headers["Access-Control-Allow-Headers"]
+    wrong = await server.people.anonymous.get("/api/v1/users/me", headers={"Origin": "https://app.example.org"})
+    assert wrong.status == 401 and wrong.headers["Access-Control-Allow-Origin"] == "https://app.example.org"
+    assert wrong.headers["X-Content-Type-Options"] == "nosniff"
     other = await ann.get("/api/v1/users/me", headers={"Origin": "https://evil.example"})
     assert other.status == 200 and "Access-Control-Allow-Origin" not in other.headers

@@ -9,6 +9,7 @@ from storage import log
 from storage.database import Database
 from storage.errors import Conflict, NotFound
 from storage.models import channels, events, facts
+from storage.prepared import Prepared
 from storage.transaction import Command, Event, Tx
 from storage.types import SECOND, now
 
@@ -124,12 +125,18 @@ async def test_cancelled_commands_are_skipped_before_they_run(database: Database
     assert [event.name for event in await pages(database, pk)] == ["first"]
 
 
+async def trim(database: Database, *, before: int, keep: int) -> None:
+    for pk, upto in await database.read(lambda connection: log.to_trim(connection, before=before, keep=keep)):
+        while await database.write(Command(lambda tx, pk=pk, upto=upto: log.trim(tx, pk, upto))):
+            pass
+
+
 async def test_retention_by_count_and_by_age(database: Database) -> None:
     first, second = await open_channels(database, 2)
     for _ in range(30):
         await database.write(Command(lambda tx: log.append(tx, first, "note", {}).seq, channels=[first]))
         await database.write(Command(lambda tx: log.append(tx, second, "note", {}).seq, channels=[second]))
-    await database.write(Command(lambda tx: log.trim(tx, before=0, keep=10)))
+    await trim(database, before=0, keep=10)
     assert [event.seq for event in await pages(database, first)] == list(range(21, 31))
     span = await database.read(lambda connection: log.span(connection, first, 15, 30))
     assert not span.whole
@@ -138,8 +145,7 @@ async def test_retention_by_count_and_by_age(database: Database) -> None:
     await database.write(
         Command(lambda tx: tx.execute(events.update().where(events.c.channel_pk == second).values(at=5 * SECOND)))
     )
-    while await database.write(Command(lambda tx: log.trim(tx, before=10 * SECOND, keep=1000))):
-        pass
+    await trim(database, before=10 * SECOND, keep=1000)
     assert await pages(database, second) == []
     assert len(await pages(database, first)) == 10
     assert await database.write(Command(lambda tx: log.append(tx, second, "note", {}).seq, channels=[second])) == 31
@@ -228,3 +234,24 @@ async def test_a_channel_of_an_undone_command_leaves_no_name_behind(database: Da
         database.write(Command(fail)), database.write(Command(succeed)), return_exceptions=True
     )
     assert isinstance(event, Event) and (event.channel, event.seq) == ("chat:good", 1)
+
+
+async def test_a_read_that_fails_costs_nobody_else_an_answer(
+    database: Database, caplog: pytest.LogCaptureFixture
+) -> None:
+    """On PostgreSQL an error outside a savepoint ends the transaction, and its COMMIT would be a silent rollback."""
+    broken = Prepared(text("SELECT 1 FROM channels WHERE pk / :zero = no_such_function()"))
+
+    def look(tx: Tx) -> None:
+        tx.first(broken, {"zero": 0})
+
+    made, failed, other = await asyncio.gather(
+        database.write(Command(lambda tx: log.open_channel(tx, "chat:kept"))),
+        database.write(Command(look)),
+        database.write(Command(lambda tx: log.open_channel(tx, "chat:kept too"))),
+        return_exceptions=True,
+    )
+    assert isinstance(failed, Exception)
+    assert isinstance(made, int) and isinstance(other, int)
+    assert await database.read(lambda connection: log.heads(connection, [made, other])) == {made: 0, other: 0}
+    caplog.clear()
