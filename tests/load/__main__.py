@@ -4,6 +4,8 @@ import argparse
 import asyncio
 import json
 
+import uvloop
+
 from tests.load import pairs
 
 SCENARIOS = {"pairs": pairs.run}
@@ -18,9 +20,11 @@ def main() -> None:
     parser.add_argument("--messages", type=int, default=100, help="of each client")
     parser.add_argument("--pid", type=int, help="the server's process, for its CPU")
     asked = parser.parse_args()
-    figures = asyncio.run(
-        SCENARIOS[asked.scenario](asked.url, asked.token, clients=asked.clients, messages=asked.messages, pid=asked.pid)
+    work = SCENARIOS[asked.scenario](
+        asked.url, asked.token, clients=asked.clients, messages=asked.messages, pid=asked.pid
     )
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        figures = runner.run(work)
     print(json.dumps(figures))
 
 
