@@ -3,7 +3,6 @@
 import hashlib
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import Any, TypeVar
 
 import orjson
@@ -269,10 +268,11 @@ def add(tx: Tx, caller: Caller, body: SendMessage, chat_pk: int) -> Answer:
         place = messages.where_is(tx.connection, caller.user.tenant_pk, body.replyTo)
         if place is None or place.chat_pk != chat_pk or place.seq < gate.first_seq:
             raise NotFound("replyTo names no message of this chat")
+    seq, channel = tx.take(chat_pk)
     message = Message(
         chat_pk=chat_pk,
         chat_id=gate.chat_id,
-        seq=0,
+        seq=seq,
         id=new_id(),
         sender_pk=caller.pk,
         sender_id=caller.user.id,
@@ -284,8 +284,8 @@ def add(tx: Tx, caller: Caller, body: SendMessage, chat_pk: int) -> Answer:
         updated_at=tx.now,
         deleted_at=None,
     )
-    event = log.append(tx, chat_pk, "message:new", lambda seq: documents.message(replace(message, seq=seq)))
-    messages.add(tx, replace(message, seq=event.seq), client_key=key, fingerprint=fingerprint)
+    event = log.write(tx, chat_pk, channel, seq, "message:new", documents.message(message))
+    messages.add(tx, message, client_key=key, fingerprint=fingerprint)
     return orjson.Fragment(event.payload)
 
 
@@ -325,7 +325,7 @@ def visible(connection: Connection, caller: Caller, message_id: str) -> tuple[in
 
 def fingerprint_of(body: SendMessage) -> str:
     """What makes two commands the same, whichever way they came."""
-    command = body.model_dump(exclude={"clientMessageId"})
+    command = (body.type, body.chatId, body.targetUserId, body.content, body.replyTo, body.metadata)
     return hashlib.sha256(orjson.dumps(command, option=orjson.OPT_SORT_KEYS)).hexdigest()
 
 

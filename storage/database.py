@@ -139,6 +139,7 @@ def prepare_writer(connection: Any, _record: Any) -> None:
         "foreign_keys = ON",
         "cache_size = -65536",
         "temp_store = MEMORY",
+        "wal_autocheckpoint = 4000",
         "busy_timeout = 5000",
     ):
         connection.execute(f"PRAGMA {pragma}")

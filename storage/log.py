@@ -75,9 +75,14 @@ def open_channel(tx: Tx, name: str) -> int:
 
 
 def append(tx: Tx, channel_pk: int, name: str, document: object) -> Event:
-    """Add an event. ``document`` is JSON-able, or a function of the seq that gives it."""
+    """Add an event with the channel's next seq. ``document`` is JSON-able."""
     seq, channel = tx.take(channel_pk)
-    payload = orjson.dumps(document(seq) if callable(document) else document)
+    return write(tx, channel_pk, channel, seq, name, document)
+
+
+def write(tx: Tx, channel_pk: int, channel: str, seq: int, name: str, document: object) -> Event:
+    """Add an event whose seq was taken before, for a document that tells it."""
+    payload = orjson.dumps(document)
     tx.later(ADD, (channel_pk, seq, name, payload, tx.now))
     event = Event(channel_pk, channel, seq, name, payload)
     tx.events.append(event)
