@@ -4,7 +4,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, replace
 
 from storage import accounts
-from storage.accounts import PLATFORM, User
+from storage.accounts import User
 from storage.errors import Forbidden, Unauthenticated
 from storage.transaction import Tx
 
@@ -54,8 +54,3 @@ class Caller:
         """Raises Forbidden unless the caller has all that ``other`` has: nobody acts through somebody stronger."""
         if not expand(other.permissions) <= self.permissions:
             raise Forbidden
-
-    def sees(self, tenant: str | None) -> None:
-        """Raises Forbidden for another tenant, unless the caller administers the platform."""
-        if tenant is not None and tenant != self.user.tenant:
-            self.require(PLATFORM)

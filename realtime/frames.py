@@ -15,7 +15,6 @@ NAMESPACE = "/chat"
 EVENT = b'42/chat,["'
 ACK = b"43/chat,"
 DISCONNECT = b"41/chat,"
-OPEN, CLOSE, PING, PONG, MESSAGE, UPGRADE, NOOP = b"0123456"
 ID_DIGITS = 15
 
 

@@ -57,11 +57,9 @@ class Socket(AsyncSocket):
         self.space: asyncio.Future[None] | None = None
         self.posting = False
         self.aborting: asyncio.TimerHandle | None = None
-        self.frames_in = 0
         self.pinged_at = math.inf
         self.phase = 0
         self.deadline = asyncio.get_running_loop().call_later(engine.limits.unconnected, self._unconnected)
-        self.drained: asyncio.Future[None] | None = None
 
     # Outbound
 
@@ -119,7 +117,6 @@ class Socket(AsyncSocket):
 
     def receive_text(self, text: str) -> None:
         """One Engine.IO packet. Raises Refused for what is none; binary is none here."""
-        self.frames_in += 1
         kind = text[:1]
         if kind == "3":
             self.pinged_at = math.inf
@@ -313,11 +310,8 @@ class Socket(AsyncSocket):
                 if len(self.inbox) >= self.engine.limits.inbox:
                     await self._room()
             elif message.type is WSMsgType.PING:
-                self.frames_in += 1
                 self.write(b"\x8a%c%b" % (len(message.data), message.data))
-            elif message.type is WSMsgType.PONG:
-                self.frames_in += 1
-            elif message.type is WSMsgType.BINARY:
+            elif message.type in (WSMsgType.PONG, WSMsgType.BINARY):
                 continue
             else:
                 if self.worker:

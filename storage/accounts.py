@@ -1,7 +1,6 @@
 """Tenants, users with their three names, logins, and what ends them."""
 
 import re
-import secrets
 import uuid as uuids
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -12,7 +11,7 @@ from sqlalchemy import ColumnElement, Connection, and_, bindparam, delete, false
 
 from storage import epoch, log
 from storage.errors import Conflict, NotFound
-from storage.models import blocks, chats, facts, logins, members, reset_links, revocations, tenants, users
+from storage.models import blocks, chats, logins, members, reset_links, revocations, tenants, users
 from storage.transaction import Tx, clock
 from storage.types import SECOND, new_id
 
@@ -372,15 +371,3 @@ def blocked_by(connection: Connection, user_pk: int, *, after: int, limit: int) 
         blocks.c.user_pk == user_pk, users.c.pk > after
     )
     return [read_user(row) for row in connection.execute(statement.order_by(users.c.pk).limit(limit))]
-
-
-# Secrets of the installation
-
-
-def hint_key(tx: Tx) -> bytes:
-    """The key that signs hints between nodes; made on first use."""
-    found = tx.execute(select(facts.c.value).where(facts.c.name == "hint_key")).scalar()
-    if found is None:
-        found = secrets.token_hex(32)
-        epoch.put(tx, "hint_key", found)
-    return bytes.fromhex(found)

@@ -318,10 +318,6 @@ def members_of(connection: Connection, chat_pk: int, *, after: int = 0, limit: i
     return [Member(*row) for row in connection.execute(statement.limit(limit))]
 
 
-def member_pks(connection: Connection, chat_pk: int) -> list[int]:
-    return list(connection.execute(select(members.c.user_pk).where(members.c.chat_pk == chat_pk)).scalars())
-
-
 def owners(connection: Connection, chat_pk: int) -> int:
     statement = select(func.count()).where(members.c.chat_pk == chat_pk, members.c.role == "owner")
     return int(connection.execute(statement).scalar_one())

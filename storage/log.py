@@ -17,7 +17,6 @@ from storage.types import SECOND
 
 ADD = Bulk(events, ("channel_pk", "seq", "name", "payload", "at"))
 OPEN = insert(channels)
-NAME = update(channels).where(channels.c.pk == bindparam("channel")).values(name=bindparam("channel_name"))
 HEADS = select(channels.c.pk, channels.c.head).where(channels.c.pk.in_(bindparam("pks", expanding=True)))
 PAGE = (
     select(events.c.channel_pk, channels.c.name.label("channel"), events.c.seq, events.c.name, events.c.payload)
