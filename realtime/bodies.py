@@ -7,18 +7,46 @@ from datetime import UTC, datetime
 from typing import Annotated, Any, Literal, TypeVar
 
 import orjson
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+    ValidationInfo,
+    WithJsonSchema,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
 
 from realtime.limits import Limits
 from storage.errors import FieldError, Invalid, Malformed
-from storage.types import HEX_ID, SECOND
+from storage.types import HEX_ID, SECOND, UUID, read_name
 
 DEFAULTS = Limits()
 LATEST = 253_000_000_000 * SECOND
+CODES = {
+    "missing": "required",
+    "required": "required",
+    "string_type": "string",
+    "int_type": "integer",
+    "int_from_float": "integer",
+    "bool_type": "boolean",
+    "dict_type": "object",
+    "literal_error": "choice",
+    "too_long": "too_long",
+}
 
 
 def limits_of(info: ValidationInfo) -> Limits:
     return info.context if isinstance(info.context, Limits) else DEFAULTS
+
+
+def no_nulls(data: Any) -> Any:
+    """``null`` means absent."""
+    return {name: value for name, value in data.items() if value is not None} if isinstance(data, dict) else data
 
 
 def text(value: str) -> str:
@@ -33,7 +61,7 @@ def text(value: str) -> str:
 
 def not_blank(value: str) -> str:
     if not value.strip():
-        raise ValueError("must not be empty")
+        raise PydanticCustomError("required", "must not be empty")
     return value
 
 
@@ -44,11 +72,16 @@ def content(value: str, info: ValidationInfo) -> str:
     return value
 
 
-def title(value: str, info: ValidationInfo) -> str:
-    limit = limits_of(info).title
-    if len(value) > limit:
-        raise ValueError(f"must have at most {limit} characters")
-    return value
+def at_most(name: str) -> AfterValidator:
+    """A text may have as many characters as this limit says."""
+
+    def check(value: str, info: ValidationInfo) -> str:
+        limit = getattr(limits_of(info), name)
+        if len(value) > limit:
+            raise PydanticCustomError("too_long", "must have at most {limit} characters", {"limit": limit})
+        return value
+
+    return AfterValidator(check)
 
 
 def client_key(value: str, info: ValidationInfo) -> str:
@@ -58,16 +91,33 @@ def client_key(value: str, info: ValidationInfo) -> str:
     return value
 
 
-def metadata(value: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
-    limit = limits_of(info).metadata
-    try:
-        encoded = orjson.dumps(value)
-    except TypeError:
-        raise ValueError("must be plain JSON") from None
-    if len(encoded) > limit:
-        raise ValueError(f"must have at most {limit} bytes as JSON")
-    if b"\\u0000" in encoded and holds_nul(value):
-        raise ValueError("must not contain the character NUL")
+def plain(name: str) -> AfterValidator:
+    """An object of plain JSON, of as many bytes as this limit says."""
+
+    def check(value: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
+        limit = getattr(limits_of(info), name)
+        try:
+            encoded = orjson.dumps(value)
+        except TypeError:
+            raise ValueError("must be plain JSON") from None
+        if len(encoded) > limit:
+            raise ValueError(f"must have at most {limit} bytes as JSON")
+        if b"\\u0000" in encoded and holds_nul(value):
+            raise ValueError("must not contain the character NUL")
+        return value
+
+    return AfterValidator(check)
+
+
+def placeholders(value: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
+    limits = limits_of(info)
+    if len(value) > limits.placeholders:
+        raise ValueError(f"may name {limits.placeholders} values")
+    for name, each in value.items():
+        if len(name) > limits.key:
+            raise ValueError(f"must have names of at most {limits.key} characters")
+        if not isinstance(each, str | int | float):
+            raise ValueError(f"must hold text, numbers, true or false; {name!r} is something else")
     return value
 
 
@@ -78,6 +128,13 @@ def holds_nul(value: object) -> bool:
     if isinstance(value, dict):
         return any(holds_nul(each) for pair in value.items() for each in pair)
     return isinstance(value, list) and any(holds_nul(each) for each in value)
+
+
+def few_locales(value: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
+    limit = limits_of(info).locales
+    if len(value) > limit:
+        raise ValueError(f"may have {limit} variants")
+    return value
 
 
 def hex_id(value: str) -> str:
@@ -99,12 +156,22 @@ def moment(value: str) -> int:
 
 
 Text = Annotated[str, AfterValidator(text)]
-Title = Annotated[Text, AfterValidator(not_blank), AfterValidator(title)]
+Title = Annotated[Text, AfterValidator(not_blank), at_most("title")]
 Content = Annotated[Text, AfterValidator(content)]
 HexId = Annotated[str, AfterValidator(hex_id), Field(pattern="^[0-9a-f]{24}$")]
 ClientKey = Annotated[Text, AfterValidator(client_key)]
-Metadata = Annotated[dict[str, Any], AfterValidator(metadata)]
+Metadata = Annotated[dict[str, Any], plain("metadata")]
+Label = Annotated[Text, AfterValidator(not_blank), at_most("key")]
+NotificationText = Annotated[Text, AfterValidator(not_blank), at_most("notification_message")]
+NotificationMetadata = Annotated[dict[str, Any], plain("notification_metadata")]
+EntityId = Annotated[Text, AfterValidator(not_blank), at_most("entity_id")]
+ActionUrl = Annotated[Text, at_most("action_url")]
+Placeholders = Annotated[
+    dict[str, Any], BeforeValidator(no_nulls), AfterValidator(placeholders), plain("placeholder_bytes")
+]
 Moment = Annotated[str, AfterValidator(moment)]
+Uuid = Annotated[str, StringConstraints(pattern=f"^{UUID.pattern}$", to_lower=True)]
+AnyName = Annotated[Any, AfterValidator(read_name), WithJsonSchema({"type": ["string", "integer"]})]
 Role = Literal["owner", "admin", "member", "readonly"]
 
 
@@ -114,7 +181,7 @@ class Body(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def drop_nulls(cls, data: Any) -> Any:
-        return {name: value for name, value in data.items() if value is not None} if isinstance(data, dict) else data
+        return no_nulls(data)
 
 
 B = TypeVar("B", bound=Body)
@@ -127,14 +194,15 @@ def read(model: type[B], data: object, limits: Limits) -> B:
     try:
         return model.model_validate(data, context=limits)
     except ValidationError as error:
-        found = error.errors(include_url=False, include_context=False, include_input=False)
+        found = error.errors(include_url=False, include_input=False)
         raise Invalid(details=[field_error(each) for each in found]) from None
 
 
 def field_error(error: Any) -> FieldError:
     """An error of the whole model begins with the name of the field it is about."""
     message = str(error["msg"]).removeprefix("Value error, ")
-    return FieldError(".".join(map(str, error["loc"])) or message.split()[0], message)
+    field = ".".join(map(str, error["loc"])) or message.split()[0]
+    return FieldError(field, message, CODES.get(error["type"], "invalid"), error.get("ctx", {}).get("limit"))
 
 
 def depth(value: object, limit: int) -> bool:
@@ -253,6 +321,57 @@ class MuteChat(Body):
 
 class ChatRef(Body):
     chatId: HexId
+
+
+# Notifications and templates
+
+
+class NotificationRef(Body):
+    """``id`` is any of the three that a notification has."""
+
+    id: AnyName
+
+
+class Variant(Body):
+    """What a template says otherwise in one locale."""
+
+    category: Label | None = None
+    title: Title | None = None
+    message: NotificationText | None = None
+
+
+Locales = Annotated[
+    dict[Annotated[str, StringConstraints(pattern="^[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8}){0,3}$")], Variant],
+    AfterValidator(few_locales),
+]
+
+
+class CreateTemplate(Body):
+    """Title and message are Liquid: ``{{ name }}``, ``{% if name %}``."""
+
+    tenantId: Uuid
+    key: Label
+    category: Label
+    title: Title
+    message: NotificationText
+    isActionable: bool = False
+    locales: Locales = Field(default_factory=dict)
+
+
+class ChangeTemplate(Body):
+    """What is absent stays."""
+
+    tenantId: Uuid | None = None
+    category: Label | None = None
+    title: Title | None = None
+    message: NotificationText | None = None
+    isActionable: bool | None = None
+    locales: Locales | None = None
+
+
+class PreviewTemplate(Body):
+    placeholders: Placeholders = Field(default_factory=dict)
+    locale: Annotated[Text, StringConstraints(max_length=35)] | None = None
 
 
 # Sockets

@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import Any, NotRequired
+from typing import Any, Literal, NotRequired
 
 from typing_extensions import TypedDict
 
-from storage import accounts, chat, messages
+from storage import accounts, chat, messages, notifications, templates
 from storage.types import SECOND
 
 
@@ -91,6 +91,63 @@ class UserDocument(TypedDict):
     status: NotRequired[str]
 
 
+class NotificationDocument(TypedDict):
+    """The envelope's reading, and all that the other dialects say of it. A deleted one has ``deletedAt`` and no texts."""
+
+    id: str
+    userId: str
+    type: str
+    category: str
+    title: str | None
+    message: str | None
+    metadata: dict[str, Any]
+    read: bool
+    createdAt: str
+    updatedAt: str
+    number: int
+    uuid: str
+    senderId: str
+    actionUrl: str | None
+    isRead: bool
+    readAt: str | None
+    isActive: bool
+    tenantId: str
+    templateKey: str | None
+    isActionable: bool
+    status: Literal["UNREAD", "READ"]
+    entityType: str | None
+    entityId: str | None
+    payload: dict[str, Any]
+    deletedAt: NotRequired[str]
+
+
+class NotificationsReadDocument(TypedDict):
+    """These, or all of the user's up to a time."""
+
+    ids: NotRequired[list[str]]
+    all: NotRequired[Literal[True]]
+    before: NotRequired[str]
+
+
+class TemplateDocument(TypedDict):
+    tenantId: str
+    key: str
+    category: str
+    title: str
+    message: str
+    isActionable: bool
+    locales: dict[str, dict[str, str]]
+    createdAt: str
+    updatedAt: str
+
+
+class PreviewDocument(TypedDict):
+    category: str
+    title: str
+    message: str
+    isActionable: bool
+
+
 class PresenceDocument(TypedDict):
     userId: str
     online: bool
@@ -149,6 +206,54 @@ def message(item: messages.Message) -> MessageDocument:
     if item.deleted_at is not None:
         document["deletedAt"] = time(item.deleted_at)
     return document
+
+
+def notification(item: notifications.Notification) -> NotificationDocument:
+    """As events and acks show it."""
+    metadata = dict(item.metadata)
+    document: NotificationDocument = {
+        "id": item.id,
+        "userId": item.recipient.id,
+        "type": item.type,
+        "category": item.category,
+        "title": item.title,
+        "message": item.message,
+        "metadata": metadata,
+        "read": item.read_at is not None,
+        "createdAt": time(item.created_at),
+        "updatedAt": time(item.updated_at),
+        "number": item.pk,
+        "uuid": item.uuid,
+        "senderId": item.sender.id,
+        "actionUrl": item.action_url,
+        "isRead": item.read_at is not None,
+        "readAt": optional_time(item.read_at),
+        "isActive": item.active,
+        "tenantId": item.tenant,
+        "templateKey": item.template_key,
+        "isActionable": item.actionable,
+        "status": "UNREAD" if item.read_at is None else "READ",
+        "entityType": item.entity_type,
+        "entityId": item.entity_id,
+        "payload": metadata,
+    }
+    if item.deleted_at is not None:
+        document["deletedAt"] = time(item.deleted_at)
+    return document
+
+
+def template(item: templates.Template, tenant: str) -> TemplateDocument:
+    return {
+        "tenantId": tenant,
+        "key": item.key,
+        "category": item.category,
+        "title": item.title,
+        "message": item.message,
+        "isActionable": item.actionable,
+        "locales": {locale: dict(variant) for locale, variant in item.locales.items()},
+        "createdAt": time(item.created_at),
+        "updatedAt": time(item.updated_at),
+    }
 
 
 def member(item: chat.Member) -> MemberDocument:

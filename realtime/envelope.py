@@ -39,8 +39,10 @@ TEXTS = {
 }
 
 
-def success(status: int, data: Any) -> Envelope:
-    return {"isSuccess": True, "statusCode": status, "data": data, "errors": [], "timestamp": documents.time(now())}
+def success(status: int, data: Any, at: int | None = None) -> Envelope:
+    """``at`` is the moment of the answer in microseconds, now if absent."""
+    timestamp = documents.time(now() if at is None else at)
+    return {"isSuccess": True, "statusCode": status, "data": data, "errors": [], "timestamp": timestamp}
 
 
 def failure(problem: Problem) -> Envelope:
@@ -60,7 +62,7 @@ def failure(problem: Problem) -> Envelope:
 
 def details_of(problem: Problem) -> Sequence[Detail]:
     if problem.details:
-        return [{"field": field, "message": message} for field, message in problem.details]
+        return [{"field": each.field, "message": each.message} for each in problem.details]
     default = (type(problem).__doc__ or "").split("\n")[0]
     if problem.message not in (default, TEXTS.get(problem.status)) and problem.status != 500:
         return [{"field": "", "message": problem.message}]

@@ -14,6 +14,14 @@ class Limits:
     title: int = 255
     metadata: int = 4 * KIB
     edits: int = 100
+    notification_message: int = 4_000
+    notification_metadata: int = 16 * KIB
+    key: int = 64
+    entity_id: int = 255
+    action_url: int = 2_048
+    placeholders: int = 100
+    placeholder_bytes: int = 64 * KIB
+    locales: int = 100
     body: int = 256 * KIB
     nesting: int = 32
     packet: int = 256 * KIB

@@ -19,6 +19,7 @@ from realtime.frames import NAMESPACE, Packet
 from realtime.hub import Hub
 from realtime.limits import Limits
 from realtime.messages import Messages
+from realtime.notifications import Notifications
 from realtime.presence import Presence
 from realtime.protocol import Overload, Server
 from realtime.session import Session, Sessions
@@ -71,6 +72,7 @@ class ChatNamespace(socketio.AsyncNamespace):
         accounts: Accounts,
         chats: Chats,
         messages: Messages,
+        notifications: Notifications,
         hub: Hub,
         presence: Presence,
         limits: Limits,
@@ -81,6 +83,7 @@ class ChatNamespace(socketio.AsyncNamespace):
         self.accounts = accounts
         self.chats = chats
         self.messages = messages
+        self.notifications = notifications
         self.hub = hub
         self.presence = presence
         self.limits = limits
@@ -217,6 +220,9 @@ class ChatNamespace(socketio.AsyncNamespace):
         shown = {each.id: documents.presence(each.id, each.pk in online, each.last_seen_at) for each in known}
         return 200, {"items": [shown.get(id) or documents.presence(id, False, None) for id in body.userIds]}
 
+    async def read_notification(self, session: Session, body: bodies.NotificationRef) -> Answer:
+        return 200, documents.notification(await self.notifications.read(session.caller, body.id))
+
     async def refresh(self, session: Session, body: bodies.RefreshSession) -> Answer:
         """A newer token of the same user prolongs the connection."""
         caller = await self.accounts.authenticate(body.token)
@@ -238,6 +244,7 @@ INBOUND: dict[str, Inbound[Any]] = {
     "message:read": Inbound(bodies.ReadMessage, ChatNamespace.read),
     "typing": Inbound(bodies.ChatRef, ChatNamespace.typing),
     "presence:watch": Inbound(bodies.WatchPresence, ChatNamespace.watch_presence),
+    "notification:read": Inbound(bodies.NotificationRef, ChatNamespace.read_notification),
     "session:refresh": Inbound(bodies.RefreshSession, ChatNamespace.refresh),
     "app:state": Inbound(bodies.AppState, ChatNamespace.state),
 }

@@ -3,7 +3,6 @@
 import asyncio
 import hashlib
 import hmac
-import re
 import time
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ import jwt
 
 from storage.accounts import User
 from storage.errors import Unauthenticated, Unavailable
-from storage.types import SECOND, is_id
+from storage.types import SECOND, read_name
 
 OWN = "HS256"
 LEEWAY = 10
@@ -21,8 +20,6 @@ SHORTEST_SECRET = 32
 ASK_EVERY = 5.0
 YEAR_9999 = 253_000_000_000
 REQUIRED = ["exp", "iat", "sub"]
-UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
-NUMBER = re.compile(r"[0-9]{1,18}")
 
 
 class TokenExpired(Unauthenticated):
@@ -146,7 +143,7 @@ class Tokens:
         raise jwt.InvalidKeyError("no such key")
 
     def _read(self, claims: Mapping[str, Any], *, external: bool) -> Claims:
-        name, value = subject(claims["sub"])
+        name, value = read_name(claims["sub"])
         permissions = claims.get("permissions") or []
         if not isinstance(permissions, list) or not all(isinstance(each, str) for each in permissions):
             raise ValueError("permissions must be a list of names")
@@ -183,14 +180,3 @@ class Tokens:
             return Refresh(str(claims["sid"]), int(claims["gen"]))
         except (jwt.PyJWTError, ValueError, KeyError, TypeError, RecursionError):
             raise Unauthenticated from None
-
-
-def subject(sub: object) -> tuple[str, str | int]:
-    """Which of a user's three names a ``sub`` is: 24 hex digits, 36 characters with dashes, or a number."""
-    if is_id(sub):
-        return "id", str(sub)
-    if isinstance(sub, str) and UUID.fullmatch(sub):
-        return "uuid", sub.lower()
-    if isinstance(sub, str | int) and not isinstance(sub, bool) and NUMBER.fullmatch(str(sub)):
-        return "number", int(sub)
-    raise ValueError("sub must be 24 hex digits, a uuid or a number")

@@ -10,7 +10,7 @@ from typing_extensions import TypedDict
 
 from realtime import documents
 from realtime.accounts import LoggedIn
-from realtime.bodies import Body, HexId, Text, Title
+from realtime.bodies import Body, HexId, Text, Title, Uuid
 from realtime.documents import UserDocument
 from server.call import Call, Created, Paging, page, read_cursor, token_of, write_cursor
 from storage import accounts
@@ -39,7 +39,6 @@ def time_zone(value: str) -> str:
 
 Email = Annotated[Text, AfterValidator(email)]
 Password = Annotated[Text, StringConstraints(min_length=8, max_length=1024)]
-Uuid = Annotated[str, StringConstraints(pattern=r"^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$", to_lower=True)]
 
 
 class Register(Body):
@@ -104,7 +103,7 @@ class CreateUser(Body):
     name: Title | None = None
     password: Password | None = None
     id: HexId | None = None
-    number: Annotated[int, Field(ge=1, lt=10**18)] | None = None
+    number: Annotated[int, Field(ge=1, lt=accounts.LARGEST_NUMBER)] | None = None
     uuid: Uuid | None = None
     permissions: list[str] = Field(default_factory=list)
 

@@ -15,9 +15,10 @@ from realtime import bodies
 from realtime.bodies import Body
 from realtime.caller import Caller
 from realtime.limits import Limits
+from server.dialects import Dialect
 from server.services import Services
 from storage.errors import Invalid, Malformed, NotFound, TooLarge, Unauthenticated, Unsupported
-from storage.types import is_id
+from storage.types import Name, is_id, read_name
 
 WHOLE = re.compile(r"-?[0-9]{1,19}")
 SERVICES = web.AppKey("services", Services)
@@ -41,8 +42,12 @@ class Paging(Body):
 
 @dataclass(frozen=True, slots=True)
 class Call:
+    """``values`` is the body as it came, ``body`` as the route's model."""
+
     request: web.Request
     services: Services
+    dialect: Dialect
+    values: Any
     body: Any
     query: Any
     _caller: Caller | None
@@ -52,6 +57,13 @@ class Call:
         if self._caller is None:
             raise Unauthenticated
         return self._caller
+
+    def name(self) -> Name:
+        """Any of a notification's three names, in the path. Raises NotFound for what can't be one."""
+        try:
+            return read_name(self.request.match_info["id"])
+        except ValueError:
+            raise NotFound from None
 
     def id(self, name: str = "id") -> str:
         """An id of the path. Raises NotFound for what can't be one."""
@@ -66,26 +78,32 @@ Handler = Callable[[Call], Awaitable[Any]]
 
 @dataclass(frozen=True, slots=True)
 class Created:
-    """An answer with a status of its own."""
+    """An answer with a status of its own. ``at`` is its moment, where that must be the same each time it is given."""
 
     document: Any
     status: int = 201
+    at: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """A line of the route table. ``answer`` is the type of the document; ``public`` routes need no token."""
+    """A line of the route table.
+
+    ``answer`` is the type of the document; ``public`` routes need no token. Where ``spoken``, the request's dialect
+    counts, and ``body`` and ``answer`` may be names of the dialect's own types.
+    """
 
     method: str
     path: str
     handler: Handler
     answer: Any
     summary: str
-    body: type[Body] = NoBody
+    body: type[Body] | str = NoBody
     query: type[Body] = NoQuery
     status: int = 200
     permission: str | None = None
     public: bool = False
+    spoken: bool = False
     multipart: bool = False
     keyed: bool = False
     bodiless: bool = False
@@ -95,7 +113,7 @@ class Route:
     @property
     def envelope(self) -> bool:
         """``v1`` routes answer in the envelope, ``v2`` with the bare document."""
-        return "/v1/" in self.path
+        return "/v1/" in self.path and not self.spoken
 
 
 async def token_of(request: web.Request) -> str:
@@ -112,6 +130,16 @@ async def read_json(request: web.Request, limits: Limits) -> Any:
         raise Unsupported("Send the body as application/json")
     require_plain(request)
     return bodies.parse_json(await read_bytes(request, limits.body), limits)
+
+
+def with_key(request: web.Request, values: Any) -> Any:
+    """The body, its idempotency key taken from the header if it stands there. Raises Invalid where they differ."""
+    header = request.headers.get("Idempotency-Key")
+    if header is None or not isinstance(values, dict):
+        return values
+    if values.get("clientMessageId") not in (None, header):
+        raise Invalid.field("clientMessageId", "differs from the Idempotency-Key header")
+    return {**values, "clientMessageId": header}
 
 
 def require_plain(request: web.Request) -> None:

@@ -24,18 +24,11 @@ class History(Body):
 
 
 async def read_message(request: web.Request, limits: Any) -> Any:
-    """The body of a message: JSON, or the parts of a form. The idempotency key may stand in a header."""
+    """The body of a message: JSON, or the parts of a form."""
     if request.content_type == "multipart/form-data":
         require_plain(request)
-        values = await read_form(request, limits)
-    else:
-        values = await read_json(request, limits)
-    header = request.headers.get("Idempotency-Key")
-    if header is not None and isinstance(values, dict):
-        if values.get("clientMessageId") not in (None, header):
-            raise Invalid.field("clientMessageId", "differs from the Idempotency-Key header")
-        values = {**values, "clientMessageId": header}
-    return values
+        return await read_form(request, limits)
+    return await read_json(request, limits)
 
 
 async def read_form(request: web.Request, limits: Any) -> dict[str, Any]:

@@ -2,12 +2,27 @@
 
 import logging
 from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
 
 from aiohttp import web
 
-from realtime import bodies, envelope
-from server import metrics
-from server.call import SERVICES, Call, Created, NoBody, NoQuery, Route, read_json, read_query, token_of, write_json
+from realtime import bodies
+from realtime.caller import Caller
+from server import dialects, metrics
+from server.call import (
+    SERVICES,
+    Call,
+    Created,
+    NoBody,
+    NoQuery,
+    Route,
+    read_json,
+    read_query,
+    token_of,
+    with_key,
+    write_json,
+)
+from server.dialects import Dialect
 from server.messages import read_message
 from storage.errors import (
     Malformed,
@@ -21,6 +36,8 @@ from storage.errors import (
 )
 
 logger = logging.getLogger("bellwire.http")
+DIALECT: web.RequestKey[Dialect] = web.RequestKey("dialect", object)  # type: ignore[arg-type]
+T = TypeVar("T")
 Next = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 HTTP_PROBLEMS: dict[int, type[Problem]] = {
@@ -37,35 +54,60 @@ SECURITY = {
 }
 
 
-def write_problem(problem: Problem) -> web.Response:
+def write_problem(problem: Problem, dialect: Dialect) -> web.Response:
     headers = {}
     if isinstance(problem, TooMany):
         headers["Retry-After"] = str(max(1, round(problem.retry_after)))
     if problem.status == 401:
         headers["WWW-Authenticate"] = "Bearer"
-    return write_json(envelope.failure(problem), problem.status, headers)
+    status, document = dialect.problem(problem)
+    return write_json(document, status, headers)
 
 
 @web.middleware
 async def errors(request: web.Request, handler: Next) -> web.StreamResponse:
     """Whatever goes wrong is answered in the dialect; what nobody foresaw is logged, and tells nothing."""
+    headers = {}
     try:
         response = await handler(request)
+        metrics.count_request(request, response.status)
+        return response
     except web.HTTPException as error:
         if error.status < 400:
             raise
-        response = write_problem(HTTP_PROBLEMS.get(error.status, Problem)())
-        if "Allow" in error.headers:
-            response.headers["Allow"] = error.headers["Allow"]
-    except Problem as problem:
-        response = write_problem(problem)
+        problem = HTTP_PROBLEMS.get(error.status, Problem)()
+        headers = {name: error.headers[name] for name in ("Allow",) if name in error.headers}
+    except Problem as error:
+        problem = error
     except ConnectionResetError:
         raise
     except Exception:
         logger.exception("%s %s failed", request.method, request.rel_url.raw_path)
-        response = write_problem(Problem())
-    metrics.count_request(request, response.status)
-    return response
+        problem = Problem()
+    answer = write_problem(problem, await dialect_of(request))
+    answer.headers.update(headers)
+    metrics.count_request(request, answer.status)
+    return answer
+
+
+async def dialect_of(request: web.Request) -> Dialect:
+    """The dialect of an answer: what the route has found out, or, of a URL that is none, what the request says."""
+    known: Dialect | None = request.get(DIALECT)
+    if known or not dialects.spoken_at(request.path):
+        return known or dialects.envelope
+    caller, _ = await attempt(authenticate(request))
+    values, _ = await attempt(read_json(request, request.app[SERVICES].limits))
+    return chosen(request, caller, values)[0]
+
+
+def chosen(request: web.Request, caller: Caller | None, values: object) -> tuple[Dialect, Problem | None]:
+    return dialects.choose(
+        header=request.headers.get(dialects.HEADER),
+        path=request.path,
+        values=values,
+        claim=caller.dialect if caller else None,
+        default=request.app[SERVICES].settings.default_dialect,
+    )
 
 
 @web.middleware
@@ -94,24 +136,64 @@ async def browsers(request: web.Request, handler: Next) -> web.StreamResponse:
 
 
 def endpoint(route: Route) -> Next:
-    """A route as aiohttp calls it. Checks in the contract's order: 401, malformed, 403, fields, then the handler."""
+    """A route as aiohttp calls it.
+
+    Checks in the contract's order: 401, dialect, malformed, 403, fields, then the handler. Where a dialect is spoken,
+    the body is read before anything is answered, for it may say in which.
+    """
 
     async def serve(request: web.Request) -> web.StreamResponse:
         services = request.app[SERVICES]
-        caller = None if route.public else await services.accounts.authenticate(await token_of(request))
-        values = None
-        if route.multipart:
-            values = await read_message(request, services.limits)
-        elif route.bodiless and not request.can_read_body:
-            values = {}
-        elif route.body is not NoBody:
-            values = await read_json(request, services.limits)
+        request[DIALECT] = dialects.envelope
+        caller, refused = (None, None) if route.public else await attempt(authenticate(request))
+        if refused and not route.spoken:
+            raise refused
+        values, unreadable = await attempt(read_values(route, request))
+        unclear = None
+        if route.spoken:
+            request[DIALECT], unclear = chosen(request, caller, values)
+        for problem in (refused, unclear, unreadable):
+            if problem:
+                raise problem
         if route.permission and caller:
             caller.require(route.permission)
-        body = None if values is None and route.body is NoBody else bodies.read(route.body, values, services.limits)
+        if route.keyed:
+            values = with_key(request, values)
+        model = route.body
+        body = bodies.read(model, values, services.limits) if isinstance(model, type) and model is not NoBody else None
         query = None if route.query is NoQuery else read_query(request, route.query, services.limits)
-        answer = await route.handler(Call(request, services, body, query, caller))
-        status, document = (answer.status, answer.document) if isinstance(answer, Created) else (200, answer)
-        return write_json(envelope.success(status, document) if route.envelope else document, status)
+        call = Call(request, services, request[DIALECT], values, body, query, caller)
+        answer = await route.handler(call)
+        return write_answer(route, call.dialect, answer if isinstance(answer, Created) else Created(answer, 200))
 
     return serve
+
+
+async def attempt(work: Awaitable[T]) -> tuple[T | None, Problem | None]:
+    try:
+        return await work, None
+    except Problem as problem:
+        return None, problem
+
+
+async def authenticate(request: web.Request) -> Caller:
+    return await request.app[SERVICES].accounts.authenticate(await token_of(request))
+
+
+async def read_values(route: Route, request: web.Request) -> Any:
+    """The body as it came, None where the route takes none."""
+    limits = request.app[SERVICES].limits
+    if route.body is NoBody:
+        return None
+    if route.multipart:
+        return await read_message(request, limits)
+    if route.bodiless and not request.can_read_body:
+        return {}
+    return await read_json(request, limits)
+
+
+def write_answer(route: Route, dialect: Dialect, answer: Created) -> web.Response:
+    """In the dialect where one is spoken, else ``v1`` in the envelope and ``v2`` bare."""
+    if route.spoken or route.envelope:
+        return write_json(dialect.success(answer.status, answer.document, answer.at), answer.status)
+    return write_json(answer.document, answer.status)

@@ -1,32 +1,33 @@
 """The OpenAPI 3.1 document, made of the route table and the models that the handlers use."""
 
 import re
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import TypeAdapter
-from pydantic.json_schema import GenerateJsonSchema
 
-from realtime.envelope import TEXTS, Envelope
+from realtime.envelope import Envelope
 from realtime.limits import Limits
 from server.call import NoBody, NoQuery, Route
+from server.dialects import DIALECTS, HEADER, envelope
 
 REF = "#/components/schemas/{model}"
 VERSION = "0.1.0"
+Mode = Literal["validation", "serialization"]
 
 
 def document(routes: list[Route], limits: Limits, url: str) -> dict[str, Any]:
     """The whole document. ``limits`` are shown beside it, as ``x-limits``."""
-    inputs: dict[Any, TypeAdapter[Any]] = {
-        model: TypeAdapter(model)
-        for route in routes
-        for model in (route.body, route.query)
-        if model not in (NoBody, NoQuery)
-    }
-    outputs: dict[Any, TypeAdapter[Any]] = {str(route.answer): TypeAdapter(route.answer) for route in routes}
-    outputs["error"] = TypeAdapter(Envelope)
-    wanted = [(model, "validation", adapter) for model, adapter in inputs.items()]
-    wanted += [(name, "serialization", adapter) for name, adapter in outputs.items()]
-    schemas, definitions = TypeAdapter.json_schemas(wanted, ref_template=REF, schema_generator=GenerateJsonSchema)  # type: ignore[arg-type]
+    wanted: dict[tuple[Any, Mode], TypeAdapter[Any]] = {(Envelope, "serialization"): TypeAdapter(Envelope)}
+    for route in routes:
+        inputs = [*types(route, route.body), route.query]
+        outputs = types(route, route.answer) + ([each.Error for each in DIALECTS.values()] if route.spoken else [])
+        wanted |= {(each, "validation"): TypeAdapter(each) for each in inputs if each not in (NoBody, NoQuery)}
+        wanted |= {(each, "serialization"): TypeAdapter(each) for each in outputs}
+    schemas, definitions = TypeAdapter.json_schemas(
+        [(key, key[1], adapter) for key, adapter in wanted.items()],
+        ref_template=REF,
+    )
+    schemas = {key: schema for (key, _), schema in schemas.items()}
     components = definitions.get("$defs", {})
     paths: dict[str, Any] = {}
     for route in routes:
@@ -50,51 +51,84 @@ def document(routes: list[Route], limits: Limits, url: str) -> dict[str, Any]:
     }
 
 
+def types(route: Route, named: Any) -> list[Any]:
+    """The types of a body or an answer: one, or each dialect's own of that name."""
+    return [getattr(each, named) for each in DIALECTS.values()] if isinstance(named, str) else [named]
+
+
 def operation(route: Route, schemas: dict[Any, Any]) -> dict[str, Any]:
-    answer = schemas[str(route.answer), "serialization"]
-    error = {"application/json": {"schema": schemas["error", "serialization"]}}
     described: dict[str, Any] = {
         "summary": route.summary,
         "operationId": operation_id(route),
-        "tags": [route.path.split("/")[3]],
-        "responses": {
-            str(route.status): {
-                "description": "Done",
-                "content": {"application/json": {"schema": wrapped(answer) if route.envelope else answer}},
-            }
-        },
+        "tags": [tag(route)],
+        "responses": {str(route.status): {"description": "Done", "content": json(answer_schema(route, schemas))}},
     }
     if route.also_200:
         described["responses"]["200"] = described["responses"][str(route.status)] | {"description": "It was so already"}
     parameters: list[dict[str, Any]] = [
-        {"name": name, "in": "path", "required": True, "schema": {"type": "string", "pattern": "^[0-9a-f]{24}$"}}
+        {"name": name, "in": "path", "required": True, "schema": path_schema(route)}
         for name in re.findall(r"{(\w+)}", route.path)
     ]
     if route.query is not NoQuery:
         parameters += query_parameters(route)
     if route.keyed:
-        schema = {"type": "string", "minLength": 1, "maxLength": 255}
-        parameters.append({"name": "Idempotency-Key", "in": "header", "required": False, "schema": schema})
+        parameters.append(header("Idempotency-Key", {"type": "string", "minLength": 1, "maxLength": 255}))
+    if route.spoken:
+        parameters.append(header(HEADER, {"type": "string", "enum": list(DIALECTS)}))
     if parameters:
         described["parameters"] = parameters
     if route.body is not NoBody:
-        schema = schemas[route.body, "validation"]
-        content = {"application/json": {"schema": schema}}
+        schema = any_of([schemas[each, "validation"] for each in types(route, route.body)])
+        content = json(schema)
         if route.multipart:
             content["multipart/form-data"] = {"schema": schema}
         described["requestBody"] = {"required": not route.bodiless, "content": content}
-    statuses = {500, 503, *route.errors}
-    if route.body is not NoBody or route.query is not NoQuery:
-        statuses |= {400}
-    if route.body is not NoBody:
-        statuses |= {413, 415}
-    if not route.public or route.path.endswith(("/login", "/refresh", "/logout")):
-        statuses |= {401}
-    for status in sorted(statuses):
-        described["responses"][str(status)] = {"description": TEXTS[status], "content": error}
+    speakers = list(DIALECTS.values()) if route.spoken else [envelope]
+    for status in sorted(error_statuses(route)):
+        texts = [each.STATUSES[status] for each in speakers if status in each.STATUSES]
+        errors = [schemas[each.Error, "serialization"] for each in speakers]
+        described["responses"][str(status)] = {"description": texts[0], "content": json(any_of(errors))}
     if route.public:
         described["security"] = []
     return described
+
+
+def answer_schema(route: Route, schemas: dict[Any, Any]) -> dict[str, Any]:
+    answers = [schemas[each, "serialization"] for each in types(route, route.answer)]
+    if route.spoken:
+        each_its_own = answers if len(answers) > 1 else answers * len(DIALECTS)
+        return any_of([dialect.schema(each) for dialect, each in zip(DIALECTS.values(), each_its_own, strict=True)])
+    return envelope.schema(answers[0]) if route.envelope else answers[0]
+
+
+def error_statuses(route: Route) -> set[int]:
+    statuses = {500, 503, *route.errors}
+    if route.body is not NoBody or route.query is not NoQuery:
+        statuses |= {400}
+        statuses |= {422} if route.spoken else set()
+    if route.body is not NoBody:
+        statuses |= {413, 415}
+    if route.spoken:
+        statuses |= {400}
+    if not route.public or route.path.endswith(("/login", "/refresh", "/logout")):
+        statuses |= {401}
+    return statuses
+
+
+def json(schema: dict[str, Any]) -> dict[str, Any]:
+    return {"application/json": {"schema": schema}}
+
+
+def any_of(schemas: list[dict[str, Any]]) -> dict[str, Any]:
+    return schemas[0] if len(schemas) == 1 else {"anyOf": schemas}
+
+
+def header(name: str, schema: dict[str, Any]) -> dict[str, Any]:
+    return {"name": name, "in": "header", "required": False, "schema": schema}
+
+
+def path_schema(route: Route) -> dict[str, Any]:
+    return {"type": "string"} if route.spoken else {"type": "string", "pattern": "^[0-9a-f]{24}$"}
 
 
 def query_parameters(route: Route) -> list[dict[str, Any]]:
@@ -113,21 +147,15 @@ def simple(schema: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in kept.items() if name not in ("title", "default")}
 
 
-def wrapped(answer: dict[str, Any]) -> dict[str, Any]:
-    """The envelope around a document."""
-    return {
-        "type": "object",
-        "required": ["isSuccess", "statusCode", "data", "errors", "timestamp"],
-        "properties": {
-            "isSuccess": {"const": True},
-            "statusCode": {"type": "integer"},
-            "data": answer,
-            "errors": {"type": "array", "items": {"type": "string"}, "maxItems": 0},
-            "timestamp": {"type": "string", "format": "date-time"},
-        },
-    }
+def words(route: Route) -> list[str]:
+    """Of the path, without what every path of the API begins with."""
+    path = re.sub("^/api/v[0-9]/", "/", route.path)
+    return re.findall(r"\w+", path.replace("{", "by_"))
+
+
+def tag(route: Route) -> str:
+    return next(word for word in words(route) if not re.fullmatch("v[0-9]|notification", word))
 
 
 def operation_id(route: Route) -> str:
-    words = re.findall(r"[a-zA-Z]+", route.path.removeprefix("/api").replace("{", "by_").replace("}", ""))
-    return "_".join([route.method.lower(), *words[1:]]) if words[0] == "v" else "_".join([route.method.lower(), *words])
+    return "_".join([route.method.lower(), *words(route)])

@@ -23,7 +23,6 @@ from aiohttp import web
 from realtime import bodies, documents
 from realtime.accounts import with_password
 from realtime.bodies import parse_json
-from realtime.tokens import subject
 from server.accounts import CreateUser, new_user
 from server.call import SERVICES, read_bytes, token_of, write_json
 from server.services import Services, build, secret_of
@@ -32,6 +31,7 @@ from storage import accounts
 from storage.accounts import PERMISSIONS, PLATFORM, User
 from storage.errors import Invalid, NotFound, Problem, Unauthenticated
 from storage.transaction import Command, Tx
+from storage.types import read_name
 
 LOCK_TRIES, LOCK_PAUSE = 100, 0.1
 PATH = "/internal/operator"
@@ -133,7 +133,7 @@ async def run(settings: Settings, command: str, arguments: Arguments) -> Any:
 
 
 def reason(problem: Problem) -> str:
-    return "; ".join([problem.message, *(f"{name}: {text}" for name, text in problem.details)])
+    return "; ".join([problem.message, *(f"{each.field}: {each.message}" for each in problem.details)])
 
 
 def masked(value: str) -> str:
@@ -173,7 +173,7 @@ def find_user(connection: Any, tenant_pk: int, who: str) -> User:
         found = accounts.find(connection, tenant_pk, email=who)
     else:
         try:
-            name, value = subject(who)
+            name, value = read_name(who)
             found = accounts.find(connection, tenant_pk, **{name: value})
         except ValueError:
             found = None

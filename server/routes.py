@@ -9,11 +9,13 @@ from realtime.documents import (
     ChatDocument,
     MemberDocument,
     MessageDocument,
+    PreviewDocument,
     ReadDocument,
     ReportDocument,
+    TemplateDocument,
     UserDocument,
 )
-from server import accounts, chat, messages
+from server import accounts, chat, messages, notifications, templates
 from server.call import Paging, Route
 
 T = TypeVar("T")
@@ -43,6 +45,7 @@ USERS = "/api/v1/users"
 ADMIN = "/api/v1/admin"
 CHATS = "/api/v2/chats"
 MESSAGES = "/api/v2/messages"
+TEMPLATE_PATHS = ("/v1", "/notification/v1")
 LOGGED_IN = accounts.LoggedInDocument
 
 # fmt: off
@@ -105,6 +108,35 @@ ROUTES: list[Route] = [
           errors=(404,)),
     route("POST", f"{MESSAGES}/{{id}}/report", messages.report, Success, "Report a message to the admins",
           body=bodies.ReportMessage, status=201, errors=(404, 409)),
+
+    *(route(method, f"{prefix}/notifications{path}", handler, answer, summary, spoken=True, **options)
+      for prefix in ("/api/v1", *TEMPLATE_PATHS)
+      for method, path, handler, answer, summary, options in (
+          ("POST", "", notifications.create, "Document", "Send a notification",
+           {"body": "Create", "status": 201, "keyed": True, "errors": (403, 404, 409)}),
+          ("GET", "", notifications.list_box, "Page", "One's notifications, newest first",
+           {"query": notifications.List}),
+          ("GET", "/unread-count", notifications.unread_count, notifications.Count, "How many are unread", {}),
+          ("POST", "/read-all", notifications.read_all, notifications.Count, "Mark all read", {}),
+          ("GET", "/{id}", notifications.get, "Document", "A notification", {"errors": (404,)}),
+          ("DELETE", "/{id}", notifications.delete, "Document", "Delete a notification", {"errors": (404,)}),
+          ("POST", "/{id}/read", notifications.read, "Document", "Mark a notification read", {"errors": (403, 404)}),
+      )),
+    *(route(method, f"{prefix}/templates{path}", handler, answer, summary, spoken=True, permission="templates.manage",
+            **options)
+      for prefix in TEMPLATE_PATHS
+      for method, path, handler, answer, summary, options in (
+          ("POST", "", templates.create, TemplateDocument, "Make a template",
+           {"body": bodies.CreateTemplate, "status": 201, "errors": (403, 404, 409)}),
+          ("GET", "", templates.list_all, Page[TemplateDocument], "The tenant's templates",
+           {"query": Paging, "errors": (403,)}),
+          ("GET", "/{key}", templates.get, TemplateDocument, "A template", {"errors": (403, 404)}),
+          ("PATCH", "/{key}", templates.change, TemplateDocument, "Change a template",
+           {"body": bodies.ChangeTemplate, "errors": (403, 404)}),
+          ("DELETE", "/{key}", templates.remove, TemplateDocument, "Delete a template", {"errors": (403, 404)}),
+          ("POST", "/{key}/preview", templates.preview, PreviewDocument, "Fill a template, sending nothing",
+           {"body": bodies.PreviewTemplate, "errors": (403, 404)}),
+      )),
 
     *(route("POST", f"{ADMIN}/users/{{id}}/{verb}", accounts.administer, UserDocument, summary,
             permission="admin", errors=(403, 404))

@@ -18,10 +18,12 @@ from realtime.hub import Hub
 from realtime.limits import Limits
 from realtime.messages import ChatNumbers, Messages
 from realtime.namespace import ChatNamespace
+from realtime.notifications import Notifications
 from realtime.presence_memory import MemoryPresence
 from realtime.protocol import Server
 from realtime.session import Sessions
 from realtime.tasks import Tasks
+from realtime.templates import Templates
 from realtime.tokens import Tokens
 from server.settings import Settings
 from storage import accounts, epoch, log
@@ -47,6 +49,8 @@ class Services:
     sessions: Sessions
     chats: Chats
     messages: Messages
+    notifications: Notifications
+    templates: Templates
     namespace: ChatNamespace
     socketio: Server
     origins: "Origins"
@@ -111,6 +115,7 @@ async def build(settings: Settings) -> AsyncIterator[Services]:
         users.revoked = sessions.revoke
         numbers = ChatNumbers(database)
         chats, messages = Chats(database, numbers, limits), Messages(database, numbers, limits)
+        notifications = Notifications(database, limits)
         socketio = Server(limits, ping_interval=settings.ping_interval, ping_timeout=settings.ping_timeout)
         origins = Origins(settings)
         namespace = ChatNamespace(
@@ -119,13 +124,27 @@ async def build(settings: Settings) -> AsyncIterator[Services]:
             accounts=users,
             chats=chats,
             messages=messages,
+            notifications=notifications,
             hub=hub,
             presence=MemoryPresence(),
             limits=limits,
             origin_allowed=origins.allowed,
         )
         services = Services(
-            settings, limits, database, tokens, users, hub, sessions, chats, messages, namespace, socketio, origins
+            settings=settings,
+            limits=limits,
+            database=database,
+            tokens=tokens,
+            accounts=users,
+            hub=hub,
+            sessions=sessions,
+            chats=chats,
+            messages=messages,
+            notifications=notifications,
+            templates=Templates(database, limits),
+            namespace=namespace,
+            socketio=socketio,
+            origins=origins,
         )
         background = Background(services)
         database.writer.on_unknown = background.doubt

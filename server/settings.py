@@ -8,6 +8,7 @@ from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from realtime.limits import KIB, MIB, Limits
+from server.dialects import DIALECTS
 
 
 class Settings(BaseSettings):
@@ -22,9 +23,7 @@ class Settings(BaseSettings):
         default_factory=list,
         description="origins besides our own that browsers may come from, comma-separated; * for all",
     )
-    default_dialect: Literal["envelope", "laravel", "template"] = Field(
-        "envelope", description="dialect of requests that show none"
-    )
+    default_dialect: str = Field("envelope", description="dialect of requests that show none")
 
     jwt_secret: SecretStr = Field(SecretStr(""), description="at least 32 bytes; empty: made on first start")
     jwt_algorithm: Literal["RS256", "ES256", "EdDSA"] = Field("RS256", description="of an issuer's tokens")
@@ -45,6 +44,14 @@ class Settings(BaseSettings):
     max_title: int = Field(255, gt=0, le=255, description="characters of a name or title")
     max_metadata: int = Field(4 * KIB, gt=0, description="bytes of a message's metadata as JSON")
     max_edits: int = Field(100, gt=0, description="edits of one message")
+    max_notification_message: int = Field(4_000, gt=0, description="characters of a notification's message")
+    max_notification_metadata: int = Field(16 * KIB, gt=0, description="bytes of a notification's metadata as JSON")
+    max_key: int = Field(64, gt=0, le=64, description="characters of a type, a category or a template's key")
+    max_entity_id: int = Field(255, gt=0, le=255, description="characters of the id of what a notification is about")
+    max_action_url: int = Field(2_048, gt=0, description="characters of a notification's action URL")
+    max_placeholders: int = Field(100, ge=0, description="placeholders of a notification")
+    max_placeholder_bytes: int = Field(64 * KIB, gt=0, description="bytes of all placeholders together as JSON")
+    max_locales: int = Field(100, ge=0, description="variants of a template by locale")
     max_body: int = Field(256 * KIB, gt=0, description="bytes of a JSON body")
     max_nesting: int = Field(32, gt=0, description="depth of a JSON body")
     max_packet: int = Field(256 * KIB, gt=0, description="bytes of a socket packet")
@@ -61,6 +68,13 @@ class Settings(BaseSettings):
     max_presence_watch: int = Field(500, ge=0, description="users whose presence a socket may watch")
     max_unconnected: float = Field(10, gt=0, description="seconds that a connection may stay without CONNECT")
     max_sockets_per_user: int = Field(50, gt=0, description="sockets that a user may have open on a node")
+
+    @field_validator("default_dialect")
+    @classmethod
+    def known(cls, value: str) -> str:
+        if value not in DIALECTS:
+            raise ValueError(f"must be one of: {', '.join(DIALECTS)}")
+        return value
 
     @field_validator("cors_origins", mode="before")
     @classmethod

@@ -16,6 +16,7 @@ from storage.transaction import Tx, clock
 from storage.types import SECOND, new_id
 
 FIRST_NUMBER = 1_000_000
+LARGEST_NUMBER = 10**18
 PERMISSIONS = (
     "notifications.send",
     "notifications.send.own",
@@ -189,6 +190,8 @@ def get(connection: Connection, pk: int) -> User:
 def find(connection: Connection, tenant_pk: int, **names: Any) -> User | None:
     """The user of a tenant by one of: id, number, uuid, email."""
     (name, value), *_ = names.items()
+    if name == "number" and not 0 < value < LARGEST_NUMBER:
+        return None
     column = users.c.email_key if name == "email" else users.c[name]
     value = value.casefold() if name == "email" else value
     row = connection.execute(

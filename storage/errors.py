@@ -22,10 +22,16 @@ from typing import NamedTuple
 
 
 class FieldError(NamedTuple):
-    """One wrong field: its name as the wire spells it, and a sentence that says what would be right."""
+    """One wrong field: its name as the wire spells it, and a sentence that says what would be right.
+
+    ``code`` says the same to dialects with sentences of their own: required, string, integer, boolean, object, choice,
+    too_long (for ``limit`` characters), unknown (nothing has this name), or invalid.
+    """
 
     field: str
     message: str
+    code: str = "invalid"
+    limit: int | None = None
 
 
 class Problem(Exception):

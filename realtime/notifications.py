@@ -1,0 +1,241 @@
+"""Notifications: send, list, read, delete. A dialect says what is wanted, and how the answer is written."""
+
+import hashlib
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple
+
+import orjson
+from sqlalchemy import Connection
+
+from realtime import documents
+from realtime.caller import Caller
+from realtime.limits import Limits
+from realtime.templates import Filled, existing, fill, require_tenant
+from storage import accounts, log, notifications
+from storage.accounts import User
+from storage.database import Database
+from storage.errors import Conflict, Forbidden, NotFound
+from storage.notifications import Filter, Notification
+from storage.transaction import Command, Tx
+from storage.types import Name, new_id
+
+SEND, SEND_OWN = "notifications.send", "notifications.send.own"
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A notification that is wanted: the one command that every dialect reads its bodies into.
+
+    ``recipient`` and ``sender`` are one of a user's three names; the sender is the caller if absent. With a
+    ``template_key`` category, title and message come from the template, filled with ``placeholders``.
+    """
+
+    recipient: Name
+    sender: Name | None = None
+    type: str = "info"
+    category: str = "general"
+    title: str = ""
+    message: str = ""
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    action_url: str | None = None
+    active: bool = True
+    tenant: str | None = None
+    template_key: str | None = None
+    placeholders: Mapping[str, Any] = field(default_factory=dict)
+    entity_type: str | None = None
+    entity_id: str | None = None
+    client_key: str | None = None
+
+
+class Plan(NamedTuple):
+    """A draft whose names were looked up and whose template was filled."""
+
+    recipient: User
+    sender: User
+    texts: Filled
+    actionable: bool
+    fingerprint: str
+
+
+class Notifications:
+    def __init__(self, database: Database, limits: Limits) -> None:
+        self.database = database
+        self.limits = limits
+
+    async def send(self, caller: Caller, draft: Draft) -> Notification:
+        """Keep a notification and tell its recipient; the same key again gives the first answer.
+
+        Raises Forbidden, NotFound for a user, template or tenant that is not the caller's, Invalid for placeholders
+        that do not fit, Conflict for another draft under the same key.
+        """
+        found = await self.database.read(lambda connection: self._plan(connection, caller, draft))
+        if isinstance(found, Notification):
+            return found
+        keys = [] if draft.client_key is None else [f"notification:{caller.pk}:{draft.client_key}"]
+        command = Command(lambda tx: add(tx, caller, draft, found), channels=[found.recipient.pk], keys=keys)
+        return await self.database.write(command)
+
+    def _plan(self, connection: Connection, caller: Caller, draft: Draft) -> Plan | Notification:
+        tenant_pk = caller.user.tenant_pk
+        recipient = accounts.find(connection, tenant_pk, **dict([draft.recipient]))
+        sender = accounts.find(connection, tenant_pk, **dict([draft.sender])) if draft.sender else caller.user
+        if recipient is None or sender is None:
+            raise NotFound
+        require_sending(caller, sender)
+        if draft.tenant is not None:
+            require_tenant(caller, draft.tenant)
+        fingerprint = fingerprint_of(draft, recipient, sender)
+        first = first_answer(connection, caller, draft.client_key, fingerprint)
+        if first:
+            return first
+        if draft.template_key is None:
+            texts = Filled(draft.category, draft.title, draft.message)
+            return Plan(recipient, sender, texts, draft.action_url is not None, fingerprint)
+        template = existing(connection, caller, draft.template_key)
+        texts = fill(template, draft.placeholders, recipient.locale, self.limits)
+        return Plan(recipient, sender, texts, template.actionable, fingerprint)
+
+    async def users(self, caller: Caller, names: list[Name]) -> list[bool]:
+        """Whether the caller's tenant has a user of each name."""
+
+        def look(connection: Connection) -> list[bool]:
+            tenant_pk = caller.user.tenant_pk
+            return [accounts.find(connection, tenant_pk, **dict([name])) is not None for name in names]
+
+        return await self.database.read(look)
+
+    async def box(self, caller: Caller, wanted: Filter, *, before: int | None, limit: int) -> list[Notification]:
+        """What the caller got, or sent, newest first."""
+        return await self.database.read(
+            lambda connection: notifications.box(connection, caller.pk, wanted, before=before, limit=limit)
+        )
+
+    async def unread(self, caller: Caller) -> int:
+        return await self.database.read(lambda connection: notifications.unread(connection, caller.pk))
+
+    async def get(self, caller: Caller, name: Name) -> Notification:
+        """One that the caller got or sent, by any of its names. Raises NotFound."""
+        return await self.database.read(lambda connection: visible(connection, caller, name))
+
+    async def read(self, caller: Caller, name: Name) -> Notification:
+        """Mark one read. Raises NotFound, and Forbidden for its sender."""
+
+        def apply(tx: Tx) -> Notification:
+            item = visible(tx.connection, caller.fresh(tx), name)
+            if item.recipient.pk != caller.pk:
+                raise Forbidden
+            if item.read_at is not None:
+                return item
+            notifications.mark_read(tx, item.pk)
+            document: documents.NotificationsReadDocument = {"ids": [item.id]}
+            log.append(tx, caller.pk, "notification:read", document)
+            return notifications.get(tx.connection, item.pk)
+
+        return await self.database.write(Command(apply, channels=[caller.pk]))
+
+    async def read_all(self, caller: Caller) -> int:
+        """Mark all read, in slices; how many were not."""
+
+        def apply(tx: Tx) -> tuple[int, int | None]:
+            count, last = notifications.mark_some_read(tx, caller.fresh(tx).pk)
+            if count:
+                before = documents.time(tx.now if last is None else last)
+                document: documents.NotificationsReadDocument = {"all": True, "before": before}
+                log.append(tx, caller.pk, "notification:read", document)
+            return count, last
+
+        total, more = 0, True
+        while more:
+            count, last = await self.database.write(Command(apply, channels=[caller.pk]))
+            total, more = total + count, last is not None
+        return total
+
+    async def delete(self, caller: Caller, name: Name) -> Notification:
+        """Its recipient or its sender deletes it, for both; the tombstone. Raises NotFound."""
+        place = await self.get(caller, name)
+
+        def apply(tx: Tx) -> Notification:
+            item = visible(tx.connection, caller.fresh(tx), name)
+            gone = notifications.delete(tx, item.pk)
+            if item.seq is not None:
+                document = documents.notification(gone)
+                log.rewrite(tx, item.recipient.pk, [item.seq], document)
+                log.append(tx, item.recipient.pk, "notification:deleted", document)
+            return gone
+
+        return await self.database.write(Command(apply, channels=[place.recipient.pk]))
+
+
+def require_sending(caller: Caller, sender: User) -> None:
+    """Raises Forbidden unless the caller may send as ``sender``."""
+    if not caller.may(SEND) and not (caller.may(SEND_OWN) and sender.pk == caller.pk):
+        raise Forbidden
+
+
+def add(tx: Tx, caller: Caller, draft: Draft, plan: Plan) -> Notification:
+    """Keep it, and tell the recipient, whose channel is locked, unless it is inactive."""
+    require_sending(caller.fresh(tx), plan.sender)
+    first = first_answer(tx.connection, caller, draft.client_key, plan.fingerprint)
+    if first:
+        return first
+    if accounts.get(tx.connection, plan.recipient.pk).status == "deleted":
+        raise NotFound
+    seq, channel = tx.take(plan.recipient.pk) if draft.active else (None, "")
+    values = {
+        "tenant_pk": caller.user.tenant_pk,
+        "id": new_id(),
+        "uuid": str(uuid.uuid4()),
+        "recipient_pk": plan.recipient.pk,
+        "sender_pk": plan.sender.pk,
+        "creator_pk": caller.pk,
+        "type": draft.type,
+        "category": plan.texts.category,
+        "title": plan.texts.title,
+        "message": plan.texts.message,
+        "metadata": draft.metadata,
+        "action_url": draft.action_url,
+        "actionable": plan.actionable,
+        "template_key": draft.template_key,
+        "entity_type": draft.entity_type,
+        "entity_id": draft.entity_id,
+        "seq": seq,
+        "client_key": draft.client_key,
+        "fingerprint": plan.fingerprint,
+    }
+    item = notifications.get(tx.connection, notifications.add(tx, values))
+    if seq is not None:
+        log.write(tx, plan.recipient.pk, channel, seq, "notification:new", documents.notification(item))
+    return item
+
+
+def first_answer(connection: Connection, caller: Caller, key: str | None, fingerprint: str) -> Notification | None:
+    """What the first call under a key was told: nobody had read it then. Its tombstone if it was deleted.
+
+    Raises Conflict if that call wanted something else.
+    """
+    found = None if key is None else notifications.by_key(connection, caller.pk, key)
+    if found is None:
+        return None
+    if found.fingerprint != fingerprint:
+        raise Conflict("This key was used for another notification")
+    return found if found.deleted_at is not None else replace(found, read_at=None, updated_at=found.created_at)
+
+
+def visible(connection: Connection, caller: Caller, name: Name) -> Notification:
+    """One that the caller got or sent. Raises NotFound, for foreign as for absent."""
+    item = notifications.find(connection, caller.user.tenant_pk, *name)
+    mine = item is not None and (item.sender.pk == caller.pk or (item.recipient.pk == caller.pk and item.active))
+    if item is None or not mine:
+        raise NotFound
+    return item
+
+
+def fingerprint_of(draft: Draft, recipient: User, sender: User) -> str:
+    """What makes two drafts the same, whichever dialect they came in."""
+    command = (
+        recipient.pk, sender.pk, draft.type, draft.category, draft.title, draft.message, draft.metadata,
+        draft.action_url, draft.active, draft.template_key, draft.placeholders, draft.entity_type, draft.entity_id,
+    )  # fmt: skip
+    return hashlib.sha256(orjson.dumps(command, option=orjson.OPT_SORT_KEYS)).hexdigest()

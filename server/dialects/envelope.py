@@ -1,0 +1,112 @@
+"""The envelope: ``{isSuccess, statusCode, data, errors, timestamp}``, ids of 24 hex digits, milliseconds."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pydantic import Field
+from typing_extensions import TypedDict
+
+from realtime import bodies, documents
+from realtime.bodies import Body, ClientKey, HexId, Label, NotificationMetadata, NotificationText, Title
+from realtime.caller import Caller
+from realtime.envelope import TEXTS, Envelope, failure
+from realtime.envelope import success as success
+from realtime.limits import Limits
+from realtime.notifications import Draft
+from server.dialects.reading import Named
+from storage.errors import Problem
+from storage.notifications import Filter, Notification
+
+NAME = "envelope"
+PATHS: Sequence[str] = ()
+KEYS = frozenset({"userId", "category"})
+STATUSES: Mapping[int, str] = TEXTS
+
+
+class EnvelopeCreate(Body):
+    userId: HexId
+    type: Label
+    category: Label
+    title: Title
+    message: NotificationText
+    metadata: NotificationMetadata = Field(default_factory=dict)
+    clientMessageId: ClientKey | None = None
+
+
+class EnvelopeNotification(TypedDict):
+    id: str
+    userId: str
+    type: str
+    category: str
+    title: str | None
+    message: str | None
+    metadata: dict[str, Any]
+    read: bool
+    createdAt: str
+    updatedAt: str
+
+
+class EnvelopePage(TypedDict):
+    items: list[EnvelopeNotification]
+    nextCursor: str | None
+
+
+Create, Document, Page, Error = EnvelopeCreate, EnvelopeNotification, EnvelopePage, Envelope
+
+
+def read(values: object, limits: Limits) -> Draft:
+    body = bodies.read(Create, values, limits)
+    return Draft(
+        recipient=("id", body.userId),
+        type=body.type,
+        category=body.category,
+        title=body.title,
+        message=body.message,
+        metadata=body.metadata,
+        client_key=body.clientMessageId,
+    )
+
+
+def named(values: object) -> Sequence[Named]:
+    return ()
+
+
+def wanted(type: str | None) -> Filter:
+    return Filter(types=[type] if type else ())
+
+
+def notification(item: Notification, viewer: Caller, at: int) -> EnvelopeNotification:
+    return {
+        "id": item.id,
+        "userId": item.recipient.id,
+        "type": item.type,
+        "category": item.category,
+        "title": item.title,
+        "message": item.message,
+        "metadata": dict(item.metadata),
+        "read": item.read_at is not None,
+        "createdAt": documents.time(item.created_at),
+        "updatedAt": documents.time(item.updated_at),
+    }
+
+
+def page(items: Sequence[Any], cursor: str | None) -> EnvelopePage:
+    return {"items": list(items), "nextCursor": cursor}
+
+
+def schema(data: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "type": "object",
+        "required": ["isSuccess", "statusCode", "data", "errors", "timestamp"],
+        "properties": {
+            "isSuccess": {"const": True},
+            "statusCode": {"type": "integer"},
+            "data": data,
+            "errors": {"type": "array", "items": {"type": "string"}, "maxItems": 0},
+            "timestamp": {"type": "string", "format": "date-time"},
+        },
+    }
+
+
+def problem(problem: Problem) -> tuple[int, Envelope]:
+    return problem.status, failure(problem)

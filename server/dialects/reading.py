@@ -1,0 +1,13 @@
+"""What the dialects share when they read a body."""
+
+from typing import Literal, NamedTuple
+
+from storage.types import Name
+
+
+class Named(NamedTuple):
+    """A user whom a body names: in which role, in which field, by which name."""
+
+    role: Literal["recipient", "sender"]
+    field: str
+    name: Name

@@ -1,0 +1,98 @@
+"""Notifications over REST, in each dialect."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+from typing_extensions import TypedDict
+
+from realtime.bodies import Label
+from realtime.notifications import SEND, SEND_OWN
+from server.call import Call, Created, Paging, read_cursor, write_cursor
+from storage.errors import FieldError, Forbidden, Invalid
+from storage.notifications import Filter, Notification
+from storage.types import now
+
+
+class List(Paging):
+    """``box=sent`` lists what the caller sent, inactive ones included."""
+
+    unread: Literal["true", "false"] = "false"
+    type: Label | None = None
+    category: Label | None = None
+    box: Annotated[Literal["inbox", "sent"], Field()] = "inbox"
+
+
+class Count(TypedDict):
+    count: int
+
+
+def shown(call: Call, item: Notification, at: int | None = None) -> Any:
+    return call.dialect.notification(item, call.caller, now() if at is None else at)
+
+
+async def create(call: Call) -> Any:
+    """Answers of one key are the same to the byte: their moment is that of the creation."""
+    require_sending(call)
+    service, dialect = call.services.notifications, call.dialect
+    wrong: list[FieldError] = []
+    try:
+        draft = dialect.read(call.values, call.services.limits)
+    except Invalid as problem:
+        wrong += problem.details
+    named = dialect.named(call.values)
+    known = await service.users(call.caller, [each.name for each in named]) if named else []
+    wrong += [
+        FieldError(each.field, "names no user", "unknown") for each, good in zip(named, known, strict=True) if not good
+    ]
+    if wrong:
+        raise Invalid(details=wrong)
+    item = await service.send(call.caller, draft)
+    return Created(shown(call, item, item.created_at), at=item.created_at)
+
+
+def require_sending(call: Call) -> None:
+    """Raises Forbidden for who may not send, or not as the sender that the body names."""
+    if call.caller.may(SEND):
+        return
+    senders = [each.name for each in call.dialect.named(call.values) if each.role == "sender"]
+    if not call.caller.may(SEND_OWN) or any(name != ("number", call.caller.user.number) for name in senders):
+        raise Forbidden
+
+
+async def list_box(call: Call) -> Any:
+    query: List = call.query
+    (before,) = read_cursor(query.cursor, 1) or (None,)
+    types = call.dialect.wanted(query.type)
+    wanted = Filter(
+        sent=query.box == "sent",
+        unread=query.unread == "true",
+        types=types.types,
+        but_types=types.but_types,
+        category=query.category,
+    )
+    found = await call.services.notifications.box(call.caller, wanted, before=before, limit=query.limit + 1)
+    items = found[: query.limit]
+    cursor = write_cursor(items[-1].pk) if len(found) > query.limit else None
+    return call.dialect.page([shown(call, each) for each in items], cursor)
+
+
+async def unread_count(call: Call) -> Any:
+    return {"count": await call.services.notifications.unread(call.caller)}
+
+
+async def get(call: Call) -> Any:
+    return shown(call, await call.services.notifications.get(call.caller, call.name()))
+
+
+async def read(call: Call) -> Any:
+    return shown(call, await call.services.notifications.read(call.caller, call.name()))
+
+
+async def read_all(call: Call) -> Any:
+    """How many were unread."""
+    return {"count": await call.services.notifications.read_all(call.caller)}
+
+
+async def delete(call: Call) -> Any:
+    """The notification as it was left: without its texts."""
+    return shown(call, await call.services.notifications.delete(call.caller, call.name()))
