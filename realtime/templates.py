@@ -52,7 +52,10 @@ SANDBOX = Sandbox()
 def compiled(source: str) -> tuple[BoundTemplate, frozenset[str]]:
     """The template of a text, and the placeholders that it uses. Raises LiquidError."""
     template = SANDBOX.from_string(source)
-    return template, frozenset(str(each) for each in template.global_variables())
+    used = template.analyze(include_partials=False)
+    for name in sorted(used.filters.keys() - FILTERS):
+        raise LiquidError(f"unknown filter '{name}'", token=None)
+    return template, frozenset(used.globals)
 
 
 class Filled(NamedTuple):

@@ -16,6 +16,8 @@ OWNERS = {
     "jwt": {"realtime/tokens.py", "server/operator.py"},
     "argon2": {"realtime/accounts.py"},
     "prometheus_client": {"server/metrics.py"},
+    "liquid": {"realtime/templates.py"},
+    "humanize": {"server/dialects/template.py"},
     "pydantic_settings": {"server/settings.py"},
 }
 FILES = sorted(Path().glob("*.py")) + sorted(

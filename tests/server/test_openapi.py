@@ -8,9 +8,10 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 from openapi_spec_validator import validate as validate_document
 
 from server import app as application
+from server.dialects import DIALECTS
 from server.routes import ROUTES
 from tests.conftest import Served
-from tests.people import Answer
+from tests.people import Answer, Api, Person
 
 
 @pytest.fixture
@@ -37,6 +38,48 @@ def check(document: dict[str, Any], method: str, path: str, answer: Answer) -> N
     described = document["paths"][path][method.lower()]["responses"][str(answer.status)]
     schema = described["content"]["application/json"]["schema"]
     jsonschema.validate(answer.json, {**schema, "components": document["components"]})
+
+
+async def notification_answers(admin: Person, prefix: str) -> list[tuple[str, str, Answer]]:
+    """Of each route of notifications, in each dialect; of templates, where they are."""
+    answers: list[tuple[str, str, Answer]] = []
+    envelope = {"userId": admin.id, "type": "a", "category": "b", "title": "c", "message": "d"}
+    laravel = {"user_id": admin.user.number, "type": "info", "title": "c", "message": "d"}
+    for said in ({"X-API-Dialect": name} for name in DIALECTS):
+        made = await admin.post(prefix, laravel, headers={"X-API-Dialect": "laravel"})
+        one = f"{prefix}/{made.json['id']}"
+        answers += [
+            ("POST", prefix, made),
+            ("POST", prefix, await admin.post(prefix, envelope, headers={"X-API-Dialect": "envelope"})),
+            ("POST", prefix, await admin.post(prefix, {}, headers=said)),
+            ("POST", prefix, await Api(admin.session, admin.url).post(prefix, {}, headers=said)),
+            ("GET", prefix, await admin.get(prefix, headers=said)),
+            ("GET", prefix, await admin.get(f"{prefix}?limit=0", headers=said)),
+            ("GET", f"{prefix}/unread-count", await admin.get(f"{prefix}/unread-count", headers=said)),
+            ("GET", f"{prefix}/{{id}}", await admin.get(one, headers=said)),
+            ("GET", f"{prefix}/{{id}}", await admin.get(f"{prefix}/none", headers=said)),
+            ("POST", f"{prefix}/{{id}}/read", await admin.post(f"{one}/read", headers=said)),
+            ("POST", f"{prefix}/read-all", await admin.post(f"{prefix}/read-all", headers=said)),
+            ("DELETE", f"{prefix}/{{id}}", await admin.delete(one, headers=said)),
+        ]
+    if prefix.startswith("/api"):
+        return answers
+    templates = prefix.replace("notifications", "templates")
+    body = {"tenantId": admin.user.tenant, "key": "K", "category": "c", "title": "t", "message": "{{ m }}",
+            "locales": {"tr": {"title": "b"}}}  # fmt: skip
+    answers += [
+        ("POST", templates, await admin.post(templates, body)),
+        ("POST", templates, await admin.post(templates, body)),
+        ("GET", templates, await admin.get(templates)),
+        ("GET", f"{templates}/{{key}}", await admin.get(f"{templates}/K")),
+        ("PATCH", f"{templates}/{{key}}", await admin.patch(f"{templates}/K", {"title": "u"})),
+        ("POST", f"{templates}/{{key}}/preview",
+         await admin.post(f"{templates}/K/preview", {"placeholders": {"m": 1}})),
+        ("POST", f"{templates}/{{key}}/preview", await admin.post(f"{templates}/K/preview", {})),
+        ("DELETE", f"{templates}/{{key}}", await admin.delete(f"{templates}/K")),
+        ("GET", f"{templates}/{{key}}", await admin.get(f"{templates}/K")),
+    ]  # fmt: skip
+    return answers
 
 
 async def test_answers_are_as_described(server: Served, document: dict[str, Any]) -> None:
@@ -93,6 +136,8 @@ async def test_answers_are_as_described(server: Served, document: dict[str, Any]
         ("DELETE", member, await ann.delete(f"{here}/members/{bob.id}")),
         ("POST", "/api/v1/auth/logout", await bob.post("/api/v1/auth/logout")),
     ]  # fmt: skip
+    for prefix in ("/api/v1/notifications", "/v1/notifications", "/notification/v1/notifications"):
+        answers += await notification_answers(admin, prefix)
     for method, path, answer in answers:
         check(document, method, path, answer)
 
