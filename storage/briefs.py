@@ -1,0 +1,161 @@
+"""What must be known to write a push, read when it is sent and not when it was promised."""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, Integer, and_, func, literal_column, or_, select, tuple_
+
+from storage import models, notifications
+from storage.devices import SELECT as DEVICES
+from storage.devices import Device
+from storage.models import chats, devices, members, messages, users
+from storage.notifications import UNREAD, Notification
+from storage.outbox import Delivery
+
+BADGE_CAP = 999
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """A message as a push tells it. ``chat`` is the name of a group."""
+
+    id: str
+    chat_id: str
+    seq: int
+    chat: str | None
+    sender_id: str
+    sender: str
+    type: str
+    content: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Brief:
+    """A push to be written. ``about`` is None for a badge alone."""
+
+    delivery: Delivery
+    device: Device
+    locale: str | None
+    time_zone: str | None
+    quiet_from: str | None
+    quiet_to: str | None
+    about: Text | Notification | None
+    badge: int
+
+
+def briefs(connection: Connection, wanted: Sequence[Delivery], at: int) -> dict[int, Brief | str]:
+    """By delivery, what to push; or a word that says why nothing is to be pushed any more."""
+    found = {each.pk: each for each in (Device(*row) for row in connection.execute(
+        DEVICES.where(devices.c.pk.in_({each.device_pk for each in wanted})))
+    )}  # fmt: skip
+    people = {row.pk: row for row in connection.execute(
+        select(users.c.pk, users.c.status, users.c.locale, users.c.time_zone, users.c.quiet_from, users.c.quiet_to)
+        .where(users.c.pk.in_({each.user_pk for each in wanted}))
+    )}  # fmt: skip
+    texts = texts_of(connection, {(each.channel_pk, each.seq) for each in wanted if each.kind == "message"})
+    open_ = unread_members(connection, [each for each in wanted if each.kind == "message"], at)
+    told = {pk: notifications.get(connection, pk) for pk in {
+        each.ref_pk for each in wanted if each.kind == "notification" and each.ref_pk is not None}}  # fmt: skip
+    badges = badges_of(connection, {each.user_pk for each in wanted}, at)
+
+    def brief(delivery: Delivery) -> Brief | str:
+        device, person = found.get(delivery.device_pk), people[delivery.user_pk]
+        if device is None or device.user_pk != delivery.user_pk:
+            return "the device is gone"
+        if person.status != "active":
+            return f"the user is {person.status}"
+        about: Text | Notification | None = None
+        if delivery.kind == "message":
+            about = texts.get((delivery.channel_pk, delivery.seq))
+            if about is None:
+                return "deleted"
+            if (delivery.channel_pk, delivery.user_pk, delivery.seq) not in open_:
+                return "read, muted or left"
+        elif delivery.kind == "notification":
+            about = told[delivery.ref_pk or 0]
+            if about.deleted_at is not None or about.read_at is not None:
+                return "deleted" if about.deleted_at is not None else "read"
+        return Brief(
+            delivery,
+            device,
+            device.locale or person.locale,
+            person.time_zone,
+            person.quiet_from,
+            person.quiet_to,
+            about,
+            badges.get(delivery.user_pk, 0),
+        )
+
+    return {each.pk: brief(each) for each in wanted}
+
+
+def texts_of(connection: Connection, places: Collection[tuple[int, int]]) -> dict[tuple[int, int], Text]:
+    """Messages that are there still."""
+    if not places:
+        return {}
+    rows = connection.execute(
+        select(
+            messages.c.chat_pk,
+            messages.c.id,
+            chats.c.id.label("chat_id"),
+            messages.c.seq,
+            chats.c.name.label("chat"),
+            users.c.id.label("sender_id"),
+            users.c.name.label("sender"),
+            messages.c.type,
+            messages.c.content,
+        )
+        .join(chats, chats.c.pk == messages.c.chat_pk)
+        .join(users, users.c.pk == messages.c.sender_pk)
+        .where(tuple_(messages.c.chat_pk, messages.c.seq).in_(list(places)))
+        .where(messages.c.deleted_at.is_(None), chats.c.deleted_at.is_(None))
+    )
+    return {(row[0], row.seq): Text(*row[1:]) for row in rows}
+
+
+def unread_members(connection: Connection, wanted: Collection[Delivery], at: int) -> set[tuple[int, int, int]]:
+    """``(chat, user, seq)`` of messages that a member has not read, in chats that are not muted."""
+    if not wanted:
+        return set()
+    rows: Any = connection.execute(
+        select(members.c.chat_pk, members.c.user_pk, members.c.joined_seq, members.c.read_seq)
+        .where(tuple_(members.c.chat_pk, members.c.user_pk).in_(list({(d.channel_pk, d.user_pk) for d in wanted})))
+        .where(or_(members.c.muted_until.is_(None), members.c.muted_until <= at))
+    )
+    spans = {(row.chat_pk, row.user_pk): (row.joined_seq, row.read_seq) for row in rows}
+    here = ((each, spans.get((each.channel_pk, each.user_pk))) for each in wanted)
+    return {(each.channel_pk, each.user_pk, each.seq) for each, span in here if span and max(span) < each.seq}
+
+
+def badges_of(connection: Connection, user_pks: Collection[int], at: int) -> dict[int, int]:
+    """Unread messages of chats not muted and unread notifications of each user, together at most 999."""
+    one = literal_column("1", Integer)
+    unread = (
+        select(one)
+        .select_from(members)
+        .join(
+            messages,
+            and_(
+                messages.c.chat_pk == members.c.chat_pk,
+                messages.c.seq > members.c.read_seq,
+                messages.c.sender_pk != members.c.user_pk,
+                messages.c.deleted_at.is_(None),
+            ),
+        )
+        .where(members.c.user_pk == users.c.pk, or_(members.c.muted_until.is_(None), members.c.muted_until <= at))
+        .limit(BADGE_CAP)
+        .correlate(users)
+        .subquery()
+    )
+    told = (
+        select(one)
+        .select_from(models.notifications)
+        .where(models.notifications.c.recipient_pk == users.c.pk, UNREAD)
+        .limit(BADGE_CAP)
+        .correlate(users)
+        .subquery()
+    )
+    counts = (select(func.count()).select_from(each).scalar_subquery() for each in (unread, told))
+    rows = connection.execute(select(users.c.pk, *counts).where(users.c.pk.in_(user_pks)))
+    return {pk: min(BADGE_CAP, first + second) for pk, first, second in rows}

@@ -1,0 +1,84 @@
+"""Devices of users, and the tokens under which they can be pushed."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, delete, insert, or_, select, update
+
+from storage.models import devices
+from storage.transaction import Tx
+
+PUSHABLE = "ios"
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """``registered_at`` is when the token was last said to be this device's, in microseconds."""
+
+    pk: int
+    user_pk: int
+    login_id: str | None
+    device_id: str
+    platform: str
+    push_token: str
+    environment: str
+    bundle_id: str
+    push_to_start_token: str | None
+    locale: str | None
+    registered_at: int
+    created_at: int
+
+    @property
+    def pushable(self) -> bool:
+        return self.platform == PUSHABLE
+
+
+SELECT = select(*(devices.c[name] for name in Device.__slots__))
+
+
+def register(tx: Tx, user_pk: int, values: Mapping[str, Any]) -> tuple[Device, bool]:
+    """Keep a device of a user, and whether it is new. Whoever had its token before loses it."""
+    taken = (
+        devices.c.push_token == values["push_token"],
+        devices.c.environment == values["environment"],
+        devices.c.bundle_id == values["bundle_id"],
+        or_(devices.c.user_pk != user_pk, devices.c.device_id != values["device_id"]),
+    )
+    tx.execute(delete(devices).where(*taken))
+    known = find(tx.connection, user_pk, values["device_id"])
+    if known:
+        tx.execute(update(devices).where(devices.c.pk == known.pk).values(**values, registered_at=tx.now))
+    else:
+        tx.execute(insert(devices), {**values, "user_pk": user_pk, "registered_at": tx.now, "created_at": tx.now})
+    device = find(tx.connection, user_pk, values["device_id"])
+    assert device is not None
+    return device, known is None
+
+
+def find(connection: Connection, user_pk: int, device_id: str) -> Device | None:
+    row = connection.execute(SELECT.where(devices.c.user_pk == user_pk, devices.c.device_id == device_id)).first()
+    return Device(*row) if row else None
+
+
+def count(connection: Connection, user_pk: int) -> int:
+    return len(connection.execute(select(devices.c.pk).where(devices.c.user_pk == user_pk)).all())
+
+
+def page(connection: Connection, user_pk: int, *, after: int, limit: int) -> list[Device]:
+    rows = connection.execute(
+        SELECT.where(devices.c.user_pk == user_pk, devices.c.pk > after).order_by(devices.c.pk).limit(limit)
+    )
+    return [Device(*row) for row in rows]
+
+
+def remove(tx: Tx, pk: int) -> None:
+    tx.execute(delete(devices).where(devices.c.pk == pk))
+
+
+def drop_token(tx: Tx, pk: int, token: str, before: int | None) -> bool:
+    """Forget a device whose token is dead, unless it has another one by now, or this one was registered after ``before``."""
+    conditions = [devices.c.pk == pk, devices.c.push_token == token]
+    if before is not None:
+        conditions.append(devices.c.registered_at < before)
+    return tx.execute(delete(devices).where(*conditions)).rowcount > 0

@@ -1,0 +1,363 @@
+"""Promised pushes: a row a cause, written in the transaction of its cause, and a delivery for each device.
+
+A cause is expanded page by page into deliveries. Both are claimed with a lease, so that several processes share them and
+a crash gives them back.
+"""
+
+import uuid
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple
+
+from sqlalchemy import (
+    Connection,
+    Table,
+    and_,
+    bindparam,
+    delete,
+    exists,
+    func,
+    insert,
+    or_,
+    select,
+    text,
+    update,
+)
+
+from storage.models import blocks, deliveries, devices, members, messages, outbox, users
+from storage.prepared import Bulk, Prepared
+from storage.transaction import Tx
+from storage.types import SECOND
+
+Kind = Literal["message", "notification", "badge"]
+State = Literal["waiting", "sent", "skipped", "dropped", "dead"]
+LASTS = 24 * 3600 * SECOND
+PAGE = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Cause:
+    """Why to push: ``channel_pk`` and ``seq`` are the place of its event; ``ref_pk`` a notification's number."""
+
+    pk: int
+    kind: Kind
+    channel_pk: int
+    seq: int
+    ref_pk: int | None
+    cursor: int
+    deadline_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """One push to one device. ``push_id`` is a uuid that stays through all attempts."""
+
+    pk: int
+    kind: Kind
+    channel_pk: int
+    seq: int
+    ref_pk: int | None
+    user_pk: int
+    device_pk: int
+    push_id: str
+    attempts: int
+    created_at: int
+    deadline_at: int
+
+
+class Settlement(NamedTuple):
+    """What became of a delivery. One that waits on is due at ``due_at``."""
+
+    pk: int
+    state: State
+    attempts: int
+    status: int | None
+    reason: str
+    due_at: int = 0
+
+
+ANY_DEVICE = Prepared(select(devices.c.pk).limit(1))
+DEVICE_OF = Prepared(select(devices.c.pk).where(devices.c.user_pk == bindparam("user")).limit(1))
+ADD = Bulk(
+    outbox,
+    ("kind", "channel_pk", "seq", "ref_pk", "cursor", "due_at", "deadline_at", "lease_until", "created_at"),
+)
+# Written out, so that they are those of the indexes.
+WAITING, DEAD = text("state = 'waiting'"), text("state = 'dead'")
+CAUSE = [outbox.c[name] for name in Cause.__slots__]
+DELIVERY = [deliveries.c[name] for name in Delivery.__slots__]
+SETTLE = (
+    update(deliveries)
+    .where(deliveries.c.pk == bindparam("row"), deliveries.c.lease == bindparam("held"))
+    .values(
+        state=bindparam("new_state"),
+        attempts=bindparam("tried"),
+        status=bindparam("code"),
+        reason=bindparam("why"),
+        due_at=bindparam("due"),
+        settled_at=bindparam("at"),
+        lease=None,
+        lease_until=0,
+    )
+)
+
+
+# Promising
+
+
+def promise(tx: Tx, kind: Kind, channel_pk: int, seq: int, *, ref_pk: int | None = None) -> None:
+    """Push what happened at this place of a channel. Where nobody has a device, nothing is written."""
+    if tx.first(ANY_DEVICE, {}) is not None:
+        tx.later(ADD, (kind, channel_pk, seq, ref_pk, 0, tx.now, tx.now + LASTS, 0, tx.now))
+
+
+def promise_badge(tx: Tx, user_pk: int, *, but_device: str | None = None) -> None:
+    """Tell a user's other devices how much is unread now; once, for all that is read within a moment."""
+    if tx.first(DEVICE_OF, {"user": user_pk}) is None:
+        return
+    waiting = select(outbox.c.pk).where(
+        outbox.c.kind == "badge", outbox.c.channel_pk == user_pk, outbox.c.lease.is_(None)
+    )
+    if tx.execute(waiting.limit(1)).first():
+        return
+    but = device_pk(tx.connection, user_pk, but_device) if but_device else None
+    tx.later(ADD, ("badge", user_pk, 0, but, 0, tx.now + BADGE_DELAY, tx.now + LASTS, 0, tx.now))
+
+
+BADGE_DELAY = 2 * SECOND
+
+
+def device_pk(connection: Connection, user_pk: int, device_id: str) -> int | None:
+    return connection.execute(
+        select(devices.c.pk).where(devices.c.user_pk == user_pk, devices.c.device_id == device_id)
+    ).scalar()
+
+
+# Claiming
+
+
+def claim(tx: Tx, table: Table, columns: Sequence[Any], lease: str, lasts: int, limit: int) -> list[Any]:
+    due = select(table.c.pk).where(table.c.due_at <= tx.now, table.c.lease_until <= tx.now)
+    if table is deliveries:
+        due = due.where(WAITING)
+    pks = list(tx.execute(due.order_by(table.c.due_at).limit(limit).with_for_update(skip_locked=True)).scalars())
+    if not pks:
+        return []
+    tx.execute(update(table).where(table.c.pk.in_(pks)).values(lease=lease, lease_until=tx.now + lasts))
+    return list(tx.execute(select(*columns).where(table.c.pk.in_(pks)).order_by(table.c.pk)).all())
+
+
+def claim_causes(tx: Tx, lease: str, lasts: int, limit: int) -> list[Cause]:
+    """Due causes, oldest first, held under ``lease`` for ``lasts`` microseconds."""
+    return [Cause(*row) for row in claim(tx, outbox, CAUSE, lease, lasts, limit)]
+
+
+def claim_deliveries(tx: Tx, lease: str, lasts: int, limit: int) -> list[Delivery]:
+    """Due deliveries that nobody holds."""
+    return [Delivery(*row) for row in claim(tx, deliveries, DELIVERY, lease, lasts, limit)]
+
+
+def release(tx: Tx, lease: str) -> None:
+    """Give back all that is held, at once due again."""
+    for table in (outbox, deliveries):
+        tx.execute(update(table).where(table.c.lease == lease).values(lease=None, lease_until=0))
+
+
+# Expanding
+
+
+class Page(NamedTuple):
+    """Devices of a part of a cause's audience, ``(user_pk, device_pk)``; ``cursor`` is None after the last."""
+
+    devices: list[tuple[int, int]]
+    cursor: int | None
+
+
+def audience(connection: Connection, cause: Cause, at: int) -> Page:
+    """The next page of those who want to be pushed: by user, devices that can be."""
+    query = select(devices.c.user_pk, devices.c.pk).where(devices.c.platform == "ios")
+    if cause.kind == "message":
+        query = (
+            query.join(members, members.c.user_pk == devices.c.user_pk)
+            .join(users, users.c.pk == devices.c.user_pk)
+            .join(messages, and_(messages.c.chat_pk == members.c.chat_pk, messages.c.seq == cause.seq))
+            .where(
+                members.c.chat_pk == cause.channel_pk,
+                members.c.user_pk > cause.cursor,
+                members.c.user_pk != messages.c.sender_pk,
+                members.c.joined_seq < cause.seq,
+                members.c.read_seq < cause.seq,
+                or_(members.c.muted_until.is_(None), members.c.muted_until <= at),
+                messages.c.deleted_at.is_(None),
+                users.c.status == "active",
+                ~exists().where(blocks.c.user_pk == members.c.user_pk, blocks.c.blocked_pk == messages.c.sender_pk),
+            )
+        )
+    else:
+        query = query.join(users, users.c.pk == devices.c.user_pk).where(
+            devices.c.user_pk == cause.channel_pk, users.c.status == "active"
+        )
+        if cause.kind == "badge" and cause.ref_pk is not None:
+            query = query.where(devices.c.pk != cause.ref_pk)
+    found = [
+        (row[0], row[1]) for row in connection.execute(query.order_by(devices.c.user_pk, devices.c.pk).limit(PAGE))
+    ]
+    if len(found) < PAGE:
+        return Page(found, None)
+    last = found[-1][0]
+    whole = [each for each in found if each[0] != last] or found
+    return Page(whole, whole[-1][0])
+
+
+def add_deliveries(tx: Tx, cause: Cause, wanted: Collection[tuple[int, int]], lease: str, lasts: int) -> list[Delivery]:
+    """The deliveries of a cause to these devices, held under ``lease``; those that it has already are left alone."""
+    if not wanted or not holds(tx, cause, lease):
+        return []
+    known = set(tx.execute(select(deliveries.c.device_pk).where(deliveries.c.outbox_pk == cause.pk)).scalars())
+    rows = [
+        {
+            "outbox_pk": cause.pk,
+            "kind": cause.kind,
+            "channel_pk": cause.channel_pk,
+            "seq": cause.seq,
+            "ref_pk": cause.ref_pk,
+            "user_pk": user_pk,
+            "device_pk": device,
+            "push_id": str(uuid.uuid4()),
+            "state": "waiting",
+            "attempts": 0,
+            "due_at": tx.now,
+            "deadline_at": cause.deadline_at,
+            "lease": lease,
+            "lease_until": tx.now + lasts,
+            "created_at": tx.now,
+        }
+        for user_pk, device in wanted
+        if device not in known
+    ]
+    if not rows:
+        return []
+    made: Sequence[Any] = tx.execute(insert(deliveries).returning(*DELIVERY), rows).all()
+    return [Delivery(*row) for row in made]
+
+
+def holds(tx: Tx, cause: Cause, lease: str) -> bool:
+    return tx.execute(select(outbox.c.pk).where(outbox.c.pk == cause.pk, outbox.c.lease == lease)).first() is not None
+
+
+def advance(tx: Tx, cause: Cause, cursor: int | None, lease: str) -> None:
+    """The audience up to ``cursor`` has its deliveries; None ends the cause."""
+    here = and_(outbox.c.pk == cause.pk, outbox.c.lease == lease)
+    if cursor is None:
+        tx.execute(delete(outbox).where(here))
+    else:
+        tx.execute(update(outbox).where(here).values(cursor=cursor, lease=None, lease_until=0))
+
+
+# Settling
+
+
+def settle(tx: Tx, lease: str, settlements: Sequence[Settlement]) -> None:
+    """Write what became of deliveries that are still held under ``lease``."""
+    rows = [
+        {
+            "row": each.pk,
+            "held": lease,
+            "new_state": each.state,
+            "tried": each.attempts,
+            "code": each.status,
+            "why": each.reason[:255],
+            "due": each.due_at,
+            "at": None if each.state == "waiting" else tx.now,
+        }
+        for each in settlements
+    ]
+    if rows:
+        tx.execute(SETTLE, rows)
+
+
+def sweep(tx: Tx, *, before: int, limit: int = 500) -> bool:
+    """Drop some that were settled before a time, but for dead letters of the last month; whether there may be more."""
+    month = 30 * 24 * 3600 * SECOND
+    old = select(deliveries.c.pk).where(
+        or_(
+            and_(deliveries.c.settled_at < before, deliveries.c.state != "dead"),
+            deliveries.c.settled_at < before - month,
+        )
+    )
+    pks = list(tx.execute(old.limit(limit)).scalars())
+    if pks:
+        tx.execute(delete(deliveries).where(deliveries.c.pk.in_(pks)))
+    return len(pks) == limit
+
+
+# Looking
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A delivery as an admin sees it."""
+
+    pk: int
+    kind: str
+    user_id: str
+    device_id: str | None
+    push_id: str
+    state: str
+    attempts: int
+    status: int | None
+    reason: str | None
+    due_at: int
+    created_at: int
+    settled_at: int | None
+
+
+def records(
+    connection: Connection, tenant_pk: int, *, user_pk: int | None, dead: bool, before: int | None, limit: int
+) -> list[Record]:
+    """Deliveries of a tenant, newest first: of one user, or those that are dead."""
+    statement = (
+        select(
+            deliveries.c.pk,
+            deliveries.c.kind,
+            users.c.id,
+            devices.c.device_id,
+            *(deliveries.c[name] for name in Record.__slots__[4:]),
+        )
+        .join(users, users.c.pk == deliveries.c.user_pk)
+        .outerjoin(devices, devices.c.pk == deliveries.c.device_pk)
+        .where(users.c.tenant_pk == tenant_pk)
+    )
+    if user_pk is not None:
+        statement = statement.where(deliveries.c.user_pk == user_pk)
+    if dead:
+        statement = statement.where(DEAD)
+    if before is not None:
+        statement = statement.where(deliveries.c.pk < before)
+    return [Record(*row) for row in connection.execute(statement.order_by(deliveries.c.pk.desc()).limit(limit))]
+
+
+def retry(tx: Tx, tenant_pk: int, pk: int) -> bool:
+    """Make a dead delivery of a tenant due again; False if there is none."""
+    mine = select(users.c.pk).where(users.c.tenant_pk == tenant_pk)
+    done = tx.execute(
+        update(deliveries)
+        .where(deliveries.c.pk == pk, deliveries.c.state == "dead", deliveries.c.user_pk.in_(mine))
+        .values(state="waiting", attempts=0, due_at=tx.now, deadline_at=tx.now + LASTS, settled_at=None)
+    )
+    return done.rowcount > 0
+
+
+class Depth(NamedTuple):
+    """What waits: causes, deliveries, and since when the oldest of them, in microseconds."""
+
+    causes: int
+    deliveries: int
+    oldest: int | None
+
+
+def depth(connection: Connection) -> Depth:
+    causes, first = connection.execute(select(func.count(), func.min(outbox.c.created_at))).one()
+    waiting = select(func.count(), func.min(deliveries.c.created_at)).where(WAITING)
+    rows, second = connection.execute(waiting.select_from(deliveries)).one()
+    return Depth(causes, rows, min((each for each in (first, second) if each is not None), default=None))
