@@ -1,0 +1,426 @@
+"""Apple's push service over HTTP/2: aioapns' wire code behind our gateway, with a table of streams of its own.
+
+aioapns 4.0 alone waits for ever on a reset stream, an error without a body or silence, re-sends all that is in flight when a
+connection ends, signs a token a connection, and keeps an entry for each push. Here every request ends within its deadline
+with a result, one that ends harms no other, and nothing is ever sent twice: trying again is the outbox's.
+
+Relied on of aioapns 4.0: ``APNsTLSClientProtocol`` with ``conn`` (an ``H2Connection``), ``flush`` and ``transport``.
+Apple's rules: https://developer.apple.com/documentation/usernotifications/sending-notification-requests-to-apns and
+https://developer.apple.com/documentation/usernotifications/handling-notification-responses-from-apns
+"""
+
+import asyncio
+import logging
+import re
+import ssl
+import time
+from collections import deque
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import jwt
+import orjson
+from aioapns.connection import APNsTLSClientProtocol
+from h2.errors import ErrorCodes
+from h2.events import (
+    ConnectionTerminated,
+    DataReceived,
+    RemoteSettingsChanged,
+    ResponseReceived,
+    StreamEnded,
+    StreamReset,
+    WindowUpdated,
+)
+from h2.exceptions import ProtocolError
+from h2.settings import SettingCodes
+from hpack import NeverIndexedHeaderTuple
+
+from push.gateway import Outcome, PushRequest, PushResult, masked
+from storage.errors import Unavailable
+
+logger = logging.getLogger("bellwire.push")
+
+HOSTS = {"production": "api.push.apple.com", "sandbox": "api.sandbox.push.apple.com"}
+DEADLINE = 10.0
+CONNECT_DEADLINE = 5.0
+LARGEST_PAYLOAD = 4096
+LONGEST_COLLAPSE_ID = 64
+IN_FLIGHT = 200
+TOKEN_LASTS = 50 * 60
+TOKEN_SOONEST = 20 * 60
+SAFE_TOKEN = re.compile(r"[A-Za-z0-9._~+=:-]{1,512}")
+
+DEAD = {"BadDeviceToken", "Unregistered", "ExpiredToken"}
+OURS_TO_FIX = {"MissingProviderToken", "InvalidProviderToken", "Forbidden", "TooManyProviderTokenUpdates"}
+
+
+class ProviderToken(NamedTuple):
+    """A signed token and when it was made, in seconds since 1970."""
+
+    text: str
+    made_at: int
+
+
+Share = Callable[[Callable[[ProviderToken | None], ProviderToken]], Coroutine[Any, Any, ProviderToken]]
+
+
+class Provider:
+    """One token for all connections and, through ``share``, for all nodes.
+
+    Apple wants it renewed not more often than every 20 minutes and at least every 60. ``share`` is given a function from
+    the token that the installation has to the one that it shall have, and returns that.
+    """
+
+    def __init__(self, key: str, key_id: str, team_id: str, share: Share) -> None:
+        self.key = key
+        self.key_id = key_id
+        self.team_id = team_id
+        self.share = share
+        self.token: ProviderToken | None = None
+        self.renewing: asyncio.Task[ProviderToken] | None = None
+
+    async def get(self) -> str:
+        if self.token is None or not self.fresh(self.token):
+            self.renewing = self.renewing or asyncio.create_task(self._renew())
+            return (await asyncio.shield(self.renewing)).text
+        return self.token.text
+
+    async def _renew(self) -> ProviderToken:
+        try:
+            self.token = await self.share(self._keep)
+            return self.token
+        finally:
+            self.renewing = None
+
+    def expire(self) -> bool:
+        """Apple calls the token too old. Whether another may be made."""
+        if self.token is None or time.time() - self.token.made_at < TOKEN_SOONEST:
+            return False
+        self.token = ProviderToken(self.token.text, 0)
+        return True
+
+    def fresh(self, token: ProviderToken) -> bool:
+        return 0 <= time.time() - token.made_at < TOKEN_LASTS
+
+    def _keep(self, known: ProviderToken | None) -> ProviderToken:
+        expired = self.token is not None and known is not None and self.token.text == known.text
+        if known and self.fresh(known) and not expired:
+            return known
+        made_at = int(time.time())
+        claims = {"iss": self.team_id, "iat": made_at}
+        return ProviderToken(jwt.encode(claims, self.key, algorithm="ES256", headers={"kid": self.key_id}), made_at)
+
+
+@dataclass(eq=False, slots=True)
+class Exchange:
+    """A request on its way, and what came of it so far."""
+
+    headers: list[Any]
+    body: bytes
+    done: "asyncio.Future[Answer]"
+    connection: "Connection | None" = None
+    stream: int = 0
+    sent_at: float = 0.0
+    status: int = 0
+    received: bytearray = field(default_factory=bytearray)
+
+
+class Answer(NamedTuple):
+    """A status and a body; status 0 is an exchange that got none, and the body says why."""
+
+    status: int
+    body: bytes
+
+
+class Connection(APNsTLSClientProtocol):
+    """One HTTP/2 connection. Until a first push was answered it carries one at a time, as Apple asks."""
+
+    def __init__(self, lane: "Lane") -> None:
+        super().__init__(apns_topic="")
+        self.lane = lane
+        self.exchanges: dict[int, Exchange] = {}
+        self.limit = IN_FLIGHT
+        self.proven = False
+        self.gone = False
+        self.heard_at = time.monotonic()
+        self.flushing = False
+
+    def refresh_inactivity_timer(self) -> None:
+        """Connections stay open: Apple takes frequent opening and closing for an attack."""
+
+    @property
+    def free(self) -> bool:
+        if self.gone or self.transport is None or self.transport.is_closing():
+            return False
+        room = len(self.exchanges) < (min(self.limit, IN_FLIGHT) if self.proven else 1)
+        return room and self.conn.outbound_flow_control_window >= LARGEST_PAYLOAD
+
+    def begin(self, exchange: Exchange) -> None:
+        exchange.connection, exchange.sent_at = self, time.monotonic()
+        try:
+            exchange.stream = self.conn.get_next_available_stream_id()
+            self.exchanges[exchange.stream] = exchange
+            self.conn.send_headers(exchange.stream, exchange.headers)
+            self.conn.send_data(exchange.stream, exchange.body, end_stream=True)
+            self._flush_soon()
+        except ProtocolError as error:
+            settle(exchange, Answer(0, b"not sent"))
+            self.end(f"can't be used any more: {error}")
+
+    def give_up(self, exchange: Exchange) -> None:
+        """Nobody waits for it any more."""
+        if self.exchanges.pop(exchange.stream, None) is None:
+            return
+        try:
+            self.conn.reset_stream(exchange.stream, ErrorCodes.CANCEL)
+            self._flush_soon()
+        except ProtocolError:
+            self.end("out of step")
+
+    def _flush_soon(self) -> None:
+        """What is written in one step of the loop goes out together."""
+        if not self.flushing:
+            self.flushing = True
+            self.loop.call_soon(self._flush)
+
+    def _flush(self) -> None:
+        self.flushing = False
+        if self.transport is not None and not self.transport.is_closing():
+            self.flush()
+
+    # What comes
+
+    def data_received(self, data: bytes) -> None:
+        self.heard_at = time.monotonic()
+        try:
+            for event in self.conn.receive_data(data):
+                self._happened(event)
+        except ProtocolError as error:
+            self.end(f"protocol error: {error}")
+        if not self.gone:
+            self._flush_soon()
+            self.lane.dispatch()
+
+    def _happened(self, event: Any) -> None:
+        match event:
+            case ResponseReceived():
+                exchange = self.exchanges.get(event.stream_id)
+                if exchange:
+                    exchange.status = int(dict(event.headers).get(b":status", b"0"))
+            case DataReceived():
+                self.conn.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
+                exchange = self.exchanges.get(event.stream_id)
+                if exchange and len(exchange.received) < LARGEST_PAYLOAD:
+                    exchange.received += event.data
+            case StreamEnded():
+                exchange = self.exchanges.pop(event.stream_id, None)
+                if exchange:
+                    self.proven = self.proven or exchange.status not in (0, 403)
+                    settle(exchange, Answer(exchange.status, bytes(exchange.received)))
+            case StreamReset():
+                exchange = self.exchanges.pop(event.stream_id, None)
+                if exchange:
+                    settle(exchange, Answer(0, b"stream reset"))
+            case RemoteSettingsChanged():
+                changed = event.changed_settings.get(SettingCodes.MAX_CONCURRENT_STREAMS)
+                if changed:
+                    self.limit = changed.new_value
+            case ConnectionTerminated():
+                # h2 reads nothing after it: what is still in flight has an unknown outcome.
+                self.end(f"going away: {(event.additional_data or b'').decode(errors='replace')[:100]}")
+            case WindowUpdated():
+                pass
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.end("connection lost")
+
+    def end(self, why: str) -> None:
+        if self.gone:
+            return
+        self.gone = True
+        if self.transport is not None:
+            self.transport.close()
+        for exchange in self.exchanges.values():
+            settle(exchange, Answer(0, why.encode()))
+        if self.exchanges or not self.lane.closing:
+            logger.info("connection to %s ended: %s; %d pushes in flight", self.lane.host, why, len(self.exchanges))
+        self.exchanges.clear()
+        self.lane.ended(self)
+
+
+def settle(exchange: Exchange, answer: Answer) -> None:
+    if not exchange.done.done():
+        exchange.done.set_result(answer)
+
+
+class Lane:
+    """The connections to one host, and what waits for a place on them."""
+
+    def __init__(self, host: str, port: int, tls: ssl.SSLContext, connections: int) -> None:
+        self.host = host
+        self.port = port
+        self.tls = tls
+        self.most = connections
+        self.connections: list[Connection] = []
+        self.waiting: deque[Exchange] = deque()
+        self.opening: asyncio.Task[None] | None = None
+        self.closing = False
+
+    async def run(self, exchange: Exchange) -> Answer:
+        """The answer, or within the deadline one with status 0."""
+        self.waiting.append(exchange)
+        self.dispatch()
+        try:
+            async with asyncio.timeout(DEADLINE):
+                return await exchange.done
+        except TimeoutError:
+            if exchange.connection and exchange.connection.heard_at < exchange.sent_at:
+                # It has said nothing at all since: it is taken for dead.
+                exchange.connection.end("silence")
+            return Answer(0, b"no answer in time")
+        finally:
+            if exchange.connection:
+                exchange.connection.give_up(exchange)
+            elif not exchange.done.done() or exchange.done.cancelled():
+                self.waiting.remove(exchange)
+            self.dispatch()
+
+    def dispatch(self) -> None:
+        """Send what waits, as far as there is room; open a connection where there is none."""
+        while self.waiting:
+            connection = min((each for each in self.connections if each.free), key=load, default=None)
+            if connection is None:
+                break
+            connection.begin(self.waiting.popleft())
+        if self.waiting and self.opening is None and len(self.connections) < self.most and not self.closing:
+            self.opening = asyncio.create_task(self._open())
+
+    async def _open(self) -> None:
+        why = ""
+        try:
+            async with asyncio.timeout(CONNECT_DEADLINE):
+                _, connection = await asyncio.get_running_loop().create_connection(
+                    lambda: Connection(self), self.host, self.port, ssl=self.tls
+                )
+            self.connections.append(connection)
+        except (OSError, TimeoutError) as error:
+            why = f"can't connect: {type(error).__name__}"
+            logger.warning("%s:%d: %s", self.host, self.port, why)
+        finally:
+            self.opening = None
+        if why and not self.connections:
+            while self.waiting:
+                settle(self.waiting.popleft(), Answer(0, why.encode()))
+        self.dispatch()
+
+    def ended(self, connection: Connection) -> None:
+        if connection in self.connections:
+            self.connections.remove(connection)
+        asyncio.get_running_loop().call_soon(self.dispatch)
+
+    async def close(self) -> None:
+        self.closing = True
+        if self.opening:
+            await asyncio.wait([self.opening])
+        for connection in list(self.connections):
+            connection.end("closing")
+
+
+def load(connection: Connection) -> int:
+    return len(connection.exchanges)
+
+
+class ApnsGateway:
+    """Sends through Apple. ``host`` stands for both environments, where it is given."""
+
+    def __init__(
+        self,
+        provider: Provider,
+        *,
+        host: str | None = None,
+        port: int = 443,
+        ca: str | None = None,
+        connections: int = 2,
+    ) -> None:
+        self.provider = provider
+        tls = ssl.create_default_context(cafile=ca)
+        tls.set_alpn_protocols(["h2"])
+        self.lanes = {name: Lane(host or own, port, tls, connections) for name, own in HOSTS.items()}
+
+    async def send(self, request: PushRequest) -> PushResult:
+        body = orjson.dumps(request.payload)
+        fault = unfit(request, body)
+        if fault:
+            return PushResult(Outcome.REJECTED, 0, fault)
+        lane = self.lanes[request.environment]
+        try:
+            headers = headers_of(request, lane.host, await self.provider.get())
+        except Unavailable:
+            return PushResult(Outcome.RETRY, 0, "the shared provider token can't be read")
+        answer = await lane.run(Exchange(headers, body, asyncio.get_running_loop().create_future()))
+        result = result_of(answer)
+        if result.reason == "ExpiredProviderToken":
+            result = PushResult(Outcome.RETRY if self.provider.expire() else Outcome.REFUSED, 403, result.reason)
+        if result.outcome is not Outcome.DELIVERED:
+            logger.info("push to %s: %d %s", masked(request.token), result.status, result.reason)
+        return result
+
+    async def close(self) -> None:
+        for lane in self.lanes.values():
+            await lane.close()
+
+
+def unfit(request: PushRequest, body: bytes) -> str | None:
+    """What Apple would refuse is not sent."""
+    if len(body) > LARGEST_PAYLOAD:
+        return f"PayloadTooLarge: {len(body)} bytes"
+    if request.collapse_id is not None and not 0 < len(request.collapse_id.encode()) <= LONGEST_COLLAPSE_ID:
+        return "BadCollapseId"
+    if not SAFE_TOKEN.fullmatch(request.token):
+        return "BadDeviceToken: not to be sent in a path"
+    return None
+
+
+def headers_of(request: PushRequest, host: str, token: str) -> list[Any]:
+    """What differs from push to push is kept out of the table of headers that both sides remember."""
+    headers: list[Any] = [
+        (":method", "POST"),
+        (":scheme", "https"),
+        (":authority", host),
+        NeverIndexedHeaderTuple(":path", f"/3/device/{request.token}"),
+        ("authorization", f"bearer {token}"),
+        ("apns-topic", request.topic),
+        ("apns-push-type", request.push_type),
+        ("apns-priority", str(request.priority)),
+        NeverIndexedHeaderTuple("apns-expiration", str(request.expires_at)),
+        NeverIndexedHeaderTuple("apns-id", request.push_id),
+    ]
+    if request.collapse_id is not None:
+        headers.append(NeverIndexedHeaderTuple("apns-collapse-id", request.collapse_id))
+    return headers
+
+
+def result_of(answer: Answer) -> PushResult:
+    """Apple's answer as what to do next."""
+    status, body = answer
+    if status == 200:
+        return PushResult(Outcome.DELIVERED, 200)
+    if status == 0:
+        return PushResult(Outcome.RETRY, 0, body.decode(errors="replace"))
+    try:
+        told = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        told = None
+    told = told if isinstance(told, dict) else {}
+    reason, timestamp = str(told.get("reason") or "no reason")[:100], told.get("timestamp")
+    dead_at = int(timestamp * 1000) if isinstance(timestamp, int | float) else None
+    if status == 410 or reason in DEAD:
+        return PushResult(Outcome.TOKEN_DEAD, status, reason, dead_at if status == 410 else None)
+    if status == 403 or reason in OURS_TO_FIX:
+        return PushResult(Outcome.REFUSED, status, reason)
+    if status == 429:
+        return PushResult(Outcome.SLOW_DOWN, status, reason)
+    if status >= 500 or reason == "IdleTimeout":
+        return PushResult(Outcome.RETRY, status, reason)
+    return PushResult(Outcome.REJECTED, status, reason)
