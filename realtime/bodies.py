@@ -3,6 +3,7 @@
 Unknown fields are ignored, wrong ones are not; ``null`` means absent. The limits come in as pydantic's context.
 """
 
+import re
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -27,6 +28,7 @@ from storage.types import HEX_ID, SECOND, UUID, read_name
 
 DEFAULTS = Limits()
 LATEST = 253_000_000_000 * SECOND
+OPAQUE = re.compile(r"[A-Za-z0-9._~+=:-]{1,255}")
 CODES = {
     "missing": "required",
     "required": "required",
@@ -137,6 +139,13 @@ def few_locales(value: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
     return value
 
 
+def opaque(value: str) -> str:
+    """A token or the id of a device: any text that is safe in a path."""
+    if not OPAQUE.fullmatch(value):
+        raise ValueError("must have 1 to 255 letters, digits or any of . _ ~ + = : -")
+    return value
+
+
 def hex_id(value: str) -> str:
     if not HEX_ID.fullmatch(value):
         raise ValueError("must be 24 hex digits")
@@ -171,6 +180,8 @@ Placeholders = Annotated[
 ]
 Moment = Annotated[str, AfterValidator(moment)]
 Uuid = Annotated[str, StringConstraints(pattern=f"^{UUID.pattern}$", to_lower=True)]
+BundleId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9.-]{1,155}$")]
+Opaque = Annotated[str, AfterValidator(opaque)]
 AnyName = Annotated[Any, AfterValidator(read_name), WithJsonSchema({"type": ["string", "integer"]})]
 Role = Literal["owner", "admin", "member", "readonly"]
 
@@ -372,6 +383,29 @@ class ChangeTemplate(Body):
 class PreviewTemplate(Body):
     placeholders: Placeholders = Field(default_factory=dict)
     locale: Annotated[Text, StringConstraints(max_length=35)] | None = None
+
+
+# Devices
+
+
+class RegisterDevice(Body):
+    """Version 1 pushes to iOS; of a phone of Apple's it must be known where and for which app its token counts."""
+
+    deviceId: Opaque
+    platform: Literal["ios", "android", "web"]
+    pushToken: Opaque
+    environment: Literal["production", "sandbox"] | None = None
+    bundleId: BundleId | None = None
+    pushToStartToken: Opaque | None = None
+    locale: Annotated[Text, StringConstraints(max_length=35)] | None = None
+
+    @model_validator(mode="after")
+    def complete(self) -> "RegisterDevice":
+        if self.platform == "ios" and self.environment is None:
+            raise ValueError("environment is required for ios")
+        if self.platform == "ios" and self.bundleId is None:
+            raise ValueError("bundleId is required for ios")
+        return self
 
 
 # Sockets

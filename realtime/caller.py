@@ -18,7 +18,10 @@ def expand(permissions: Collection[str]) -> frozenset[str]:
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """A user and the token they came with. ``granted`` is what the token itself gives; times in microseconds."""
+    """A user and the token they came with. ``granted`` is what the token itself gives; times in microseconds.
+
+    ``device`` is the one that they speak from, where a socket has said so.
+    """
 
     user: User
     granted: frozenset[str]
@@ -26,6 +29,7 @@ class Caller:
     expires_at: int
     login: str | None = None
     dialect: str | None = None
+    device: str | None = None
 
     @property
     def pk(self) -> int:

@@ -7,7 +7,7 @@ from typing import Any, Literal, NotRequired
 
 from typing_extensions import TypedDict
 
-from storage import accounts, chat, messages, notifications, templates
+from storage import accounts, chat, devices, messages, notifications, outbox, templates
 from storage.types import SECOND
 
 
@@ -148,6 +148,38 @@ class PreviewDocument(TypedDict):
     isActionable: bool
 
 
+class DeviceDocument(TypedDict):
+    """``pushable`` says whether version 1 pushes to it."""
+
+    deviceId: str
+    platform: str
+    environment: str
+    bundleId: str | None
+    pushToken: str
+    pushToStartToken: str | None
+    locale: str | None
+    pushable: bool
+    createdAt: str
+    updatedAt: str
+
+
+class DeliveryDocument(TypedDict):
+    """A push as an admin sees it; ``deviceId`` is null when the device is gone."""
+
+    id: int
+    kind: str
+    userId: str
+    deviceId: str | None
+    pushId: str
+    state: Literal["waiting", "sent", "skipped", "dropped", "dead"]
+    attempts: int
+    status: int | None
+    reason: str | None
+    dueAt: str | None
+    createdAt: str
+    settledAt: str | None
+
+
 class PresenceDocument(TypedDict):
     userId: str
     online: bool
@@ -253,6 +285,38 @@ def template(item: templates.Template, tenant: str) -> TemplateDocument:
         "locales": {locale: dict(variant) for locale, variant in item.locales.items()},
         "createdAt": time(item.created_at),
         "updatedAt": time(item.updated_at),
+    }
+
+
+def device(item: devices.Device) -> DeviceDocument:
+    return {
+        "deviceId": item.device_id,
+        "platform": item.platform,
+        "environment": item.environment,
+        "bundleId": item.bundle_id or None,
+        "pushToken": item.push_token,
+        "pushToStartToken": item.push_to_start_token,
+        "locale": item.locale,
+        "pushable": item.pushable,
+        "createdAt": time(item.created_at),
+        "updatedAt": time(item.registered_at),
+    }
+
+
+def delivery(item: outbox.Record) -> DeliveryDocument:
+    return {
+        "id": item.pk,
+        "kind": item.kind,
+        "userId": item.user_id,
+        "deviceId": item.device_id,
+        "pushId": item.push_id,
+        "state": item.state,
+        "attempts": item.attempts,
+        "status": item.status,
+        "reason": item.reason,
+        "dueAt": time(item.due_at) if item.state == "waiting" else None,
+        "createdAt": time(item.created_at),
+        "settledAt": optional_time(item.settled_at),
     }
 
 

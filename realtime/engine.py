@@ -16,7 +16,7 @@ import orjson
 from realtime import frames
 from realtime.limits import Limits
 from realtime.tasks import Tasks
-from realtime.transport import Socket
+from realtime.transport import PING, Socket
 
 logger = logging.getLogger("bellwire.socket")
 # What the libraries log of packets shows tokens and texts: only their warnings are wanted.
@@ -24,7 +24,6 @@ library = logging.getLogger("bellwire.library")
 library.setLevel(logging.WARNING)
 
 PHASES = 25
-PING = frames.text_frame(b"2")
 
 
 class Listener(Protocol):

@@ -59,11 +59,15 @@ class Reader(Protocol):
 
 @dataclass(eq=False, slots=True)
 class Subscription:
-    """A reader on a channel; ``cursor`` is the last seq written to it while it replays."""
+    """A reader on a channel; ``cursor`` is the last seq written to it while it replays.
+
+    ``live_at`` is when it had read as far as the hub, in seconds of the monotonic clock.
+    """
 
     reader: Reader
     channel: "Channel"
     cursor: int
+    live_at: float = 0.0
     settled: "asyncio.Future[None] | None" = None
 
     @property
@@ -74,12 +78,15 @@ class Subscription:
 
 @dataclass(eq=False, slots=True)
 class Channel:
-    """A channel with readers on this node. ``position`` is the last seq delivered; None until it was read."""
+    """A channel with readers on this node. ``position`` is the last seq delivered, at
+    ``delivered_at`` of the monotonic clock; None until it was read.
+    """
 
     pk: int
     name: str
     personal: bool
     position: int | None = None
+    delivered_at: float = 0.0
     hinted: int = 0
     live: "dict[Subscription, None]" = field(default_factory=dict)
     replaying: "set[Subscription]" = field(default_factory=set)
@@ -171,6 +178,7 @@ class Hub:
             elif subscription.cursor == channel.position:
                 channel.replaying.discard(subscription)
                 channel.live[subscription] = None
+                subscription.live_at = time.monotonic()
                 return
             else:
                 await self._replay(subscription)
@@ -238,6 +246,7 @@ class Hub:
 
     def _deliver(self, channel: Channel, event: Event) -> None:
         channel.position = event.seq
+        channel.delivered_at = time.monotonic()
         if channel.live:
             frame = frames.durable(event)
             for subscription in list(channel.live):

@@ -22,6 +22,7 @@ class Limits:
     placeholders: int = 100
     placeholder_bytes: int = 64 * KIB
     locales: int = 100
+    devices: int = 20
     body: int = 256 * KIB
     nesting: int = 32
     packet: int = 256 * KIB

@@ -12,7 +12,7 @@ from realtime import documents
 from realtime.bodies import SendMessage
 from realtime.caller import Caller
 from realtime.limits import Limits
-from storage import accounts, chat, log, messages
+from storage import accounts, chat, log, messages, outbox
 from storage.chat import Gate
 from storage.database import Database
 from storage.errors import Conflict, Forbidden, Invalid, NotFound, Unauthenticated
@@ -196,6 +196,7 @@ class Messages:
                 chat.set_member(tx, chat_pk, caller.pk, read_seq=seq)
                 public = gate.member_count <= READ_ON_CHAT
                 log.append(tx, chat_pk if public else caller.pk, "message:read", document)
+                outbox.promise_badge(tx, caller.pk, but_device=caller.device)
             return document
 
         return await self._change(caller, message_id, change, also=[caller.pk])
@@ -286,6 +287,7 @@ def add(tx: Tx, caller: Caller, body: SendMessage, chat_pk: int) -> Answer:
     )
     event = log.write(tx, chat_pk, channel, seq, "message:new", documents.message(message))
     messages.add(tx, message, client_key=key, fingerprint=fingerprint)
+    outbox.promise(tx, "message", chat_pk, seq)
     return orjson.Fragment(event.payload)
 
 

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, Generic, TypeVar
 
 import socketio
@@ -113,7 +113,7 @@ class ChatNamespace(socketio.AsyncNamespace):
         socket = self.transport.eio.sockets.get(self.transport.manager.eio_sid_from_sid(sid, NAMESPACE))
         if socket is None or socket.closing:
             raise Overload("the connection is gone")
-        session = Session(socket, caller, said.offsets, said.epoch)
+        session = Session(socket, replace(caller, device=said.deviceId), said.offsets, said.epoch)
         self.sessions.add(session)
         socket.user = session
 
@@ -228,7 +228,7 @@ class ChatNamespace(socketio.AsyncNamespace):
         caller = await self.accounts.authenticate(body.token)
         if caller.pk != session.caller.pk:
             raise Unauthenticated("The token is another user's")
-        session.caller = caller
+        session.caller = replace(caller, device=session.caller.device)
         self.sessions.time(session)
         return 200, {"expiresAt": documents.time(caller.expires_at)}
 

@@ -13,7 +13,7 @@ from realtime import documents
 from realtime.caller import Caller
 from realtime.limits import Limits
 from realtime.templates import Filled, existing, fill, require_tenant
-from storage import accounts, log, notifications
+from storage import accounts, log, notifications, outbox
 from storage.accounts import User
 from storage.database import Database
 from storage.errors import Conflict, Forbidden, NotFound
@@ -131,6 +131,7 @@ class Notifications:
             notifications.mark_read(tx, item.pk)
             document: documents.NotificationsReadDocument = {"ids": [item.id]}
             log.append(tx, caller.pk, "notification:read", document)
+            outbox.promise_badge(tx, caller.pk, but_device=caller.device)
             return notifications.get(tx.connection, item.pk)
 
         return await self.database.write(Command(apply, channels=[caller.pk]))
@@ -144,6 +145,7 @@ class Notifications:
                 before = documents.time(tx.now if last is None else last)
                 document: documents.NotificationsReadDocument = {"all": True, "before": before}
                 log.append(tx, caller.pk, "notification:read", document)
+                outbox.promise_badge(tx, caller.pk, but_device=caller.device)
             return count, last
 
         total, more = 0, True
@@ -207,6 +209,7 @@ def add(tx: Tx, caller: Caller, draft: Draft, plan: Plan) -> Notification:
     item = notifications.get(tx.connection, notifications.add(tx, values))
     if seq is not None:
         log.write(tx, plan.recipient.pk, channel, seq, "notification:new", documents.notification(item))
+        outbox.promise(tx, "notification", plan.recipient.pk, seq, ref_pk=item.pk)
     return item
 
 

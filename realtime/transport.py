@@ -7,6 +7,7 @@ polling, and is written out in the same loop step that ends the upgrade.
 
 import asyncio
 import math
+import time
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +29,7 @@ POLL_FRAMES = 16
 SEPARATOR = b"\x1e"
 KINDS = frozenset(b"%c" % kind for kind in b"123456b")
 NOOP = frames.text_frame(b"6")
+PING = frames.text_frame(b"2")
 PROBE_ANSWER = frames.text_frame(b"3probe")
 CLOSE = frames.text_frame(b"1")
 
@@ -58,6 +60,7 @@ class Socket(AsyncSocket):
         self.posting = False
         self.aborting: asyncio.TimerHandle | None = None
         self.pinged_at = math.inf
+        self.probed_at = self.confirmed_at = self.taken_at = -math.inf
         self.phase = 0
         self.deadline = asyncio.get_running_loop().call_later(engine.limits.unconnected, self._unconnected)
 
@@ -111,6 +114,8 @@ class Socket(AsyncSocket):
         data = b"".join(self.held[:most])
         del self.held[:most]
         self.held_bytes -= len(data)
+        if not self.held:
+            self.taken_at = time.monotonic()
         return data
 
     # Inbound
@@ -165,6 +170,13 @@ class Socket(AsyncSocket):
             if self.pinged_at != math.inf:
                 self.pinged_at = asyncio.get_running_loop().time()
 
+    def probe(self) -> None:
+        """Ask for a sign of life now, unless an answer is awaited already."""
+        self.probed_at = time.monotonic()
+        if self.pinged_at == math.inf:
+            self.pinged_at = asyncio.get_running_loop().time()
+            self.write(PING)
+
     # Polling
 
     async def handle_get_request(self, environ: dict[str, Any]) -> Any:
@@ -173,6 +185,7 @@ class Socket(AsyncSocket):
         return self._payload(await self._poll())
 
     async def _poll(self) -> bytes:
+        self.confirmed_at = self.taken_at
         if self.poll_waiter is not None:
             raise Refused("one poll at a time")
         if self.upgrading:
@@ -206,6 +219,7 @@ class Socket(AsyncSocket):
         if self.posting:
             raise Refused("one payload at a time")
         self.posting = True
+        self.confirmed_at = self.taken_at
         try:
             packets = self._packets(await self._body(environ["aiohttp.request"]))
             for packet in packets:
@@ -300,6 +314,7 @@ class Socket(AsyncSocket):
     async def _read(self, wire: "Wire") -> None:
         while not self.closing:
             message: WSMessage = await wire.receive()
+            self.confirmed_at = time.monotonic()
             if message.type is WSMsgType.TEXT:
                 if len(message.data) > self.engine.limits.packet:
                     return self.close_now(1009)

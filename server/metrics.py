@@ -23,7 +23,7 @@ class Live(Collector):
     def collect(self) -> Iterator[Any]:
         services = self.services
         writer, hub, engine = services.database.writer, services.hub, services.socketio.eio
-        gauges = {
+        gauges: dict[str, tuple[str, float]] = {
             "bellwire_sockets": ("Open Engine.IO sessions", len(engine.sockets)),
             "bellwire_sessions": ("Connected users' sessions", services.sessions.count),
             "bellwire_channels": ("Channels with readers on this node", len(hub.channels)),
@@ -38,6 +38,18 @@ class Live(Collector):
             "bellwire_commands": ("Committed commands", writer.commands),
             "bellwire_resumed": ("Sessions that resumed from offsets", services.sessions.resumed),
         }
+        worker = services.worker
+        gauges |= {
+            "bellwire_push_in_flight": ("Pushes under way", worker.in_flight),
+            "bellwire_outbox_causes": ("Promised pushes whose audience is not known yet", services.outbox_depth.causes),
+            "bellwire_outbox_deliveries": ("Pushes that wait to be sent", services.outbox_depth.deliveries),
+            "bellwire_outbox_age_seconds": ("Age of the oldest of both", services.outbox_age()),
+        }
+        counters["bellwire_push_retries"] = ("Pushes put off to a later try", worker.retried)
+        outcomes = CounterMetricFamily("bellwire_pushes", "Settled pushes by what became of them", labels=["outcome"])
+        for outcome in ("sent", "skipped", "dropped", "dead"):
+            outcomes.add_metric([outcome], worker.settled[outcome])
+        yield outcomes
         for name, (text, value) in gauges.items():
             yield GaugeMetricFamily(name, text, value=value)
         for name, (text, value) in counters.items():

@@ -66,7 +66,7 @@ def operation(route: Route, schemas: dict[Any, Any]) -> dict[str, Any]:
     if route.also_200:
         described["responses"]["200"] = described["responses"][str(route.status)] | {"description": "It was so already"}
     parameters: list[dict[str, Any]] = [
-        {"name": name, "in": "path", "required": True, "schema": path_schema(route)}
+        {"name": name, "in": "path", "required": True, "schema": path_schema(route, name)}
         for name in re.findall(r"{(\w+)}", route.path)
     ]
     if route.query is not NoQuery:
@@ -127,8 +127,11 @@ def header(name: str, schema: dict[str, Any]) -> dict[str, Any]:
     return {"name": name, "in": "header", "required": False, "schema": schema}
 
 
-def path_schema(route: Route) -> dict[str, Any]:
-    return {"type": "string"} if route.spoken else {"type": "string", "pattern": "^[0-9a-f]{24}$"}
+def path_schema(route: Route, name: str) -> dict[str, Any]:
+    if name == "number":
+        return {"type": "integer", "minimum": 1}
+    plain = route.spoken or name == "deviceId"
+    return {"type": "string"} if plain else {"type": "string", "pattern": "^[0-9a-f]{24}$"}
 
 
 def query_parameters(route: Route) -> list[dict[str, Any]]:

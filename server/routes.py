@@ -7,6 +7,8 @@ from typing_extensions import TypedDict
 from realtime import bodies
 from realtime.documents import (
     ChatDocument,
+    DeliveryDocument,
+    DeviceDocument,
     MemberDocument,
     MessageDocument,
     PreviewDocument,
@@ -15,7 +17,7 @@ from realtime.documents import (
     TemplateDocument,
     UserDocument,
 )
-from server import accounts, chat, messages, notifications, templates
+from server import accounts, chat, devices, messages, notifications, templates
 from server.call import Paging, Route
 
 T = TypeVar("T")
@@ -45,6 +47,7 @@ USERS = "/api/v1/users"
 ADMIN = "/api/v1/admin"
 CHATS = "/api/v2/chats"
 MESSAGES = "/api/v2/messages"
+DEVICES = "/api/v1/devices"
 TEMPLATE_PATHS = ("/v1", "/notification/v1")
 LOGGED_IN = accounts.LoggedInDocument
 
@@ -138,12 +141,23 @@ ROUTES: list[Route] = [
            {"body": bodies.PreviewTemplate, "errors": (403, 404)}),
       )),
 
+    route("POST", DEVICES, devices.register, DeviceDocument, "Register a device, or its new token",
+          body=bodies.RegisterDevice, status=201, also_200=True, errors=(409,)),
+    route("GET", DEVICES, devices.list_mine, Page[DeviceDocument], "One's devices", query=Paging),
+    route("DELETE", f"{DEVICES}/{{deviceId}}", devices.remove, DeviceDocument, "Forget a device", errors=(404,)),
+
     *(route("POST", f"{ADMIN}/users/{{id}}/{verb}", accounts.administer, UserDocument, summary,
             permission="admin", errors=(403, 404))
       for verb, summary in (("disable", "Disable an account"), ("enable", "Enable an account"),
                             ("ban", "Ban a user"), ("unban", "Lift a ban"), ("sign-out", "Sign out everywhere"))),
     route("POST", f"{ADMIN}/users/{{id}}/reset-link", accounts.reset_link, accounts.ResetLinkDocument,
           "A one-time link that sets a password", status=201, permission="admin", errors=(403, 404)),
+    route("GET", f"{ADMIN}/push/dead-letters", devices.dead_letters, Page[DeliveryDocument],
+          "Pushes that were given up, newest first", query=Paging, permission="admin", errors=(403,)),
+    route("POST", f"{ADMIN}/push/dead-letters/{{number}}/retry", devices.retry, Success, "Try a push again",
+          permission="admin", errors=(403, 404)),
+    route("GET", f"{ADMIN}/push/deliveries", devices.deliveries, Page[DeliveryDocument],
+          "What became of a user's pushes, newest first", query=devices.Deliveries, permission="admin", errors=(403, 404)),
     route("GET", f"{ADMIN}/reports", accounts.reports, Page[ReportDocument], "Reported messages, newest first",
           query=Paging, permission="admin", errors=(403,)),
 ]

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import json
 import logging
 import os
 import secrets
@@ -11,9 +12,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from push.apns import ApnsGateway, Provider, ProviderToken
+from push.gateway import LogGateway, PushGateway
+from push.worker import Policy, Worker
 from realtime.accounts import Accounts
 from realtime.broker_memory import MemoryBroker
 from realtime.chat import Chats
+from realtime.devices import Devices
 from realtime.hub import Hub
 from realtime.limits import Limits
 from realtime.messages import ChatNumbers, Messages
@@ -21,21 +26,26 @@ from realtime.namespace import ChatNamespace
 from realtime.notifications import Notifications
 from realtime.presence_memory import MemoryPresence
 from realtime.protocol import Server
+from realtime.reach import Reach
 from realtime.session import Sessions
 from realtime.tasks import Tasks
 from realtime.templates import Templates
 from realtime.tokens import Tokens
 from server.settings import Settings
-from storage import accounts, epoch, log
+from storage import accounts, epoch, log, outbox
 from storage.database import Database
-from storage.transaction import Command
+from storage.outbox import Depth
+from storage.transaction import Command, Event, Tx
 from storage.types import SECOND, now
 
 logger = logging.getLogger("bellwire")
 
 TICK = 1.0
 SWEEP_EVERY = 60.0
+MEASURE_EVERY = 5.0
 DAY = 24 * 3600
+NOTHING = Depth(0, 0, None)
+PUSHES_KEPT = 7 * DAY
 
 
 @dataclass(slots=True)
@@ -51,11 +61,22 @@ class Services:
     messages: Messages
     notifications: Notifications
     templates: Templates
+    devices: Devices
+    worker: Worker
     namespace: ChatNamespace
     socketio: Server
     origins: "Origins"
+    outbox_depth: Depth = NOTHING
     address: str = ""
     draining: bool = False
+
+    def outbox_age(self) -> float:
+        """How long the oldest promised push has waited, in seconds."""
+        oldest = self.outbox_depth.oldest
+        return 0.0 if oldest is None else max(0.0, (now() - oldest) / SECOND)
+
+    async def look_at_outbox(self) -> None:
+        self.outbox_depth = await self.database.read(outbox.depth)
 
     @property
     def public_url(self) -> str:
@@ -92,6 +113,41 @@ def read_pem(path: Path | None) -> str | None:
     return path.read_text() if path else None
 
 
+def gateway_of(settings: Settings, database: Database) -> PushGateway:
+    """Apple's, if there is a key; its provider token is shared through the database."""
+    if settings.apns_key is None:
+        return LogGateway()
+    name = f"apns_token:{settings.apns_key_id}"
+
+    async def share(keep: Callable[[ProviderToken | None], ProviderToken]) -> ProviderToken:
+        def apply(tx: Tx) -> ProviderToken:
+            known = epoch.known(tx.connection).get(name)
+            token = keep(ProviderToken(*json.loads(known)) if known else None)
+            epoch.put(tx, name, json.dumps(token))
+            return token
+
+        return await database.write(Command(apply, keys=[name]))
+
+    provider = Provider(settings.apns_key.read_text(), settings.apns_key_id, settings.apns_team_id, share)
+    return ApnsGateway(
+        provider,
+        host=settings.apns_host or None,
+        port=settings.apns_port,
+        ca=str(settings.apns_ca) if settings.apns_ca else None,
+        connections=settings.apns_connections,
+    )
+
+
+def policy_of(settings: Settings) -> Policy:
+    return Policy(
+        topic=settings.apns_topic,
+        in_flight=settings.push_in_flight,
+        content=settings.push_content,
+        reached_too=settings.push_reached,
+        lasts=settings.push_hours * 3600,
+    )
+
+
 @contextlib.asynccontextmanager
 async def build(settings: Settings) -> AsyncIterator[Services]:
     """All services, started. Nothing listens yet."""
@@ -110,7 +166,6 @@ async def build(settings: Settings) -> AsyncIterator[Services]:
         users = Accounts(database, tokens, local=settings.local_accounts, provision_users=settings.provision_users)
         await users.start()
         hub = Hub(database, MemoryBroker())
-        database.writer.on_commit = hub.publish
         sessions = Sessions(database, hub, users, limits)
         users.revoked = sessions.revoke
         numbers = ChatNumbers(database)
@@ -142,14 +197,27 @@ async def build(settings: Settings) -> AsyncIterator[Services]:
             messages=messages,
             notifications=notifications,
             templates=Templates(database, limits),
+            devices=Devices(database, limits, lasts=settings.push_hours * 3600),
+            worker=Worker(database, gateway_of(settings, database), Reach(sessions), policy_of(settings)),
             namespace=namespace,
             socketio=socketio,
             origins=origins,
         )
+        worker = services.worker
+
+        def committed(events: list[Event]) -> None:
+            hub.publish(events)
+            worker.wake()
+
+        database.writer.on_commit = committed
         background = Background(services)
         database.writer.on_unknown = background.doubt
-        async with background:
-            yield services
+        await worker.start()
+        try:
+            async with background:
+                yield services
+        finally:
+            await worker.stop()
         await socketio.eio.stop()
         await chats.tasks.finish()
         await hub.tasks.finish()
@@ -184,6 +252,7 @@ class Background:
         services = self.services
         self._every(TICK, services.hub.look_at_tail)
         self._every(TICK, services.sessions.look_at_revocations)
+        self._every(MEASURE_EVERY, services.look_at_outbox)
         self._every(SWEEP_EVERY, self._sweep)
         return self
 
@@ -232,6 +301,9 @@ class Background:
             trim = Command(partial(log.trim, channel_pk=pk, upto=upto), channels=[pk])
             while not self.stopping.is_set() and await write(trim):
                 await asyncio.sleep(0)
+        sweep = Command(partial(outbox.sweep, before=now() - PUSHES_KEPT * SECOND))
+        while not self.stopping.is_set() and await write(sweep):
+            await asyncio.sleep(0)
         await write(Command(lambda tx: accounts.sweep(tx, before=now() - DAY * SECOND)))
         while not self.stopping.is_set() and await services.chats.sweep():
             await asyncio.sleep(0)

@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, SecretStr, field_validator
+from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from realtime.limits import KIB, MIB, Limits
@@ -34,6 +34,21 @@ class Settings(BaseSettings):
     local_accounts: bool = Field(True, description="whether people may register and log in with a password")
     provision_users: bool = Field(False, description="whether an issuer's token of an unknown subject makes the user")
 
+    apns_key: Path | None = Field(
+        None, description="file of Apple's signing key (.p8); without one pushes are only logged"
+    )
+    apns_key_id: str = Field("", description="id of the key")
+    apns_team_id: str = Field("", description="id of the team")
+    apns_topic: str = Field("", description="bundle id for devices that name none")
+    apns_host: str = Field("", description="another host than Apple's, for both environments")
+    apns_port: int = Field(443, gt=0, le=65535, description="port of Apple's hosts, or of the other one")
+    apns_ca: Path | None = Field(None, description="certificates to trust instead of the system's")
+    apns_connections: int = Field(2, gt=0, description="connections to each environment")
+    push_content: bool = Field(True, description="whether pushes carry texts, or only tell that something came")
+    push_reached: bool = Field(False, description="whether devices of users who were reached are pushed too")
+    push_hours: float = Field(24, gt=0, description="hours after which an undelivered push is given up")
+    push_in_flight: int = Field(400, gt=0, description="pushes under way at once")
+
     retention_days: float = Field(30, gt=0, description="how long events are kept for resuming")
     retention_events: int = Field(10_000, gt=0, description="how many events of a channel are kept for resuming")
     ping_interval: float = Field(25, gt=0, description="seconds between pings of a socket")
@@ -52,6 +67,7 @@ class Settings(BaseSettings):
     max_placeholders: int = Field(100, ge=0, description="placeholders of a notification")
     max_placeholder_bytes: int = Field(64 * KIB, gt=0, description="bytes of all placeholders together as JSON")
     max_locales: int = Field(100, ge=0, description="variants of a template by locale")
+    max_devices: int = Field(20, gt=0, description="devices of a user")
     max_body: int = Field(256 * KIB, gt=0, description="bytes of a JSON body")
     max_nesting: int = Field(32, gt=0, description="depth of a JSON body")
     max_packet: int = Field(256 * KIB, gt=0, description="bytes of a socket packet")
@@ -68,6 +84,14 @@ class Settings(BaseSettings):
     max_presence_watch: int = Field(500, ge=0, description="users whose presence a socket may watch")
     max_unconnected: float = Field(10, gt=0, description="seconds that a connection may stay without CONNECT")
     max_sockets_per_user: int = Field(50, gt=0, description="sockets that a user may have open on a node")
+
+    @model_validator(mode="after")
+    def whole_key(self) -> "Settings":
+        if self.apns_key and not (self.apns_key_id and self.apns_team_id):
+            raise ValueError(
+                "with BELLWIRE_APNS_KEY set, BELLWIRE_APNS_KEY_ID and BELLWIRE_APNS_TEAM_ID are needed too"
+            )
+        return self
 
     @field_validator("default_dialect")
     @classmethod

@@ -11,7 +11,7 @@ from sqlalchemy import ColumnElement, Connection, and_, bindparam, delete, false
 
 from storage import epoch, log
 from storage.errors import Conflict, NotFound
-from storage.models import blocks, chats, logins, members, reset_links, revocations, tenants, users
+from storage.models import blocks, chats, devices, logins, members, reset_links, revocations, tenants, users
 from storage.transaction import Tx, clock
 from storage.types import SECOND, new_id
 
@@ -300,13 +300,15 @@ def living_logins(connection: Connection, user_pk: int, at: int) -> list[str]:
 
 
 def end_login(tx: Tx, user_pk: int, id: str, reason: str) -> None:
-    """End one login; its sockets close on every node within two seconds."""
+    """End one login, and forget its devices; its sockets close on every node within two seconds."""
+    tx.execute(delete(devices).where(devices.c.user_pk == user_pk, devices.c.login_id == id))
     tx.execute(update(logins).where(logins.c.id == id, logins.c.ended_at.is_(None)).values(ended_at=tx.now))
     tx.execute(insert(revocations), {"user_pk": user_pk, "login_id": id, "reason": reason, "at": tx.now})
 
 
 def end_logins(tx: Tx, user_pk: int, reason: str) -> None:
-    """End all of a user's logins and tokens up to now."""
+    """End all of a user's logins and tokens up to now, and forget the user's devices."""
+    tx.execute(delete(devices).where(devices.c.user_pk == user_pk))
     tx.execute(update(logins).where(logins.c.user_pk == user_pk, logins.c.ended_at.is_(None)).values(ended_at=tx.now))
     tx.execute(update(users).where(users.c.pk == user_pk).values(valid_after=tx.now))
     tx.execute(insert(revocations), {"user_pk": user_pk, "login_id": None, "reason": reason, "at": tx.now})

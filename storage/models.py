@@ -304,7 +304,6 @@ outbox = Table(
     Column("ref_pk", Key),
     Column("cursor", Key, nullable=False),
     Column("due_at", BigInteger, nullable=False, index=True),
-    Column("deadline_at", BigInteger, nullable=False),
     Column("lease", String(32)),
     Column("lease_until", BigInteger, nullable=False),
     Column("created_at", BigInteger, nullable=False),

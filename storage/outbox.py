@@ -5,12 +5,13 @@ a crash gives them back.
 """
 
 import uuid
-from collections.abc import Collection, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
 from sqlalchemy import (
     Connection,
+    Select,
     Table,
     and_,
     bindparam,
@@ -26,12 +27,12 @@ from sqlalchemy import (
 
 from storage.models import blocks, deliveries, devices, members, messages, outbox, users
 from storage.prepared import Bulk, Prepared
-from storage.transaction import Tx
+from storage.transaction import Tx, clock
 from storage.types import SECOND
 
 Kind = Literal["message", "notification", "badge"]
 State = Literal["waiting", "sent", "skipped", "dropped", "dead"]
-LASTS = 24 * 3600 * SECOND
+BADGE_DELAY = 2 * SECOND
 PAGE = 500
 
 
@@ -45,7 +46,7 @@ class Cause:
     seq: int
     ref_pk: int | None
     cursor: int
-    deadline_at: int
+    created_at: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +81,7 @@ ANY_DEVICE = Prepared(select(devices.c.pk).limit(1))
 DEVICE_OF = Prepared(select(devices.c.pk).where(devices.c.user_pk == bindparam("user")).limit(1))
 ADD = Bulk(
     outbox,
-    ("kind", "channel_pk", "seq", "ref_pk", "cursor", "due_at", "deadline_at", "lease_until", "created_at"),
+    ("kind", "channel_pk", "seq", "ref_pk", "cursor", "due_at", "lease_until", "created_at"),
 )
 # Written out, so that they are those of the indexes.
 WAITING, DEAD = text("state = 'waiting'"), text("state = 'dead'")
@@ -108,7 +109,7 @@ SETTLE = (
 def promise(tx: Tx, kind: Kind, channel_pk: int, seq: int, *, ref_pk: int | None = None) -> None:
     """Push what happened at this place of a channel. Where nobody has a device, nothing is written."""
     if tx.first(ANY_DEVICE, {}) is not None:
-        tx.later(ADD, (kind, channel_pk, seq, ref_pk, 0, tx.now, tx.now + LASTS, 0, tx.now))
+        tx.later(ADD, (kind, channel_pk, seq, ref_pk, 0, tx.now, 0, tx.now))
 
 
 def promise_badge(tx: Tx, user_pk: int, *, but_device: str | None = None) -> None:
@@ -121,10 +122,7 @@ def promise_badge(tx: Tx, user_pk: int, *, but_device: str | None = None) -> Non
     if tx.execute(waiting.limit(1)).first():
         return
     but = device_pk(tx.connection, user_pk, but_device) if but_device else None
-    tx.later(ADD, ("badge", user_pk, 0, but, 0, tx.now + BADGE_DELAY, tx.now + LASTS, 0, tx.now))
-
-
-BADGE_DELAY = 2 * SECOND
+    tx.later(ADD, ("badge", user_pk, 0, but, 0, tx.now + BADGE_DELAY, 0, tx.now))
 
 
 def device_pk(connection: Connection, user_pk: int, device_id: str) -> int | None:
@@ -136,11 +134,26 @@ def device_pk(connection: Connection, user_pk: int, device_id: str) -> int | Non
 # Claiming
 
 
+def causes_due(connection: Connection) -> bool:
+    return anything(connection, outbox)
+
+
+def deliveries_due(connection: Connection) -> bool:
+    return anything(connection, deliveries)
+
+
+def anything(connection: Connection, table: Table) -> bool:
+    return connection.execute(due(table, clock(connection)).limit(1)).first() is not None
+
+
+def due(table: Table, at: int) -> Select[tuple[int]]:
+    statement = select(table.c.pk).where(table.c.due_at <= at, table.c.lease_until <= at)
+    return statement.where(WAITING) if table is deliveries else statement
+
+
 def claim(tx: Tx, table: Table, columns: Sequence[Any], lease: str, lasts: int, limit: int) -> list[Any]:
-    due = select(table.c.pk).where(table.c.due_at <= tx.now, table.c.lease_until <= tx.now)
-    if table is deliveries:
-        due = due.where(WAITING)
-    pks = list(tx.execute(due.order_by(table.c.due_at).limit(limit).with_for_update(skip_locked=True)).scalars())
+    first = due(table, tx.now).order_by(table.c.due_at).limit(limit)
+    pks = list(tx.execute(first.with_for_update(skip_locked=True)).scalars())
     if not pks:
         return []
     tx.execute(update(table).where(table.c.pk.in_(pks)).values(lease=lease, lease_until=tx.now + lasts))
@@ -209,11 +222,23 @@ def audience(connection: Connection, cause: Cause, at: int) -> Page:
     return Page(whole, whole[-1][0])
 
 
-def add_deliveries(tx: Tx, cause: Cause, wanted: Collection[tuple[int, int]], lease: str, lasts: int) -> list[Delivery]:
-    """The deliveries of a cause to these devices, held under ``lease``; those that it has already are left alone."""
-    if not wanted or not holds(tx, cause, lease):
+def add_deliveries(
+    tx: Tx, wanted: Sequence[tuple[Cause, Sequence[tuple[int, int]]]], lease: str, held_for: int, lasts: int
+) -> list[Delivery]:
+    """Deliveries of causes to ``(user_pk, device_pk)``, held under ``lease``; those that there are already stay alone.
+
+    They are to be sent within ``lasts`` after their cause, in microseconds.
+    """
+    pks = [cause.pk for cause, devices in wanted if devices]
+    if not pks:
         return []
-    known = set(tx.execute(select(deliveries.c.device_pk).where(deliveries.c.outbox_pk == cause.pk)).scalars())
+    held = set(tx.execute(select(outbox.c.pk).where(outbox.c.pk.in_(pks), outbox.c.lease == lease)).scalars())
+    known = {
+        tuple(row)
+        for row in tx.execute(
+            select(deliveries.c.outbox_pk, deliveries.c.device_pk).where(deliveries.c.outbox_pk.in_(pks))
+        )
+    }
     rows = [
         {
             "outbox_pk": cause.pk,
@@ -227,13 +252,15 @@ def add_deliveries(tx: Tx, cause: Cause, wanted: Collection[tuple[int, int]], le
             "state": "waiting",
             "attempts": 0,
             "due_at": tx.now,
-            "deadline_at": cause.deadline_at,
+            "deadline_at": cause.created_at + lasts,
             "lease": lease,
-            "lease_until": tx.now + lasts,
+            "lease_until": tx.now + held_for,
             "created_at": tx.now,
         }
-        for user_pk, device in wanted
-        if device not in known
+        for cause, devices in wanted
+        if cause.pk in held
+        for user_pk, device in devices
+        if (cause.pk, device) not in known
     ]
     if not rows:
         return []
@@ -241,17 +268,15 @@ def add_deliveries(tx: Tx, cause: Cause, wanted: Collection[tuple[int, int]], le
     return [Delivery(*row) for row in made]
 
 
-def holds(tx: Tx, cause: Cause, lease: str) -> bool:
-    return tx.execute(select(outbox.c.pk).where(outbox.c.pk == cause.pk, outbox.c.lease == lease)).first() is not None
-
-
-def advance(tx: Tx, cause: Cause, cursor: int | None, lease: str) -> None:
-    """The audience up to ``cursor`` has its deliveries; None ends the cause."""
-    here = and_(outbox.c.pk == cause.pk, outbox.c.lease == lease)
-    if cursor is None:
-        tx.execute(delete(outbox).where(here))
-    else:
-        tx.execute(update(outbox).where(here).values(cursor=cursor, lease=None, lease_until=0))
+def advance(tx: Tx, cursors: Mapping[int, int | None], lease: str) -> None:
+    """By cause, up to which user the audience has its deliveries; None ends the cause."""
+    ended = [pk for pk, cursor in cursors.items() if cursor is None]
+    if ended:
+        tx.execute(delete(outbox).where(outbox.c.pk.in_(ended), outbox.c.lease == lease))
+    for pk, cursor in cursors.items():
+        if cursor is not None:
+            here = and_(outbox.c.pk == pk, outbox.c.lease == lease)
+            tx.execute(update(outbox).where(here).values(cursor=cursor, lease=None, lease_until=0))
 
 
 # Settling
@@ -303,7 +328,7 @@ class Record:
     user_id: str
     device_id: str | None
     push_id: str
-    state: str
+    state: State
     attempts: int
     status: int | None
     reason: str | None
@@ -337,13 +362,13 @@ def records(
     return [Record(*row) for row in connection.execute(statement.order_by(deliveries.c.pk.desc()).limit(limit))]
 
 
-def retry(tx: Tx, tenant_pk: int, pk: int) -> bool:
-    """Make a dead delivery of a tenant due again; False if there is none."""
+def retry(tx: Tx, tenant_pk: int, pk: int, *, lasts: int) -> bool:
+    """Make a dead delivery of a tenant due again, for ``lasts`` microseconds; False if there is none."""
     mine = select(users.c.pk).where(users.c.tenant_pk == tenant_pk)
     done = tx.execute(
         update(deliveries)
         .where(deliveries.c.pk == pk, deliveries.c.state == "dead", deliveries.c.user_pk.in_(mine))
-        .values(state="waiting", attempts=0, due_at=tx.now, deadline_at=tx.now + LASTS, settled_at=None)
+        .values(state="waiting", attempts=0, due_at=tx.now, deadline_at=tx.now + lasts, settled_at=None)
     )
     return done.rowcount > 0
 

@@ -49,7 +49,6 @@ def upgrade() -> None:
     sa.Column('ref_pk', sa.BigInteger().with_variant(sa.Integer(), 'sqlite'), nullable=True),
     sa.Column('cursor', sa.BigInteger().with_variant(sa.Integer(), 'sqlite'), nullable=False),
     sa.Column('due_at', sa.BigInteger(), nullable=False),
-    sa.Column('deadline_at', sa.BigInteger(), nullable=False),
     sa.Column('lease', sa.String(length=32), nullable=True),
     sa.Column('lease_until', sa.BigInteger(), nullable=False),
     sa.Column('created_at', sa.BigInteger(), nullable=False),

@@ -1,0 +1,104 @@
+"""What a push says: pure functions from what is known to the JSON document that Apple takes.
+
+https://developer.apple.com/documentation/usernotifications/generating-a-remote-notification
+"""
+
+from datetime import UTC, datetime, time
+from typing import Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+import orjson
+
+from push.apns import LARGEST_PAYLOAD
+from storage.briefs import Brief, Text
+from storage.notifications import Notification
+from storage.types import SECOND
+
+TEXTS = {
+    "en": {"message": "New message", "notification": "New notification"},
+    "tr": {"message": "Yeni mesaj", "notification": "Yeni bildirim"},
+}
+
+
+def alert(brief: Brief, *, at: int, content: bool) -> dict[str, Any]:
+    """The payload of a push; without ``content`` it tells that something came, and not what."""
+    if brief.about is None:
+        return {"aps": {"badge": brief.badge}}
+    told = of_message(brief.about, brief, content) if isinstance(brief.about, Text) else of_notification(
+        brief.about, brief, content
+    )  # fmt: skip
+    aps = told["aps"] | {"badge": brief.badge, "mutable-content": 1}
+    aps |= {"interruption-level": "passive"} if quiet(brief, at) else {"sound": "default"}
+    return fitted({**told, "aps": aps})
+
+
+def of_message(message: Text, brief: Brief, content: bool) -> dict[str, Any]:
+    data = {"type": "message", "chatId": message.chat_id, "messageId": message.id, "seq": message.seq}
+    thread = {"thread-id": message.chat_id}
+    if not content:
+        return {"aps": {"alert": {"title": word(brief, "message")}, **thread}, **data}
+    body = message.content or ""
+    if message.chat is None:
+        text = {"title": message.sender, "body": body}
+    else:
+        text = {"title": message.chat, "subtitle": message.sender, "body": body}
+    return {"aps": {"alert": text, **thread}, **data, "senderId": message.sender_id}
+
+
+def of_notification(notification: Notification, brief: Brief, content: bool) -> dict[str, Any]:
+    data: dict[str, Any] = {"type": "notification", "notificationId": notification.id}
+    if not content:
+        return {"aps": {"alert": {"title": word(brief, "notification")}}, **data}
+    if notification.action_url is not None:
+        data["actionUrl"] = notification.action_url
+    text = {"title": notification.title, "body": notification.message}
+    return {"aps": {"alert": text, "thread-id": notification.category}, **data, "category": notification.category}
+
+
+def word(brief: Brief, name: str) -> str:
+    """A text of ours in the device's language, or in English."""
+    language = (brief.locale or "en").replace("_", "-").split("-")[0].casefold()
+    return TEXTS.get(language, TEXTS["en"])[name]
+
+
+def quiet(brief: Brief, at: int) -> bool:
+    """Whether it is one of the user's quiet hours, by their clock; they may go over midnight."""
+    if brief.quiet_from is None or brief.quiet_to is None:
+        return False
+    try:
+        zone: Any = ZoneInfo(brief.time_zone) if brief.time_zone else UTC
+    except (ZoneInfoNotFoundError, ValueError):
+        zone = UTC
+    now = datetime.fromtimestamp(at / SECOND, zone).time().replace(second=0, microsecond=0)
+    start, end = time.fromisoformat(brief.quiet_from), time.fromisoformat(brief.quiet_to)
+    return start <= now < end if start <= end else now >= start or now < end
+
+
+def fitted(payload: dict[str, Any]) -> dict[str, Any]:
+    """Within what Apple takes: the body is cut first, then the title, then the URL left out."""
+    text = payload["aps"]["alert"]
+    for name in ("body", "title", "subtitle"):
+        over = len(orjson.dumps(payload)) - LARGEST_PAYLOAD
+        if over <= 0:
+            return payload
+        if text.get(name):
+            text = text | {name: shortened(text[name], over)}
+            payload = {**payload, "aps": payload["aps"] | {"alert": text}}
+    if len(orjson.dumps(payload)) > LARGEST_PAYLOAD:
+        payload.pop("actionUrl", None)
+    return payload
+
+
+def shortened(text: str, over: int) -> str:
+    """Cut so that its JSON has at least ``over`` bytes less, between characters, and marked."""
+    wanted = len(orjson.dumps(text)) - over
+    low, high = 0, len(text)
+    while low < high:
+        middle = (low + high + 1) // 2
+        low, high = (middle, high) if len(orjson.dumps(text[:middle] + "…")) <= wanted else (low, middle - 1)
+    return text[:low] + "…" if low else ""
+
+
+def collapse_id(brief: Brief) -> str:
+    """What shows once on a device, however often it arrives."""
+    return "badge" if brief.about is None else brief.about.id

@@ -1,0 +1,91 @@
+"""Devices: where a user can be pushed. And what became of their pushes, for admins."""
+
+import hashlib
+
+from realtime import documents
+from realtime.bodies import RegisterDevice
+from realtime.caller import Caller
+from realtime.limits import Limits
+from storage import accounts, devices, outbox
+from storage.database import Database
+from storage.devices import Device
+from storage.errors import Conflict, NotFound
+from storage.transaction import Command, Tx
+from storage.types import SECOND
+
+
+class Devices:
+    """``lasts`` is how long a push that is tried again has, in seconds."""
+
+    def __init__(self, database: Database, limits: Limits, *, lasts: float) -> None:
+        self.database = database
+        self.limits = limits
+        self.lasts = int(lasts * SECOND)
+
+    async def register(self, caller: Caller, body: RegisterDevice) -> tuple[documents.DeviceDocument, bool]:
+        """The device, and whether it is new. Whoever had its token before loses it. Raises Conflict over the limit."""
+        values = {
+            "device_id": body.deviceId,
+            "platform": body.platform,
+            "push_token": body.pushToken,
+            "environment": body.environment or "production",
+            "bundle_id": body.bundleId or "",
+            "push_to_start_token": body.pushToStartToken,
+            "locale": body.locale,
+            "login_id": caller.login,
+        }
+
+        def apply(tx: Tx) -> tuple[Device, bool]:
+            device, new = devices.register(tx, caller.fresh(tx).pk, values)
+            if new and devices.count(tx.connection, caller.pk) > self.limits.devices:
+                raise Conflict(f"A user may have {self.limits.devices} devices; delete one first")
+            return device, new
+
+        key = f"token:{hashlib.sha256(body.pushToken.encode()).hexdigest()}"
+        device, new = await self.database.write(Command(apply, channels=[caller.pk], keys=[key]))
+        return documents.device(device), new
+
+    async def page(self, caller: Caller, *, after: int, limit: int) -> list[Device]:
+        return await self.database.read(lambda it: devices.page(it, caller.pk, after=after, limit=limit))
+
+    async def remove(self, caller: Caller, device_id: str) -> documents.DeviceDocument:
+        """Raises NotFound."""
+
+        def apply(tx: Tx) -> Device:
+            device = devices.find(tx.connection, caller.fresh(tx).pk, device_id)
+            if device is None:
+                raise NotFound
+            devices.remove(tx, device.pk)
+            return device
+
+        return documents.device(await self.database.write(Command(apply, channels=[caller.pk])))
+
+    # For admins
+
+    async def deliveries(
+        self, caller: Caller, *, user_id: str | None, dead: bool, before: int | None, limit: int
+    ) -> list[documents.DeliveryDocument]:
+        """Pushes of the tenant, newest first: those of a user, or the dead letters."""
+        tenant_pk = caller.user.tenant_pk
+        found = await self.database.read(
+            lambda it: outbox.records(
+                it,
+                tenant_pk,
+                user_pk=accounts.need(it, tenant_pk, user_id).pk if user_id else None,
+                dead=dead,
+                before=before,
+                limit=limit,
+            )
+        )
+        return [documents.delivery(each) for each in found]
+
+    async def retry(self, caller: Caller, pk: int) -> None:
+        """Try a dead letter again. Raises NotFound."""
+
+        def apply(tx: Tx) -> None:
+            actor = caller.fresh(tx)
+            actor.require("admin")
+            if not outbox.retry(tx, actor.user.tenant_pk, pk, lasts=self.lasts):
+                raise NotFound
+
+        await self.database.write(Command(apply))

@@ -1,0 +1,434 @@
+"""From a message or a notification to the phone, over a double of Apple: once for who is away, not at all for who saw it."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.apns import TOPIC, Apple, Fault, Push
+from tests.conftest import Served, ServerFactory
+from tests.people import Person
+
+Start = Callable[..., Awaitable[Served]]
+
+
+@pytest.fixture
+async def apple() -> AsyncIterator[Apple]:
+    async with Apple() as made:
+        yield made
+
+
+@pytest.fixture
+def start(apple: Apple, serve: ServerFactory, tmp_path: Path) -> Start:
+    async def started(**options: Any) -> Served:
+        return await serve(**apple.write_files(tmp_path / "apple"), **options)
+
+    return started
+
+
+async def device(person: Person, token: str, **options: Any) -> Any:
+    body = {
+        "deviceId": f"phone-{token}", "platform": "ios", "pushToken": token, "environment": "sandbox",
+        "bundleId": TOPIC, **options,
+    }  # fmt: skip
+    answer = await person.post("/api/v1/devices", body)
+    assert answer.status in (200, 201), answer
+    return answer.json["data"]
+
+
+async def pair(server: Served, *tokens: str) -> tuple[Person, Person, str]:
+    """Ann, who writes, and Bob, who has these devices; their chat."""
+    ann, bob = await server.people.make("Ann"), await server.people.make("Bob")
+    for token in tokens or ("b1",):
+        await device(bob, token)
+    return ann, bob, await ann.group(bob)
+
+
+def alerts(pushes: list[Push]) -> list[Push]:
+    return [push for push in pushes if "alert" in push.payload["aps"]]
+
+
+async def settled(server: Served, count: int) -> None:
+    """Wait until so many deliveries are settled."""
+    worker = server.services.worker
+    async with asyncio.timeout(15):
+        while sum(worker.settled.values()) < count or worker.in_flight or worker.expanding:
+            await asyncio.sleep(0.02)
+
+
+async def quiet(server: Served) -> None:
+    """Wait until the outbox has nothing left."""
+    async with asyncio.timeout(20):
+        while True:
+            await server.services.look_at_outbox()
+            depth, worker = server.services.outbox_depth, server.services.worker
+            if not depth.causes and not depth.deliveries and not worker.in_flight and not worker.expanding:
+                return
+            await asyncio.sleep(0.05)
+
+
+async def test_who_is_away_gets_one_push_a_device(database_url: str, apple: Apple, start: Start) -> None:
+    server = await start(database_url=database_url)
+    ann, bob, chat = await pair(server, "b1", "b2")
+    message = await ann.send(chat, "Hello Bob")
+    await apple.until(lambda: len(apple.good) == 2)
+    sender = await server.people.make(grant=["notifications.send"])
+    body = {"userId": bob.id, "type": "system", "category": "live", "title": "Soon", "message": "It begins"}
+    sent = (await sender.post("/api/v1/notifications", body)).json["data"]
+    await apple.until(lambda: len(apple.good) == 4)
+    await quiet(server)
+    assert len(apple.pushes) == 4 and sorted(push.token for push in apple.pushes) == ["b1", "b1", "b2", "b2"]
+    for push in apple.pushes[:2]:
+        aps = push.payload["aps"]
+        assert aps["alert"] == {"title": "Group", "subtitle": "Ann", "body": "Hello Bob"}
+        assert (
+            aps["thread-id"] == chat and aps["badge"] == 1 and aps["mutable-content"] == 1 and aps["sound"] == "default"
+        )
+        assert push.collapse_id == message["_id"] and push.headers["apns-topic"] == TOPIC
+        assert push.headers["apns-push-type"] == "alert" and push.headers["apns-priority"] == "10"
+        assert push.payload["chatId"] == chat and push.payload["messageId"] == message["_id"]
+        assert time.time() + 23 * 3600 < int(push.headers["apns-expiration"]) < time.time() + 25 * 3600
+    for push in apple.pushes[2:]:
+        assert push.payload["aps"]["alert"] == {"title": "Soon", "body": "It begins"}
+        assert push.payload["aps"]["badge"] == 2 and push.collapse_id == sent["id"] == push.payload["notificationId"]
+
+
+async def test_who_saw_it_gets_none(apple: Apple, start: Start) -> None:
+    server = await start()
+    ann, bob, chat = await pair(server)
+    socket = await bob.socket()
+    client = await bob.client(["polling"])
+    await ann.send(chat)
+    await socket.event("message:new")
+    await quiet(server)
+    await socket.close()
+    await asyncio.sleep(0.1)
+    await ann.send(chat)
+    await quiet(server)
+    await client.close()
+    assert apple.pushes == []
+    await asyncio.sleep(0.1)
+    await ann.send(chat)
+    await apple.until(lambda: len(apple.good) == 1)
+
+
+async def test_a_phone_that_sleeps_keeps_its_socket_open_and_is_pushed(apple: Apple, start: Start) -> None:
+    server = await start()
+    ann, bob, chat = await pair(server)
+    socket = await bob.socket()
+    socket.pongs = False
+    started = time.monotonic()
+    await ann.send(chat)
+    await apple.until(lambda: len(apple.good) == 1)
+    assert time.monotonic() - started < 10 and not socket.closed
+    await ann.send(chat)
+    await apple.until(lambda: len(apple.good) == 2, 10)
+    await quiet(server)
+    assert len(apple.pushes) == 2
+    await socket.close()
+
+
+async def test_the_same_while_polling(apple: Apple, start: Start) -> None:
+    import aiohttp
+
+    server = await start()
+    ann, bob, chat = await pair(server)
+    url = f"{server.url}/socket.io/?EIO=4&transport=polling"
+    async with aiohttp.ClientSession() as session:
+
+        async def get() -> str:
+            async with session.get(f"{url}&sid={sid}") as response:
+                return await response.text()
+
+        async with session.get(url) as response:
+            sid = (await response.json(content_type=None, loads=lambda text: __import__("json").loads(text[1:])))["sid"]
+        await session.post(f"{url}&sid={sid}", data='40/chat,{"token":"%s","v":1}' % bob.token)  # noqa: UP031
+        while "session:ready" not in await get():
+            pass
+        poll = asyncio.create_task(get())
+        await asyncio.sleep(0.05)
+        await ann.send(chat)
+        assert "message:new" in await poll, "it took the event, and says nothing more"
+        await apple.until(lambda: len(apple.good) == 1, 10)
+        poll = asyncio.create_task(get())
+        await asyncio.sleep(0.05)
+        await ann.send(chat)
+        first = await poll
+        while "message:new" not in first:
+            first = await get()
+        again = asyncio.create_task(get())
+        await quiet(server)
+        assert len(apple.good) == 1, "the next poll says that the last was taken"
+        again.cancel()
+
+
+async def test_an_app_in_the_background_is_pushed(apple: Apple, start: Start) -> None:
+    server = await start()
+    ann, bob, chat = await pair(server)
+    socket = await bob.socket()
+    assert (await socket.call("app:state", {"active": False}))["isSuccess"]
+    await ann.send(chat)
+    await apple.until(lambda: len(apple.good) == 1, 2)
+    await socket.call("app:state", {"active": True})
+    await ann.send(chat)
+    await quiet(server)
+    assert len(apple.pushes) == 1
+    await socket.close()
+
+
+async def test_presence_not_to_be_had_counts_as_away(
+    apple: Apple, start: Start, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    server = await start()
+    ann, bob, chat = await pair(server)
+    socket = await bob.socket()
+
+    async def broken(places: object) -> Any:
+        raise RuntimeError("nobody can be asked")
+
+    monkeypatch.setattr(server.services.worker.reach, "reached", broken)
+    await ann.send(chat)
+    await apple.until(lambda: len(apple.good) == 1)
+    await quiet(server)
+    assert len(apple.pushes) == 1
+    caplog.clear()
+    await socket.close()
+
+
+async def test_reached_users_too_if_the_setting_says_so(apple: Apple, start: Start) -> None:
+    server = await start(push_reached=True)
+    ann, bob, chat = await pair(server)
+    socket = await bob.socket()
+    await ann.send(chat)
+    await apple.until(lambda: len(apple.good) == 1)
+    await socket.close()
+
+
+async def test_what_was_read_or_deleted_meanwhile_is_not_pushed(apple: Apple, start: Start) -> None:
+    server = await start()
+    ann, bob, chat = await pair(server)
+    worker = server.services.worker
+    worker.paused_until = time.monotonic() + 1.0
+    read, deleted, kept = [await ann.send(chat, text) for text in ("read", "deleted", "kept")]
+    assert (await bob.post(f"/api/v2/messages/{read['_id']}/read")).status == 200
+    assert (await ann.delete(f"/api/v2/messages/{deleted['_id']}")).status == 200
+    await ann.patch(f"/api/v2/messages/{kept['_id']}", {"content": "edited"})
+    await apple.until(lambda: alerts(apple.good))
+    await quiet(server)
+    (push,) = alerts(apple.pushes)
+    assert push.payload["aps"]["alert"]["body"] == "edited" and push.payload["aps"]["badge"] == 1
+
+
+async def test_reading_tells_the_other_devices_their_badge(apple: Apple, start: Start) -> None:
+    server = await start()
+    ann, bob, chat = await pair(server, "b1", "b2")
+    first = await ann.send(chat)
+    second = await ann.send(chat)
+    await apple.until(lambda: len(apple.good) == 4)
+    assert sorted(push.payload["aps"]["badge"] for push in apple.good) in ([1, 1, 2, 2], [1, 2, 2, 2], [2, 2, 2, 2])
+    socket = await bob.socket(deviceId="phone-b1")
+    for message in (first, second):
+        await socket.call("message:read", {"chatId": chat, "messageId": message["_id"]})
+    await apple.until(lambda: len(apple.good) == 5)
+    await quiet(server)
+    (badge,) = apple.pushes[4:]
+    assert badge.token == "b2" and badge.payload == {"aps": {"badge": 0}} and badge.collapse_id == "badge"
+    await socket.close()
+
+
+async def test_muted_chats_blocked_senders_and_other_members(apple: Apple, start: Start) -> None:
+    server = await start()
+    ann, bob, cat = [await server.people.make(name) for name in ("Ann", "Bob", "Cat")]
+    for person, token in ((ann, "a1"), (bob, "b1"), (cat, "c1")):
+        await device(person, token)
+    chat = await ann.group(bob, cat)
+    await bob.post(f"/api/v2/chats/{chat}/mute", {"until": "2999-01-01T00:00:00Z"})
+    await ann.send(chat)
+    await apple.until(lambda: apple.good)
+    await cat.post("/api/v1/users/me/blocks", {"userId": ann.id})
+    await ann.send(chat)
+    await quiet(server)
+    assert [push.token for push in apple.pushes] == ["c1"]
+    await bob.post(f"/api/v2/chats/{chat}/mute", {"until": None})
+    await bob.send(chat)
+    await apple.until(lambda: len(apple.good) == 3)
+    assert sorted(push.token for push in apple.pushes[1:]) == ["a1", "c1"]
+    badges = {push.token: push.payload["aps"]["badge"] for push in apple.pushes[1:]}
+    assert badges == {"a1": 1, "c1": 3}
+
+
+async def test_without_content_and_in_the_devices_language(apple: Apple, start: Start) -> None:
+    server = await start(push_content=False)
+    ann, bob, chat = await pair(server)
+    await device(bob, "b2", locale="tr-TR")
+    await ann.send(chat, "secret words")
+    await apple.until(lambda: len(apple.good) == 2)
+    titles = {push.token: push.payload["aps"]["alert"] for push in apple.good}
+    assert titles == {"b1": {"title": "New message"}, "b2": {"title": "Yeni mesaj"}}
+    assert "secret" not in str([push.payload for push in apple.pushes]) and "Ann" not in str(apple.pushes[0].payload)
+
+
+async def test_direct_chats_and_quiet_hours(apple: Apple, start: Start) -> None:
+    server = await start()
+    ann, bob = await server.people.make("Ann"), await server.people.make("Bob")
+    await device(bob, "b1")
+    body = {"type": "text", "targetUserId": bob.id, "content": "x" * 16000}
+    assert (await ann.post("/api/v2/messages", body)).status == 201
+    await apple.until(lambda: apple.good)
+    push = apple.good[0]
+    assert push.payload["aps"]["alert"]["title"] == "Ann" and push.payload["aps"]["alert"]["body"].endswith("x…")
+    assert 4000 < push.size <= 4096 and push.payload["aps"]["sound"]
+    await bob.patch("/api/v1/users/me", {"quietHours": {"from": "00:00", "to": "23:59"}, "timeZone": "Europe/Istanbul"})
+    await ann.post("/api/v2/messages", {**body, "content": "later"})
+    await apple.until(lambda: len(apple.good) == 2)
+    aps = apple.good[1].payload["aps"]
+    assert aps["interruption-level"] == "passive" and "sound" not in aps
+
+
+async def test_dead_tokens_are_dropped_unless_registered_since(apple: Apple, start: Start) -> None:
+    server = await start()
+    ann, bob, chat = await pair(server, "gone", "again", "wrong")
+    later, before = int(time.time() * 1000) + 60_000, int(time.time() * 1000) - 3_600_000
+    faults = {
+        "gone": Fault("status", 410, "Unregistered", later),
+        "again": Fault("status", 410, "Unregistered", before),
+        "wrong": Fault("status", 400, "BadDeviceToken"),
+    }
+    apple.plan = lambda push: faults.pop(push.token, None)
+    await ann.send(chat)
+    apple.dead.clear()
+    await apple.until(lambda: len(apple.pushes) >= 3)
+    apple.dead.clear()
+    await apple.until(lambda: apple.good)
+    await ann.send(chat)
+    await apple.until(lambda: len(apple.good) == 2)
+    await quiet(server)
+    assert [push.token for push in apple.good] == ["again", "again"]
+    devices = (await bob.get("/api/v1/devices")).json["data"]["items"]
+    assert [each["pushToken"] for each in devices] == ["again"]
+    await device(bob, "gone")
+    apple.dead.clear()
+    await ann.send(chat)
+    await apple.until(lambda: len(apple.good) == 4)
+
+
+async def test_what_is_refused_is_a_dead_letter_that_an_admin_retries(apple: Apple, start: Start) -> None:
+    server = await start()
+    ann, bob, chat = await pair(server)
+    admin = await server.people.make(grant=["admin"])
+    outsider = await server.people.make(grant=["admin"], tenant=await server.people.tenant())
+    apple.plan = lambda push: Fault("status", 400, "BadTopic")
+    await ann.send(chat)
+    await settled(server, 1)
+    letters = "/api/v1/admin/push/dead-letters"
+    (letter,) = (await admin.get(letters)).json["data"]["items"]
+    assert (letter["state"], letter["status"], letter["reason"], letter["userId"]) == ("dead", 400, "BadTopic", bob.id)
+    assert letter["deviceId"] == "phone-b1" and letter["attempts"] == 1 and letter["kind"] == "message"
+    assert (await outsider.get(letters)).json["data"]["items"] == []
+    retry = f"{letters}/{letter['id']}/retry"
+    assert [each.status for each in (await outsider.post(retry), await bob.post(retry), await ann.get(letters))] == [
+        404,
+        403,
+        403,
+    ]
+    apple.plan = lambda push: None
+    assert (await admin.post(retry)).status == 200
+    await apple.until(lambda: apple.good)
+    await quiet(server)
+    (sent,) = (await admin.get(f"/api/v1/admin/push/deliveries?userId={bob.id}")).json["data"]["items"]
+    assert sent["state"] == "sent" and sent["id"] == letter["id"] and sent["settledAt"]
+    assert apple.pushes[0].id == apple.pushes[1].id == sent["pushId"]
+    assert (await admin.post(retry)).status == 404
+    assert (await admin.get("/api/v1/admin/push/deliveries?userId=" + "f" * 24)).status == 404
+    text = (await admin.get("/metrics")).body.decode()
+    assert 'bellwire_pushes_total{outcome="sent"} 1.0' in text and 'bellwire_pushes_total{outcome="dead"} 1.0' in text
+
+
+async def test_a_closed_door_pauses_all_and_alarms_once(
+    apple: Apple, start: Start, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    from push import worker
+
+    monkeypatch.setattr(worker, "PAUSE", 1.0)
+    server = await start()
+    ann, _, chat = await pair(server)
+    apple.plan = lambda push: Fault("status", 403, "InvalidProviderToken")
+    for _ in range(20):
+        await ann.send(chat)
+    await apple.until(lambda: apple.pushes)
+    await asyncio.sleep(0.5)
+    assert len([each for each in caplog.records if "lets nothing in" in each.getMessage()]) == 1
+    assert len(apple.pushes) <= 20
+    apple.plan = lambda push: None
+    await apple.until(lambda: len({push.collapse_id for push in apple.good}) == 20, 15)
+    await quiet(server)
+    assert len(apple.good) == 20
+    caplog.clear()
+
+
+async def test_a_device_moves_with_its_token_and_goes_with_its_login(server: Served) -> None:
+    ann, bob = await server.people.many(2)
+    first = await device(ann, "token", locale="tr")
+    assert first["pushable"] is True and first["locale"] == "tr" and first["deviceId"] == "phone-token"
+    answer = await bob.post(
+        "/api/v1/devices",
+        {"deviceId": "other", "platform": "ios", "pushToken": "token", "environment": "sandbox", "bundleId": TOPIC},
+    )
+    assert answer.status == 201
+    assert (await ann.get("/api/v1/devices")).json["data"]["items"] == []
+    again = await bob.post(
+        "/api/v1/devices",
+        {"deviceId": "other", "platform": "ios", "pushToken": "new", "environment": "sandbox", "bundleId": TOPIC},
+    )
+    assert again.status == 200
+    android = await bob.post("/api/v1/devices", {"deviceId": "droid", "platform": "android", "pushToken": "fcm:x_y-z"})
+    assert android.status == 201 and android.json["data"]["pushable"] is False
+    listed = (await bob.get("/api/v1/devices")).json["data"]["items"]
+    assert [(each["deviceId"], each["pushToken"]) for each in listed] == [("other", "new"), ("droid", "fcm:x_y-z")]
+    assert (await ann.delete("/api/v1/devices/other")).status == 404
+    assert (await bob.delete("/api/v1/devices/other")).status == 200
+    wrong: list[dict[str, Any]] = [
+        {"deviceId": ""}, {"deviceId": "a/b"}, {"deviceId": "x" * 256}, {"platform": "palm"}, {"pushToken": "a b"},
+        {"pushToken": None}, {"environment": "test"}, {"environment": None}, {"bundleId": None}, {"bundleId": "a\r\nb"},
+        {"locale": "x" * 36}, {"pushToStartToken": "../x"},
+    ]  # fmt: skip
+    good = {"deviceId": "d", "platform": "ios", "pushToken": "t", "environment": "production", "bundleId": "a.b"}
+    for changes in wrong:
+        assert (await bob.post("/api/v1/devices", {**good, **changes})).status == 400, changes
+    account = {"email": "cat@example.org", "password": "long enough"}
+    anonymous = server.people.anonymous
+    assert (await anonymous.post("/api/v1/auth/register", account)).status == 201
+    logins = [(await anonymous.post("/api/v1/auth/login", account)).json["data"]["accessToken"] for _ in range(2)]
+    phone, tablet = (Person(ann.session, ann.url, token, ann.user) for token in logins)
+    await device(phone, "p1")
+    await device(tablet, "t1")
+    assert (await phone.post("/api/v1/auth/logout")).status == 200
+    left = (await tablet.get("/api/v1/devices")).json["data"]["items"]
+    assert [each["pushToken"] for each in left] == ["t1"]
+
+
+async def test_more_devices_than_the_limit(serve: ServerFactory) -> None:
+    server = await serve(max_devices=2)
+    ann = await server.people.make()
+    for token in ("a", "b"):
+        await device(ann, token)
+    body = {"deviceId": "c", "platform": "web", "pushToken": "c"}
+    assert (await ann.post("/api/v1/devices", body)).status == 409
+    await device(ann, "b", locale="tr")
+
+
+async def test_without_a_key_pushes_are_logged_and_tokens_masked(
+    serve: ServerFactory, caplog: pytest.LogCaptureFixture
+) -> None:
+    import logging
+
+    server = await serve(log_level="INFO")
+    caplog.set_level(logging.INFO)
+    ann, _, chat = await pair(server, "cafe" * 16)
+    await ann.send(chat, "private")
+    await settled(server, 1)
+    (line,) = [each.getMessage() for each in caplog.records if "would push" in each.getMessage()]
+    assert "cafe…" in line and "cafe" * 16 not in caplog.text and "private" not in caplog.text
