@@ -29,6 +29,7 @@ from storage.types import HEX_ID, SECOND, UUID, read_name
 DEFAULTS = Limits()
 LATEST = 253_000_000_000 * SECOND
 OPAQUE = re.compile(r"[A-Za-z0-9._~+=:-]{1,255}")
+TEMPLATE_KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 CODES = {
     "missing": "required",
     "required": "required",
@@ -132,6 +133,13 @@ def holds_nul(value: object) -> bool:
     return isinstance(value, list) and any(holds_nul(each) for each in value)
 
 
+def template_key(value: str) -> str:
+    """It stands in paths."""
+    if not TEMPLATE_KEY.fullmatch(value):
+        raise ValueError("must have letters, digits or any of . _ - and begin with a letter or a digit")
+    return value
+
+
 def few_locales(value: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
     limit = limits_of(info).locales
     if len(value) > limit:
@@ -171,6 +179,7 @@ HexId = Annotated[str, AfterValidator(hex_id), Field(pattern="^[0-9a-f]{24}$")]
 ClientKey = Annotated[Text, AfterValidator(client_key)]
 Metadata = Annotated[dict[str, Any], plain("metadata")]
 Label = Annotated[Text, AfterValidator(not_blank), at_most("key")]
+TemplateKey = Annotated[Label, AfterValidator(template_key)]
 NotificationText = Annotated[Text, AfterValidator(not_blank), at_most("notification_message")]
 NotificationMetadata = Annotated[dict[str, Any], plain("notification_metadata")]
 EntityId = Annotated[Text, AfterValidator(not_blank), at_most("entity_id")]
@@ -361,7 +370,7 @@ class CreateTemplate(Body):
     """Title and message are Liquid: ``{{ name }}``, ``{% if name %}``."""
 
     tenantId: Uuid
-    key: Label
+    key: TemplateKey
     category: Label
     title: Title
     message: NotificationText

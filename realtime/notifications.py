@@ -129,6 +129,9 @@ class Notifications:
             if item.read_at is not None:
                 return item
             notifications.mark_read(tx, item.pk)
+            if item.seq is None:
+                # One sent it to oneself, inactive: nobody was told of it.
+                return notifications.get(tx.connection, item.pk)
             document: documents.NotificationsReadDocument = {"ids": [item.id]}
             log.append(tx, caller.pk, "notification:read", document)
             outbox.promise_badge(tx, caller.pk, but_device=caller.device)

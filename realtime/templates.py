@@ -1,10 +1,12 @@
 """Templates: texts with placeholders, kept by a tenant and filled for a notification.
 
-Liquid without loops, assignments and filters that make long texts of short ones: a template can't take more time or
-memory than its own length. The values of placeholders are data; nothing in them is read as template text.
+Liquid without loops, ranges, assignments and filters that make long texts of short ones, and with few parts: filling it
+can't take much time or memory, whatever the values are. They are data; nothing in them is read as template text.
 """
 
-from collections.abc import Iterable, Mapping
+import asyncio
+import re
+from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -25,10 +27,12 @@ from storage.transaction import Command, Tx
 PERMISSION = "templates.manage"
 TAGS = {"#", "comment", "if", "unless", "case", "raw", "content", "output", "illegal"}
 FILTERS = {
-    "abs", "at_least", "at_most", "capitalize", "ceil", "default", "divided_by", "downcase", "escape", "floor",
-    "lstrip", "minus", "modulo", "plus", "round", "rstrip", "size", "slice", "strip", "truncate", "truncatewords",
-    "upcase",
+    "abs", "at_least", "at_most", "capitalize", "ceil", "default", "divided_by", "downcase", "floor", "lstrip",
+    "minus", "modulo", "plus", "round", "rstrip", "size", "slice", "strip", "truncate", "truncatewords", "upcase",
 }  # fmt: skip
+MARKUP = re.compile(r"{{.*?}}|{%.*?%}", re.S)
+QUOTED = re.compile(r"'[^']*'|\"[^\"]*\"")
+PARTS = 100
 
 
 class Sandbox(Environment):
@@ -51,6 +55,11 @@ SANDBOX = Sandbox()
 @lru_cache(maxsize=1024)
 def compiled(source: str) -> tuple[BoundTemplate, frozenset[str]]:
     """The template of a text, and the placeholders that it uses. Raises LiquidError."""
+    parts = MARKUP.findall(source)
+    if len(parts) > PARTS:
+        raise LiquidError(f"more than {PARTS} placeholders and tags", token=None)
+    if any(".." in QUOTED.sub("", part) for part in parts):
+        raise LiquidError("ranges are not available", token=None)
     template = SANDBOX.from_string(source)
     used = template.analyze(include_partials=False)
     for name in sorted(used.filters.keys() - FILTERS):
@@ -95,7 +104,7 @@ def fill(template: Template, placeholders: Mapping[str, Any], locale: str | None
                 details=[FieldError(f"placeholders.{name}", "is required by the template") for name in missing]
             )
         texts = {name: part.render(placeholders) for name, (part, _) in parts.items()}
-    except (LiquidError, ArithmeticError, RecursionError) as error:
+    except (LiquidError, ArithmeticError, ValueError, TypeError, RecursionError) as error:
         raise Invalid.field("placeholders", f"do not fit the template: {first_line(error)}") from None
     longest = {"title": limits.title, "message": limits.notification_message}
     for name, text in texts.items():
@@ -113,10 +122,10 @@ class Templates:
 
     async def add(self, caller: Caller, body: CreateTemplate) -> documents.TemplateDocument:
         """Raises Invalid for what is no template, Conflict if the key is taken."""
-        check_all(body.title, body.message, body.locales)
+        await asyncio.to_thread(check_all, body.title, body.message, body.locales)
         require_tenant(caller, body.tenantId)
         values = values_of(body) | {"key": body.key}
-        return await self._write(caller, lambda tx: templates.add(tx, caller.user.tenant_pk, values))
+        return await self._write(caller, body.key, lambda tx: templates.add(tx, caller.user.tenant_pk, values))
 
     async def page(self, caller: Caller, *, after: int, limit: int) -> list[tuple[int, documents.TemplateDocument]]:
         """In the order they were made, each with its place."""
@@ -128,7 +137,7 @@ class Templates:
         return documents.template(found, caller.user.tenant)
 
     async def change(self, caller: Caller, key: str, body: ChangeTemplate) -> documents.TemplateDocument:
-        check_all(body.title, body.message, body.locales or {})
+        await asyncio.to_thread(check_all, body.title, body.message, body.locales or {})
         if body.tenantId is not None:
             require_tenant(caller, body.tenantId)
 
@@ -136,7 +145,7 @@ class Templates:
             existing(tx.connection, caller, key)
             return templates.change(tx, caller.user.tenant_pk, key, values_of(body))
 
-        return await self._write(caller, apply)
+        return await self._write(caller, key, apply)
 
     async def remove(self, caller: Caller, key: str) -> documents.TemplateDocument:
         def apply(tx: Tx) -> Template:
@@ -144,7 +153,7 @@ class Templates:
             templates.remove(tx, caller.user.tenant_pk, key)
             return found
 
-        return await self._write(caller, apply)
+        return await self._write(caller, key, apply)
 
     async def preview(self, caller: Caller, key: str, body: PreviewTemplate) -> documents.PreviewDocument:
         """The texts as a notification would have them; nothing is sent."""
@@ -157,13 +166,13 @@ class Templates:
             "isActionable": found.actionable,
         }
 
-    async def _write(self, caller: Caller, change: Any) -> documents.TemplateDocument:
+    async def _write(self, caller: Caller, key: str, change: Callable[[Tx], Template]) -> documents.TemplateDocument:
         def apply(tx: Tx) -> Template:
             caller.fresh(tx).require(PERMISSION)
-            changed: Template = change(tx)
-            return changed
+            return change(tx)
 
-        return documents.template(await self.database.write(Command(apply)), caller.user.tenant)
+        lock = f"template:{caller.user.tenant_pk}:{key}"
+        return documents.template(await self.database.write(Command(apply, keys=[lock])), caller.user.tenant)
 
 
 def existing(connection: Connection, caller: Caller, key: str) -> Template:

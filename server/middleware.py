@@ -116,7 +116,7 @@ async def browsers(request: web.Request, handler: Next) -> web.StreamResponse:
     origin = request.headers.get("Origin")
     services = request.app[SERVICES]
     allowed = origin is not None and services.origins.allowed(origin, {"HTTP_HOST": request.headers.get("Host")})
-    api = request.path.startswith(("/api/", "/v1/", "/notification/"))
+    api = request.path.startswith(("/api/", *dialects.paths()))
     if request.method == "OPTIONS" and api and "Access-Control-Request-Method" in request.headers:
         response: web.StreamResponse = web.Response()
         if allowed:
@@ -157,7 +157,7 @@ def endpoint(route: Route) -> Next:
                 raise problem
         if route.permission and caller:
             caller.require(route.permission)
-        if route.keyed:
+        if route.keyed and not route.spoken:
             values = with_key(request, values)
         model = route.body
         body = bodies.read(model, values, services.limits) if isinstance(model, type) and model is not NoBody else None
@@ -189,7 +189,10 @@ async def read_values(route: Route, request: web.Request) -> Any:
         return await read_message(request, limits)
     if route.bodiless and not request.can_read_body:
         return {}
-    return await read_json(request, limits)
+    values = await read_json(request, limits)
+    if not isinstance(values, dict):
+        raise Malformed("The body must be a JSON object")
+    return values
 
 
 def write_answer(route: Route, dialect: Dialect, answer: Created) -> web.Response:

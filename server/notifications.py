@@ -7,7 +7,7 @@ from typing_extensions import TypedDict
 
 from realtime.bodies import Label
 from realtime.notifications import SEND, SEND_OWN
-from server.call import Call, Created, Paging, read_cursor, write_cursor
+from server.call import Call, Created, Paging, read_cursor, with_key, write_cursor
 from storage.errors import FieldError, Forbidden, Invalid
 from storage.notifications import Filter, Notification
 from storage.types import now
@@ -35,8 +35,13 @@ async def create(call: Call) -> Any:
     require_sending(call)
     service, dialect = call.services.notifications, call.dialect
     wrong: list[FieldError] = []
+    values = call.values
     try:
-        draft = dialect.read(call.values, call.services.limits)
+        values = with_key(call.request, values)
+    except Invalid as problem:
+        wrong += problem.details
+    try:
+        draft = dialect.read(values, call.services.limits)
     except Invalid as problem:
         wrong += problem.details
     named = dialect.named(call.values)

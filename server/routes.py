@@ -17,7 +17,7 @@ from realtime.documents import (
     TemplateDocument,
     UserDocument,
 )
-from server import accounts, chat, devices, messages, notifications, templates
+from server import accounts, chat, devices, dialects, messages, notifications, templates
 from server.call import Paging, Route
 
 T = TypeVar("T")
@@ -48,7 +48,7 @@ ADMIN = "/api/v1/admin"
 CHATS = "/api/v2/chats"
 MESSAGES = "/api/v2/messages"
 DEVICES = "/api/v1/devices"
-TEMPLATE_PATHS = ("/v1", "/notification/v1")
+TEMPLATE_PATHS = [path.rstrip("/") for path in dialects.template.PATHS]
 LOGGED_IN = accounts.LoggedInDocument
 
 # fmt: off
@@ -113,7 +113,7 @@ ROUTES: list[Route] = [
           body=bodies.ReportMessage, status=201, errors=(404, 409)),
 
     *(route(method, f"{prefix}/notifications{path}", handler, answer, summary, spoken=True, **options)
-      for prefix in ("/api/v1", *TEMPLATE_PATHS)
+      for prefix in ("/api/v1", *(path.rstrip("/") for path in dialects.paths()))
       for method, path, handler, answer, summary, options in (
           ("POST", "", notifications.create, "Document", "Send a notification",
            {"body": "Create", "status": 201, "keyed": True, "errors": (403, 404, 409)}),

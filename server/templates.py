@@ -2,11 +2,17 @@
 
 from typing import Any
 
+from realtime.bodies import TEMPLATE_KEY
 from server.call import Call, Created, page, read_cursor, write_cursor
+from storage.errors import NotFound
 
 
 def key(call: Call) -> str:
-    return call.request.match_info["key"]
+    """Raises NotFound for what can't be one."""
+    value = call.request.match_info["key"]
+    if not TEMPLATE_KEY.fullmatch(value):
+        raise NotFound
+    return value
 
 
 async def create(call: Call) -> Any:

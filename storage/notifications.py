@@ -142,7 +142,7 @@ def conditions(user_pk: int, wanted: Filter) -> list[ColumnElement[bool]]:
         else [column.recipient_pk == user_pk, SHOWN]
     )
     if wanted.unread:
-        found.append(UNREAD)
+        found.append(column.read_at.is_(None) if wanted.sent else UNREAD)
     if wanted.types:
         found.append(column.type.in_(wanted.types))
     if wanted.but_types:

@@ -59,13 +59,17 @@ class Push:
 
 @dataclass
 class Fault:
-    """``kind``: status, reset, silence, late, goaway, abort, empty (a body of an empty frame), bodiless, garbage."""
+    """``kind``: status, reset, silence, late, goaway, abort, empty (a body of an empty frame), bodiless, garbage.
+
+    A token that is gone ``forever`` is so for every later push too.
+    """
 
     kind: str
     status: int = 503
     reason: str = "ServiceUnavailable"
     timestamp: int | None = None
     seconds: float = 30.0
+    forever: bool = False
 
 
 Plan = Callable[[Push], Fault | None]
@@ -282,6 +286,8 @@ class Connection(asyncio.Protocol):
         if apple.keep:
             apple.pushes.append(push)
         fault = apple.judge(push) or apple.plan(push) or Fault("status", 200, "")
+        if fault.forever and fault.timestamp:
+            apple.dead.setdefault(token, fault.timestamp)
         if fault.kind == "silence":
             self.done(push, 0, "silence")
             return
@@ -332,8 +338,6 @@ class Connection(asyncio.Protocol):
             body = b"<html>" if fault.kind == "garbage" else json.dumps(told).encode()
             self.h2.send_headers(stream, headers)
             self.h2.send_data(stream, body, end_stream=True)
-        if status == 410 and fault.timestamp:
-            self.apple.dead.setdefault(push.token, fault.timestamp)
         self.write()
         if good and self.allowed == 1:
             self.advertise(STREAMS)

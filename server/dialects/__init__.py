@@ -28,7 +28,7 @@ class Dialect(Protocol):
 
     @property
     def PATHS(self) -> Sequence[str]:
-        """Beginnings of paths that are its own."""
+        """Beginnings of paths that are its own; ``/x/`` makes the routes of notifications under ``/x/notifications``."""
 
     @property
     def KEYS(self) -> frozenset[str]:
@@ -81,11 +81,14 @@ class Dialect(Protocol):
 DIALECTS: dict[str, Dialect] = {each.NAME: each for each in (envelope, laravel, template)}
 
 
+def paths() -> list[str]:
+    """Of all dialects."""
+    return [path for dialect in DIALECTS.values() for path in dialect.PATHS]
+
+
 def spoken_at(path: str) -> bool:
     """Whether the dialect of a request counts here; everywhere else answers are the envelope's."""
-    return path == NOTIFICATIONS or path.startswith(
-        (f"{NOTIFICATIONS}/", *(p for d in DIALECTS.values() for p in d.PATHS))
-    )
+    return path == NOTIFICATIONS or path.startswith((f"{NOTIFICATIONS}/", *paths()))
 
 
 def choose(
@@ -95,15 +98,16 @@ def choose(
 
     Where it can't be told, also the problem, to be said in the dialect that would be chosen without.
     """
-    fallback = DIALECTS.get(claim or "", DIALECTS[default])
-    by_path = next((each for each in DIALECTS.values() if path.startswith(tuple(each.PATHS))), None)
     if header is not None:
         if header in DIALECTS:
             return DIALECTS[header], None
-        return by_path or fallback, Malformed(f"{HEADER} must be one of: {', '.join(DIALECTS)}")
+        without, _ = choose(header=None, path=path, values=values, claim=claim, default=default)
+        return without, Malformed(f"{HEADER} must be one of: {', '.join(DIALECTS)}")
+    fallback = DIALECTS.get(claim or "", DIALECTS[default])
+    by_path = next((each for each in DIALECTS.values() if path.startswith(tuple(each.PATHS))), None)
     if by_path:
         return by_path, None
-    keys = set(values) if isinstance(values, dict) else set()
+    keys = {name for name, value in values.items() if value is not None} if isinstance(values, dict) else set()
     said = [each for each in DIALECTS.values() if each.KEYS & keys]
     if len(said) > 1:
         names = " and ".join(each.NAME for each in said)

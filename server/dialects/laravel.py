@@ -63,13 +63,14 @@ class LaravelCreate(Body):
     @model_validator(mode="before")
     @classmethod
     def drop_nulls(cls, data: Any) -> Any:
-        """A blank text is absent, as Laravel's ConvertEmptyStringsToNull makes it."""
+        """A blank text is absent, as Laravel's ConvertEmptyStringsToNull makes it; PHP's empty array is an empty object."""
         if not isinstance(data, dict):
             return data
         blank = {
             name for name, value in data.items() if value is None or (isinstance(value, str) and not value.strip())
         }
-        return {name: value for name, value in data.items() if name not in blank}
+        kept = {name: value for name, value in data.items() if name not in blank}
+        return kept | {"metadata": {}} if kept.get("metadata") == [] else kept
 
 
 class LaravelUser(TypedDict):
@@ -134,6 +135,8 @@ def wanted(type: str | None) -> Filter:
     """What is none of Laravel's types reads as info."""
     if type == "info":
         return Filter(but_types=TYPES[1:])
+    if type is not None and type not in TYPES:
+        raise Invalid(details=[FieldError("type", f"must be one of: {', '.join(TYPES)}", "choice")])
     return Filter(types=[type] if type else ())
 
 

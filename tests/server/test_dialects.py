@@ -30,7 +30,8 @@ NONE: dict[str, Any] = {
         ({"default": "laravel", "claim": "template"}, "template"),
         ({"default": "laravel", "claim": "none"}, "laravel"),
         ({"claim": "template", "values": {"user_id": 1}}, "laravel"),
-        ({"claim": "template", "values": {"sender_id": None}}, "laravel"),
+        ({"claim": "template", "values": {"sender_id": None}}, "template"),
+        ({"values": {"userId": 1, "is_active": None}, "claim": "template"}, "envelope"),
         ({"claim": "template", "values": {"action_url": 1}}, "laravel"),
         ({"claim": "template", "values": {"is_active": 1}}, "laravel"),
         ({"claim": "laravel", "values": {"userId": 1}}, "envelope"),
@@ -53,6 +54,7 @@ def test_the_first_that_says_something(given: dict[str, Any], name: str) -> None
     [
         ({"header": "klingon"}, "envelope"),
         ({"header": "Laravel", "claim": "laravel"}, "laravel"),
+        ({"header": "klingon", "values": {"user_id": 1}}, "laravel"),
         ({"header": "", "path": "/v1/x"}, "template"),
         ({"values": {"user_id": 1, "category": 1}, "claim": "laravel"}, "laravel"),
     ],
@@ -84,7 +86,7 @@ async def test_the_worked_example(bot: None, serve: Any) -> None:
     assert (await ann.get(path, headers=said)).json == {"list": [made.json], "more": None}
     assert (await ann.get(f"{path}/{made.json['id']}")).json["data"]["title"] == "hi", "and in every other dialect"
     assert (await ann.get(f"{path}/7777", headers=said)).json == {"error": "Resource not found"}
-    assert (await ann.get("/bot/nothing")).json == {"error": "Resource not found"}
+    assert (await ann.get(f"{path}/no/thing", headers=said)).json == {"error": "Resource not found"}
     assert (await server.people.anonymous.post(path, {"text": 1})).json == {"error": "Authentication required"}
     document = (await ann.get("/openapi.json")).json
     assert "BotCreate" in document["components"]["schemas"]

@@ -90,6 +90,8 @@ async def test_filters(server: Served) -> None:
     assert await types("type=warning", "laravel") == ["warning"]
     assert await types("type=info", "laravel") == ["info", "info", "info"], "what laravel does not know reads as info"
     assert await types("type=none") == []
+    none = await box(f"{PATH}?type=system", headers=speak("laravel"))
+    assert is_error("laravel", none, 422) and none.json["errors"] == {"type": ["The selected type is invalid."]}
 
 
 async def test_an_inactive_notification_is_its_senders_alone(either: Served) -> None:
@@ -117,6 +119,18 @@ async def test_an_inactive_notification_is_its_senders_alone(either: Served) -> 
     await socket.close()
 
 
+async def test_an_inactive_one_to_oneself_is_marked_without_a_word(server: Served) -> None:
+    here = await world(server)
+    me = await here.person(grant=["notifications.send.own"])
+    id = (await send(me, "laravel", user_id=me.user.number, is_active=False, metadata=[])).json["id"]
+    assert len(items("envelope", await me.get(f"{PATH}?box=sent&unread=true"))) == 1
+    assert (await me.post(f"{PATH}/{id}/read")).status == 200
+    assert items("envelope", await me.get(f"{PATH}?box=sent&unread=true")) == []
+    socket = await me.socket()
+    assert socket.named("session:ready")[0][0]["heads"] == {f"user:{me.id}": 0}
+    await socket.close()
+
+
 async def test_the_sender_sees_it_and_may_take_it_back_but_not_mark_it(server: Served) -> None:
     here = await world(server)
     id = document("envelope", await send(here.sender, "envelope"))["id"]
@@ -139,6 +153,23 @@ async def test_who_may_send(server: Served, name: str) -> None:
     assert is_error(name, await send(nobody, name, title=5, templateKey=5), 403), "403 before the fields"
     assert (await send(own, name)).status == 201
     assert (await send(admin, name)).status == 201
+
+
+@pytest.mark.parametrize("name", NAMES)
+async def test_the_order_of_what_is_told(server: Served, name: str) -> None:
+    here = await world(server)
+    nobody = await here.person()
+    path, said = SEEDS[name]["path"], speak(name)
+    keys = {"Idempotency-Key": "a", **said}
+    differing = {**SEEDS[name]["request"], "clientMessageId": "b", "title": 5, "templateKey": 5}
+    assert is_error(name, await nobody.post(path, differing, headers=keys), 403)
+    wrong = await here.sender.post(path, differing, headers=keys)
+    assert is_error(name, wrong, 422 if name == "laravel" else 400)
+    assert all(
+        field in wrong.body.decode() for field in ("clientMessageId", "templateKey" if name == "template" else "title")
+    )
+    listed = await nobody.post(path, data=b"[]", headers={**said, "Content-Type": "application/json"})
+    assert is_error(name, listed, 400), "what is no object can't be read, whoever sends it"
 
 
 async def test_own_is_for_ones_own_name(server: Served) -> None:

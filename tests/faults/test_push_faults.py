@@ -1,0 +1,148 @@
+"""Fifteen faults of a push provider, 200 messages each: all settled, none shown twice, none to the dead, none stuck."""
+
+import asyncio
+import random
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from push import worker
+from tests.apns import TOPIC, Apple, Fault, Plan, Push
+from tests.conftest import Served, ServerFactory
+
+MESSAGES = 200
+OLD, NEW = -3_600_000, 60_000
+
+
+def sometimes(fault: Fault, share: float = 0.1) -> Plan:
+    """The fault strikes each push with this chance, with a seed of its own."""
+    dice = random.Random(1)
+    return lambda push: fault if dice.random() < share else None
+
+
+def gone(shift: int) -> Plan:
+    """410 for half of the devices, dead since a while before or after they were registered."""
+    struck: set[str] = set()
+
+    def plan(push: Push) -> Fault | None:
+        if push.token.endswith(("1", "3", "5", "7", "9")) and push.token not in struck:
+            struck.add(push.token)
+            return Fault("status", 410, "Unregistered", int(time.time() * 1000) + shift, forever=shift > 0)
+        return None
+
+    return plan
+
+
+FAULTS: dict[str, Plan] = {
+    "200 after the deadline": sometimes(Fault("late", seconds=3.0), 0.02),
+    "silence": sometimes(Fault("silence"), 0.02),
+    "stream reset": sometimes(Fault("reset")),
+    "goaway in mid-flight": sometimes(Fault("goaway"), 0.02),
+    "connection aborted": sometimes(Fault("abort"), 0.02),
+    "400": sometimes(Fault("status", 400, "BadTopic")),
+    "413": sometimes(Fault("status", 413, "PayloadTooLarge")),
+    "403": lambda push: None,
+    "410 newer than the registration": gone(NEW),
+    "410 older than the registration": gone(OLD),
+    "429": sometimes(Fault("status", 429, "TooManyRequests"), 0.3),
+    "500 and 503": sometimes(Fault("status", 503), 0.4),
+    "empty and bodiless": sometimes(Fault("bodiless", 500), 0.3),
+    "no JSON": sometimes(Fault("garbage", 500), 0.3),
+    "nobody listens": lambda push: None,
+}
+
+
+@pytest.fixture
+async def apple() -> AsyncIterator[Apple]:
+    async with Apple(delay=0.01) as made:
+        yield made
+
+
+@pytest.fixture
+async def server(apple: Apple, serve: ServerFactory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Served:
+    """A server with short pauses, so that trying again does not take minutes."""
+    from push import apns
+
+    monkeypatch.setattr(apns, "DEADLINE", 2.0)
+    monkeypatch.setattr(worker, "PAUSE", 1.0)
+    server = await serve(**apple.write_files(tmp_path / "apple"))
+    policy = server.services.worker.policy
+    quick = worker.Policy(
+        topic=policy.topic, in_flight=100, retry_base=0.05, retry_most=0.5, slow_down=0.1, lasts=policy.lasts
+    )
+    server.services.worker.policy = quick
+    return server
+
+
+async def done(server: Served, seconds: float = 60) -> None:
+    services = server.services
+    async with asyncio.timeout(seconds):
+        while True:
+            await services.look_at_outbox()
+            if services.outbox_depth[:2] == (0, 0) and not services.worker.in_flight:
+                return
+            await asyncio.sleep(0.1)
+
+
+def open_since(server: Served) -> float:
+    """Age of the oldest request to the provider."""
+    lanes = server.services.worker.gateway.lanes.values()  # type: ignore[attr-defined]
+    sent = [each.sent_at for lane in lanes for link in lane.connections for each in link.exchanges.values()]
+    return time.monotonic() - min(sent, default=time.monotonic())
+
+
+@pytest.mark.parametrize("name", FAULTS)
+async def test_fault(apple: Apple, server: Served, name: str, caplog: pytest.LogCaptureFixture) -> None:
+    ann = await server.people.make("Ann")
+    bobs = await server.people.many(10)
+    for number, bob in enumerate(bobs):
+        body = {"deviceId": "d", "platform": "ios", "pushToken": f"t{number}", "environment": "production",
+                "bundleId": TOPIC}  # fmt: skip
+        assert (await bob.post("/api/v1/devices", body)).status == 201
+    chats = [await ann.group(bob) for bob in bobs]
+    apple.plan = FAULTS[name]
+    if name == "403":
+        apple.plan = lambda push: Fault("status", 403, "InvalidProviderToken")
+    if name == "nobody listens":
+        await apple.stop()
+    stuck = 0.0
+    for number in range(MESSAGES):
+        await ann.send(chats[number % 10], f"message {number}")
+        stuck = max(stuck, open_since(server))
+    await asyncio.sleep(1)
+    apple.plan = apple.plan if name.startswith(("400", "413", "410")) else lambda push: None
+    if name == "nobody listens":
+        await apple.start(apple.port)
+    await done(server)
+    admin = await server.people.make(grant=["admin"])
+    states: dict[str, list[Any]] = {}
+    for bob in bobs:
+        page = await admin.get(f"/api/v1/admin/push/deliveries?userId={bob.id}&limit=200")
+        for each in page.json["data"]["items"]:
+            states.setdefault(each["state"], []).append(each)
+    good = {(push.token, push.payload["messageId"]) for push in apple.good}
+    excused = MESSAGES - len(good)
+    settled = sum(len(states.get(state, ())) for state in ("dead", "dropped"))
+    assert {*states} <= {"sent", "dead", "dropped", "skipped"}, "nothing waits"
+    if name in ("400", "413"):
+        assert excused == settled > 0 and {each["status"] for each in states["dead"]} == {int(name)}
+    elif name.startswith("410 newer"):
+        tokens = {token for token, _ in good}
+        assert tokens <= {"t0", "t2", "t4", "t6", "t8"}, "the others were dead at their first push"
+        assert len(good) == MESSAGES // 2
+    else:
+        assert excused == 0 and settled == 0, states.get("dead")
+    for token, message in good:
+        pushes = [push for push in apple.of(token) if push.payload["messageId"] == message]
+        assert {push.collapse_id for push in pushes} == {message}, "shown once, however often it came"
+        assert len({push.id for push in pushes}) == 1
+    if name.startswith("410 newer"):
+        first = {push.token: push.at for push in reversed(apple.pushes) if push.status == 410}
+        late = [push for push in apple.after_dead if push.at > first[push.token] + 0.5]
+        assert late == [], "no send to a token after its 410"
+    assert stuck < 15
+    assert sum(len(lane.waiting) for lane in server.services.worker.gateway.lanes.values()) == 0  # type: ignore[attr-defined]
+    caplog.clear()
