@@ -101,6 +101,9 @@ class Worker:
         self.settling: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
+        if self.database.path:
+            # Nobody else can have the file: what is held was held by a process that is gone.
+            await self._write(outbox.release)
         self._spawn(self._watch(self._expand_due))
         self._spawn(self._watch(self._send_due))
 

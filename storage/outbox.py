@@ -170,10 +170,11 @@ def claim_deliveries(tx: Tx, lease: str, lasts: int, limit: int) -> list[Deliver
     return [Delivery(*row) for row in claim(tx, deliveries, DELIVERY, lease, lasts, limit)]
 
 
-def release(tx: Tx, lease: str) -> None:
-    """Give back all that is held, at once due again."""
+def release(tx: Tx, lease: str | None = None) -> None:
+    """Give back all that is held under ``lease``, or by anybody: at once due again."""
     for table in (outbox, deliveries):
-        tx.execute(update(table).where(table.c.lease == lease).values(lease=None, lease_until=0))
+        held = table.c.lease.is_not(None) if lease is None else table.c.lease == lease
+        tx.execute(update(table).where(held).values(lease=None, lease_until=0))
 
 
 # Expanding

@@ -9,6 +9,7 @@ from typing import Any
 
 import aiohttp
 
+from tests.apns import TOPIC, Apple
 from tests.people import RawSocket
 from tests.process import ProcessUser, ServerProcess
 
@@ -104,3 +105,40 @@ async def test_nothing_acknowledged_is_lost_or_doubled(tmp_path: Path) -> None:
         assert len(acked) > KILLS * SENDERS
         assert await server.stop() == 0
         assert "Traceback" not in server.log.read_text()
+
+
+async def test_a_full_outbox_survives(tmp_path: Path) -> None:
+    chance = random.Random(11)
+    phones, kills, burst = 20, 5, 20
+    async with Apple(delay=0.05) as apple, aiohttp.ClientSession() as session:
+        settings = apple.write_files(tmp_path / "apple")
+        async with ServerProcess(tmp_path / "data", **settings) as server:
+            ann = await server.user(session, "ann@example.org", "--permission", "admin")
+            others = await ann.others(phones)
+            for number, each in enumerate(others):
+                body = {"deviceId": "d", "platform": "ios", "pushToken": f"t{number}", "environment": "production",
+                        "bundleId": TOPIC}  # fmt: skip
+                assert (await each.post("/api/v1/devices", body)).status == 201
+            body = {"type": "group", "name": "All", "memberIds": [each.id for each in others]}
+            chat_id = (await ann.post("/api/v2/chats", body)).json["_id"]
+            sent: set[str] = set()
+            for _ in range(kills):
+                for number in range(burst):
+                    body = {"type": "text", "chatId": chat_id, "content": f"message {number}"}
+                    sent.add((await ann.post(PATH, body)).json["_id"])
+                await asyncio.sleep(chance.uniform(0.0, 0.3))
+                await server.kill()
+                await server.start()
+            wanted = {(f"t{number}", message) for number in range(phones) for message in sent}
+
+            def all_told() -> bool:
+                return {(push.token, push.payload["messageId"]) for push in apple.good} == wanted
+
+            await apple.until(all_told, 60)
+            ids: dict[tuple[str, str], set[Any]] = {}
+            for push in apple.pushes:
+                ids.setdefault((push.token, push.payload["messageId"]), set()).add((push.id, push.collapse_id))
+            assert all(len(each) == 1 for each in ids.values()), "what came twice came under the same ids"
+            assert len(apple.providers) == 1, "one provider token, whichever process signs"
+            assert await server.stop() == 0
+            assert "Traceback" not in server.log.read_text()

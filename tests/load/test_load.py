@@ -5,6 +5,7 @@ import json
 import sys
 
 from tests.conftest import Served
+from tests.load import push
 from tests.load.figures import Order
 
 
@@ -27,3 +28,9 @@ def test_what_it_counts() -> None:
     for seq in (1, 2, 2, 5, 4, 6):
         order.saw("reader", "chat:x", seq)
     assert (order.lost, order.doubled, order.disordered) == (2, 1, 1)
+
+
+async def test_push() -> None:
+    figures = await push.run(members=20, pushes=100, delay=0.0)
+    assert figures["gateway"]["failed"] == 0 and figures["gateway"]["pushes_per_second"] > 0
+    assert figures["outbox"]["outcomes"] == {"sent": 200} and figures["outbox"]["retried"] == 0

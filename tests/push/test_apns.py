@@ -217,6 +217,7 @@ async def test_what_apple_would_refuse_is_not_sent(apple: Apple, gateway: ApnsGa
     wrong = [
         request(payload={"aps": {"alert": "x" * 5000}}), request(collapse_id="x" * 65), request(collapse_id="ü" * 33),
         request("../../x"), request("a b"), request(""), request("x\r\ny: z"),
+        request(topic="a\r\nb"), request(topic=""), request(collapse_id="a b"),
     ]  # fmt: skip
     for each in wrong:
         result = await gateway.send(each)

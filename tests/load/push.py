@@ -1,0 +1,174 @@
+"""Pushes a second to a double of Apple in a process of its own: of the gateway alone, and out of the outbox."""
+
+import argparse
+import asyncio
+import contextlib
+import json
+import sys
+import tempfile
+import time
+import uuid
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+from push.apns import ApnsGateway, Provider, ProviderToken
+from push.gateway import Outcome, PushRequest
+from realtime.bodies import SendMessage
+from realtime.caller import Caller
+from server.app import serving
+from server.services import Services
+from server.settings import Settings
+from storage import accounts, chat, devices
+from storage.accounts import NewUser, User
+from storage.transaction import Command, Tx
+
+TOPIC = "org.example.app"
+AT_ONCE = 400
+
+
+@contextlib.asynccontextmanager
+async def apple(folder: Path, delay: float) -> AsyncIterator[dict[str, str]]:
+    """The double, as a process; the settings that point to it."""
+    command = [sys.executable, "-m", "tests.apns", "--folder", str(folder), "--delay", str(delay), "--quiet"]
+    process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
+    assert process.stdout
+    settings: dict[str, str] = {}
+    while line := (await process.stdout.readline()).decode().strip():
+        name, _, value = line.partition("=")
+        settings[name.removeprefix("BELLWIRE_").lower()] = value
+    drain = asyncio.create_task(process.stdout.read())
+    try:
+        yield settings
+    finally:
+        process.terminate()
+        await process.wait()
+        await drain
+
+
+async def gateway_alone(settings: dict[str, str], pushes: int) -> dict[str, Any]:
+    async def share(keep: Any) -> ProviderToken:
+        made: ProviderToken = keep(None)
+        return made
+
+    key = await asyncio.to_thread(Path(settings["apns_key"]).read_text)
+    provider = Provider(key, settings["apns_key_id"], settings["apns_team_id"], share)
+    gateway = ApnsGateway(provider, host="localhost", port=int(settings["apns_port"]), ca=settings["apns_ca"])
+    payload = {"aps": {"alert": {"title": "Ann", "body": "x" * 60}, "badge": 3, "sound": "default"}, "chatId": "6" * 24}
+    numbers, failed = iter(range(pushes)), 0
+
+    async def send() -> None:
+        nonlocal failed
+        for number in numbers:
+            request = PushRequest(
+                f"{number:064x}", TOPIC, "alert", payload, "production", str(uuid.uuid4()),
+                collapse_id="6" * 24, expires_at=int(time.time()) + 3600,
+            )  # fmt: skip
+            failed += (await gateway.send(request)).outcome is not Outcome.DELIVERED
+
+    await gateway.send(PushRequest("0" * 64, TOPIC, "alert", payload, "production", str(uuid.uuid4())))
+    began, cpu = time.perf_counter(), time.process_time()
+    await asyncio.gather(*(send() for _ in range(AT_ONCE)))
+    seconds = time.perf_counter() - began
+    await gateway.close()
+    return {
+        "pushes_per_second": round(pushes / seconds),
+        "cpu_us_per_push": round((time.process_time() - cpu) / pushes * 1e6),
+        "failed": failed,
+    }
+
+
+async def audience(services: Services, size: int) -> tuple[Caller, str]:
+    """A sender, and the id of a chat with so many others, each with a device."""
+    home = services.accounts.default_tenant.pk
+
+    def user(tx: Tx, name: str) -> User:
+        made = accounts.add_user(tx, home, NewUser(name))
+        values = {"device_id": "d", "platform": "ios", "push_token": f"{made.pk:064x}", "environment": "production",
+                  "bundle_id": TOPIC, "push_to_start_token": None, "locale": None, "login_id": None}  # fmt: skip
+        if name != "sender":
+            devices.register(tx, made.pk, values)
+        return made
+
+    sender: User = await services.database.write(Command(lambda tx: user(tx, "sender")))
+    jobs = [services.database.write(Command(lambda tx: user(tx, "reader"))) for _ in range(size)]
+    readers = await asyncio.gather(*jobs)
+
+    def room(tx: Tx) -> str:
+        pk = chat.add(tx, home, type="group", name="Everybody")
+        chat.add_members(tx, pk, sorted([(sender.pk, "owner"), *((each.pk, "member") for each in readers)]), 0)
+        return chat.get(tx.connection, pk).id
+
+    return Caller(sender, frozenset(), 0, 2**62), await services.database.write(Command(room))
+
+
+async def emptied(services: Services, settled: int) -> None:
+    worker = services.worker
+    while sum(worker.settled.values()) < settled or worker.in_flight or worker.expanding:
+        await asyncio.sleep(0.01)
+
+
+async def ack(services: Services, caller: Caller, chat_id: str) -> float:
+    """Milliseconds until a message was acknowledged."""
+    began = time.perf_counter()
+    await services.messages.post(caller, SendMessage(type="text", chatId=chat_id, content="hello"))
+    return (time.perf_counter() - began) * 1000
+
+
+async def out_of_the_outbox(settings: dict[str, str], folder: Path, *, members: int, rounds: int) -> dict[str, Any]:
+    given: dict[str, Any] = {"data_dir": folder / "data", "port": 0, "log_level": "ERROR", **settings}
+    async with serving(Settings(_env_file=None, **given)) as services:
+        ten, many = await audience(services, 10), await audience(services, members)
+        few_acks = [await ack(services, *ten) for _ in range(10)]
+        await emptied(services, 100)
+        before = resident()
+        began, cpu = time.perf_counter(), time.process_time()
+        many_acks, settled = [], 100
+        for _ in range(rounds):
+            many_acks.append(await ack(services, *many))
+            settled += members
+            await emptied(services, settled)
+        seconds = time.perf_counter() - began
+        worker = services.worker
+        return {
+            "members": members,
+            "ack_ms_of_10": round(sorted(few_acks)[5], 1),
+            "ack_ms_of_many": round(sorted(many_acks)[len(many_acks) // 2], 1),
+            "pushes": members * rounds,
+            "pushes_per_second": round(members * rounds / seconds),
+            "cpu_us_per_push": round((time.process_time() - cpu) / members / rounds * 1e6),
+            "outcomes": dict(worker.settled),
+            "retried": worker.retried,
+            "resident_mib_before": before,
+            "resident_mib_after": resident(),
+        }
+
+
+def resident() -> int:
+    """MiB of memory that this process holds now."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * 4096 >> 20
+
+
+async def run(*, members: int = 5000, pushes: int = 50_000, delay: float = 0.04) -> dict[str, Any]:
+    with tempfile.TemporaryDirectory(prefix="bellwire-push-") as name:
+        folder = Path(name)
+        async with apple(folder / "apple", delay) as settings:
+            alone = await gateway_alone(settings, min(pushes, 20_000))
+            rounds = max(1, pushes // members)
+        async with apple(folder / "apple", delay) as settings:
+            outbox = await out_of_the_outbox(settings, folder, members=members, rounds=rounds)
+    return {"gateway": alone, "outbox": outbox}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m tests.load.push", description=__doc__)
+    parser.add_argument("--members", type=int, default=5000, help="of the chat")
+    parser.add_argument("--pushes", type=int, default=50_000, help="out of the outbox, in all")
+    parser.add_argument("--delay", type=float, default=0.04, help="seconds until the double answers")
+    asked = parser.parse_args()
+    print(json.dumps(asyncio.run(run(members=asked.members, pushes=asked.pushes, delay=asked.delay)), indent=2))
+
+
+if __name__ == "__main__":
+    main()
