@@ -10,13 +10,14 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import orjson
 
 from push.apns import LARGEST_PAYLOAD
-from storage.briefs import Brief, Text
+from storage.briefs import Brief, LiveBrief, Text
 from storage.notifications import Notification
+from storage.streams import Stream
 from storage.types import SECOND
 
 TEXTS = {
-    "en": {"message": "New message", "notification": "New notification"},
-    "tr": {"message": "Yeni mesaj", "notification": "Yeni bildirim"},
+    "en": {"message": "New message", "notification": "New notification", "soon": "It begins soon"},
+    "tr": {"message": "Yeni mesaj", "notification": "Yeni bildirim", "soon": "Birazdan başlıyor"},
 }
 
 
@@ -36,7 +37,7 @@ def of_message(message: Text, brief: Brief, content: bool) -> dict[str, Any]:
     data = {"type": "message", "chatId": message.chat_id, "messageId": message.id, "seq": message.seq}
     thread = {"thread-id": message.chat_id}
     if not content:
-        return {"aps": {"alert": {"title": word(brief, "message")}, **thread}, **data}
+        return {"aps": {"alert": {"title": word(brief.locale, "message")}, **thread}, **data}
     body = message.content or ""
     if message.chat is None:
         text = {"title": message.sender, "body": body}
@@ -48,16 +49,16 @@ def of_message(message: Text, brief: Brief, content: bool) -> dict[str, Any]:
 def of_notification(notification: Notification, brief: Brief, content: bool) -> dict[str, Any]:
     data: dict[str, Any] = {"type": "notification", "notificationId": notification.id}
     if not content:
-        return {"aps": {"alert": {"title": word(brief, "notification")}}, **data}
+        return {"aps": {"alert": {"title": word(brief.locale, "notification")}}, **data}
     if notification.action_url is not None:
         data["actionUrl"] = notification.action_url
     text = {"title": notification.title, "body": notification.message}
     return {"aps": {"alert": text, "thread-id": notification.category}, **data, "category": notification.category}
 
 
-def word(brief: Brief, name: str) -> str:
+def word(locale: str | None, name: str) -> str:
     """A text of ours in the device's language, or in English."""
-    language = (brief.locale or "en").replace("_", "-").split("-")[0].casefold()
+    language = (locale or "en").replace("_", "-").split("-")[0].casefold()
     return TEXTS.get(language, TEXTS["en"])[name]
 
 
@@ -102,3 +103,51 @@ def shortened(text: str, over: int) -> str:
 def collapse_id(brief: Brief) -> str:
     """What shows once on a device, however often it arrives."""
     return "badge" if brief.about is None else brief.about.id
+
+
+# Live Activities: https://developer.apple.com/documentation/activitykit/starting-and-updating-live-activities-with-activitykit-push-notifications
+
+
+def content_state(stream: Stream) -> dict[str, Any]:
+    """What the app's ``ContentState`` decodes: the stream as it is now; ``startsAt`` in seconds since 1970."""
+    return {"status": stream.status, "title": stream.title, "startsAt": stream.starts_at // SECOND}
+
+
+def start(brief: LiveBrief, *, stale: float) -> dict[str, Any]:
+    """Puts an activity on the lock screen; an alert belongs to it."""
+    locale = brief.device.locale if brief.device else None
+    attributes = orjson.loads(brief.attributes) if brief.attributes else {}
+    return {
+        "aps": {
+            "timestamp": brief.delivery.stamp,
+            "event": "start",
+            "content-state": content_state(brief.stream),
+            "stale-date": int(brief.stream.starts_at // SECOND + stale),
+            "attributes-type": brief.attributes_type,
+            "attributes": {**attributes, "streamId": brief.stream.id},
+            "alert": {"title": brief.stream.title, "body": word(locale, "soon")},
+        }
+    }
+
+
+def update(brief: LiveBrief, *, stale: float) -> dict[str, Any]:
+    return {
+        "aps": {
+            "timestamp": brief.delivery.stamp,
+            "event": "update",
+            "content-state": content_state(brief.stream),
+            "stale-date": int(brief.stream.starts_at // SECOND + stale),
+        }
+    }
+
+
+def end(brief: LiveBrief, *, dismiss: float) -> dict[str, Any]:
+    """Ends an activity with its last state; it leaves the lock screen ``dismiss`` seconds later."""
+    return {
+        "aps": {
+            "timestamp": brief.delivery.stamp,
+            "event": "end",
+            "content-state": content_state(brief.stream),
+            "dismissal-date": int((brief.delivery.stamp or 0) + dismiss),
+        }
+    }

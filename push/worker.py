@@ -12,14 +12,12 @@ import secrets
 import time
 from collections import Counter, OrderedDict
 from collections.abc import Awaitable, Callable, Collection, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple, Protocol
 
-from push import payloads
-from push.gateway import Outcome, PushGateway, PushRequest, PushResult
-from storage import briefs, devices, outbox
-from storage.briefs import Brief
+from push.gateway import Outcome, PushGateway, PushResult
+from push.targets import Policy, Target, target_of
+from storage import briefs, outbox
 from storage.database import Database
 from storage.errors import Unavailable
 from storage.outbox import Cause, Delivery, Settlement, State
@@ -35,6 +33,7 @@ CAUSES_AT_ONCE = 100
 BRIEFED_AT_ONCE = 100
 FRESH = 5 * SECOND
 PAUSE = 60.0
+ASKED = ("message", "notification")
 DEAD_REMEMBERED = 10_000
 
 
@@ -56,24 +55,6 @@ class Reach(Protocol):
     async def reached(self, places: Collection[Place]) -> set[Place]:
         """Those that were seen, as far as can be told. May take seconds."""
         ...
-
-
-@dataclass(frozen=True, slots=True)
-class Policy:
-    """How pushes are sent: ``in_flight`` at once, given up after ``lasts``; ``topic`` where a device names no bundle.
-
-    Without ``content`` a push does not tell what came; with ``reached_too`` devices of users who were reached are pushed as
-    well. Times are in seconds.
-    """
-
-    topic: str = ""
-    in_flight: int = 400
-    content: bool = True
-    reached_too: bool = False
-    lasts: float = 24 * 3600
-    retry_base: float = 1.0
-    retry_most: float = 300.0
-    slow_down: float = 30.0
 
 
 class Worker:
@@ -172,7 +153,7 @@ class Worker:
                 Place(user_pk, cause.channel_pk, cause.seq)
                 for cause, page in zip(causes, pages, strict=True)
                 for user_pk, _ in page.devices
-                if cause.kind != "badge"
+                if cause.kind in ASKED
             }
             doubtful = asyncio.create_task(self._reached(asked))
             await asyncio.wait([doubtful], timeout=0.05)
@@ -206,8 +187,13 @@ class Worker:
         ]
         cursors = {cause.pk: page.cursor for cause, page in zip(causes, pages, strict=True)} if finish else {}
 
+        lasts: dict[str, int] = {
+            kind: int((self.policy.live_lasts if kind.startswith("live_") else self.policy.lasts) * SECOND)
+            for kind in {cause.kind for cause in causes}
+        }
+
         def apply(tx: Tx) -> list[Delivery]:
-            made = outbox.add_deliveries(tx, wanted, self.lease, LEASE, int(self.policy.lasts * SECOND))
+            made = outbox.add_deliveries(tx, wanted, self.lease, LEASE, lasts)
             outbox.advance(tx, cursors, self.lease)
             return made
 
@@ -236,7 +222,7 @@ class Worker:
         try:
             reached: set[Place] = set()
             if not fresh:
-                reached = await self._reached({place(each) for each in wanted if each.kind != "badge"})
+                reached = await self._reached({place(each) for each in wanted if each.kind in ASKED})
             found = await self.database.read(lambda connection: briefs.briefs(connection, wanted, now()))
         except Exception:
             logger.exception("%d pushes could not be written; their lease will end", len(wanted))
@@ -249,16 +235,16 @@ class Worker:
             elif place(each) in reached:
                 self._settle(each, "skipped", None, "reached")
             elif each.deadline_at <= now():
-                self._settle(each, "dead", None, "too late")
+                self._spawn(self._bury(each, target_of(brief), None, "too late"))
             else:
-                self._spawn(self._push(each, brief))
+                self._spawn(self._push(each, target_of(brief)))
 
-    async def _push(self, delivery: Delivery, brief: Brief) -> None:
+    async def _push(self, delivery: Delivery, target: Target) -> None:
         async with self.room:
-            request = self._request(delivery, brief)
+            request = target.request(self.policy, now())
             if self.stopping or time.monotonic() < self.paused_until or (not self.trusted and self.probing):
                 return self._again(delivery, PushResult(Outcome.REFUSED, 0, "paused"), 1, counts=False)
-            if self.dead.get((request.token, request.environment), 0) >= brief.device.registered_at:
+            if self.dead.get((request.token, request.environment), 0) >= target.registered_at:
                 return self._settle(delivery, "dropped", None, "token dead")
             self.probing = True
             try:
@@ -269,54 +255,58 @@ class Worker:
             finally:
                 self.probing = False
             self.trusted = result.outcome is not Outcome.REFUSED
-        await self._react(delivery, brief, request, result)
+        try:
+            await self._react(delivery, target, request.environment, result)
+        except Unavailable:
+            # What came of it can't be kept: it is sent again under the same ids.
+            self._again(delivery, result, self.policy.retry_base * 2**delivery.attempts)
         return None
 
-    def _request(self, delivery: Delivery, brief: Brief) -> PushRequest:
-        device = brief.device
-        return PushRequest(
-            token=device.push_token,
-            topic=device.bundle_id or self.policy.topic,
-            push_type="alert",
-            payload=payloads.alert(brief, at=now(), content=self.policy.content),
-            environment=device.environment,
-            push_id=delivery.push_id,
-            priority=5 if brief.about is None else 10,
-            collapse_id=payloads.collapse_id(brief),
-            expires_at=delivery.deadline_at // SECOND,
-        )
-
-    async def _react(self, delivery: Delivery, brief: Brief, request: PushRequest, result: PushResult) -> None:
+    async def _react(self, delivery: Delivery, target: Target, environment: str, result: PushResult) -> None:
         attempt = delivery.attempts
         match result.outcome:
             case Outcome.DELIVERED:
-                self._settle(delivery, "sent", result.status, result.reason)
+                await self._delivered(delivery, target, result)
             case Outcome.REJECTED:
-                self._settle(delivery, "dead", result.status, result.reason)
+                await self._bury(delivery, target, result.status, result.reason)
             case Outcome.TOKEN_DEAD:
-                await self._drop(delivery, brief, request, result)
+                await self._drop(delivery, target, environment, result)
             case Outcome.REFUSED:
                 self._pause(result)
                 self._again(delivery, result, PAUSE, counts=False)
             case Outcome.SLOW_DOWN:
-                self._again(delivery, result, self.policy.slow_down * 2**attempt)
+                await self._later(delivery, target, result, self.policy.slow_down * 2**attempt)
             case Outcome.RETRY:
-                self._again(delivery, result, self.policy.retry_base * 2**attempt)
+                await self._later(delivery, target, result, self.policy.retry_base * 2**attempt)
 
-    async def _drop(self, delivery: Delivery, brief: Brief, request: PushRequest, result: PushResult) -> None:
-        """Forget the device, unless its token was registered after it died: then it lives again."""
-        device = brief.device
-        if result.dead_at is not None and device.registered_at >= result.dead_at:
-            return self._again(delivery, result, self.policy.retry_base * 2**delivery.attempts)
-        self.dead[request.token, request.environment] = now()
+    async def _delivered(self, delivery: Delivery, target: Target, result: PushResult) -> None:
+        if delivery.kind == "live_end" and not await self._write(target.delivered):
+            return self._again(delivery, PushResult(Outcome.RETRY, result.status, "the token changed"), 0)
+        return self._settle(delivery, "sent", result.status, result.reason)
+
+    async def _drop(self, delivery: Delivery, target: Target, environment: str, result: PushResult) -> None:
+        """Forget the token, unless it was registered after it died: then it lives again."""
+        if result.dead_at is not None and target.registered_at >= result.dead_at:
+            return await self._later(delivery, target, result, self.policy.retry_base * 2**delivery.attempts)
+        self.dead[target.token, environment] = now()
         while len(self.dead) > DEAD_REMEMBERED:
             self.dead.popitem(last=False)
-        try:
-            await self._write(lambda tx: devices.drop_token(tx, device.pk, request.token, result.dead_at))
-        except Unavailable:
-            return self._again(delivery, result, self.policy.retry_base)
-        self._settle(delivery, "dropped", result.status, result.reason)
-        return None
+        if await self._write(lambda tx: target.token_dead(tx, result)):
+            return self._settle(delivery, "dropped", result.status, result.reason)
+        return self._again(delivery, PushResult(Outcome.RETRY, result.status, "the token changed"), 0)
+
+    async def _bury(self, delivery: Delivery, target: Target, status: int | None, reason: str) -> None:
+        """A dead letter."""
+        if delivery.kind == "live_end":
+            await self._write(target.failed)
+        logger.error("push %s is a dead letter: %s %s", delivery.push_id, status, reason)
+        self._settle(delivery, "dead", status, reason)
+
+    async def _later(self, delivery: Delivery, target: Target, result: PushResult, seconds: float) -> None:
+        """Again after about so long, unless it would be too late then."""
+        if now() + int(seconds * 0.5 * SECOND) >= delivery.deadline_at:
+            return await self._bury(delivery, target, result.status, f"too late: {result.reason}")
+        return self._again(delivery, result, seconds)
 
     def _pause(self, result: PushResult) -> None:
         """Nothing will be let in until somebody has looked: wait, and say so loudly."""
@@ -325,19 +315,15 @@ class Worker:
             logger.error("APNs lets nothing in (%d %s); pushes wait for %d s", result.status, result.reason, PAUSE)
 
     def _again(self, delivery: Delivery, result: PushResult, seconds: float, *, counts: bool = True) -> None:
-        """Later, with jitter, unless it would be too late then."""
+        """Later, with jitter."""
         pause = min(seconds, self.policy.retry_most) * random.uniform(0.5, 1.5)
-        due = now() + int(pause * SECOND)
         self.retried += 1
-        if due >= delivery.deadline_at:
-            return self._settle(delivery, "dead", result.status, f"too late: {result.reason}")
         attempts = min(delivery.attempts + counts, 30)
-        return self._settled(Settlement(delivery.pk, "waiting", attempts, result.status, result.reason, due))
+        due = now() + int(pause * SECOND)
+        self._settled(Settlement(delivery.pk, "waiting", attempts, result.status, result.reason, due))
 
     def _settle(self, delivery: Delivery, state: State, status: int | None, reason: str) -> None:
         self.settled[state] += 1
-        if state == "dead":
-            logger.error("push %s is a dead letter: %s %s", delivery.push_id, status, reason)
         self._settled(Settlement(delivery.pk, state, delivery.attempts + 1, status, reason))
 
     # Settling, many in one transaction

@@ -14,7 +14,8 @@ from typing import Any
 
 from push.apns import ApnsGateway, Provider, ProviderToken
 from push.gateway import LogGateway, PushGateway
-from push.worker import Policy, Worker
+from push.targets import Policy
+from push.worker import Worker
 from realtime.accounts import Accounts
 from realtime.broker_memory import MemoryBroker
 from realtime.chat import Chats

@@ -6,12 +6,14 @@ from typing import Any
 
 from sqlalchemy import Connection, Integer, and_, func, literal_column, or_, select, tuple_
 
-from storage import models, notifications
+from storage import activities, models, notifications, streams
+from storage.activities import Activity
 from storage.devices import SELECT as DEVICES
 from storage.devices import Device
-from storage.models import chats, devices, members, messages, users
+from storage.models import chats, devices, members, messages, tenants, users
 from storage.notifications import UNREAD, Notification
 from storage.outbox import Delivery
+from storage.streams import Stream
 
 BADGE_CAP = 999
 
@@ -44,10 +46,71 @@ class Brief:
     badge: int
 
 
-def briefs(connection: Connection, wanted: Sequence[Delivery], at: int) -> dict[int, Brief | str]:
+@dataclass(frozen=True, slots=True)
+class LiveBrief:
+    """A push to a Live Activity, or to a device that shall start one. ``attributes`` are the tenant's."""
+
+    delivery: Delivery
+    activity: Activity | None
+    device: Device | None
+    stream: Stream
+    attributes_type: str | None
+    attributes: str | None
+
+
+def briefs(connection: Connection, wanted: Sequence[Delivery], at: int) -> dict[int, Brief | LiveBrief | str]:
     """By delivery, what to push; or a word that says why nothing is to be pushed any more."""
+    live = [each for each in wanted if each.kind.startswith("live_")]
+    plain = [each for each in wanted if not each.kind.startswith("live_")]
+    found: dict[int, Brief | LiveBrief | str] = {}
+    if live:
+        found |= live_briefs(connection, live)
+    if plain:
+        found |= plain_briefs(connection, plain, at)
+    return found
+
+
+def live_briefs(connection: Connection, wanted: Sequence[Delivery]) -> dict[int, LiveBrief | str]:
+    shown = activities.by_pks(connection, {each.target_pk for each in wanted if each.kind != "live_start"})
+    phones = devices_of(connection, {each.target_pk for each in wanted if each.kind == "live_start"})
+    told = {pk: streams.get(connection, pk) for pk in {each.channel_pk for each in wanted}}
+    homes = {
+        row.pk: row
+        for row in connection.execute(
+            select(tenants.c.pk, tenants.c.activity_type, tenants.c.activity_attributes).where(
+                tenants.c.pk.in_({each.tenant_pk for each in told.values()})
+            )
+        )
+    }
+
+    def brief(delivery: Delivery) -> LiveBrief | str:
+        stream = told[delivery.channel_pk]
+        home = homes[stream.tenant_pk]
+        if delivery.kind == "live_start":
+            device = phones.get(delivery.target_pk)
+            if device is None or device.push_to_start_token is None or home.activity_type is None:
+                return "can't be started there any more"
+            if stream.status != "scheduled":
+                return f"the stream is {stream.status}"
+            return LiveBrief(delivery, None, device, stream, home.activity_type, home.activity_attributes)
+        activity = shown.get(delivery.target_pk)
+        if activity is None or activity.state in ("ended", "dead"):
+            return "the activity is over"
+        if delivery.kind == "live_update" and activity.state != "active":
+            return "the activity is being ended"
+        return LiveBrief(delivery, activity, None, stream, None, None)
+
+    return {each.pk: brief(each) for each in wanted}
+
+
+def devices_of(connection: Connection, pks: Collection[int]) -> dict[int, Device]:
+    rows: Any = connection.execute(DEVICES.where(devices.c.pk.in_(pks))) if pks else []
+    return {row.pk: Device(*row) for row in rows}
+
+
+def plain_briefs(connection: Connection, wanted: Sequence[Delivery], at: int) -> dict[int, Brief | str]:
     found = {each.pk: each for each in (Device(*row) for row in connection.execute(
-        DEVICES.where(devices.c.pk.in_({each.device_pk for each in wanted})))
+        DEVICES.where(devices.c.pk.in_({each.target_pk for each in wanted})))
     )}  # fmt: skip
     people = {row.pk: row for row in connection.execute(
         select(users.c.pk, users.c.status, users.c.locale, users.c.time_zone, users.c.quiet_from, users.c.quiet_to)
@@ -60,7 +123,7 @@ def briefs(connection: Connection, wanted: Sequence[Delivery], at: int) -> dict[
     badges = badges_of(connection, {each.user_pk for each in wanted}, at)
 
     def brief(delivery: Delivery) -> Brief | str:
-        device, person = found.get(delivery.device_pk), people[delivery.user_pk]
+        device, person = found.get(delivery.target_pk), people[delivery.user_pk]
         if device is None or device.user_pk != delivery.user_pk:
             return "the device is gone"
         if person.status != "active":

@@ -82,3 +82,9 @@ def drop_token(tx: Tx, pk: int, token: str, before: int | None) -> bool:
     if before is not None:
         conditions.append(devices.c.registered_at < before)
     return tx.execute(delete(devices).where(*conditions)).rowcount > 0
+
+
+def drop_start_token(tx: Tx, pk: int, token: str) -> None:
+    """Nothing can be started under this token any more."""
+    here = (devices.c.pk == pk, devices.c.push_to_start_token == token)
+    tx.execute(update(devices).where(*here).values(push_to_start_token=None))

@@ -30,6 +30,8 @@ metadata = MetaData(
     }
 )
 
+UPCOMING = "status IN ('scheduled', 'ready')"
+ALIVE = "state IN ('active', 'ending')"
 Key = BigInteger().with_variant(Integer, "sqlite")
 
 facts = Table(
@@ -47,6 +49,8 @@ tenants = Table(
     Column("uuid", String(36), nullable=False, unique=True),
     Column("name", String(255), nullable=False),
     Column("next_number", BigInteger, nullable=False),
+    Column("activity_type", String(255)),
+    Column("activity_attributes", Text),
     Column("created_at", BigInteger, nullable=False),
 )
 
@@ -321,7 +325,8 @@ deliveries = Table(
     Column("seq", BigInteger, nullable=False),
     Column("ref_pk", Key),
     Column("user_pk", Key, nullable=False),
-    Column("device_pk", Key, nullable=False),
+    Column("target_pk", Key, nullable=False),
+    Column("stamp", BigInteger),
     Column("push_id", String(36), nullable=False, unique=True),
     Column("state", String(16), nullable=False),
     Column("attempts", Integer, nullable=False),
@@ -333,7 +338,7 @@ deliveries = Table(
     Column("reason", String(255)),
     Column("created_at", BigInteger, nullable=False),
     Column("settled_at", BigInteger),
-    UniqueConstraint("outbox_pk", "device_pk"),
+    UniqueConstraint("outbox_pk", "target_pk"),
     Index("ix_deliveries_user", "user_pk", "pk"),
     Index(
         "ix_deliveries_waiting",
@@ -344,5 +349,56 @@ deliveries = Table(
     Index("ix_deliveries_dead", "pk", postgresql_where=text("state = 'dead'"), sqlite_where=text("state = 'dead'")),
     Index("ix_deliveries_settled", "settled_at"),
     sqlite_autoincrement=True,
-    comment="one push to one device; state is waiting, sent, skipped, dropped or dead",
+    comment="one push to a device, or to a Live Activity; state is waiting, sent, skipped, dropped or dead",
+)
+
+streams = Table(
+    "streams",
+    metadata,
+    Column("pk", Key, ForeignKey(channels.c.pk), primary_key=True, autoincrement=False),
+    Column("tenant_pk", Key, ForeignKey(tenants.c.pk), nullable=False),
+    Column("id", String(24), nullable=False),
+    Column("title", String(255), nullable=False),
+    Column("status", String(16), nullable=False),
+    Column("starts_at", BigInteger, nullable=False),
+    Column("owner_pk", Key, ForeignKey(users.c.pk), nullable=False),
+    Column("chat_pk", Key, ForeignKey(chats.c.pk), nullable=False),
+    Column("announced", Boolean, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("updated_at", BigInteger, nullable=False),
+    UniqueConstraint("tenant_pk", "id"),
+    Index("ix_streams_upcoming", "starts_at", postgresql_where=text(UPCOMING), sqlite_where=text(UPCOMING)),
+    comment="status is scheduled, ready, started, ended, cancelled or expired; announced when phones were told to start",
+)
+
+followers = Table(
+    "followers",
+    metadata,
+    Column("stream_pk", Key, ForeignKey(streams.c.pk), primary_key=True),
+    Column("user_pk", Key, ForeignKey(users.c.pk), primary_key=True, index=True),
+    Column("created_at", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+activities = Table(
+    "activities",
+    metadata,
+    Column("pk", Key, primary_key=True),
+    Column("tenant_pk", Key, ForeignKey(tenants.c.pk), nullable=False),
+    Column("stream_pk", Key, ForeignKey(streams.c.pk), nullable=False),
+    Column("user_pk", Key, ForeignKey(users.c.pk), nullable=False),
+    Column("device_id", String(255), nullable=False),
+    Column("activity_id", String(255), nullable=False),
+    Column("token", String(512), nullable=False),
+    Column("environment", String(16), nullable=False),
+    Column("bundle_id", String(255), nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("stamp", BigInteger, nullable=False),
+    Column("registered_at", BigInteger, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    UniqueConstraint("tenant_pk", "device_id", "activity_id"),
+    Index("ix_activities_stream", "stream_pk", "pk"),
+    Index("ix_activities_alive", "created_at", postgresql_where=text(ALIVE), sqlite_where=text(ALIVE)),
+    sqlite_autoincrement=True,
+    comment="a Live Activity on a lock screen; state is active, ending, ended or dead; stamp is that of the newest push",
 )

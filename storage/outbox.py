@@ -11,6 +11,7 @@ from typing import Any, Literal, NamedTuple
 
 from sqlalchemy import (
     Connection,
+    ScalarSelect,
     Select,
     Table,
     and_,
@@ -25,15 +26,19 @@ from sqlalchemy import (
     update,
 )
 
-from storage.models import blocks, deliveries, devices, members, messages, outbox, users
+from storage import activities
+from storage.models import activities as live_activities
+from storage.models import blocks, deliveries, devices, followers, members, messages, outbox, users
 from storage.prepared import Bulk, Prepared
 from storage.transaction import Tx, clock
 from storage.types import SECOND
 
-Kind = Literal["message", "notification", "badge"]
+Kind = Literal["message", "notification", "badge", "live_start", "live_update", "live_end"]
+LIVE = ("live_update", "live_end")
 State = Literal["waiting", "sent", "skipped", "dropped", "dead"]
 BADGE_DELAY = 2 * SECOND
 PAGE = 500
+STARTS_AN_HOUR = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +64,8 @@ class Delivery:
     seq: int
     ref_pk: int | None
     user_pk: int
-    device_pk: int
+    target_pk: int
+    stamp: int | None
     push_id: str
     attempts: int
     created_at: int
@@ -84,7 +90,7 @@ ADD = Bulk(
     ("kind", "channel_pk", "seq", "ref_pk", "cursor", "due_at", "lease_until", "created_at"),
 )
 # Written out, so that they are those of the indexes.
-WAITING, DEAD = text("state = 'waiting'"), text("state = 'dead'")
+WAITING, DEAD = text("deliveries.state = 'waiting'"), text("deliveries.state = 'dead'")
 CAUSE = [outbox.c[name] for name in Cause.__slots__]
 DELIVERY = [deliveries.c[name] for name in Delivery.__slots__]
 SETTLE = (
@@ -123,6 +129,11 @@ def promise_badge(tx: Tx, user_pk: int, *, but_device: str | None = None) -> Non
         return
     but = device_pk(tx.connection, user_pk, but_device) if but_device else None
     tx.later(ADD, ("badge", user_pk, 0, but, 0, tx.now + BADGE_DELAY, 0, tx.now))
+
+
+def promise_live(tx: Tx, kind: Kind, stream_pk: int, seq: int, *, activity_pk: int | None = None) -> None:
+    """Push the Live Activities of a stream, or one of them; or tell its followers' phones to start one."""
+    tx.later(ADD, (kind, stream_pk, seq, activity_pk, 0, tx.now, 0, tx.now))
 
 
 def device_pk(connection: Connection, user_pk: int, device_id: str) -> int | None:
@@ -181,14 +192,17 @@ def release(tx: Tx, lease: str | None = None) -> None:
 
 
 class Page(NamedTuple):
-    """Devices of a part of a cause's audience, ``(user_pk, device_pk)``; ``cursor`` is None after the last."""
+    """Devices of a part of a cause's audience, ``(user_pk, target_pk)``; ``cursor`` is None after the last."""
 
     devices: list[tuple[int, int]]
     cursor: int | None
 
 
 def audience(connection: Connection, cause: Cause, at: int) -> Page:
-    """The next page of those who want to be pushed: by user, devices that can be."""
+    """The next page of those who want to be pushed: by user, devices that can be; or Live Activities."""
+    if cause.kind in LIVE:
+        found = activities.to_push(connection, cause.channel_pk, after=cause.cursor, only=cause.ref_pk, limit=PAGE)
+        return Page(found, found[-1][1] if len(found) == PAGE else None)
     query = select(devices.c.user_pk, devices.c.pk).where(devices.c.platform == "ios")
     if cause.kind == "message":
         query = (
@@ -207,6 +221,13 @@ def audience(connection: Connection, cause: Cause, at: int) -> Page:
                 ~exists().where(blocks.c.user_pk == members.c.user_pk, blocks.c.blocked_pk == messages.c.sender_pk),
             )
         )
+    elif cause.kind == "live_start":
+        query = query.where(
+            devices.c.user_pk.in_(select(followers.c.user_pk).where(followers.c.stream_pk == cause.channel_pk)),
+            devices.c.user_pk > cause.cursor,
+            devices.c.push_to_start_token.is_not(None),
+            started_lately(at) < STARTS_AN_HOUR,
+        )
     else:
         query = query.join(users, users.c.pk == devices.c.user_pk).where(
             devices.c.user_pk == cause.channel_pk, users.c.status == "active"
@@ -224,22 +245,28 @@ def audience(connection: Connection, cause: Cause, at: int) -> Page:
 
 
 def add_deliveries(
-    tx: Tx, wanted: Sequence[tuple[Cause, Sequence[tuple[int, int]]]], lease: str, held_for: int, lasts: int
+    tx: Tx,
+    wanted: Sequence[tuple[Cause, Sequence[tuple[int, int]]]],
+    lease: str,
+    held_for: int,
+    lasts: Mapping[str, int],
 ) -> list[Delivery]:
-    """Deliveries of causes to ``(user_pk, device_pk)``, held under ``lease``; those that there are already stay alone.
+    """Deliveries of causes to ``(user_pk, target_pk)``, held under ``lease``; those that there are already stay alone.
 
-    They are to be sent within ``lasts`` after their cause, in microseconds.
+    They are to be sent within what ``lasts`` says for their kind after their cause, in microseconds. A Live Activity is
+    ended once: who is not active is left out.
     """
-    pks = [cause.pk for cause, devices in wanted if devices]
+    pks = [cause.pk for cause, targets in wanted if targets]
     if not pks:
         return []
     held = set(tx.execute(select(outbox.c.pk).where(outbox.c.pk.in_(pks), outbox.c.lease == lease)).scalars())
     known = {
         tuple(row)
         for row in tx.execute(
-            select(deliveries.c.outbox_pk, deliveries.c.device_pk).where(deliveries.c.outbox_pk.in_(pks))
+            select(deliveries.c.outbox_pk, deliveries.c.target_pk).where(deliveries.c.outbox_pk.in_(pks))
         )
     }
+    stamps = {cause.pk: stamps_of(tx, cause, [target for _, target in targets]) for cause, targets in wanted}
     rows = [
         {
             "outbox_pk": cause.pk,
@@ -248,25 +275,49 @@ def add_deliveries(
             "seq": cause.seq,
             "ref_pk": cause.ref_pk,
             "user_pk": user_pk,
-            "device_pk": device,
+            "target_pk": target,
+            "stamp": stamps[cause.pk].get(target),
             "push_id": str(uuid.uuid4()),
             "state": "waiting",
             "attempts": 0,
             "due_at": tx.now,
-            "deadline_at": cause.created_at + lasts,
+            "deadline_at": cause.created_at + lasts[cause.kind],
             "lease": lease,
             "lease_until": tx.now + held_for,
             "created_at": tx.now,
         }
-        for cause, devices in wanted
+        for cause, targets in wanted
         if cause.pk in held
-        for user_pk, device in devices
-        if (cause.pk, device) not in known
+        for user_pk, target in targets
+        if (cause.pk, target) not in known and (cause.kind not in LIVE or target in stamps[cause.pk])
     ]
     if not rows:
         return []
     made: Sequence[Any] = tx.execute(insert(deliveries).returning(*DELIVERY), rows).all()
     return [Delivery(*row) for row in made]
+
+
+def stamps_of(tx: Tx, cause: Cause, targets: Sequence[int]) -> dict[int, int]:
+    """The stamps of pushes to Live Activities, in seconds since 1970."""
+    if cause.kind == "live_start":
+        return dict.fromkeys(targets, tx.now // SECOND)
+    return activities.stamp(tx, targets, ending=cause.kind == "live_end") if cause.kind in LIVE and targets else {}
+
+
+def started_lately(at: int) -> ScalarSelect[int]:
+    """How many Live Activities a device was told to start in the last hour: iOS has a budget, and says nothing beyond it."""
+    return (
+        select(func.count())
+        .select_from(deliveries)
+        .where(
+            deliveries.c.user_pk == devices.c.user_pk,
+            deliveries.c.target_pk == devices.c.pk,
+            deliveries.c.kind == "live_start",
+            deliveries.c.created_at > at - 3600 * SECOND,
+        )
+        .correlate(devices)
+        .scalar_subquery()
+    )
 
 
 def advance(tx: Tx, cursors: Mapping[int, int | None], lease: str) -> None:
@@ -347,11 +398,12 @@ def records(
             deliveries.c.pk,
             deliveries.c.kind,
             users.c.id,
-            devices.c.device_id,
+            func.coalesce(devices.c.device_id, live_activities.c.device_id),
             *(deliveries.c[name] for name in Record.__slots__[4:]),
         )
         .join(users, users.c.pk == deliveries.c.user_pk)
-        .outerjoin(devices, devices.c.pk == deliveries.c.device_pk)
+        .outerjoin(devices, and_(devices.c.pk == deliveries.c.target_pk, deliveries.c.kind.not_in(LIVE)))
+        .outerjoin(live_activities, and_(live_activities.c.pk == deliveries.c.target_pk, deliveries.c.kind.in_(LIVE)))
         .where(users.c.tenant_pk == tenant_pk)
     )
     if user_pk is not None:

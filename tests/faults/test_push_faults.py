@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from push import worker
+from push.targets import Policy
 from tests.apns import TOPIC, Apple, Fault, Plan, Push
 from tests.conftest import Served, ServerFactory
 
@@ -70,7 +71,7 @@ async def server(apple: Apple, serve: ServerFactory, tmp_path: Path, monkeypatch
     monkeypatch.setattr(worker, "PAUSE", 1.0)
     server = await serve(**apple.write_files(tmp_path / "apple"))
     policy = server.services.worker.policy
-    quick = worker.Policy(
+    quick = Policy(
         topic=policy.topic, in_flight=100, retry_base=0.05, retry_most=0.5, slow_down=0.1, lasts=policy.lasts
     )
     server.services.worker.policy = quick

@@ -17,7 +17,8 @@ def upgrade() -> None:
     sa.Column('seq', sa.BigInteger(), nullable=False),
     sa.Column('ref_pk', sa.BigInteger().with_variant(sa.Integer(), 'sqlite'), nullable=True),
     sa.Column('user_pk', sa.BigInteger().with_variant(sa.Integer(), 'sqlite'), nullable=False),
-    sa.Column('device_pk', sa.BigInteger().with_variant(sa.Integer(), 'sqlite'), nullable=False),
+    sa.Column('target_pk', sa.BigInteger().with_variant(sa.Integer(), 'sqlite'), nullable=False),
+    sa.Column('stamp', sa.BigInteger(), nullable=True),
     sa.Column('push_id', sa.String(length=36), nullable=False),
     sa.Column('state', sa.String(length=16), nullable=False),
     sa.Column('attempts', sa.Integer(), nullable=False),
@@ -30,9 +31,9 @@ def upgrade() -> None:
     sa.Column('created_at', sa.BigInteger(), nullable=False),
     sa.Column('settled_at', sa.BigInteger(), nullable=True),
     sa.PrimaryKeyConstraint('pk', name=op.f('pk_deliveries')),
-    sa.UniqueConstraint('outbox_pk', 'device_pk', name=op.f('uq_deliveries_outbox_pk_device_pk')),
+    sa.UniqueConstraint('outbox_pk', 'target_pk', name=op.f('uq_deliveries_outbox_pk_target_pk')),
     sa.UniqueConstraint('push_id', name=op.f('uq_deliveries_push_id')),
-    comment='one push to one device; state is waiting, sent, skipped, dropped or dead',
+    comment='one push to a device, or to a Live Activity; state is waiting, sent, skipped, dropped or dead',
     sqlite_autoincrement=True
     )
     with op.batch_alter_table('deliveries', schema=None) as batch_op:

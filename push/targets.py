@@ -1,0 +1,195 @@
+"""What a push goes to: a device, a Live Activity, or a phone that shall start one. How it is asked, what an answer means.
+
+What is to be kept of an answer is written before the delivery is settled; a crash in between sends the push again, under the
+same ids, and finds it settled.
+"""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from push import payloads
+from push.gateway import PushRequest, PushResult
+from storage import activities, devices
+from storage.briefs import Brief, LiveBrief
+from storage.transaction import Tx
+from storage.types import SECOND
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """How pushes are sent: ``in_flight`` at once, given up after ``lasts``; ``topic`` where a device names no bundle.
+
+    Without ``content`` a push does not tell what came; with ``reached_too`` devices of users who were reached are pushed as
+    well. A Live Activity goes from the lock screen ``dismiss_over`` after its stream was cancelled or expired, and
+    ``dismiss_begun`` after it was ready or begun; its picture is stale ``stale`` after the planned start. Times in seconds.
+    """
+
+    topic: str = ""
+    in_flight: int = 400
+    content: bool = True
+    reached_too: bool = False
+    lasts: float = 24 * 3600
+    live_lasts: float = 4 * 3600
+    dismiss_over: float = 300
+    dismiss_begun: float = 0
+    stale: float = 900
+    retry_base: float = 1.0
+    retry_most: float = 300.0
+    slow_down: float = 30.0
+
+
+class Target(Protocol):
+    """``registered_at`` is since when the token is known, in microseconds."""
+
+    @property
+    def token(self) -> str: ...
+
+    @property
+    def registered_at(self) -> int: ...
+
+    def request(self, policy: Policy, at: int) -> PushRequest: ...
+
+    def delivered(self, tx: Tx) -> bool:
+        """The push was taken; False if it must go out again."""
+        ...
+
+    def token_dead(self, tx: Tx, result: PushResult) -> bool:
+        """Nothing can be pushed under this token any more; False if there is another by now."""
+        ...
+
+    def failed(self, tx: Tx) -> None:
+        """The push is a dead letter."""
+
+
+@dataclass(frozen=True, slots=True)
+class Phone:
+    brief: Brief
+
+    @property
+    def token(self) -> str:
+        return self.brief.device.push_token
+
+    @property
+    def registered_at(self) -> int:
+        return self.brief.device.registered_at
+
+    def request(self, policy: Policy, at: int) -> PushRequest:
+        brief, device = self.brief, self.brief.device
+        return PushRequest(
+            token=device.push_token,
+            topic=device.bundle_id or policy.topic,
+            push_type="alert",
+            payload=payloads.alert(brief, at=at, content=policy.content),
+            environment=device.environment,
+            push_id=brief.delivery.push_id,
+            priority=5 if brief.about is None else 10,
+            collapse_id=payloads.collapse_id(brief),
+            expires_at=brief.delivery.deadline_at // SECOND,
+        )
+
+    def delivered(self, tx: Tx) -> bool:
+        return True
+
+    def token_dead(self, tx: Tx, result: PushResult) -> bool:
+        devices.drop_token(tx, self.brief.device.pk, self.token, result.dead_at)
+        return True
+
+    def failed(self, tx: Tx) -> None:
+        """Nothing else depends on it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Starting:
+    """A phone that is told to put an activity on its lock screen."""
+
+    brief: LiveBrief
+    device: devices.Device
+
+    @property
+    def token(self) -> str:
+        return self.device.push_to_start_token or ""
+
+    @property
+    def registered_at(self) -> int:
+        return self.device.registered_at
+
+    def request(self, policy: Policy, at: int) -> PushRequest:
+        topic, environment = self.device.bundle_id or policy.topic, self.device.environment
+        return live_request(self.brief, self.token, topic, environment, payloads.start(self.brief, stale=policy.stale))
+
+    def delivered(self, tx: Tx) -> bool:
+        return True
+
+    def token_dead(self, tx: Tx, result: PushResult) -> bool:
+        devices.drop_start_token(tx, self.device.pk, self.token)
+        return True
+
+    def failed(self, tx: Tx) -> None:
+        """The app shows the stream all the same."""
+
+
+@dataclass(frozen=True, slots=True)
+class LockScreen:
+    """A running activity."""
+
+    brief: LiveBrief
+    activity: activities.Activity
+
+    @property
+    def token(self) -> str:
+        return self.activity.token
+
+    @property
+    def registered_at(self) -> int:
+        return self.activity.registered_at
+
+    @property
+    def ends(self) -> bool:
+        return self.brief.delivery.kind == "live_end"
+
+    def request(self, policy: Policy, at: int) -> PushRequest:
+        if self.ends:
+            over = self.brief.stream.status in ("cancelled", "expired")
+            payload = payloads.end(self.brief, dismiss=policy.dismiss_over if over else policy.dismiss_begun)
+        else:
+            payload = payloads.update(self.brief, stale=policy.stale)
+        topic = self.activity.bundle_id or policy.topic
+        return live_request(self.brief, self.token, topic, self.activity.environment, payload)
+
+    def delivered(self, tx: Tx) -> bool:
+        return not self.ends or activities.settle(tx, self.activity.pk, self.token, "ended")
+
+    def token_dead(self, tx: Tx, result: PushResult) -> bool:
+        """Gone already, which is what was wanted; under a bad token nothing can be known."""
+        state = "ended" if result.status == 410 else "dead"
+        return activities.settle(tx, self.activity.pk, self.token, state)
+
+    def failed(self, tx: Tx) -> None:
+        """The next moment tries again."""
+        if self.ends:
+            activities.settle(tx, self.activity.pk, self.token, "active")
+
+
+def live_request(
+    brief: LiveBrief, token: str, bundle: str, environment: str, payload: dict[str, object]
+) -> PushRequest:
+    """Without a collapse id: the stamps say which push is the newest."""
+    return PushRequest(
+        token=token,
+        topic=f"{bundle}.push-type.liveactivity",
+        push_type="liveactivity",
+        payload=payload,
+        environment=environment,
+        push_id=brief.delivery.push_id,
+        priority=10,
+        expires_at=brief.delivery.deadline_at // SECOND,
+    )
+
+
+def target_of(brief: Brief | LiveBrief) -> Target:
+    if isinstance(brief, Brief):
+        return Phone(brief)
+    if brief.activity is not None:
+        return LockScreen(brief, brief.activity)
+    assert brief.device is not None
+    return Starting(brief, brief.device)

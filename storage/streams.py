@@ -1,0 +1,141 @@
+"""Streams: what is to begin, has begun or is over, and who follows it."""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from sqlalchemy import Connection, bindparam, delete, insert, select, text, update
+
+from storage import log
+from storage.models import UPCOMING, chats, followers, streams, users
+from storage.transaction import Tx
+from storage.types import new_id
+
+Status = Literal["scheduled", "ready", "started", "ended", "cancelled", "expired"]
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """``announced`` when the followers' phones were told to show it."""
+
+    pk: int
+    tenant_pk: int
+    id: str
+    title: str
+    status: Status
+    starts_at: int
+    owner_pk: int
+    owner_id: str
+    chat_pk: int
+    chat_id: str
+    announced: bool
+    created_at: int
+    updated_at: int
+
+
+SELECT = (
+    select(
+        streams.c.pk,
+        streams.c.tenant_pk,
+        streams.c.id,
+        streams.c.title,
+        streams.c.status,
+        streams.c.starts_at,
+        streams.c.owner_pk,
+        users.c.id.label("owner_id"),
+        streams.c.chat_pk,
+        chats.c.id.label("chat_id"),
+        streams.c.announced,
+        streams.c.created_at,
+        streams.c.updated_at,
+    )
+    .join(users, users.c.pk == streams.c.owner_pk)
+    .join(chats, chats.c.pk == streams.c.chat_pk)
+)
+# Written out, so that it is that of the index.
+NOT_BEGUN = text(UPCOMING)
+
+
+def read_streams(rows: Any) -> list[Stream]:
+    return [Stream(**row._asdict()) for row in rows]
+
+
+def add(tx: Tx, tenant_pk: int, *, id: str | None, title: str, starts_at: int, owner_pk: int, chat_pk: int) -> int:
+    id = id or new_id()
+    pk = log.open_channel(tx, f"stream:{id}")
+    values = {"pk": pk, "tenant_pk": tenant_pk, "id": id, "title": title, "status": "scheduled", "starts_at": starts_at}
+    values |= {"owner_pk": owner_pk, "chat_pk": chat_pk, "announced": False}
+    tx.execute(insert(streams), values | {"created_at": tx.now, "updated_at": tx.now})
+    return pk
+
+
+def id_taken(connection: Connection, tenant_pk: int, id: str) -> bool:
+    return find(connection, tenant_pk, id) is not None
+
+
+def get(connection: Connection, pk: int) -> Stream:
+    return read_streams(connection.execute(SELECT.where(streams.c.pk == pk)))[0]
+
+
+def find(connection: Connection, tenant_pk: int, id: str) -> Stream | None:
+    found = read_streams(connection.execute(SELECT.where(streams.c.tenant_pk == tenant_pk, streams.c.id == id)))
+    return found[0] if found else None
+
+
+def page(connection: Connection, tenant_pk: int, *, status: str | None, before: int | None, limit: int) -> list[Stream]:
+    """Newest first, with a number below ``before``."""
+    statement = SELECT.where(streams.c.tenant_pk == tenant_pk)
+    if status is not None:
+        statement = statement.where(streams.c.status == status)
+    if before is not None:
+        statement = statement.where(streams.c.pk < before)
+    return read_streams(connection.execute(statement.order_by(streams.c.pk.desc()).limit(limit)))
+
+
+def change(tx: Tx, pk: int, **values: Any) -> Stream:
+    tx.execute(update(streams).where(streams.c.pk == pk).values(**values, updated_at=tx.now))
+    return get(tx.connection, pk)
+
+
+def due(connection: Connection, *, before: int, announced: bool | None = None, limit: int = 100) -> list[int]:
+    """Streams that have not begun and were to begin before a time; with ``announced`` False those not announced."""
+    statement = select(streams.c.pk).where(NOT_BEGUN, streams.c.starts_at < before)
+    if announced is not None:
+        statement = statement.where(streams.c.announced == announced, streams.c.status == "scheduled")
+    return list(connection.execute(statement.order_by(streams.c.starts_at).limit(limit)).scalars())
+
+
+# Followers
+
+
+def follow(tx: Tx, pk: int, user_pk: int) -> bool:
+    """Whether it is new."""
+    if follows(tx.connection, pk, user_pk):
+        return False
+    tx.execute(insert(followers), {"stream_pk": pk, "user_pk": user_pk, "created_at": tx.now})
+    return True
+
+
+def unfollow(tx: Tx, pk: int, user_pk: int) -> bool:
+    here = (followers.c.stream_pk == pk, followers.c.user_pk == user_pk)
+    return tx.execute(delete(followers).where(*here)).rowcount > 0
+
+
+def follows(connection: Connection, pk: int, user_pk: int) -> bool:
+    here = (followers.c.stream_pk == pk, followers.c.user_pk == user_pk)
+    return connection.execute(select(followers.c.user_pk).where(*here)).first() is not None
+
+
+CHANNELS = select(streams.c.pk, streams.c.id, streams.c.owner_pk).where(streams.c.tenant_pk == bindparam("tenant"))
+
+
+def channels_of(connection: Connection, tenant_pk: int, user_pk: int, ids: Collection[str]) -> list[Any]:
+    """``(pk, id, owner_pk)`` of streams that a user follows and that are not over, and of those of these ids."""
+    living = streams.c.status.in_(("scheduled", "ready", "started"))
+    mine = select(followers.c.stream_pk).where(followers.c.user_pk == user_pk)
+    rows = list(connection.execute(CHANNELS.where(living, streams.c.pk.in_(mine)), {"tenant": tenant_pk}))
+    named = list(set(ids) - {row.id for row in rows})
+    for start in range(0, len(named), 500):
+        some = CHANNELS.where(streams.c.id.in_(named[start : start + 500]))
+        rows += connection.execute(some, {"tenant": tenant_pk})
+    return rows
