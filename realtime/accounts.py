@@ -309,6 +309,26 @@ class Accounts:
         self.cache.clear()
         return user
 
+    async def tenant_settings(self, caller: Caller) -> dict[str, Any]:
+        """What the caller's tenant sets."""
+
+        def look(connection: Connection) -> dict[str, Any]:
+            tenant = accounts.tenant(connection, caller.user.tenant)
+            assert tenant is not None
+            kind, attributes = accounts.activity_of(connection, tenant.pk)
+            live = {"attributesType": kind, "attributes": attributes} if kind else None
+            return {"uuid": tenant.uuid, "name": tenant.name, "liveActivity": live}
+
+        return await self.database.read(look)
+
+    async def set_activity(self, caller: Caller, kind: str | None, attributes: dict[str, Any]) -> None:
+        def apply(tx: Tx) -> None:
+            actor = caller.fresh(tx)
+            actor.require("admin")
+            accounts.set_activity(tx, actor.user.tenant_pk, kind, attributes)
+
+        await self.database.write(Command(apply))
+
     # Administration
 
     async def set_status(self, caller: Caller, user_id: str, status: str, *, lifts: str | None = None) -> User:

@@ -28,7 +28,7 @@ from storage.types import HEX_ID, SECOND, UUID, read_name
 
 DEFAULTS = Limits()
 LATEST = 253_000_000_000 * SECOND
-OPAQUE = re.compile(r"[A-Za-z0-9._~+=:-]{1,255}")
+OPAQUE = re.compile(r"[A-Za-z0-9._~+=:-]+")
 TEMPLATE_KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 CODES = {
     "missing": "required",
@@ -147,11 +147,15 @@ def few_locales(value: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
     return value
 
 
-def opaque(value: str) -> str:
+def opaque(longest: int) -> AfterValidator:
     """A token or the id of a device: any text that is safe in a path."""
-    if not OPAQUE.fullmatch(value):
-        raise ValueError("must have 1 to 255 letters, digits or any of . _ ~ + = : -")
-    return value
+
+    def check(value: str) -> str:
+        if not OPAQUE.fullmatch(value) or len(value) > longest:
+            raise ValueError(f"must have 1 to {longest} letters, digits or any of . _ ~ + = : -")
+        return value
+
+    return AfterValidator(check)
 
 
 def hex_id(value: str) -> str:
@@ -190,7 +194,8 @@ Placeholders = Annotated[
 Moment = Annotated[str, AfterValidator(moment)]
 Uuid = Annotated[str, StringConstraints(pattern=f"^{UUID.pattern}$", to_lower=True)]
 BundleId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9.-]{1,155}$")]
-Opaque = Annotated[str, AfterValidator(opaque)]
+Opaque = Annotated[str, opaque(255)]
+Token = Annotated[str, opaque(512)]
 AnyName = Annotated[Any, AfterValidator(read_name), WithJsonSchema({"type": ["string", "integer"]})]
 Role = Literal["owner", "admin", "member", "readonly"]
 
@@ -402,10 +407,10 @@ class RegisterDevice(Body):
 
     deviceId: Opaque
     platform: Literal["ios", "android", "web"]
-    pushToken: Opaque
+    pushToken: Token
     environment: Literal["production", "sandbox"] | None = None
     bundleId: BundleId | None = None
-    pushToStartToken: Opaque | None = None
+    pushToStartToken: Token | None = None
     locale: Annotated[Text, StringConstraints(max_length=35)] | None = None
 
     @model_validator(mode="after")
@@ -415,6 +420,35 @@ class RegisterDevice(Body):
         if self.platform == "ios" and self.bundleId is None:
             raise ValueError("bundleId is required for ios")
         return self
+
+
+# Streams
+
+
+class CreateStream(Body):
+    title: Title
+    startsAt: Moment
+    id: HexId | None = None
+
+
+class ChangeStream(Body):
+    """What is absent stays."""
+
+    title: Title | None = None
+    startsAt: Moment | None = None
+
+
+class StreamRef(Body):
+    streamId: HexId
+
+
+class RegisterActivity(Body):
+    """The runtime token of a Live Activity, as the phone got it."""
+
+    streamId: HexId
+    deviceId: Opaque
+    liveActivityToken: Token
+    activityId: Opaque
 
 
 # Sockets

@@ -138,7 +138,7 @@ class Chats:
             if news:
                 columns = {"history_visible" if name == "historyVisible" else name: news[name] for name in news}
                 chat.change(tx, pk, **columns)
-                tell(tx, pk, gate, changes=news)
+                tell(tx, pk, gate.chat_id, changes=news)
             return seen_by(tx.connection, pk, caller.pk)
 
         return await self._change(caller, chat_id, apply)
@@ -164,9 +164,7 @@ class Chats:
             if gate.member_count + len(new) > self.limits.chat_members:
                 raise Conflict(f"A chat may have {self.limits.chat_members} members")
             if new:
-                seq = tell(tx, pk, gate, added=[each.id for each in new])
-                chat.add_members(tx, pk, sorted((each.pk, role) for each in new), seq)
-                announce(tx, pk, sorted(each.pk for each in new), seq)
+                admit(tx, pk, gate.chat_id, new, role)
             return seen_by(tx.connection, pk, caller.pk), bool(new)
 
         return await self._change(caller, chat_id, apply, also=[each.pk for each in others])
@@ -186,7 +184,7 @@ class Chats:
             if member.role != role:
                 keep_an_owner(tx, pk, member.role)
                 chat.set_member(tx, pk, other.pk, role=role)
-                tell(tx, pk, gate, changes={"members": [{"userId": user_id, "role": role}]})
+                tell(tx, pk, gate.chat_id, changes={"members": [{"userId": user_id, "role": role}]})
                 member = chat.member(tx.connection, pk, other.pk)
             assert member is not None
             return documents.member(member)
@@ -206,7 +204,7 @@ class Chats:
             if gate.role != "owner" and member.role in MANAGERS and other.pk != caller.pk:
                 raise Forbidden
             document = seen_by(tx.connection, pk, caller.pk)
-            leave(tx, pk, gate, other)
+            leave(tx, pk, gate.chat_id, other)
             return document if other.pk == caller.pk else seen_by(tx.connection, pk, caller.pk)
 
         return await self._change(caller, chat_id, apply, also=[each.pk for each in others])
@@ -216,7 +214,7 @@ class Chats:
 
         def apply(tx: Tx, pk: int, gate: Gate) -> None:
             require_group(gate)
-            leave(tx, pk, gate, caller.user)
+            leave(tx, pk, gate.chat_id, caller.user)
 
         await self._change(caller, chat_id, apply, also=[caller.pk])
 
@@ -331,24 +329,31 @@ def keep_an_owner(tx: Tx, chat_pk: int, role: str) -> None:
         raise Conflict("A chat keeps at least one owner")
 
 
-def leave(tx: Tx, chat_pk: int, gate: Gate, user: accounts.User) -> None:
+def admit(tx: Tx, chat_pk: int, chat_id: str, users: Sequence[accounts.User], role: str) -> None:
+    """Take users into a chat they are not in, at the seq of the event that tells of it."""
+    seq = tell(tx, chat_pk, chat_id, added=[each.id for each in users])
+    chat.add_members(tx, chat_pk, sorted((each.pk, role) for each in users), seq)
+    announce(tx, chat_pk, sorted(each.pk for each in users), seq)
+
+
+def leave(tx: Tx, chat_pk: int, chat_id: str, user: accounts.User) -> None:
     member = chat.member(tx.connection, chat_pk, user.pk)
     assert member is not None
     keep_an_owner(tx, chat_pk, member.role)
     chat.remove_member(tx, chat_pk, user.pk)
-    tell(tx, chat_pk, gate, removed=[user.id])
-    log.append(tx, user.pk, "chat:removed", {"chatId": gate.chat_id})
+    tell(tx, chat_pk, chat_id, removed=[user.id])
+    log.append(tx, user.pk, "chat:removed", {"chatId": chat_id})
 
 
 def tell(
     tx: Tx,
     chat_pk: int,
-    gate: Gate,
+    chat_id: str,
     *,
     changes: dict[str, Any] | None = None,
     added: Sequence[str] = (),
     removed: Sequence[str] = (),
 ) -> int:
     """Append ``chat:updated``; returns its seq."""
-    document = {"chatId": gate.chat_id, "changes": changes or {}, "added": list(added), "removed": list(removed)}
+    document = {"chatId": chat_id, "changes": changes or {}, "added": list(added), "removed": list(removed)}
     return log.append(tx, chat_pk, "chat:updated", document).seq

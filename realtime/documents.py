@@ -7,7 +7,7 @@ from typing import Any, Literal, NotRequired
 
 from typing_extensions import TypedDict
 
-from storage import accounts, chat, devices, messages, notifications, outbox, templates
+from storage import accounts, chat, devices, messages, notifications, outbox, streams, templates
 from storage.types import SECOND
 
 
@@ -148,6 +148,17 @@ class PreviewDocument(TypedDict):
     isActionable: bool
 
 
+class StreamDocument(TypedDict):
+    id: str
+    title: str
+    status: Literal["scheduled", "ready", "started", "ended", "cancelled", "expired"]
+    startsAt: str
+    ownerId: str
+    chatId: str
+    createdAt: str
+    updatedAt: str
+
+
 class DeviceDocument(TypedDict):
     """``pushable`` says whether version 1 pushes to it."""
 
@@ -283,6 +294,19 @@ def template(item: templates.Template, tenant: str) -> TemplateDocument:
         "message": item.message,
         "isActionable": item.actionable,
         "locales": {locale: dict(variant) for locale, variant in item.locales.items()},
+        "createdAt": time(item.created_at),
+        "updatedAt": time(item.updated_at),
+    }
+
+
+def stream(item: streams.Stream) -> StreamDocument:
+    return {
+        "id": item.id,
+        "title": item.title,
+        "status": item.status,
+        "startsAt": time(item.starts_at),
+        "ownerId": item.owner_id,
+        "chatId": item.chat_id,
         "createdAt": time(item.created_at),
         "updatedAt": time(item.updated_at),
     }

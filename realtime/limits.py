@@ -39,6 +39,7 @@ class Limits:
     sockets_per_user: int = 50
     unconnected: float = 10
     presence_watch: int = 500
+    streams_watched: int = 100
     page: int = 200
 
     def shown(self) -> dict[str, float]:

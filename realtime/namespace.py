@@ -23,9 +23,10 @@ from realtime.notifications import Notifications
 from realtime.presence import Presence
 from realtime.protocol import Overload, Server
 from realtime.session import Session, Sessions
+from realtime.streams import Streams
 from realtime.tokens import TokenExpired
 from storage import accounts
-from storage.errors import Invalid, Malformed, Problem, Unauthenticated, Unavailable
+from storage.errors import Conflict, Invalid, Malformed, Problem, Unauthenticated, Unavailable
 from storage.transaction import Command
 from storage.types import now
 
@@ -73,6 +74,7 @@ class ChatNamespace(socketio.AsyncNamespace):
         chats: Chats,
         messages: Messages,
         notifications: Notifications,
+        streams: Streams,
         hub: Hub,
         presence: Presence,
         limits: Limits,
@@ -84,6 +86,7 @@ class ChatNamespace(socketio.AsyncNamespace):
         self.chats = chats
         self.messages = messages
         self.notifications = notifications
+        self.streams = streams
         self.hub = hub
         self.presence = presence
         self.limits = limits
@@ -223,6 +226,23 @@ class ChatNamespace(socketio.AsyncNamespace):
     async def read_notification(self, session: Session, body: bodies.NotificationRef) -> Answer:
         return 200, documents.notification(await self.notifications.read(session.caller, body.id))
 
+    async def watch_stream(self, session: Session, body: bodies.StreamRef) -> Answer:
+        """Its events go live from now on; it may be resumed by offset like any channel."""
+        limit = self.limits.streams_watched
+        watched = [each for each in session.subscriptions.values() if each.channel.name.startswith("stream:")]
+        if len(watched) >= limit and all(each.channel.name != f"stream:{body.streamId}" for each in watched):
+            raise Conflict(f"A socket may watch {limit} streams")
+        stream = await self.streams.watch(session.caller, body.streamId)
+        subscription = None if session.ended else self.hub.add(session, stream.pk, stream.channel, stream.head)
+        if subscription:
+            await self.hub.start([subscription])
+        return 200, stream.document
+
+    async def unwatch_stream(self, session: Session, body: bodies.StreamRef) -> Answer:
+        stream = await self.streams.unwatch(session.caller, body.streamId)
+        self.hub.remove(session, stream.pk)
+        return 200, documents.stream(stream)
+
     async def refresh(self, session: Session, body: bodies.RefreshSession) -> Answer:
         """A newer token of the same user prolongs the connection."""
         caller = await self.accounts.authenticate(body.token)
@@ -243,6 +263,8 @@ INBOUND: dict[str, Inbound[Any]] = {
     "message:delete": Inbound(bodies.MessageRef, ChatNamespace.delete),
     "message:read": Inbound(bodies.ReadMessage, ChatNamespace.read),
     "typing": Inbound(bodies.ChatRef, ChatNamespace.typing),
+    "stream:watch": Inbound(bodies.StreamRef, ChatNamespace.watch_stream),
+    "stream:unwatch": Inbound(bodies.StreamRef, ChatNamespace.unwatch_stream),
     "presence:watch": Inbound(bodies.WatchPresence, ChatNamespace.watch_presence),
     "notification:read": Inbound(bodies.NotificationRef, ChatNamespace.read_notification),
     "session:refresh": Inbound(bodies.RefreshSession, ChatNamespace.refresh),

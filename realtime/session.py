@@ -16,10 +16,10 @@ from realtime.caller import Caller
 from realtime.hub import Hub, Subscription
 from realtime.limits import Limits
 from realtime.transport import Socket
-from storage import accounts, chat, epoch, log
+from storage import accounts, chat, epoch, log, streams
 from storage.database import Database
 from storage.transaction import Event
-from storage.types import SECOND, now
+from storage.types import SECOND, is_id, now
 
 logger = logging.getLogger("bellwire.session")
 
@@ -214,6 +214,7 @@ class Sessions:
         own = log.heads(connection, [caller.pk])[caller.pk]
         readable = [(caller.pk, f"user:{caller.user.id}", own, 0)]
         readable += [tuple(row) for row in chat.channels_of(connection, caller.pk)]
+        readable += self._streams(connection, session)
         plan = Plan(epoch.current(connection), dict.fromkeys(session.offsets, False))
         same_history = session.epoch == plan.epoch
         events, size = self.limits.replay_events, self.limits.replay_bytes
@@ -228,6 +229,16 @@ class Sessions:
                     plan.recovered[name] = True
             plan.channels.append((pk, name, cursor))
         return plan
+
+    def _streams(self, connection: Connection, session: Session) -> list[tuple[int, str, int, int]]:
+        """Channels of streams: those that the user follows, and those that the client names; not of who blocks them."""
+        caller, kind = session.caller, "stream:"
+        named = [name.removeprefix(kind) for name in session.offsets if name.startswith(kind)]
+        rows = streams.channels_of(connection, caller.user.tenant_pk, caller.pk, [id for id in named if is_id(id)])
+        blocking = accounts.blockers(connection, [row.owner_pk for row in rows], caller.pk) if rows else set()
+        kept = [row for row in rows if row.owner_pk not in blocking][: self.limits.streams_watched]
+        heads = log.heads(connection, [row.pk for row in kept])
+        return [(row.pk, f"{kind}{row.id}", heads[row.pk], 0) for row in kept]
 
     # Following what happens to the user
 
@@ -300,7 +311,9 @@ class Sessions:
         """Go on from the head of a channel that had a gap, if the user may read it still."""
 
         def look(connection: Connection) -> int | None:
-            allowed = pk == session.caller.pk or chat.gate(connection, pk, session.caller.pk)
+            allowed = (
+                pk == session.caller.pk or name.startswith("stream:") or chat.gate(connection, pk, session.caller.pk)
+            )
             return log.heads(connection, [pk]).get(pk) if allowed else None
 
         head = await self.database.read(look, snapshot=True)

@@ -10,7 +10,7 @@ from typing_extensions import TypedDict
 
 from realtime import documents
 from realtime.accounts import LoggedIn
-from realtime.bodies import Body, HexId, Text, Title, Uuid
+from realtime.bodies import Body, HexId, Metadata, Text, Title, Uuid
 from realtime.documents import UserDocument
 from server.call import Call, Created, Paging, page, read_cursor, token_of, write_cursor
 from storage import accounts
@@ -122,6 +122,24 @@ class CreateTenant(Body):
     uuid: Uuid | None = None
 
 
+class LiveActivity(Body):
+    """The name of the app's ``ActivityAttributes``, and what each activity starts with."""
+
+    attributesType: Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_.]{0,254}$")]
+    attributes: Metadata = Field(default_factory=dict)
+
+
+class ChangeTenant(Body):
+    """``null`` means that no activity is started from here."""
+
+    liveActivity: LiveActivity | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def drop_nulls(cls, data: Any) -> Any:
+        return data
+
+
 class FindUsers(Paging):
     """Either a part of the name, or ids, comma-separated."""
 
@@ -144,6 +162,17 @@ class TokenDocument(TypedDict):
 class TenantDocument(TypedDict):
     uuid: str
     name: str
+
+
+class LiveActivityDocument(TypedDict):
+    attributesType: str
+    attributes: dict[str, Any]
+
+
+class TenantSettingsDocument(TypedDict):
+    uuid: str
+    name: str
+    liveActivity: LiveActivityDocument | None
 
 
 class ResetLinkDocument(TypedDict):
@@ -265,6 +294,20 @@ async def issue_token(call: Call) -> Any:
 async def create_tenant(call: Call) -> Any:
     tenant = await call.services.accounts.add_tenant(call.caller, call.body.name, call.body.uuid)
     return Created({"uuid": tenant.uuid, "name": tenant.name})
+
+
+async def tenant(call: Call) -> Any:
+    return await call.services.accounts.tenant_settings(call.caller)
+
+
+async def change_tenant(call: Call) -> Any:
+    body: ChangeTenant = call.body
+    if "liveActivity" in body.model_fields_set:
+        live = body.liveActivity
+        await call.services.accounts.set_activity(
+            call.caller, live.attributesType if live else None, live.attributes if live else {}
+        )
+    return await tenant(call)
 
 
 async def blocks(call: Call) -> Any:

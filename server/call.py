@@ -104,6 +104,7 @@ class Route:
     permission: str | None = None
     public: bool = False
     spoken: bool = False
+    bare: bool = False
     multipart: bool = False
     keyed: bool = False
     bodiless: bool = False
@@ -112,8 +113,8 @@ class Route:
 
     @property
     def envelope(self) -> bool:
-        """``v1`` routes answer in the envelope, ``v2`` with the bare document."""
-        return "/v1/" in self.path and not self.spoken
+        """``v1`` routes answer in the envelope, ``v2`` and the ``bare`` ones with the document alone."""
+        return "/v1/" in self.path and not self.spoken and not self.bare
 
 
 async def token_of(request: web.Request) -> str:

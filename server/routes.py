@@ -14,10 +14,11 @@ from realtime.documents import (
     PreviewDocument,
     ReadDocument,
     ReportDocument,
+    StreamDocument,
     TemplateDocument,
     UserDocument,
 )
-from server import accounts, chat, devices, dialects, messages, notifications, templates
+from server import accounts, chat, devices, dialects, messages, notifications, streams, templates
 from server.call import Paging, Route
 
 T = TypeVar("T")
@@ -48,6 +49,7 @@ ADMIN = "/api/v1/admin"
 CHATS = "/api/v2/chats"
 MESSAGES = "/api/v2/messages"
 DEVICES = "/api/v1/devices"
+STREAMS = "/api/v1/streams"
 TEMPLATE_PATHS = [path.rstrip("/") for path in dialects.template.PATHS]
 LOGGED_IN = accounts.LoggedInDocument
 
@@ -112,6 +114,24 @@ ROUTES: list[Route] = [
     route("POST", f"{MESSAGES}/{{id}}/report", messages.report, Success, "Report a message to the admins",
           body=bodies.ReportMessage, status=201, errors=(404, 409)),
 
+    route("POST", "/api/v1/notifications/live-activity-sessions", streams.register_activity, Success,
+          "Register the runtime token of a Live Activity", body=bodies.RegisterActivity, status=201, bare=True,
+          errors=(403, 404, 409)),
+    route("POST", STREAMS, streams.create, StreamDocument, "Schedule a stream", body=bodies.CreateStream, status=201,
+          permission="streams.manage", errors=(403, 409)),
+    route("GET", STREAMS, streams.list_all, Page[StreamDocument], "The tenant's streams, newest first",
+          query=streams.List),
+    route("GET", f"{STREAMS}/{{id}}", streams.get, StreamDocument, "A stream", errors=(404,)),
+    route("PATCH", f"{STREAMS}/{{id}}", streams.change, StreamDocument, "Another title or time",
+          body=bodies.ChangeStream, errors=(403, 404, 409)),
+    *(route("POST", f"{STREAMS}/{{id}}/{verb}", streams.move, StreamDocument, summary, errors=(403, 404, 409))
+      for verb, summary in (("ready", "The stream is ready"), ("start", "The stream has begun"),
+                            ("end", "The stream is over"), ("cancel", "Call the stream off"))),
+    route("POST", f"{STREAMS}/{{id}}/follow", streams.follow, StreamDocument, "Follow a stream, and join its chat",
+          errors=(403, 404)),
+    route("POST", f"{STREAMS}/{{id}}/unfollow", streams.unfollow, StreamDocument, "Stop following, and leave its chat",
+          errors=(403, 404)),
+
     *(route(method, f"{prefix}/notifications{path}", handler, answer, summary, spoken=True, **options)
       for prefix in ("/api/v1", *(path.rstrip("/") for path in dialects.paths()))
       for method, path, handler, answer, summary, options in (
@@ -152,6 +172,10 @@ ROUTES: list[Route] = [
                             ("ban", "Ban a user"), ("unban", "Lift a ban"), ("sign-out", "Sign out everywhere"))),
     route("POST", f"{ADMIN}/users/{{id}}/reset-link", accounts.reset_link, accounts.ResetLinkDocument,
           "A one-time link that sets a password", status=201, permission="admin", errors=(403, 404)),
+    route("GET", f"{ADMIN}/tenant", accounts.tenant, accounts.TenantSettingsDocument, "What the tenant sets",
+          permission="admin", errors=(403,)),
+    route("PATCH", f"{ADMIN}/tenant", accounts.change_tenant, accounts.TenantSettingsDocument,
+          "Set how the app calls its Live Activity", body=accounts.ChangeTenant, permission="admin", errors=(403,)),
     route("GET", f"{ADMIN}/push/dead-letters", devices.dead_letters, Page[DeliveryDocument],
           "Pushes that were given up, newest first", query=Paging, permission="admin", errors=(403,)),
     route("POST", f"{ADMIN}/push/dead-letters/{{number}}/retry", devices.retry, Success, "Try a push again",

@@ -29,6 +29,7 @@ from realtime.presence_memory import MemoryPresence
 from realtime.protocol import Server
 from realtime.reach import Reach
 from realtime.session import Sessions
+from realtime.streams import Bundle, Streams, Timing
 from realtime.tasks import Tasks
 from realtime.templates import Templates
 from realtime.tokens import Tokens
@@ -61,6 +62,7 @@ class Services:
     chats: Chats
     messages: Messages
     notifications: Notifications
+    streams: Streams
     templates: Templates
     devices: Devices
     worker: Worker
@@ -146,6 +148,9 @@ def policy_of(settings: Settings) -> Policy:
         content=settings.push_content,
         reached_too=settings.push_reached,
         lasts=settings.push_hours * 3600,
+        dismiss_over=settings.live_dismiss_over,
+        dismiss_begun=settings.live_dismiss_begun,
+        stale=settings.stream_grace,
     )
 
 
@@ -172,6 +177,8 @@ async def build(settings: Settings) -> AsyncIterator[Services]:
         numbers = ChatNumbers(database)
         chats, messages = Chats(database, numbers, limits), Messages(database, numbers, limits)
         notifications = Notifications(database, limits)
+        timing = Timing(settings.stream_grace, settings.live_lead)
+        streams = Streams(database, limits, timing, Bundle(settings.apns_topic, settings.apns_environment))
         socketio = Server(limits, ping_interval=settings.ping_interval, ping_timeout=settings.ping_timeout)
         origins = Origins(settings)
         namespace = ChatNamespace(
@@ -181,6 +188,7 @@ async def build(settings: Settings) -> AsyncIterator[Services]:
             chats=chats,
             messages=messages,
             notifications=notifications,
+            streams=streams,
             hub=hub,
             presence=MemoryPresence(),
             limits=limits,
@@ -197,6 +205,7 @@ async def build(settings: Settings) -> AsyncIterator[Services]:
             chats=chats,
             messages=messages,
             notifications=notifications,
+            streams=streams,
             templates=Templates(database, limits),
             devices=Devices(database, limits, lasts=settings.push_hours * 3600),
             worker=Worker(database, gateway_of(settings, database), Reach(sessions), policy_of(settings)),
@@ -253,6 +262,8 @@ class Background:
         services = self.services
         self._every(TICK, services.hub.look_at_tail)
         self._every(TICK, services.sessions.look_at_revocations)
+        self._every(TICK, services.streams.tick)
+        self._every(SWEEP_EVERY, services.streams.bury)
         self._every(MEASURE_EVERY, services.look_at_outbox)
         self._every(SWEEP_EVERY, self._sweep)
         return self

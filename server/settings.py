@@ -44,6 +44,17 @@ class Settings(BaseSettings):
     apns_port: int = Field(443, gt=0, le=65535, description="port of Apple's hosts, or of the other one")
     apns_ca: Path | None = Field(None, description="certificates to trust instead of the system's")
     apns_connections: int = Field(2, gt=0, description="connections to each environment")
+    apns_environment: Literal["production", "sandbox"] = Field(
+        "production", description="of Live Activities on devices that are not registered"
+    )
+    stream_grace: float = Field(900, ge=0, description="seconds after its planned start that a stream expires")
+    live_lead: float = Field(900, ge=0, description="seconds before its start that phones are told to show a stream")
+    live_dismiss_over: float = Field(
+        300, ge=0, le=4 * 3600, description="seconds that a Live Activity stays when its stream is cancelled or expired"
+    )
+    live_dismiss_begun: float = Field(
+        0, ge=0, le=4 * 3600, description="seconds that a Live Activity stays when its stream is ready or has begun"
+    )
     push_content: bool = Field(True, description="whether pushes carry texts, or only tell that something came")
     push_reached: bool = Field(False, description="whether devices of users who were reached are pushed too")
     push_hours: float = Field(24, gt=0, description="hours after which an undelivered push is given up")
@@ -82,6 +93,7 @@ class Settings(BaseSettings):
     max_offsets: int = Field(5_000, ge=0, description="channels that a client may resume")
     max_inbox: int = Field(32, gt=0, description="events of a socket that may wait before it is not read any more")
     max_presence_watch: int = Field(500, ge=0, description="users whose presence a socket may watch")
+    max_streams_watched: int = Field(100, ge=0, description="streams that a socket may watch")
     max_unconnected: float = Field(10, gt=0, description="seconds that a connection may stay without CONNECT")
     max_sockets_per_user: int = Field(50, gt=0, description="sockets that a user may have open on a node")
 

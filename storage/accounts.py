@@ -371,8 +371,30 @@ def any_blocks(connection: Connection, user_pks: Collection[int], blocked_pk: in
     return connection.execute(statement.limit(1)).first() is not None
 
 
+def blockers(connection: Connection, user_pks: Collection[int], blocked_pk: int) -> set[int]:
+    """Those of these users who block somebody."""
+    statement = select(blocks.c.user_pk).where(blocks.c.user_pk.in_(user_pks), blocks.c.blocked_pk == blocked_pk)
+    return set(connection.execute(statement).scalars())
+
+
 def blocked_by(connection: Connection, user_pk: int, *, after: int, limit: int) -> list[User]:
     statement = SELECT.join(blocks, blocks.c.blocked_pk == users.c.pk).where(
         blocks.c.user_pk == user_pk, users.c.pk > after
     )
     return [read_user(row) for row in connection.execute(statement.order_by(users.c.pk).limit(limit))]
+
+
+# What a tenant sets
+
+
+def activity_of(connection: Connection, tenant_pk: int) -> tuple[str | None, dict[str, Any]]:
+    """How the tenant's app calls its Live Activity, and the attributes that it starts with."""
+    row = connection.execute(
+        select(tenants.c.activity_type, tenants.c.activity_attributes).where(tenants.c.pk == tenant_pk)
+    ).one()
+    return row.activity_type, orjson.loads(row.activity_attributes) if row.activity_attributes else {}
+
+
+def set_activity(tx: Tx, tenant_pk: int, kind: str | None, attributes: Mapping[str, Any]) -> None:
+    values = {"activity_type": kind, "activity_attributes": orjson.dumps(attributes).decode()}
+    tx.execute(update(tenants).where(tenants.c.pk == tenant_pk).values(**values))

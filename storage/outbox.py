@@ -5,13 +5,13 @@ a crash gives them back.
 """
 
 import uuid
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
 from sqlalchemy import (
     Connection,
-    ScalarSelect,
     Select,
     Table,
     and_,
@@ -226,7 +226,6 @@ def audience(connection: Connection, cause: Cause, at: int) -> Page:
             devices.c.user_pk.in_(select(followers.c.user_pk).where(followers.c.stream_pk == cause.channel_pk)),
             devices.c.user_pk > cause.cursor,
             devices.c.push_to_start_token.is_not(None),
-            started_lately(at) < STARTS_AN_HOUR,
         )
     else:
         query = query.join(users, users.c.pk == devices.c.user_pk).where(
@@ -266,6 +265,7 @@ def add_deliveries(
             select(deliveries.c.outbox_pk, deliveries.c.target_pk).where(deliveries.c.outbox_pk.in_(pks))
         )
     }
+    starting = within_budget(tx, wanted)
     stamps = {cause.pk: stamps_of(tx, cause, [target for _, target in targets]) for cause, targets in wanted}
     rows = [
         {
@@ -289,7 +289,9 @@ def add_deliveries(
         for cause, targets in wanted
         if cause.pk in held
         for user_pk, target in targets
-        if (cause.pk, target) not in known and (cause.kind not in LIVE or target in stamps[cause.pk])
+        if (cause.pk, target) not in known
+        and (cause.kind not in LIVE or target in stamps[cause.pk])
+        and (cause.kind != "live_start" or (cause.pk, target) in starting)
     ]
     if not rows:
         return []
@@ -304,20 +306,27 @@ def stamps_of(tx: Tx, cause: Cause, targets: Sequence[int]) -> dict[int, int]:
     return activities.stamp(tx, targets, ending=cause.kind == "live_end") if cause.kind in LIVE and targets else {}
 
 
-def started_lately(at: int) -> ScalarSelect[int]:
-    """How many Live Activities a device was told to start in the last hour: iOS has a budget, and says nothing beyond it."""
-    return (
-        select(func.count())
-        .select_from(deliveries)
+def within_budget(tx: Tx, wanted: Sequence[tuple[Cause, Sequence[tuple[int, int]]]]) -> set[tuple[int, int]]:
+    """``(cause, device)`` of starts that still go: iOS has a budget for each device, and says nothing beyond it."""
+    starts = [(cause.pk, target) for cause, targets in wanted if cause.kind == "live_start" for _, target in targets]
+    if not starts:
+        return set()
+    lately = (
+        select(deliveries.c.target_pk, func.count())
         .where(
-            deliveries.c.user_pk == devices.c.user_pk,
-            deliveries.c.target_pk == devices.c.pk,
             deliveries.c.kind == "live_start",
-            deliveries.c.created_at > at - 3600 * SECOND,
+            deliveries.c.target_pk.in_({target for _, target in starts}),
+            deliveries.c.created_at > tx.now - 3600 * SECOND,
         )
-        .correlate(devices)
-        .scalar_subquery()
+        .group_by(deliveries.c.target_pk)
     )
+    spent = Counter({row[0]: row[1] for row in tx.execute(lately)})
+    allowed = set()
+    for cause_pk, target in starts:
+        if spent[target] < STARTS_AN_HOUR:
+            spent[target] += 1
+            allowed.add((cause_pk, target))
+    return allowed
 
 
 def advance(tx: Tx, cursors: Mapping[int, int | None], lease: str) -> None:

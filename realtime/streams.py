@@ -1,0 +1,325 @@
+"""Streams: what is to begin, and what stands on lock screens for it.
+
+A stream is ``scheduled → ready → started → ended``; ``cancelled`` and ``expired`` come from the first two. Every change is
+one transaction: the state, the event, and the promise of an end to each Live Activity.
+"""
+
+import logging
+from collections.abc import Callable
+from functools import partial
+from typing import NamedTuple
+
+from sqlalchemy import Connection
+
+from realtime import documents
+from realtime.bodies import ChangeStream, CreateStream, RegisterActivity
+from realtime.caller import Caller
+from realtime.chat import admit, leave, tell
+from realtime.limits import Limits
+from realtime.messages import announce
+from storage import accounts, activities, chat, devices, log, outbox, streams
+from storage.database import Database
+from storage.errors import Conflict, Forbidden, NotFound, Problem
+from storage.streams import Status, Stream
+from storage.transaction import Command, Tx
+from storage.types import SECOND, now
+
+logger = logging.getLogger("bellwire.streams")
+
+MANAGE = "streams.manage"
+BEFORE: dict[Status, tuple[Status, ...]] = {
+    "ready": ("scheduled",),
+    "started": ("ready",),
+    "ended": ("started",),
+    "cancelled": ("scheduled", "ready"),
+    "expired": ("scheduled", "ready"),
+}
+
+
+class Timing(NamedTuple):
+    """Seconds: ``grace`` after the planned start a stream expires; ``lead`` before it phones are told to show it."""
+
+    grace: float = 900
+    lead: float = 900
+
+
+class Bundle(NamedTuple):
+    """Of activities on devices that are not registered."""
+
+    topic: str = ""
+    environment: str = "production"
+
+
+class Watched(NamedTuple):
+    """A stream whose channel may be read from ``head`` on."""
+
+    pk: int
+    channel: str
+    head: int
+    document: documents.StreamDocument
+
+
+class Streams:
+    def __init__(self, database: Database, limits: Limits, timing: Timing, bundle: Bundle) -> None:
+        self.database = database
+        self.limits = limits
+        self.timing = timing
+        self.bundle = bundle
+
+    # Looking
+
+    async def get(self, caller: Caller, id: str) -> documents.StreamDocument:
+        """Raises NotFound."""
+        return documents.stream(await self._find(caller, id))
+
+    async def page(self, caller: Caller, *, status: str | None, before: int | None, limit: int) -> list[Stream]:
+        """The tenant's, newest first."""
+        tenant_pk = caller.user.tenant_pk
+        return await self.database.read(
+            lambda it: streams.page(it, tenant_pk, status=status, before=before, limit=limit)
+        )
+
+    async def _find(self, caller: Caller, id: str) -> Stream:
+        return await self.database.read(lambda connection: existing(connection, caller, id))
+
+    # Making and changing
+
+    async def create(self, caller: Caller, body: CreateStream) -> documents.StreamDocument:
+        """With a chat of its own. Raises Forbidden, Conflict for an id that is taken."""
+        tenant_pk = caller.user.tenant_pk
+
+        def apply(tx: Tx) -> Stream:
+            caller.fresh(tx).require(MANAGE)
+            if body.id and streams.id_taken(tx.connection, tenant_pk, body.id):
+                raise Conflict("A stream with this id exists already")
+            chat_pk = chat.add(tx, tenant_pk, type="group", name=body.title)
+            chat.add_members(tx, chat_pk, [(caller.pk, "owner")], 0)
+            announce(tx, chat_pk, [caller.pk], 0)
+            pk = streams.add(
+                tx,
+                tenant_pk,
+                id=body.id,
+                title=body.title,
+                starts_at=int(body.startsAt),
+                owner_pk=caller.pk,
+                chat_pk=chat_pk,
+            )
+            return streams.get(tx.connection, pk)
+
+        keys = [f"stream:{tenant_pk}:{body.id}"] if body.id else []
+        return documents.stream(await self.database.write(Command(apply, channels=[caller.pk], keys=keys)))
+
+    async def change(self, caller: Caller, id: str, body: ChangeStream) -> documents.StreamDocument:
+        """Another title or time, until it begins; lock screens are told. Raises NotFound, Forbidden, Conflict."""
+
+        def apply(tx: Tx, stream: Stream) -> Stream:
+            if stream.status not in ("scheduled", "ready"):
+                raise Conflict(f"The stream is {stream.status}")
+            wanted = {"title": body.title, "starts_at": body.startsAt}
+            news = {
+                name: value for name, value in wanted.items() if value is not None and value != getattr(stream, name)
+            }
+            if not news:
+                return stream
+            changed = streams.change(tx, stream.pk, **news)
+            if "title" in news:
+                chat.change(tx, stream.chat_pk, name=changed.title)
+                tell(tx, stream.chat_pk, stream.chat_id, changes={"name": changed.title})
+            event = log.append(tx, stream.pk, "stream:status", documents.stream(changed))
+            outbox.promise_live(tx, "live_update", stream.pk, event.seq)
+            return changed
+
+        return documents.stream(await self._manage(caller, id, apply))
+
+    async def move(self, caller: Caller, id: str, to: Status) -> documents.StreamDocument:
+        """Raises NotFound, Forbidden, Conflict for a change that its state does not allow."""
+        return documents.stream(await self._manage(caller, id, partial(move, to=to)))
+
+    async def _manage(self, caller: Caller, id: str, change: Callable[[Tx, Stream], Stream]) -> Stream:
+        """Run ``change`` on a stream of the caller's, or of the tenant for who manages streams; it is locked."""
+        found = await self._find(caller, id)
+
+        def apply(tx: Tx) -> Stream:
+            stream = streams.get(tx.connection, found.pk)
+            if caller.fresh(tx).pk != stream.owner_pk:
+                caller.fresh(tx).require(MANAGE)
+            return change(tx, stream)
+
+        return await self.database.write(Command(apply, channels=[found.pk, found.chat_pk]))
+
+    # Followers and watchers
+
+    async def follow(self, caller: Caller, id: str) -> documents.StreamDocument:
+        """Also joins its chat. Raises NotFound, Forbidden if its owner blocks the caller."""
+
+        def apply(tx: Tx, stream: Stream) -> None:
+            streams.follow(tx, stream.pk, caller.pk)
+            self._join(tx, stream, caller)
+
+        return documents.stream(await self._attend(caller, id, apply))
+
+    async def unfollow(self, caller: Caller, id: str) -> documents.StreamDocument:
+        """Also leaves its chat."""
+
+        def apply(tx: Tx, stream: Stream) -> None:
+            if streams.unfollow(tx, stream.pk, caller.pk):
+                part(tx, stream, caller)
+
+        return documents.stream(await self._attend(caller, id, apply))
+
+    async def watch(self, caller: Caller, id: str) -> Watched:
+        """Joins its chat; its events may be read from the head of the answer on. Raises NotFound, Forbidden."""
+        heads: dict[int, int] = {}
+
+        def apply(tx: Tx, stream: Stream) -> None:
+            self._join(tx, stream, caller)
+            heads.update(log.heads(tx.connection, [stream.pk]))
+
+        stream = await self._attend(caller, id, apply)
+        return Watched(stream.pk, f"stream:{stream.id}", heads[stream.pk], documents.stream(stream))
+
+    async def unwatch(self, caller: Caller, id: str) -> Stream:
+        """Leaves its chat, unless one follows it."""
+
+        def apply(tx: Tx, stream: Stream) -> None:
+            if not streams.follows(tx.connection, stream.pk, caller.pk):
+                part(tx, stream, caller)
+
+        return await self._attend(caller, id, apply)
+
+    async def _attend(self, caller: Caller, id: str, change: Callable[[Tx, Stream], None]) -> Stream:
+        found = await self._find(caller, id)
+
+        def apply(tx: Tx) -> Stream:
+            caller.fresh(tx)
+            stream = streams.get(tx.connection, found.pk)
+            refuse_blocked(tx.connection, caller, stream)
+            change(tx, stream)
+            return stream
+
+        return await self.database.write(Command(apply, channels=[found.pk, found.chat_pk, caller.pk]))
+
+    def _join(self, tx: Tx, stream: Stream, caller: Caller) -> None:
+        """Who comes when the chat is full follows and watches without it."""
+        room = chat.get(tx.connection, stream.chat_pk)
+        inside = chat.member(tx.connection, stream.chat_pk, caller.pk)
+        if inside is None and room.member_count < self.limits.chat_members:
+            admit(tx, stream.chat_pk, stream.chat_id, [caller.user], "member")
+
+    # Live Activities
+
+    async def register(self, caller: Caller, body: RegisterActivity) -> None:
+        """Keep the token of an activity. The newest wins; one that comes too late is told its end all the same.
+
+        Raises NotFound, Forbidden if the stream's owner blocks the caller, Conflict for a stream that is not scheduled
+        any more, and for an activity of another user or stream.
+        """
+        found = await self._find(caller, body.streamId)
+
+        def apply(tx: Tx) -> Problem | None:
+            caller.fresh(tx)
+            stream = streams.get(tx.connection, found.pk)
+            refuse_blocked(tx.connection, caller, stream)
+            known = activities.find(tx.connection, stream.tenant_pk, body.deviceId, body.activityId)
+            if known and (known.user_pk != caller.pk or known.stream_pk != stream.pk):
+                raise Conflict("The activity belongs to another user or stream")
+            late = stream.status != "scheduled"
+            repeated = known is not None and known.token == body.liveActivityToken
+            if not repeated or known is None:
+                pk = self._keep(tx, caller, stream, body, known)
+                if late:
+                    head = log.heads(tx.connection, [stream.pk])[stream.pk]
+                    outbox.promise_live(tx, "live_end", stream.pk, head, activity_pk=pk)
+            elif late and known.state == "active":
+                head = log.heads(tx.connection, [stream.pk])[stream.pk]
+                outbox.promise_live(tx, "live_end", stream.pk, head, activity_pk=known.pk)
+            return Conflict(f"The stream is {stream.status}") if late else None
+
+        command = Command(apply, channels=[found.pk], keys=[f"activity:{body.deviceId}:{body.activityId}"])
+        problem = await self.database.write(command)
+        if problem:
+            raise problem
+
+    def _keep(
+        self, tx: Tx, caller: Caller, stream: Stream, body: RegisterActivity, known: activities.Activity | None
+    ) -> int:
+        device = devices.find(tx.connection, caller.pk, body.deviceId)
+        values = {
+            "token": body.liveActivityToken,
+            "environment": device.environment if device else self.bundle.environment,
+            "bundle_id": device.bundle_id if device and device.bundle_id else self.bundle.topic,
+        }
+        if known:
+            activities.rotate(tx, known.pk, **values)
+            return known.pk
+        own = {"tenant_pk": stream.tenant_pk, "stream_pk": stream.pk, "user_pk": caller.pk}
+        return activities.add(tx, {**own, "device_id": body.deviceId, "activity_id": body.activityId, **values})
+
+    # The server's own clock
+
+    async def tick(self) -> None:
+        """Expire what was to begin and did not, also while no server ran; tell phones of what begins soon."""
+        grace, lead = int(self.timing.grace * SECOND), int(self.timing.lead * SECOND)
+
+        def look(connection: Connection) -> tuple[list[int], list[int]]:
+            at = now()
+            return (
+                streams.due(connection, before=at - grace),
+                streams.due(connection, before=at + lead, announced=False),
+            )
+
+        late, soon = await self.database.read(look)
+        for pk in late:
+            await self.database.write(Command(partial(expire, pk=pk, grace=grace), channels=[pk]))
+        for pk in set(soon) - set(late):
+            await self.database.write(Command(partial(tell_phones, pk=pk), channels=[pk]))
+
+    async def bury(self) -> None:
+        """Activities that iOS has removed by now."""
+        await self.database.write(Command(activities.bury))
+
+
+def move(tx: Tx, stream: Stream, to: Status) -> Stream:
+    """Change the state of a stream whose channel is locked. Raises Conflict."""
+    if stream.status not in BEFORE[to]:
+        raise Conflict(f"The stream is {stream.status}")
+    changed = streams.change(tx, stream.pk, status=to)
+    event = log.append(tx, stream.pk, "stream:status", documents.stream(changed))
+    outbox.promise_live(tx, "live_end", stream.pk, event.seq)
+    return changed
+
+
+def expire(tx: Tx, pk: int, grace: int) -> None:
+    stream = streams.get(tx.connection, pk)
+    if stream.status in BEFORE["expired"] and stream.starts_at + grace < tx.now:
+        move(tx, stream, "expired")
+
+
+def tell_phones(tx: Tx, pk: int) -> None:
+    """Promise the start of an activity on the followers' phones, once a stream."""
+    stream = streams.get(tx.connection, pk)
+    if stream.status == "scheduled" and not stream.announced:
+        streams.change(tx, pk, announced=True)
+        head = log.heads(tx.connection, [pk])[pk]
+        outbox.promise_live(tx, "live_start", pk, head)
+
+
+def existing(connection: Connection, caller: Caller, id: str) -> Stream:
+    """Raises NotFound."""
+    found = streams.find(connection, caller.user.tenant_pk, id)
+    if found is None:
+        raise NotFound
+    return found
+
+
+def refuse_blocked(connection: Connection, caller: Caller, stream: Stream) -> None:
+    """Raises Forbidden."""
+    if accounts.blocks_whom(connection, stream.owner_pk, caller.pk):
+        raise Forbidden
+
+
+def part(tx: Tx, stream: Stream, caller: Caller) -> None:
+    """Out of the stream's chat; its owner stays."""
+    member = chat.member(tx.connection, stream.chat_pk, caller.pk)
+    if member is not None and member.role != "owner":
+        leave(tx, stream.chat_pk, stream.chat_id, caller.user)

@@ -1,0 +1,52 @@
+"""Streams and Live Activities over REST."""
+
+from typing import Any, Literal
+
+from realtime import documents
+from server.call import Call, Created, Paging, page, read_cursor, write_cursor
+from storage.streams import Status
+
+MOVES: dict[str, Status] = {"ready": "ready", "start": "started", "end": "ended", "cancel": "cancelled"}
+
+
+class List(Paging):
+    status: Literal["scheduled", "ready", "started", "ended", "cancelled", "expired"] | None = None
+
+
+async def create(call: Call) -> Any:
+    return Created(await call.services.streams.create(call.caller, call.body))
+
+
+async def list_all(call: Call) -> Any:
+    limit = call.query.limit
+    (before,) = read_cursor(call.query.cursor, 1) or (None,)
+    found = await call.services.streams.page(call.caller, status=call.query.status, before=before, limit=limit + 1)
+    cursor = write_cursor(found[limit - 1].pk) if len(found) > limit else None
+    return page([documents.stream(each) for each in found[:limit]], cursor)
+
+
+async def get(call: Call) -> Any:
+    return await call.services.streams.get(call.caller, call.id())
+
+
+async def change(call: Call) -> Any:
+    return await call.services.streams.change(call.caller, call.id(), call.body)
+
+
+async def move(call: Call) -> Any:
+    """ready, start, end and cancel, by the last word of the path."""
+    to = MOVES[call.request.path.rsplit("/", 1)[1]]
+    return await call.services.streams.move(call.caller, call.id(), to)
+
+
+async def follow(call: Call) -> Any:
+    return await call.services.streams.follow(call.caller, call.id())
+
+
+async def unfollow(call: Call) -> Any:
+    return await call.services.streams.unfollow(call.caller, call.id())
+
+
+async def register_activity(call: Call) -> Any:
+    await call.services.streams.register(call.caller, call.body)
+    return Created({"success": True})

@@ -1,0 +1,258 @@
+"""The lock screen never lies: each activity hears of its end, once, whatever came between, over a double of Apple."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.apns import TOPIC, Apple, Fault, Push
+from tests.conftest import Served, ServerFactory
+from tests.people import Person
+from tests.process import ServerProcess
+
+Start = Callable[..., Awaitable[Served]]
+SESSIONS = "/api/v1/notifications/live-activity-sessions"
+STREAMS = "/api/v1/streams"
+MOMENTS = {"cancelled": ["cancel"], "ready": ["ready"], "started": ["ready", "start"], "expired": []}
+
+
+@pytest.fixture
+async def apple() -> AsyncIterator[Apple]:
+    async with Apple() as made:
+        yield made
+
+
+@pytest.fixture
+def start(apple: Apple, serve: ServerFactory, tmp_path: Path) -> Start:
+    async def started(**options: Any) -> Served:
+        server = await serve(**apple.write_files(tmp_path / "apple"), **options)
+        server.services.worker.policy = quick(server.services.worker.policy)
+        return server
+
+    return started
+
+
+def quick(policy: Any) -> Any:
+    from dataclasses import replace
+
+    return replace(policy, retry_base=0.05, retry_most=0.3)
+
+
+def in_seconds(seconds: float) -> str:
+    return f"{datetime.now(UTC) + timedelta(seconds=seconds):%Y-%m-%dT%H:%M:%SZ}"
+
+
+async def stream_of(owner: Person, starts: str = "2999-01-01T00:00:00Z") -> str:
+    answer = await owner.post(STREAMS, {"title": "Match", "startsAt": starts})
+    assert answer.status == 201, answer
+    return str(answer.json["data"]["id"])
+
+
+async def register(person: Person, stream: str, token: str, activity: str = "activity", status: int = 201) -> None:
+    body = {"streamId": stream, "deviceId": f"phone-{person.id}", "liveActivityToken": token, "activityId": activity}
+    answer = await person.post(SESSIONS, body)
+    assert answer.status == status, answer
+
+
+async def reach(moment: str, owner: Person, stream: str) -> None:
+    """Bring a scheduled stream to one of the four moments."""
+    for verb in MOMENTS[moment]:
+        assert (await owner.post(f"{STREAMS}/{stream}/{verb}")).status == 200
+    if moment == "expired":
+        await owner.patch(f"{STREAMS}/{stream}", {"startsAt": "2020-01-01T00:00:00Z"})
+
+
+def ends(apple: Apple) -> list[Push]:
+    return [push for push in apple.good if push.payload["aps"].get("event") == "end"]
+
+
+async def quiet(server: Served) -> None:
+    async with asyncio.timeout(20):
+        while True:
+            await server.services.look_at_outbox()
+            worker = server.services.worker
+            if server.services.outbox_depth[:2] == (0, 0) and not worker.in_flight and not worker.expanding:
+                return
+            await asyncio.sleep(0.05)
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
+async def test_each_moment_ends_each_activity_once(moment: str, apple: Apple, start: Start) -> None:
+    server = await start(stream_grace=0.0, live_dismiss_over=120, live_dismiss_begun=0)
+    owner = await server.people.make(grant=["streams.manage"])
+    before, rotated, late, lost = await server.people.many(4)
+    stream = await stream_of(owner)
+    device = {"deviceId": f"phone-{before.id}", "platform": "ios", "pushToken": "device", "environment": "sandbox",
+              "bundleId": f"{TOPIC}.beta"}  # fmt: skip
+    assert (await before.post("/api/v1/devices", device)).status == 201
+    await register(before, stream, "before")
+    await register(rotated, stream, "old")
+    await register(rotated, stream, "new")
+    await register(lost, stream, "lost")
+    apple.plan = lambda push: (
+        Fault("status", 410, "Unregistered", int(time.time() * 1000)) if push.token == "lost" else None
+    )
+    began = int(time.time())
+    await reach(moment, owner, stream)
+    await apple.until(lambda: {push.token for push in ends(apple)} >= {"before", "new"} and apple.of("lost"))
+    await register(late, stream, "late", status=409)
+    await register(late, stream, "late", status=409)
+    await apple.until(lambda: "late" in {push.token for push in ends(apple)})
+    await register(rotated, stream, "newest", status=409)
+    await apple.until(lambda: "newest" in {push.token for push in ends(apple)})
+    await quiet(server)
+    assert sorted(push.token for push in ends(apple)) == ["before", "late", "new", "newest"]
+    assert len(apple.of("lost")) == 1 and apple.of("old") == []
+    for push in ends(apple):
+        aps, headers = push.payload["aps"], push.headers
+        assert aps["content-state"]["status"] == moment and aps["content-state"]["title"] == "Match"
+        assert began <= aps["timestamp"] <= time.time() + 2
+        assert aps["dismissal-date"] - aps["timestamp"] == (120 if moment in ("cancelled", "expired") else 0)
+        bundle = f"{TOPIC}.beta" if push.token == "before" else TOPIC
+        assert headers["apns-topic"] == f"{bundle}.push-type.liveactivity" and headers["apns-priority"] == "10"
+        assert headers["apns-push-type"] == "liveactivity" and "apns-collapse-id" not in headers
+        assert time.time() + 3600 < int(headers["apns-expiration"]) < time.time() + 5 * 3600
+
+
+async def test_an_end_that_failed_is_tried_at_the_next_moment(
+    apple: Apple, start: Start, caplog: pytest.LogCaptureFixture
+) -> None:
+    server = await start()
+    owner, ann = await server.people.make(grant=["streams.manage"]), await server.people.make()
+    stream = await stream_of(owner)
+    await register(ann, stream, "token")
+    apple.plan = lambda push: Fault("status", 400, "BadTopic")
+    await owner.post(f"{STREAMS}/{stream}/ready")
+    await apple.until(lambda: apple.pushes)
+    await quiet(server)
+    apple.plan = lambda push: None
+    await owner.post(f"{STREAMS}/{stream}/start")
+    await apple.until(lambda: ends(apple))
+    await owner.post(f"{STREAMS}/{stream}/end")
+    await quiet(server)
+    stamps = [push.payload["aps"]["timestamp"] for push in apple.pushes]
+    assert len(apple.pushes) == 2 and stamps[1] > stamps[0]
+    assert [push.payload["aps"]["content-state"]["status"] for push in apple.pushes] == ["ready", "started"]
+    caplog.clear()
+
+
+async def test_updates_and_an_end_within_one_second_keep_their_order(apple: Apple, start: Start) -> None:
+    server = await start()
+    owner, ann = await server.people.make(grant=["streams.manage"]), await server.people.make()
+    stream = await stream_of(owner)
+    await register(ann, stream, "token")
+    for number in range(3):
+        await owner.patch(f"{STREAMS}/{stream}", {"title": f"Title {number}"})
+        await apple.until(lambda number=number: len(apple.good) == number + 1)
+    await owner.post(f"{STREAMS}/{stream}/cancel")
+    await apple.until(lambda: ends(apple))
+    await quiet(server)
+    events = [push.payload["aps"] for push in apple.good]
+    assert [aps["event"] for aps in events] == ["update", "update", "update", "end"]
+    stamps = [aps["timestamp"] for aps in events]
+    assert stamps == sorted(set(stamps)), "a phone ignores what is not newer"
+    assert all(aps["stale-date"] > time.time() for aps in events[:3])
+    assert events[2]["content-state"]["title"] == "Title 2"
+
+
+async def test_phones_of_followers_are_told_to_start(apple: Apple, start: Start) -> None:
+    server = await start(live_lead=900.0)
+    owner, admin = await server.people.make(grant=["streams.manage"]), await server.people.make(grant=["admin"])
+    attributes = {"attributesType": "MatchAttributes", "attributes": {"league": "first"}}
+    await admin.patch("/api/v1/admin/tenant", {"liveActivity": attributes})
+    ann, bob, cat = await server.people.many(3)
+    for person, token in ((ann, "start-a"), (bob, None), (cat, "start-c")):
+        device = {"deviceId": "phone", "platform": "ios", "pushToken": f"d-{person.id}", "environment": "sandbox",
+                  "bundleId": TOPIC, "pushToStartToken": token, "locale": "tr"}  # fmt: skip
+        assert (await person.post("/api/v1/devices", device)).status == 201
+    stream = await stream_of(owner)
+    for person in (ann, bob):
+        await person.post(f"{STREAMS}/{stream}/follow")
+    await asyncio.sleep(1.2)
+    assert apple.pushes == [], "it is too early"
+    await owner.patch(f"{STREAMS}/{stream}", {"startsAt": in_seconds(600)})
+    await apple.until(lambda: apple.good)
+    await asyncio.sleep(1.2)
+    await quiet(server)
+    (push,) = apple.pushes
+    aps = push.payload["aps"]
+    assert push.token == "start-a" and aps["event"] == "start" and aps["attributes-type"] == "MatchAttributes"
+    assert aps["attributes"] == {"league": "first", "streamId": stream}
+    assert (
+        aps["alert"] == {"title": "Match", "body": "Birazdan başlıyor"}
+        and aps["content-state"]["status"] == "scheduled"
+    )
+    assert push.headers["apns-topic"] == f"{TOPIC}.push-type.liveactivity"
+    # No more than five an hour: iOS has a budget, and says nothing beyond it.
+    for _ in range(6):
+        another = await stream_of(owner, in_seconds(600))
+        await ann.post(f"{STREAMS}/{another}/follow")
+    await asyncio.sleep(2.5)
+    await quiet(server)
+    assert len(apple.pushes) <= 5
+
+
+async def test_a_thousand_ends_through_goaways_and_a_kill(apple: Apple, tmp_path: Path) -> None:
+    import aiohttp
+
+    count = 1000
+    struck: set[int] = set()
+
+    def goaway(push: Push) -> Fault | None:
+        """The connection goes away at every 200th push."""
+        number = len(apple.pushes)
+        if number % 200 == 0 and number not in struck:
+            struck.add(number)
+            return Fault("goaway")
+        return None
+
+    apple.plan, apple.delay = goaway, 0.02
+    async with (
+        ServerProcess(tmp_path / "data", **apple.write_files(tmp_path / "apple")) as server,
+        aiohttp.ClientSession() as http,
+    ):
+        owner = await server.user(http, "owner@example.org", "--permission", "admin")
+        made = await owner.post(STREAMS, {"title": "Match", "startsAt": "2999-01-01T00:00:00Z"})
+        stream = made.json["data"]["id"]
+        phones = await owner.others(10)
+        for start in range(0, count, 50):
+            bodies = [
+                {"streamId": stream, "deviceId": f"phone-{n}", "liveActivityToken": f"token-{n}", "activityId": "a"}
+                for n in range(start, start + 50)
+            ]
+            answers = await asyncio.gather(*(phones[n % 10].post(SESSIONS, body) for n, body in enumerate(bodies)))
+            assert {each.status for each in answers} == {201}
+        assert (await owner.post(f"{STREAMS}/{stream}/cancel")).status == 200
+        await apple.until(lambda: len(apple.good) > 200)
+        await server.kill()
+        await server.start()
+        await apple.until(lambda: len({push.token for push in ends(apple)}) == count, 60)
+        assert await server.stop() == 0
+        assert "Traceback" not in server.log.read_text()
+    by_token: dict[str, set[Any]] = {}
+    for push in apple.pushes:
+        by_token.setdefault(push.token, set()).add((push.id, push.payload["aps"]["timestamp"]))
+    assert len(by_token) == count and all(len(each) == 1 for each in by_token.values()), "logically once"
+
+
+async def test_what_expired_while_the_server_was_down(apple: Apple, tmp_path: Path) -> None:
+    import aiohttp
+
+    settings = apple.write_files(tmp_path / "apple")
+    async with ServerProcess(tmp_path / "data", stream_grace=0, **settings) as server, aiohttp.ClientSession() as http:
+        owner = await server.user(http, "owner@example.org", "--permission", "admin")
+        made = await owner.post(STREAMS, {"title": "Match", "startsAt": in_seconds(3)})
+        stream = made.json["data"]["id"]
+        body = {"streamId": stream, "deviceId": "phone", "liveActivityToken": "token", "activityId": "a"}
+        assert (await owner.post(SESSIONS, body)).status == 201
+        await server.kill()
+        await asyncio.sleep(3.5)
+        assert apple.pushes == []
+        await server.start()
+        await apple.until(lambda: ends(apple))
+        assert ends(apple)[0].payload["aps"]["content-state"]["status"] == "expired"
+        assert (await owner.get(f"{STREAMS}/{stream}")).json["data"]["status"] == "expired"

@@ -1,0 +1,218 @@
+"""Streams over REST and the socket, and the published example of registering a Live Activity."""
+
+import asyncio
+import re
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+
+from tests.conftest import Served, ServerFactory
+from tests.people import Answer, Person
+
+SEED = orjson.loads(Path("tests/seeds/live_activity.json").read_bytes())
+STREAMS = "/api/v1/streams"
+SOON = "2999-01-01T20:00:00Z"
+MILLIS = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
+
+
+async def owner_of(server: Served, **options: Any) -> tuple[Person, Any]:
+    """A stream and its owner."""
+    owner = await server.people.make("Owner", grant=["streams.manage"])
+    answer = await owner.post(STREAMS, {"title": "Match", "startsAt": SOON, **options})
+    assert answer.status == 201, answer
+    return owner, answer.json["data"]
+
+
+def is_error(answer: Answer, status: int) -> bool:
+    body = answer.json
+    body.pop("details", None)
+    text = SEED["errors"][str(status)]
+    return bool(
+        answer.status == status
+        and MILLIS.fullmatch(body.pop("timestamp"))
+        and body == {"isSuccess": False, "statusCode": status, "data": None, "errors": [text]}
+    )
+
+
+async def test_the_published_example_and_its_six_answers(either: Served) -> None:
+    owner, _ = await owner_of(either, id=SEED["request"]["streamId"])
+    ann, request, path = await either.people.make(), SEED["request"], SEED["path"]
+    for _ in range(2):
+        answer = await ann.post(path, request)
+        assert (answer.status, answer.json) == (201, SEED["answer"])
+    assert (await ann.post(path, {**request, "liveActivityToken": "rotated"})).status == 201
+    for name in request:
+        assert is_error(await ann.post(path, {**request, name: None}), 400)
+    assert is_error(await ann.post(path, {**request, "liveActivityToken": "../x"}), 400)
+    assert is_error(await ann.post(path, {**request, "deviceId": "x" * 256}), 400)
+    assert is_error(await either.people.anonymous.post(path, request), 401)
+    assert is_error(await ann.post(path, {**request, "streamId": "f" * 24}), 404)
+    outsider = await either.people.make(tenant=await either.people.tenant())
+    assert is_error(await outsider.post(path, request), 404)
+    other = await either.people.make()
+    assert is_error(await other.post(path, request), 409), "the activity is another user's"
+    await owner.post("/api/v1/users/me/blocks", {"userId": other.id})
+    assert is_error(await other.post(path, {**request, "activityId": "theirs"}), 403)
+    assert (await owner.post(f"{STREAMS}/{request['streamId']}/ready")).status == 200
+    assert is_error(await ann.post(path, {**request, "activityId": "late"}), 409)
+    assert is_error(await ann.post(path, request), 409)
+
+
+async def test_what_may_follow_what(either: Served) -> None:
+    owner, _ = await owner_of(either)
+    ways = {
+        (): "scheduled", ("ready",): "ready", ("ready", "start"): "started", ("ready", "start", "end"): "ended",
+        ("cancel",): "cancelled", ("ready", "cancel"): "cancelled",
+    }  # fmt: skip
+    legal = {
+        "scheduled": {"ready", "cancel"}, "ready": {"start", "cancel"}, "started": {"end"}, "ended": set(),
+        "cancelled": set(),
+    }  # fmt: skip
+    for way, status in ways.items():
+        for verb in ("ready", "start", "end", "cancel"):
+            made = (await owner.post(STREAMS, {"title": "x", "startsAt": SOON})).json["data"]
+            one = f"{STREAMS}/{made['id']}"
+            for step in way:
+                assert (await owner.post(f"{one}/{step}")).status == 200
+            before = (await owner.get(one)).json["data"]
+            assert before["status"] == status
+            answer = await owner.post(f"{one}/{verb}")
+            if verb in legal[status]:
+                assert answer.status == 200
+            else:
+                assert is_error(answer, 409) and (await owner.get(one)).json["data"] == before
+
+
+async def test_make_list_change_and_who_may(server: Served) -> None:
+    owner, stream = await owner_of(server, id="a" * 24)
+    one = f"{STREAMS}/{stream['id']}"
+    assert {**stream, "chatId": 0, "createdAt": 0, "updatedAt": 0} == {
+        "id": "a" * 24, "title": "Match", "status": "scheduled", "startsAt": "2999-01-01T20:00:00.000Z",
+        "ownerId": owner.id, "chatId": 0, "createdAt": 0, "updatedAt": 0,
+    }  # fmt: skip
+    ann = await server.people.make()
+    manager = await server.people.make(grant=["streams.manage"])
+    assert is_error(await ann.post(STREAMS, {"title": "x", "startsAt": SOON}), 403)
+    assert is_error(await owner.post(STREAMS, {"title": "x", "startsAt": SOON, "id": "a" * 24}), 409)
+    for wrong in (
+        {"title": ""},
+        {"title": None},
+        {"startsAt": "soon"},
+        {"startsAt": None},
+        {"startsAt": 5},
+        {"id": "x"},
+    ):
+        assert is_error(await owner.post(STREAMS, {"title": "x", "startsAt": SOON, **wrong}), 400), wrong
+    for verb in ("ready", "start", "end", "cancel"):
+        assert is_error(await ann.post(f"{one}/{verb}"), 403)
+        assert is_error(await ann.post(f"{STREAMS}/{'f' * 24}/{verb}"), 404)
+    assert is_error(await ann.patch(one, {"title": "Mine"}), 403)
+    changed = (await manager.patch(one, {"title": "Final", "startsAt": "2999-02-01T20:00:00Z"})).json["data"]
+    assert (changed["title"], changed["startsAt"]) == ("Final", "2999-02-01T20:00:00.000Z")
+    assert (await owner.get(f"/api/v2/chats/{stream['chatId']}")).json["name"] == "Final"
+    assert (await owner.patch(one, {})).json["data"] == changed
+    second = (await owner.post(STREAMS, {"title": "Second", "startsAt": SOON})).json["data"]
+    await owner.post(f"{STREAMS}/{second['id']}/cancel")
+    assert is_error(await owner.patch(f"{STREAMS}/{second['id']}", {"title": "x"}), 409)
+    page = (await ann.get(f"{STREAMS}?limit=1")).json["data"]
+    assert [each["title"] for each in page["items"]] == ["Second"]
+    rest = (await ann.get(f"{STREAMS}?cursor={page['nextCursor']}")).json["data"]
+    assert [each["title"] for each in rest["items"]] == ["Final"] and rest["nextCursor"] is None
+    assert len((await ann.get(f"{STREAMS}?status=cancelled")).json["data"]["items"]) == 1
+    assert is_error(await ann.get(f"{STREAMS}?status=over"), 400)
+    outsider = await server.people.make(grant=["admin"], tenant=await server.people.tenant())
+    assert is_error(await outsider.get(one), 404) and (await outsider.get(STREAMS)).json["data"]["items"] == []
+    assert is_error(await outsider.post(f"{one}/cancel"), 404)
+
+
+async def test_watching_and_following(either: Served) -> None:
+    owner, stream = await owner_of(either)
+    one, channel, chat = f"{STREAMS}/{stream['id']}", f"stream:{stream['id']}", stream["chatId"]
+    ann, bob = await either.people.many(2)
+    socket = await ann.socket()
+    ack = await socket.call("stream:watch", {"streamId": stream["id"]})
+    assert ack["statusCode"] == 200 and ack["data"] == stream
+    await socket.event("chat:new")
+    await ann.send(chat, "hello from a watcher")
+    assert (await bob.get(f"/api/v2/chats/{chat}")).status == 404
+    assert (await bob.post(f"{one}/follow")).json["data"] == stream
+    assert (await bob.get(f"/api/v2/chats/{chat}")).status == 200
+    follower = await bob.socket()
+    ready = (await owner.post(f"{one}/ready")).json["data"]
+    for reader in (socket, follower):
+        payload, place = await reader.event("stream:status")
+        assert payload == ready and place == {"channel": channel, "seq": 1}
+    epoch = either.services.database.epoch
+    await socket.close()
+    await owner.post(f"{one}/start")
+    again = await ann.socket(offsets={channel: 1, f"stream:{'f' * 24}": 0, "stream:x": 0}, epoch=epoch)
+    assert again.named("stream:status")[0][1]["seq"] == 2
+    recovered = again.named("session:ready")[0][0]["recovered"]
+    assert recovered == {channel: True, f"stream:{'f' * 24}": False, "stream:x": False}
+    assert (await again.call("stream:unwatch", {"streamId": stream["id"]}))["isSuccess"]
+    await again.event("chat:removed")
+    assert (await ann.get(f"/api/v2/chats/{chat}")).status == 404
+    assert (await bob.post(f"{one}/unfollow")).status == (await bob.post(f"{one}/unfollow")).status == 200
+    assert (await bob.get(f"/api/v2/chats/{chat}")).status == 404
+    await owner.post("/api/v1/users/me/blocks", {"userId": bob.id})
+    assert is_error(await bob.post(f"{one}/follow"), 403)
+    assert (await follower.call("stream:watch", {"streamId": stream["id"]}))["statusCode"] == 403
+    assert (await follower.call("stream:watch", {"streamId": "f" * 24}))["statusCode"] == 404
+    assert (await follower.call("stream:watch", {}))["statusCode"] == 400
+    assert is_error(await owner.post(f"{one}/unfollow"), 409) is False
+    assert (await owner.get(f"/api/v2/chats/{chat}")).status == 200, "its owner stays in the chat"
+    blocked = await bob.socket(offsets={channel: 0}, epoch=epoch)
+    assert blocked.named("session:ready")[0][0]["recovered"] == {channel: False}
+    await asyncio.gather(again.close(), follower.close(), blocked.close())
+
+
+async def test_more_streams_than_a_socket_may_watch(serve: ServerFactory) -> None:
+    server = await serve(max_streams_watched=1)
+    _, first = await owner_of(server)
+    _, second = await owner_of(server)
+    socket = await (await server.people.make()).socket()
+    assert (await socket.call("stream:watch", {"streamId": first["id"]}))["statusCode"] == 200
+    assert (await socket.call("stream:watch", {"streamId": first["id"]}))["statusCode"] == 200
+    assert (await socket.call("stream:watch", {"streamId": second["id"]}))["statusCode"] == 409
+    await socket.close()
+
+
+async def test_cancel_and_start_at_once(either: Served) -> None:
+    owner, _ = await owner_of(either)
+    for _ in range(5):
+        stream = (await owner.post(STREAMS, {"title": "x", "startsAt": SOON})).json["data"]
+        one = f"{STREAMS}/{stream['id']}"
+        await owner.post(f"{one}/ready")
+        answers = await asyncio.gather(*(owner.post(f"{one}/{verb}") for verb in ("cancel", "start") * 3))
+        assert sorted(each.status for each in answers) == [200, 409, 409, 409, 409, 409]
+        epoch = either.services.database.epoch
+        reader = await owner.socket(offsets={f"stream:{stream['id']}": 0}, epoch=epoch)
+        assert [each[1]["seq"] for each in reader.named("stream:status")] == [1, 2], "one wins, with one event"
+        await reader.close()
+
+
+async def test_it_expires_by_the_servers_own_clock(serve: ServerFactory) -> None:
+    server = await serve(stream_grace=0.0)
+    owner, stream = await owner_of(server)
+    socket = await owner.socket()
+    await socket.call("stream:watch", {"streamId": stream["id"]})
+    await owner.patch(f"{STREAMS}/{stream['id']}", {"startsAt": "2020-01-01T00:00:00Z"})
+    payload, _ = await socket.event("stream:status", 2)
+    assert payload["status"] == "expired"
+    assert is_error(await owner.post(f"{STREAMS}/{stream['id']}/ready"), 409)
+    await socket.close()
+
+
+@pytest.mark.parametrize("body", [{"liveActivity": {"attributesType": "Attrs", "attributes": {"a": 1}}}])
+async def test_what_a_tenant_sets(server: Served, body: Any) -> None:
+    admin = await server.people.make(grant=["admin"])
+    path = "/api/v1/admin/tenant"
+    assert (await admin.get(path)).json["data"]["liveActivity"] is None
+    assert (await admin.patch(path, body)).json["data"]["liveActivity"] == body["liveActivity"]
+    assert (await admin.patch(path, {})).json["data"]["liveActivity"] == body["liveActivity"]
+    assert (await admin.patch(path, {"liveActivity": {"attributesType": "no name"}})).status == 400
+    assert (await admin.patch(path, {"liveActivity": None})).json["data"]["liveActivity"] is None
+    nobody = await server.people.make()
+    assert is_error(await nobody.get(path), 403) and is_error(await nobody.patch(path, body), 403)
