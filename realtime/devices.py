@@ -6,7 +6,7 @@ from realtime import documents
 from realtime.bodies import RegisterDevice
 from realtime.caller import Caller
 from realtime.limits import Limits
-from storage import accounts, devices, outbox
+from storage import accounts, deliveries, devices
 from storage.database import Database
 from storage.devices import Device
 from storage.errors import Conflict, NotFound
@@ -62,13 +62,13 @@ class Devices:
 
     # For admins
 
-    async def deliveries(
+    async def pushes(
         self, caller: Caller, *, user_id: str | None, dead: bool, before: int | None, limit: int
     ) -> list[documents.DeliveryDocument]:
         """Pushes of the tenant, newest first: those of a user, or the dead letters."""
         tenant_pk = caller.user.tenant_pk
         found = await self.database.read(
-            lambda it: outbox.records(
+            lambda it: deliveries.records(
                 it,
                 tenant_pk,
                 user_pk=accounts.need(it, tenant_pk, user_id).pk if user_id else None,
@@ -85,7 +85,7 @@ class Devices:
         def apply(tx: Tx) -> None:
             actor = caller.fresh(tx)
             actor.require("admin")
-            if not outbox.retry(tx, actor.user.tenant_pk, pk, lasts=self.lasts):
+            if not deliveries.retry(tx, actor.user.tenant_pk, pk, lasts=self.lasts):
                 raise NotFound
 
         await self.database.write(Command(apply))

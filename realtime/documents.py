@@ -7,7 +7,7 @@ from typing import Any, Literal, NotRequired
 
 from typing_extensions import TypedDict
 
-from storage import accounts, chat, devices, messages, notifications, outbox, streams, templates
+from storage import accounts, chat, deliveries, devices, messages, notifications, streams, templates
 from storage.types import SECOND
 
 
@@ -327,7 +327,7 @@ def device(item: devices.Device) -> DeviceDocument:
     }
 
 
-def delivery(item: outbox.Record) -> DeliveryDocument:
+def delivery(item: deliveries.Record) -> DeliveryDocument:
     return {
         "id": item.pk,
         "kind": item.kind,

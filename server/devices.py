@@ -40,9 +40,7 @@ async def dead_letters(call: Call) -> Any:
 async def pushes(call: Call, *, user_id: str | None, dead: bool) -> Any:
     limit = call.query.limit
     (before,) = read_cursor(call.query.cursor, 1) or (None,)
-    found = await call.services.devices.deliveries(
-        call.caller, user_id=user_id, dead=dead, before=before, limit=limit + 1
-    )
+    found = await call.services.devices.pushes(call.caller, user_id=user_id, dead=dead, before=before, limit=limit + 1)
     return page(found[:limit], write_cursor(found[limit - 1]["id"]) if len(found) > limit else None)
 
 

@@ -34,9 +34,9 @@ from realtime.tasks import Tasks
 from realtime.templates import Templates
 from realtime.tokens import Tokens
 from server.settings import Settings
-from storage import accounts, epoch, log, outbox
+from storage import accounts, deliveries, epoch, log
 from storage.database import Database
-from storage.outbox import Depth
+from storage.deliveries import Depth
 from storage.transaction import Command, Event, Tx
 from storage.types import SECOND, now
 
@@ -79,7 +79,7 @@ class Services:
         return 0.0 if oldest is None else max(0.0, (now() - oldest) / SECOND)
 
     async def look_at_outbox(self) -> None:
-        self.outbox_depth = await self.database.read(outbox.depth)
+        self.outbox_depth = await self.database.read(deliveries.depth)
 
     @property
     def public_url(self) -> str:
@@ -313,7 +313,7 @@ class Background:
             trim = Command(partial(log.trim, channel_pk=pk, upto=upto), channels=[pk])
             while not self.stopping.is_set() and await write(trim):
                 await asyncio.sleep(0)
-        sweep = Command(partial(outbox.sweep, before=now() - PUSHES_KEPT * SECOND))
+        sweep = Command(partial(deliveries.sweep, before=now() - PUSHES_KEPT * SECOND))
         while not self.stopping.is_set() and await write(sweep):
             await asyncio.sleep(0)
         await write(Command(lambda tx: accounts.sweep(tx, before=now() - DAY * SECOND)))

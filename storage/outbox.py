@@ -27,7 +27,6 @@ from sqlalchemy import (
 )
 
 from storage import activities
-from storage.models import activities as live_activities
 from storage.models import blocks, deliveries, devices, followers, members, messages, outbox, users
 from storage.prepared import Bulk, Prepared
 from storage.transaction import Tx, clock
@@ -320,7 +319,8 @@ def within_budget(tx: Tx, wanted: Sequence[tuple[Cause, Sequence[tuple[int, int]
         )
         .group_by(deliveries.c.target_pk)
     )
-    spent = Counter({row[0]: row[1] for row in tx.execute(lately)})
+    rows: Sequence[Any] = tx.execute(lately).all()
+    spent = Counter({row[0]: row[1] for row in rows})
     allowed = set()
     for cause_pk, target in starts:
         if spent[target] < STARTS_AN_HOUR:
@@ -360,91 +360,3 @@ def settle(tx: Tx, lease: str, settlements: Sequence[Settlement]) -> None:
     ]
     if rows:
         tx.execute(SETTLE, rows)
-
-
-def sweep(tx: Tx, *, before: int, limit: int = 500) -> bool:
-    """Drop some that were settled before a time, but for dead letters of the last month; whether there may be more."""
-    month = 30 * 24 * 3600 * SECOND
-    old = select(deliveries.c.pk).where(
-        or_(
-            and_(deliveries.c.settled_at < before, deliveries.c.state != "dead"),
-            deliveries.c.settled_at < before - month,
-        )
-    )
-    pks = list(tx.execute(old.limit(limit)).scalars())
-    if pks:
-        tx.execute(delete(deliveries).where(deliveries.c.pk.in_(pks)))
-    return len(pks) == limit
-
-
-# Looking
-
-
-@dataclass(frozen=True, slots=True)
-class Record:
-    """A delivery as an admin sees it."""
-
-    pk: int
-    kind: str
-    user_id: str
-    device_id: str | None
-    push_id: str
-    state: State
-    attempts: int
-    status: int | None
-    reason: str | None
-    due_at: int
-    created_at: int
-    settled_at: int | None
-
-
-def records(
-    connection: Connection, tenant_pk: int, *, user_pk: int | None, dead: bool, before: int | None, limit: int
-) -> list[Record]:
-    """Deliveries of a tenant, newest first: of one user, or those that are dead."""
-    statement = (
-        select(
-            deliveries.c.pk,
-            deliveries.c.kind,
-            users.c.id,
-            func.coalesce(devices.c.device_id, live_activities.c.device_id),
-            *(deliveries.c[name] for name in Record.__slots__[4:]),
-        )
-        .join(users, users.c.pk == deliveries.c.user_pk)
-        .outerjoin(devices, and_(devices.c.pk == deliveries.c.target_pk, deliveries.c.kind.not_in(LIVE)))
-        .outerjoin(live_activities, and_(live_activities.c.pk == deliveries.c.target_pk, deliveries.c.kind.in_(LIVE)))
-        .where(users.c.tenant_pk == tenant_pk)
-    )
-    if user_pk is not None:
-        statement = statement.where(deliveries.c.user_pk == user_pk)
-    if dead:
-        statement = statement.where(DEAD)
-    if before is not None:
-        statement = statement.where(deliveries.c.pk < before)
-    return [Record(*row) for row in connection.execute(statement.order_by(deliveries.c.pk.desc()).limit(limit))]
-
-
-def retry(tx: Tx, tenant_pk: int, pk: int, *, lasts: int) -> bool:
-    """Make a dead delivery of a tenant due again, for ``lasts`` microseconds; False if there is none."""
-    mine = select(users.c.pk).where(users.c.tenant_pk == tenant_pk)
-    done = tx.execute(
-        update(deliveries)
-        .where(deliveries.c.pk == pk, deliveries.c.state == "dead", deliveries.c.user_pk.in_(mine))
-        .values(state="waiting", attempts=0, due_at=tx.now, deadline_at=tx.now + lasts, settled_at=None)
-    )
-    return done.rowcount > 0
-
-
-class Depth(NamedTuple):
-    """What waits: causes, deliveries, and since when the oldest of them, in microseconds."""
-
-    causes: int
-    deliveries: int
-    oldest: int | None
-
-
-def depth(connection: Connection) -> Depth:
-    causes, first = connection.execute(select(func.count(), func.min(outbox.c.created_at))).one()
-    waiting = select(func.count(), func.min(deliveries.c.created_at)).where(WAITING)
-    rows, second = connection.execute(waiting.select_from(deliveries)).one()
-    return Depth(causes, rows, min((each for each in (first, second) if each is not None), default=None))

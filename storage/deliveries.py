@@ -1,0 +1,96 @@
+"""What became of pushes, for those who look after them."""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from sqlalchemy import Connection, and_, delete, func, or_, select, update
+
+from storage.models import activities, deliveries, devices, outbox, users
+from storage.outbox import DEAD, LIVE, WAITING, State
+from storage.transaction import Tx
+from storage.types import SECOND
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A delivery as an admin sees it."""
+
+    pk: int
+    kind: str
+    user_id: str
+    device_id: str | None
+    push_id: str
+    state: State
+    attempts: int
+    status: int | None
+    reason: str | None
+    due_at: int
+    created_at: int
+    settled_at: int | None
+
+
+def records(
+    connection: Connection, tenant_pk: int, *, user_pk: int | None, dead: bool, before: int | None, limit: int
+) -> list[Record]:
+    """Deliveries of a tenant, newest first: of one user, or those that are dead."""
+    statement = (
+        select(
+            deliveries.c.pk,
+            deliveries.c.kind,
+            users.c.id,
+            func.coalesce(devices.c.device_id, activities.c.device_id),
+            *(deliveries.c[name] for name in Record.__slots__[4:]),
+        )
+        .join(users, users.c.pk == deliveries.c.user_pk)
+        .outerjoin(devices, and_(devices.c.pk == deliveries.c.target_pk, deliveries.c.kind.not_in(LIVE)))
+        .outerjoin(activities, and_(activities.c.pk == deliveries.c.target_pk, deliveries.c.kind.in_(LIVE)))
+        .where(users.c.tenant_pk == tenant_pk)
+    )
+    if user_pk is not None:
+        statement = statement.where(deliveries.c.user_pk == user_pk)
+    if dead:
+        statement = statement.where(DEAD)
+    if before is not None:
+        statement = statement.where(deliveries.c.pk < before)
+    return [Record(*row) for row in connection.execute(statement.order_by(deliveries.c.pk.desc()).limit(limit))]
+
+
+def retry(tx: Tx, tenant_pk: int, pk: int, *, lasts: int) -> bool:
+    """Make a dead delivery of a tenant due again, for ``lasts`` microseconds; False if there is none."""
+    mine = select(users.c.pk).where(users.c.tenant_pk == tenant_pk)
+    done = tx.execute(
+        update(deliveries)
+        .where(deliveries.c.pk == pk, deliveries.c.state == "dead", deliveries.c.user_pk.in_(mine))
+        .values(state="waiting", attempts=0, due_at=tx.now, deadline_at=tx.now + lasts, settled_at=None)
+    )
+    return done.rowcount > 0
+
+
+class Depth(NamedTuple):
+    """What waits: causes, deliveries, and since when the oldest of them, in microseconds."""
+
+    causes: int
+    deliveries: int
+    oldest: int | None
+
+
+def depth(connection: Connection) -> Depth:
+    causes, first = connection.execute(select(func.count(), func.min(outbox.c.created_at))).one()
+    waiting = select(func.count(), func.min(deliveries.c.created_at)).where(WAITING)
+    rows, second = connection.execute(waiting.select_from(deliveries)).one()
+    return Depth(causes, rows, min((each for each in (first, second) if each is not None), default=None))
+
+
+def sweep(tx: Tx, *, before: int, limit: int = 500) -> bool:
+    """Drop some that were settled before a time, but for dead letters of the last month; whether there may be more."""
+    month = 30 * 24 * 3600 * SECOND
+    old = select(deliveries.c.pk).where(
+        or_(
+            and_(deliveries.c.settled_at < before, deliveries.c.state != "dead"),
+            deliveries.c.settled_at < before - month,
+        )
+    )
+    pks = list(tx.execute(old.limit(limit)).scalars())
+    if pks:
+        tx.execute(delete(deliveries).where(deliveries.c.pk.in_(pks)))
+    return len(pks) == limit
