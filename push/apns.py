@@ -11,6 +11,7 @@ https://developer.apple.com/documentation/usernotifications/handling-notificatio
 
 import asyncio
 import logging
+import random
 import re
 import ssl
 import time
@@ -47,11 +48,14 @@ logger = logging.getLogger("bellwire.push")
 HOSTS = {"production": "api.push.apple.com", "sandbox": "api.sandbox.push.apple.com"}
 DEADLINE = 10.0
 CONNECT_DEADLINE = 5.0
+OPEN_AGAIN = 0.25
 LARGEST_PAYLOAD = 4096
+LATEST = 2**62
 LONGEST_COLLAPSE_ID = 64
 IN_FLIGHT = 200
 TOKEN_LASTS = 50 * 60
 TOKEN_SOONEST = 20 * 60
+TOKEN_AHEAD = 5 * 60
 PLAIN = re.compile(r"[!-~]+")
 SAFE_TOKEN = re.compile(r"[A-Za-z0-9._~+=:-]{1,512}")
 
@@ -97,15 +101,18 @@ class Provider:
         finally:
             self.renewing = None
 
-    def expire(self) -> bool:
-        """Apple calls the token too old. Whether another may be made."""
-        if self.token is None or time.time() - self.token.made_at < TOKEN_SOONEST:
+    def expire(self, text: str) -> bool:
+        """Apple calls this token too old. Whether there is, or may be made, another."""
+        if self.token is None or self.token.text != text:
+            return True
+        if time.time() - self.token.made_at < TOKEN_SOONEST:
             return False
         self.token = ProviderToken(self.token.text, 0)
         return True
 
     def fresh(self, token: ProviderToken) -> bool:
-        return 0 <= time.time() - token.made_at < TOKEN_LASTS
+        """Another node's clock may be ahead of ours."""
+        return -TOKEN_AHEAD <= time.time() - token.made_at < TOKEN_LASTS
 
     def _keep(self, known: ProviderToken | None) -> ProviderToken:
         expired = self.token is not None and known is not None and self.token.text == known.text
@@ -272,6 +279,8 @@ class Lane:
         self.connections: list[Connection] = []
         self.waiting: deque[Exchange] = deque()
         self.opening: asyncio.Task[None] | None = None
+        self.failures = 0
+        self.open_after = 0.0
         self.closing = False
 
     async def run(self, exchange: Exchange) -> Answer:
@@ -282,9 +291,10 @@ class Lane:
             async with asyncio.timeout(DEADLINE):
                 return await exchange.done
         except TimeoutError:
-            if exchange.connection and exchange.connection.heard_at < exchange.sent_at:
-                # It has said nothing at all since: it is taken for dead.
-                exchange.connection.end("silence")
+            connection = exchange.connection
+            if connection and connection.heard_at < exchange.sent_at < time.monotonic() - DEADLINE / 2:
+                # It has said nothing at all for so long: it is taken for dead.
+                connection.end("silence")
             return Answer(0, b"no answer in time")
         finally:
             if exchange.connection:
@@ -301,7 +311,10 @@ class Lane:
                 break
             connection.begin(self.waiting.popleft())
         if self.waiting and self.opening is None and len(self.connections) < self.most and not self.closing:
-            self.opening = asyncio.create_task(self._open())
+            if time.monotonic() >= self.open_after:
+                self.opening = asyncio.create_task(self._open())
+            elif not self.connections:
+                self._give_up("no connection; the next is tried in a moment")
 
     async def _open(self) -> None:
         why = ""
@@ -310,20 +323,38 @@ class Lane:
                 _, connection = await asyncio.get_running_loop().create_connection(
                     lambda: Connection(self), self.host, self.port, ssl=self.tls
                 )
-            self.connections.append(connection)
+            if connection.gone:
+                why = "it ended at once"
+            else:
+                self.connections.append(connection)
         except (OSError, TimeoutError) as error:
             why = f"can't connect: {type(error).__name__}"
-            logger.warning("%s:%d: %s", self.host, self.port, why)
+            self._failed()
         finally:
             self.opening = None
-        if why and not self.connections:
-            while self.waiting:
-                settle(self.waiting.popleft(), Answer(0, why.encode()))
+        if why:
+            logger.warning("%s:%d: %s", self.host, self.port, why)
+            if not self.connections:
+                self._give_up(why)
         self.dispatch()
+
+    def _give_up(self, why: str) -> None:
+        """What waits is tried again out of the outbox."""
+        while self.waiting:
+            settle(self.waiting.popleft(), Answer(0, why.encode()))
+
+    def _failed(self) -> None:
+        """The next connection is opened later and later: Apple takes frequent opening for an attack."""
+        self.failures = min(self.failures + 1, 6)
+        self.open_after = time.monotonic() + OPEN_AGAIN * 2**self.failures * random.uniform(0.5, 1.0)
 
     def ended(self, connection: Connection) -> None:
         if connection in self.connections:
             self.connections.remove(connection)
+        if connection.proven:
+            self.failures = 0
+        elif not self.closing:
+            self._failed()
         asyncio.get_running_loop().call_soon(self.dispatch)
 
     async def close(self) -> None:
@@ -362,13 +393,14 @@ class ApnsGateway:
             return PushResult(Outcome.REJECTED, 0, fault)
         lane = self.lanes[request.environment]
         try:
-            headers = headers_of(request, lane.host, await self.provider.get())
+            token = await self.provider.get()
         except Unavailable:
             return PushResult(Outcome.RETRY, 0, "the shared provider token can't be read")
+        headers = headers_of(request, lane.host, token)
         answer = await lane.run(Exchange(headers, body, asyncio.get_running_loop().create_future()))
         result = result_of(answer)
         if result.reason == "ExpiredProviderToken":
-            result = PushResult(Outcome.RETRY if self.provider.expire() else Outcome.REFUSED, 403, result.reason)
+            result = PushResult(Outcome.RETRY if self.provider.expire(token) else Outcome.REFUSED, 403, result.reason)
         if result.outcome is not Outcome.DELIVERED:
             logger.info("push to %s: %d %s", masked(request.token), result.status, result.reason)
         return result
@@ -424,7 +456,7 @@ def result_of(answer: Answer) -> PushResult:
         told = None
     told = told if isinstance(told, dict) else {}
     reason, timestamp = str(told.get("reason") or "no reason")[:100], told.get("timestamp")
-    dead_at = int(timestamp * 1000) if isinstance(timestamp, int | float) else None
+    dead_at = min(int(timestamp * 1000), LATEST) if isinstance(timestamp, int | float) else None
     if status == 410 or reason in DEAD:
         return PushResult(Outcome.TOKEN_DEAD, status, reason, dead_at if status == 410 else None)
     if status == 403 or reason in OURS_TO_FIX:

@@ -91,8 +91,7 @@ class Phone:
         return True
 
     def token_dead(self, tx: Tx, result: PushResult) -> bool:
-        devices.drop_token(tx, self.brief.device.pk, self.token, result.dead_at)
-        return True
+        return devices.drop_token(tx, self.brief.device.pk, self.token, result.dead_at)
 
     def failed(self, tx: Tx) -> None:
         """Nothing else depends on it."""

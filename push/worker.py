@@ -1,7 +1,8 @@
 """The outbox at work: causes become deliveries, deliveries become pushes, and each is settled by its answer.
 
-Trying again happens here and nowhere else. Whether the user was reached and has read is asked when a push is sent, not when
-it was promised. A crash gives back what was held, and a push that may have arrived goes out again under the same ids.
+Trying again happens here and nowhere else. No more is claimed than can be sent at once; whether the user was reached and has
+read is asked when a push is sent, not when it was promised. A crash gives back what was held, and a push that may have
+arrived goes out again under the same ids.
 """
 
 import asyncio
@@ -11,13 +12,15 @@ import random
 import secrets
 import time
 from collections import Counter, OrderedDict
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from functools import partial
 from typing import Any, NamedTuple, Protocol
 
-from push.gateway import Outcome, PushGateway, PushResult
+from push.circuit import Circuit
+from push.gateway import Outcome, PushGateway, PushRequest, PushResult
 from push.targets import Policy, Target, target_of
 from storage import briefs, outbox
+from storage.briefs import Brief, LiveBrief
 from storage.database import Database
 from storage.errors import Unavailable
 from storage.outbox import Cause, Delivery, Settlement, State
@@ -26,13 +29,13 @@ from storage.types import SECOND, now
 
 logger = logging.getLogger("bellwire.push")
 
-LEASE = 30 * SECOND
+LEASE = 30.0
 LOOK_EVERY = 1.0
 GATHER = 0.03
 CAUSES_AT_ONCE = 100
-BRIEFED_AT_ONCE = 100
-FRESH = 5 * SECOND
-PAUSE = 60.0
+ROWS_AT_ONCE = 500
+CLAIMED_AT_ONCE = 200
+ASKED_AT_MOST = 5000
 ASKED = ("message", "notification")
 DEAD_REMEMBERED = 10_000
 
@@ -52,6 +55,10 @@ class Reach(Protocol):
         """Whether the user has a connection at all."""
         ...
 
+    def seen(self, places: Iterable[Place]) -> set[Place]:
+        """Those that are known to have been seen by now."""
+        ...
+
     async def reached(self, places: Collection[Place]) -> set[Place]:
         """Those that were seen, as far as can be told. May take seconds."""
         ...
@@ -68,34 +75,42 @@ class Worker:
         self.lease = secrets.token_hex(12)
         self.settled: Counter[str] = Counter()
         self.retried = 0
-        self.paused_until = 0.0
+        self.circuit = Circuit()
         self.dead: OrderedDict[tuple[str, str], int] = OrderedDict()
-        self.trusted = True
-        self.probing = False
-        self.room = asyncio.Semaphore(policy.in_flight)
-        self.in_flight = 0
-        self.expanding = 0
+        self.flying: dict[int, float] = {}
+        self.asking: set[int] = set()
+        self.expanding = False
         self.stopping = False
-        self.awake = asyncio.Event()
+        self.awake = {name: asyncio.Event() for name in ("causes", "deliveries")}
         self.tasks: set[asyncio.Task[None]] = set()
         self.settlements: list[Settlement] = []
         self.settling: asyncio.Task[None] | None = None
+
+    @property
+    def in_flight(self) -> int:
+        return len(self.flying)
+
+    @property
+    def room(self) -> int:
+        """How many more pushes may be under way."""
+        return max(0, self.policy.in_flight - len(self.flying))
 
     async def start(self) -> None:
         if self.database.path:
             # Nobody else can have the file: what is held was held by a process that is gone.
             await self._write(outbox.release)
-        self._spawn(self._watch(self._expand_due))
-        self._spawn(self._watch(self._send_due))
+        self._spawn(self._watch(self._expand_due, self.awake["causes"]))
+        self._spawn(self._watch(self._send_due, self.awake["deliveries"]))
 
     def wake(self) -> None:
         """Something was promised."""
-        self.awake.set()
+        for event in self.awake.values():
+            event.set()
 
     async def stop(self, patience: float = 15.0) -> None:
         """Claim no more, let what is in flight end, give the rest back."""
         self.stopping = True
-        self.awake.set()
+        self.wake()
         deadline = time.monotonic() + patience
         while self.tasks:
             _, late = await asyncio.wait(self.tasks, timeout=max(0.0, deadline - time.monotonic()))
@@ -110,9 +125,10 @@ class Worker:
         self.tasks.add(task)
         task.add_done_callback(self.tasks.discard)
 
-    async def _watch(self, work: Callable[[], Awaitable[bool]]) -> None:
+    async def _watch(self, work: Callable[[], Awaitable[bool]], awake: asyncio.Event) -> None:
         """Do ``work`` again as long as it says there is more, else when woken or once a second; whatever goes wrong."""
         while not self.stopping:
+            awake.clear()
             try:
                 more = await work()
             except Unavailable:
@@ -123,177 +139,217 @@ class Worker:
                 more = False
                 await asyncio.sleep(LOOK_EVERY)
             if not more and not self.stopping:
-                self.awake.clear()
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(LOOK_EVERY):
-                        await self.awake.wait()
+                        await awake.wait()
                     await asyncio.sleep(GATHER)
 
     # Causes
 
     async def _expand_due(self) -> bool:
-        if self.expanding >= 10 * CAUSES_AT_ONCE or self.in_flight >= self.policy.in_flight:
-            return False
         if not await self.database.read(outbox.causes_due):
             return False
-        causes = await self._write(lambda tx: outbox.claim_causes(tx, self.lease, LEASE, CAUSES_AT_ONCE))
-        if causes:
-            self.expanding += len(causes)
-            self._spawn(self._expand(causes))
-        return len(causes) == CAUSES_AT_ONCE
+        self.expanding = True
+        try:
+            lease = int(LEASE * SECOND)
+            causes = await self._write(lambda tx: outbox.claim_causes(tx, self.lease, lease, CAUSES_AT_ONCE))
+            await self._expand(causes)
+            return bool(causes)
+        finally:
+            self.expanding = False
 
     async def _expand(self, causes: Sequence[Cause]) -> None:
-        """Deliveries for a page of the audience of each: at once for who can't have been reached, then for who was not."""
-        try:
-            at = now()
-            pages = await self.database.read(
-                lambda connection: [outbox.audience(connection, each, at) for each in causes]
-            )
-            asked = {
+        """A page of the audience of each cause becomes deliveries, a bounded number in one transaction."""
+        at = now()
+        found = await self.database.read(
+            lambda connection: [(each, outbox.audience(connection, each, at)) for each in causes]
+        )
+        some: list[tuple[Cause, outbox.Page]] = []
+        for cause, page in found:
+            some.append((cause, page))
+            if sum(len(each.devices) for _, each in some) >= ROWS_AT_ONCE or (cause, page) == found[-1]:
+                await self._deliver(some)
+                some = []
+
+    async def _deliver(self, found: Sequence[tuple[Cause, outbox.Page]]) -> None:
+        """What can be sent at once is held by us from the start; the rest waits in the table, for any process."""
+        seen: set[Place] = set()
+        if not self.policy.reached_too:
+            seen = self.reach.seen(
                 Place(user_pk, cause.channel_pk, cause.seq)
-                for cause, page in zip(causes, pages, strict=True)
-                for user_pk, _ in page.devices
+                for cause, page in found
                 if cause.kind in ASKED
-            }
-            doubtful = asyncio.create_task(self._reached(asked))
-            await asyncio.wait([doubtful], timeout=0.05)
-            if not doubtful.done():
-                # Who has no connection at all is not asked; they do not wait for those who are.
-                away = {each for each in asked if not self.reach.connected(each.user_pk)}
-                await self._deliver(causes, pages, asked - away, finish=False)
-            await self._deliver(causes, pages, await doubtful, finish=True)
-        except Exception:
-            logger.exception("%d causes could not be expanded; their lease will end", len(causes))
+                for user_pk, _ in page.devices
+            )
+        wanted = [
+            (cause, [each for each in page.devices if Place(each[0], cause.channel_pk, cause.seq) not in seen])
+            for cause, page in found
+        ]
+        cursors = {cause.pk: page.cursor for cause, page in found}
+        near = {user_pk for cause, page in wanted for user_pk, _ in page if self._to_ask(cause.kind, user_pk)}
+        hold = outbox.Hold(self.lease, int(LEASE * SECOND), self.room, near)
+        lasts: dict[str, int] = {cause.kind: int(self._lasts(cause.kind) * SECOND) for cause, _ in found}
+
+        def apply(tx: Tx) -> list[Delivery]:
+            made = outbox.add_deliveries(tx, wanted, hold, lasts)
+            outbox.advance(tx, cursors, self.lease)
+            return made
+
+        self._begin(await self._write(apply))
+        self.awake["deliveries"].set()
+
+    def _lasts(self, kind: str) -> float:
+        return self.policy.live_lasts if kind.startswith("live_") else self.policy.lasts
+
+    def _to_ask(self, kind: str, user_pk: int) -> bool:
+        return kind in ASKED and not self.policy.reached_too and self.reach.connected(user_pk)
+
+    # Deliveries
+
+    async def _send_due(self) -> bool:
+        limit = min(self.room, CLAIMED_AT_ONCE)
+        if not limit or self.circuit.all.shut or not await self.database.read(outbox.deliveries_due):
+            return False
+        lease = int(LEASE * SECOND)
+        due = await self._write(lambda tx: outbox.claim_deliveries(tx, self.lease, lease, limit))
+        self._begin([each for each in due if each.pk not in self.flying and each.pk not in self.asking])
+        return len(due) == limit
+
+    def _begin(self, held: Sequence[Delivery]) -> None:
+        """Send to those who are away; ask first about those who are connected."""
+        near = [each for each in held if self._to_ask(each.kind, each.user_pk)]
+        away = [each for each in held if not self._to_ask(each.kind, each.user_pk)]
+        if len(self.asking) + len(near) > ASKED_AT_MOST:
+            for each in near:
+                self._again(each, "many are asked already", 1.0, counts=False)
+        elif near:
+            self.asking.update(each.pk for each in near)
+            self._spawn(self._ask(near))
+        self._fly(away)
+
+    async def _ask(self, near: Sequence[Delivery]) -> None:
+        """Who was reached is done; who was not is pushed, as far as there is room."""
+        try:
+            reached = await self._reached({place(each) for each in near})
         finally:
-            self.expanding -= len(causes)
-            self.awake.set()
+            self.asking.difference_update(each.pk for each in near)
+        if self.stopping:
+            return
+        missed = [each for each in near if place(each) not in reached]
+        for each in near:
+            if place(each) in reached:
+                self._settle(each, "skipped", None, "reached")
+        room = self.room
+        self._fly(missed[:room])
+        for each in missed[room:]:
+            self._again(each, "no room", 0.0, counts=False)
 
     async def _reached(self, asked: Collection[Place]) -> set[Place]:
         """Who can't be asked counts as not reached."""
-        if not asked or self.policy.reached_too:
-            return set()
         try:
             return await self.reach.reached(asked)
         except Exception:
             logger.exception("could not ask who was reached; everybody is pushed")
             return set()
 
-    async def _deliver(
-        self, causes: Sequence[Cause], pages: Sequence[outbox.Page], but: Collection[Place], *, finish: bool
-    ) -> None:
-        wanted = [
-            (cause, [each for each in page.devices if Place(each[0], cause.channel_pk, cause.seq) not in but])
-            for cause, page in zip(causes, pages, strict=True)
-        ]
-        cursors = {cause.pk: page.cursor for cause, page in zip(causes, pages, strict=True)} if finish else {}
+    def _fly(self, held: Sequence[Delivery]) -> None:
+        moment = time.monotonic()
+        self.flying.update((each.pk, moment) for each in held)
+        for start in range(0, len(held), 100):
+            self._spawn(self._send(held[start : start + 100]))
 
-        lasts: dict[str, int] = {
-            kind: int((self.policy.live_lasts if kind.startswith("live_") else self.policy.lasts) * SECOND)
-            for kind in {cause.kind for cause in causes}
-        }
-
-        def apply(tx: Tx) -> list[Delivery]:
-            made = outbox.add_deliveries(tx, wanted, self.lease, LEASE, lasts)
-            outbox.advance(tx, cursors, self.lease)
-            return made
-
-        self._send(await self._write(apply), fresh=True)
-
-    # Deliveries
-
-    async def _send_due(self) -> bool:
-        room = self.policy.in_flight - self.in_flight
-        if room <= 0 or time.monotonic() < self.paused_until:
-            return False
-        if not await self.database.read(outbox.deliveries_due):
-            return False
-        limit = min(room, 200)
-        due = await self._write(lambda tx: outbox.claim_deliveries(tx, self.lease, LEASE, limit))
-        self._send(due, fresh=False)
-        return len(due) == limit
-
-    def _send(self, wanted: Sequence[Delivery], *, fresh: bool) -> None:
-        self.in_flight += len(wanted)
-        for start in range(0, len(wanted), BRIEFED_AT_ONCE):
-            self._spawn(self._brief(wanted[start : start + BRIEFED_AT_ONCE], fresh))
-
-    async def _brief(self, wanted: Sequence[Delivery], fresh: bool) -> None:
+    async def _send(self, held: Sequence[Delivery]) -> None:
         """Find out what to say to each, or why nothing is to be said any more, and send."""
-        try:
-            reached: set[Place] = set()
-            if not fresh:
-                reached = await self._reached({place(each) for each in wanted if each.kind in ASKED})
-            found = await self.database.read(lambda connection: briefs.briefs(connection, wanted, now()))
-        except Exception:
-            logger.exception("%d pushes could not be written; their lease will end", len(wanted))
-            self.in_flight -= len(wanted)
-            return
-        for each in wanted:
-            brief = found[each.pk]
-            if isinstance(brief, str):
-                self._settle(each, "skipped", None, brief)
-            elif place(each) in reached:
-                self._settle(each, "skipped", None, "reached")
-            elif each.deadline_at <= now():
-                self._spawn(self._bury(each, target_of(brief), None, "too late"))
-            else:
-                self._spawn(self._push(each, target_of(brief)))
+        for delivery, brief in (await self._briefs(held)).items():
+            self._spawn(self._push(delivery, brief))
 
-    async def _push(self, delivery: Delivery, target: Target) -> None:
-        async with self.room:
-            request = target.request(self.policy, now())
-            if self.stopping or time.monotonic() < self.paused_until or (not self.trusted and self.probing):
-                return self._again(delivery, PushResult(Outcome.REFUSED, 0, "paused"), 1, counts=False)
-            if self.dead.get((request.token, request.environment), 0) >= target.registered_at:
-                return self._settle(delivery, "dropped", None, "token dead")
-            self.probing = True
-            try:
-                result = await self.gateway.send(request)
-            except Exception as error:
-                logger.exception("the gateway failed")
-                result = PushResult(Outcome.RETRY, 0, type(error).__name__)
-            finally:
-                self.probing = False
-            self.trusted = result.outcome is not Outcome.REFUSED
+    async def _briefs(self, held: Sequence[Delivery]) -> dict[Delivery, Brief | LiveBrief | str | Exception]:
+        """One that can't be read harms no other."""
         try:
-            await self._react(delivery, target, request.environment, result)
+            found = await self.database.read(lambda connection: briefs.briefs(connection, held, now()))
+            return {each: found[each.pk] for each in held}
+        except Exception as error:
+            if len(held) == 1 or isinstance(error, Unavailable):
+                return dict.fromkeys(held, error)
+            alone = [await self._briefs([each]) for each in held]
+            return {each: brief for one in alone for each, brief in one.items()}
+
+    async def _push(self, delivery: Delivery, brief: Brief | LiveBrief | str | Exception) -> None:
+        """The life of one push, which ends in a settlement, whatever goes wrong."""
+        try:
+            if isinstance(brief, Exception):
+                raise brief
+            if isinstance(brief, str):
+                return self._settle(delivery, "skipped", None, brief)
+            target = target_of(brief)
+            if delivery.deadline_at <= now():
+                return await self._bury(delivery, target, None, "too late")
+            await self._try(delivery, target, target.request(self.policy, now()))
         except Unavailable:
-            # What came of it can't be kept: it is sent again under the same ids.
-            self._again(delivery, result, self.policy.retry_base * 2**delivery.attempts)
+            # What came of it can't be read or kept: it is sent again under the same ids.
+            self._again(delivery, "the database does not answer", self.policy.retry_base)
+        except Exception as error:
+            logger.exception("push %s failed", delivery.push_id)
+            if delivery.deadline_at <= now():
+                self._settle(delivery, "dead", None, type(error).__name__)
+            else:
+                self._again(delivery, type(error).__name__, self.policy.retry_base * 2**delivery.attempts)
         return None
 
-    async def _react(self, delivery: Delivery, target: Target, environment: str, result: PushResult) -> None:
-        attempt = delivery.attempts
+    async def _try(self, delivery: Delivery, target: Target, request: PushRequest) -> None:
+        app = f"{request.environment} {request.topic}"
+        if time.monotonic() - self.flying[delivery.pk] > LEASE / 2:
+            # It waited too long here; when the lease ends it is anybody's.
+            self.flying.pop(delivery.pk)
+        elif self.dead.get((request.token, request.environment), -1) >= target.registered_at:
+            self._settle(delivery, "dropped", None, "token dead")
+        elif self.stopping or not self.circuit.enter(app):
+            self._again(delivery, "paused", self.circuit.wait(app), counts=False)
+        else:
+            result = await self._result(request)
+            refused = result.reason if result.outcome is Outcome.REFUSED else None
+            self.circuit.came_back(app, refused)
+            await self._react(delivery, target, request, result)
+
+    async def _result(self, request: PushRequest) -> PushResult:
+        try:
+            return await self.gateway.send(request)
+        except Exception as error:
+            logger.exception("the gateway failed")
+            return PushResult(Outcome.RETRY, 0, type(error).__name__)
+
+    # What an answer means
+
+    async def _react(self, delivery: Delivery, target: Target, request: PushRequest, result: PushResult) -> None:
+        policy, times = self.policy, 2**delivery.attempts
         match result.outcome:
             case Outcome.DELIVERED:
-                await self._delivered(delivery, target, result)
+                if delivery.kind == "live_end" and not await self._write(target.delivered):
+                    return self._again(delivery, "the token changed", 0)
+                self._settle(delivery, "sent", result.status, result.reason)
             case Outcome.REJECTED:
                 await self._bury(delivery, target, result.status, result.reason)
             case Outcome.TOKEN_DEAD:
-                await self._drop(delivery, target, environment, result)
+                await self._drop(delivery, target, request, result)
             case Outcome.REFUSED:
-                self._pause(result)
-                self._again(delivery, result, PAUSE, counts=False)
+                pause = self.circuit.wait(f"{request.environment} {request.topic}")
+                self._again(delivery, result.reason, pause, result.status, counts=False)
             case Outcome.SLOW_DOWN:
-                await self._later(delivery, target, result, self.policy.slow_down * 2**attempt)
+                await self._later(delivery, target, result, policy.slow_down * times)
             case Outcome.RETRY:
-                await self._later(delivery, target, result, self.policy.retry_base * 2**attempt)
+                await self._later(delivery, target, result, policy.retry_base * times)
+        return None
 
-    async def _delivered(self, delivery: Delivery, target: Target, result: PushResult) -> None:
-        if delivery.kind == "live_end" and not await self._write(target.delivered):
-            return self._again(delivery, PushResult(Outcome.RETRY, result.status, "the token changed"), 0)
-        return self._settle(delivery, "sent", result.status, result.reason)
-
-    async def _drop(self, delivery: Delivery, target: Target, environment: str, result: PushResult) -> None:
+    async def _drop(self, delivery: Delivery, target: Target, request: PushRequest, result: PushResult) -> None:
         """Forget the token, unless it was registered after it died: then it lives again."""
         if result.dead_at is not None and target.registered_at >= result.dead_at:
             return await self._later(delivery, target, result, self.policy.retry_base * 2**delivery.attempts)
-        self.dead[target.token, environment] = now()
+        self.dead[request.token, request.environment] = target.registered_at
         while len(self.dead) > DEAD_REMEMBERED:
             self.dead.popitem(last=False)
         if await self._write(lambda tx: target.token_dead(tx, result)):
             return self._settle(delivery, "dropped", result.status, result.reason)
-        return self._again(delivery, PushResult(Outcome.RETRY, result.status, "the token changed"), 0)
+        return self._again(delivery, "the token changed", 0, result.status)
 
     async def _bury(self, delivery: Delivery, target: Target, status: int | None, reason: str) -> None:
         """A dead letter."""
@@ -304,23 +360,18 @@ class Worker:
 
     async def _later(self, delivery: Delivery, target: Target, result: PushResult, seconds: float) -> None:
         """Again after about so long, unless it would be too late then."""
-        if now() + int(seconds * 0.5 * SECOND) >= delivery.deadline_at:
+        if now() + int(min(seconds, self.policy.retry_most) * 0.5 * SECOND) >= delivery.deadline_at:
             return await self._bury(delivery, target, result.status, f"too late: {result.reason}")
-        return self._again(delivery, result, seconds)
+        return self._again(delivery, result.reason, seconds, result.status)
 
-    def _pause(self, result: PushResult) -> None:
-        """Nothing will be let in until somebody has looked: wait, and say so loudly."""
-        if time.monotonic() >= self.paused_until:
-            self.paused_until = time.monotonic() + PAUSE
-            logger.error("APNs lets nothing in (%d %s); pushes wait for %d s", result.status, result.reason, PAUSE)
-
-    def _again(self, delivery: Delivery, result: PushResult, seconds: float, *, counts: bool = True) -> None:
+    def _again(
+        self, delivery: Delivery, reason: str, seconds: float, status: int | None = None, *, counts: bool = True
+    ) -> None:
         """Later, with jitter."""
         pause = min(seconds, self.policy.retry_most) * random.uniform(0.5, 1.5)
         self.retried += 1
         attempts = min(delivery.attempts + counts, 30)
-        due = now() + int(pause * SECOND)
-        self._settled(Settlement(delivery.pk, "waiting", attempts, result.status, result.reason, due))
+        self._settled(Settlement(delivery.pk, "waiting", attempts, status, reason, int(pause * SECOND)))
 
     def _settle(self, delivery: Delivery, state: State, status: int | None, reason: str) -> None:
         self.settled[state] += 1
@@ -339,15 +390,25 @@ class Worker:
         try:
             while self.settlements:
                 some, self.settlements = self.settlements[:100], self.settlements[100:]
-                try:
-                    await self._write(partial(outbox.settle, lease=self.lease, settlements=some))
-                except Exception:
-                    # The lease ends, and they are sent again under the same ids.
-                    logger.exception("%d pushes could not be settled", len(some))
-                self.in_flight -= len(some)
-                self.awake.set()
+                await self._write_some(some)
+                for each in some:
+                    self.flying.pop(each.pk, None)
+                self.wake()
         finally:
             self.settling = None
+
+    async def _write_some(self, some: Sequence[Settlement]) -> None:
+        """As long as the lease holds; after that they are sent again, under the same ids."""
+        until = time.monotonic() + LEASE / 2
+        while True:
+            try:
+                return await self._write(partial(outbox.settle, lease=self.lease, settlements=some))  # type: ignore[no-any-return]
+            except Exception as error:
+                if time.monotonic() > until:
+                    logger.exception("%d pushes could not be settled", len(some))
+                    return None
+                logger.warning("%d pushes could not be settled: %s; again in a second", len(some), type(error).__name__)
+                await asyncio.sleep(LOOK_EVERY)
 
     async def _write(self, apply: Callable[[Tx], Any]) -> Any:
         return await self.database.write(Command(apply))

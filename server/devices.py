@@ -46,7 +46,7 @@ async def pushes(call: Call, *, user_id: str | None, dead: bool) -> Any:
 
 async def retry(call: Call) -> Any:
     id = call.request.match_info["number"]
-    if not id.isdigit() or len(id) > 18:
+    if not (id.isascii() and id.isdecimal()) or len(id) > 18:
         raise NotFound
     await call.services.devices.retry(call.caller, int(id))
     call.services.worker.wake()

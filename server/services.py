@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import hashlib
 import json
 import logging
 import os
@@ -120,7 +121,9 @@ def gateway_of(settings: Settings, database: Database) -> PushGateway:
     """Apple's, if there is a key; its provider token is shared through the database."""
     if settings.apns_key is None:
         return LogGateway()
-    name = f"apns_token:{settings.apns_key_id}"
+    key = settings.apns_key.read_text()
+    whose = f"{settings.apns_team_id} {settings.apns_key_id} {key}"
+    name = f"apns_token:{hashlib.sha256(whose.encode()).hexdigest()[:32]}"
 
     async def share(keep: Callable[[ProviderToken | None], ProviderToken]) -> ProviderToken:
         def apply(tx: Tx) -> ProviderToken:
@@ -131,7 +134,7 @@ def gateway_of(settings: Settings, database: Database) -> PushGateway:
 
         return await database.write(Command(apply, keys=[name]))
 
-    provider = Provider(settings.apns_key.read_text(), settings.apns_key_id, settings.apns_team_id, share)
+    provider = Provider(key, settings.apns_key_id, settings.apns_team_id, share)
     return ApnsGateway(
         provider,
         host=settings.apns_host or None,

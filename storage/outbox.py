@@ -6,7 +6,7 @@ a crash gives them back.
 
 import uuid
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
@@ -72,14 +72,14 @@ class Delivery:
 
 
 class Settlement(NamedTuple):
-    """What became of a delivery. One that waits on is due at ``due_at``."""
+    """What became of a delivery. One that waits on is due after ``pause`` microseconds."""
 
     pk: int
     state: State
     attempts: int
     status: int | None
     reason: str
-    due_at: int = 0
+    pause: int = 0
 
 
 ANY_DEVICE = Prepared(select(devices.c.pk).limit(1))
@@ -121,12 +121,16 @@ def promise_badge(tx: Tx, user_pk: int, *, but_device: str | None = None) -> Non
     """Tell a user's other devices how much is unread now; once, for all that is read within a moment."""
     if tx.first(DEVICE_OF, {"user": user_pk}) is None:
         return
-    waiting = select(outbox.c.pk).where(
+    waiting = select(outbox.c.pk, outbox.c.ref_pk).where(
         outbox.c.kind == "badge", outbox.c.channel_pk == user_pk, outbox.c.lease.is_(None)
     )
-    if tx.execute(waiting.limit(1)).first():
-        return
     but = device_pk(tx.connection, user_pk, but_device) if but_device else None
+    promised = tx.execute(waiting.limit(1)).first()
+    if promised:
+        if promised.ref_pk is not None and promised.ref_pk != but:
+            # Another device has read since: now each is to be told.
+            tx.execute(update(outbox).where(outbox.c.pk == promised.pk).values(ref_pk=None))
+        return
     tx.later(ADD, ("badge", user_pk, 0, but, 0, tx.now + BADGE_DELAY, 0, tx.now))
 
 
@@ -242,22 +246,27 @@ def audience(connection: Connection, cause: Cause, at: int) -> Page:
     return Page(whole, whole[-1][0])
 
 
-def add_deliveries(
-    tx: Tx,
-    wanted: Sequence[tuple[Cause, Sequence[tuple[int, int]]]],
-    lease: str,
-    held_for: int,
-    lasts: Mapping[str, int],
-) -> list[Delivery]:
-    """Deliveries of causes to ``(user_pk, target_pk)``, held under ``lease``; those that there are already stay alone.
+class Hold(NamedTuple):
+    """The first ``room`` deliveries are held under ``lease`` for so long, but not those of the users in ``near``."""
 
-    They are to be sent within what ``lasts`` says for their kind after their cause, in microseconds. A Live Activity is
-    ended once: who is not active is left out.
+    lease: str
+    lasts: int
+    room: int
+    near: Collection[int]
+
+
+def add_deliveries(
+    tx: Tx, wanted: Sequence[tuple[Cause, Sequence[tuple[int, int]]]], hold: Hold, lasts: Mapping[str, int]
+) -> list[Delivery]:
+    """Deliveries of causes that we hold, to ``(user_pk, target_pk)``; returns those that are held.
+
+    What a cause has already is left alone. They are to be sent within what ``lasts`` says for their kind after their cause,
+    in microseconds. A Live Activity is ended once: who is not active is left out.
     """
     pks = [cause.pk for cause, targets in wanted if targets]
     if not pks:
         return []
-    held = set(tx.execute(select(outbox.c.pk).where(outbox.c.pk.in_(pks), outbox.c.lease == lease)).scalars())
+    held = set(tx.execute(select(outbox.c.pk).where(outbox.c.pk.in_(pks), outbox.c.lease == hold.lease)).scalars())
     known = {
         tuple(row)
         for row in tx.execute(
@@ -265,37 +274,42 @@ def add_deliveries(
         )
     }
     starting = within_budget(tx, wanted)
-    stamps = {cause.pk: stamps_of(tx, cause, [target for _, target in targets]) for cause, targets in wanted}
-    rows = [
-        {
-            "outbox_pk": cause.pk,
-            "kind": cause.kind,
-            "channel_pk": cause.channel_pk,
-            "seq": cause.seq,
-            "ref_pk": cause.ref_pk,
-            "user_pk": user_pk,
-            "target_pk": target,
-            "stamp": stamps[cause.pk].get(target),
-            "push_id": str(uuid.uuid4()),
-            "state": "waiting",
-            "attempts": 0,
-            "due_at": tx.now,
-            "deadline_at": cause.created_at + lasts[cause.kind],
-            "lease": lease,
-            "lease_until": tx.now + held_for,
-            "created_at": tx.now,
-        }
-        for cause, targets in wanted
-        if cause.pk in held
-        for user_pk, target in targets
-        if (cause.pk, target) not in known
-        and (cause.kind not in LIVE or target in stamps[cause.pk])
-        and (cause.kind != "live_start" or (cause.pk, target) in starting)
-    ]
+    rows: list[dict[str, Any]] = []
+    room = hold.room
+    for cause, targets in wanted:
+        stamps = stamps_of(tx, cause, [target for _, target in targets])
+        for user_pk, target in targets:
+            fits = (cause.kind not in LIVE or target in stamps) and (
+                cause.kind != "live_start" or (cause.pk, target) in starting
+            )
+            if cause.pk not in held or (cause.pk, target) in known or not fits:
+                continue
+            ours = room > 0 and user_pk not in hold.near
+            room -= ours
+            rows.append(
+                {
+                    "outbox_pk": cause.pk,
+                    "kind": cause.kind,
+                    "channel_pk": cause.channel_pk,
+                    "seq": cause.seq,
+                    "ref_pk": cause.ref_pk,
+                    "user_pk": user_pk,
+                    "target_pk": target,
+                    "stamp": stamps.get(target),
+                    "push_id": str(uuid.uuid4()),
+                    "state": "waiting",
+                    "attempts": 0,
+                    "due_at": tx.now,
+                    "deadline_at": cause.created_at + lasts[cause.kind],
+                    "lease": hold.lease if ours else None,
+                    "lease_until": tx.now + hold.lasts if ours else 0,
+                    "created_at": tx.now,
+                }
+            )
     if not rows:
         return []
-    made: Sequence[Any] = tx.execute(insert(deliveries).returning(*DELIVERY), rows).all()
-    return [Delivery(*row) for row in made]
+    made: Sequence[Any] = tx.execute(insert(deliveries).returning(*DELIVERY, deliveries.c.lease), rows).all()
+    return [Delivery(*row[:-1]) for row in made if row.lease is not None]
 
 
 def stamps_of(tx: Tx, cause: Cause, targets: Sequence[int]) -> dict[int, int]:
@@ -353,7 +367,7 @@ def settle(tx: Tx, lease: str, settlements: Sequence[Settlement]) -> None:
             "tried": each.attempts,
             "code": each.status,
             "why": each.reason[:255],
-            "due": each.due_at,
+            "due": tx.now + each.pause,
             "at": None if each.state == "waiting" else tx.now,
         }
         for each in settlements

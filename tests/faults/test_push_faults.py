@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from push import worker
+from push import circuit
 from push.targets import Policy
 from tests.apns import TOPIC, Apple, Fault, Plan, Push
 from tests.conftest import Served, ServerFactory
@@ -68,7 +68,7 @@ async def server(apple: Apple, serve: ServerFactory, tmp_path: Path, monkeypatch
     from push import apns
 
     monkeypatch.setattr(apns, "DEADLINE", 2.0)
-    monkeypatch.setattr(worker, "PAUSE", 1.0)
+    monkeypatch.setattr(circuit, "PAUSE", 1.0)
     server = await serve(**apple.write_files(tmp_path / "apple"))
     policy = server.services.worker.policy
     quick = Policy(

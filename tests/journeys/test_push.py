@@ -165,6 +165,88 @@ async def test_the_same_while_polling(apple: Apple, start: Start) -> None:
         again.cancel()
 
 
+async def test_who_sleeps_keeps_nobody_waiting(apple: Apple, start: Start) -> None:
+    server = await start()
+    ann = await server.people.make("Ann")
+    bobs = await server.people.many(30)
+    for number, bob in enumerate(bobs):
+        await device(bob, f"b{number}")
+    chat = await ann.group(*bobs)
+    sleepers = [await bob.socket() for bob in bobs[:3]]
+    for each in sleepers:
+        each.pongs = False
+    started = time.monotonic()
+    for _ in range(5):
+        await ann.send(chat)
+    await apple.until(lambda: len(apple.good) == 27 * 5, 2.5)
+    await apple.until(lambda: len(apple.good) == 30 * 5, 10)
+    assert time.monotonic() - started < 10
+    await quiet(server)
+    assert len(apple.pushes) == 150
+    await asyncio.gather(*(each.close() for each in sleepers))
+
+
+async def test_no_more_is_held_than_is_under_way(apple: Apple, start: Start) -> None:
+    server = await start(push_in_flight=5)
+    apple.delay = 0.05
+    ann, _, chat = await pair(server, *(f"t{n}" for n in range(10)))
+    most = 0
+    for _ in range(5):
+        await ann.send(chat)
+        most = max(most, server.services.worker.in_flight)
+    while len(apple.good) < 50:
+        most = max(most, server.services.worker.in_flight)
+        await asyncio.sleep(0.01)
+    await quiet(server)
+    assert most <= 5 and len(apple.pushes) == 50
+
+
+async def test_one_app_that_is_refused_keeps_no_other_waiting(
+    apple: Apple, start: Start, caplog: pytest.LogCaptureFixture
+) -> None:
+    server = await start()
+    ann, bob, chat = await pair(server)
+    await device(bob, "other", bundleId=f"{TOPIC}.other")
+    apple.plan = lambda push: Fault("status", 403, "UnrelatedKeyIdInToken") if push.token == "other" else None
+    for _ in range(3):
+        await ann.send(chat)
+    await apple.until(lambda: len(apple.good) == 3, 3)
+    await asyncio.sleep(0.3)
+    assert len(apple.of("other")) <= 3 and "for sandbox org.example.app.other" in caplog.text
+    caplog.clear()
+
+
+async def test_a_token_registered_again_while_its_410_was_on_the_way(apple: Apple, start: Start) -> None:
+    server = await start()
+    ann, bob, chat = await pair(server)
+    apple.delay = 0.3
+    apple.plan = lambda push: Fault("status", 410, "Unregistered", int(time.time() * 1000)) if not apple.good else None
+    await ann.send(chat)
+    while not apple.pushes:
+        await asyncio.sleep(0.01)
+    apple.plan = lambda push: None
+    await asyncio.sleep(0.1)
+    await device(bob, "b1", locale="tr")
+    await apple.until(lambda: len(apple.good) == 1)
+    await ann.send(chat)
+    await apple.until(lambda: len(apple.good) == 2)
+    assert len((await bob.get("/api/v1/devices")).json["data"]["items"]) == 1
+
+
+async def test_both_devices_hear_of_what_was_read_on_both(apple: Apple, start: Start) -> None:
+    server = await start()
+    ann, bob, chat = await pair(server, "b1", "b2")
+    messages = [await ann.send(chat) for _ in range(2)]
+    await apple.until(lambda: len(apple.good) == 4)
+    sockets = [await bob.socket(deviceId=f"phone-{token}") for token in ("b1", "b2")]
+    for socket, message in zip(sockets, messages, strict=True):
+        await socket.call("message:read", {"chatId": chat, "messageId": message["_id"]})
+    await apple.until(lambda: len(apple.good) == 6)
+    await quiet(server)
+    assert sorted(push.token for push in apple.pushes[4:]) == ["b1", "b2"]
+    await asyncio.gather(*(each.close() for each in sockets))
+
+
 async def test_an_app_in_the_background_is_pushed(apple: Apple, start: Start) -> None:
     server = await start()
     ann, bob, chat = await pair(server)
@@ -210,8 +292,7 @@ async def test_reached_users_too_if_the_setting_says_so(apple: Apple, start: Sta
 async def test_what_was_read_or_deleted_meanwhile_is_not_pushed(apple: Apple, start: Start) -> None:
     server = await start()
     ann, bob, chat = await pair(server)
-    worker = server.services.worker
-    worker.paused_until = time.monotonic() + 1.0
+    server.services.worker.circuit.all.until = time.monotonic() + 1.0
     read, deleted, kept = [await ann.send(chat, text) for text in ("read", "deleted", "kept")]
     assert (await bob.post(f"/api/v2/messages/{read['_id']}/read")).status == 200
     assert (await ann.delete(f"/api/v2/messages/{deleted['_id']}")).status == 200
@@ -338,7 +419,7 @@ async def test_what_is_refused_is_a_dead_letter_that_an_admin_retries(apple: App
     (sent,) = (await admin.get(f"/api/v1/admin/push/deliveries?userId={bob.id}")).json["data"]["items"]
     assert sent["state"] == "sent" and sent["id"] == letter["id"] and sent["settledAt"]
     assert apple.pushes[0].id == apple.pushes[1].id == sent["pushId"]
-    assert (await admin.post(retry)).status == 404
+    assert (await admin.post(retry)).status == (await admin.post(f"{letters}/²/retry")).status == 404
     assert (await admin.get("/api/v1/admin/push/deliveries?userId=" + "f" * 24)).status == 404
     text = (await admin.get("/metrics")).body.decode()
     assert 'bellwire_pushes_total{outcome="sent"} 1.0' in text and 'bellwire_pushes_total{outcome="dead"} 1.0' in text
@@ -347,9 +428,9 @@ async def test_what_is_refused_is_a_dead_letter_that_an_admin_retries(apple: App
 async def test_a_closed_door_pauses_all_and_alarms_once(
     apple: Apple, start: Start, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    from push import worker
+    from push import circuit
 
-    monkeypatch.setattr(worker, "PAUSE", 1.0)
+    monkeypatch.setattr(circuit, "PAUSE", 1.0)
     server = await start()
     ann, _, chat = await pair(server)
     apple.plan = lambda push: Fault("status", 403, "InvalidProviderToken")

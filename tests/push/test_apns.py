@@ -178,6 +178,13 @@ async def test_silence_of_a_whole_connection_ends_it(
     assert apple.connections == 2 and table(gateway) == 0
 
 
+async def until_sent(gateway: ApnsGateway) -> None:
+    """Try again as the outbox would, until a push is taken."""
+    async with asyncio.timeout(5):
+        while (await gateway.send(request())).outcome is not Outcome.DELIVERED:
+            await asyncio.sleep(0.05)
+
+
 async def test_nobody_listens_and_then_somebody_does(apple: Apple, gateway: ApnsGateway) -> None:
     port = apple.port
     await apple.stop()
@@ -185,11 +192,49 @@ async def test_nobody_listens_and_then_somebody_does(apple: Apple, gateway: Apns
     results = await asyncio.gather(*(gateway.send(request(f"n{n}")) for n in range(50)))
     assert {each.outcome for each in results} == {Outcome.RETRY} and time.monotonic() - started < 5
     await apple.start(port)
-    assert (await gateway.send(request())).outcome is Outcome.DELIVERED
+    await until_sent(gateway)
     await apple.stop()
     await asyncio.sleep(0.05)
     await apple.start(port)
-    assert (await gateway.send(request())).outcome is Outcome.DELIVERED
+    await until_sent(gateway)
+
+
+async def test_connections_that_fail_are_opened_ever_more_rarely(apple: Apple, gateway: ApnsGateway) -> None:
+    apple.plan = lambda push: Fault("goaway")
+    until = time.monotonic() + 2
+    while time.monotonic() < until:
+        assert (await gateway.send(request())).outcome is Outcome.RETRY
+        await asyncio.sleep(0.005)
+    assert apple.connections < 10
+
+
+async def test_a_connection_that_ended_before_it_was_known_takes_no_place(
+    apple: Apple, gateway: ApnsGateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = apns.Connection.connection_made
+
+    def ends_at_once(self: apns.Connection, transport: Any) -> None:
+        made(self, transport)
+        self.end("ended on purpose")
+
+    monkeypatch.setattr(apns.Connection, "connection_made", ends_at_once)
+    for _ in range(3):
+        assert (await gateway.send(request())).outcome is Outcome.RETRY
+        gateway.lanes["production"].open_after = 0.0
+    monkeypatch.undo()
+    await until_sent(gateway)
+
+
+async def test_waiting_for_a_place_is_no_silence(apple: Apple, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(apns, "DEADLINE", 1.0)
+    gateway = gateway_to(apple, tmp_path, connections=1)
+    await gateway.send(request("first"))
+    gateway.lanes["production"].connections[0].limit = 5
+    apple.delay = 0.3
+    results = await asyncio.gather(*(gateway.send(request(f"n{n}")) for n in range(40)))
+    assert {each.outcome for each in results} == {Outcome.DELIVERED, Outcome.RETRY}
+    assert apple.connections == 1, "it answered all the time"
+    await gateway.close()
 
 
 async def test_a_wrong_certificate_is_a_result(apple: Apple, tmp_path: Path) -> None:
@@ -245,6 +290,18 @@ async def test_one_provider_token_for_all_nodes_until_it_is_old(
         await node.close()
 
 
+async def test_a_clock_ahead_makes_no_second_token(apple: Apple, tmp_path: Path) -> None:
+    shelf = Shelf()
+    ahead = gateway_to(apple, tmp_path, shelf)
+    await ahead.send(request())
+    assert shelf.token
+    shelf.token = ProviderToken(shelf.token.text, int(time.time()) + 60)
+    behind = gateway_to(apple, tmp_path, shelf)
+    assert (await behind.send(request())).outcome is Outcome.DELIVERED and shelf.made == 1
+    for each in (ahead, behind):
+        await each.close()
+
+
 async def test_an_expired_token_is_renewed_once_and_only_when_old_enough(apple: Apple, tmp_path: Path) -> None:
     shelf = Shelf()
     gateway = gateway_to(apple, tmp_path, shelf)
@@ -263,4 +320,6 @@ async def test_an_expired_token_is_renewed_once_and_only_when_old_enough(apple: 
     apple.providers.clear()
     assert (await gateway.send(request())).outcome is Outcome.DELIVERED
     assert shelf.made == 2 and len(apple.providers) == 1
+    assert gateway.provider.expire(old.text) is True, "an answer to the old one, late: the new one is tried"
+    assert shelf.made == 2
     await gateway.close()
