@@ -37,7 +37,8 @@ def arguments() -> argparse.ArgumentParser:
         each.add_argument("--tenant", metavar="UUID")
         each.add_argument("--permission", action="append", default=[], dest="permissions", metavar="P")
     commands.add_parser("migrate", help="bring the database to the newest schema")
-    commands.add_parser("check", help="print the effective settings, secrets masked")
+    check = commands.add_parser("check", help="print the effective settings, secrets masked; or audit")
+    check.add_argument("what", nargs="?", choices=["ledger"], help="ledger: whether all credits add up")
     epoch = commands.add_parser("epoch", help="the name of the history that clients resume from")
     epoch.add_argument("--new", action="store_true", required=True, help="begin a new one; every client reloads")
     return parser
@@ -97,13 +98,18 @@ def main() -> int:
                 print(asyncio.run(operator.run(settings, "epoch --new", {})))
             case "migrate":
                 asyncio.run(migrate(settings))
+            case "check" if asked.what == "ledger":
+                audit = asyncio.run(operator.run(settings, "check ledger", {}))
+                print(json.dumps(audit))
+                return 0 if not any(audit.values()) else 1
             case "check":
                 check(settings)
             case _:
                 asyncio.run(serve(settings))
     except ValidationError as error:
         for each in error.errors():
-            print(f"BELLWIRE_{str(each['loc'][0]).upper()}: {each['msg']}", file=sys.stderr)
+            name = f"BELLWIRE_{str(each['loc'][0]).upper()}: " if each["loc"] else ""
+            print(name + each["msg"].removeprefix("Value error, "), file=sys.stderr)
         return 2
     except Unavailable:
         print(f"The database can't be reached: {operator.masked(settings.database)}", file=sys.stderr)

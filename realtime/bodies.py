@@ -147,6 +147,13 @@ def few_locales(value: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
     return value
 
 
+def amount(value: int, info: ValidationInfo) -> int:
+    limit = limits_of(info).transfer
+    if value > limit:
+        raise ValueError(f"must be at most {limit}")
+    return value
+
+
 def opaque(longest: int) -> AfterValidator:
     """A token or the id of a device: any text that is safe in a path."""
 
@@ -194,6 +201,7 @@ Placeholders = Annotated[
 Moment = Annotated[str, AfterValidator(moment)]
 Uuid = Annotated[str, StringConstraints(pattern=f"^{UUID.pattern}$", to_lower=True)]
 BundleId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9.-]{1,155}$")]
+Amount = Annotated[int, AfterValidator(amount), Field(ge=1)]
 Opaque = Annotated[str, opaque(255)]
 Token = Annotated[str, opaque(512)]
 AnyName = Annotated[Any, AfterValidator(read_name), WithJsonSchema({"type": ["string", "integer"]})]
@@ -260,6 +268,10 @@ def parse_json(data: bytes | str, limits: Limits) -> Any:
 # Messages
 
 
+class Transfer(Body):
+    amount: Amount
+
+
 class SendMessage(Body):
     """``chatId``, or ``targetUserId`` alone for the direct chat with that user, found or created."""
 
@@ -270,16 +282,31 @@ class SendMessage(Body):
     replyTo: HexId | None = None
     metadata: Metadata | None = None
     clientMessageId: ClientKey | None = None
+    creditTransfer: Transfer | None = None
+    amount: Amount | None = None
 
     @model_validator(mode="after")
     def complete(self) -> "SendMessage":
         if self.chatId is None and self.targetUserId is None:
             raise ValueError("chatId or targetUserId is required")
-        if self.type != "text":
-            raise ValueError(f"type {self.type} is not available yet")
+        if self.type == "media":
+            raise ValueError("type media is not available yet")
+        if self.type == "creditTransfer":
+            if self.credits is None:
+                raise ValueError("creditTransfer.amount is required")
+            if self.amount is not None and self.amount != self.credits:
+                raise ValueError("amount differs from creditTransfer.amount")
+            return self
         if self.content is None or not self.content.strip():
             raise ValueError("content must not be empty")
         return self
+
+    @property
+    def credits(self) -> int | None:
+        """How many are transferred; None for a message that is no transfer."""
+        if self.type != "creditTransfer":
+            return None
+        return self.creditTransfer.amount if self.creditTransfer else self.amount
 
 
 class EditMessage(Body):
@@ -420,6 +447,16 @@ class RegisterDevice(Body):
         if self.platform == "ios" and self.bundleId is None:
             raise ValueError("bundleId is required for ios")
         return self
+
+
+# Credits
+
+
+class Grant(Body):
+    userId: HexId
+    amount: Amount
+    reason: Annotated[Content, AfterValidator(not_blank)] | None = None
+    clientMessageId: ClientKey | None = None
 
 
 # Streams

@@ -1,13 +1,13 @@
 """The wire shapes of what is kept: one function a document, used by REST, by acks and by events alike."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any, Literal, NotRequired
 
 from typing_extensions import TypedDict
 
-from storage import accounts, chat, deliveries, devices, messages, notifications, streams, templates
+from storage import accounts, chat, credits, deliveries, devices, messages, notifications, streams, templates
 from storage.types import SECOND
 
 
@@ -159,6 +159,28 @@ class StreamDocument(TypedDict):
     updatedAt: str
 
 
+class BalanceDocument(TypedDict):
+    balance: int
+
+
+class BalanceEvent(TypedDict):
+    balance: int
+    transactionId: str
+
+
+class CreditDocument(TypedDict):
+    """``amount`` is negative for what went out; ``userId`` is the other side, null for a grant."""
+
+    id: str
+    type: Literal["grant", "transfer", "reversal"]
+    amount: int
+    balance: int
+    userId: str | None
+    messageId: str | None
+    reason: str | None
+    createdAt: str
+
+
 class DeviceDocument(TypedDict):
     """``pushable`` says whether version 1 pushes to it."""
 
@@ -235,7 +257,7 @@ def message(item: messages.Message) -> MessageDocument:
         "type": item.type,
         "content": item.content,
         "media": None,
-        "creditTransfer": None,
+        "creditTransfer": None if item.transfer is None else transfer(item.transfer),
         "readBy": list(item.read_by),
         "createdAt": time(item.created_at),
         "updatedAt": time(item.updated_at),
@@ -341,6 +363,23 @@ def delivery(item: deliveries.Record) -> DeliveryDocument:
         "dueAt": time(item.due_at) if item.state == "waiting" else None,
         "createdAt": time(item.created_at),
         "settledAt": optional_time(item.settled_at),
+    }
+
+
+def transfer(item: Mapping[str, Any]) -> TransferDocument:
+    return {"amount": item["amount"], "recipientId": item["recipientId"], "senderId": item["senderId"]}
+
+
+def entry(item: credits.Entry) -> CreditDocument:
+    return {
+        "id": item.id,
+        "type": item.kind,
+        "amount": item.amount,
+        "balance": item.balance,
+        "userId": item.other_id,
+        "messageId": item.message_id,
+        "reason": item.reason,
+        "createdAt": time(item.created_at),
     }
 
 

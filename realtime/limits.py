@@ -23,6 +23,7 @@ class Limits:
     placeholder_bytes: int = 64 * KIB
     locales: int = 100
     devices: int = 20
+    transfer: int = 1_000_000_000
     body: int = 256 * KIB
     nesting: int = 32
     packet: int = 256 * KIB

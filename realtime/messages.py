@@ -11,6 +11,7 @@ from sqlalchemy import Connection
 from realtime import documents
 from realtime.bodies import SendMessage
 from realtime.caller import Caller
+from realtime.credits import pay
 from realtime.limits import Limits
 from storage import accounts, chat, log, messages, outbox
 from storage.chat import Gate
@@ -65,7 +66,8 @@ class Messages:
             return await self._post_directly(caller, body)
         chat_pk = await self.numbers.find(caller.user.tenant_pk, body.chatId)
         try:
-            return await self.database.write(self._posting(caller, body, chat_pk))
+            recipient = await self._recipient(caller, body, chat_pk)
+            return await self.database.write(self._posting(caller, body, chat_pk, recipient))
         except NotFound:
             self.numbers.forget(caller.user.tenant_pk, body.chatId)
             raise
@@ -83,7 +85,7 @@ class Messages:
 
         target, chat_pk = await self.database.read(look)
         if chat_pk is not None:
-            return await self.database.write(self._posting(caller, body, chat_pk))
+            return await self.database.write(self._posting(caller, body, chat_pk, target))
 
         def apply(tx: Tx) -> Answer:
             pk = chat.find_direct(tx.connection, caller.pk, target.pk)
@@ -91,12 +93,34 @@ class Messages:
                 if accounts.blocks_whom(tx.connection, target.pk, caller.pk):
                     raise Forbidden
                 pk = open_direct(tx, caller.user, target)
-            return add(tx, caller, body, pk)
+            return add(tx, caller, body, pk, target)
 
         return await self.database.write(Command(apply, channels=[caller.pk, target.pk], keys=keys_of(caller, body)))
 
-    def _posting(self, caller: Caller, body: SendMessage, chat_pk: int) -> Command[Answer]:
-        return Command(lambda tx: add(tx, caller, body, chat_pk), channels=[chat_pk], keys=keys_of(caller, body))
+    def _posting(
+        self, caller: Caller, body: SendMessage, chat_pk: int, recipient: accounts.User | None
+    ) -> Command[Answer]:
+        """Who gives and who takes credits are locked with the chat."""
+        channels = [chat_pk] if body.credits is None or recipient is None else [chat_pk, caller.pk, recipient.pk]
+        return Command(
+            lambda tx: add(tx, caller, body, chat_pk, recipient), channels=channels, keys=keys_of(caller, body)
+        )
+
+    async def _recipient(self, caller: Caller, body: SendMessage, chat_pk: int) -> accounts.User | None:
+        """Of a transfer: whom the body names, or the other of two members; None if there is no such user."""
+        if body.credits is None:
+            return None
+
+        def look(connection: Connection) -> accounts.User | None:
+            if chat.gate(connection, chat_pk, caller.pk) is None:
+                raise NotFound
+            if body.targetUserId is not None:
+                return accounts.find(connection, caller.user.tenant_pk, id=body.targetUserId)
+            members = chat.members_of(connection, chat_pk, limit=3)
+            others = [each.user_pk for each in members if each.user_pk != caller.pk]
+            return accounts.get(connection, others[0]) if len(others) == 1 else None
+
+        return await self.database.read(look)
 
     async def get(self, caller: Caller, message_id: str) -> documents.MessageDocument:
         """Raises NotFound."""
@@ -244,8 +268,11 @@ class Messages:
         return await self.database.write(Command(apply, channels=[place[0], *also]))
 
 
-def add(tx: Tx, caller: Caller, body: SendMessage, chat_pk: int) -> Answer:
-    """Post into a chat whose channel is locked; the answer is the very bytes that the event carries."""
+def add(tx: Tx, caller: Caller, body: SendMessage, chat_pk: int, recipient: accounts.User | None = None) -> Answer:
+    """Post into a chat whose channel is locked; the answer is the very bytes that the event carries.
+
+    A transfer moves the credits too, from the caller to ``recipient``, who are both locked.
+    """
     gate = chat.gate(tx, chat_pk, caller.pk)
     if gate is None:
         raise NotFound
@@ -269,12 +296,17 @@ def add(tx: Tx, caller: Caller, body: SendMessage, chat_pk: int) -> Answer:
         place = messages.where_is(tx.connection, caller.user.tenant_pk, body.replyTo)
         if place is None or place.chat_pk != chat_pk or place.seq < gate.first_seq:
             raise NotFound("replyTo names no message of this chat")
+    id, transfer = new_id(), None
+    if body.credits is not None:
+        recipient = require_recipient(tx, caller, body, chat_pk, recipient)
+        pay(tx, caller.user, recipient, body.credits, message_id=id, creator_pk=caller.pk)
+        transfer = {"amount": body.credits, "recipientId": recipient.id, "senderId": caller.user.id}
     seq, channel = tx.take(chat_pk)
     message = Message(
         chat_pk=chat_pk,
         chat_id=gate.chat_id,
         seq=seq,
-        id=new_id(),
+        id=id,
         sender_pk=caller.pk,
         sender_id=caller.user.id,
         type=body.type,
@@ -284,11 +316,25 @@ def add(tx: Tx, caller: Caller, body: SendMessage, chat_pk: int) -> Answer:
         created_at=tx.now,
         updated_at=tx.now,
         deleted_at=None,
+        transfer=transfer,
     )
     event = log.write(tx, chat_pk, channel, seq, "message:new", documents.message(message))
     messages.add(tx, message, client_key=key, fingerprint=fingerprint)
     outbox.promise(tx, "message", chat_pk, seq)
     return orjson.Fragment(event.payload)
+
+
+def require_recipient(
+    tx: Tx, caller: Caller, body: SendMessage, chat_pk: int, recipient: accounts.User | None
+) -> accounts.User:
+    """Who gets the credits: another member of the chat. Raises NotFound, Invalid."""
+    if recipient is None and body.targetUserId is None:
+        raise Invalid.field("targetUserId", "targetUserId is required where there are not two members")
+    if recipient is None or not chat.known_members(tx.connection, chat_pk, [recipient.pk]):
+        raise NotFound
+    if recipient.pk == caller.pk:
+        raise Invalid.field("targetUserId", "You can't send credits to yourself")
+    return recipient
 
 
 def first_answer(tx: Tx, chat_pk: int, seq: int) -> documents.MessageDocument:
@@ -327,7 +373,11 @@ def visible(connection: Connection, caller: Caller, message_id: str) -> tuple[in
 
 def fingerprint_of(body: SendMessage) -> str:
     """What makes two commands the same, whichever way they came."""
-    command = (body.type, body.chatId, body.targetUserId, body.content, body.replyTo, body.metadata)
+    command: tuple[Any, ...] = (
+        body.type, body.chatId, body.targetUserId, body.content, body.replyTo, body.metadata,
+    )  # fmt: skip
+    if body.credits is not None:
+        command = (*command, body.credits)
     return hashlib.sha256(orjson.dumps(command, option=orjson.OPT_SORT_KEYS)).hexdigest()
 
 

@@ -12,7 +12,7 @@ from server import metrics, openapi, operator
 from server.call import SERVICES, write_json
 from server.middleware import Next, browsers, endpoint, errors
 from server.routes import ROUTES
-from server.services import Services, build
+from server.services import Services, build, running
 from server.settings import Settings
 from storage.errors import Unavailable
 
@@ -37,7 +37,7 @@ def create_app(settings: Settings) -> web.Application:
     app = web.Application(middlewares=[browsers, errors])
 
     async def live(app: web.Application) -> AsyncIterator[None]:
-        async with build(settings) as services:
+        async with build(settings) as services, running(services):
             app[SERVICES] = services
             metrics.install(app, services)
             yield

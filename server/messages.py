@@ -8,7 +8,7 @@ from pydantic import Field
 
 from realtime import bodies
 from realtime.bodies import Body, HexId
-from server.call import Call, Created, read_json, require_plain
+from server.call import WHOLE, Call, Created, read_json, require_plain
 from storage.errors import Invalid, Malformed, TooLarge
 
 Seq = Annotated[int, Field(ge=0, lt=2**63)]
@@ -54,6 +54,8 @@ async def read_form(request: web.Request, limits: Any) -> dict[str, Any]:
     for name in ("metadata", "creditTransfer"):
         if name in values:
             values[name] = bodies.parse_json(values[name], limits)
+    if isinstance(values.get("amount"), str) and WHOLE.fullmatch(values["amount"]):
+        values["amount"] = int(values["amount"])
     if file and values.get("type") != "media":
         raise Invalid.field("file", "A file belongs to a message of type media")
     return values

@@ -27,7 +27,7 @@ from server.accounts import CreateUser, new_user
 from server.call import SERVICES, read_bytes, token_of, write_json
 from server.services import Services, build, secret_of
 from server.settings import Settings
-from storage import accounts
+from storage import accounts, credits
 from storage.accounts import PERMISSIONS, PLATFORM, User
 from storage.errors import Invalid, NotFound, Problem, Unauthenticated
 from storage.transaction import Command, Tx
@@ -210,8 +210,14 @@ async def new_epoch(services: Services, arguments: Arguments) -> str:
     return await services.new_epoch()
 
 
+async def check_ledger(services: Services, arguments: Arguments) -> dict[str, int]:
+    """What must be zero: the sum of all balances, and what does not add up."""
+    return (await services.database.read(credits.audit, snapshot=True))._asdict()
+
+
 COMMANDS: dict[str, Callable[[Services, Arguments], Awaitable[Any]]] = {
     "token": issue_tokens,
     "user add": add_user,
     "epoch --new": new_epoch,
+    "check ledger": check_ledger,
 }

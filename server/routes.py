@@ -6,7 +6,9 @@ from typing_extensions import TypedDict
 
 from realtime import bodies
 from realtime.documents import (
+    BalanceDocument,
     ChatDocument,
+    CreditDocument,
     DeliveryDocument,
     DeviceDocument,
     MemberDocument,
@@ -18,7 +20,7 @@ from realtime.documents import (
     TemplateDocument,
     UserDocument,
 )
-from server import accounts, chat, devices, dialects, messages, notifications, streams, templates
+from server import accounts, chat, credits, devices, dialects, messages, notifications, streams, templates
 from server.call import Paging, Route
 
 T = TypeVar("T")
@@ -39,6 +41,10 @@ class Success(TypedDict):
     success: bool
 
 
+class Reversal(TypedDict):
+    transactionId: str
+
+
 def route(method: str, path: str, handler: Any, answer: Any, summary: str, **options: Any) -> Route:
     return Route(method, path, handler, answer, summary, **options)
 
@@ -49,6 +55,7 @@ ADMIN = "/api/v1/admin"
 CHATS = "/api/v2/chats"
 MESSAGES = "/api/v2/messages"
 DEVICES = "/api/v1/devices"
+CREDITS = "/api/v1/credits"
 STREAMS = "/api/v1/streams"
 TEMPLATE_PATHS = [path.rstrip("/") for path in dialects.template.PATHS]
 LOGGED_IN = accounts.LoggedInDocument
@@ -160,6 +167,14 @@ ROUTES: list[Route] = [
           ("POST", "/{key}/preview", templates.preview, PreviewDocument, "Fill a template, sending nothing",
            {"body": bodies.PreviewTemplate, "errors": (403, 404)}),
       )),
+
+    route("GET", CREDITS, credits.balance, BalanceDocument, "One's balance"),
+    route("GET", f"{CREDITS}/transactions", credits.transactions, Page[CreditDocument],
+          "What went in and out of one's account, newest first", query=Paging),
+    route("POST", f"{CREDITS}/grants", credits.grant, BalanceDocument, "Grant credits from the issuing account",
+          body=bodies.Grant, status=201, keyed=True, permission="credits.grant", errors=(403, 404, 409)),
+    route("POST", f"{ADMIN}/credits/transactions/{{id}}/reverse", credits.reverse, Reversal,
+          "Give back what a transaction moved", status=201, permission="admin", errors=(403, 404, 409)),
 
     route("POST", DEVICES, devices.register, DeviceDocument, "Register a device, or its new token",
           body=bodies.RegisterDevice, status=201, also_200=True, errors=(409,)),

@@ -20,6 +20,7 @@ from push.worker import Worker
 from realtime.accounts import Accounts
 from realtime.broker_memory import MemoryBroker
 from realtime.chat import Chats
+from realtime.credits import Credits
 from realtime.devices import Devices
 from realtime.hub import Hub
 from realtime.limits import Limits
@@ -65,6 +66,7 @@ class Services:
     notifications: Notifications
     streams: Streams
     templates: Templates
+    credits: Credits
     devices: Devices
     worker: Worker
     namespace: ChatNamespace
@@ -210,6 +212,7 @@ async def build(settings: Settings) -> AsyncIterator[Services]:
             notifications=notifications,
             streams=streams,
             templates=Templates(database, limits),
+            credits=Credits(database),
             devices=Devices(database, limits, lasts=settings.push_hours * 3600),
             worker=Worker(database, gateway_of(settings, database), Reach(sessions), policy_of(settings)),
             namespace=namespace,
@@ -223,19 +226,25 @@ async def build(settings: Settings) -> AsyncIterator[Services]:
             worker.wake()
 
         database.writer.on_commit = committed
-        background = Background(services)
-        database.writer.on_unknown = background.doubt
-        await worker.start()
-        try:
-            async with background:
-                yield services
-        finally:
-            await worker.stop()
+        yield services
         await socketio.eio.stop()
         await chats.tasks.finish()
         await hub.tasks.finish()
     finally:
         await database.close()
+
+
+@contextlib.asynccontextmanager
+async def running(services: Services) -> AsyncIterator[None]:
+    """What a server does beside its requests; a command of ``run.py`` does not."""
+    background = Background(services)
+    services.database.writer.on_unknown = background.doubt
+    await services.worker.start()
+    try:
+        async with background:
+            yield
+    finally:
+        await services.worker.stop()
 
 
 class Origins:

@@ -78,6 +78,7 @@ class Settings(BaseSettings):
     max_placeholders: int = Field(100, ge=0, description="placeholders of a notification")
     max_placeholder_bytes: int = Field(64 * KIB, gt=0, description="bytes of all placeholders together as JSON")
     max_locales: int = Field(100, ge=0, description="variants of a template by locale")
+    max_transfer: int = Field(1_000_000_000, gt=0, le=10**15, description="credits of one transfer or grant")
     max_devices: int = Field(20, gt=0, description="devices of a user")
     max_body: int = Field(256 * KIB, gt=0, description="bytes of a JSON body")
     max_nesting: int = Field(32, gt=0, description="depth of a JSON body")

@@ -50,6 +50,7 @@ MESSAGE = (
         messages.c.content,
         messages.c.reply_to,
         messages.c.metadata,
+        messages.c.transfer,
         messages.c.created_at,
         messages.c.updated_at,
         messages.c.deleted_at,
@@ -69,6 +70,7 @@ ADD = Bulk(
         "content",
         "reply_to",
         "metadata",
+        "transfer",
         "client_key",
         "fingerprint",
         "created_at",
@@ -102,6 +104,7 @@ def add(tx: Tx, message: Message, *, client_key: str | None, fingerprint: str | 
         message.content,
         message.reply_to,
         None if message.metadata is None else orjson.dumps(message.metadata).decode(),
+        None if message.transfer is None else orjson.dumps(message.transfer).decode(),
         client_key,
         fingerprint,
         message.created_at,
@@ -143,7 +146,8 @@ def history(
 
 def read_message(row: Any) -> Message:
     values = row._asdict()
-    return Message(**values | {"metadata": None if values["metadata"] is None else orjson.loads(values["metadata"])})
+    loaded = {name: orjson.loads(values[name]) for name in ("metadata", "transfer") if values[name] is not None}
+    return Message(**values | loaded)
 
 
 def with_readers(connection: Connection, chat_pk: int, found: list[Message]) -> list[Message]:

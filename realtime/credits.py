@@ -1,0 +1,182 @@
+"""Credits: granted by admins, moved by messages, reversed by admins. Every change is told to whom it concerns."""
+
+import hashlib
+
+import orjson
+from sqlalchemy import Connection
+
+from realtime import documents
+from realtime.bodies import Grant
+from realtime.caller import Caller
+from storage import accounts, credits, log, messages, outbox
+from storage.accounts import User
+from storage.credits import Entry, Kind, NotEnough, Transaction
+from storage.database import Database
+from storage.errors import Conflict, NotFound
+from storage.messages import Message
+from storage.transaction import Command, Tx
+from storage.types import new_id
+
+GRANT = "credits.grant"
+
+
+class Credits:
+    def __init__(self, database: Database) -> None:
+        self.database = database
+
+    async def balance(self, caller: Caller) -> int:
+        return await self.database.read(lambda connection: credits.balance(connection, caller.pk))
+
+    async def history(self, caller: Caller, *, before: int | None, limit: int) -> list[Entry]:
+        """What went in and out of the caller's account, newest first."""
+        return await self.database.read(lambda it: credits.history(it, caller.pk, before=before, limit=limit))
+
+    async def grant(self, caller: Caller, body: Grant) -> int:
+        """Out of the tenant's issuing account; the user's new balance. The same key again changes nothing.
+
+        Raises Forbidden, NotFound, Conflict for another grant under the same key.
+        """
+        tenant_pk = caller.user.tenant_pk
+        found = await self.database.read(lambda connection: accounts.need(connection, tenant_pk, body.userId))
+        command = (body.userId, body.amount, body.reason)
+        fingerprint = hashlib.sha256(orjson.dumps(command)).hexdigest()
+
+        def apply(tx: Tx) -> int:
+            caller.fresh(tx).require(GRANT)
+            first = credits.by_key(tx.connection, caller.pk, body.clientMessageId) if body.clientMessageId else None
+            if first:
+                if first[0].fingerprint != fingerprint:
+                    raise Conflict("This key was used for another grant")
+                return first[1]
+            id = credits.move(
+                tx,
+                tenant_pk,
+                kind="grant",
+                amount=body.amount,
+                giver=None,
+                taker=found.pk,
+                creator_pk=caller.pk,
+                reason=body.reason,
+                client_key=body.clientMessageId,
+                fingerprint=fingerprint,
+            )
+            return tell(tx, found.pk, id)
+
+        keys = [f"issuing:{tenant_pk}"]
+        if body.clientMessageId:
+            keys.append(f"grant:{caller.pk}:{body.clientMessageId}")
+        return await self.database.write(Command(apply, channels=[found.pk], keys=keys))
+
+    async def reverse(self, caller: Caller, id: str) -> str:
+        """Give back what a grant or a transfer moved, once, with a message of its own in the transfer's chat.
+
+        Raises NotFound, Conflict for what was reversed already, for a reversal, and where it is not there any more.
+        """
+        tenant_pk = caller.user.tenant_pk
+
+        def look(connection: Connection) -> tuple[Transaction, tuple[int, int] | None]:
+            found = credits.find(connection, tenant_pk, id)
+            if found is None:
+                raise NotFound
+            place = messages.where_is(connection, tenant_pk, found.message_id) if found.message_id else None
+            return found, (place.chat_pk, place.seq) if place else None
+
+        found, place = await self.database.read(look)
+
+        def apply(tx: Tx) -> str:
+            caller.fresh(tx).require("admin")
+            if found.kind == "reversal" or credits.is_reversed(tx.connection, found.pk):
+                raise Conflict("It was reversed already")
+            assert found.to_user_pk is not None
+            taker = accounts.get(tx.connection, found.to_user_pk)
+            giver = None if found.from_user_pk is None else accounts.get(tx.connection, found.from_user_pk)
+            return self._give_back(tx, caller, found, giver, taker, place[0] if place else None)
+
+        users = [pk for pk in (found.from_user_pk, found.to_user_pk) if pk is not None]
+        keys = [f"issuing:{tenant_pk}", f"reverse:{found.pk}"]
+        return await self.database.write(Command(apply, channels=[*users, *(place[:1] if place else ())], keys=keys))
+
+    def _give_back(
+        self, tx: Tx, caller: Caller, found: Transaction, giver: User | None, taker: User, chat_pk: int | None
+    ) -> str:
+        message_id = new_id() if chat_pk is not None else None
+        id = pay(
+            tx,
+            taker,
+            giver,
+            found.amount,
+            kind="reversal",
+            message_id=message_id,
+            creator_pk=caller.pk,
+            reverses_pk=found.pk,
+        )
+        if chat_pk is not None and message_id is not None and giver is not None:
+            say(tx, chat_pk, message_id, taker, giver, found.amount)
+        return id
+
+
+def pay(
+    tx: Tx,
+    giver: User,
+    taker: User | None,
+    amount: int,
+    *,
+    creator_pk: int,
+    kind: Kind = "transfer",
+    message_id: str | None = None,
+    reverses_pk: int | None = None,
+) -> str:
+    """Move credits between users who are locked (None: the issuing account), and tell both; the transaction's id.
+
+    Raises Conflict if the giver has not enough.
+    """
+    try:
+        id = credits.move(
+            tx,
+            giver.tenant_pk,
+            kind=kind,
+            amount=amount,
+            giver=giver.pk,
+            taker=taker.pk if taker else None,
+            creator_pk=creator_pk,
+            message_id=message_id,
+            reverses_pk=reverses_pk,
+        )
+    except NotEnough:
+        raise Conflict("There are not enough credits") from None
+    for user in (giver, taker):
+        if user is not None:
+            tell(tx, user.pk, id)
+    return id
+
+
+def tell(tx: Tx, user_pk: int, transaction_id: str) -> int:
+    """Append ``credit:balance``; the balance."""
+    balance = credits.balance(tx.connection, user_pk)
+    document: documents.BalanceEvent = {"balance": balance, "transactionId": transaction_id}
+    log.append(tx, user_pk, "credit:balance", document)
+    return balance
+
+
+def say(tx: Tx, chat_pk: int, message_id: str, giver: User, taker: User, amount: int) -> None:
+    """The message of a reversal."""
+    seq, channel = tx.take(chat_pk)
+    message = Message(
+        chat_pk=chat_pk,
+        chat_id=channel.removeprefix("chat:"),
+        seq=seq,
+        id=message_id,
+        sender_pk=giver.pk,
+        sender_id=giver.id,
+        type="creditTransfer",
+        content=None,
+        reply_to=None,
+        metadata=None,
+        created_at=tx.now,
+        updated_at=tx.now,
+        deleted_at=None,
+        transfer={"amount": amount, "recipientId": taker.id, "senderId": giver.id},
+    )
+    log.write(tx, chat_pk, channel, seq, "message:new", documents.message(message))
+    messages.add(tx, message, client_key=None, fingerprint=None)
+    outbox.promise(tx, "message", chat_pk, seq)
