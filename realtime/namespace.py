@@ -15,6 +15,7 @@ from realtime import bodies, documents, envelope, frames
 from realtime.accounts import Accounts
 from realtime.bodies import Body
 from realtime.chat import Chats
+from realtime.fields import limits_of
 from realtime.frames import NAMESPACE, Packet
 from realtime.hub import Hub
 from realtime.limits import Limits
@@ -37,7 +38,7 @@ VERSION = 1
 
 
 def few_offsets(value: dict[str, int], info: ValidationInfo) -> dict[str, int]:
-    limit = bodies.limits_of(info).offsets
+    limit = limits_of(info).offsets
     if len(value) > limit:
         raise ValueError(f"may name {limit} channels")
     return value

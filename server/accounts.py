@@ -10,8 +10,9 @@ from typing_extensions import TypedDict
 
 from realtime import documents
 from realtime.accounts import LoggedIn
-from realtime.bodies import Body, HexId, Metadata, Text, Title, Uuid
+from realtime.bodies import Body
 from realtime.documents import UserDocument
+from realtime.fields import HexId, Metadata, Text, Title, Uuid
 from server.call import Call, Created, Paging, page, read_cursor, token_of, write_cursor
 from storage import accounts
 from storage.accounts import NewUser

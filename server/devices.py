@@ -3,7 +3,7 @@
 from typing import Any
 
 from realtime import documents
-from realtime.bodies import HexId
+from realtime.fields import HexId
 from server.call import Call, Created, Paging, page, read_cursor, write_cursor
 from storage.errors import NotFound
 

@@ -7,7 +7,8 @@ from aiohttp.http_exceptions import HttpProcessingError
 from pydantic import Field
 
 from realtime import bodies
-from realtime.bodies import Body, HexId
+from realtime.bodies import Body
+from realtime.fields import HexId
 from server.call import WHOLE, Call, Created, read_json, require_plain
 from storage.errors import Invalid, Malformed, TooLarge
 

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 from typing_extensions import TypedDict
 
-from realtime.bodies import Label
+from realtime.fields import Label
 from realtime.notifications import SEND, SEND_OWN
 from server.call import Call, Created, Paging, read_cursor, with_key, write_cursor
 from storage.errors import FieldError, Forbidden, Invalid

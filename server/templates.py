@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from realtime.bodies import TEMPLATE_KEY
+from realtime.fields import TEMPLATE_KEY
 from server.call import Call, Created, page, read_cursor, write_cursor
 from storage.errors import NotFound
 

@@ -7,10 +7,11 @@ from pydantic import Field
 from typing_extensions import TypedDict
 
 from realtime import bodies, documents
-from realtime.bodies import Body, ClientKey, HexId, Label, NotificationMetadata, NotificationText, Title
+from realtime.bodies import Body
 from realtime.caller import Caller
 from realtime.envelope import TEXTS, Envelope, failure
 from realtime.envelope import success as success
+from realtime.fields import ClientKey, HexId, Label, NotificationMetadata, NotificationText, Title
 from realtime.limits import Limits
 from realtime.notifications import Draft
 from server.dialects.reading import Named

@@ -10,8 +10,9 @@ from pydantic import Field, model_validator
 from typing_extensions import TypedDict
 
 from realtime import bodies, documents
-from realtime.bodies import ActionUrl, Body, ClientKey, NotificationMetadata, NotificationText, Title
+from realtime.bodies import Body
 from realtime.caller import Caller
+from realtime.fields import ActionUrl, ClientKey, NotificationMetadata, NotificationText, Title
 from realtime.limits import Limits
 from realtime.notifications import Draft
 from server.dialects.reading import Named

@@ -9,9 +9,10 @@ from pydantic import Field
 from typing_extensions import TypedDict
 
 from realtime import bodies, documents
-from realtime.bodies import ActionUrl, Body, ClientKey, EntityId, Label, NotificationMetadata, Placeholders, Uuid
+from realtime.bodies import Body
 from realtime.caller import Caller
 from realtime.envelope import Detail, details_of
+from realtime.fields import ActionUrl, ClientKey, EntityId, Label, NotificationMetadata, Placeholders, Uuid
 from realtime.limits import Limits
 from realtime.notifications import Draft
 from server.dialects import laravel

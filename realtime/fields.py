@@ -1,0 +1,185 @@
+"""The kinds of values that clients send: what each must be, and the sentence that says so.
+
+The limits come in as pydantic's context.
+"""
+
+import re
+from datetime import UTC, datetime
+from typing import Annotated, Any, Literal
+
+import orjson
+from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints, ValidationInfo, WithJsonSchema
+from pydantic_core import PydanticCustomError
+
+from realtime.limits import Limits
+from storage.types import HEX_ID, SECOND, UUID, read_name
+
+DEFAULTS = Limits()
+LATEST = 253_000_000_000 * SECOND
+OPAQUE = re.compile(r"[A-Za-z0-9._~+=:-]+")
+TEMPLATE_KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+
+
+def limits_of(info: ValidationInfo) -> Limits:
+    return info.context if isinstance(info.context, Limits) else DEFAULTS
+
+
+def no_nulls(data: Any) -> Any:
+    """``null`` means absent."""
+    return {name: value for name, value in data.items() if value is not None} if isinstance(data, dict) else data
+
+
+def text(value: str) -> str:
+    if "\0" in value:
+        raise ValueError("must not contain the character NUL")
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise ValueError("must be Unicode text") from None
+    return value
+
+
+def not_blank(value: str) -> str:
+    if not value.strip():
+        raise PydanticCustomError("required", "must not be empty")
+    return value
+
+
+def content(value: str, info: ValidationInfo) -> str:
+    limit = limits_of(info).content
+    if len(value.encode()) > limit:
+        raise ValueError(f"must have at most {limit} bytes")
+    return value
+
+
+def at_most(name: str) -> AfterValidator:
+    """A text may have as many characters as this limit says."""
+
+    def check(value: str, info: ValidationInfo) -> str:
+        limit = getattr(limits_of(info), name)
+        if len(value) > limit:
+            raise PydanticCustomError("too_long", "must have at most {limit} characters", {"limit": limit})
+        return value
+
+    return AfterValidator(check)
+
+
+def client_key(value: str, info: ValidationInfo) -> str:
+    limit = limits_of(info).idempotency_key
+    if not 1 <= len(value) <= limit:
+        raise ValueError(f"must have 1 to {limit} characters")
+    return value
+
+
+def plain(name: str) -> AfterValidator:
+    """An object of plain JSON, of as many bytes as this limit says."""
+
+    def check(value: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
+        limit = getattr(limits_of(info), name)
+        try:
+            encoded = orjson.dumps(value)
+        except TypeError:
+            raise ValueError("must be plain JSON") from None
+        if len(encoded) > limit:
+            raise ValueError(f"must have at most {limit} bytes as JSON")
+        if b"\\u0000" in encoded and holds_nul(value):
+            raise ValueError("must not contain the character NUL")
+        return value
+
+    return AfterValidator(check)
+
+
+def placeholders(value: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
+    limits = limits_of(info)
+    if len(value) > limits.placeholders:
+        raise ValueError(f"may name {limits.placeholders} values")
+    for name, each in value.items():
+        if len(name) > limits.key:
+            raise ValueError(f"must have names of at most {limits.key} characters")
+        if not isinstance(each, str | int | float):
+            raise ValueError(f"must hold text, numbers, true or false; {name!r} is something else")
+    return value
+
+
+def holds_nul(value: object) -> bool:
+    """Whether a text in plain JSON, a key included, has the character NUL, which PostgreSQL can't keep."""
+    if isinstance(value, str):
+        return "\0" in value
+    if isinstance(value, dict):
+        return any(holds_nul(each) for pair in value.items() for each in pair)
+    return isinstance(value, list) and any(holds_nul(each) for each in value)
+
+
+def template_key(value: str) -> str:
+    """It stands in paths."""
+    if not TEMPLATE_KEY.fullmatch(value):
+        raise ValueError("must have letters, digits or any of . _ - and begin with a letter or a digit")
+    return value
+
+
+def few_locales(value: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
+    limit = limits_of(info).locales
+    if len(value) > limit:
+        raise ValueError(f"may have {limit} variants")
+    return value
+
+
+def amount(value: int, info: ValidationInfo) -> int:
+    limit = limits_of(info).transfer
+    if value > limit:
+        raise ValueError(f"must be at most {limit}")
+    return value
+
+
+def opaque(longest: int) -> AfterValidator:
+    """A token or the id of a device: any text that is safe in a path."""
+
+    def check(value: str) -> str:
+        if not OPAQUE.fullmatch(value) or len(value) > longest:
+            raise ValueError(f"must have 1 to {longest} letters, digits or any of . _ ~ + = : -")
+        return value
+
+    return AfterValidator(check)
+
+
+def hex_id(value: str) -> str:
+    if not HEX_ID.fullmatch(value):
+        raise ValueError("must be 24 hex digits")
+    return value
+
+
+def moment(value: str) -> int:
+    """An ISO 8601 time from 1970 to 9998, as microseconds since 1970."""
+    try:
+        at = datetime.fromisoformat(value)
+        moment = int(at.replace(tzinfo=at.tzinfo or UTC).timestamp() * SECOND)
+    except (ValueError, OverflowError):
+        moment = -1
+    if not 0 <= moment < LATEST:
+        raise ValueError("must be a time like 2026-01-15T10:30:00Z")
+    return moment
+
+
+Text = Annotated[str, AfterValidator(text)]
+Title = Annotated[Text, AfterValidator(not_blank), at_most("title")]
+Content = Annotated[Text, AfterValidator(content)]
+HexId = Annotated[str, AfterValidator(hex_id), Field(pattern="^[0-9a-f]{24}$")]
+ClientKey = Annotated[Text, AfterValidator(client_key)]
+Metadata = Annotated[dict[str, Any], plain("metadata")]
+Label = Annotated[Text, AfterValidator(not_blank), at_most("key")]
+TemplateKey = Annotated[Label, AfterValidator(template_key)]
+NotificationText = Annotated[Text, AfterValidator(not_blank), at_most("notification_message")]
+NotificationMetadata = Annotated[dict[str, Any], plain("notification_metadata")]
+EntityId = Annotated[Text, AfterValidator(not_blank), at_most("entity_id")]
+ActionUrl = Annotated[Text, at_most("action_url")]
+Placeholders = Annotated[
+    dict[str, Any], BeforeValidator(no_nulls), AfterValidator(placeholders), plain("placeholder_bytes")
+]
+Moment = Annotated[str, AfterValidator(moment)]
+Uuid = Annotated[str, StringConstraints(pattern=f"^{UUID.pattern}$", to_lower=True)]
+BundleId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9.-]{1,155}$")]
+Amount = Annotated[int, AfterValidator(amount), Field(ge=1)]
+Opaque = Annotated[str, opaque(255)]
+Token = Annotated[str, opaque(512)]
+AnyName = Annotated[Any, AfterValidator(read_name), WithJsonSchema({"type": ["string", "integer"]})]
+Role = Literal["owner", "admin", "member", "readonly"]
