@@ -27,10 +27,14 @@ class Door:
     def shut(self) -> bool:
         return time.monotonic() < self.until or (self.trying and not self.proven)
 
-    def came_back(self, *, let_in: bool, reason: str) -> None:
+    def came_back(self, *, let_in: bool, reason: str, began: float) -> None:
+        """Only what went after the door was shut proves that it is open again."""
         self.trying = False
-        self.proven = let_in
-        if not let_in and time.monotonic() >= self.until:
+        if let_in:
+            self.proven = self.proven or began >= self.until
+            return
+        self.proven = False
+        if time.monotonic() >= self.until:
             self.until = time.monotonic() + PAUSE
             where = f" for {self.name}" if self.name else ""
             logger.error("APNs lets nothing in%s: %s; pushes wait for %d s", where, reason, PAUSE)
@@ -61,8 +65,11 @@ class Circuit:
         """Seconds until it is worth asking again."""
         return max(1.0, max(self.all.until, self.door(app).until) - time.monotonic())
 
-    def came_back(self, app: str, refused: str | None) -> None:
-        """A push that went was let in, or refused for this reason."""
+    def came_back(self, app: str, refused: str | None, *, answered: bool, began: float) -> None:
+        """A push that went at ``began`` was let in, refused for this reason, or not answered."""
+        if not answered:
+            self.door(app).trying = self.all.trying = False
+            return
         one_app = refused in ONE_APP
-        self.door(app).came_back(let_in=refused is None or not one_app, reason=refused or "")
-        self.all.came_back(let_in=refused is None or one_app, reason=refused or "")
+        self.door(app).came_back(let_in=refused is None or not one_app, reason=refused or "", began=began)
+        self.all.came_back(let_in=refused is None or one_app, reason=refused or "", began=began)

@@ -21,7 +21,8 @@ class Policy:
 
     Without ``content`` a push does not tell what came; with ``reached_too`` devices of users who were reached are pushed as
     well. A Live Activity goes from the lock screen ``dismiss_over`` after its stream was cancelled or expired, and
-    ``dismiss_begun`` after it was ready or begun; its picture is stale ``stale`` after the planned start. Times in seconds.
+    ``dismiss_begun`` after it was ready or begun; its picture is stale ``stale`` after the planned start; ``live_starts`` are
+    started on a device in an hour. Times in seconds.
     """
 
     topic: str = ""
@@ -30,6 +31,7 @@ class Policy:
     reached_too: bool = False
     lasts: float = 24 * 3600
     live_lasts: float = 4 * 3600
+    live_starts: int = 5
     dismiss_over: float = 300
     dismiss_begun: float = 0
     stale: float = 900

@@ -187,7 +187,7 @@ class Worker:
         ]
         cursors = {cause.pk: page.cursor for cause, page in found}
         near = {user_pk for cause, page in wanted for user_pk, _ in page if self._to_ask(cause.kind, user_pk)}
-        hold = outbox.Hold(self.lease, int(LEASE * SECOND), self.room, near)
+        hold = outbox.Hold(self.lease, int(LEASE * SECOND), self.room, near, self.policy.live_starts)
         lasts: dict[str, int] = {cause.kind: int(self._lasts(cause.kind) * SECOND) for cause, _ in found}
 
         def apply(tx: Tx) -> list[Delivery]:
@@ -276,6 +276,7 @@ class Worker:
 
     async def _push(self, delivery: Delivery, brief: Brief | LiveBrief | str | Exception) -> None:
         """The life of one push, which ends in a settlement, whatever goes wrong."""
+        target: Target | None = None
         try:
             if isinstance(brief, Exception):
                 raise brief
@@ -291,6 +292,9 @@ class Worker:
         except Exception as error:
             logger.exception("push %s failed", delivery.push_id)
             if delivery.deadline_at <= now():
+                if target and delivery.kind == "live_end":
+                    with contextlib.suppress(Unavailable):
+                        await self._write(target.failed)
                 self._settle(delivery, "dead", None, type(error).__name__)
             else:
                 self._again(delivery, type(error).__name__, self.policy.retry_base * 2**delivery.attempts)
@@ -302,13 +306,14 @@ class Worker:
             # It waited too long here; when the lease ends it is anybody's.
             self.flying.pop(delivery.pk)
         elif self.dead.get((request.token, request.environment), -1) >= target.registered_at:
-            self._settle(delivery, "dropped", None, "token dead")
+            await self._forget(delivery, target, PushResult(Outcome.TOKEN_DEAD, 410, "token dead"))
         elif self.stopping or not self.circuit.enter(app):
             self._again(delivery, "paused", self.circuit.wait(app), counts=False)
         else:
+            began = time.monotonic()
             result = await self._result(request)
             refused = result.reason if result.outcome is Outcome.REFUSED else None
-            self.circuit.came_back(app, refused)
+            self.circuit.came_back(app, refused, answered=result.status > 0, began=began)
             await self._react(delivery, target, request, result)
 
     async def _result(self, request: PushRequest) -> PushResult:
@@ -325,7 +330,8 @@ class Worker:
         match result.outcome:
             case Outcome.DELIVERED:
                 if delivery.kind == "live_end" and not await self._write(target.delivered):
-                    return self._again(delivery, "the token changed", 0)
+                    # Whoever registered the new token promised it an end of its own.
+                    return self._settle(delivery, "skipped", result.status, "the token changed")
                 self._settle(delivery, "sent", result.status, result.reason)
             case Outcome.REJECTED:
                 await self._bury(delivery, target, result.status, result.reason)
@@ -347,9 +353,15 @@ class Worker:
         self.dead[request.token, request.environment] = target.registered_at
         while len(self.dead) > DEAD_REMEMBERED:
             self.dead.popitem(last=False)
+        return await self._forget(delivery, target, result)
+
+    async def _forget(self, delivery: Delivery, target: Target, result: PushResult) -> None:
         if await self._write(lambda tx: target.token_dead(tx, result)):
-            return self._settle(delivery, "dropped", result.status, result.reason)
-        return self._again(delivery, "the token changed", 0, result.status)
+            self._settle(delivery, "dropped", result.status, result.reason)
+        elif delivery.kind == "live_end":
+            self._settle(delivery, "skipped", result.status, "the token changed")
+        else:
+            self._again(delivery, "the token changed", 0, result.status)
 
     async def _bury(self, delivery: Delivery, target: Target, status: int | None, reason: str) -> None:
         """A dead letter."""

@@ -12,7 +12,7 @@ from realtime.caller import Caller
 from realtime.limits import Limits
 from realtime.messages import ChatNumbers, announce, open_direct
 from realtime.tasks import Tasks
-from storage import accounts, chat, log, messages
+from storage import accounts, chat, log, messages, streams
 from storage.chat import Gate, Member
 from storage.database import Database
 from storage.errors import Conflict, Forbidden, Invalid, NotFound, Unauthenticated
@@ -164,6 +164,7 @@ class Chats:
             if gate.member_count + len(new) > self.limits.chat_members:
                 raise Conflict(f"A chat may have {self.limits.chat_members} members")
             if new:
+                streams.readmit(tx, pk, [each.pk for each in new])
                 admit(tx, pk, gate.chat_id, new, role)
             return seen_by(tx.connection, pk, caller.pk), bool(new)
 
@@ -205,6 +206,8 @@ class Chats:
                 raise Forbidden
             document = seen_by(tx.connection, pk, caller.pk)
             leave(tx, pk, gate.chat_id, other)
+            if other.pk != caller.pk and streams.of_chat(tx.connection, pk) is not None:
+                streams.exclude(tx, pk, other.pk)
             return document if other.pk == caller.pk else seen_by(tx.connection, pk, caller.pk)
 
         return await self._change(caller, chat_id, apply, also=[each.pk for each in others])
@@ -228,11 +231,13 @@ class Chats:
         return await self._change(caller, chat_id, apply)
 
     async def delete(self, caller: Caller, chat_id: str) -> documents.ChatDocument:
-        """Gone at once for everybody; its rows go in slices. Raises NotFound, Forbidden."""
+        """Gone at once for everybody; its rows go in slices. Raises NotFound, Forbidden, Conflict for a stream's."""
 
         def apply(tx: Tx, pk: int, gate: Gate) -> documents.ChatDocument:
             if gate.role != "owner":
                 raise Forbidden
+            if streams.of_chat(tx.connection, pk) is not None:
+                raise Conflict("The chat belongs to a stream")
             document = seen_by(tx.connection, pk, caller.pk)
             chat.change(tx, pk, deleted_at=tx.now)
             return document

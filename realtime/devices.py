@@ -6,7 +6,7 @@ from realtime import documents
 from realtime.bodies import RegisterDevice
 from realtime.caller import Caller
 from realtime.limits import Limits
-from storage import accounts, deliveries, devices
+from storage import accounts, activities, deliveries, devices, outbox
 from storage.database import Database
 from storage.devices import Device
 from storage.errors import Conflict, NotFound
@@ -80,12 +80,23 @@ class Devices:
         return [documents.delivery(each) for each in found]
 
     async def retry(self, caller: Caller, pk: int) -> None:
-        """Try a dead letter again. Raises NotFound."""
+        """Try a dead letter again. Raises NotFound, Conflict for a Live Activity that needs it no more."""
 
         def apply(tx: Tx) -> None:
             actor = caller.fresh(tx)
             actor.require("admin")
-            if not deliveries.retry(tx, actor.user.tenant_pk, pk, lasts=self.lasts):
+            letter = deliveries.find_dead(tx.connection, actor.user.tenant_pk, pk)
+            if letter is None:
                 raise NotFound
+            if letter.kind == "live_end":
+                activity = activities.by_pks(tx.connection, [letter.target_pk]).get(letter.target_pk)
+                if activity is None or activity.state != "active":
+                    raise Conflict("The activity is ended, or being ended")
+                outbox.promise_live(tx, "live_end", letter.channel_pk, letter.seq, only=letter.target_pk)
+                deliveries.supersede(tx, pk)
+            elif letter.kind.startswith("live_"):
+                raise Conflict("It would come too late")
+            else:
+                deliveries.retry(tx, actor.user.tenant_pk, pk, lasts=self.lasts)
 
         await self.database.write(Command(apply))

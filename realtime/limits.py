@@ -41,6 +41,9 @@ class Limits:
     unconnected: float = 10
     presence_watch: int = 500
     streams_watched: int = 100
+    streams_followed: int = 500
+    activities: int = 50
+    activity_attributes: int = 1_500
     page: int = 200
 
     def shown(self) -> dict[str, float]:

@@ -1,6 +1,7 @@
 """The ``/chat`` namespace: who may connect, and the table of what a client may send. No rules of its own."""
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
@@ -14,6 +15,7 @@ from sqlalchemy import Connection
 from realtime import bodies, documents, envelope, frames
 from realtime.accounts import Accounts
 from realtime.bodies import Body
+from realtime.caller import Caller
 from realtime.chat import Chats
 from realtime.fields import limits_of
 from realtime.frames import NAMESPACE, Packet
@@ -35,6 +37,7 @@ logger = logging.getLogger("bellwire.socket")
 B = TypeVar("B", bound=Body)
 Answer = tuple[int, Any]
 VERSION = 1
+WATCHED_FOR = 30.0
 
 
 def few_offsets(value: dict[str, int], info: ValidationInfo) -> dict[str, int]:
@@ -146,6 +149,7 @@ class ChatNamespace(socketio.AsyncNamespace):
         self.sessions.remove(session)
         for pk in session.watched:
             self.hub.unwatch(f"presence:{pk}", session)
+        self._leave_streams(session)
         if begun:
             self.transport.tasks.spawn(self._left(session))
 
@@ -230,19 +234,38 @@ class ChatNamespace(socketio.AsyncNamespace):
     async def watch_stream(self, session: Session, body: bodies.StreamRef) -> Answer:
         """Its events go live from now on; it may be resumed by offset like any channel."""
         limit = self.limits.streams_watched
-        watched = [each for each in session.subscriptions.values() if each.channel.name.startswith("stream:")]
-        if len(watched) >= limit and all(each.channel.name != f"stream:{body.streamId}" for each in watched):
+        if len(session.streams) >= limit and body.streamId not in session.streams.values():
             raise Conflict(f"A socket may watch {limit} streams")
         stream = await self.streams.watch(session.caller, body.streamId)
+        if not session.ended and stream.pk not in session.streams:
+            session.streams[stream.pk] = body.streamId
+            self.streams.began(stream.pk, session.caller)
         subscription = None if session.ended else self.hub.add(session, stream.pk, stream.channel, stream.head)
         if subscription:
             await self.hub.start([subscription])
         return 200, stream.document
 
     async def unwatch_stream(self, session: Session, body: bodies.StreamRef) -> Answer:
-        stream = await self.streams.unwatch(session.caller, body.streamId)
-        self.hub.remove(session, stream.pk)
-        return 200, documents.stream(stream)
+        for pk in [pk for pk, id in session.streams.items() if id == body.streamId]:
+            del session.streams[pk]
+            self.streams.stopped(pk, session.caller)
+            self.hub.remove(session, pk)
+        return 200, await self.streams.unwatch(session.caller, body.streamId)
+
+    def _leave_streams(self, session: Session) -> None:
+        """Who does not come back within a moment watches no more, and leaves the streams' chats."""
+        for pk, id in session.streams.items():
+            if self.streams.stopped(pk, session.caller):
+                asyncio.get_running_loop().call_later(WATCHED_FOR, self._unwatch, session.caller, id)
+        session.streams.clear()
+
+    def _unwatch(self, caller: Caller, id: str) -> None:
+        async def unwatch() -> None:
+            with contextlib.suppress(Problem):
+                await self.streams.unwatch(caller, id)
+
+        if not self.transport.eio.refusing:
+            self.transport.tasks.spawn(unwatch())
 
     async def refresh(self, session: Session, body: bodies.RefreshSession) -> Answer:
         """A newer token of the same user prolongs the connection."""

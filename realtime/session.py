@@ -41,6 +41,7 @@ class Session:
         self.refreshing = False
         self.subscriptions: dict[int, Subscription] = {}
         self.watched: set[int] = set()
+        self.streams: dict[int, str] = {}
         self.timers: list[asyncio.TimerHandle] = []
         self.control: deque[Control] = deque()
         self.following: asyncio.Task[None] | None = None
@@ -236,7 +237,8 @@ class Sessions:
         named = [name.removeprefix(kind) for name in session.offsets if name.startswith(kind)]
         rows = streams.channels_of(connection, caller.user.tenant_pk, caller.pk, [id for id in named if is_id(id)])
         blocking = accounts.blockers(connection, [row.owner_pk for row in rows], caller.pk) if rows else set()
-        kept = [row for row in rows if row.owner_pk not in blocking][: self.limits.streams_watched]
+        most = self.limits.streams_followed + self.limits.streams_watched
+        kept = [row for row in rows if row.owner_pk not in blocking][:most]
         heads = log.heads(connection, [row.pk for row in kept])
         return [(row.pk, f"{kind}{row.id}", heads[row.pk], 0) for row in kept]
 

@@ -5,9 +5,10 @@ one transaction: the state, the event, and the promise of an end to each Live Ac
 """
 
 import logging
+from collections import Counter
 from collections.abc import Callable
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from sqlalchemy import Connection
 
@@ -18,6 +19,7 @@ from realtime.chat import admit, leave, tell
 from realtime.limits import Limits
 from realtime.messages import announce
 from storage import accounts, activities, chat, devices, log, outbox, streams
+from storage.activities import Activity
 from storage.database import Database
 from storage.errors import Conflict, Forbidden, NotFound, Problem
 from storage.streams import Status, Stream
@@ -65,6 +67,7 @@ class Streams:
         self.limits = limits
         self.timing = timing
         self.bundle = bundle
+        self.watching: Counter[tuple[int, int]] = Counter()
 
     # Looking
 
@@ -115,12 +118,15 @@ class Streams:
         def apply(tx: Tx, stream: Stream) -> Stream:
             if stream.status not in ("scheduled", "ready"):
                 raise Conflict(f"The stream is {stream.status}")
-            wanted = {"title": body.title, "starts_at": body.startsAt}
+            wanted: dict[str, Any] = {"title": body.title, "starts_at": body.startsAt}
             news = {
                 name: value for name, value in wanted.items() if value is not None and value != getattr(stream, name)
             }
             if not news:
                 return stream
+            if news.get("starts_at", 0) > tx.now + int(self.timing.lead * SECOND):
+                # It is told again when its time comes.
+                news["announced"] = False
             changed = streams.change(tx, stream.pk, **news)
             if "title" in news:
                 chat.change(tx, stream.chat_pk, name=changed.title)
@@ -153,16 +159,22 @@ class Streams:
         """Also joins its chat. Raises NotFound, Forbidden if its owner blocks the caller."""
 
         def apply(tx: Tx, stream: Stream) -> None:
-            streams.follow(tx, stream.pk, caller.pk)
+            refuse_blocked(tx.connection, caller, stream)
+            if streams.follow(tx, stream.pk, caller.pk):
+                if streams.following(tx.connection, caller.pk) > self.limits.streams_followed:
+                    raise Conflict(f"You may follow {self.limits.streams_followed} streams")
+                if stream.announced and stream.status == "scheduled":
+                    head = log.heads(tx.connection, [stream.pk])[stream.pk]
+                    outbox.promise_live(tx, "live_start", stream.pk, head, only=caller.pk)
             self._join(tx, stream, caller)
 
         return documents.stream(await self._attend(caller, id, apply))
 
     async def unfollow(self, caller: Caller, id: str) -> documents.StreamDocument:
-        """Also leaves its chat."""
+        """Also leaves its chat, unless one watches it."""
 
         def apply(tx: Tx, stream: Stream) -> None:
-            if streams.unfollow(tx, stream.pk, caller.pk):
+            if streams.unfollow(tx, stream.pk, caller.pk) and not self.watching[stream.pk, caller.pk]:
                 part(tx, stream, caller)
 
         return documents.stream(await self._attend(caller, id, apply))
@@ -172,20 +184,34 @@ class Streams:
         heads: dict[int, int] = {}
 
         def apply(tx: Tx, stream: Stream) -> None:
+            refuse_blocked(tx.connection, caller, stream)
             self._join(tx, stream, caller)
             heads.update(log.heads(tx.connection, [stream.pk]))
 
         stream = await self._attend(caller, id, apply)
         return Watched(stream.pk, f"stream:{stream.id}", heads[stream.pk], documents.stream(stream))
 
-    async def unwatch(self, caller: Caller, id: str) -> Stream:
-        """Leaves its chat, unless one follows it."""
+    async def unwatch(self, caller: Caller, id: str) -> documents.StreamDocument:
+        """Leaves its chat, unless one follows it, or watches it on another socket."""
 
         def apply(tx: Tx, stream: Stream) -> None:
-            if not streams.follows(tx.connection, stream.pk, caller.pk):
+            watched = self.watching[stream.pk, caller.pk]
+            if not watched and not streams.follows(tx.connection, stream.pk, caller.pk):
                 part(tx, stream, caller)
 
-        return await self._attend(caller, id, apply)
+        return documents.stream(await self._attend(caller, id, apply))
+
+    def began(self, pk: int, caller: Caller) -> None:
+        """One of the user's sockets watches a stream."""
+        self.watching[pk, caller.pk] += 1
+
+    def stopped(self, pk: int, caller: Caller) -> bool:
+        """One of them watches it no more; whether none is left."""
+        self.watching[pk, caller.pk] -= 1
+        if self.watching[pk, caller.pk] > 0:
+            return False
+        del self.watching[pk, caller.pk]
+        return True
 
     async def _attend(self, caller: Caller, id: str, change: Callable[[Tx, Stream], None]) -> Stream:
         found = await self._find(caller, id)
@@ -193,17 +219,17 @@ class Streams:
         def apply(tx: Tx) -> Stream:
             caller.fresh(tx)
             stream = streams.get(tx.connection, found.pk)
-            refuse_blocked(tx.connection, caller, stream)
             change(tx, stream)
             return stream
 
         return await self.database.write(Command(apply, channels=[found.pk, found.chat_pk, caller.pk]))
 
     def _join(self, tx: Tx, stream: Stream, caller: Caller) -> None:
-        """Who comes when the chat is full follows and watches without it."""
+        """Who comes when the chat is full, or was removed from it, follows and watches without it."""
         room = chat.get(tx.connection, stream.chat_pk)
         inside = chat.member(tx.connection, stream.chat_pk, caller.pk)
-        if inside is None and room.member_count < self.limits.chat_members:
+        welcome = not streams.excluded(tx.connection, stream.chat_pk, caller.pk)
+        if inside is None and welcome and room.member_count < self.limits.chat_members:
             admit(tx, stream.chat_pk, stream.chat_id, [caller.user], "member")
 
     # Live Activities
@@ -221,18 +247,14 @@ class Streams:
             stream = streams.get(tx.connection, found.pk)
             refuse_blocked(tx.connection, caller, stream)
             known = activities.find(tx.connection, stream.tenant_pk, body.deviceId, body.activityId)
-            if known and (known.user_pk != caller.pk or known.stream_pk != stream.pk):
-                raise Conflict("The activity belongs to another user or stream")
             late = stream.status != "scheduled"
-            repeated = known is not None and known.token == body.liveActivityToken
-            if not repeated or known is None:
-                pk = self._keep(tx, caller, stream, body, known)
-                if late:
-                    head = log.heads(tx.connection, [stream.pk])[stream.pk]
-                    outbox.promise_live(tx, "live_end", stream.pk, head, activity_pk=pk)
-            elif late and known.state == "active":
-                head = log.heads(tx.connection, [stream.pk])[stream.pk]
-                outbox.promise_live(tx, "live_end", stream.pk, head, activity_pk=known.pk)
+            pk, new = self._keep(tx, caller, stream, body, known, late=late)
+            head = log.heads(tx.connection, [stream.pk])[stream.pk]
+            if late and (new or (known and known.state == "active")):
+                outbox.promise_live(tx, "live_end", stream.pk, head, only=pk)
+            elif new and not late and head:
+                # It was changed since, and may not look as it did when it was started.
+                outbox.promise_live(tx, "live_update", stream.pk, head, only=pk)
             return Conflict(f"The stream is {stream.status}") if late else None
 
         command = Command(apply, channels=[found.pk], keys=[f"activity:{body.deviceId}:{body.activityId}"])
@@ -241,19 +263,31 @@ class Streams:
             raise problem
 
     def _keep(
-        self, tx: Tx, caller: Caller, stream: Stream, body: RegisterActivity, known: activities.Activity | None
-    ) -> int:
+        self, tx: Tx, caller: Caller, stream: Stream, body: RegisterActivity, known: Activity | None, *, late: bool
+    ) -> tuple[int, bool]:
+        """The activity's number, and whether there is something new to be pushed under its token. Raises Conflict."""
         device = devices.find(tx.connection, caller.pk, body.deviceId)
         values = {
             "token": body.liveActivityToken,
             "environment": device.environment if device else self.bundle.environment,
             "bundle_id": device.bundle_id if device and device.bundle_id else self.bundle.topic,
         }
-        if known:
+        if known is None:
+            if activities.alive(tx.connection, caller.pk) >= self.limits.activities:
+                raise Conflict(f"A user may have {self.limits.activities} Live Activities")
+            own = {"tenant_pk": stream.tenant_pk, "stream_pk": stream.pk, "user_pk": caller.pk}
+            return activities.add(
+                tx, {**own, "device_id": body.deviceId, "activity_id": body.activityId, **values}
+            ), True
+        if known.user_pk != caller.pk or known.stream_pk != stream.pk:
+            raise Conflict("The activity belongs to another user or stream")
+        if tx.now > known.created_at + activities.LIFE:
+            raise Conflict("The activity is over: iOS has removed it")
+        differs = any(getattr(known, name) != value for name, value in values.items())
+        revived = known.state == "dead" or (known.state == "ended" and not late)
+        if differs or revived:
             activities.rotate(tx, known.pk, **values)
-            return known.pk
-        own = {"tenant_pk": stream.tenant_pk, "stream_pk": stream.pk, "user_pk": caller.pk}
-        return activities.add(tx, {**own, "device_id": body.deviceId, "activity_id": body.activityId, **values})
+        return known.pk, differs or revived
 
     # The server's own clock
 
@@ -263,15 +297,12 @@ class Streams:
 
         def look(connection: Connection) -> tuple[list[int], list[int]]:
             at = now()
-            return (
-                streams.due(connection, before=at - grace),
-                streams.due(connection, before=at + lead, announced=False),
-            )
+            return streams.late(connection, before=at - grace), streams.soon(connection, after=at, before=at + lead)
 
         late, soon = await self.database.read(look)
         for pk in late:
             await self.database.write(Command(partial(expire, pk=pk, grace=grace), channels=[pk]))
-        for pk in set(soon) - set(late):
+        for pk in soon:
             await self.database.write(Command(partial(tell_phones, pk=pk), channels=[pk]))
 
     async def bury(self) -> None:
@@ -301,7 +332,8 @@ def tell_phones(tx: Tx, pk: int) -> None:
     if stream.status == "scheduled" and not stream.announced:
         streams.change(tx, pk, announced=True)
         head = log.heads(tx.connection, [pk])[pk]
-        outbox.promise_live(tx, "live_start", pk, head)
+        if accounts.activity_of(tx.connection, stream.tenant_pk)[0]:
+            outbox.promise_live(tx, "live_start", pk, head)
 
 
 def existing(connection: Connection, caller: Caller, id: str) -> Stream:
@@ -319,7 +351,7 @@ def refuse_blocked(connection: Connection, caller: Caller, stream: Stream) -> No
 
 
 def part(tx: Tx, stream: Stream, caller: Caller) -> None:
-    """Out of the stream's chat; its owner stays."""
+    """Out of the stream's chat; its owner stays, and who may only read does, or they would come back as others."""
     member = chat.member(tx.connection, stream.chat_pk, caller.pk)
-    if member is not None and member.role != "owner":
+    if member is not None and member.role not in ("owner", "readonly"):
         leave(tx, stream.chat_pk, stream.chat_id, caller.user)

@@ -12,7 +12,7 @@ from realtime import documents
 from realtime.accounts import LoggedIn
 from realtime.bodies import Body
 from realtime.documents import UserDocument
-from realtime.fields import HexId, Metadata, Text, Title, Uuid
+from realtime.fields import Attributes, HexId, Text, Title, Uuid
 from server.call import Call, Created, Paging, page, read_cursor, token_of, write_cursor
 from storage import accounts
 from storage.accounts import NewUser
@@ -127,7 +127,7 @@ class LiveActivity(Body):
     """The name of the app's ``ActivityAttributes``, and what each activity starts with."""
 
     attributesType: Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_.]{0,254}$")]
-    attributes: Metadata = Field(default_factory=dict)
+    attributes: Attributes = Field(default_factory=dict)
 
 
 class ChangeTenant(Body):

@@ -156,6 +156,8 @@ def policy_of(settings: Settings) -> Policy:
         dismiss_over=settings.live_dismiss_over,
         dismiss_begun=settings.live_dismiss_begun,
         stale=settings.stream_grace,
+        live_starts=settings.live_starts,
+        live_lasts=settings.live_hours * 3600,
     )
 
 

@@ -55,6 +55,8 @@ class Settings(BaseSettings):
     live_dismiss_begun: float = Field(
         0, ge=0, le=4 * 3600, description="seconds that a Live Activity stays when its stream is ready or has begun"
     )
+    live_starts: int = Field(5, ge=0, description="Live Activities that are started on a device in an hour")
+    live_hours: float = Field(4, gt=0, le=12, description="hours after which a push to a Live Activity is given up")
     push_content: bool = Field(True, description="whether pushes carry texts, or only tell that something came")
     push_reached: bool = Field(False, description="whether devices of users who were reached are pushed too")
     push_hours: float = Field(24, gt=0, description="hours after which an undelivered push is given up")
@@ -95,6 +97,11 @@ class Settings(BaseSettings):
     max_inbox: int = Field(32, gt=0, description="events of a socket that may wait before it is not read any more")
     max_presence_watch: int = Field(500, ge=0, description="users whose presence a socket may watch")
     max_streams_watched: int = Field(100, ge=0, description="streams that a socket may watch")
+    max_streams_followed: int = Field(500, ge=0, description="streams, not over yet, that a user may follow")
+    max_activities: int = Field(50, ge=0, description="Live Activities that a user may have at a time")
+    max_activity_attributes: int = Field(
+        1_500, ge=0, le=1_500, description="bytes of a Live Activity's attributes as JSON"
+    )
     max_unconnected: float = Field(10, gt=0, description="seconds that a connection may stay without CONNECT")
     max_sockets_per_user: int = Field(50, gt=0, description="sockets that a user may have open on a node")
 

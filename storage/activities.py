@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from sqlalchemy import Connection, insert, select, text, update
+from sqlalchemy import Connection, func, insert, select, text, update
 
 from storage.models import ALIVE, activities
 from storage.transaction import Tx
@@ -56,6 +56,12 @@ def add(tx: Tx, values: Mapping[str, Any]) -> int:
     primary_key = tx.execute(insert(activities), row).inserted_primary_key
     assert primary_key is not None
     return int(primary_key[0])
+
+
+def alive(connection: Connection, user_pk: int) -> int:
+    """How many a user has on lock screens."""
+    mine = select(func.count()).select_from(activities).where(activities.c.user_pk == user_pk, text(ALIVE))
+    return int(connection.execute(mine).scalar_one())
 
 
 def rotate(tx: Tx, pk: int, **values: Any) -> None:

@@ -64,13 +64,13 @@ def briefs(connection: Connection, wanted: Sequence[Delivery], at: int) -> dict[
     plain = [each for each in wanted if not each.kind.startswith("live_")]
     found: dict[int, Brief | LiveBrief | str] = {}
     if live:
-        found |= live_briefs(connection, live)
+        found |= live_briefs(connection, live, at)
     if plain:
         found |= plain_briefs(connection, plain, at)
     return found
 
 
-def live_briefs(connection: Connection, wanted: Sequence[Delivery]) -> dict[int, LiveBrief | str]:
+def live_briefs(connection: Connection, wanted: Sequence[Delivery], at: int) -> dict[int, LiveBrief | str]:
     shown = activities.by_pks(connection, {each.target_pk for each in wanted if each.kind != "live_start"})
     phones = devices_of(connection, {each.target_pk for each in wanted if each.kind == "live_start"})
     told = {pk: streams.get(connection, pk) for pk in {each.channel_pk for each in wanted}}
@@ -83,6 +83,11 @@ def live_briefs(connection: Connection, wanted: Sequence[Delivery]) -> dict[int,
         )
     }
 
+    may = {
+        pk: streams.told(connection, pk, {d.user_pk for d in wanted if d.channel_pk == pk and d.kind == "live_start"})
+        for pk in told
+    }
+
     def brief(delivery: Delivery) -> LiveBrief | str:
         stream = told[delivery.channel_pk]
         home = homes[stream.tenant_pk]
@@ -90,14 +95,18 @@ def live_briefs(connection: Connection, wanted: Sequence[Delivery]) -> dict[int,
             device = phones.get(delivery.target_pk)
             if device is None or device.push_to_start_token is None or home.activity_type is None:
                 return "can't be started there any more"
-            if stream.status != "scheduled":
-                return f"the stream is {stream.status}"
+            if stream.status != "scheduled" or stream.starts_at < at:
+                return f"the stream is {stream.status}, or late"
+            if delivery.user_pk not in may[stream.pk]:
+                return "the user does not follow any more, or is blocked"
             return LiveBrief(delivery, None, device, stream, home.activity_type, home.activity_attributes)
         activity = shown.get(delivery.target_pk)
         if activity is None or activity.state in ("ended", "dead"):
             return "the activity is over"
         if delivery.kind == "live_update" and activity.state != "active":
             return "the activity is being ended"
+        if delivery.kind == "live_end" and (activity.state, activity.stamp) != ("ending", delivery.stamp):
+            return "another end was promised since"
         return LiveBrief(delivery, activity, None, stream, None, None)
 
     return {each.pk: brief(each) for each in wanted}

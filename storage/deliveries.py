@@ -1,7 +1,7 @@
 """What became of pushes, for those who look after them."""
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, and_, delete, func, or_, select, update
 
@@ -53,6 +53,22 @@ def records(
     if before is not None:
         statement = statement.where(deliveries.c.pk < before)
     return [Record(*row) for row in connection.execute(statement.order_by(deliveries.c.pk.desc()).limit(limit))]
+
+
+def find_dead(connection: Connection, tenant_pk: int, pk: int) -> Any:
+    """``(kind, channel_pk, seq, target_pk)`` of a tenant's dead letter, or None."""
+    mine = select(users.c.pk).where(users.c.tenant_pk == tenant_pk)
+    column = deliveries.c
+    return connection.execute(
+        select(column.kind, column.channel_pk, column.seq, column.target_pk).where(
+            column.pk == pk, DEAD, column.user_pk.in_(mine)
+        )
+    ).first()
+
+
+def supersede(tx: Tx, pk: int) -> None:
+    """A dead letter that was promised anew."""
+    tx.execute(update(deliveries).where(deliveries.c.pk == pk).values(state="skipped", reason="promised anew"))
 
 
 def retry(tx: Tx, tenant_pk: int, pk: int, *, lasts: int) -> bool:

@@ -366,7 +366,7 @@ streams = Table(
     Column("status", String(16), nullable=False),
     Column("starts_at", BigInteger, nullable=False),
     Column("owner_pk", Key, ForeignKey(users.c.pk), nullable=False),
-    Column("chat_pk", Key, ForeignKey(chats.c.pk), nullable=False),
+    Column("chat_pk", Key, ForeignKey(chats.c.pk), nullable=False, index=True),
     Column("announced", Boolean, nullable=False),
     Column("created_at", BigInteger, nullable=False),
     Column("updated_at", BigInteger, nullable=False),
@@ -382,6 +382,15 @@ followers = Table(
     Column("user_pk", Key, ForeignKey(users.c.pk), primary_key=True, index=True),
     Column("created_at", BigInteger, nullable=False),
     sqlite_with_rowid=False,
+)
+
+exclusions = Table(
+    "exclusions",
+    metadata,
+    Column("chat_pk", Key, ForeignKey(chats.c.pk), primary_key=True),
+    Column("user_pk", Key, ForeignKey(users.c.pk), primary_key=True),
+    sqlite_with_rowid=False,
+    comment="who was removed from the chat of a stream, and does not come back by following or watching it",
 )
 
 activities = Table(
@@ -402,6 +411,7 @@ activities = Table(
     Column("created_at", BigInteger, nullable=False),
     UniqueConstraint("tenant_pk", "device_id", "activity_id"),
     Index("ix_activities_stream", "stream_pk", "pk"),
+    Index("ix_activities_user", "user_pk"),
     Index("ix_activities_alive", "created_at", postgresql_where=text(ALIVE), sqlite_where=text(ALIVE)),
     sqlite_autoincrement=True,
     comment="a Live Activity on a lock screen; state is active, ending, ended or dead; stamp is that of the newest push",

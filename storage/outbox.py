@@ -18,7 +18,6 @@ from sqlalchemy import (
     bindparam,
     delete,
     exists,
-    func,
     insert,
     or_,
     select,
@@ -27,6 +26,7 @@ from sqlalchemy import (
 )
 
 from storage import activities
+from storage.models import activities as live_activities
 from storage.models import blocks, deliveries, devices, followers, members, messages, outbox, users
 from storage.prepared import Bulk, Prepared
 from storage.transaction import Tx, clock
@@ -37,7 +37,6 @@ LIVE = ("live_update", "live_end")
 State = Literal["waiting", "sent", "skipped", "dropped", "dead"]
 BADGE_DELAY = 2 * SECOND
 PAGE = 500
-STARTS_AN_HOUR = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,9 +133,9 @@ def promise_badge(tx: Tx, user_pk: int, *, but_device: str | None = None) -> Non
     tx.later(ADD, ("badge", user_pk, 0, but, 0, tx.now + BADGE_DELAY, 0, tx.now))
 
 
-def promise_live(tx: Tx, kind: Kind, stream_pk: int, seq: int, *, activity_pk: int | None = None) -> None:
-    """Push the Live Activities of a stream, or one of them; or tell its followers' phones to start one."""
-    tx.later(ADD, (kind, stream_pk, seq, activity_pk, 0, tx.now, 0, tx.now))
+def promise_live(tx: Tx, kind: Kind, stream_pk: int, seq: int, *, only: int | None = None) -> None:
+    """Push the Live Activities of a stream, or ``only`` one; or tell its followers' phones, or only one's, to start one."""
+    tx.later(ADD, (kind, stream_pk, seq, only, 0, tx.now, 0, tx.now))
 
 
 def device_pk(connection: Connection, user_pk: int, device_id: str) -> int | None:
@@ -225,10 +224,18 @@ def audience(connection: Connection, cause: Cause, at: int) -> Page:
             )
         )
     elif cause.kind == "live_start":
+        if cause.ref_pk is not None:
+            query = query.where(devices.c.user_pk == cause.ref_pk)
         query = query.where(
             devices.c.user_pk.in_(select(followers.c.user_pk).where(followers.c.stream_pk == cause.channel_pk)),
             devices.c.user_pk > cause.cursor,
             devices.c.push_to_start_token.is_not(None),
+            ~exists().where(
+                live_activities.c.stream_pk == cause.channel_pk,
+                live_activities.c.user_pk == devices.c.user_pk,
+                live_activities.c.device_id == devices.c.device_id,
+                live_activities.c.state == "active",
+            ),
         )
     else:
         query = query.join(users, users.c.pk == devices.c.user_pk).where(
@@ -247,12 +254,16 @@ def audience(connection: Connection, cause: Cause, at: int) -> Page:
 
 
 class Hold(NamedTuple):
-    """The first ``room`` deliveries are held under ``lease`` for so long, but not those of the users in ``near``."""
+    """The first ``room`` deliveries are held under ``lease`` for so long, but not those of the users in ``near``.
+
+    ``starts`` Live Activities are started on a device in an hour.
+    """
 
     lease: str
     lasts: int
     room: int
     near: Collection[int]
+    starts: int
 
 
 def add_deliveries(
@@ -266,14 +277,16 @@ def add_deliveries(
     pks = [cause.pk for cause, targets in wanted if targets]
     if not pks:
         return []
-    held = set(tx.execute(select(outbox.c.pk).where(outbox.c.pk.in_(pks), outbox.c.lease == hold.lease)).scalars())
+    ours = select(outbox.c.pk).where(outbox.c.pk.in_(pks), outbox.c.lease == hold.lease).order_by(outbox.c.pk)
+    held = set(tx.execute(ours.with_for_update()).scalars())
+    wanted = [(cause, targets) for cause, targets in wanted if cause.pk in held]
     known = {
         tuple(row)
         for row in tx.execute(
             select(deliveries.c.outbox_pk, deliveries.c.target_pk).where(deliveries.c.outbox_pk.in_(pks))
         )
     }
-    starting = within_budget(tx, wanted)
+    starting = within_budget(tx, wanted, hold.starts)
     rows: list[dict[str, Any]] = []
     room = hold.room
     for cause, targets in wanted:
@@ -282,10 +295,10 @@ def add_deliveries(
             fits = (cause.kind not in LIVE or target in stamps) and (
                 cause.kind != "live_start" or (cause.pk, target) in starting
             )
-            if cause.pk not in held or (cause.pk, target) in known or not fits:
+            if (cause.pk, target) in known or not fits:
                 continue
-            ours = room > 0 and user_pk not in hold.near
-            room -= ours
+            now_ours = room > 0 and user_pk not in hold.near
+            room -= now_ours
             rows.append(
                 {
                     "outbox_pk": cause.pk,
@@ -301,8 +314,8 @@ def add_deliveries(
                     "attempts": 0,
                     "due_at": tx.now,
                     "deadline_at": cause.created_at + lasts[cause.kind],
-                    "lease": hold.lease if ours else None,
-                    "lease_until": tx.now + hold.lasts if ours else 0,
+                    "lease": hold.lease if now_ours else None,
+                    "lease_until": tx.now + hold.lasts if now_ours else 0,
                     "created_at": tx.now,
                 }
             )
@@ -319,27 +332,29 @@ def stamps_of(tx: Tx, cause: Cause, targets: Sequence[int]) -> dict[int, int]:
     return activities.stamp(tx, targets, ending=cause.kind == "live_end") if cause.kind in LIVE and targets else {}
 
 
-def within_budget(tx: Tx, wanted: Sequence[tuple[Cause, Sequence[tuple[int, int]]]]) -> set[tuple[int, int]]:
-    """``(cause, device)`` of starts that still go: iOS has a budget for each device, and says nothing beyond it."""
-    starts = [(cause.pk, target) for cause, targets in wanted if cause.kind == "live_start" for _, target in targets]
+def within_budget(tx: Tx, wanted: Sequence[tuple[Cause, Sequence[tuple[int, int]]]], most: int) -> set[tuple[int, int]]:
+    """``(cause, device)`` of starts that still go: iOS has a budget for each device, and says nothing beyond it.
+
+    A stream is not started twice on a device within an hour.
+    """
+    starts = [(cause, target) for cause, targets in wanted if cause.kind == "live_start" for _, target in targets]
     if not starts:
         return set()
-    lately = (
-        select(deliveries.c.target_pk, func.count())
-        .where(
+    lately: Sequence[Any] = tx.execute(
+        select(deliveries.c.target_pk, deliveries.c.channel_pk).where(
             deliveries.c.kind == "live_start",
             deliveries.c.target_pk.in_({target for _, target in starts}),
+            deliveries.c.state.in_(("waiting", "sent")),
             deliveries.c.created_at > tx.now - 3600 * SECOND,
         )
-        .group_by(deliveries.c.target_pk)
-    )
-    rows: Sequence[Any] = tx.execute(lately).all()
-    spent = Counter({row[0]: row[1] for row in rows})
+    ).all()
+    spent, done = Counter(row.target_pk for row in lately), {(row.channel_pk, row.target_pk) for row in lately}
     allowed = set()
-    for cause_pk, target in starts:
-        if spent[target] < STARTS_AN_HOUR:
+    for cause, target in starts:
+        if spent[target] < most and (cause.channel_pk, target) not in done:
             spent[target] += 1
-            allowed.add((cause_pk, target))
+            done.add((cause.channel_pk, target))
+            allowed.add((cause.pk, target))
     return allowed
 
 

@@ -4,10 +4,10 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from sqlalchemy import Connection, bindparam, delete, insert, select, text, update
+from sqlalchemy import Connection, bindparam, delete, exists, func, insert, select, text, update
 
 from storage import log
-from storage.models import UPCOMING, chats, followers, streams, users
+from storage.models import UPCOMING, blocks, chats, exclusions, followers, streams, users
 from storage.transaction import Tx
 from storage.types import new_id
 
@@ -54,6 +54,7 @@ SELECT = (
 )
 # Written out, so that it is that of the index.
 NOT_BEGUN = text(UPCOMING)
+LIVING = ("scheduled", "ready", "started")
 
 
 def read_streams(rows: Any) -> list[Stream]:
@@ -97,12 +98,44 @@ def change(tx: Tx, pk: int, **values: Any) -> Stream:
     return get(tx.connection, pk)
 
 
-def due(connection: Connection, *, before: int, announced: bool | None = None, limit: int = 100) -> list[int]:
-    """Streams that have not begun and were to begin before a time; with ``announced`` False those not announced."""
+def late(connection: Connection, *, before: int, limit: int = 100) -> list[int]:
+    """Streams that were to begin before a time and have not."""
     statement = select(streams.c.pk).where(NOT_BEGUN, streams.c.starts_at < before)
-    if announced is not None:
-        statement = statement.where(streams.c.announced == announced, streams.c.status == "scheduled")
     return list(connection.execute(statement.order_by(streams.c.starts_at).limit(limit)).scalars())
+
+
+def soon(connection: Connection, *, after: int, before: int, limit: int = 100) -> list[int]:
+    """Scheduled streams between two times whose followers' phones were not told yet."""
+    statement = select(streams.c.pk).where(
+        NOT_BEGUN,
+        streams.c.status == "scheduled",
+        streams.c.announced.is_(False),
+        streams.c.starts_at > after,
+        streams.c.starts_at < before,
+    )
+    return list(connection.execute(statement.order_by(streams.c.starts_at).limit(limit)).scalars())
+
+
+def of_chat(connection: Connection, chat_pk: int) -> int | None:
+    """The stream whose chat it is."""
+    return connection.execute(select(streams.c.pk).where(streams.c.chat_pk == chat_pk)).scalar()
+
+
+# Who was removed from a stream's chat
+
+
+def exclude(tx: Tx, chat_pk: int, user_pk: int) -> None:
+    if not excluded(tx.connection, chat_pk, user_pk):
+        tx.execute(insert(exclusions), {"chat_pk": chat_pk, "user_pk": user_pk})
+
+
+def excluded(connection: Connection, chat_pk: int, user_pk: int) -> bool:
+    here = (exclusions.c.chat_pk == chat_pk, exclusions.c.user_pk == user_pk)
+    return connection.execute(select(exclusions.c.user_pk).where(*here)).first() is not None
+
+
+def readmit(tx: Tx, chat_pk: int, user_pks: Collection[int]) -> None:
+    tx.execute(delete(exclusions).where(exclusions.c.chat_pk == chat_pk, exclusions.c.user_pk.in_(user_pks)))
 
 
 # Followers
@@ -126,14 +159,41 @@ def follows(connection: Connection, pk: int, user_pk: int) -> bool:
     return connection.execute(select(followers.c.user_pk).where(*here)).first() is not None
 
 
+def following(connection: Connection, user_pk: int) -> int:
+    """How many streams that are not over a user follows."""
+    mine = select(followers.c.stream_pk).where(followers.c.user_pk == user_pk)
+    statement = select(func.count()).select_from(streams).where(streams.c.pk.in_(mine), streams.c.status.in_(LIVING))
+    return int(connection.execute(statement).scalar_one())
+
+
+def told(connection: Connection, pk: int, user_pks: Collection[int]) -> set[int]:
+    """Those of these users whose phones may show a stream: active followers whom its owner does not block."""
+    statement = (
+        select(followers.c.user_pk)
+        .join(streams, streams.c.pk == followers.c.stream_pk)
+        .join(users, users.c.pk == followers.c.user_pk)
+        .where(
+            followers.c.stream_pk == pk,
+            followers.c.user_pk.in_(user_pks),
+            users.c.status == "active",
+            ~exists().where(blocks.c.user_pk == streams.c.owner_pk, blocks.c.blocked_pk == followers.c.user_pk),
+        )
+    )
+    return set(connection.execute(statement).scalars())
+
+
 CHANNELS = select(streams.c.pk, streams.c.id, streams.c.owner_pk).where(streams.c.tenant_pk == bindparam("tenant"))
 
 
 def channels_of(connection: Connection, tenant_pk: int, user_pk: int, ids: Collection[str]) -> list[Any]:
     """``(pk, id, owner_pk)`` of streams that a user follows and that are not over, and of those of these ids."""
-    living = streams.c.status.in_(("scheduled", "ready", "started"))
     mine = select(followers.c.stream_pk).where(followers.c.user_pk == user_pk)
-    rows = list(connection.execute(CHANNELS.where(living, streams.c.pk.in_(mine)), {"tenant": tenant_pk}))
+    rows = list(
+        connection.execute(
+            CHANNELS.where(streams.c.status.in_(LIVING), streams.c.pk.in_(mine)).order_by(streams.c.pk.desc()),
+            {"tenant": tenant_pk},
+        )
+    )
     named = list(set(ids) - {row.id for row in rows})
     for start in range(0, len(named), 500):
         some = CHANNELS.where(streams.c.id.in_(named[start : start + 500]))

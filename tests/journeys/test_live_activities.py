@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from storage import outbox, streams
 from tests.apns import TOPIC, Apple, Fault, Push
 from tests.conftest import Served, ServerFactory
 from tests.people import Person
@@ -159,6 +160,123 @@ async def test_updates_and_an_end_within_one_second_keep_their_order(apple: Appl
     assert events[2]["content-state"]["title"] == "Title 2"
 
 
+async def test_a_device_that_is_registered_later_sets_it_right(apple: Apple, start: Start) -> None:
+    server = await start()
+    owner, ann = await server.people.make(grant=["streams.manage"]), await server.people.make()
+    stream = await stream_of(owner)
+    await register(ann, stream, "token")
+    device = {"deviceId": f"phone-{ann.id}", "platform": "ios", "pushToken": "d", "environment": "sandbox",
+              "bundleId": f"{TOPIC}.beta"}  # fmt: skip
+    await ann.post("/api/v1/devices", device)
+    await register(ann, stream, "token")
+    await owner.post(f"{STREAMS}/{stream}/ready")
+    await apple.until(lambda: ends(apple))
+    assert ends(apple)[0].headers["apns-topic"] == f"{TOPIC}.beta.push-type.liveactivity"
+
+
+async def test_who_registers_after_a_change_is_told_of_it(apple: Apple, start: Start) -> None:
+    server = await start()
+    owner, ann = await server.people.make(grant=["streams.manage"]), await server.people.make()
+    stream = await stream_of(owner)
+    await owner.patch(f"{STREAMS}/{stream}", {"title": "Final"})
+    await register(ann, stream, "token")
+    await apple.until(lambda: apple.good)
+    assert apple.good[0].payload["aps"]["event"] == "update"
+    assert apple.good[0].payload["aps"]["content-state"]["title"] == "Final"
+
+
+async def test_rotating_while_an_end_is_on_its_way(apple: Apple, start: Start) -> None:
+    server = await start()
+    owner, ann = await server.people.make(grant=["streams.manage"]), await server.people.make()
+    stream = await stream_of(owner)
+    await register(ann, stream, "old")
+    apple.delay = 0.4
+    await owner.post(f"{STREAMS}/{stream}/cancel")
+    while not apple.pushes:
+        await asyncio.sleep(0.01)
+    await register(ann, stream, "new", status=409)
+    await apple.until(lambda: {push.token for push in ends(apple)} == {"old", "new"})
+    await quiet(server)
+    assert [push.token for push in apple.pushes] == ["old", "new"]
+    stamps = [push.payload["aps"]["timestamp"] for push in apple.pushes]
+    assert stamps[1] > stamps[0]
+
+
+async def test_a_dead_end_is_promised_anew_only_where_it_is_needed(
+    apple: Apple, start: Start, caplog: pytest.LogCaptureFixture
+) -> None:
+    server = await start()
+    owner, ann = await server.people.make(grant=["streams.manage"]), await server.people.make()
+    admin = await server.people.make(grant=["admin"])
+    stream = await stream_of(owner)
+    await register(ann, stream, "token")
+    apple.plan = lambda push: Fault("status", 400, "BadTopic")
+    await owner.post(f"{STREAMS}/{stream}/ready")
+    await apple.until(lambda: apple.pushes)
+    await quiet(server)
+    apple.plan = lambda push: None
+    await owner.patch(f"{STREAMS}/{stream}", {"title": "Final"})
+    await apple.until(lambda: apple.good)
+    letters = "/api/v1/admin/push/dead-letters"
+    (letter,) = (await admin.get(letters)).json["data"]["items"]
+    assert letter["deviceId"] == f"phone-{ann.id}" and letter["kind"] == "live_end"
+    assert (await admin.post(f"{letters}/{letter['id']}/retry")).status == 200
+    await apple.until(lambda: ends(apple))
+    stamps = [push.payload["aps"]["timestamp"] for push in apple.pushes]
+    assert stamps == sorted(set(stamps)) and len(stamps) == 3
+    assert (await admin.post(f"{letters}/{letter['id']}/retry")).status == 404
+    caplog.clear()
+
+
+async def test_postponed_and_followed_late(apple: Apple, start: Start) -> None:
+    server = await start(live_lead=900.0)
+    owner, admin = await server.people.make(grant=["streams.manage"]), await server.people.make(grant=["admin"])
+    await admin.patch("/api/v1/admin/tenant", {"liveActivity": {"attributesType": "MatchAttributes"}})
+    ann, bob, cat = await server.people.many(3)
+    for person, token in ((ann, "start-a"), (bob, "start-b"), (cat, "start-c")):
+        device = {"deviceId": "phone", "platform": "ios", "pushToken": f"d-{person.id}", "environment": "sandbox",
+                  "bundleId": TOPIC, "pushToStartToken": token}  # fmt: skip
+        await person.post("/api/v1/devices", device)
+    stream = await stream_of(owner, in_seconds(600))
+    for person in (ann, cat):
+        await person.post(f"{STREAMS}/{stream}/follow")
+    await owner.post("/api/v1/users/me/blocks", {"userId": cat.id})
+    await apple.until(lambda: apple.good)
+    await bob.post(f"{STREAMS}/{stream}/follow")
+    await apple.until(lambda: len(apple.good) == 2)
+    await quiet(server)
+    assert sorted(push.token for push in apple.pushes) in (["start-a", "start-b"], ["start-a", "start-b", "start-c"])
+    assert (await cat.post(f"{STREAMS}/{stream}/unfollow")).status == 200, "who is blocked may go"
+    row = await server.services.database.read(lambda it: streams.find(it, owner.user.tenant_pk, stream))
+    assert row and row.announced
+    await owner.patch(f"{STREAMS}/{stream}", {"startsAt": "2999-01-01T00:00:00Z"})
+    row = await server.services.database.read(lambda it: streams.find(it, owner.user.tenant_pk, stream))
+    assert row and not row.announced, "it is told again when its time comes"
+
+
+async def test_a_process_that_lost_its_lease_leaves_the_end_to_the_next(serve: ServerFactory) -> None:
+    from push.worker import Worker
+
+    server = await serve()
+    services = server.services
+    await services.worker.stop()
+    owner, ann = await server.people.make(grant=["streams.manage"]), await server.people.make()
+    stream = await stream_of(owner)
+    await register(ann, stream, "token")
+    await owner.post(f"{STREAMS}/{stream}/ready")
+    first, second = (Worker(services.database, services.worker.gateway, services.worker.reach, services.worker.policy)
+                     for _ in range(2))  # fmt: skip
+    held = await first._write(lambda tx: outbox.claim_causes(tx, first.lease, 0, 10))
+    again = await second._write(lambda tx: outbox.claim_causes(tx, second.lease, 30_000_000, 10))
+    assert held == again and held
+    await first._expand(held)
+    assert not first.in_flight
+    await second._expand(again)
+    while second.tasks:
+        await asyncio.sleep(0.01)
+    assert second.settled["sent"] == 1 and not first.settled
+
+
 async def test_phones_of_followers_are_told_to_start(apple: Apple, start: Start) -> None:
     server = await start(live_lead=900.0)
     owner, admin = await server.people.make(grant=["streams.manage"]), await server.people.make(grant=["admin"])
@@ -218,13 +336,13 @@ async def test_a_thousand_ends_through_goaways_and_a_kill(apple: Apple, tmp_path
         owner = await server.user(http, "owner@example.org", "--permission", "admin")
         made = await owner.post(STREAMS, {"title": "Match", "startsAt": "2999-01-01T00:00:00Z"})
         stream = made.json["data"]["id"]
-        phones = await owner.others(10)
+        phones = await owner.others(25)
         for start in range(0, count, 50):
             bodies = [
                 {"streamId": stream, "deviceId": f"phone-{n}", "liveActivityToken": f"token-{n}", "activityId": "a"}
                 for n in range(start, start + 50)
             ]
-            answers = await asyncio.gather(*(phones[n % 10].post(SESSIONS, body) for n, body in enumerate(bodies)))
+            answers = await asyncio.gather(*(phones[n % 25].post(SESSIONS, body) for n, body in enumerate(bodies)))
             assert {each.status for each in answers} == {201}
         assert (await owner.post(f"{STREAMS}/{stream}/cancel")).status == 200
         await apple.until(lambda: len(apple.good) > 200)

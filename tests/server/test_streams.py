@@ -168,6 +168,52 @@ async def test_watching_and_following(either: Served) -> None:
     await asyncio.gather(again.close(), follower.close(), blocked.close())
 
 
+async def test_the_chat_of_a_stream_is_left_and_kept_as_it_should(
+    server: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from realtime import namespace
+
+    monkeypatch.setattr(namespace, "WATCHED_FOR", 0.1)
+    owner, stream = await owner_of(server)
+    one, chat = f"{STREAMS}/{stream['id']}", stream["chatId"]
+    ann, bob, cat = await server.people.many(3)
+    assert (await owner.delete(f"/api/v2/chats/{chat}")).status == 409
+    for person in (ann, bob):
+        await person.post(f"{one}/follow")
+    await owner.patch(f"/api/v2/chats/{chat}/members/{ann.id}", {"role": "readonly"})
+    await owner.delete(f"/api/v2/chats/{chat}/members/{bob.id}")
+    for person in (ann, bob):
+        await person.post(f"{one}/unfollow")
+        await person.post(f"{one}/follow")
+    assert (await ann.post("/api/v2/messages", {"type": "text", "chatId": chat, "content": "x"})).status == 403
+    assert (await bob.post("/api/v2/messages", {"type": "text", "chatId": chat, "content": "x"})).status == 404
+    await owner.post(f"/api/v2/chats/{chat}/members", {"userIds": [bob.id]})
+    await bob.post(f"{one}/unfollow")
+    await bob.post(f"{one}/follow")
+    assert (await bob.get(f"/api/v2/chats/{chat}")).status == 200, "who was let in again comes back"
+    first, second = await cat.socket(), await cat.socket()
+    for socket in (first, second):
+        await socket.call("stream:watch", {"streamId": stream["id"]})
+    await first.call("stream:unwatch", {"streamId": stream["id"]})
+    assert (await cat.get(f"/api/v2/chats/{chat}")).status == 200, "the other socket watches still"
+    await second.close()
+    await first.event("chat:removed")
+    assert (await cat.get(f"/api/v2/chats/{chat}")).status == 404, "nobody watches any more"
+    await first.close()
+
+
+async def test_more_streams_and_activities_than_one_may_have(serve: ServerFactory) -> None:
+    server = await serve(max_streams_followed=1, max_activities=1)
+    _, first = await owner_of(server)
+    _, second = await owner_of(server)
+    ann = await server.people.make()
+    assert (await ann.post(f"{STREAMS}/{first['id']}/follow")).status == 200
+    assert is_error(await ann.post(f"{STREAMS}/{second['id']}/follow"), 409)
+    body = {**SEED["request"], "streamId": first["id"]}
+    assert (await ann.post(SEED["path"], body)).status == 201
+    assert is_error(await ann.post(SEED["path"], {**body, "activityId": "two"}), 409)
+
+
 async def test_more_streams_than_a_socket_may_watch(serve: ServerFactory) -> None:
     server = await serve(max_streams_watched=1)
     _, first = await owner_of(server)
@@ -213,6 +259,8 @@ async def test_what_a_tenant_sets(server: Served, body: Any) -> None:
     assert (await admin.patch(path, body)).json["data"]["liveActivity"] == body["liveActivity"]
     assert (await admin.patch(path, {})).json["data"]["liveActivity"] == body["liveActivity"]
     assert (await admin.patch(path, {"liveActivity": {"attributesType": "no name"}})).status == 400
+    large = {"attributesType": "Attrs", "attributes": {"a": "x" * 1500}}
+    assert (await admin.patch(path, {"liveActivity": large})).status == 400
     assert (await admin.patch(path, {"liveActivity": None})).json["data"]["liveActivity"] is None
     nobody = await server.people.make()
     assert is_error(await nobody.get(path), 403) and is_error(await nobody.patch(path, body), 403)
