@@ -16,8 +16,18 @@ from storage.streams import Stream
 from storage.types import SECOND
 
 TEXTS = {
-    "en": {"message": "New message", "notification": "New notification", "soon": "It begins soon"},
-    "tr": {"message": "Yeni mesaj", "notification": "Yeni bildirim", "soon": "Birazdan başlıyor"},
+    "en": {
+        "message": "New message",
+        "notification": "New notification",
+        "soon": "It begins soon",
+        "credits": "{amount} credits",
+    },
+    "tr": {
+        "message": "Yeni mesaj",
+        "notification": "Yeni bildirim",
+        "soon": "Birazdan başlıyor",
+        "credits": "{amount} kredi",
+    },
 }
 
 
@@ -39,6 +49,8 @@ def of_message(message: Text, brief: Brief, content: bool) -> dict[str, Any]:
     if not content:
         return {"aps": {"alert": {"title": word(brief.locale, "message")}, **thread}, **data}
     body = message.content or ""
+    if message.amount is not None:
+        body = word(brief.locale, "credits").format(amount=message.amount) + (f": {body}" if body else "")
     if message.chat is None:
         text = {"title": message.sender, "body": body}
     else:

@@ -4,6 +4,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import orjson
 from sqlalchemy import Connection, Integer, and_, func, literal_column, or_, select, tuple_
 
 from storage import activities, models, notifications, streams
@@ -20,7 +21,7 @@ BADGE_CAP = 999
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """A message as a push tells it. ``chat`` is the name of a group."""
+    """A message as a push tells it. ``chat`` is the name of a group; ``amount`` the credits of a transfer."""
 
     id: str
     chat_id: str
@@ -30,6 +31,7 @@ class Text:
     sender: str
     type: str
     content: str | None
+    amount: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +168,7 @@ def texts_of(connection: Connection, places: Collection[tuple[int, int]]) -> dic
     """Messages that are there still."""
     if not places:
         return {}
-    rows = connection.execute(
+    rows: Any = connection.execute(
         select(
             messages.c.chat_pk,
             messages.c.id,
@@ -177,13 +179,19 @@ def texts_of(connection: Connection, places: Collection[tuple[int, int]]) -> dic
             users.c.name.label("sender"),
             messages.c.type,
             messages.c.content,
+            messages.c.transfer,
         )
         .join(chats, chats.c.pk == messages.c.chat_pk)
         .join(users, users.c.pk == messages.c.sender_pk)
         .where(tuple_(messages.c.chat_pk, messages.c.seq).in_(list(places)))
         .where(messages.c.deleted_at.is_(None), chats.c.deleted_at.is_(None))
     )
-    return {(row[0], row.seq): Text(*row[1:]) for row in rows}
+    found: dict[tuple[int, int], Text] = {}
+    for chat_pk, *told in rows:
+        told[-1] = orjson.loads(told[-1])["amount"] if told[-1] else None
+        text = Text(*told)
+        found[chat_pk, text.seq] = text
+    return found
 
 
 def unread_members(connection: Connection, wanted: Collection[Delivery], at: int) -> set[tuple[int, int, int]]:

@@ -352,6 +352,25 @@ async def test_without_content_and_in_the_devices_language(apple: Apple, start: 
     assert "secret" not in str([push.payload for push in apple.pushes]) and "Ann" not in str(apple.pushes[0].payload)
 
 
+async def test_a_transfer_tells_its_amount(apple: Apple, start: Start) -> None:
+    server = await start()
+    ann, bob, _ = await pair(server, "b1")
+    await device(bob, "b2", locale="tr")
+    admin = await server.people.make(grant=["credits.grant"])
+    assert (await admin.post("/api/v1/credits/grants", {"userId": ann.id, "amount": 50})).status == 201
+    transfer = {"type": "creditTransfer", "targetUserId": bob.id, "amount": 7}
+    assert (await ann.post("/api/v2/messages", transfer)).status == 201
+    await apple.until(lambda: len(apple.good) == 2)
+    bodies = {push.token: push.payload["aps"]["alert"] for push in apple.good}
+    assert bodies["b1"] == {"title": "Ann", "body": "7 credits"} and bodies["b2"]["body"] == "7 kredi"
+    assert (await ann.post("/api/v2/messages", {**transfer, "content": "for lunch"})).status == 201
+    await apple.until(lambda: len(apple.good) == 4)
+    assert {push.payload["aps"]["alert"]["body"] for push in apple.good[2:]} == {
+        "7 credits: for lunch",
+        "7 kredi: for lunch",
+    }
+
+
 async def test_direct_chats_and_quiet_hours(apple: Apple, start: Start) -> None:
     server = await start()
     ann, bob = await server.people.make("Ann"), await server.people.make("Bob")
