@@ -18,6 +18,8 @@ OWNERS = {
     "hpack": {"push/apns.py"},
     "argon2": {"realtime/accounts.py"},
     "prometheus_client": {"server/metrics.py"},
+    "PIL": {"realtime/decoding.py"},
+    "puremagic": {"realtime/decoding.py"},
     "liquid": {"realtime/templates.py"},
     "humanize": {"server/dialects/template.py"},
     "pydantic_settings": {"server/settings.py"},

@@ -1,0 +1,158 @@
+"""What a file is, found out by looking into it: in a process of its own, with bounds on memory, time and what it writes.
+
+A bomb or a broken file costs that process, never the server. Names and headers that came with a file count for nothing.
+"""
+
+import asyncio
+import json
+import os
+import resource
+import sys
+import warnings
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Literal
+
+import puremagic
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from storage.errors import Invalid, Unsupported
+
+Kind = Literal["image", "video", "audio", "file"]
+FORMATS = {"JPEG": "image/jpeg", "PNG": "image/png", "GIF": "image/gif", "WEBP": "image/webp"}
+MARKUP = (b"<svg", b"<html", b"<!doctype", b"<script", b"<?xml", b"<body", b"<iframe")
+HEAD = 4096
+THUMBNAIL = 320
+MOST_PIXELS = 50_000_000
+MEMORY = 1 << 30
+CPU_SECONDS = 10
+PATIENCE = 20.0
+AT_ONCE = 2
+BROKEN, REFUSED = 3, 4
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """``duration`` in seconds; ``thumbnail`` says whether one was written."""
+
+    kind: Kind
+    mime: str
+    width: int | None = None
+    height: int | None = None
+    duration: float | None = None
+    thumbnail: bool = False
+
+
+class Decoder:
+    """Looks into files, a few at a time."""
+
+    def __init__(self) -> None:
+        self.places = asyncio.Semaphore(AT_ONCE)
+
+    async def look(self, path: Path, thumbnail: Path) -> Found:
+        """Writes a WebP picture of it to ``thumbnail`` where it can be shown.
+
+        Raises Unsupported for markup, Invalid for what is broken, or takes too much memory or time.
+        """
+        async with self.places:
+            process = await asyncio.create_subprocess_exec(
+                sys.executable, "-m", "realtime.decoding", str(path), str(thumbnail),
+                stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL, cwd=Path(__file__).parent.parent,
+            )  # fmt: skip
+            try:
+                async with asyncio.timeout(PATIENCE):
+                    output, _ = await process.communicate()
+            except TimeoutError:
+                raise Invalid.field("file", "takes too long to look into") from None
+            finally:
+                if process.returncode is None:
+                    process.kill()
+                    await process.wait()
+        if process.returncode == REFUSED:
+            raise Unsupported("Markup is not taken")
+        if process.returncode:
+            raise Invalid.field("file", "is broken, or too large to be looked into")
+        return Found(**json.loads(output))
+
+
+# In the process of its own
+
+
+def bound() -> None:
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+    resource.setrlimit(resource.RLIMIT_CPU, (CPU_SECONDS, CPU_SECONDS))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4 << 20, 4 << 20))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    Image.MAX_IMAGE_PIXELS = MOST_PIXELS
+    warnings.simplefilter("error", Image.DecompressionBombWarning)
+
+
+def inspect(path: Path, thumbnail: Path) -> Found:
+    """Raises OSError and the like for what is broken, ValueError for markup."""
+    with path.open("rb") as file:
+        head = file.read(HEAD)
+    if not head:
+        raise OSError("empty")
+    image = picture(path, thumbnail)
+    if image:
+        return image
+    start = head.lstrip(b"\xef\xbb\xbf \t\r\n\0").lower()
+    if start.startswith(b"<") or any(mark in head.lower() for mark in MARKUP):
+        raise ValueError("markup")
+    mime = mime_of(head)
+    if any(word in mime for word in ("svg", "html", "xml", "javascript")) and "officedocument" not in mime:
+        raise ValueError("markup")
+    if mime.startswith("image/"):
+        raise OSError("an image that can't be decoded")
+    family = mime.split("/")[0]
+    return Found("video" if family == "video" else "audio" if family == "audio" else "file", mime)
+
+
+def mime_of(head: bytes) -> str:
+    """By the first bytes; where they could be of several, what those have in common."""
+    if head.startswith(b"PK\x03\x04"):
+        return "application/zip"
+    try:
+        mime = str(puremagic.from_string(head, mime=True))
+    except (puremagic.PureError, ValueError):
+        mime = ""
+    return {"application/ogg": "audio/ogg", "": "application/octet-stream"}.get(mime, mime)
+
+
+def picture(path: Path, thumbnail: Path) -> Found | None:
+    """An image, decoded whole so that a broken one is found out; None for what is none."""
+    try:
+        image: Image.Image = Image.open(path, formats=list(FORMATS))
+    except UnidentifiedImageError:
+        return None
+    with image:
+        mime = FORMATS[str(image.format)]
+        image.load()
+        upright = ImageOps.exif_transpose(image)
+        width, height = upright.size
+        upright.thumbnail((THUMBNAIL, THUMBNAIL))
+        small = upright.convert("RGBA" if "A" in upright.getbands() or "transparency" in upright.info else "RGB")
+        # A fresh picture carries nothing of what the file says of its maker.
+        clean = Image.new(small.mode, small.size)
+        clean.paste(small)
+        clean.save(thumbnail, "WEBP", quality=80)
+    return Found("image", mime, width, height, thumbnail=True)
+
+
+def main() -> int:
+    path, thumbnail = Path(sys.argv[1]), Path(sys.argv[2])
+    bound()
+    try:
+        print(json.dumps(asdict(inspect(path, thumbnail))))
+    except ValueError as error:
+        return REFUSED if str(error) == "markup" else BROKEN
+    except BaseException:
+        # Whatever a decoder does with a hostile file: the parent is told that it is broken.
+        return BROKEN
+    return 0
+
+
+if __name__ == "__main__":
+    code = main()
+    sys.stdout.flush()
+    os._exit(code)

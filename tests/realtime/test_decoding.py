@@ -1,0 +1,120 @@
+"""Files as they come: what they are by their content, and that a hostile one costs a clear error and nothing else."""
+
+import io
+import struct
+import zlib
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from realtime.decoding import Decoder, Found
+from storage.errors import Invalid, Unsupported
+
+
+def encoded(format: str, size: tuple[int, int] = (640, 480), **options: object) -> bytes:
+    buffer = io.BytesIO()
+    Image.effect_noise(size, 50).convert("RGB").save(buffer, format, **options)
+    return buffer.getvalue()
+
+
+def turned() -> bytes:
+    """A photo that lies on its side, with its maker's place in it."""
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    exif[0x010F] = "MAKER-OF-THE-CAMERA"
+    return encoded("JPEG", exif=exif)
+
+
+def bomb(width: int, height: int) -> bytes:
+    """A PNG of so many pixels that says little."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
+    rows = zlib.compress(b"\0" * (width + 1) * min(height, 2000), 9)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
+
+
+async def look(tmp_path: Path, data: bytes, name: str = "file") -> Found:
+    path = tmp_path / name
+    path.write_bytes(data)
+    return await Decoder().look(path, tmp_path / "thumbnail")
+
+
+@pytest.mark.parametrize("format", ["JPEG", "PNG", "GIF", "WEBP"])
+async def test_images(tmp_path: Path, format: str) -> None:
+    found = await look(tmp_path, encoded(format))
+    assert found == Found("image", f"image/{format.lower()}", 640, 480, thumbnail=True)
+    with Image.open(tmp_path / "thumbnail") as small:
+        assert small.format == "WEBP" and small.size == (320, 240)
+
+
+async def test_a_photo_on_its_side(tmp_path: Path) -> None:
+    found = await look(tmp_path, turned())
+    assert (found.width, found.height) == (480, 640)
+    assert b"MAKER" in (tmp_path / "file").read_bytes() and b"MAKER" not in (tmp_path / "thumbnail").read_bytes()
+    with Image.open(tmp_path / "thumbnail") as small:
+        assert small.size == (240, 320)
+
+
+@pytest.mark.parametrize(
+    ("data", "mime", "kind"),
+    [
+        (b"%PDF-1.7\n%\xe2\xe3\xcf\xd3\n", "application/pdf", "file"),
+        (b"ID3\x04\0\0\0\0\0\0", "audio/mpeg", "audio"),
+        (b"OggS\0\x02" + b"\0" * 20, "audio/ogg", "audio"),
+        (b"\0\0\0\x20ftypisom\0\0\x02\0isomiso2avc1mp41", "video/mp4", "video"),
+        (b"PK\x03\x04\x14\0\0\0\x08\0", "application/zip", "file"),
+        (b"just words", "application/octet-stream", "file"),
+        (bytes(range(256)) * 4, "application/octet-stream", "file"),
+    ],
+)
+async def test_by_content(tmp_path: Path, data: bytes, mime: str, kind: str) -> None:
+    found = await look(tmp_path, data, "photo.jpg")
+    assert (found.mime, found.kind, found.thumbnail) == (mime, kind, False), "the name counts for nothing"
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"<svg xmlns='http://www.w3.org/2000/svg' onload='alert(1)'/>", b"<!DOCTYPE html><html></html>",
+        b"\xef\xbb\xbf  <?xml version='1.0'?><a/>", b"\n\n<script>alert(1)</script>",
+        b"x" * 100 + b"<SCRIPT>alert(1)</SCRIPT>",
+        b"<a>anything that opens with a tag</a>", b"%PDF-1.7 <html><script>alert(1)</script>",
+    ],
+    ids=range(7),
+)  # fmt: skip
+async def test_markup_is_refused(tmp_path: Path, data: bytes) -> None:
+    with pytest.raises(Unsupported):
+        await look(tmp_path, data, "photo.jpg")
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"", encoded("JPEG")[:2000], encoded("PNG")[:5000], b"\x89PNG\r\n\x1a\n" + b"\0" * 100,
+        b"\xff\xd8\xff\xe0" + b"\0" * 50,
+        b"GIF89a\xff\xff\xff\xff", bomb(60_000, 60_000),
+        bomb(7_000, 7_200), b"BM" + b"\0" * 60, b"II*\0" + b"\xff" * 60,
+    ],
+    ids=["empty", "cut jpeg", "cut png", "false png", "false jpeg", "huge gif", "bomb", "large and cut", "bmp", "tiff"],
+)  # fmt: skip
+async def test_broken_and_hostile_images(tmp_path: Path, data: bytes) -> None:
+    with pytest.raises(Invalid):
+        await look(tmp_path, data, "photo.jpg")
+
+
+async def test_what_takes_too_long_is_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from realtime import decoding
+
+    monkeypatch.setattr(decoding, "PATIENCE", 0.01)
+    with pytest.raises(Invalid, match="Validation") as caught:
+        await look(tmp_path, encoded("PNG", (3000, 3000)))
+    assert "too long" in caught.value.details[0].message
+
+
+async def test_a_picture_and_a_page_in_one_is_a_picture(tmp_path: Path) -> None:
+    found = await look(tmp_path, encoded("GIF") + b"<html><script>alert(1)</script></html>")
+    assert found.mime == "image/gif", "it is served as what it is, and never sniffed"
