@@ -1,0 +1,47 @@
+"""The tables, once for both databases.
+
+Rows are keyed by numbers of the database; the names that the wire uses (24 hex digits, a number, a uuid) are columns,
+unique per tenant. A user, a chat and a stream share one number space, that of ``channels``: the number of a user is the
+number of the ``user:`` channel, so that locking a channel locks what lies behind it. Times are microseconds since 1970.
+"""
+
+from storage.models.account import blocks, logins, reset_links, revocations, users
+from storage.models.base import metadata
+from storage.models.chat import chats, members, messages, reports
+from storage.models.core import channels, events, facts, tenants
+from storage.models.credit import ISSUING, credit_accounts, credit_entries, credit_transactions
+from storage.models.notification import notifications, templates
+from storage.models.push import deliveries, devices, outbox
+from storage.models.stream import ALIVE, UPCOMING, activities, exclusions, followers, streams
+
+__all__ = [
+    "ALIVE",
+    "ISSUING",
+    "UPCOMING",
+    "activities",
+    "blocks",
+    "channels",
+    "chats",
+    "credit_accounts",
+    "credit_entries",
+    "credit_transactions",
+    "deliveries",
+    "devices",
+    "events",
+    "exclusions",
+    "facts",
+    "followers",
+    "logins",
+    "members",
+    "messages",
+    "metadata",
+    "notifications",
+    "outbox",
+    "reports",
+    "reset_links",
+    "revocations",
+    "streams",
+    "templates",
+    "tenants",
+    "users",
+]

@@ -1,0 +1,88 @@
+"""Chats, their members and messages."""
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    ForeignKey,
+    Index,
+    Integer,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+    text,
+)
+
+from storage.models.account import users
+from storage.models.base import Key, metadata
+from storage.models.core import channels, tenants
+
+chats = Table(
+    "chats",
+    metadata,
+    Column("pk", Key, ForeignKey(channels.c.pk), primary_key=True, autoincrement=False),
+    Column("tenant_pk", Key, ForeignKey(tenants.c.pk), nullable=False),
+    Column("id", String(24), nullable=False),
+    Column("type", String(16), nullable=False),
+    Column("name", String(255)),
+    Column("history_visible", String(16), nullable=False),
+    Column("pair", String(64), unique=True),
+    Column("member_count", Integer, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("updated_at", BigInteger, nullable=False),
+    Column("deleted_at", BigInteger),
+    Column("swept", Boolean, nullable=False, default=False),
+    UniqueConstraint("tenant_pk", "id"),
+    Index("ix_chats_to_sweep", "deleted_at", postgresql_where=text("NOT swept"), sqlite_where=text("NOT swept")),
+    comment="pair names the two of a direct chat, lower number first; a deleted chat keeps its row and its id",
+)
+
+members = Table(
+    "members",
+    metadata,
+    Column("chat_pk", Key, ForeignKey(chats.c.pk), primary_key=True),
+    Column("user_pk", Key, ForeignKey(users.c.pk), primary_key=True, index=True),
+    Column("role", String(16), nullable=False),
+    Column("joined_seq", BigInteger, nullable=False),
+    Column("read_seq", BigInteger, nullable=False),
+    Column("muted_until", BigInteger),
+    Column("joined_at", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+messages = Table(
+    "messages",
+    metadata,
+    Column("chat_pk", Key, primary_key=True),
+    Column("seq", BigInteger, primary_key=True),
+    Column("id", String(24), nullable=False, unique=True),
+    Column("sender_pk", Key, nullable=False),
+    Column("type", String(16), nullable=False),
+    Column("content", Text),
+    Column("reply_to", String(24)),
+    Column("metadata", Text),
+    Column("transfer", Text),
+    Column("edits", Text),
+    Column("client_key", String(255)),
+    Column("fingerprint", String(64)),
+    Column("created_at", BigInteger, nullable=False),
+    Column("updated_at", BigInteger, nullable=False),
+    Column("deleted_at", BigInteger),
+    UniqueConstraint("sender_pk", "client_key"),
+    sqlite_with_rowid=False,
+    comment="seq is that of the message:new event; edits are the seqs of its message:updated events, as a JSON list",
+)
+
+reports = Table(
+    "reports",
+    metadata,
+    Column("pk", Key, primary_key=True),
+    Column("tenant_pk", Key, ForeignKey(tenants.c.pk), nullable=False),
+    Column("reporter_pk", Key, ForeignKey(users.c.pk), nullable=False),
+    Column("message_id", String(24), nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    UniqueConstraint("reporter_pk", "message_id"),
+    sqlite_autoincrement=True,
+)

@@ -1,0 +1,48 @@
+"""What every installation has: facts of itself, tenants, and the log of channels and events."""
+
+from sqlalchemy import BigInteger, Column, Index, LargeBinary, String, Table, Text
+
+from storage.models.base import Key, metadata
+
+facts = Table(
+    "facts",
+    metadata,
+    Column("name", String(64), primary_key=True),
+    Column("value", Text, nullable=False),
+    comment="what the installation knows of itself: epoch, start mark, signing key of hints",
+)
+
+tenants = Table(
+    "tenants",
+    metadata,
+    Column("pk", Key, primary_key=True),
+    Column("uuid", String(36), nullable=False, unique=True),
+    Column("name", String(255), nullable=False),
+    Column("next_number", BigInteger, nullable=False),
+    Column("activity_type", String(255)),
+    Column("activity_attributes", Text),
+    Column("created_at", BigInteger, nullable=False),
+)
+
+channels = Table(
+    "channels",
+    metadata,
+    Column("pk", Key, primary_key=True),
+    Column("name", String(64), nullable=False),
+    Column("head", BigInteger, nullable=False),
+    Column("floor", BigInteger, nullable=False),
+    sqlite_autoincrement=True,
+    comment="head is the newest seq; events up to and with floor are gone",
+)
+
+events = Table(
+    "events",
+    metadata,
+    Column("channel_pk", Key, primary_key=True),
+    Column("seq", BigInteger, primary_key=True),
+    Column("name", String(64), nullable=False),
+    Column("payload", LargeBinary, nullable=False),
+    Column("at", BigInteger, nullable=False),
+    Index("ix_events_at", "at"),
+    sqlite_with_rowid=False,
+)

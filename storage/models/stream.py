@@ -1,0 +1,72 @@
+"""Streams, who follows them, and what stands on lock screens."""
+
+from sqlalchemy import BigInteger, Boolean, Column, ForeignKey, Index, String, Table, UniqueConstraint, text
+
+from storage.models.account import users
+from storage.models.base import Key, metadata
+from storage.models.chat import chats
+from storage.models.core import channels, tenants
+
+UPCOMING = "status IN ('scheduled', 'ready')"
+ALIVE = "state IN ('active', 'ending')"
+
+streams = Table(
+    "streams",
+    metadata,
+    Column("pk", Key, ForeignKey(channels.c.pk), primary_key=True, autoincrement=False),
+    Column("tenant_pk", Key, ForeignKey(tenants.c.pk), nullable=False),
+    Column("id", String(24), nullable=False),
+    Column("title", String(255), nullable=False),
+    Column("status", String(16), nullable=False),
+    Column("starts_at", BigInteger, nullable=False),
+    Column("owner_pk", Key, ForeignKey(users.c.pk), nullable=False),
+    Column("chat_pk", Key, ForeignKey(chats.c.pk), nullable=False, index=True),
+    Column("announced", Boolean, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("updated_at", BigInteger, nullable=False),
+    UniqueConstraint("tenant_pk", "id"),
+    Index("ix_streams_upcoming", "starts_at", postgresql_where=text(UPCOMING), sqlite_where=text(UPCOMING)),
+    comment="status is scheduled, ready, started, ended, cancelled or expired; announced when phones were told to start",
+)
+
+followers = Table(
+    "followers",
+    metadata,
+    Column("stream_pk", Key, ForeignKey(streams.c.pk), primary_key=True),
+    Column("user_pk", Key, ForeignKey(users.c.pk), primary_key=True, index=True),
+    Column("created_at", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+exclusions = Table(
+    "exclusions",
+    metadata,
+    Column("chat_pk", Key, ForeignKey(chats.c.pk), primary_key=True),
+    Column("user_pk", Key, ForeignKey(users.c.pk), primary_key=True),
+    sqlite_with_rowid=False,
+    comment="who was removed from the chat of a stream, and does not come back by following or watching it",
+)
+
+activities = Table(
+    "activities",
+    metadata,
+    Column("pk", Key, primary_key=True),
+    Column("tenant_pk", Key, ForeignKey(tenants.c.pk), nullable=False),
+    Column("stream_pk", Key, ForeignKey(streams.c.pk), nullable=False),
+    Column("user_pk", Key, ForeignKey(users.c.pk), nullable=False),
+    Column("device_id", String(255), nullable=False),
+    Column("activity_id", String(255), nullable=False),
+    Column("token", String(512), nullable=False),
+    Column("environment", String(16), nullable=False),
+    Column("bundle_id", String(255), nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("stamp", BigInteger, nullable=False),
+    Column("registered_at", BigInteger, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    UniqueConstraint("tenant_pk", "device_id", "activity_id"),
+    Index("ix_activities_stream", "stream_pk", "pk"),
+    Index("ix_activities_user", "user_pk"),
+    Index("ix_activities_alive", "created_at", postgresql_where=text(ALIVE), sqlite_where=text(ALIVE)),
+    sqlite_autoincrement=True,
+    comment="a Live Activity on a lock screen; state is active, ending, ended or dead; stamp is that of the newest push",
+)
