@@ -1,4 +1,4 @@
-# make run: serve. make test: every test. Both install what they need first, into .venv and static/node_modules.
+# make run: serve. make test: every test. Both install what they need first, into .venv, static/ and tests/node_modules.
 PYTHON ?= python3
 BIN = .venv/bin
 
@@ -10,21 +10,25 @@ run: .venv/installed static/node_modules/.package-lock.json
 test: install
 	$(BIN)/python -m pytest -n 2 $(ARGS)
 
-check: .venv/installed
+check: .venv/tested
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-format: .venv/installed
+format: .venv/tested
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-install: .venv/installed static/node_modules/.package-lock.json tests/node_modules/.package-lock.json
+install: .venv/tested static/node_modules/.package-lock.json tests/node_modules/.package-lock.json
 
 # Debian's python3 comes without venv; apt brings it where we may.
 .venv/installed: requirements.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv || { rm -rf .venv; apt-get update && apt-get install -y python3-venv && $(PYTHON) -m venv .venv; }
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	touch $@
+
+.venv/tested: .venv/installed requirements-test.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-test.txt
 	touch $@
 
 # The system's npm, or the one that a wheel brings.
@@ -36,7 +40,10 @@ static/node_modules/.package-lock.json tests/node_modules/.package-lock.json: %/
 # Bring every package to its newest version that pyproject.toml allows.
 lock:
 	rm -rf .venv-lock && $(PYTHON) -m venv .venv-lock
-	.venv-lock/bin/python -c "import tomllib; p = tomllib.load(open('pyproject.toml', 'rb'))['project']; print('\n'.join(p['dependencies'] + p['optional-dependencies']['test']))" > .venv-lock/wanted
-	.venv-lock/bin/python -m pip install --quiet -r .venv-lock/wanted
-	{ echo "# Every package at one version, for pip. Made by: make lock"; .venv-lock/bin/python -m pip freeze --exclude pip --exclude setuptools; } > requirements.txt
+	.venv-lock/bin/python -c "import tomllib; p = tomllib.load(open('pyproject.toml', 'rb'))['project']; print('\n'.join(p['dependencies']), file=open('.venv-lock/run', 'w')); print('\n'.join(p['optional-dependencies']['test']), file=open('.venv-lock/test', 'w'))"
+	.venv-lock/bin/python -m pip install --quiet -r .venv-lock/run
+	.venv-lock/bin/python -m pip freeze --exclude pip --exclude setuptools > .venv-lock/needed
+	{ echo "# What the server needs, each package at one version, for pip. Made by: make lock"; cat .venv-lock/needed; } > requirements.txt
+	.venv-lock/bin/python -m pip install --quiet -r .venv-lock/test -c .venv-lock/needed
+	{ echo "# What the tests need beside it. Made by: make lock"; .venv-lock/bin/python -m pip freeze --exclude pip --exclude setuptools | grep -vxFf .venv-lock/needed; } > requirements-test.txt
 	rm -rf .venv-lock

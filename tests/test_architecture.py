@@ -20,6 +20,7 @@ OWNERS = {
     "prometheus_client": {"server/metrics.py"},
     "PIL": {"realtime/decoding.py"},
     "puremagic": {"realtime/decoding.py"},
+    "obstore": {"storage/files.py"},
     "liquid": {"realtime/templates.py"},
     "humanize": {"server/dialects/template.py"},
     "pydantic_settings": {"server/settings.py"},
