@@ -124,6 +124,15 @@ class SendMessage(Body):
     creditTransfer: Transfer | None = None
     amount: Amount | None = None
 
+    @model_validator(mode="before")
+    @classmethod
+    def drop_nulls(cls, data: Any) -> Any:
+        """What belongs to a transfer is looked at in one alone."""
+        kept = no_nulls(data)
+        if isinstance(kept, dict) and kept.get("type") != "creditTransfer":
+            return {name: value for name, value in kept.items() if name not in ("creditTransfer", "amount")}
+        return kept
+
     @model_validator(mode="after")
     def complete(self) -> "SendMessage":
         if self.chatId is None and self.targetUserId is None:

@@ -48,6 +48,7 @@ class Credits:
                 if first[0].fingerprint != fingerprint:
                     raise Conflict("This key was used for another grant")
                 return first[1]
+            require_able(tx, found.pk)
             id = credits.move(
                 tx,
                 tenant_pk,
@@ -150,6 +151,15 @@ def pay(
     return id
 
 
+def require_able(tx: Tx, user_pk: int) -> None:
+    """Whether a user who is locked may get credits. Raises NotFound for one who is deleted, Conflict for a banned one."""
+    status = accounts.get(tx.connection, user_pk).status
+    if status == "deleted":
+        raise NotFound
+    if status != "active":
+        raise Conflict(f"The recipient is {status}")
+
+
 def tell(tx: Tx, user_pk: int, transaction_id: str) -> int:
     """Append ``credit:balance``; the balance."""
     balance = credits.balance(tx.connection, user_pk)
@@ -175,7 +185,7 @@ def say(tx: Tx, chat_pk: int, message_id: str, giver: User, taker: User, amount:
         created_at=tx.now,
         updated_at=tx.now,
         deleted_at=None,
-        transfer={"amount": amount, "recipientId": taker.id, "senderId": giver.id},
+        transfer={"amount": amount, "recipientId": taker.id, "senderId": giver.id, "reversal": True},
     )
     log.write(tx, chat_pk, channel, seq, "message:new", documents.message(message))
     messages.add(tx, message, client_key=None, fingerprint=None)

@@ -24,9 +24,12 @@ class MediaDocument(TypedDict):
 
 
 class TransferDocument(TypedDict):
+    """``reversal`` marks what an admin gave back."""
+
     amount: int
     recipientId: str
     senderId: str
+    reversal: NotRequired[Literal[True]]
 
 
 class MessageDocument(TypedDict):
@@ -367,7 +370,14 @@ def delivery(item: deliveries.Record) -> DeliveryDocument:
 
 
 def transfer(item: Mapping[str, Any]) -> TransferDocument:
-    return {"amount": item["amount"], "recipientId": item["recipientId"], "senderId": item["senderId"]}
+    document: TransferDocument = {
+        "amount": item["amount"],
+        "recipientId": item["recipientId"],
+        "senderId": item["senderId"],
+    }
+    if item.get("reversal"):
+        document["reversal"] = True
+    return document
 
 
 def entry(item: credits.Entry) -> CreditDocument:

@@ -11,7 +11,7 @@ from sqlalchemy import Connection
 from realtime import documents
 from realtime.bodies import SendMessage
 from realtime.caller import Caller
-from realtime.credits import pay
+from realtime.credits import pay, require_able
 from realtime.limits import Limits
 from storage import accounts, chat, log, messages, outbox
 from storage.chat import Gate
@@ -160,7 +160,7 @@ class Messages:
         }
 
     async def edit(self, caller: Caller, message_id: str, content: str) -> documents.MessageDocument:
-        """Raises NotFound, Forbidden for another's message, Conflict for a deleted one."""
+        """Raises NotFound, Forbidden for another's message, Conflict for a deleted one and for a transfer."""
 
         def change(tx: Tx, chat_pk: int, seq: int, gate: Gate) -> documents.MessageDocument:
             item = messages.get(tx.connection, chat_pk, seq)
@@ -169,6 +169,8 @@ class Messages:
                 raise Forbidden
             if item.deleted_at is not None:
                 raise Conflict("The message was deleted")
+            if item.transfer is not None:
+                raise Conflict("The text of a transfer stays as it was sent")
             if item.content == content:
                 return documents.message(item)
             seqs = messages.event_seqs(tx.connection, chat_pk, seq)
@@ -183,7 +185,10 @@ class Messages:
         return await self._change(caller, message_id, change)
 
     async def delete(self, caller: Caller, message_id: str) -> documents.MessageDocument:
-        """The tombstone. Owners and admins delete others' messages too. Raises NotFound, Forbidden."""
+        """The tombstone. Owners and admins delete others' messages too.
+
+        Raises NotFound, Forbidden, Conflict for a reversal.
+        """
 
         def change(tx: Tx, chat_pk: int, seq: int, gate: Gate) -> documents.MessageDocument:
             item = messages.get(tx.connection, chat_pk, seq)
@@ -193,6 +198,8 @@ class Messages:
                 raise Forbidden
             if item.deleted_at is not None:
                 return documents.message(item)
+            if item.transfer is not None and item.transfer.get("reversal"):
+                raise Conflict("What an admin gave back stays as it was")
             seqs = messages.event_seqs(tx.connection, chat_pk, seq)
             tombstone = messages.rewrite(
                 tx, chat_pk, seq, content=None, metadata=None, reply_to=None, deleted_at=tx.now
@@ -334,6 +341,9 @@ def require_recipient(
         raise NotFound
     if recipient.pk == caller.pk:
         raise Invalid.field("targetUserId", "You can't send credits to yourself")
+    if body.targetUserId is None and chat.gate(tx, chat_pk, caller.pk).member_count != 2:  # type: ignore[union-attr]
+        raise Invalid.field("targetUserId", "targetUserId is required where there are not two members")
+    require_able(tx, recipient.pk)
     return recipient
 
 

@@ -7,12 +7,14 @@ written.
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
-from sqlalchemy import Connection, Select, and_, func, insert, select, update
+from sqlalchemy import Connection, Select, and_, func, insert, select, text, update
 
+from storage.errors import Conflict
 from storage.models import credit_accounts, credit_entries, credit_transactions, users
 from storage.transaction import Tx
 from storage.types import new_id
 
+MOST = 10**18
 Kind = Literal["grant", "transfer", "reversal"]
 
 
@@ -57,11 +59,13 @@ class Entry:
 
 
 class Audit(NamedTuple):
-    """What must be zero: the sum of all balances, and the accounts and transactions that do not add up."""
+    """How much does not add up; every figure must be zero."""
 
-    total: int
+    tenants: int
     accounts: int
     transactions: int
+    reversals: int
+    messages: int
     negative: int
 
 
@@ -118,9 +122,11 @@ def move(
 ) -> str:
     """Take ``amount`` from one user's account (None: the issuing one) and give it to another; the transaction's id.
 
-    Raises NotEnough.
+    Raises NotEnough, Conflict for more than an account can hold.
     """
     source, target = account(tx, tenant_pk, giver), account(tx, tenant_pk, taker)
+    if target.balance + amount > MOST or source.balance - amount < -MOST:
+        raise Conflict("An account can't hold that much")
     if giver is not None and source.balance < amount:
         raise NotEnough
     id = new_id()
@@ -209,29 +215,36 @@ def history(connection: Connection, user_pk: int, *, before: int | None, limit: 
     return [Entry(*row) for row in rows]
 
 
+TENANTS = (
+    "SELECT count(*) FROM (SELECT tenant_pk FROM credit_accounts GROUP BY tenant_pk HAVING sum(balance) <> 0) AS t"
+)
+ACCOUNTS = """
+SELECT count(*) FROM credit_accounts a WHERE
+  balance <> coalesce((SELECT sum(amount) FROM credit_entries e WHERE e.account_pk = a.pk), 0)
+  OR balance <> coalesce((SELECT e.balance FROM credit_entries e WHERE e.account_pk = a.pk
+                          ORDER BY e.transaction_pk DESC LIMIT 1), 0)
+  OR tenant_pk <> coalesce((SELECT u.tenant_pk FROM users u WHERE u.pk = a.user_pk), tenant_pk)
+"""
+TRANSACTIONS = """
+SELECT count(*) FROM credit_transactions t WHERE
+  2 <> (SELECT count(*) FROM credit_entries e WHERE e.transaction_pk = t.pk)
+  OR NOT EXISTS (SELECT 1 FROM credit_entries e JOIN credit_accounts a ON a.pk = e.account_pk
+                 WHERE e.transaction_pk = t.pk AND a.pk = t.from_pk AND e.amount = -t.amount AND a.tenant_pk = t.tenant_pk)
+  OR NOT EXISTS (SELECT 1 FROM credit_entries e JOIN credit_accounts a ON a.pk = e.account_pk
+                 WHERE e.transaction_pk = t.pk AND a.pk = t.to_pk AND e.amount = t.amount AND a.tenant_pk = t.tenant_pk)
+"""
+REVERSALS = """
+SELECT count(*) FROM credit_transactions t LEFT JOIN credit_transactions r ON r.pk = t.reverses_pk
+WHERE t.kind = 'reversal' AND (r.pk IS NULL OR r.amount <> t.amount OR r.from_pk <> t.to_pk OR r.to_pk <> t.from_pk)
+"""
+MESSAGES = """
+SELECT count(*) FROM messages m WHERE type = 'creditTransfer'
+AND NOT EXISTS (SELECT 1 FROM credit_transactions t WHERE t.message_id = m.id)
+"""
+NEGATIVE = "SELECT count(*) FROM credit_accounts WHERE balance < 0 AND user_pk IS NOT NULL"
+
+
 def audit(connection: Connection) -> Audit:
-    """Whether the ledger adds up."""
-    sums = (
-        select(credit_entries.c.account_pk, func.sum(credit_entries.c.amount).label("total"))
-        .group_by(credit_entries.c.account_pk)
-        .subquery()
-    )
-    wrong_accounts = (
-        select(func.count())
-        .select_from(credit_accounts)
-        .outerjoin(sums, sums.c.account_pk == credit_accounts.c.pk)
-        .where(func.coalesce(sums.c.total, 0) != credit_accounts.c.balance)
-    )
-    sides = (
-        select(credit_entries.c.transaction_pk, func.sum(credit_entries.c.amount), func.count())
-        .group_by(credit_entries.c.transaction_pk)
-        .having((func.sum(credit_entries.c.amount) != 0) | (func.count() != 2))
-        .subquery()
-    )
-    negative = select(func.count()).where(credit_accounts.c.balance < 0, credit_accounts.c.user_pk.is_not(None))
-    return Audit(
-        int(connection.execute(select(func.coalesce(func.sum(credit_accounts.c.balance), 0))).scalar_one()),
-        int(connection.execute(wrong_accounts).scalar_one()),
-        int(connection.execute(select(func.count()).select_from(sides)).scalar_one()),
-        int(connection.execute(negative).scalar_one()),
-    )
+    """Whether the ledger adds up. Messages of deleted chats are gone, and their transactions stay."""
+    questions = (TENANTS, ACCOUNTS, TRANSACTIONS, REVERSALS, MESSAGES, NEGATIVE)
+    return Audit(*(int(connection.execute(text(each)).scalar_one()) for each in questions))

@@ -5,6 +5,7 @@ python -m tests.faults.credits --keys 5000 --kills 50 [--database-url postgresql
 
 import argparse
 import asyncio
+import contextlib
 import json
 import random
 import tempfile
@@ -19,8 +20,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from storage import credits
 from tests.process import ProcessUser, ServerProcess
 
-# 16 keys at a time, each sent one to eight times at once: some 70 requests under way.
-ACCOUNTS, GRANTED, KEYS_AT_ONCE = 20, 1_000, 16
+ACCOUNTS, GRANTED, WORKERS = 20, 1_000, 64
 PATH = "/api/v2/messages"
 
 
@@ -51,21 +51,24 @@ class Attack:
             await asyncio.sleep(0.05)
 
 
-def ledger_and_messages(connection: Connection) -> dict[str, int]:
-    """Entries without a message, and messages without their entries."""
-    entries = "SELECT count(*) FROM credit_transactions t WHERE kind = 'transfer' AND NOT EXISTS "
-    rows = "SELECT count(*) FROM messages m WHERE type = 'creditTransfer' AND NOT EXISTS "
-    return {
-        "entries_without_message": connection.execute(
-            text(entries + "(SELECT 1 FROM messages m WHERE m.id = t.message_id)")
-        ).scalar_one(),
-        "messages_without_entry": connection.execute(
-            text(rows + "(SELECT 1 FROM credit_transactions t WHERE t.message_id = m.id)")
-        ).scalar_one(),
-        "transfers": connection.execute(
-            text("SELECT count(*) FROM credit_transactions WHERE kind = 'transfer'")
-        ).scalar_one(),
-    }
+def effects(connection: Connection) -> dict[str, int]:
+    """How many transfers there are under each key."""
+    rows = connection.execute(
+        text(
+            "SELECT m.client_key, count(*) FROM credit_transactions t JOIN messages m ON m.id = t.message_id "
+            "WHERE t.kind = 'transfer' GROUP BY m.client_key"
+        )
+    )
+    return {row[0]: row[1] for row in rows}
+
+
+def alone(connection: Connection) -> int:
+    """Transfers without a message."""
+    statement = (
+        "SELECT count(*) FROM credit_transactions t WHERE kind = 'transfer' AND NOT EXISTS "
+        "(SELECT 1 FROM messages m WHERE m.id = t.message_id)"
+    )
+    return int(connection.execute(text(statement)).scalar_one())
 
 
 async def watch(engine: AsyncEngine, wrong: list[Any], seen: list[int]) -> None:
@@ -109,7 +112,7 @@ async def run(folder: Path, *, keys: int, kills: int, database_url: str = "", se
             for attack in waiting:
                 await asyncio.gather(*(attack.send(up) for _ in range(attack.copies)))
 
-        workers = [asyncio.create_task(work()) for _ in range(KEYS_AT_ONCE)]
+        workers = [asyncio.create_task(work()) for _ in range(WORKERS)]
         done = asyncio.gather(*workers)
         killed = 0
         while killed < kills and not done.done():
@@ -121,13 +124,20 @@ async def run(folder: Path, *, keys: int, kills: int, database_url: str = "", se
             up.set()
         await done
         watching.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await watching
         async with engine.connect() as connection:
             audit = await connection.run_sync(credits.audit)
-            counted = await connection.run_sync(ledger_and_messages)
+            by_key = await connection.run_sync(effects)
+            without_message = await connection.run_sync(alone)
         await engine.dispose()
         balances = [(await each.get("/api/v1/credits")).json["data"]["balance"] for each in people]
         log = server.log.read_text()
     accepted = [each for each in attacks if any(status == 201 for status, _ in each.answers)]
+    expected = {each.id: GRANTED for each in people}
+    for each in accepted:
+        expected[each.giver.id] -= each.amount
+        expected[each.taker.id] += each.amount
     return {
         "keys": keys,
         "sent": sum(each.copies for each in attacks),
@@ -136,14 +146,16 @@ async def run(folder: Path, *, keys: int, kills: int, database_url: str = "", se
         "refused": len(attacks) - len(accepted),
         "snapshots": len(seen),
         "snapshots_that_do_not_add_up": len(wrong),
-        "audit": list(audit),
+        "audit": sum(audit),
         "total": sum(balances),
-        "negative": sum(each < 0 for each in balances),
-        "keys_with_two_effects": counted["transfers"] - len(accepted),
+        "balances_not_as_answered": sum(
+            balance != expected[each.id] for each, balance in zip(people, balances, strict=True)
+        ),
+        "keys_with_two_effects": sum(count != 1 for count in by_key.values()),
+        "keys_with_another_effect_than_answered": len({each.key for each in accepted} ^ {*by_key}),
         "keys_with_two_answers": sum(len({body for s, body in each.answers if s == 201}) > 1 for each in attacks),
         "other_statuses": sorted({status for each in attacks for status, _ in each.answers} - {201, 409}),
-        "entries_without_message": counted["entries_without_message"],
-        "messages_without_entry": counted["messages_without_entry"],
+        "transfers_without_message": without_message,
         "tracebacks": log.count("Traceback"),
     }
 

@@ -135,7 +135,7 @@ async def test_a_reversal_gives_back_once_with_a_message(either: Served) -> None
     items = (await ann.get(f"{MESSAGES}?chatId={message['chatId']}")).json["items"]
     assert [each["creditTransfer"] for each in items] == [
         {"amount": 10, "recipientId": bob.id, "senderId": ann.id},
-        {"amount": 10, "recipientId": ann.id, "senderId": bob.id},
+        {"amount": 10, "recipientId": ann.id, "senderId": bob.id, "reversal": True},
     ]
     back = (await ann.get(f"{CREDITS}/transactions")).json["data"]["items"][0]
     assert (back["type"], back["amount"], back["messageId"]) == ("reversal", 10, items[1]["_id"])
@@ -179,16 +179,73 @@ async def test_a_transfer_as_a_form(server: Served, fields: dict[str, str]) -> N
     assert answer.status == 201 and answer.json["creditTransfer"]["amount"] == 5
 
 
-async def test_the_audit_finds_what_does_not_add_up(server: Served) -> None:
+@pytest.mark.parametrize(
+    ("damage", "figure"),
+    [
+        ("UPDATE credit_accounts SET balance = 11 WHERE user_pk IS NOT NULL AND balance > 5", "accounts"),
+        ("UPDATE credit_transactions SET amount = 99", "transactions"),
+        ("UPDATE credit_entries SET balance = 12345", "accounts"),
+        ("DELETE FROM credit_entries WHERE amount < 0", "transactions"),
+        ("UPDATE credit_transactions SET message_id = NULL", "messages"),
+    ],
+)
+async def test_the_audit_finds_what_does_not_add_up(server: Served, damage: str, figure: str) -> None:
     from sqlalchemy import text
 
     from storage.transaction import Command
 
     admin = await server.people.make(grant=["credits.grant"])
-    ann = await server.people.make()
+    ann, bob = await server.people.many(2)
     await grant(admin, ann, 10)
+    assert (await ann.post(MESSAGES, transfer(bob, 3))).status == 201
     await audited(server)
-    broken = text("UPDATE credit_accounts SET balance = 11 WHERE user_pk IS NOT NULL")
-    await server.services.database.write(Command(lambda tx: tx.execute(broken)))
+    await server.services.database.write(Command(lambda tx: tx.execute(text(damage))))
     audit = await server.services.database.read(credits.audit)
-    assert (audit.total, audit.accounts) == (1, 1)
+    assert getattr(audit, figure) > 0
+
+
+async def test_who_can_not_take_credits(either: Served) -> None:
+    admin = await either.people.make(grant=["admin"])
+    ann, bob = await either.people.many(2)
+    await grant(admin, ann, 10)
+    assert (await ann.post(MESSAGES, transfer(bob, 1))).status == 201
+    assert (await admin.post(f"/api/v1/admin/users/{bob.id}/ban")).status == 200
+    assert (await ann.post(MESSAGES, transfer(bob, 1))).status == 409
+    assert (await admin.post(f"{CREDITS}/grants", {"userId": bob.id, "amount": 1})).status == 409
+    assert await balance(ann) == 9
+
+
+async def test_the_text_of_a_transfer_stays(server: Served) -> None:
+    admin = await server.people.make(grant=["admin"])
+    ann, bob = await server.people.many(2)
+    await grant(admin, ann, 10)
+    sent = (await ann.post(MESSAGES, transfer(bob, 10, content="a loan"))).json
+    assert (await ann.patch(f"{MESSAGES}/{sent['_id']}", {"content": "a gift"})).status == 409
+    moved = (await ann.get(f"{CREDITS}/transactions")).json["data"]["items"][0]["id"]
+    assert (await admin.post(f"/api/v1/admin/credits/transactions/{moved}/reverse")).status == 201
+    back = (await bob.get(f"{MESSAGES}?chatId={sent['chatId']}")).json["items"][-1]
+    assert back["creditTransfer"]["reversal"] is True
+    assert (await bob.patch(f"{MESSAGES}/{back['_id']}", {"content": "my own will"})).status == 409
+    assert (await bob.delete(f"{MESSAGES}/{back['_id']}")).status == 409
+
+
+async def test_fields_of_a_transfer_count_in_one_alone(server: Served) -> None:
+    ann, bob = await server.people.many(2)
+    chat = await ann.group(bob)
+    for unused in (
+        {"amount": 0},
+        {"amount": ""},
+        {"creditTransfer": {}},
+        {"creditTransfer": ""},
+        {"creditTransfer": {"amount": 5}},
+    ):
+        sent = await ann.send(chat, **unused)
+        assert sent["creditTransfer"] is None
+
+
+async def test_more_than_an_account_can_hold(server: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(credits, "MOST", 100)
+    admin = await server.people.make(grant=["credits.grant"])
+    ann = await server.people.make()
+    await grant(admin, ann, 100)
+    assert (await admin.post(f"{CREDITS}/grants", {"userId": ann.id, "amount": 1})).status == 409
