@@ -16,12 +16,10 @@ import re
 import ssl
 import time
 from collections import deque
-from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, NamedTuple
 
-import jwt
 import orjson
 from aioapns.connection import APNsTLSClientProtocol
 from h2.config import H2Configuration
@@ -40,7 +38,8 @@ from h2.exceptions import ProtocolError
 from h2.settings import SettingCodes
 from hpack import NeverIndexedHeaderTuple
 
-from push.gateway import Outcome, PushRequest, PushResult, masked
+from push.gateway import LARGEST_PAYLOAD, Outcome, PushRequest, PushResult, masked
+from push.provider import Provider
 from storage.errors import Unavailable
 
 logger = logging.getLogger("bellwire.push")
@@ -49,78 +48,14 @@ HOSTS = {"production": "api.push.apple.com", "sandbox": "api.sandbox.push.apple.
 DEADLINE = 10.0
 CONNECT_DEADLINE = 5.0
 OPEN_AGAIN = 0.25
-LARGEST_PAYLOAD = 4096
 LATEST = 2**62
 LONGEST_COLLAPSE_ID = 64
 IN_FLIGHT = 200
-TOKEN_LASTS = 50 * 60
-TOKEN_SOONEST = 20 * 60
-TOKEN_AHEAD = 5 * 60
 PLAIN = re.compile(r"[!-~]+")
 SAFE_TOKEN = re.compile(r"[A-Za-z0-9._~+=:-]{1,512}")
 
 DEAD = {"BadDeviceToken", "Unregistered", "ExpiredToken"}
 OURS_TO_FIX = {"MissingProviderToken", "InvalidProviderToken", "Forbidden", "TooManyProviderTokenUpdates"}
-
-
-class ProviderToken(NamedTuple):
-    """A signed token and when it was made, in seconds since 1970."""
-
-    text: str
-    made_at: int
-
-
-Share = Callable[[Callable[[ProviderToken | None], ProviderToken]], Coroutine[Any, Any, ProviderToken]]
-
-
-class Provider:
-    """One token for all connections and, through ``share``, for all nodes.
-
-    Apple wants it renewed not more often than every 20 minutes and at least every 60. ``share`` is given a function from
-    the token that the installation has to the one that it shall have, and returns that.
-    """
-
-    def __init__(self, key: str, key_id: str, team_id: str, share: Share) -> None:
-        self.key = key
-        self.key_id = key_id
-        self.team_id = team_id
-        self.share = share
-        self.token: ProviderToken | None = None
-        self.renewing: asyncio.Task[ProviderToken] | None = None
-
-    async def get(self) -> str:
-        if self.token is None or not self.fresh(self.token):
-            self.renewing = self.renewing or asyncio.create_task(self._renew())
-            return (await asyncio.shield(self.renewing)).text
-        return self.token.text
-
-    async def _renew(self) -> ProviderToken:
-        try:
-            self.token = await self.share(self._keep)
-            return self.token
-        finally:
-            self.renewing = None
-
-    def expire(self, text: str) -> bool:
-        """Apple calls this token too old. Whether there is, or may be made, another."""
-        if self.token is None or self.token.text != text:
-            return True
-        if time.time() - self.token.made_at < TOKEN_SOONEST:
-            return False
-        self.token = ProviderToken(self.token.text, 0)
-        return True
-
-    def fresh(self, token: ProviderToken) -> bool:
-        """Another node's clock may be ahead of ours."""
-        return -TOKEN_AHEAD <= time.time() - token.made_at < TOKEN_LASTS
-
-    def _keep(self, known: ProviderToken | None) -> ProviderToken:
-        expired = self.token is not None and known is not None and self.token.text == known.text
-        if known and self.fresh(known) and not expired:
-            return known
-        made_at = int(time.time())
-        claims = {"iss": self.team_id, "iat": made_at}
-        return ProviderToken(jwt.encode(claims, self.key, algorithm="ES256", headers={"kid": self.key_id}), made_at)
 
 
 @dataclass(eq=False, slots=True)

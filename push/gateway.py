@@ -8,6 +8,7 @@ from typing import Any, Literal, Protocol
 
 logger = logging.getLogger("bellwire.push")
 
+LARGEST_PAYLOAD = 4096
 PushType = Literal["alert", "background", "liveactivity"]
 
 

@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import orjson
 
-from push.apns import LARGEST_PAYLOAD
+from push.gateway import LARGEST_PAYLOAD
 from storage.briefs import Brief, LiveBrief, Text
 from storage.notifications import Notification
 from storage.streams import Stream
@@ -21,12 +21,20 @@ TEXTS = {
         "notification": "New notification",
         "soon": "It begins soon",
         "credits": "{amount} credits",
+        "image": "Photo",
+        "video": "Video",
+        "audio": "Voice message",
+        "file": "File",
     },
     "tr": {
         "message": "Yeni mesaj",
         "notification": "Yeni bildirim",
         "soon": "Birazdan başlıyor",
         "credits": "{amount} kredi",
+        "image": "Fotoğraf",
+        "video": "Video",
+        "audio": "Sesli mesaj",
+        "file": "Dosya",
     },
 }
 
@@ -49,8 +57,9 @@ def of_message(message: Text, brief: Brief, content: bool) -> dict[str, Any]:
     if not content:
         return {"aps": {"alert": {"title": word(brief.locale, "message")}, **thread}, **data}
     body = message.content or ""
-    if message.amount is not None:
-        body = word(brief.locale, "credits").format(amount=message.amount) + (f": {body}" if body else "")
+    if message.amount is not None or message.media is not None:
+        what = word(brief.locale, message.media or "credits").format(amount=message.amount)
+        body = f"{what}: {body}" if body else what
     if message.chat is None:
         text = {"title": message.sender, "body": body}
     else:

@@ -5,7 +5,6 @@ same ids, and finds it settled.
 """
 
 from dataclasses import dataclass
-from typing import Protocol
 
 from push import payloads
 from push.gateway import PushRequest, PushResult
@@ -40,45 +39,41 @@ class Policy:
     slow_down: float = 30.0
 
 
-class Target(Protocol):
-    """``registered_at`` is since when the token is known, in microseconds."""
+class Target:
+    """Where a push goes. ``registered_at`` is since when the token is known, in microseconds.
 
-    @property
-    def token(self) -> str: ...
+    ``tracked`` says that something else depends on what becomes of the push, and must be told.
+    """
 
-    @property
-    def registered_at(self) -> int: ...
+    tracked = False
+    token: str
+    registered_at: int
 
-    def request(self, policy: Policy, at: int) -> PushRequest: ...
+    def request(self, policy: Policy, at: int) -> PushRequest:
+        raise NotImplementedError
 
     def delivered(self, tx: Tx) -> bool:
-        """The push was taken; False if it must go out again."""
-        ...
+        """The push was taken; False if the token is another by now."""
+        return True
 
     def token_dead(self, tx: Tx, result: PushResult) -> bool:
         """Nothing can be pushed under this token any more; False if there is another by now."""
-        ...
+        raise NotImplementedError
 
     def failed(self, tx: Tx) -> None:
         """The push is a dead letter."""
 
 
-@dataclass(frozen=True, slots=True)
-class Phone:
-    brief: Brief
-
-    @property
-    def token(self) -> str:
-        return self.brief.device.push_token
-
-    @property
-    def registered_at(self) -> int:
-        return self.brief.device.registered_at
+class Phone(Target):
+    def __init__(self, brief: Brief) -> None:
+        self.brief = brief
+        self.token = brief.device.push_token
+        self.registered_at = brief.device.registered_at
 
     def request(self, policy: Policy, at: int) -> PushRequest:
         brief, device = self.brief, self.brief.device
         return PushRequest(
-            token=device.push_token,
+            token=self.token,
             topic=device.bundle_id or policy.topic,
             push_type="alert",
             payload=payloads.alert(brief, at=at, content=policy.content),
@@ -89,67 +84,40 @@ class Phone:
             expires_at=brief.delivery.deadline_at // SECOND,
         )
 
-    def delivered(self, tx: Tx) -> bool:
-        return True
-
     def token_dead(self, tx: Tx, result: PushResult) -> bool:
         return devices.drop_token(tx, self.brief.device.pk, self.token, result.dead_at)
 
-    def failed(self, tx: Tx) -> None:
-        """Nothing else depends on it."""
 
-
-@dataclass(frozen=True, slots=True)
-class Starting:
+class Starting(Target):
     """A phone that is told to put an activity on its lock screen."""
 
-    brief: LiveBrief
-    device: devices.Device
-
-    @property
-    def token(self) -> str:
-        return self.device.push_to_start_token or ""
-
-    @property
-    def registered_at(self) -> int:
-        return self.device.registered_at
+    def __init__(self, brief: LiveBrief, device: devices.Device) -> None:
+        self.brief = brief
+        self.device = device
+        self.token = device.push_to_start_token or ""
+        self.registered_at = device.registered_at
 
     def request(self, policy: Policy, at: int) -> PushRequest:
         topic, environment = self.device.bundle_id or policy.topic, self.device.environment
         return live_request(self.brief, self.token, topic, environment, payloads.start(self.brief, stale=policy.stale))
 
-    def delivered(self, tx: Tx) -> bool:
-        return True
-
     def token_dead(self, tx: Tx, result: PushResult) -> bool:
         devices.drop_start_token(tx, self.device.pk, self.token)
         return True
 
-    def failed(self, tx: Tx) -> None:
-        """The app shows the stream all the same."""
 
+class LockScreen(Target):
+    """A running activity. Of its end it must be known that it came."""
 
-@dataclass(frozen=True, slots=True)
-class LockScreen:
-    """A running activity."""
-
-    brief: LiveBrief
-    activity: activities.Activity
-
-    @property
-    def token(self) -> str:
-        return self.activity.token
-
-    @property
-    def registered_at(self) -> int:
-        return self.activity.registered_at
-
-    @property
-    def ends(self) -> bool:
-        return self.brief.delivery.kind == "live_end"
+    def __init__(self, brief: LiveBrief, activity: activities.Activity) -> None:
+        self.brief = brief
+        self.activity = activity
+        self.token = activity.token
+        self.registered_at = activity.registered_at
+        self.tracked = brief.delivery.kind == "live_end"
 
     def request(self, policy: Policy, at: int) -> PushRequest:
-        if self.ends:
+        if self.tracked:
             over = self.brief.stream.status in ("cancelled", "expired")
             payload = payloads.end(self.brief, dismiss=policy.dismiss_over if over else policy.dismiss_begun)
         else:
@@ -158,7 +126,7 @@ class LockScreen:
         return live_request(self.brief, self.token, topic, self.activity.environment, payload)
 
     def delivered(self, tx: Tx) -> bool:
-        return not self.ends or activities.settle(tx, self.activity.pk, self.token, "ended")
+        return activities.settle(tx, self.activity.pk, self.token, "ended")
 
     def token_dead(self, tx: Tx, result: PushResult) -> bool:
         """Gone already, which is what was wanted; under a bad token nothing can be known."""
@@ -167,8 +135,7 @@ class LockScreen:
 
     def failed(self, tx: Tx) -> None:
         """The next moment tries again."""
-        if self.ends:
-            activities.settle(tx, self.activity.pk, self.token, "active")
+        activities.settle(tx, self.activity.pk, self.token, "active")
 
 
 def live_request(

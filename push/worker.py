@@ -12,16 +12,18 @@ import random
 import secrets
 import time
 from collections import Counter, OrderedDict
-from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
-from functools import partial
-from typing import Any, NamedTuple, Protocol
+from collections.abc import Awaitable, Callable, Collection, Sequence
+from typing import Any
 
 from push.circuit import Circuit
 from push.gateway import Outcome, PushGateway, PushRequest, PushResult
+from push.reach import Place, Reach, place
+from push.settler import Settler
 from push.targets import Policy, Target, target_of
-from storage import briefs, outbox
+from storage import briefs, deliveries, outbox
 from storage.briefs import Brief, LiveBrief
 from storage.database import Database
+from storage.deliveries import Depth
 from storage.errors import Unavailable
 from storage.outbox import Cause, Delivery, Settlement, State
 from storage.transaction import Command, Tx
@@ -40,30 +42,6 @@ ASKED = ("message", "notification")
 DEAD_REMEMBERED = 10_000
 
 
-class Place(NamedTuple):
-    """What a user is to have been reached by: an event of a channel."""
-
-    user_pk: int
-    channel_pk: int
-    seq: int
-
-
-class Reach(Protocol):
-    """Who may have seen an event on a socket."""
-
-    def connected(self, user_pk: int) -> bool:
-        """Whether the user has a connection at all."""
-        ...
-
-    def seen(self, places: Iterable[Place]) -> set[Place]:
-        """Those that are known to have been seen by now."""
-        ...
-
-    async def reached(self, places: Collection[Place]) -> set[Place]:
-        """Those that were seen, as far as can be told. May take seconds."""
-        ...
-
-
 class Worker:
     """``await start()``, ``wake()`` after commits, ``await stop()``. ``settled`` counts deliveries by what became of them."""
 
@@ -75,16 +53,15 @@ class Worker:
         self.lease = secrets.token_hex(12)
         self.settled: Counter[str] = Counter()
         self.retried = 0
+        self.depth = Depth()
         self.circuit = Circuit()
         self.dead: OrderedDict[tuple[str, str], int] = OrderedDict()
         self.flying: dict[int, float] = {}
         self.asking: set[int] = set()
-        self.expanding = False
         self.stopping = False
         self.awake = {name: asyncio.Event() for name in ("causes", "deliveries")}
         self.tasks: set[asyncio.Task[None]] = set()
-        self.settlements: list[Settlement] = []
-        self.settling: asyncio.Task[None] | None = None
+        self.settler = Settler(database, self.lease, self._written, LEASE / 2)
 
     @property
     def in_flight(self) -> int:
@@ -102,6 +79,10 @@ class Worker:
         self._spawn(self._watch(self._expand_due, self.awake["causes"]))
         self._spawn(self._watch(self._send_due, self.awake["deliveries"]))
 
+    async def measure(self) -> None:
+        """Look how much waits."""
+        self.depth = await self.database.read(deliveries.depth)
+
     def wake(self) -> None:
         """Something was promised."""
         for event in self.awake.values():
@@ -116,6 +97,7 @@ class Worker:
             _, late = await asyncio.wait(self.tasks, timeout=max(0.0, deadline - time.monotonic()))
             for task in late:
                 task.cancel()
+        await self.settler.finish()
         await self.gateway.close()
         with contextlib.suppress(Unavailable):
             await self.database.write(Command(lambda tx: outbox.release(tx, self.lease)))
@@ -149,14 +131,10 @@ class Worker:
     async def _expand_due(self) -> bool:
         if not await self.database.read(outbox.causes_due):
             return False
-        self.expanding = True
-        try:
-            lease = int(LEASE * SECOND)
-            causes = await self._write(lambda tx: outbox.claim_causes(tx, self.lease, lease, CAUSES_AT_ONCE))
-            await self._expand(causes)
-            return bool(causes)
-        finally:
-            self.expanding = False
+        lease = int(LEASE * SECOND)
+        causes = await self._write(lambda tx: outbox.claim_causes(tx, self.lease, lease, CAUSES_AT_ONCE))
+        await self._expand(causes)
+        return bool(causes)
 
     async def _expand(self, causes: Sequence[Cause]) -> None:
         """A page of the audience of each cause becomes deliveries, a bounded number in one transaction."""
@@ -199,7 +177,7 @@ class Worker:
         self.awake["deliveries"].set()
 
     def _lasts(self, kind: str) -> float:
-        return self.policy.live_lasts if kind.startswith("live_") else self.policy.lasts
+        return self.policy.live_lasts if kind in outbox.LIVE else self.policy.lasts
 
     def _to_ask(self, kind: str, user_pk: int) -> bool:
         return kind in ASKED and not self.policy.reached_too and self.reach.connected(user_pk)
@@ -217,6 +195,7 @@ class Worker:
 
     def _begin(self, held: Sequence[Delivery]) -> None:
         """Send to those who are away; ask first about those who are connected."""
+        since = time.monotonic()
         near = [each for each in held if self._to_ask(each.kind, each.user_pk)]
         away = [each for each in held if not self._to_ask(each.kind, each.user_pk)]
         if len(self.asking) + len(near) > ASKED_AT_MOST:
@@ -224,10 +203,10 @@ class Worker:
                 self._again(each, "many are asked already", 1.0, counts=False)
         elif near:
             self.asking.update(each.pk for each in near)
-            self._spawn(self._ask(near))
-        self._fly(away)
+            self._spawn(self._ask(near, since))
+        self._fly(away, since)
 
-    async def _ask(self, near: Sequence[Delivery]) -> None:
+    async def _ask(self, near: Sequence[Delivery], since: float) -> None:
         """Who was reached is done; who was not is pushed, as far as there is room."""
         try:
             reached = await self._reached({place(each) for each in near})
@@ -240,7 +219,7 @@ class Worker:
             if place(each) in reached:
                 self._settle(each, "skipped", None, "reached")
         room = self.room
-        self._fly(missed[:room])
+        self._fly(missed[:room], since)
         for each in missed[room:]:
             self._again(each, "no room", 0.0, counts=False)
 
@@ -252,9 +231,9 @@ class Worker:
             logger.exception("could not ask who was reached; everybody is pushed")
             return set()
 
-    def _fly(self, held: Sequence[Delivery]) -> None:
-        moment = time.monotonic()
-        self.flying.update((each.pk, moment) for each in held)
+    def _fly(self, held: Sequence[Delivery], since: float) -> None:
+        """Send what was claimed at ``since``."""
+        self.flying.update((each.pk, since) for each in held)
         for start in range(0, len(held), 100):
             self._spawn(self._send(held[start : start + 100]))
 
@@ -292,7 +271,7 @@ class Worker:
         except Exception as error:
             logger.exception("push %s failed", delivery.push_id)
             if delivery.deadline_at <= now():
-                if target and delivery.kind == "live_end":
+                if target and target.tracked:
                     with contextlib.suppress(Unavailable):
                         await self._write(target.failed)
                 self._settle(delivery, "dead", None, type(error).__name__)
@@ -329,7 +308,7 @@ class Worker:
         policy, times = self.policy, 2**delivery.attempts
         match result.outcome:
             case Outcome.DELIVERED:
-                if delivery.kind == "live_end" and not await self._write(target.delivered):
+                if target.tracked and not await self._write(target.delivered):
                     # Whoever registered the new token promised it an end of its own.
                     return self._settle(delivery, "skipped", result.status, "the token changed")
                 self._settle(delivery, "sent", result.status, result.reason)
@@ -358,14 +337,14 @@ class Worker:
     async def _forget(self, delivery: Delivery, target: Target, result: PushResult) -> None:
         if await self._write(lambda tx: target.token_dead(tx, result)):
             self._settle(delivery, "dropped", result.status, result.reason)
-        elif delivery.kind == "live_end":
+        elif target.tracked:
             self._settle(delivery, "skipped", result.status, "the token changed")
         else:
             self._again(delivery, "the token changed", 0, result.status)
 
     async def _bury(self, delivery: Delivery, target: Target, status: int | None, reason: str) -> None:
         """A dead letter."""
-        if delivery.kind == "live_end":
+        if target.tracked:
             await self._write(target.failed)
         logger.error("push %s is a dead letter: %s %s", delivery.push_id, status, reason)
         self._settle(delivery, "dead", status, reason)
@@ -383,48 +362,16 @@ class Worker:
         pause = min(seconds, self.policy.retry_most) * random.uniform(0.5, 1.5)
         self.retried += 1
         attempts = min(delivery.attempts + counts, 30)
-        self._settled(Settlement(delivery.pk, "waiting", attempts, status, reason, int(pause * SECOND)))
+        self.settler.add(Settlement(delivery.pk, "waiting", attempts, status, reason, int(pause * SECOND)))
 
     def _settle(self, delivery: Delivery, state: State, status: int | None, reason: str) -> None:
         self.settled[state] += 1
-        self._settled(Settlement(delivery.pk, state, delivery.attempts + 1, status, reason))
+        self.settler.add(Settlement(delivery.pk, state, delivery.attempts + 1, status, reason))
 
-    # Settling, many in one transaction
-
-    def _settled(self, settlement: Settlement) -> None:
-        self.settlements.append(settlement)
-        if self.settling is None:
-            self.settling = asyncio.create_task(self._write_settlements())
-            self.tasks.add(self.settling)
-            self.settling.add_done_callback(self.tasks.discard)
-
-    async def _write_settlements(self) -> None:
-        try:
-            while self.settlements:
-                some, self.settlements = self.settlements[:100], self.settlements[100:]
-                await self._write_some(some)
-                for each in some:
-                    self.flying.pop(each.pk, None)
-                self.wake()
-        finally:
-            self.settling = None
-
-    async def _write_some(self, some: Sequence[Settlement]) -> None:
-        """As long as the lease holds; after that they are sent again, under the same ids."""
-        until = time.monotonic() + LEASE / 2
-        while True:
-            try:
-                return await self._write(partial(outbox.settle, lease=self.lease, settlements=some))  # type: ignore[no-any-return]
-            except Exception as error:
-                if time.monotonic() > until:
-                    logger.exception("%d pushes could not be settled", len(some))
-                    return None
-                logger.warning("%d pushes could not be settled: %s; again in a second", len(some), type(error).__name__)
-                await asyncio.sleep(LOOK_EVERY)
+    def _written(self, some: Sequence[Settlement]) -> None:
+        for each in some:
+            self.flying.pop(each.pk, None)
+        self.wake()
 
     async def _write(self, apply: Callable[[Tx], Any]) -> Any:
         return await self.database.write(Command(apply))
-
-
-def place(delivery: Delivery) -> Place:
-    return Place(delivery.user_pk, delivery.channel_pk, delivery.seq)

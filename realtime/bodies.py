@@ -111,6 +111,9 @@ class Transfer(Body):
     amount: Amount
 
 
+ONLY_IN = {"creditTransfer": ("creditTransfer", "amount"), "media": ("file",)}
+
+
 class SendMessage(Body):
     """``chatId``, or ``targetUserId`` alone for the direct chat with that user, found or created."""
 
@@ -121,24 +124,28 @@ class SendMessage(Body):
     replyTo: HexId | None = None
     metadata: Metadata | None = None
     clientMessageId: ClientKey | None = None
+    file: HexId | None = None
     creditTransfer: Transfer | None = None
     amount: Amount | None = None
 
     @model_validator(mode="before")
     @classmethod
     def drop_nulls(cls, data: Any) -> Any:
-        """What belongs to a transfer is looked at in one alone."""
+        """What belongs to a transfer or to media is looked at in one alone."""
         kept = no_nulls(data)
-        if isinstance(kept, dict) and kept.get("type") != "creditTransfer":
-            return {name: value for name, value in kept.items() if name not in ("creditTransfer", "amount")}
-        return kept
+        if not isinstance(kept, dict):
+            return kept
+        of_others = {name for type, names in ONLY_IN.items() if kept.get("type") != type for name in names}
+        return {name: value for name, value in kept.items() if name not in of_others}
 
     @model_validator(mode="after")
     def complete(self) -> "SendMessage":
         if self.chatId is None and self.targetUserId is None:
             raise ValueError("chatId or targetUserId is required")
         if self.type == "media":
-            raise ValueError("type media is not available yet")
+            if self.file is None:
+                raise ValueError("file is required: the file itself in a form, or the id of an upload")
+            return self
         if self.type == "creditTransfer":
             if self.credits is None:
                 raise ValueError("creditTransfer.amount is required")

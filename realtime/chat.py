@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 
 from sqlalchemy import Connection
 
-from realtime import documents
+from realtime import documents, shapes
 from realtime.bodies import ChangeChat, CreateChat
 from realtime.caller import Caller
 from realtime.limits import Limits
@@ -31,7 +31,7 @@ class Chats:
 
     # Looking
 
-    async def get(self, caller: Caller, chat_id: str) -> documents.ChatDocument:
+    async def get(self, caller: Caller, chat_id: str) -> shapes.ChatDocument:
         """Raises NotFound."""
         pk = await self.numbers.find(caller.user.tenant_pk, chat_id)
         return await self.database.read(lambda connection: seen_by(connection, pk, caller.pk), snapshot=True)
@@ -70,7 +70,7 @@ class Chats:
 
     # Making
 
-    async def create(self, caller: Caller, body: CreateChat) -> tuple[documents.ChatDocument, bool]:
+    async def create(self, caller: Caller, body: CreateChat) -> tuple[shapes.ChatDocument, bool]:
         """The chat, and whether it is new: a direct chat is there once a pair.
 
         Raises Invalid for too many members, NotFound for an unknown one, Forbidden for one who blocks the caller,
@@ -89,8 +89,8 @@ class Chats:
         apply = self._direct(caller, others[0]) if body.type == "direct" else self._group(caller, body, others)
         return await self.database.write(Command(apply, channels=[caller.pk, *(each.pk for each in others)]))
 
-    def _direct(self, caller: Caller, other: accounts.User) -> Callable[[Tx], tuple[documents.ChatDocument, bool]]:
-        def apply(tx: Tx) -> tuple[documents.ChatDocument, bool]:
+    def _direct(self, caller: Caller, other: accounts.User) -> Callable[[Tx], tuple[shapes.ChatDocument, bool]]:
+        def apply(tx: Tx) -> tuple[shapes.ChatDocument, bool]:
             caller.fresh(tx)
             pk = chat.find_direct(tx.connection, caller.pk, other.pk)
             if pk is not None:
@@ -103,8 +103,8 @@ class Chats:
 
     def _group(
         self, caller: Caller, body: CreateChat, others: Sequence[accounts.User]
-    ) -> Callable[[Tx], tuple[documents.ChatDocument, bool]]:
-        def apply(tx: Tx) -> tuple[documents.ChatDocument, bool]:
+    ) -> Callable[[Tx], tuple[shapes.ChatDocument, bool]]:
+        def apply(tx: Tx) -> tuple[shapes.ChatDocument, bool]:
             caller.fresh(tx)
             refuse_blocked(tx, caller, others)
             if body.id and chat.id_taken(tx.connection, caller.user.tenant_pk, body.id):
@@ -126,11 +126,11 @@ class Chats:
 
     # Changing
 
-    async def change(self, caller: Caller, chat_id: str, body: ChangeChat) -> documents.ChatDocument:
+    async def change(self, caller: Caller, chat_id: str, body: ChangeChat) -> shapes.ChatDocument:
         """Rename, or change who sees what was before them. Raises NotFound, Forbidden, Conflict for a direct chat."""
         changes = body.model_dump(exclude_none=True)
 
-        def apply(tx: Tx, pk: int, gate: Gate) -> documents.ChatDocument:
+        def apply(tx: Tx, pk: int, gate: Gate) -> shapes.ChatDocument:
             manage_group(gate)
             item = chat.get(tx.connection, pk)
             now_is = {"name": item.name, "historyVisible": item.history_visible}
@@ -145,14 +145,14 @@ class Chats:
 
     async def add_members(
         self, caller: Caller, chat_id: str, user_ids: Sequence[str], role: str
-    ) -> tuple[documents.ChatDocument, bool]:
+    ) -> tuple[shapes.ChatDocument, bool]:
         """The chat, and whether anybody is new; who is in stays as they are. Raises NotFound, Forbidden, Conflict."""
         wanted = list(dict.fromkeys(user_ids))
         if len(wanted) > self.limits.members_per_call:
             raise Invalid.field("userIds", f"may name {self.limits.members_per_call} users at once")
         others = await self._people(caller, wanted)
 
-        def apply(tx: Tx, pk: int, gate: Gate) -> tuple[documents.ChatDocument, bool]:
+        def apply(tx: Tx, pk: int, gate: Gate) -> tuple[shapes.ChatDocument, bool]:
             manage_group(gate)
             if role in MANAGERS and gate.role != "owner":
                 raise Forbidden
@@ -170,11 +170,11 @@ class Chats:
 
         return await self._change(caller, chat_id, apply, also=[each.pk for each in others])
 
-    async def set_role(self, caller: Caller, chat_id: str, user_id: str, role: str) -> documents.MemberDocument:
+    async def set_role(self, caller: Caller, chat_id: str, user_id: str, role: str) -> shapes.MemberDocument:
         """Only an owner makes or unmakes owners and admins. Raises NotFound, Forbidden, Conflict for the last owner."""
         others = await self._people(caller, [user_id])
 
-        def apply(tx: Tx, pk: int, gate: Gate) -> documents.MemberDocument:
+        def apply(tx: Tx, pk: int, gate: Gate) -> shapes.MemberDocument:
             manage_group(gate)
             other = only(others)
             member = chat.member(tx.connection, pk, other.pk)
@@ -192,11 +192,11 @@ class Chats:
 
         return await self._change(caller, chat_id, apply)
 
-    async def remove_member(self, caller: Caller, chat_id: str, user_id: str) -> documents.ChatDocument:
+    async def remove_member(self, caller: Caller, chat_id: str, user_id: str) -> shapes.ChatDocument:
         """Raises NotFound, Forbidden, Conflict for a direct chat or the last owner."""
         others = await self._people(caller, [user_id])
 
-        def apply(tx: Tx, pk: int, gate: Gate) -> documents.ChatDocument:
+        def apply(tx: Tx, pk: int, gate: Gate) -> shapes.ChatDocument:
             require_group(gate) if user_id == caller.user.id else manage_group(gate)
             other = only(others)
             member = chat.member(tx.connection, pk, other.pk)
@@ -221,19 +221,19 @@ class Chats:
 
         await self._change(caller, chat_id, apply, also=[caller.pk])
 
-    async def mute(self, caller: Caller, chat_id: str, until: int | None) -> documents.ChatDocument:
+    async def mute(self, caller: Caller, chat_id: str, until: int | None) -> shapes.ChatDocument:
         """No pushes of this chat until then (microseconds); None unmutes. Raises NotFound."""
 
-        def apply(tx: Tx, pk: int, gate: Gate) -> documents.ChatDocument:
+        def apply(tx: Tx, pk: int, gate: Gate) -> shapes.ChatDocument:
             chat.set_member(tx, pk, caller.pk, muted_until=until)
             return seen_by(tx.connection, pk, caller.pk)
 
         return await self._change(caller, chat_id, apply)
 
-    async def delete(self, caller: Caller, chat_id: str) -> documents.ChatDocument:
+    async def delete(self, caller: Caller, chat_id: str) -> shapes.ChatDocument:
         """Gone at once for everybody; its rows go in slices. Raises NotFound, Forbidden, Conflict for a stream's."""
 
-        def apply(tx: Tx, pk: int, gate: Gate) -> documents.ChatDocument:
+        def apply(tx: Tx, pk: int, gate: Gate) -> shapes.ChatDocument:
             if gate.role != "owner":
                 raise Forbidden
             if streams.of_chat(tx.connection, pk) is not None:
@@ -288,7 +288,7 @@ class Chats:
         return await self.database.write(Command(apply, channels=[pk, *also]))
 
 
-def seen_by(connection: Connection, chat_pk: int, user_pk: int) -> documents.ChatDocument:
+def seen_by(connection: Connection, chat_pk: int, user_pk: int) -> shapes.ChatDocument:
     """The chat as this member sees it. Raises NotFound for who is none."""
     gate = chat.gate(connection, chat_pk, user_pk)
     me = chat.member(connection, chat_pk, user_pk)

@@ -5,7 +5,7 @@ import hashlib
 import orjson
 from sqlalchemy import Connection
 
-from realtime import documents
+from realtime import documents, shapes
 from realtime.bodies import Grant
 from realtime.caller import Caller
 from storage import accounts, credits, log, messages, outbox
@@ -163,7 +163,7 @@ def require_able(tx: Tx, user_pk: int) -> None:
 def tell(tx: Tx, user_pk: int, transaction_id: str) -> int:
     """Append ``credit:balance``; the balance."""
     balance = credits.balance(tx.connection, user_pk)
-    document: documents.BalanceEvent = {"balance": balance, "transactionId": transaction_id}
+    document: shapes.BalanceEvent = {"balance": balance, "transactionId": transaction_id}
     log.append(tx, user_pk, "credit:balance", document)
     return balance
 

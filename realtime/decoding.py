@@ -11,7 +11,7 @@ import sys
 import warnings
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import puremagic
 from PIL import Image, ImageOps, UnidentifiedImageError
@@ -19,6 +19,12 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from storage.errors import Invalid, Unsupported
 
 Kind = Literal["image", "video", "audio", "file"]
+# By which of ffmpeg's demuxers a type is read; it never guesses, and never opens another file or address.
+DEMUXERS = {
+    "video/mp4": "mov", "video/quicktime": "mov", "audio/mp4": "mov", "video/webm": "matroska",
+    "video/x-matroska": "matroska", "video/avi": "avi", "audio/ogg": "ogg", "audio/mpeg": "mp3", "audio/wave": "wav",
+    "audio/flac": "flac", "audio/aac": "aac", "audio/x-caf": "caf",
+}  # fmt: skip
 FORMATS = {"JPEG": "image/jpeg", "PNG": "image/png", "GIF": "image/gif", "WEBP": "image/webp"}
 MARKUP = (b"<svg", b"<html", b"<!doctype", b"<script", b"<?xml", b"<body", b"<iframe")
 HEAD = 4096
@@ -105,13 +111,17 @@ def inspect(path: Path, thumbnail: Path) -> Found:
     if mime.startswith("image/"):
         raise OSError("an image that can't be decoded")
     family = mime.split("/")[0]
-    return Found("video" if family == "video" else "audio" if family == "audio" else "file", mime)
+    if family not in ("video", "audio"):
+        return Found("file", mime)
+    return recording(path, mime, thumbnail) or Found("video" if family == "video" else "audio", mime)
 
 
 def mime_of(head: bytes) -> str:
     """By the first bytes; where they could be of several, what those have in common."""
     if head.startswith(b"PK\x03\x04"):
         return "application/zip"
+    if head[4:8] == b"ftyp" and head[8:11] in (b"M4A", b"M4B"):
+        return "audio/mp4"
     try:
         mime = str(puremagic.from_string(head, mime=True))
     except (puremagic.PureError, ValueError):
@@ -130,13 +140,54 @@ def picture(path: Path, thumbnail: Path) -> Found | None:
         image.load()
         upright = ImageOps.exif_transpose(image)
         width, height = upright.size
-        upright.thumbnail((THUMBNAIL, THUMBNAIL))
-        small = upright.convert("RGBA" if "A" in upright.getbands() or "transparency" in upright.info else "RGB")
-        # A fresh picture carries nothing of what the file says of its maker.
-        clean = Image.new(small.mode, small.size)
-        clean.paste(small)
-        clean.save(thumbnail, "WEBP", quality=80)
+        shrink(upright, thumbnail)
     return Found("image", mime, width, height, thumbnail=True)
+
+
+def shrink(image: Image.Image, thumbnail: Path) -> None:
+    """A fresh picture carries nothing of what the file says of its maker."""
+    image.thumbnail((THUMBNAIL, THUMBNAIL))
+    small = image.convert("RGBA" if "A" in image.getbands() or "transparency" in image.info else "RGB")
+    clean = Image.new(small.mode, small.size)
+    clean.paste(small)
+    clean.save(thumbnail, "WEBP", quality=80)
+
+
+def recording(path: Path, mime: str, thumbnail: Path) -> Found | None:
+    """A video or a sound, its first picture that can be decoded; None without ffmpeg (the extra ``media``)."""
+    try:
+        import av
+        from av.stream import Disposition
+    except ImportError:
+        return None
+    if mime not in DEMUXERS:
+        return None
+    with path.open("rb") as file, av.open(file, "r", format=DEMUXERS[mime]) as container:
+        pictures = [each for each in container.streams.video if not each.disposition & Disposition.attached_pic]
+        if not pictures and not container.streams.audio:
+            raise OSError("neither pictures nor sound")
+        duration = round(container.duration / av.time_base, 3) if container.duration else measured(container)
+        if not pictures:
+            return Found("audio", mime.replace("video/", "audio/"), duration=duration)
+        if pictures[0].width * pictures[0].height > MOST_PIXELS:
+            raise OSError("too many pixels")
+        pictures[0].thread_type = "NONE"
+        frame = next(container.decode(pictures[0]))
+        upright = frame.to_image().rotate(frame.rotation, expand=True)  # type: ignore[no-untyped-call]
+        width, height = upright.size
+        shrink(upright, thumbnail)
+        return Found("video", mime, width, height, duration, thumbnail=True)
+
+
+def measured(container: Any) -> float | None:
+    """Seconds up to the last packet, where the file does not say it: what browsers record."""
+    ends = [
+        float((packet.pts + (packet.duration or 0)) * packet.time_base)
+        for packet in container.demux()
+        if packet.pts is not None
+    ]
+    container.seek(0)
+    return round(max(ends), 3) if ends else None
 
 
 def main() -> int:

@@ -2,7 +2,7 @@
 
 import hashlib
 
-from realtime import documents
+from realtime import documents, shapes
 from realtime.bodies import RegisterDevice
 from realtime.caller import Caller
 from realtime.limits import Limits
@@ -22,7 +22,7 @@ class Devices:
         self.limits = limits
         self.lasts = int(lasts * SECOND)
 
-    async def register(self, caller: Caller, body: RegisterDevice) -> tuple[documents.DeviceDocument, bool]:
+    async def register(self, caller: Caller, body: RegisterDevice) -> tuple[shapes.DeviceDocument, bool]:
         """The device, and whether it is new. Whoever had its token before loses it. Raises Conflict over the limit."""
         values = {
             "device_id": body.deviceId,
@@ -48,7 +48,7 @@ class Devices:
     async def page(self, caller: Caller, *, after: int, limit: int) -> list[Device]:
         return await self.database.read(lambda it: devices.page(it, caller.pk, after=after, limit=limit))
 
-    async def remove(self, caller: Caller, device_id: str) -> documents.DeviceDocument:
+    async def remove(self, caller: Caller, device_id: str) -> shapes.DeviceDocument:
         """Raises NotFound."""
 
         def apply(tx: Tx) -> Device:
@@ -64,7 +64,7 @@ class Devices:
 
     async def pushes(
         self, caller: Caller, *, user_id: str | None, dead: bool, before: int | None, limit: int
-    ) -> list[documents.DeliveryDocument]:
+    ) -> list[shapes.DeliveryDocument]:
         """Pushes of the tenant, newest first: those of a user, or the dead letters."""
         tenant_pk = caller.user.tenant_pk
         found = await self.database.read(
@@ -94,9 +94,9 @@ class Devices:
                     raise Conflict("The activity is ended, or being ended")
                 outbox.promise_live(tx, "live_end", letter.channel_pk, letter.seq, only=letter.target_pk)
                 deliveries.supersede(tx, pk)
-            elif letter.kind.startswith("live_"):
+            elif letter.kind in outbox.LIVE:
                 raise Conflict("It would come too late")
             else:
-                deliveries.retry(tx, actor.user.tenant_pk, pk, lasts=self.lasts)
+                deliveries.retry(tx, pk, lasts=self.lasts)
 
         await self.database.write(Command(apply))

@@ -1,240 +1,13 @@
-"""The wire shapes of what is kept: one function a document, used by REST, by acks and by events alike."""
+"""What is kept, as the wire shows it: one function a document, used by REST, by acks and by events alike."""
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import Any, Literal, NotRequired
+from typing import Any, cast
 
-from typing_extensions import TypedDict
-
-from storage import accounts, chat, credits, deliveries, devices, messages, notifications, streams, templates
+from realtime import shapes
+from storage import accounts, chat, credits, deliveries, devices, media, messages, notifications, streams, templates
 from storage.types import SECOND
-
-
-class MediaDocument(TypedDict):
-    id: str
-    url: str
-    type: str
-    name: str
-    size: int
-    duration: float | None
-    width: int | None
-    height: int | None
-    thumbnail_url: str | None
-
-
-class TransferDocument(TypedDict):
-    """``reversal`` marks what an admin gave back."""
-
-    amount: int
-    recipientId: str
-    senderId: str
-    reversal: NotRequired[Literal[True]]
-
-
-class MessageDocument(TypedDict):
-    _id: str
-    chatId: str
-    senderId: str
-    type: str
-    content: str | None
-    media: MediaDocument | None
-    creditTransfer: TransferDocument | None
-    readBy: list[str]
-    createdAt: str
-    updatedAt: str
-    seq: int
-    readCount: int
-    replyTo: NotRequired[str]
-    metadata: NotRequired[dict[str, Any]]
-    deletedAt: NotRequired[str]
-
-
-class MemberDocument(TypedDict):
-    userId: str
-    name: str
-    role: str
-    readSeq: int
-    joinedSeq: int
-
-
-class ChatDocument(TypedDict):
-    _id: str
-    type: str
-    name: str | None
-    historyVisible: str
-    members: list[MemberDocument]
-    memberCount: int
-    lastMessage: MessageDocument | None
-    unreadCount: int
-    mutedUntil: str | None
-    seq: int
-    createdAt: str
-    updatedAt: str
-
-
-QuietHours = TypedDict("QuietHours", {"from": str, "to": str})
-
-
-class UserDocument(TypedDict):
-    """The last six are there for oneself and ``users.manage`` only."""
-
-    id: str
-    number: int
-    uuid: str
-    name: str
-    avatarUrl: str | None
-    createdAt: str
-    email: NotRequired[str | None]
-    tenantId: NotRequired[str]
-    permissions: NotRequired[list[str]]
-    locale: NotRequired[str | None]
-    timeZone: NotRequired[str | None]
-    quietHours: NotRequired[QuietHours | None]
-    status: NotRequired[str]
-
-
-class NotificationDocument(TypedDict):
-    """The envelope's reading, and all that the other dialects say of it. A deleted one has ``deletedAt`` and no texts."""
-
-    id: str
-    userId: str
-    type: str
-    category: str
-    title: str | None
-    message: str | None
-    metadata: dict[str, Any]
-    read: bool
-    createdAt: str
-    updatedAt: str
-    number: int
-    uuid: str
-    senderId: str
-    actionUrl: str | None
-    isRead: bool
-    readAt: str | None
-    isActive: bool
-    tenantId: str
-    templateKey: str | None
-    isActionable: bool
-    status: Literal["UNREAD", "READ"]
-    entityType: str | None
-    entityId: str | None
-    payload: dict[str, Any]
-    deletedAt: NotRequired[str]
-
-
-class NotificationsReadDocument(TypedDict):
-    """These, or all of the user's up to a time."""
-
-    ids: NotRequired[list[str]]
-    all: NotRequired[Literal[True]]
-    before: NotRequired[str]
-
-
-class TemplateDocument(TypedDict):
-    tenantId: str
-    key: str
-    category: str
-    title: str
-    message: str
-    isActionable: bool
-    locales: dict[str, dict[str, str]]
-    createdAt: str
-    updatedAt: str
-
-
-class PreviewDocument(TypedDict):
-    category: str
-    title: str
-    message: str
-    isActionable: bool
-
-
-class StreamDocument(TypedDict):
-    id: str
-    title: str
-    status: Literal["scheduled", "ready", "started", "ended", "cancelled", "expired"]
-    startsAt: str
-    ownerId: str
-    chatId: str
-    createdAt: str
-    updatedAt: str
-
-
-class BalanceDocument(TypedDict):
-    balance: int
-
-
-class BalanceEvent(TypedDict):
-    balance: int
-    transactionId: str
-
-
-class CreditDocument(TypedDict):
-    """``amount`` is negative for what went out; ``userId`` is the other side, null for a grant."""
-
-    id: str
-    type: Literal["grant", "transfer", "reversal"]
-    amount: int
-    balance: int
-    userId: str | None
-    messageId: str | None
-    reason: str | None
-    createdAt: str
-
-
-class DeviceDocument(TypedDict):
-    """``pushable`` says whether version 1 pushes to it."""
-
-    deviceId: str
-    platform: str
-    environment: str
-    bundleId: str | None
-    pushToken: str
-    pushToStartToken: str | None
-    locale: str | None
-    pushable: bool
-    createdAt: str
-    updatedAt: str
-
-
-class DeliveryDocument(TypedDict):
-    """A push as an admin sees it; ``deviceId`` is null when the device is gone."""
-
-    id: int
-    kind: str
-    userId: str
-    deviceId: str | None
-    pushId: str
-    state: Literal["waiting", "sent", "skipped", "dropped", "dead"]
-    attempts: int
-    status: int | None
-    reason: str | None
-    dueAt: str | None
-    createdAt: str
-    settledAt: str | None
-
-
-class PresenceDocument(TypedDict):
-    userId: str
-    online: bool
-    lastSeenAt: str | None
-
-
-class ReadDocument(TypedDict):
-    chatId: str
-    userId: str
-    messageId: str
-    readSeq: int
-
-
-class ReportDocument(TypedDict):
-    id: int
-    messageId: str
-    reporterId: str
-    reason: str
-    createdAt: str
 
 
 def time(at: int) -> str:
@@ -252,14 +25,14 @@ def optional_time(at: int | None) -> str | None:
     return None if at is None else time(at)
 
 
-def message(item: messages.Message) -> MessageDocument:
-    document: MessageDocument = {
+def message(item: messages.Message) -> shapes.MessageDocument:
+    document: shapes.MessageDocument = {
         "_id": item.id,
         "chatId": item.chat_id,
         "senderId": item.sender_id,
         "type": item.type,
         "content": item.content,
-        "media": None,
+        "media": cast("shapes.MediaDocument | None", item.media),
         "creditTransfer": None if item.transfer is None else transfer(item.transfer),
         "readBy": list(item.read_by),
         "createdAt": time(item.created_at),
@@ -276,10 +49,10 @@ def message(item: messages.Message) -> MessageDocument:
     return document
 
 
-def notification(item: notifications.Notification) -> NotificationDocument:
+def notification(item: notifications.Notification) -> shapes.NotificationDocument:
     """As events and acks show it."""
     metadata = dict(item.metadata)
-    document: NotificationDocument = {
+    document: shapes.NotificationDocument = {
         "id": item.id,
         "userId": item.recipient.id,
         "type": item.type,
@@ -310,7 +83,7 @@ def notification(item: notifications.Notification) -> NotificationDocument:
     return document
 
 
-def template(item: templates.Template, tenant: str) -> TemplateDocument:
+def template(item: templates.Template, tenant: str) -> shapes.TemplateDocument:
     return {
         "tenantId": tenant,
         "key": item.key,
@@ -324,7 +97,7 @@ def template(item: templates.Template, tenant: str) -> TemplateDocument:
     }
 
 
-def stream(item: streams.Stream) -> StreamDocument:
+def stream(item: streams.Stream) -> shapes.StreamDocument:
     return {
         "id": item.id,
         "title": item.title,
@@ -337,7 +110,7 @@ def stream(item: streams.Stream) -> StreamDocument:
     }
 
 
-def device(item: devices.Device) -> DeviceDocument:
+def device(item: devices.Device) -> shapes.DeviceDocument:
     return {
         "deviceId": item.device_id,
         "platform": item.platform,
@@ -352,7 +125,7 @@ def device(item: devices.Device) -> DeviceDocument:
     }
 
 
-def delivery(item: deliveries.Record) -> DeliveryDocument:
+def delivery(item: deliveries.Record) -> shapes.DeliveryDocument:
     return {
         "id": item.pk,
         "kind": item.kind,
@@ -369,8 +142,23 @@ def delivery(item: deliveries.Record) -> DeliveryDocument:
     }
 
 
-def transfer(item: Mapping[str, Any]) -> TransferDocument:
-    document: TransferDocument = {
+def media_of(item: media.Media, public_url: str) -> shapes.MediaDocument:
+    url = f"{public_url}/api/v2/media/{item.id}"
+    return {
+        "id": item.id,
+        "url": url,
+        "type": item.kind,
+        "name": item.name,
+        "size": item.size,
+        "duration": item.duration,
+        "width": item.width,
+        "height": item.height,
+        "thumbnail_url": f"{url}/thumbnail" if item.thumbnail else None,
+    }
+
+
+def transfer(item: Mapping[str, Any]) -> shapes.TransferDocument:
+    document: shapes.TransferDocument = {
         "amount": item["amount"],
         "recipientId": item["recipientId"],
         "senderId": item["senderId"],
@@ -380,7 +168,7 @@ def transfer(item: Mapping[str, Any]) -> TransferDocument:
     return document
 
 
-def entry(item: credits.Entry) -> CreditDocument:
+def entry(item: credits.Entry) -> shapes.CreditDocument:
     return {
         "id": item.id,
         "type": item.kind,
@@ -393,7 +181,7 @@ def entry(item: credits.Entry) -> CreditDocument:
     }
 
 
-def member(item: chat.Member) -> MemberDocument:
+def member(item: chat.Member) -> shapes.MemberDocument:
     return {
         "userId": item.user_id,
         "name": item.name,
@@ -410,7 +198,7 @@ def conversation(
     last: messages.Message | None = None,
     unread: int = 0,
     muted_until: int | None = None,
-) -> ChatDocument:
+) -> shapes.ChatDocument:
     """A chat as one member sees it."""
     return {
         "_id": item.id,
@@ -428,9 +216,9 @@ def conversation(
     }
 
 
-def user(item: accounts.User, *, private: bool) -> UserDocument:
+def user(item: accounts.User, *, private: bool) -> shapes.UserDocument:
     """``private`` adds what only the user and ``users.manage`` see."""
-    document: UserDocument = {
+    document: shapes.UserDocument = {
         "id": item.id,
         "number": item.number,
         "uuid": item.uuid,
@@ -452,5 +240,5 @@ def user(item: accounts.User, *, private: bool) -> UserDocument:
     return document
 
 
-def presence(user_id: str, online: bool, last_seen_at: int | None) -> PresenceDocument:
+def presence(user_id: str, online: bool, last_seen_at: int | None) -> shapes.PresenceDocument:
     return {"userId": user_id, "online": online, "lastSeenAt": optional_time(last_seen_at)}

@@ -22,7 +22,13 @@ class Limits:
     placeholders: int = 100
     placeholder_bytes: int = 64 * KIB
     locales: int = 100
+    template_parts: int = 100
     devices: int = 20
+    upload: int = 25 * MIB
+    upload_seconds: float = 600
+    file_name: int = 255
+    media_per_user: int = 1024 * MIB
+    media_per_tenant: int = 100 * 1024 * MIB
     transfer: int = 1_000_000_000
     body: int = 256 * KIB
     nesting: int = 32

@@ -1,30 +1,26 @@
 """Messages: post, edit, delete, read, look back. Each change is one command, so that an answer means committed."""
 
-import hashlib
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
-import orjson
 from sqlalchemy import Connection
 
-from realtime import documents
+from realtime import documents, shapes
 from realtime.bodies import SendMessage
 from realtime.caller import Caller
-from realtime.credits import pay, require_able
 from realtime.limits import Limits
-from storage import accounts, chat, log, messages, outbox
+from realtime.posting import Answer, answered, keys_of, post
+from storage import accounts, chat, log, media, messages, outbox
 from storage.chat import Gate
 from storage.database import Database
 from storage.errors import Conflict, Forbidden, Invalid, NotFound, Unauthenticated
 from storage.messages import Message
 from storage.transaction import Command, Tx
-from storage.types import new_id
 
 CACHED_CHATS = 50_000
 READ_ON_CHAT = 100
 T = TypeVar("T")
-Answer = orjson.Fragment | documents.MessageDocument
 
 
 class ChatNumbers:
@@ -51,10 +47,13 @@ class ChatNumbers:
 
 
 class Messages:
-    def __init__(self, database: Database, numbers: ChatNumbers, limits: Limits) -> None:
+    def __init__(
+        self, database: Database, numbers: ChatNumbers, limits: Limits, public_url: Callable[[], str] = str
+    ) -> None:
         self.database = database
         self.numbers = numbers
         self.limits = limits
+        self.public_url = public_url
 
     async def post(self, caller: Caller, body: SendMessage) -> Answer:
         """Post a message; the same key again gives the first answer.
@@ -71,6 +70,10 @@ class Messages:
         except NotFound:
             self.numbers.forget(caller.user.tenant_pk, body.chatId)
             raise
+
+    async def answered(self, caller: Caller, body: SendMessage, file: str) -> shapes.MessageDocument | None:
+        """What a message of a file with this hash was answered before, if anything. Raises Conflict."""
+        return await self.database.read(lambda connection: answered(connection, caller, body, file))
 
     async def _post_directly(self, caller: Caller, body: SendMessage) -> Answer:
         """Into the direct chat with the target, which is made if there is none."""
@@ -93,7 +96,7 @@ class Messages:
                 if accounts.blocks_whom(tx.connection, target.pk, caller.pk):
                     raise Forbidden
                 pk = open_direct(tx, caller.user, target)
-            return add(tx, caller, body, pk, target)
+            return post(tx, caller, body, pk, target, self.public_url())
 
         return await self.database.write(Command(apply, channels=[caller.pk, target.pk], keys=keys_of(caller, body)))
 
@@ -103,7 +106,9 @@ class Messages:
         """Who gives and who takes credits are locked with the chat."""
         channels = [chat_pk] if body.credits is None or recipient is None else [chat_pk, caller.pk, recipient.pk]
         return Command(
-            lambda tx: add(tx, caller, body, chat_pk, recipient), channels=channels, keys=keys_of(caller, body)
+            lambda tx: post(tx, caller, body, chat_pk, recipient, self.public_url()),
+            channels=channels,
+            keys=keys_of(caller, body),
         )
 
     async def _recipient(self, caller: Caller, body: SendMessage, chat_pk: int) -> accounts.User | None:
@@ -122,7 +127,7 @@ class Messages:
 
         return await self.database.read(look)
 
-    async def get(self, caller: Caller, message_id: str) -> documents.MessageDocument:
+    async def get(self, caller: Caller, message_id: str) -> shapes.MessageDocument:
         """Raises NotFound."""
 
         def look(connection: Connection) -> Message:
@@ -159,10 +164,10 @@ class Messages:
             "after": items[-1].seq if items and newer else None,
         }
 
-    async def edit(self, caller: Caller, message_id: str, content: str) -> documents.MessageDocument:
+    async def edit(self, caller: Caller, message_id: str, content: str) -> shapes.MessageDocument:
         """Raises NotFound, Forbidden for another's message, Conflict for a deleted one and for a transfer."""
 
-        def change(tx: Tx, chat_pk: int, seq: int, gate: Gate) -> documents.MessageDocument:
+        def change(tx: Tx, chat_pk: int, seq: int, gate: Gate) -> shapes.MessageDocument:
             item = messages.get(tx.connection, chat_pk, seq)
             assert item is not None
             if item.sender_pk != caller.pk or gate.role == "readonly" or gate.blocked:
@@ -184,13 +189,13 @@ class Messages:
 
         return await self._change(caller, message_id, change)
 
-    async def delete(self, caller: Caller, message_id: str) -> documents.MessageDocument:
+    async def delete(self, caller: Caller, message_id: str) -> shapes.MessageDocument:
         """The tombstone. Owners and admins delete others' messages too.
 
         Raises NotFound, Forbidden, Conflict for a reversal.
         """
 
-        def change(tx: Tx, chat_pk: int, seq: int, gate: Gate) -> documents.MessageDocument:
+        def change(tx: Tx, chat_pk: int, seq: int, gate: Gate) -> shapes.MessageDocument:
             item = messages.get(tx.connection, chat_pk, seq)
             assert item is not None
             own = item.sender_pk == caller.pk
@@ -202,22 +207,24 @@ class Messages:
                 raise Conflict("What an admin gave back stays as it was")
             seqs = messages.event_seqs(tx.connection, chat_pk, seq)
             tombstone = messages.rewrite(
-                tx, chat_pk, seq, content=None, metadata=None, reply_to=None, deleted_at=tx.now
+                tx, chat_pk, seq, content=None, media=None, metadata=None, reply_to=None, deleted_at=tx.now
             )
             document = documents.message(tombstone)
             log.rewrite(tx, chat_pk, seqs, document)
             log.append(tx, chat_pk, "message:deleted", document)
+            if item.media is not None:
+                media.doom(tx, chat_pk, seq=seq)
             return document
 
         return await self._change(caller, message_id, change)
 
-    async def read(self, caller: Caller, message_id: str, chat_id: str | None = None) -> documents.ReadDocument:
+    async def read(self, caller: Caller, message_id: str, chat_id: str | None = None) -> shapes.ReadDocument:
         """Move the caller's read position up to this message; a position only grows."""
 
-        def change(tx: Tx, chat_pk: int, seq: int, gate: Gate) -> documents.ReadDocument:
+        def change(tx: Tx, chat_pk: int, seq: int, gate: Gate) -> shapes.ReadDocument:
             if chat_id is not None and gate.chat_id != chat_id:
                 raise NotFound
-            document: documents.ReadDocument = {
+            document: shapes.ReadDocument = {
                 "chatId": gate.chat_id,
                 "userId": caller.user.id,
                 "messageId": message_id,
@@ -244,7 +251,7 @@ class Messages:
 
         await self._change(caller, message_id, change)
 
-    async def reports(self, caller: Caller, *, before: int | None, limit: int) -> list[documents.ReportDocument]:
+    async def reports(self, caller: Caller, *, before: int | None, limit: int) -> list[shapes.ReportDocument]:
         """The tenant's reports, newest first."""
         caller.require("admin")
         rows = await self.database.read(
@@ -275,87 +282,6 @@ class Messages:
         return await self.database.write(Command(apply, channels=[place[0], *also]))
 
 
-def add(tx: Tx, caller: Caller, body: SendMessage, chat_pk: int, recipient: accounts.User | None = None) -> Answer:
-    """Post into a chat whose channel is locked; the answer is the very bytes that the event carries.
-
-    A transfer moves the credits too, from the caller to ``recipient``, who are both locked.
-    """
-    gate = chat.gate(tx, chat_pk, caller.pk)
-    if gate is None:
-        raise NotFound
-    if gate.status != "active":
-        raise Unauthenticated
-    key, fingerprint = body.clientMessageId, None
-    if key is not None:
-        fingerprint = fingerprint_of(body)
-        first = messages.by_key(tx, caller.pk, key)
-        if first is not None:
-            if first[2] != fingerprint:
-                raise Conflict("This key was used for another message")
-            return first_answer(tx, first[0], first[1])
-    if gate.role == "readonly" or gate.blocked:
-        raise Forbidden
-    if body.targetUserId is not None and body.chatId is not None:
-        target = accounts.find(tx.connection, caller.user.tenant_pk, id=body.targetUserId)
-        if target is None or not chat.known_members(tx.connection, chat_pk, [target.pk]):
-            raise NotFound
-    if body.replyTo is not None:
-        place = messages.where_is(tx.connection, caller.user.tenant_pk, body.replyTo)
-        if place is None or place.chat_pk != chat_pk or place.seq < gate.first_seq:
-            raise NotFound("replyTo names no message of this chat")
-    id, transfer = new_id(), None
-    if body.credits is not None:
-        recipient = require_recipient(tx, caller, body, chat_pk, recipient)
-        pay(tx, caller.user, recipient, body.credits, message_id=id, creator_pk=caller.pk)
-        transfer = {"amount": body.credits, "recipientId": recipient.id, "senderId": caller.user.id}
-    seq, channel = tx.take(chat_pk)
-    message = Message(
-        chat_pk=chat_pk,
-        chat_id=gate.chat_id,
-        seq=seq,
-        id=id,
-        sender_pk=caller.pk,
-        sender_id=caller.user.id,
-        type=body.type,
-        content=body.content,
-        reply_to=body.replyTo,
-        metadata=body.metadata,
-        created_at=tx.now,
-        updated_at=tx.now,
-        deleted_at=None,
-        transfer=transfer,
-    )
-    event = log.write(tx, chat_pk, channel, seq, "message:new", documents.message(message))
-    messages.add(tx, message, client_key=key, fingerprint=fingerprint)
-    outbox.promise(tx, "message", chat_pk, seq)
-    return orjson.Fragment(event.payload)
-
-
-def require_recipient(
-    tx: Tx, caller: Caller, body: SendMessage, chat_pk: int, recipient: accounts.User | None
-) -> accounts.User:
-    """Who gets the credits: another member of the chat. Raises NotFound, Invalid."""
-    if recipient is None and body.targetUserId is None:
-        raise Invalid.field("targetUserId", "targetUserId is required where there are not two members")
-    if recipient is None or not chat.known_members(tx.connection, chat_pk, [recipient.pk]):
-        raise NotFound
-    if recipient.pk == caller.pk:
-        raise Invalid.field("targetUserId", "You can't send credits to yourself")
-    if body.targetUserId is None and chat.gate(tx, chat_pk, caller.pk).member_count != 2:  # type: ignore[union-attr]
-        raise Invalid.field("targetUserId", "targetUserId is required where there are not two members")
-    require_able(tx, recipient.pk)
-    return recipient
-
-
-def first_answer(tx: Tx, chat_pk: int, seq: int) -> documents.MessageDocument:
-    """What the first call under a key was told: nobody had read the message then. Its present state if it changed."""
-    item = messages.get(tx.connection, chat_pk, seq, readers=False)
-    assert item is not None
-    if item.updated_at != item.created_at:
-        item = messages.with_readers(tx.connection, chat_pk, [item])[0]
-    return documents.message(item)
-
-
 def open_direct(tx: Tx, first: accounts.User, second: accounts.User) -> int:
     """Make the direct chat of two users, and tell both."""
     pk = chat.add(tx, first.tenant_pk, type="direct", pair=chat.pair_of(first.pk, second.pk))
@@ -379,17 +305,3 @@ def visible(connection: Connection, caller: Caller, message_id: str) -> tuple[in
     if gate is None or place.seq < gate.first_seq:
         raise NotFound
     return place.chat_pk, place.seq, gate
-
-
-def fingerprint_of(body: SendMessage) -> str:
-    """What makes two commands the same, whichever way they came."""
-    command: tuple[Any, ...] = (
-        body.type, body.chatId, body.targetUserId, body.content, body.replyTo, body.metadata,
-    )  # fmt: skip
-    if body.credits is not None:
-        command = (*command, body.credits)
-    return hashlib.sha256(orjson.dumps(command, option=orjson.OPT_SORT_KEYS)).hexdigest()
-
-
-def keys_of(caller: Caller, body: SendMessage) -> list[str]:
-    return [] if body.clientMessageId is None else [f"message:{caller.pk}:{body.clientMessageId}"]

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import orjson
 from sqlalchemy import Connection
 
-from realtime import documents
+from realtime import documents, shapes
 from realtime.caller import Caller
 from realtime.limits import Limits
 from realtime.templates import Filled, existing, fill, require_tenant
@@ -132,7 +132,7 @@ class Notifications:
             if item.seq is None:
                 # One sent it to oneself, inactive: nobody was told of it.
                 return notifications.get(tx.connection, item.pk)
-            document: documents.NotificationsReadDocument = {"ids": [item.id]}
+            document: shapes.NotificationsReadDocument = {"ids": [item.id]}
             log.append(tx, caller.pk, "notification:read", document)
             outbox.promise_badge(tx, caller.pk, but_device=caller.device)
             return notifications.get(tx.connection, item.pk)
@@ -146,7 +146,7 @@ class Notifications:
             count, last = notifications.mark_some_read(tx, caller.fresh(tx).pk)
             if count:
                 before = documents.time(tx.now if last is None else last)
-                document: documents.NotificationsReadDocument = {"all": True, "before": before}
+                document: shapes.NotificationsReadDocument = {"all": True, "before": before}
                 log.append(tx, caller.pk, "notification:read", document)
                 outbox.promise_badge(tx, caller.pk, but_device=caller.device)
             return count, last

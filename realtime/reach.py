@@ -8,7 +8,7 @@ import asyncio
 import time
 from collections.abc import Collection, Iterable
 
-from push.worker import Place
+from push.reach import Place
 from realtime.session import Session, Sessions
 
 ASK_EVERY = 5.0

@@ -4,7 +4,6 @@ A stream is ``scheduled → ready → started → ended``; ``cancelled`` and ``e
 one transaction: the state, the event, and the promise of an end to each Live Activity.
 """
 
-import logging
 from collections import Counter
 from collections.abc import Callable
 from functools import partial
@@ -12,7 +11,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection
 
-from realtime import documents
+from realtime import documents, shapes
 from realtime.bodies import ChangeStream, CreateStream, RegisterActivity
 from realtime.caller import Caller
 from realtime.chat import admit, leave, tell
@@ -25,8 +24,6 @@ from storage.errors import Conflict, Forbidden, NotFound, Problem
 from storage.streams import Status, Stream
 from storage.transaction import Command, Tx
 from storage.types import SECOND, now
-
-logger = logging.getLogger("bellwire.streams")
 
 MANAGE = "streams.manage"
 BEFORE: dict[Status, tuple[Status, ...]] = {
@@ -58,7 +55,7 @@ class Watched(NamedTuple):
     pk: int
     channel: str
     head: int
-    document: documents.StreamDocument
+    document: shapes.StreamDocument
 
 
 class Streams:
@@ -71,7 +68,7 @@ class Streams:
 
     # Looking
 
-    async def get(self, caller: Caller, id: str) -> documents.StreamDocument:
+    async def get(self, caller: Caller, id: str) -> shapes.StreamDocument:
         """Raises NotFound."""
         return documents.stream(await self._find(caller, id))
 
@@ -87,13 +84,13 @@ class Streams:
 
     # Making and changing
 
-    async def create(self, caller: Caller, body: CreateStream) -> documents.StreamDocument:
+    async def create(self, caller: Caller, body: CreateStream) -> shapes.StreamDocument:
         """With a chat of its own. Raises Forbidden, Conflict for an id that is taken."""
         tenant_pk = caller.user.tenant_pk
 
         def apply(tx: Tx) -> Stream:
             caller.fresh(tx).require(MANAGE)
-            if body.id and streams.id_taken(tx.connection, tenant_pk, body.id):
+            if body.id and streams.find(tx.connection, tenant_pk, body.id):
                 raise Conflict("A stream with this id exists already")
             chat_pk = chat.add(tx, tenant_pk, type="group", name=body.title)
             chat.add_members(tx, chat_pk, [(caller.pk, "owner")], 0)
@@ -112,7 +109,7 @@ class Streams:
         keys = [f"stream:{tenant_pk}:{body.id}"] if body.id else []
         return documents.stream(await self.database.write(Command(apply, channels=[caller.pk], keys=keys)))
 
-    async def change(self, caller: Caller, id: str, body: ChangeStream) -> documents.StreamDocument:
+    async def change(self, caller: Caller, id: str, body: ChangeStream) -> shapes.StreamDocument:
         """Another title or time, until it begins; lock screens are told. Raises NotFound, Forbidden, Conflict."""
 
         def apply(tx: Tx, stream: Stream) -> Stream:
@@ -137,7 +134,7 @@ class Streams:
 
         return documents.stream(await self._manage(caller, id, apply))
 
-    async def move(self, caller: Caller, id: str, to: Status) -> documents.StreamDocument:
+    async def move(self, caller: Caller, id: str, to: Status) -> shapes.StreamDocument:
         """Raises NotFound, Forbidden, Conflict for a change that its state does not allow."""
         return documents.stream(await self._manage(caller, id, partial(move, to=to)))
 
@@ -147,15 +144,16 @@ class Streams:
 
         def apply(tx: Tx) -> Stream:
             stream = streams.get(tx.connection, found.pk)
-            if caller.fresh(tx).pk != stream.owner_pk:
-                caller.fresh(tx).require(MANAGE)
+            actor = caller.fresh(tx)
+            if actor.pk != stream.owner_pk:
+                actor.require(MANAGE)
             return change(tx, stream)
 
         return await self.database.write(Command(apply, channels=[found.pk, found.chat_pk]))
 
     # Followers and watchers
 
-    async def follow(self, caller: Caller, id: str) -> documents.StreamDocument:
+    async def follow(self, caller: Caller, id: str) -> shapes.StreamDocument:
         """Also joins its chat. Raises NotFound, Forbidden if its owner blocks the caller."""
 
         def apply(tx: Tx, stream: Stream) -> None:
@@ -164,13 +162,12 @@ class Streams:
                 if streams.following(tx.connection, caller.pk) > self.limits.streams_followed:
                     raise Conflict(f"You may follow {self.limits.streams_followed} streams")
                 if stream.announced and stream.status == "scheduled":
-                    head = log.heads(tx.connection, [stream.pk])[stream.pk]
-                    outbox.promise_live(tx, "live_start", stream.pk, head, only=caller.pk)
+                    outbox.promise_live(tx, "live_start", stream.pk, stream.head, only=caller.pk)
             self._join(tx, stream, caller)
 
         return documents.stream(await self._attend(caller, id, apply))
 
-    async def unfollow(self, caller: Caller, id: str) -> documents.StreamDocument:
+    async def unfollow(self, caller: Caller, id: str) -> shapes.StreamDocument:
         """Also leaves its chat, unless one watches it."""
 
         def apply(tx: Tx, stream: Stream) -> None:
@@ -181,17 +178,15 @@ class Streams:
 
     async def watch(self, caller: Caller, id: str) -> Watched:
         """Joins its chat; its events may be read from the head of the answer on. Raises NotFound, Forbidden."""
-        heads: dict[int, int] = {}
 
         def apply(tx: Tx, stream: Stream) -> None:
             refuse_blocked(tx.connection, caller, stream)
             self._join(tx, stream, caller)
-            heads.update(log.heads(tx.connection, [stream.pk]))
 
         stream = await self._attend(caller, id, apply)
-        return Watched(stream.pk, f"stream:{stream.id}", heads[stream.pk], documents.stream(stream))
+        return Watched(stream.pk, f"stream:{stream.id}", stream.head, documents.stream(stream))
 
-    async def unwatch(self, caller: Caller, id: str) -> documents.StreamDocument:
+    async def unwatch(self, caller: Caller, id: str) -> shapes.StreamDocument:
         """Leaves its chat, unless one follows it, or watches it on another socket."""
 
         def apply(tx: Tx, stream: Stream) -> None:
@@ -249,12 +244,11 @@ class Streams:
             known = activities.find(tx.connection, stream.tenant_pk, body.deviceId, body.activityId)
             late = stream.status != "scheduled"
             pk, new = self._keep(tx, caller, stream, body, known, late=late)
-            head = log.heads(tx.connection, [stream.pk])[stream.pk]
             if late and (new or (known and known.state == "active")):
-                outbox.promise_live(tx, "live_end", stream.pk, head, only=pk)
-            elif new and not late and head:
+                outbox.promise_live(tx, "live_end", stream.pk, stream.head, only=pk)
+            elif new and not late and stream.head:
                 # It was changed since, and may not look as it did when it was started.
-                outbox.promise_live(tx, "live_update", stream.pk, head, only=pk)
+                outbox.promise_live(tx, "live_update", stream.pk, stream.head, only=pk)
             return Conflict(f"The stream is {stream.status}") if late else None
 
         command = Command(apply, channels=[found.pk], keys=[f"activity:{body.deviceId}:{body.activityId}"])
@@ -331,9 +325,8 @@ def tell_phones(tx: Tx, pk: int) -> None:
     stream = streams.get(tx.connection, pk)
     if stream.status == "scheduled" and not stream.announced:
         streams.change(tx, pk, announced=True)
-        head = log.heads(tx.connection, [pk])[pk]
         if accounts.activity_of(tx.connection, stream.tenant_pk)[0]:
-            outbox.promise_live(tx, "live_start", pk, head)
+            outbox.promise_live(tx, "live_start", pk, stream.head)
 
 
 def existing(connection: Connection, caller: Caller, id: str) -> Stream:

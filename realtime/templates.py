@@ -14,7 +14,7 @@ from liquid import BoundTemplate, DictLoader, Environment, StrictUndefined
 from liquid.exceptions import LiquidError
 from sqlalchemy import Connection
 
-from realtime import documents
+from realtime import documents, shapes
 from realtime.bodies import ChangeTemplate, CreateTemplate, PreviewTemplate, Variant
 from realtime.caller import Caller
 from realtime.limits import Limits
@@ -32,7 +32,6 @@ FILTERS = {
 }  # fmt: skip
 MARKUP = re.compile(r"{{.*?}}|{%.*?%}", re.S)
 QUOTED = re.compile(r"'[^']*'|\"[^\"]*\"")
-PARTS = 100
 
 
 class Sandbox(Environment):
@@ -55,10 +54,7 @@ SANDBOX = Sandbox()
 @lru_cache(maxsize=1024)
 def compiled(source: str) -> tuple[BoundTemplate, frozenset[str]]:
     """The template of a text, and the placeholders that it uses. Raises LiquidError."""
-    parts = MARKUP.findall(source)
-    if len(parts) > PARTS:
-        raise LiquidError(f"more than {PARTS} placeholders and tags", token=None)
-    if any(".." in QUOTED.sub("", part) for part in parts):
+    if any(".." in QUOTED.sub("", part) for part in MARKUP.findall(source)):
         raise LiquidError("ranges are not available", token=None)
     template = SANDBOX.from_string(source)
     used = template.analyze(include_partials=False)
@@ -73,10 +69,14 @@ class Filled(NamedTuple):
     message: str
 
 
-def check(field: str, source: str | None) -> Iterable[FieldError]:
+def check(field: str, source: str | None, limits: Limits) -> Iterable[FieldError]:
     """What is wrong with a text that shall be a template."""
+    source = source or ""
+    if len(MARKUP.findall(source)) > limits.template_parts:
+        yield FieldError(field, f"may not have more than {limits.template_parts} placeholders and tags")
+        return
     try:
-        compiled(source or "")
+        compiled(source)
     except (LiquidError, RecursionError) as error:
         yield FieldError(field, f"is no template that can be used here: {first_line(error)}")
 
@@ -120,24 +120,24 @@ class Templates:
         self.database = database
         self.limits = limits
 
-    async def add(self, caller: Caller, body: CreateTemplate) -> documents.TemplateDocument:
+    async def add(self, caller: Caller, body: CreateTemplate) -> shapes.TemplateDocument:
         """Raises Invalid for what is no template, Conflict if the key is taken."""
-        await asyncio.to_thread(check_all, body.title, body.message, body.locales)
+        await asyncio.to_thread(check_all, body.title, body.message, body.locales, self.limits)
         require_tenant(caller, body.tenantId)
         values = values_of(body) | {"key": body.key}
         return await self._write(caller, body.key, lambda tx: templates.add(tx, caller.user.tenant_pk, values))
 
-    async def page(self, caller: Caller, *, after: int, limit: int) -> list[tuple[int, documents.TemplateDocument]]:
+    async def page(self, caller: Caller, *, after: int, limit: int) -> list[tuple[int, shapes.TemplateDocument]]:
         """In the order they were made, each with its place."""
         found = await self.database.read(lambda it: templates.page(it, caller.user.tenant_pk, after=after, limit=limit))
         return [(each.pk, documents.template(each, caller.user.tenant)) for each in found]
 
-    async def get(self, caller: Caller, key: str) -> documents.TemplateDocument:
+    async def get(self, caller: Caller, key: str) -> shapes.TemplateDocument:
         found = await self.database.read(lambda connection: existing(connection, caller, key))
         return documents.template(found, caller.user.tenant)
 
-    async def change(self, caller: Caller, key: str, body: ChangeTemplate) -> documents.TemplateDocument:
-        await asyncio.to_thread(check_all, body.title, body.message, body.locales or {})
+    async def change(self, caller: Caller, key: str, body: ChangeTemplate) -> shapes.TemplateDocument:
+        await asyncio.to_thread(check_all, body.title, body.message, body.locales or {}, self.limits)
         if body.tenantId is not None:
             require_tenant(caller, body.tenantId)
 
@@ -147,7 +147,7 @@ class Templates:
 
         return await self._write(caller, key, apply)
 
-    async def remove(self, caller: Caller, key: str) -> documents.TemplateDocument:
+    async def remove(self, caller: Caller, key: str) -> shapes.TemplateDocument:
         def apply(tx: Tx) -> Template:
             found = existing(tx.connection, caller, key)
             templates.remove(tx, caller.user.tenant_pk, key)
@@ -155,7 +155,7 @@ class Templates:
 
         return await self._write(caller, key, apply)
 
-    async def preview(self, caller: Caller, key: str, body: PreviewTemplate) -> documents.PreviewDocument:
+    async def preview(self, caller: Caller, key: str, body: PreviewTemplate) -> shapes.PreviewDocument:
         """The texts as a notification would have them; nothing is sent."""
         found = await self.database.read(lambda connection: existing(connection, caller, key))
         filled = fill(found, body.placeholders, body.locale, self.limits)
@@ -166,7 +166,7 @@ class Templates:
             "isActionable": found.actionable,
         }
 
-    async def _write(self, caller: Caller, key: str, change: Callable[[Tx], Template]) -> documents.TemplateDocument:
+    async def _write(self, caller: Caller, key: str, change: Callable[[Tx], Template]) -> shapes.TemplateDocument:
         def apply(tx: Tx) -> Template:
             caller.fresh(tx).require(PERMISSION)
             return change(tx)
@@ -189,13 +189,13 @@ def require_tenant(caller: Caller, uuid: str) -> None:
         raise NotFound
 
 
-def check_all(title: str | None, message: str | None, locales: Mapping[str, Variant]) -> None:
+def check_all(title: str | None, message: str | None, locales: Mapping[str, Variant], limits: Limits) -> None:
     """Raises Invalid with everything that is no template."""
-    wrong = [*check("title", title), *check("message", message)]
+    wrong = [*check("title", title, limits), *check("message", message, limits)]
     for locale, variant in locales.items():
         wrong += [
-            *check(f"locales.{locale}.title", variant.title),
-            *check(f"locales.{locale}.message", variant.message),
+            *check(f"locales.{locale}.title", variant.title, limits),
+            *check(f"locales.{locale}.message", variant.message, limits),
         ]
     if wrong:
         raise Invalid(details=wrong)

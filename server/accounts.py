@@ -11,8 +11,8 @@ from typing_extensions import TypedDict
 from realtime import documents
 from realtime.accounts import LoggedIn
 from realtime.bodies import Body
-from realtime.documents import UserDocument
 from realtime.fields import Attributes, HexId, Text, Title, Uuid
+from realtime.shapes import UserDocument
 from server.call import Call, Created, Paging, page, read_cursor, token_of, write_cursor
 from storage import accounts
 from storage.accounts import NewUser
@@ -281,31 +281,31 @@ def new_user(body: CreateUser) -> NewUser:
 
 async def create(call: Call) -> Any:
     return Created(
-        documents.user(await call.services.accounts.add_user(call.caller, new_user(call.body)), private=True)
+        documents.user(await call.services.administration.add_user(call.caller, new_user(call.body)), private=True)
     )
 
 
 async def issue_token(call: Call) -> Any:
-    token, expires = await call.services.accounts.issue_token(
+    token, expires = await call.services.administration.issue_token(
         call.caller, call.id(), call.body.permissions, call.body.ttl
     )
     return Created({"token": token, "expiresAt": documents.time(expires * 1_000_000)})
 
 
 async def create_tenant(call: Call) -> Any:
-    tenant = await call.services.accounts.add_tenant(call.caller, call.body.name, call.body.uuid)
+    tenant = await call.services.administration.add_tenant(call.caller, call.body.name, call.body.uuid)
     return Created({"uuid": tenant.uuid, "name": tenant.name})
 
 
 async def tenant(call: Call) -> Any:
-    return await call.services.accounts.tenant_settings(call.caller)
+    return await call.services.administration.tenant_settings(call.caller)
 
 
 async def change_tenant(call: Call) -> Any:
     body: ChangeTenant = call.body
     if "liveActivity" in body.model_fields_set:
         live = body.liveActivity
-        await call.services.accounts.set_activity(
+        await call.services.administration.set_activity(
             call.caller, live.attributesType if live else None, live.attributes if live else {}
         )
     return await tenant(call)
@@ -336,16 +336,16 @@ async def administer(call: Call) -> Any:
     """disable, enable, ban, unban and sign-out, by the last word of the path."""
     verb = call.request.path.rsplit("/", 1)[1]
     if verb == "sign-out":
-        user = await call.services.accounts.sign_out(call.caller, call.id())
+        user = await call.services.administration.sign_out(call.caller, call.id())
     else:
         status = {"disable": "disabled", "enable": "active", "ban": "banned", "unban": "active"}[verb]
         lifts = {"enable": "disabled", "unban": "banned"}.get(verb)
-        user = await call.services.accounts.set_status(call.caller, call.id(), status, lifts=lifts)
+        user = await call.services.administration.set_status(call.caller, call.id(), status, lifts=lifts)
     return documents.user(user, private=True)
 
 
 async def reset_link(call: Call) -> Any:
-    token, expires = await call.services.accounts.reset_link(call.caller, call.id())
+    token, expires = await call.services.administration.reset_link(call.caller, call.id())
     url = f"{call.services.public_url}/#reset={token}"
     return Created({"url": url, "token": token, "expiresAt": documents.time(expires)})
 

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import Path
 
 from aiohttp import web
@@ -45,7 +46,8 @@ def create_app(settings: Settings) -> web.Application:
     app.cleanup_ctx.append(live)
     app.on_shutdown.append(close_sockets)
     for route in ROUTES:
-        app.router.add_route(route.method, route.path, endpoint(route))
+        add = app.router.add_get if route.method == "GET" else partial(app.router.add_route, route.method)
+        add(route.path, endpoint(route))
     for method in ("GET", "POST", "OPTIONS"):
         app.router.add_route(method, "/socket.io/", socketio)
     app.router.add_get("/healthz", healthz)

@@ -2,7 +2,6 @@
 
 import base64
 import binascii
-import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, TypeVar
@@ -15,12 +14,13 @@ from realtime import bodies
 from realtime.bodies import Body
 from realtime.caller import Caller
 from realtime.limits import Limits
+from realtime.media import Upload
 from server.dialects import Dialect
+from server.form import UPLOAD, WHOLE, read_form
 from server.services import Services
 from storage.errors import Invalid, Malformed, NotFound, TooLarge, Unauthenticated, Unsupported
 from storage.types import Name, is_id, read_name
 
-WHOLE = re.compile(r"-?[0-9]{1,19}")
 SERVICES = web.AppKey("services", Services)
 B = TypeVar("B", bound=Body)
 
@@ -57,6 +57,11 @@ class Call:
         if self._caller is None:
             raise Unauthenticated
         return self._caller
+
+    @property
+    def upload(self) -> Upload | None:
+        """The file that came with the body."""
+        return self.request.get(UPLOAD)
 
     def name(self) -> Name:
         """Any of a notification's three names, in the path. Raises NotFound for what can't be one."""
@@ -131,6 +136,13 @@ async def read_json(request: web.Request, limits: Limits) -> Any:
         raise Unsupported("Send the body as application/json")
     require_plain(request)
     return bodies.parse_json(await read_bytes(request, limits.body), limits)
+
+
+async def read_json_or_form(request: web.Request, services: Services) -> Any:
+    if request.content_type != "multipart/form-data":
+        return await read_json(request, services.limits)
+    require_plain(request)
+    return await read_form(request, services.limits, services.media.temporary)
 
 
 def with_key(request: web.Request, values: Any) -> Any:

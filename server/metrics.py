@@ -41,9 +41,9 @@ class Live(Collector):
         worker = services.worker
         gauges |= {
             "bellwire_push_in_flight": ("Pushes under way", worker.in_flight),
-            "bellwire_outbox_causes": ("Promised pushes whose audience is not known yet", services.outbox_depth.causes),
-            "bellwire_outbox_deliveries": ("Pushes that wait to be sent", services.outbox_depth.deliveries),
-            "bellwire_outbox_age_seconds": ("Age of the oldest of both", services.outbox_age()),
+            "bellwire_outbox_causes": ("Promised pushes whose audience is not known yet", worker.depth.causes),
+            "bellwire_outbox_deliveries": ("Pushes that wait to be sent", worker.depth.deliveries),
+            "bellwire_outbox_age_seconds": ("Age of the oldest of both", worker.depth.age),
         }
         counters["bellwire_push_retries"] = ("Pushes put off to a later try", worker.retried)
         outcomes = CounterMetricFamily("bellwire_pushes", "Settled pushes by what became of them", labels=["outcome"])

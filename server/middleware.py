@@ -17,13 +17,14 @@ from server.call import (
     NoQuery,
     Route,
     read_json,
+    read_json_or_form,
     read_query,
     token_of,
     with_key,
     write_json,
 )
 from server.dialects import Dialect
-from server.messages import read_message
+from server.form import UPLOAD
 from storage.errors import (
     Malformed,
     MethodNotAllowed,
@@ -80,7 +81,7 @@ async def errors(request: web.Request, handler: Next) -> web.StreamResponse:
     except Problem as error:
         problem = error
     except ConnectionResetError:
-        raise
+        problem = Malformed("The connection was lost")
     except Exception:
         logger.exception("%s %s failed", request.method, request.rel_url.raw_path)
         problem = Problem()
@@ -142,7 +143,7 @@ def endpoint(route: Route) -> Next:
     the body is read before anything is answered, for it may say in which.
     """
 
-    async def serve(request: web.Request) -> web.StreamResponse:
+    async def answer(request: web.Request) -> web.StreamResponse:
         services = request.app[SERVICES]
         request[DIALECT] = dialects.envelope
         caller, refused = (None, None) if route.public else await attempt(authenticate(request))
@@ -163,8 +164,17 @@ def endpoint(route: Route) -> Next:
         body = bodies.read(model, values, services.limits) if isinstance(model, type) and model is not NoBody else None
         query = None if route.query is NoQuery else read_query(request, route.query, services.limits)
         call = Call(request, services, request[DIALECT], values, body, query, caller)
-        answer = await route.handler(call)
-        return write_answer(route, call.dialect, answer if isinstance(answer, Created) else Created(answer, 200))
+        made = await route.handler(call)
+        if isinstance(made, web.Response):
+            return made
+        return write_answer(route, call.dialect, made if isinstance(made, Created) else Created(made, 200))
+
+    async def serve(request: web.Request) -> web.StreamResponse:
+        try:
+            return await answer(request)
+        finally:
+            if UPLOAD in request:
+                request[UPLOAD].discard()
 
     return serve
 
@@ -186,7 +196,7 @@ async def read_values(route: Route, request: web.Request) -> Any:
     if route.body is NoBody:
         return None
     if route.multipart:
-        return await read_message(request, limits)
+        return await read_json_or_form(request, request.app[SERVICES])
     if route.bodiless and not request.can_read_body:
         return {}
     values = await read_json(request, limits)

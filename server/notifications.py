@@ -1,15 +1,15 @@
 """Notifications over REST, in each dialect."""
 
-from typing import Annotated, Any, Literal
+from dataclasses import replace
+from typing import Any, Literal
 
-from pydantic import Field
 from typing_extensions import TypedDict
 
 from realtime.fields import Label
 from realtime.notifications import SEND, SEND_OWN
 from server.call import Call, Created, Paging, read_cursor, with_key, write_cursor
 from storage.errors import FieldError, Forbidden, Invalid
-from storage.notifications import Filter, Notification
+from storage.notifications import Notification
 from storage.types import now
 
 
@@ -19,7 +19,7 @@ class List(Paging):
     unread: Literal["true", "false"] = "false"
     type: Label | None = None
     category: Label | None = None
-    box: Annotated[Literal["inbox", "sent"], Field()] = "inbox"
+    box: Literal["inbox", "sent"] = "inbox"
 
 
 class Count(TypedDict):
@@ -67,14 +67,8 @@ def require_sending(call: Call) -> None:
 async def list_box(call: Call) -> Any:
     query: List = call.query
     (before,) = read_cursor(query.cursor, 1) or (None,)
-    types = call.dialect.wanted(query.type)
-    wanted = Filter(
-        sent=query.box == "sent",
-        unread=query.unread == "true",
-        types=types.types,
-        but_types=types.but_types,
-        category=query.category,
-    )
+    by_type = call.dialect.wanted(query.type)
+    wanted = replace(by_type, sent=query.box == "sent", unread=query.unread == "true", category=query.category)
     found = await call.services.notifications.box(call.caller, wanted, before=before, limit=query.limit + 1)
     items = found[: query.limit]
     cursor = write_cursor(items[-1].pk) if len(found) > query.limit else None

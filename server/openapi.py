@@ -10,6 +10,11 @@ from realtime.limits import Limits
 from server.call import NoBody, NoQuery, Route
 from server.dialects import DIALECTS, HEADER, envelope
 
+WITH_FILE = {
+    "type": "object",
+    "required": ["file"],
+    "properties": {"file": {"type": "string", "contentMediaType": "application/octet-stream"}},
+}
 REF = "#/components/schemas/{model}"
 VERSION = "0.1.0"
 Mode = Literal["validation", "serialization"]
@@ -61,7 +66,7 @@ def operation(route: Route, schemas: dict[Any, Any]) -> dict[str, Any]:
         "summary": route.summary,
         "operationId": operation_id(route),
         "tags": [tag(route)],
-        "responses": {str(route.status): {"description": "Done", "content": json(answer_schema(route, schemas))}},
+        "responses": {str(route.status): {"description": "Done", "content": answer_content(route, schemas)}},
     }
     if route.also_200:
         described["responses"]["200"] = described["responses"][str(route.status)] | {"description": "It was so already"}
@@ -81,7 +86,7 @@ def operation(route: Route, schemas: dict[Any, Any]) -> dict[str, Any]:
         schema = any_of([schemas[each, "validation"] for each in types(route, route.body)])
         content = json(schema)
         if route.multipart:
-            content["multipart/form-data"] = {"schema": schema}
+            content["multipart/form-data"] = {"schema": {"anyOf": [schema, WITH_FILE]}}
         described["requestBody"] = {"required": not route.bodiless, "content": content}
     speakers = list(DIALECTS.values()) if route.spoken else [envelope]
     for status in sorted(error_statuses(route)):
@@ -91,6 +96,10 @@ def operation(route: Route, schemas: dict[Any, Any]) -> dict[str, Any]:
     if route.public:
         described["security"] = []
     return described
+
+
+def answer_content(route: Route, schemas: dict[Any, Any]) -> dict[str, Any]:
+    return {"application/octet-stream": {}} if route.answer is bytes else json(answer_schema(route, schemas))
 
 
 def answer_schema(route: Route, schemas: dict[Any, Any]) -> dict[str, Any]:

@@ -20,8 +20,8 @@ from typing import IO, Any
 import jwt
 from aiohttp import web
 
-from realtime import bodies, documents
-from realtime.accounts import with_password
+from realtime import bodies, documents, shapes
+from realtime.administration import with_password
 from realtime.bodies import parse_json
 from server.accounts import CreateUser, new_user
 from server.call import SERVICES, read_bytes, token_of, write_json
@@ -187,7 +187,7 @@ def find_user(connection: Any, tenant_pk: int, who: str) -> User:
     return found
 
 
-async def add_user(services: Services, arguments: Arguments) -> documents.UserDocument:
+async def add_user(services: Services, arguments: Arguments) -> shapes.UserDocument:
     tenant = await tenant_of(services, arguments)
     check_permissions(arguments["permissions"])
     body = bodies.read(CreateUser, arguments, services.limits)

@@ -5,12 +5,13 @@ from typing import Any, Generic, TypeVar
 from typing_extensions import TypedDict
 
 from realtime import bodies
-from realtime.documents import (
+from realtime.shapes import (
     BalanceDocument,
     ChatDocument,
     CreditDocument,
     DeliveryDocument,
     DeviceDocument,
+    LinkDocument,
     MemberDocument,
     MessageDocument,
     PreviewDocument,
@@ -18,9 +19,10 @@ from realtime.documents import (
     ReportDocument,
     StreamDocument,
     TemplateDocument,
+    UploadDocument,
     UserDocument,
 )
-from server import accounts, chat, credits, devices, dialects, messages, notifications, streams, templates
+from server import accounts, chat, credits, devices, dialects, media, messages, notifications, streams, templates
 from server.call import Paging, Route
 
 T = TypeVar("T")
@@ -54,6 +56,7 @@ USERS = "/api/v1/users"
 ADMIN = "/api/v1/admin"
 CHATS = "/api/v2/chats"
 MESSAGES = "/api/v2/messages"
+MEDIA = "/api/v2/media"
 DEVICES = "/api/v1/devices"
 CREDITS = "/api/v1/credits"
 STREAMS = "/api/v1/streams"
@@ -120,6 +123,15 @@ ROUTES: list[Route] = [
           errors=(404,)),
     route("POST", f"{MESSAGES}/{{id}}/report", messages.report, Success, "Report a message to the admins",
           body=bodies.ReportMessage, status=201, errors=(404, 409)),
+
+    route("POST", MEDIA, media.upload, UploadDocument, "Upload a file, to be sent as a message",
+          body=media.UploadFile, status=201, multipart=True, errors=(409,)),
+    route("GET", f"{MEDIA}/{{id}}", media.show, bytes, "A file, or a part of it", query=media.Linked, public=True,
+          errors=(401, 403, 404)),
+    route("GET", f"{MEDIA}/{{id}}/thumbnail", media.thumbnail, bytes, "A small picture of it", query=media.Linked,
+          public=True, errors=(401, 403, 404)),
+    route("POST", f"{MEDIA}/{{id}}/link", media.link, LinkDocument, "A URL that needs no token, for ten minutes",
+          status=201, errors=(404,)),
 
     route("POST", "/api/v1/notifications/live-activity-sessions", streams.register_activity, Success,
           "Register the runtime token of a Live Activity", body=bodies.RegisterActivity, status=201, bare=True,

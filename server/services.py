@@ -13,17 +13,20 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from push.apns import ApnsGateway, Provider, ProviderToken
+from push.apns import ApnsGateway
 from push.gateway import LogGateway, PushGateway
+from push.provider import Provider, ProviderToken
 from push.targets import Policy
 from push.worker import Worker
 from realtime.accounts import Accounts
+from realtime.administration import Administration
 from realtime.broker_memory import MemoryBroker
 from realtime.chat import Chats
 from realtime.credits import Credits
 from realtime.devices import Devices
 from realtime.hub import Hub
 from realtime.limits import Limits
+from realtime.media import MediaService
 from realtime.messages import ChatNumbers, Messages
 from realtime.namespace import ChatNamespace
 from realtime.notifications import Notifications
@@ -38,7 +41,7 @@ from realtime.tokens import Tokens
 from server.settings import Settings
 from storage import accounts, deliveries, epoch, log
 from storage.database import Database
-from storage.deliveries import Depth
+from storage.files import Files
 from storage.transaction import Command, Event, Tx
 from storage.types import SECOND, now
 
@@ -48,7 +51,6 @@ TICK = 1.0
 SWEEP_EVERY = 60.0
 MEASURE_EVERY = 5.0
 DAY = 24 * 3600
-NOTHING = Depth(0, 0, None)
 PUSHES_KEPT = 7 * DAY
 
 
@@ -59,10 +61,12 @@ class Services:
     database: Database
     tokens: Tokens
     accounts: Accounts
+    administration: Administration
     hub: Hub
     sessions: Sessions
     chats: Chats
     messages: Messages
+    media: MediaService
     notifications: Notifications
     streams: Streams
     templates: Templates
@@ -72,17 +76,8 @@ class Services:
     namespace: ChatNamespace
     socketio: Server
     origins: "Origins"
-    outbox_depth: Depth = NOTHING
     address: str = ""
     draining: bool = False
-
-    def outbox_age(self) -> float:
-        """How long the oldest promised push has waited, in seconds."""
-        oldest = self.outbox_depth.oldest
-        return 0.0 if oldest is None else max(0.0, (now() - oldest) / SECOND)
-
-    async def look_at_outbox(self) -> None:
-        self.outbox_depth = await self.database.read(deliveries.depth)
 
     @property
     def public_url(self) -> str:
@@ -182,7 +177,18 @@ async def build(settings: Settings) -> AsyncIterator[Services]:
         sessions = Sessions(database, hub, users, limits)
         users.revoked = sessions.revoke
         numbers = ChatNumbers(database)
-        chats, messages = Chats(database, numbers, limits), Messages(database, numbers, limits)
+        chats = Chats(database, numbers, limits)
+        messages = Messages(database, numbers, limits, lambda: services.public_url)
+        media = MediaService(
+            database,
+            Files(settings.media_url or str(settings.data_dir / "media")),
+            limits,
+            types=settings.media_types,
+            secret=secret_of(settings),
+            public_url=lambda: services.public_url,
+            unsent=settings.media_unsent_hours * 3600,
+            temporary=settings.data_dir / "uploads",
+        )
         notifications = Notifications(database, limits)
         timing = Timing(settings.stream_grace, settings.live_lead)
         streams = Streams(database, limits, timing, Bundle(settings.apns_topic, settings.apns_environment))
@@ -207,10 +213,12 @@ async def build(settings: Settings) -> AsyncIterator[Services]:
             database=database,
             tokens=tokens,
             accounts=users,
+            administration=Administration(users),
             hub=hub,
             sessions=sessions,
             chats=chats,
             messages=messages,
+            media=media,
             notifications=notifications,
             streams=streams,
             templates=Templates(database, limits),
@@ -278,7 +286,7 @@ class Background:
         self._every(TICK, services.sessions.look_at_revocations)
         self._every(TICK, services.streams.tick)
         self._every(SWEEP_EVERY, services.streams.bury)
-        self._every(MEASURE_EVERY, services.look_at_outbox)
+        self._every(MEASURE_EVERY, services.worker.measure)
         self._every(SWEEP_EVERY, self._sweep)
         return self
 
@@ -333,3 +341,4 @@ class Background:
         await write(Command(lambda tx: accounts.sweep(tx, before=now() - DAY * SECOND)))
         while not self.stopping.is_set() and await services.chats.sweep():
             await asyncio.sleep(0)
+        await services.media.sweep()

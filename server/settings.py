@@ -47,6 +47,12 @@ class Settings(BaseSettings):
     apns_environment: Literal["production", "sandbox"] = Field(
         "production", description="of Live Activities on devices that are not registered"
     )
+    media_url: str = Field("", description="where files lie: a folder, or s3://bucket; empty: in the data folder")
+    media_types: Annotated[list[str], NoDecode] = Field(
+        default_factory=lambda: ["*/*"],
+        description="types of files that are taken, found out by their content, comma-separated; never markup",
+    )
+    media_unsent_hours: float = Field(24, gt=0, description="hours after which a file that nobody sent is removed")
     stream_grace: float = Field(900, ge=0, description="seconds after its planned start that a stream expires")
     live_lead: float = Field(900, ge=0, description="seconds before its start that phones are told to show a stream")
     live_dismiss_over: float = Field(
@@ -80,6 +86,12 @@ class Settings(BaseSettings):
     max_placeholders: int = Field(100, ge=0, description="placeholders of a notification")
     max_placeholder_bytes: int = Field(64 * KIB, gt=0, description="bytes of all placeholders together as JSON")
     max_locales: int = Field(100, ge=0, description="variants of a template by locale")
+    max_template_parts: int = Field(100, ge=0, description="placeholders and tags of one text of a template")
+    max_upload: int = Field(25 * MIB, gt=0, description="bytes of a file")
+    max_upload_seconds: float = Field(600, gt=0, description="seconds that receiving a file may take")
+    max_file_name: int = Field(255, gt=0, le=255, description="characters of a file's name that are kept")
+    max_media_per_user: int = Field(1024 * MIB, ge=0, description="bytes of all files of a user")
+    max_media_per_tenant: int = Field(100 * 1024 * MIB, ge=0, description="bytes of all files of a tenant")
     max_transfer: int = Field(1_000_000_000, gt=0, le=10**15, description="credits of one transfer or grant")
     max_devices: int = Field(20, gt=0, description="devices of a user")
     max_body: int = Field(256 * KIB, gt=0, description="bytes of a JSON body")
@@ -120,7 +132,7 @@ class Settings(BaseSettings):
             raise ValueError(f"must be one of: {', '.join(DIALECTS)}")
         return value
 
-    @field_validator("cors_origins", mode="before")
+    @field_validator("cors_origins", "media_types", mode="before")
     @classmethod
     def split(cls, value: object) -> object:
         return [each.strip() for each in value.split(",") if each.strip()] if isinstance(value, str) else value

@@ -13,7 +13,7 @@ from storage.devices import SELECT as DEVICES
 from storage.devices import Device
 from storage.models import chats, devices, members, messages, tenants, users
 from storage.notifications import UNREAD, Notification
-from storage.outbox import Delivery
+from storage.outbox import LIVE, Delivery
 from storage.streams import Stream
 
 BADGE_CAP = 999
@@ -21,7 +21,9 @@ BADGE_CAP = 999
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """A message as a push tells it. ``chat`` is the name of a group; ``amount`` the credits of a transfer."""
+    """A message as a push tells it. ``chat`` is the name of a group; ``amount`` the credits of a transfer,
+    ``media`` the kind of a file.
+    """
 
     id: str
     chat_id: str
@@ -32,6 +34,7 @@ class Text:
     type: str
     content: str | None
     amount: int | None
+    media: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +65,8 @@ class LiveBrief:
 
 def briefs(connection: Connection, wanted: Sequence[Delivery], at: int) -> dict[int, Brief | LiveBrief | str]:
     """By delivery, what to push; or a word that says why nothing is to be pushed any more."""
-    live = [each for each in wanted if each.kind.startswith("live_")]
-    plain = [each for each in wanted if not each.kind.startswith("live_")]
+    live = [each for each in wanted if each.kind in LIVE]
+    plain = [each for each in wanted if each.kind not in LIVE]
     found: dict[int, Brief | LiveBrief | str] = {}
     if live:
         found |= live_briefs(connection, live, at)
@@ -120,9 +123,7 @@ def devices_of(connection: Connection, pks: Collection[int]) -> dict[int, Device
 
 
 def plain_briefs(connection: Connection, wanted: Sequence[Delivery], at: int) -> dict[int, Brief | str]:
-    found = {each.pk: each for each in (Device(*row) for row in connection.execute(
-        DEVICES.where(devices.c.pk.in_({each.target_pk for each in wanted})))
-    )}  # fmt: skip
+    found = devices_of(connection, {each.target_pk for each in wanted})
     people = {row.pk: row for row in connection.execute(
         select(users.c.pk, users.c.status, users.c.locale, users.c.time_zone, users.c.quiet_from, users.c.quiet_to)
         .where(users.c.pk.in_({each.user_pk for each in wanted}))
@@ -180,6 +181,7 @@ def texts_of(connection: Connection, places: Collection[tuple[int, int]]) -> dic
             messages.c.type,
             messages.c.content,
             messages.c.transfer,
+            messages.c.media,
         )
         .join(chats, chats.c.pk == messages.c.chat_pk)
         .join(users, users.c.pk == messages.c.sender_pk)
@@ -188,8 +190,9 @@ def texts_of(connection: Connection, places: Collection[tuple[int, int]]) -> dic
     )
     found: dict[tuple[int, int], Text] = {}
     for chat_pk, *told in rows:
-        told[-1] = orjson.loads(told[-1])["amount"] if told[-1] else None
-        text = Text(*told)
+        *told, transfer, media = told
+        amount = orjson.loads(transfer)["amount"] if transfer else None
+        text = Text(*told, amount, orjson.loads(media)["type"] if media else None)
         found[chat_pk, text.seq] = text
     return found
 

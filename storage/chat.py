@@ -19,7 +19,7 @@ from sqlalchemy import (
     update,
 )
 
-from storage import log
+from storage import log, media
 from storage.models import blocks, channels, chats, events, members, messages, users
 from storage.prepared import Prepared
 from storage.transaction import Tx, first
@@ -262,6 +262,8 @@ def drop_slice(tx: Tx, pk: int, *, rows: int = 500) -> None:
     """Remove a slice of a deleted chat's messages and events; its row stays, so that its id is never another's."""
     for order, owner in ((messages.c.seq, messages.c.chat_pk), (events.c.seq, events.c.channel_pk)):
         last = tx.execute(select(order).where(owner == pk).order_by(order).offset(rows - 1).limit(1)).scalar()
+        if owner is messages.c.chat_pk:
+            media.doom(tx, pk, upto=last)
         gone = delete(order.table).where(owner == pk)
         tx.execute(gone if last is None else gone.where(order <= last))
         if last is not None:

@@ -6,9 +6,9 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, and_, delete, func, or_, select, update
 
 from storage.models import activities, deliveries, devices, outbox, users
-from storage.outbox import DEAD, LIVE, WAITING, State
+from storage.outbox import DEAD, ON_SCREEN, WAITING, State
 from storage.transaction import Tx
-from storage.types import SECOND
+from storage.types import SECOND, now
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +42,8 @@ def records(
             *(deliveries.c[name] for name in Record.__slots__[4:]),
         )
         .join(users, users.c.pk == deliveries.c.user_pk)
-        .outerjoin(devices, and_(devices.c.pk == deliveries.c.target_pk, deliveries.c.kind.not_in(LIVE)))
-        .outerjoin(activities, and_(activities.c.pk == deliveries.c.target_pk, deliveries.c.kind.in_(LIVE)))
+        .outerjoin(devices, and_(devices.c.pk == deliveries.c.target_pk, deliveries.c.kind.not_in(ON_SCREEN)))
+        .outerjoin(activities, and_(activities.c.pk == deliveries.c.target_pk, deliveries.c.kind.in_(ON_SCREEN)))
         .where(users.c.tenant_pk == tenant_pk)
     )
     if user_pk is not None:
@@ -71,23 +71,23 @@ def supersede(tx: Tx, pk: int) -> None:
     tx.execute(update(deliveries).where(deliveries.c.pk == pk).values(state="skipped", reason="promised anew"))
 
 
-def retry(tx: Tx, tenant_pk: int, pk: int, *, lasts: int) -> bool:
-    """Make a dead delivery of a tenant due again, for ``lasts`` microseconds; False if there is none."""
-    mine = select(users.c.pk).where(users.c.tenant_pk == tenant_pk)
-    done = tx.execute(
-        update(deliveries)
-        .where(deliveries.c.pk == pk, deliveries.c.state == "dead", deliveries.c.user_pk.in_(mine))
-        .values(state="waiting", attempts=0, due_at=tx.now, deadline_at=tx.now + lasts, settled_at=None)
-    )
-    return done.rowcount > 0
+def retry(tx: Tx, pk: int, *, lasts: int) -> None:
+    """Make a dead letter due again, for ``lasts`` microseconds."""
+    values = {"state": "waiting", "attempts": 0, "due_at": tx.now, "deadline_at": tx.now + lasts, "settled_at": None}
+    tx.execute(update(deliveries).where(deliveries.c.pk == pk).values(**values))
 
 
 class Depth(NamedTuple):
     """What waits: causes, deliveries, and since when the oldest of them, in microseconds."""
 
-    causes: int
-    deliveries: int
-    oldest: int | None
+    causes: int = 0
+    deliveries: int = 0
+    oldest: int | None = None
+
+    @property
+    def age(self) -> float:
+        """Of the oldest, in seconds."""
+        return 0.0 if self.oldest is None else max(0.0, (now() - self.oldest) / SECOND)
 
 
 def depth(connection: Connection) -> Depth:

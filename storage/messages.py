@@ -9,7 +9,7 @@ from sqlalchemy import Connection, bindparam, func, insert, literal, select, upd
 
 from storage.models import chats, members, messages, reports, users
 from storage.prepared import Bulk, Prepared
-from storage.transaction import Tx
+from storage.transaction import Tx, first
 
 UNREAD_CAP = 1000
 READERS_CAP = 100
@@ -50,6 +50,7 @@ MESSAGE = (
         messages.c.content,
         messages.c.reply_to,
         messages.c.metadata,
+        messages.c.media,
         messages.c.transfer,
         messages.c.created_at,
         messages.c.updated_at,
@@ -70,6 +71,7 @@ ADD = Bulk(
         "content",
         "reply_to",
         "metadata",
+        "media",
         "transfer",
         "client_key",
         "fingerprint",
@@ -89,9 +91,9 @@ WHERE_IS = (
 )
 
 
-def by_key(tx: Tx, sender_pk: int, key: str) -> Any:
+def by_key(source: Tx | Connection, sender_pk: int, key: str) -> Any:
     """``(chat_pk, seq, fingerprint)`` of what the sender sent under an idempotency key, or None."""
-    return tx.first(BY_KEY, {"sender": sender_pk, "key": key}, unless=(sender_pk, key))
+    return first(source, BY_KEY, {"sender": sender_pk, "key": key}, unless=(sender_pk, key))
 
 
 def add(tx: Tx, message: Message, *, client_key: str | None, fingerprint: str | None) -> None:
@@ -104,6 +106,7 @@ def add(tx: Tx, message: Message, *, client_key: str | None, fingerprint: str | 
         message.content,
         message.reply_to,
         None if message.metadata is None else orjson.dumps(message.metadata).decode(),
+        None if message.media is None else orjson.dumps(message.media).decode(),
         None if message.transfer is None else orjson.dumps(message.transfer).decode(),
         client_key,
         fingerprint,
@@ -146,7 +149,9 @@ def history(
 
 def read_message(row: Any) -> Message:
     values = row._asdict()
-    loaded = {name: orjson.loads(values[name]) for name in ("metadata", "transfer") if values[name] is not None}
+    loaded = {
+        name: orjson.loads(values[name]) for name in ("metadata", "media", "transfer") if values[name] is not None
+    }
     return Message(**values | loaded)
 
 

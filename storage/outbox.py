@@ -26,6 +26,8 @@ from sqlalchemy import (
 )
 
 from storage import activities
+from storage.devices import PUSHABLE
+from storage.devices import find as find_device
 from storage.models import activities as live_activities
 from storage.models import blocks, deliveries, devices, followers, members, messages, outbox, users
 from storage.prepared import Bulk, Prepared
@@ -33,7 +35,8 @@ from storage.transaction import Tx, clock
 from storage.types import SECOND
 
 Kind = Literal["message", "notification", "badge", "live_start", "live_update", "live_end"]
-LIVE = ("live_update", "live_end")
+LIVE = ("live_start", "live_update", "live_end")
+ON_SCREEN = ("live_update", "live_end")
 State = Literal["waiting", "sent", "skipped", "dropped", "dead"]
 BADGE_DELAY = 2 * SECOND
 PAGE = 500
@@ -123,7 +126,8 @@ def promise_badge(tx: Tx, user_pk: int, *, but_device: str | None = None) -> Non
     waiting = select(outbox.c.pk, outbox.c.ref_pk).where(
         outbox.c.kind == "badge", outbox.c.channel_pk == user_pk, outbox.c.lease.is_(None)
     )
-    but = device_pk(tx.connection, user_pk, but_device) if but_device else None
+    device = find_device(tx.connection, user_pk, but_device) if but_device else None
+    but = device.pk if device else None
     promised = tx.execute(waiting.limit(1)).first()
     if promised:
         if promised.ref_pk is not None and promised.ref_pk != but:
@@ -136,12 +140,6 @@ def promise_badge(tx: Tx, user_pk: int, *, but_device: str | None = None) -> Non
 def promise_live(tx: Tx, kind: Kind, stream_pk: int, seq: int, *, only: int | None = None) -> None:
     """Push the Live Activities of a stream, or ``only`` one; or tell its followers' phones, or only one's, to start one."""
     tx.later(ADD, (kind, stream_pk, seq, only, 0, tx.now, 0, tx.now))
-
-
-def device_pk(connection: Connection, user_pk: int, device_id: str) -> int | None:
-    return connection.execute(
-        select(devices.c.pk).where(devices.c.user_pk == user_pk, devices.c.device_id == device_id)
-    ).scalar()
 
 
 # Claiming
@@ -202,10 +200,10 @@ class Page(NamedTuple):
 
 def audience(connection: Connection, cause: Cause, at: int) -> Page:
     """The next page of those who want to be pushed: by user, devices that can be; or Live Activities."""
-    if cause.kind in LIVE:
+    if cause.kind in ON_SCREEN:
         found = activities.to_push(connection, cause.channel_pk, after=cause.cursor, only=cause.ref_pk, limit=PAGE)
         return Page(found, found[-1][1] if len(found) == PAGE else None)
-    query = select(devices.c.user_pk, devices.c.pk).where(devices.c.platform == "ios")
+    query = select(devices.c.user_pk, devices.c.pk).where(devices.c.platform == PUSHABLE)
     if cause.kind == "message":
         query = (
             query.join(members, members.c.user_pk == devices.c.user_pk)
@@ -292,7 +290,7 @@ def add_deliveries(
     for cause, targets in wanted:
         stamps = stamps_of(tx, cause, [target for _, target in targets])
         for user_pk, target in targets:
-            fits = (cause.kind not in LIVE or target in stamps) and (
+            fits = (cause.kind not in ON_SCREEN or target in stamps) and (
                 cause.kind != "live_start" or (cause.pk, target) in starting
             )
             if (cause.pk, target) in known or not fits:
@@ -329,7 +327,7 @@ def stamps_of(tx: Tx, cause: Cause, targets: Sequence[int]) -> dict[int, int]:
     """The stamps of pushes to Live Activities, in seconds since 1970."""
     if cause.kind == "live_start":
         return dict.fromkeys(targets, tx.now // SECOND)
-    return activities.stamp(tx, targets, ending=cause.kind == "live_end") if cause.kind in LIVE and targets else {}
+    return activities.stamp(tx, targets, ending=cause.kind == "live_end") if cause.kind in ON_SCREEN and targets else {}
 
 
 def within_budget(tx: Tx, wanted: Sequence[tuple[Cause, Sequence[tuple[int, int]]]], most: int) -> set[tuple[int, int]]:

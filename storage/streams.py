@@ -7,7 +7,7 @@ from typing import Any, Literal
 from sqlalchemy import Connection, bindparam, delete, exists, func, insert, select, text, update
 
 from storage import log
-from storage.models import UPCOMING, blocks, chats, exclusions, followers, streams, users
+from storage.models import UPCOMING, blocks, channels, chats, exclusions, followers, streams, users
 from storage.transaction import Tx
 from storage.types import new_id
 
@@ -16,7 +16,7 @@ Status = Literal["scheduled", "ready", "started", "ended", "cancelled", "expired
 
 @dataclass(frozen=True, slots=True)
 class Stream:
-    """``announced`` when the followers' phones were told to show it."""
+    """``announced`` when the followers' phones were told to show it; ``head`` is its newest seq."""
 
     pk: int
     tenant_pk: int
@@ -29,6 +29,7 @@ class Stream:
     chat_pk: int
     chat_id: str
     announced: bool
+    head: int
     created_at: int
     updated_at: int
 
@@ -46,11 +47,13 @@ SELECT = (
         streams.c.chat_pk,
         chats.c.id.label("chat_id"),
         streams.c.announced,
+        channels.c.head,
         streams.c.created_at,
         streams.c.updated_at,
     )
     .join(users, users.c.pk == streams.c.owner_pk)
     .join(chats, chats.c.pk == streams.c.chat_pk)
+    .join(channels, channels.c.pk == streams.c.pk)
 )
 # Written out, so that it is that of the index.
 NOT_BEGUN = text(UPCOMING)
@@ -68,10 +71,6 @@ def add(tx: Tx, tenant_pk: int, *, id: str | None, title: str, starts_at: int, o
     values |= {"owner_pk": owner_pk, "chat_pk": chat_pk, "announced": False}
     tx.execute(insert(streams), values | {"created_at": tx.now, "updated_at": tx.now})
     return pk
-
-
-def id_taken(connection: Connection, tenant_pk: int, id: str) -> bool:
-    return find(connection, tenant_pk, id) is not None
 
 
 def get(connection: Connection, pk: int) -> Stream:

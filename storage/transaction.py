@@ -189,9 +189,11 @@ class Tx:
         self._write(self._others)
 
 
-def first(source: Tx | Connection, query: Prepared, values: Mapping[str, Any]) -> Any:
+def first(source: Tx | Connection, query: Prepared, values: Mapping[str, Any], *, unless: Hashable = None) -> Any:
     """The first row, inside a transaction or on a reading connection."""
-    return source.first(query, values) if isinstance(source, Tx) else query.first(source, None, values)
+    if isinstance(source, Tx):
+        return source.first(query, values, unless=unless)
+    return query.first(source, None, values)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,9 +8,11 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import asyncpg
 import pytest
 
@@ -18,6 +20,7 @@ from server.app import serving
 from server.services import Services
 from server.settings import Settings
 from storage.database import Database
+from tests.apns import Apple
 from tests.people import People
 
 ServerFactory = Callable[..., Awaitable["Served"]]
@@ -82,6 +85,30 @@ async def database(database_url: str) -> AsyncIterator[Database]:
     await made.close()
 
 
+@pytest.fixture(scope="session")
+def s3_address() -> Iterator[str]:
+    """Where a double of S3 listens."""
+    from moto.server import ThreadedMotoServer
+
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    yield f"http://{host}:{port}"
+    server.stop()
+
+
+@pytest.fixture
+async def s3(s3_address: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The URL of a place in a bucket of it."""
+    settings = {"ACCESS_KEY_ID": "key", "SECRET_ACCESS_KEY": "secret", "REGION": "us-east-1", "ENDPOINT": s3_address,
+                "ALLOW_HTTP": "true"}  # fmt: skip
+    for name, value in settings.items():
+        monkeypatch.setenv(f"AWS_{name}", value)
+    async with aiohttp.ClientSession() as session, session.put(f"{s3_address}/media") as answer:
+        assert answer.status == 200
+    return "s3://media/files"
+
+
 @pytest.fixture
 async def serve(tmp_path: Path, no_traceback: None) -> AsyncIterator[ServerFactory]:
     """Start the application with settings of one's choice; several in one test if need be."""
@@ -94,6 +121,26 @@ async def serve(tmp_path: Path, no_traceback: None) -> AsyncIterator[ServerFacto
             return Served(services, people)
 
         yield start
+
+
+@pytest.fixture
+async def apple() -> AsyncIterator[Apple]:
+    """A double of Apple's push service."""
+    async with Apple() as made:
+        yield made
+
+
+@pytest.fixture
+def start(apple: Apple, serve: ServerFactory, tmp_path: Path) -> ServerFactory:
+    """Start the application with its pushes going to the double, tried again after short pauses."""
+
+    async def started(**options: Any) -> Served:
+        server = await serve(**apple.write_files(tmp_path / "apple"), **options)
+        worker = server.services.worker
+        worker.policy = replace(worker.policy, retry_base=0.05, retry_most=0.5, slow_down=0.1)
+        return server
+
+    return started
 
 
 @pytest.fixture

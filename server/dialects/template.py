@@ -16,9 +16,11 @@ from realtime.fields import ActionUrl, ClientKey, EntityId, Label, NotificationM
 from realtime.limits import Limits
 from realtime.notifications import Draft
 from server.dialects import laravel
-from server.dialects.reading import Named
+from server.dialects.envelope import named as named
+from server.dialects.envelope import page as page
+from server.dialects.envelope import wanted as wanted
 from storage.errors import Problem
-from storage.notifications import Filter, Notification
+from storage.notifications import Notification
 from storage.types import SECOND, now
 
 NAME = "template"
@@ -89,14 +91,6 @@ def read(values: object, limits: Limits) -> Draft:
     )
 
 
-def named(values: object) -> Sequence[Named]:
-    return ()
-
-
-def wanted(type: str | None) -> Filter:
-    return Filter(types=[type] if type else ())
-
-
 def notification(item: Notification, viewer: Caller, at: int) -> TemplateNotification:
     return {
         "id": item.uuid,
@@ -121,10 +115,6 @@ def notification(item: Notification, viewer: Caller, at: int) -> TemplateNotific
 def time(at: int) -> str:
     """``2023-01-01T12:00:00Z``"""
     return f"{documents.second(at // SECOND)}Z"
-
-
-def page(items: Sequence[Any], cursor: str | None) -> TemplatePage:
-    return {"items": list(items), "nextCursor": cursor}
 
 
 def success(status: int, data: Any, at: int | None = None) -> Any:

@@ -10,12 +10,14 @@ from storage.models.base import metadata
 from storage.models.chat import chats, members, messages, reports
 from storage.models.core import channels, events, facts, tenants
 from storage.models.credit import ISSUING, credit_accounts, credit_entries, credit_transactions
+from storage.models.media import EXPIRING, media, media_usage
 from storage.models.notification import notifications, templates
 from storage.models.push import deliveries, devices, outbox
 from storage.models.stream import ALIVE, UPCOMING, activities, exclusions, followers, streams
 
 __all__ = [
     "ALIVE",
+    "EXPIRING",
     "ISSUING",
     "UPCOMING",
     "activities",
@@ -32,6 +34,8 @@ __all__ = [
     "facts",
     "followers",
     "logins",
+    "media",
+    "media_usage",
     "members",
     "messages",
     "metadata",

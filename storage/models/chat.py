@@ -62,6 +62,7 @@ messages = Table(
     Column("content", Text),
     Column("reply_to", String(24)),
     Column("metadata", Text),
+    Column("media", Text),
     Column("transfer", Text),
     Column("edits", Text),
     Column("client_key", String(255)),

@@ -1,49 +1,25 @@
 """From a message or a notification to the phone, over a double of Apple: once for who is away, not at all for who saw it."""
 
 import asyncio
+import json
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
 
 from tests.apns import TOPIC, Apple, Fault, Push
 from tests.conftest import Served, ServerFactory
+from tests.files import encoded
 from tests.people import Person
-
-Start = Callable[..., Awaitable[Served]]
-
-
-@pytest.fixture
-async def apple() -> AsyncIterator[Apple]:
-    async with Apple() as made:
-        yield made
-
-
-@pytest.fixture
-def start(apple: Apple, serve: ServerFactory, tmp_path: Path) -> Start:
-    async def started(**options: Any) -> Served:
-        return await serve(**apple.write_files(tmp_path / "apple"), **options)
-
-    return started
-
-
-async def device(person: Person, token: str, **options: Any) -> Any:
-    body = {
-        "deviceId": f"phone-{token}", "platform": "ios", "pushToken": token, "environment": "sandbox",
-        "bundleId": TOPIC, **options,
-    }  # fmt: skip
-    answer = await person.post("/api/v1/devices", body)
-    assert answer.status in (200, 201), answer
-    return answer.json["data"]
+from tests.pushing import phone, quiet
 
 
 async def pair(server: Served, *tokens: str) -> tuple[Person, Person, str]:
     """Ann, who writes, and Bob, who has these devices; their chat."""
     ann, bob = await server.people.make("Ann"), await server.people.make("Bob")
     for token in tokens or ("b1",):
-        await device(bob, token)
+        await phone(bob, token)
     return ann, bob, await ann.group(bob)
 
 
@@ -51,26 +27,7 @@ def alerts(pushes: list[Push]) -> list[Push]:
     return [push for push in pushes if "alert" in push.payload["aps"]]
 
 
-async def settled(server: Served, count: int) -> None:
-    """Wait until so many deliveries are settled."""
-    worker = server.services.worker
-    async with asyncio.timeout(15):
-        while sum(worker.settled.values()) < count or worker.in_flight or worker.expanding:
-            await asyncio.sleep(0.02)
-
-
-async def quiet(server: Served) -> None:
-    """Wait until the outbox has nothing left."""
-    async with asyncio.timeout(20):
-        while True:
-            await server.services.look_at_outbox()
-            depth, worker = server.services.outbox_depth, server.services.worker
-            if not depth.causes and not depth.deliveries and not worker.in_flight and not worker.expanding:
-                return
-            await asyncio.sleep(0.05)
-
-
-async def test_who_is_away_gets_one_push_a_device(database_url: str, apple: Apple, start: Start) -> None:
+async def test_who_is_away_gets_one_push_a_device(database_url: str, apple: Apple, start: ServerFactory) -> None:
     server = await start(database_url=database_url)
     ann, bob, chat = await pair(server, "b1", "b2")
     message = await ann.send(chat, "Hello Bob")
@@ -96,7 +53,7 @@ async def test_who_is_away_gets_one_push_a_device(database_url: str, apple: Appl
         assert push.payload["aps"]["badge"] == 2 and push.collapse_id == sent["id"] == push.payload["notificationId"]
 
 
-async def test_who_saw_it_gets_none(apple: Apple, start: Start) -> None:
+async def test_who_saw_it_gets_none(apple: Apple, start: ServerFactory) -> None:
     server = await start()
     ann, bob, chat = await pair(server)
     socket = await bob.socket()
@@ -115,7 +72,7 @@ async def test_who_saw_it_gets_none(apple: Apple, start: Start) -> None:
     await apple.until(lambda: len(apple.good) == 1)
 
 
-async def test_a_phone_that_sleeps_keeps_its_socket_open_and_is_pushed(apple: Apple, start: Start) -> None:
+async def test_a_phone_that_sleeps_keeps_its_socket_open_and_is_pushed(apple: Apple, start: ServerFactory) -> None:
     server = await start()
     ann, bob, chat = await pair(server)
     socket = await bob.socket()
@@ -131,9 +88,7 @@ async def test_a_phone_that_sleeps_keeps_its_socket_open_and_is_pushed(apple: Ap
     await socket.close()
 
 
-async def test_the_same_while_polling(apple: Apple, start: Start) -> None:
-    import aiohttp
-
+async def test_the_same_while_polling(apple: Apple, start: ServerFactory) -> None:
     server = await start()
     ann, bob, chat = await pair(server)
     url = f"{server.url}/socket.io/?EIO=4&transport=polling"
@@ -144,7 +99,7 @@ async def test_the_same_while_polling(apple: Apple, start: Start) -> None:
                 return await response.text()
 
         async with session.get(url) as response:
-            sid = (await response.json(content_type=None, loads=lambda text: __import__("json").loads(text[1:])))["sid"]
+            sid = json.loads((await response.text())[1:])["sid"]
         await session.post(f"{url}&sid={sid}", data='40/chat,{"token":"%s","v":1}' % bob.token)  # noqa: UP031
         while "session:ready" not in await get():
             pass
@@ -165,12 +120,12 @@ async def test_the_same_while_polling(apple: Apple, start: Start) -> None:
         again.cancel()
 
 
-async def test_who_sleeps_keeps_nobody_waiting(apple: Apple, start: Start) -> None:
+async def test_who_sleeps_keeps_nobody_waiting(apple: Apple, start: ServerFactory) -> None:
     server = await start()
     ann = await server.people.make("Ann")
     bobs = await server.people.many(30)
     for number, bob in enumerate(bobs):
-        await device(bob, f"b{number}")
+        await phone(bob, f"b{number}")
     chat = await ann.group(*bobs)
     sleepers = [await bob.socket() for bob in bobs[:3]]
     for each in sleepers:
@@ -186,7 +141,7 @@ async def test_who_sleeps_keeps_nobody_waiting(apple: Apple, start: Start) -> No
     await asyncio.gather(*(each.close() for each in sleepers))
 
 
-async def test_no_more_is_held_than_is_under_way(apple: Apple, start: Start) -> None:
+async def test_no_more_is_held_than_is_under_way(apple: Apple, start: ServerFactory) -> None:
     server = await start(push_in_flight=5)
     apple.delay = 0.05
     ann, _, chat = await pair(server, *(f"t{n}" for n in range(10)))
@@ -202,11 +157,11 @@ async def test_no_more_is_held_than_is_under_way(apple: Apple, start: Start) -> 
 
 
 async def test_one_app_that_is_refused_keeps_no_other_waiting(
-    apple: Apple, start: Start, caplog: pytest.LogCaptureFixture
+    apple: Apple, start: ServerFactory, caplog: pytest.LogCaptureFixture
 ) -> None:
     server = await start()
     ann, bob, chat = await pair(server)
-    await device(bob, "other", bundleId=f"{TOPIC}.other")
+    await phone(bob, "other", bundleId=f"{TOPIC}.other")
     apple.plan = lambda push: Fault("status", 403, "UnrelatedKeyIdInToken") if push.token == "other" else None
     for _ in range(3):
         await ann.send(chat)
@@ -216,7 +171,7 @@ async def test_one_app_that_is_refused_keeps_no_other_waiting(
     caplog.clear()
 
 
-async def test_a_token_registered_again_while_its_410_was_on_the_way(apple: Apple, start: Start) -> None:
+async def test_a_token_registered_again_while_its_410_was_on_the_way(apple: Apple, start: ServerFactory) -> None:
     server = await start()
     ann, bob, chat = await pair(server)
     apple.delay = 0.3
@@ -226,14 +181,14 @@ async def test_a_token_registered_again_while_its_410_was_on_the_way(apple: Appl
         await asyncio.sleep(0.01)
     apple.plan = lambda push: None
     await asyncio.sleep(0.1)
-    await device(bob, "b1", locale="tr")
+    await phone(bob, "b1", locale="tr")
     await apple.until(lambda: len(apple.good) == 1)
     await ann.send(chat)
     await apple.until(lambda: len(apple.good) == 2)
     assert len((await bob.get("/api/v1/devices")).json["data"]["items"]) == 1
 
 
-async def test_both_devices_hear_of_what_was_read_on_both(apple: Apple, start: Start) -> None:
+async def test_both_devices_hear_of_what_was_read_on_both(apple: Apple, start: ServerFactory) -> None:
     server = await start()
     ann, bob, chat = await pair(server, "b1", "b2")
     messages = [await ann.send(chat) for _ in range(2)]
@@ -247,7 +202,7 @@ async def test_both_devices_hear_of_what_was_read_on_both(apple: Apple, start: S
     await asyncio.gather(*(each.close() for each in sockets))
 
 
-async def test_an_app_in_the_background_is_pushed(apple: Apple, start: Start) -> None:
+async def test_an_app_in_the_background_is_pushed(apple: Apple, start: ServerFactory) -> None:
     server = await start()
     ann, bob, chat = await pair(server)
     socket = await bob.socket()
@@ -262,7 +217,7 @@ async def test_an_app_in_the_background_is_pushed(apple: Apple, start: Start) ->
 
 
 async def test_presence_not_to_be_had_counts_as_away(
-    apple: Apple, start: Start, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    apple: Apple, start: ServerFactory, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     server = await start()
     ann, bob, chat = await pair(server)
@@ -280,7 +235,7 @@ async def test_presence_not_to_be_had_counts_as_away(
     await socket.close()
 
 
-async def test_reached_users_too_if_the_setting_says_so(apple: Apple, start: Start) -> None:
+async def test_reached_users_too_if_the_setting_says_so(apple: Apple, start: ServerFactory) -> None:
     server = await start(push_reached=True)
     ann, bob, chat = await pair(server)
     socket = await bob.socket()
@@ -289,7 +244,7 @@ async def test_reached_users_too_if_the_setting_says_so(apple: Apple, start: Sta
     await socket.close()
 
 
-async def test_what_was_read_or_deleted_meanwhile_is_not_pushed(apple: Apple, start: Start) -> None:
+async def test_what_was_read_or_deleted_meanwhile_is_not_pushed(apple: Apple, start: ServerFactory) -> None:
     server = await start()
     ann, bob, chat = await pair(server)
     server.services.worker.circuit.all.until = time.monotonic() + 1.0
@@ -303,7 +258,7 @@ async def test_what_was_read_or_deleted_meanwhile_is_not_pushed(apple: Apple, st
     assert push.payload["aps"]["alert"]["body"] == "edited" and push.payload["aps"]["badge"] == 1
 
 
-async def test_reading_tells_the_other_devices_their_badge(apple: Apple, start: Start) -> None:
+async def test_reading_tells_the_other_devices_their_badge(apple: Apple, start: ServerFactory) -> None:
     server = await start()
     ann, bob, chat = await pair(server, "b1", "b2")
     first = await ann.send(chat)
@@ -320,11 +275,11 @@ async def test_reading_tells_the_other_devices_their_badge(apple: Apple, start: 
     await socket.close()
 
 
-async def test_muted_chats_blocked_senders_and_other_members(apple: Apple, start: Start) -> None:
+async def test_muted_chats_blocked_senders_and_other_members(apple: Apple, start: ServerFactory) -> None:
     server = await start()
     ann, bob, cat = [await server.people.make(name) for name in ("Ann", "Bob", "Cat")]
     for person, token in ((ann, "a1"), (bob, "b1"), (cat, "c1")):
-        await device(person, token)
+        await phone(person, token)
     chat = await ann.group(bob, cat)
     await bob.post(f"/api/v2/chats/{chat}/mute", {"until": "2999-01-01T00:00:00Z"})
     await ann.send(chat)
@@ -341,10 +296,10 @@ async def test_muted_chats_blocked_senders_and_other_members(apple: Apple, start
     assert badges == {"a1": 1, "c1": 3}
 
 
-async def test_without_content_and_in_the_devices_language(apple: Apple, start: Start) -> None:
+async def test_without_content_and_in_the_devices_language(apple: Apple, start: ServerFactory) -> None:
     server = await start(push_content=False)
     ann, bob, chat = await pair(server)
-    await device(bob, "b2", locale="tr-TR")
+    await phone(bob, "b2", locale="tr-TR")
     await ann.send(chat, "secret words")
     await apple.until(lambda: len(apple.good) == 2)
     titles = {push.token: push.payload["aps"]["alert"] for push in apple.good}
@@ -352,10 +307,10 @@ async def test_without_content_and_in_the_devices_language(apple: Apple, start: 
     assert "secret" not in str([push.payload for push in apple.pushes]) and "Ann" not in str(apple.pushes[0].payload)
 
 
-async def test_a_transfer_tells_its_amount(apple: Apple, start: Start) -> None:
+async def test_a_transfer_tells_its_amount(apple: Apple, start: ServerFactory) -> None:
     server = await start()
     ann, bob, _ = await pair(server, "b1")
-    await device(bob, "b2", locale="tr")
+    await phone(bob, "b2", locale="tr")
     admin = await server.people.make(grant=["credits.grant"])
     assert (await admin.post("/api/v1/credits/grants", {"userId": ann.id, "amount": 50})).status == 201
     transfer = {"type": "creditTransfer", "targetUserId": bob.id, "amount": 7}
@@ -371,10 +326,23 @@ async def test_a_transfer_tells_its_amount(apple: Apple, start: Start) -> None:
     }
 
 
-async def test_direct_chats_and_quiet_hours(apple: Apple, start: Start) -> None:
+async def test_a_file_tells_what_it_is(apple: Apple, start: ServerFactory) -> None:
+    server = await start()
+    ann, bob, chat = await pair(server, "b1")
+    await phone(bob, "b2", locale="tr")
+    for content in ("", "at the sea"):
+        form = aiohttp.FormData({"type": "media", "chatId": chat, "content": content})
+        form.add_field("file", encoded("PNG"), filename="a.png")
+        assert (await ann.post("/api/v2/messages", data=form)).status == 201
+    await apple.until(lambda: len(apple.good) == 4)
+    bodies = {(push.token, push.payload["aps"]["alert"]["body"]) for push in apple.good}
+    assert bodies == {("b1", "Photo"), ("b1", "Photo: at the sea"), ("b2", "Fotoğraf"), ("b2", "Fotoğraf: at the sea")}
+
+
+async def test_direct_chats_and_quiet_hours(apple: Apple, start: ServerFactory) -> None:
     server = await start()
     ann, bob = await server.people.make("Ann"), await server.people.make("Bob")
-    await device(bob, "b1")
+    await phone(bob, "b1")
     body = {"type": "text", "targetUserId": bob.id, "content": "x" * 16000}
     assert (await ann.post("/api/v2/messages", body)).status == 201
     await apple.until(lambda: apple.good)
@@ -388,7 +356,7 @@ async def test_direct_chats_and_quiet_hours(apple: Apple, start: Start) -> None:
     assert aps["interruption-level"] == "passive" and "sound" not in aps
 
 
-async def test_dead_tokens_are_dropped_unless_registered_since(apple: Apple, start: Start) -> None:
+async def test_dead_tokens_are_dropped_unless_registered_since(apple: Apple, start: ServerFactory) -> None:
     server = await start()
     ann, bob, chat = await pair(server, "gone", "again", "wrong")
     later, before = int(time.time() * 1000) + 60_000, int(time.time() * 1000) - 3_600_000
@@ -407,19 +375,19 @@ async def test_dead_tokens_are_dropped_unless_registered_since(apple: Apple, sta
     assert [push.token for push in apple.good] == ["again", "again"]
     devices = (await bob.get("/api/v1/devices")).json["data"]["items"]
     assert [each["pushToken"] for each in devices] == ["again"]
-    await device(bob, "gone")
+    await phone(bob, "gone")
     await ann.send(chat)
     await apple.until(lambda: len(apple.good) == 4)
 
 
-async def test_what_is_refused_is_a_dead_letter_that_an_admin_retries(apple: Apple, start: Start) -> None:
+async def test_what_is_refused_is_a_dead_letter_that_an_admin_retries(apple: Apple, start: ServerFactory) -> None:
     server = await start()
     ann, bob, chat = await pair(server)
     admin = await server.people.make(grant=["admin"])
     outsider = await server.people.make(grant=["admin"], tenant=await server.people.tenant())
     apple.plan = lambda push: Fault("status", 400, "BadTopic")
     await ann.send(chat)
-    await settled(server, 1)
+    await quiet(server)
     letters = "/api/v1/admin/push/dead-letters"
     (letter,) = (await admin.get(letters)).json["data"]["items"]
     assert (letter["state"], letter["status"], letter["reason"], letter["userId"]) == ("dead", 400, "BadTopic", bob.id)
@@ -445,7 +413,7 @@ async def test_what_is_refused_is_a_dead_letter_that_an_admin_retries(apple: App
 
 
 async def test_a_closed_door_pauses_all_and_alarms_once(
-    apple: Apple, start: Start, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    apple: Apple, start: ServerFactory, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     from push import circuit
 
@@ -468,7 +436,7 @@ async def test_a_closed_door_pauses_all_and_alarms_once(
 
 async def test_a_device_moves_with_its_token_and_goes_with_its_login(server: Served) -> None:
     ann, bob = await server.people.many(2)
-    first = await device(ann, "token", locale="tr")
+    first = await phone(ann, "token", locale="tr")
     assert first["pushable"] is True and first["locale"] == "tr" and first["deviceId"] == "phone-token"
     answer = await bob.post(
         "/api/v1/devices",
@@ -499,10 +467,10 @@ async def test_a_device_moves_with_its_token_and_goes_with_its_login(server: Ser
     anonymous = server.people.anonymous
     assert (await anonymous.post("/api/v1/auth/register", account)).status == 201
     logins = [(await anonymous.post("/api/v1/auth/login", account)).json["data"]["accessToken"] for _ in range(2)]
-    phone, tablet = (Person(ann.session, ann.url, token, ann.user) for token in logins)
-    await device(phone, "p1")
-    await device(tablet, "t1")
-    assert (await phone.post("/api/v1/auth/logout")).status == 200
+    mobile, tablet = (Person(ann.session, ann.url, token, ann.user) for token in logins)
+    await phone(mobile, "p1")
+    await phone(tablet, "t1")
+    assert (await mobile.post("/api/v1/auth/logout")).status == 200
     left = (await tablet.get("/api/v1/devices")).json["data"]["items"]
     assert [each["pushToken"] for each in left] == ["t1"]
 
@@ -511,10 +479,10 @@ async def test_more_devices_than_the_limit(serve: ServerFactory) -> None:
     server = await serve(max_devices=2)
     ann = await server.people.make()
     for token in ("a", "b"):
-        await device(ann, token)
+        await phone(ann, token)
     body = {"deviceId": "c", "platform": "web", "pushToken": "c"}
     assert (await ann.post("/api/v1/devices", body)).status == 409
-    await device(ann, "b", locale="tr")
+    await phone(ann, "b", locale="tr")
 
 
 async def test_without_a_key_pushes_are_logged_and_tokens_masked(
@@ -526,6 +494,6 @@ async def test_without_a_key_pushes_are_logged_and_tokens_masked(
     caplog.set_level(logging.INFO)
     ann, _, chat = await pair(server, "cafe" * 16)
     await ann.send(chat, "private")
-    await settled(server, 1)
+    await quiet(server)
     (line,) = [each.getMessage() for each in caplog.records if "would push" in each.getMessage()]
     assert "cafe…" in line and "cafe" * 16 not in caplog.text and "private" not in caplog.text

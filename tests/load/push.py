@@ -12,8 +12,9 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
-from push.apns import ApnsGateway, Provider, ProviderToken
+from push.apns import ApnsGateway
 from push.gateway import Outcome, PushRequest
+from push.provider import Provider, ProviderToken
 from realtime.bodies import SendMessage
 from realtime.caller import Caller
 from server.app import serving
@@ -104,7 +105,7 @@ async def audience(services: Services, size: int) -> tuple[Caller, str]:
 
 async def emptied(services: Services, settled: int) -> None:
     worker = services.worker
-    while sum(worker.settled.values()) < settled or worker.in_flight or worker.expanding:
+    while sum(worker.settled.values()) < settled or worker.in_flight:
         await asyncio.sleep(0.01)
 
 

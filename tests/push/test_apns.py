@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 from push import apns
-from push.apns import ApnsGateway, Provider, ProviderToken
+from push.apns import ApnsGateway
 from push.gateway import Outcome, PushRequest, PushResult
+from push.provider import Provider, ProviderToken
 from tests.apns import KEY_ID, TEAM, TOPIC, Apple, Fault, Push
 
 

@@ -1,8 +1,5 @@
 """Files as they come: what they are by their content, and that a hostile one costs a clear error and nothing else."""
 
-import io
-import struct
-import zlib
 from pathlib import Path
 
 import pytest
@@ -10,31 +7,7 @@ from PIL import Image
 
 from realtime.decoding import Decoder, Found
 from storage.errors import Invalid, Unsupported
-
-
-def encoded(format: str, size: tuple[int, int] = (640, 480), **options: object) -> bytes:
-    buffer = io.BytesIO()
-    Image.effect_noise(size, 50).convert("RGB").save(buffer, format, **options)
-    return buffer.getvalue()
-
-
-def turned() -> bytes:
-    """A photo that lies on its side, with its maker's place in it."""
-    exif = Image.Exif()
-    exif[0x0112] = 6
-    exif[0x010F] = "MAKER-OF-THE-CAMERA"
-    return encoded("JPEG", exif=exif)
-
-
-def bomb(width: int, height: int) -> bytes:
-    """A PNG of so many pixels that says little."""
-
-    def chunk(kind: bytes, data: bytes) -> bytes:
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-
-    header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
-    rows = zlib.compress(b"\0" * (width + 1) * min(height, 2000), 9)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
+from tests.files import bomb, encoded, turned, video, voice
 
 
 async def look(tmp_path: Path, data: bytes, name: str = "file") -> Found:
@@ -63,9 +36,6 @@ async def test_a_photo_on_its_side(tmp_path: Path) -> None:
     ("data", "mime", "kind"),
     [
         (b"%PDF-1.7\n%\xe2\xe3\xcf\xd3\n", "application/pdf", "file"),
-        (b"ID3\x04\0\0\0\0\0\0", "audio/mpeg", "audio"),
-        (b"OggS\0\x02" + b"\0" * 20, "audio/ogg", "audio"),
-        (b"\0\0\0\x20ftypisom\0\0\x02\0isomiso2avc1mp41", "video/mp4", "video"),
         (b"PK\x03\x04\x14\0\0\0\x08\0", "application/zip", "file"),
         (b"just words", "application/octet-stream", "file"),
         (bytes(range(256)) * 4, "application/octet-stream", "file"),
@@ -118,3 +88,54 @@ async def test_what_takes_too_long_is_stopped(tmp_path: Path, monkeypatch: pytes
 async def test_a_picture_and_a_page_in_one_is_a_picture(tmp_path: Path) -> None:
     found = await look(tmp_path, encoded("GIF") + b"<html><script>alert(1)</script></html>")
     assert found.mime == "image/gif", "it is served as what it is, and never sniffed"
+
+
+@pytest.mark.parametrize(
+    ("format", "codec", "mime"),
+    [("mp4", "mpeg4", "video/mp4"), ("mov", "mpeg4", "video/quicktime"), ("webm", "libvpx", "video/webm"),
+     ("matroska", "mpeg4", "video/x-matroska"), ("avi", "mpeg4", "video/avi")],
+)  # fmt: skip
+async def test_videos(tmp_path: Path, format: str, codec: str, mime: str) -> None:
+    found = await look(tmp_path, video(format, codec, seconds=2))
+    assert found == Found("video", mime, 320, 240, found.duration, thumbnail=True)
+    assert found.duration == pytest.approx(2, abs=0.1)
+    with Image.open(tmp_path / "thumbnail") as small:
+        assert small.format == "WEBP" and small.size == (320, 240)
+
+
+@pytest.mark.parametrize(
+    ("format", "codec", "mime"),
+    [("ipod", "aac", "audio/mp4"), ("ogg", "libopus", "audio/ogg"), ("webm", "libopus", "audio/webm"),
+     ("mp3", "libmp3lame", "audio/mpeg"), ("wav", "pcm_s16le", "audio/wave"), ("flac", "flac", "audio/flac"),
+     ("adts", "aac", "audio/aac"), ("caf", "pcm_s16be", "audio/x-caf"), ("mp4", "aac", "audio/mp4")],
+)  # fmt: skip
+async def test_voice_notes(tmp_path: Path, format: str, codec: str, mime: str) -> None:
+    found = await look(tmp_path, voice(format, codec, seconds=3))
+    assert found == Found("audio", mime, duration=found.duration)
+    assert found.duration == pytest.approx(3, abs=0.15)
+
+
+async def test_what_a_browser_records_does_not_say_how_long_it_is(tmp_path: Path) -> None:
+    found = await look(tmp_path, voice("webm", "libopus", seconds=3, live=True))
+    assert found.duration == pytest.approx(3, abs=0.1)
+
+
+async def test_a_broken_video_is_told(tmp_path: Path) -> None:
+    for data in (video("mp4", "mpeg4")[:5000], b"\0\0\0\x20ftypisom\0\0\x02\0isomiso2avc1mp41" + b"\xff" * 5000):
+        with pytest.raises(Invalid):
+            await look(tmp_path, data)
+
+
+async def test_a_playlist_opens_nothing_else(tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("secret")
+    found = await look(tmp_path, f"#EXTM3U\n#EXTINF:1,\nfile://{tmp_path / 'secret'}\n".encode())
+    assert found.duration is None and not found.thumbnail
+
+
+async def test_without_ffmpeg_its_figures_are_null(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    without = tmp_path / "without" / "av"
+    without.mkdir(parents=True)
+    (without / "__init__.py").write_text("raise ImportError")
+    monkeypatch.setenv("PYTHONPATH", str(without.parent))
+    assert await look(tmp_path, video("mp4", "mpeg4")) == Found("video", "video/mp4")
+    assert await look(tmp_path, voice("ogg", "libopus")) == Found("audio", "audio/ogg")

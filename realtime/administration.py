@@ -1,0 +1,146 @@
+"""Administration: who makes and changes other people's accounts, and what a tenant sets."""
+
+import secrets
+from collections.abc import Callable, Collection
+from typing import Any
+
+from sqlalchemy import Connection
+
+from realtime.accounts import RESET_TTL, Accounts, digest
+from realtime.caller import Caller
+from storage import accounts
+from storage.accounts import PLATFORM, NewUser, Tenant, User
+from storage.errors import Conflict, Forbidden, Invalid
+from storage.transaction import Command, Tx
+
+
+class Administration:
+    def __init__(self, accounts: Accounts) -> None:
+        self.accounts = accounts
+        self.database = accounts.database
+
+    async def add_tenant(self, caller: Caller, name: str, uuid: str | None) -> Tenant:
+        def apply(tx: Tx) -> Tenant:
+            caller.fresh(tx).require(PLATFORM)
+            return accounts.add_tenant(tx, name, uuid)
+
+        return await self.database.write(Command(apply))
+
+    async def add_user(self, caller: Caller, new: NewUser) -> User:
+        """Raises Conflict if a name is taken, Forbidden for permissions that the caller lacks."""
+        hashed = await self.accounts.hash(new.password) if new.password else None
+
+        def apply(tx: Tx) -> User:
+            actor = caller.fresh(tx)
+            actor.require("users.manage")
+            actor_may_give(actor, new.permissions)
+            return accounts.add_user(tx, actor.user.tenant_pk, with_password(new, hashed))
+
+        return await self.database.write(Command(apply))
+
+    async def issue_token(
+        self, caller: Caller, user_id: str, permissions: Collection[str], ttl: int
+    ) -> tuple[str, int]:
+        """A token of another user of the tenant, and when it expires, in seconds since 1970."""
+
+        def look(connection: Connection) -> User:
+            user = accounts.need(connection, caller.user.tenant_pk, user_id)
+            caller.require_over(user)
+            actor_may_give(caller, permissions)
+            return user
+
+        caller.require("users.manage")
+        return self.accounts.tokens.issue(await self.database.read(look), ttl=ttl, permissions=permissions)
+
+    async def reset_link(self, caller: Caller, user_id: str) -> tuple[str, int]:
+        """A token that sets a user's password once, and when it expires, in microseconds."""
+        token = secrets.token_urlsafe(32)
+
+        def apply(tx: Tx) -> int:
+            actor = caller.fresh(tx)
+            actor.require("admin")
+            user = accounts.need(tx.connection, actor.user.tenant_pk, user_id)
+            actor.require_over(user)
+            accounts.add_reset_link(tx, user.pk, digest(token), lasts=RESET_TTL)
+            return tx.now + RESET_TTL * 1_000_000
+
+        return token, await self.database.write(Command(apply))
+
+    async def tenant_settings(self, caller: Caller) -> dict[str, Any]:
+        """What the caller's tenant sets."""
+
+        def look(connection: Connection) -> dict[str, Any]:
+            tenant = accounts.tenant(connection, caller.user.tenant)
+            assert tenant is not None
+            kind, attributes = accounts.activity_of(connection, tenant.pk)
+            live = {"attributesType": kind, "attributes": attributes} if kind else None
+            return {"uuid": tenant.uuid, "name": tenant.name, "liveActivity": live}
+
+        return await self.database.read(look)
+
+    async def set_activity(self, caller: Caller, kind: str | None, attributes: dict[str, Any]) -> None:
+        def apply(tx: Tx) -> None:
+            actor = caller.fresh(tx)
+            actor.require("admin")
+            accounts.set_activity(tx, actor.user.tenant_pk, kind, attributes)
+
+        await self.database.write(Command(apply))
+
+    # Who may come
+
+    async def set_status(self, caller: Caller, user_id: str, status: str, *, lifts: str | None = None) -> User:
+        """active, disabled or banned. Whoever is not active is signed out everywhere.
+
+        ``lifts`` names the status that active shall lift: raises Conflict for a user of another one.
+        """
+
+        def apply(tx: Tx, user: User) -> User:
+            if user.status not in ("active", status, lifts or "disabled"):
+                raise Conflict(f"The user is {user.status}")
+            if status != "active":
+                accounts.end_logins(tx, user.pk, "banned")
+            return accounts.change(tx, user.pk, {"status": status})
+
+        user = await self._administer(caller, user_id, apply)
+        self.accounts.ended(user.pk, None, "banned") if status != "active" else self.accounts.cache.clear()
+        return user
+
+    async def sign_out(self, caller: Caller, user_id: str) -> User:
+        """End all logins, tokens and sockets of a user."""
+
+        def apply(tx: Tx, user: User) -> User:
+            accounts.end_logins(tx, user.pk, "logout")
+            return user
+
+        user = await self._administer(caller, user_id, apply)
+        self.accounts.ended(user.pk, None, "logout")
+        return user
+
+    async def _administer(self, caller: Caller, user_id: str, change: Callable[[Tx, User], User]) -> User:
+        """Run ``change`` on a user of the tenant, who is locked. Raises NotFound, and Forbidden over somebody stronger."""
+        caller.require("admin")
+        found = await self.database.read(lambda connection: accounts.need(connection, caller.user.tenant_pk, user_id))
+
+        def apply(tx: Tx) -> User:
+            actor = caller.fresh(tx)
+            actor.require("admin")
+            user = accounts.get(tx.connection, found.pk)
+            actor.require_over(user)
+            return change(tx, user)
+
+        return await self.database.write(Command(apply, channels=[found.pk]))
+
+
+def actor_may_give(actor: Caller, permissions: Collection[str]) -> None:
+    """One may give only known permissions that one has. Raises Invalid, Forbidden."""
+    unknown = set(permissions) - {*accounts.PERMISSIONS, PLATFORM}
+    if unknown:
+        raise Invalid.field("permissions", f"There is no permission {sorted(unknown)[0]!r}.")
+    if PLATFORM in permissions or not set(permissions) <= actor.permissions:
+        raise Forbidden
+
+
+def with_password(new: NewUser, hashed: str | None) -> NewUser:
+    return NewUser(
+        new.name, new.email, hashed, new.id, new.number, new.uuid, new.permissions, new.locale, new.time_zone
+    )

@@ -1,0 +1,190 @@
+"""Media: uploads, who may see them, links that expire, and the removal of what nobody sent or what was deleted."""
+
+import asyncio
+import fnmatch
+import hashlib
+import hmac
+import secrets
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from sqlalchemy import Connection
+
+from realtime.caller import Caller
+from realtime.decoding import Decoder
+from realtime.limits import Limits
+from storage import chat, media
+from storage.database import Database
+from storage.errors import Forbidden, NotFound, Unsupported
+from storage.files import Files
+from storage.media import Media
+from storage.transaction import Command, Tx
+from storage.types import SECOND, now
+
+PATH = "/api/v2/media"
+LINK_LASTS = 600
+STORING_LASTS = 3600 * SECOND
+STALE = 24 * 3600
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """A file that was received into a temporary place. ``name`` is what the client calls it; ``hash`` is its SHA-256."""
+
+    id: str
+    path: Path
+    name: str
+    size: int
+    hash: str
+
+    def discard(self) -> None:
+        self.path.unlink(missing_ok=True)
+
+
+class MediaService:
+    """``types`` are patterns of what is taken; ``secret`` signs links; what nobody sends within ``unsent`` seconds goes.
+
+    Uploads are received into the folder ``temporary``.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        files: Files,
+        limits: Limits,
+        *,
+        types: Sequence[str],
+        secret: str,
+        public_url: Callable[[], str],
+        unsent: float,
+        temporary: Path,
+    ) -> None:
+        self.database = database
+        self.files = files
+        self.limits = limits
+        self.types = types
+        self.secret = hashlib.sha256(f"media links {secret}".encode()).digest()
+        self.public_url = public_url
+        self.unsent = int(unsent * SECOND)
+        self.decoder = Decoder()
+        self.temporary = temporary
+        temporary.mkdir(parents=True, exist_ok=True)
+
+    async def keep(self, caller: Caller, upload: Upload) -> Media:
+        """Look into an upload and store it, for its uploader to send.
+
+        Raises Invalid for what is empty or broken, Unsupported for what is not taken, Conflict over a quota.
+        """
+        thumbnail = upload.path.with_suffix(".webp")
+        try:
+            found = await self.decoder.look(upload.path, thumbnail)
+            if not any(fnmatch.fnmatchcase(found.mime, pattern) for pattern in self.types):
+                raise Unsupported(f"Files of type {found.mime} are not taken")
+            tenant_pk, key = caller.user.tenant_pk, secrets.token_hex(16)
+
+            def reserve(tx: Tx) -> None:
+                caller.fresh(tx)
+                media.add(
+                    tx,
+                    expires_at=tx.now + STORING_LASTS,
+                    room=(self.limits.media_per_user, self.limits.media_per_tenant),
+                    id=upload.id,
+                    tenant_pk=tenant_pk,
+                    owner_pk=caller.pk,
+                    key=key,
+                    kind=found.kind,
+                    mime=found.mime,
+                    name=upload.name,
+                    size=upload.size,
+                    hash=upload.hash,
+                    width=found.width,
+                    height=found.height,
+                    duration=found.duration,
+                    thumbnail=found.thumbnail,
+                )
+
+            await self.database.write(Command(reserve, keys=[all_of(tenant_pk)]))
+            if found.thumbnail:
+                await self.files.put(f"{key}.webp", thumbnail)
+            await self.files.put(key, upload.path)
+            arrived = partial(media.arrived, id=upload.id, lasts=self.unsent)
+            return await self.database.write(Command(arrived, keys=[one(upload.id)]))
+        finally:
+            thumbnail.unlink(missing_ok=True)
+
+    async def drop(self, id: str) -> None:
+        """It will not be sent."""
+        await self.database.write(Command(partial(media.drop, id=id), keys=[one(id)]))
+
+    async def get(self, caller: Caller, id: str) -> Media:
+        """Raises NotFound for what the caller can't see: what others have not sent, or in chats they are not in."""
+
+        def look(connection: Connection) -> Media:
+            item = existing(connection, id)
+            if item.tenant_pk != caller.user.tenant_pk:
+                raise NotFound
+            if item.state == "ready" and item.owner_pk != caller.pk:
+                raise NotFound
+            if item.chat_pk is not None and item.seq is not None:
+                gate = chat.gate(connection, item.chat_pk, caller.pk)
+                if gate is None or item.seq < gate.first_seq:
+                    raise NotFound
+            return item
+
+        return await self.database.read(look)
+
+    async def link(self, caller: Caller, id: str) -> tuple[str, int]:
+        """A URL that needs no token, and until when, in microseconds. Raises NotFound."""
+        await self.get(caller, id)
+        expires = int(time.time()) + LINK_LASTS
+        url = f"{self.public_url()}{PATH}/{id}?expires={expires}&signature={self._sign(id, expires)}"
+        return url, expires * SECOND
+
+    async def linked(self, id: str, expires: int, signature: str) -> Media:
+        """What a link shows. Raises Forbidden for one that is none of ours or has expired, NotFound."""
+        if not hmac.compare_digest(signature.encode(), self._sign(id, expires).encode()):
+            raise Forbidden("This is not a link that was made here")
+        if time.time() > expires:
+            raise Forbidden("The link has expired")
+        return await self.database.read(lambda connection: existing(connection, id))
+
+    def _sign(self, id: str, expires: int) -> str:
+        return hmac.digest(self.secret, f"{id} {expires}".encode(), "sha256").hex()
+
+    async def sweep(self) -> None:
+        """Remove the files of what was deleted, of what nobody sent in time, and of uploads that a crash left."""
+        await asyncio.to_thread(remove_stale, self.temporary)
+        await self.database.write(Command(media.expire))
+        while items := await self.database.read(lambda connection: media.doomed(connection, now())):
+            for item in items:
+                await self.files.delete(item.key)
+                await self.files.delete(item.thumbnail_key)
+                gone = partial(media.gone, item=item)
+                await self.database.write(Command(gone, keys=[all_of(item.tenant_pk)]))
+
+
+def remove_stale(folder: Path) -> None:
+    for path in folder.iterdir():
+        if time.time() - path.stat().st_mtime > STALE:
+            path.unlink(missing_ok=True)
+
+
+def existing(connection: Connection, id: str) -> Media:
+    """Raises NotFound for what is not there any more, or not yet."""
+    item = media.find(connection, id)
+    if item is None or item.state not in ("ready", "sent"):
+        raise NotFound
+    return item
+
+
+def one(id: str) -> str:
+    """The key under which an upload is locked."""
+    return f"media:{id}"
+
+
+def all_of(tenant_pk: int) -> str:
+    """The key under which the space of a tenant's files is locked."""
+    return f"media-space:{tenant_pk}"

@@ -1,0 +1,146 @@
+"""Posting a message, in a transaction that holds the chat: text, a file, or credits. One key, one message."""
+
+import hashlib
+from typing import Any
+
+import orjson
+from sqlalchemy import Connection
+
+from realtime import documents, shapes
+from realtime.bodies import SendMessage
+from realtime.caller import Caller
+from realtime.credits import pay, require_able
+from realtime.media import one
+from storage import accounts, chat, log, media, messages, outbox
+from storage.errors import Conflict, Forbidden, Invalid, NotFound, Unauthenticated
+from storage.media import Media
+from storage.messages import Message
+from storage.transaction import Tx
+from storage.types import new_id
+
+Answer = orjson.Fragment | shapes.MessageDocument
+
+
+def post(
+    tx: Tx, caller: Caller, body: SendMessage, chat_pk: int, recipient: accounts.User | None, public_url: str
+) -> Answer:
+    """Post into a chat whose channel is locked; the answer is the very bytes that the event carries.
+
+    A transfer moves the credits too, from the caller to ``recipient``, who are both locked; so is the file of a media
+    message, whose URLs begin with ``public_url``.
+    """
+    gate = chat.gate(tx, chat_pk, caller.pk)
+    if gate is None:
+        raise NotFound
+    if gate.status != "active":
+        raise Unauthenticated
+    file = None if body.file is None else uploaded(tx, caller, body.file)
+    key, fingerprint = body.clientMessageId, None
+    if key is not None:
+        fingerprint = fingerprint_of(body, file.hash if file else None)
+        first = messages.by_key(tx, caller.pk, key)
+        if first is not None:
+            if first[2] != fingerprint:
+                raise Conflict("This key was used for another message")
+            return first_answer(tx.connection, first[0], first[1])
+    if gate.role == "readonly" or gate.blocked:
+        raise Forbidden
+    if body.targetUserId is not None and body.chatId is not None:
+        target = accounts.find(tx.connection, caller.user.tenant_pk, id=body.targetUserId)
+        if target is None or not chat.known_members(tx.connection, chat_pk, [target.pk]):
+            raise NotFound
+    if body.replyTo is not None:
+        place = messages.where_is(tx.connection, caller.user.tenant_pk, body.replyTo)
+        if place is None or place.chat_pk != chat_pk or place.seq < gate.first_seq:
+            raise NotFound("replyTo names no message of this chat")
+    id, transfer = new_id(), None
+    if body.credits is not None:
+        recipient = require_recipient(tx, caller, body, chat_pk, recipient)
+        pay(tx, caller.user, recipient, body.credits, message_id=id, creator_pk=caller.pk)
+        transfer = {"amount": body.credits, "recipientId": recipient.id, "senderId": caller.user.id}
+    seq, channel = tx.take(chat_pk)
+    if file is not None and not media.send(tx, file.id, chat_pk, seq):
+        raise NotFound("file names no upload that is yours to send")
+    message = Message(
+        chat_pk=chat_pk,
+        chat_id=gate.chat_id,
+        seq=seq,
+        id=id,
+        sender_pk=caller.pk,
+        sender_id=caller.user.id,
+        type=body.type,
+        content=body.content,
+        reply_to=body.replyTo,
+        metadata=body.metadata,
+        created_at=tx.now,
+        updated_at=tx.now,
+        deleted_at=None,
+        media=None if file is None else documents.media_of(file, public_url),
+        transfer=transfer,
+    )
+    event = log.write(tx, chat_pk, channel, seq, "message:new", documents.message(message))
+    messages.add(tx, message, client_key=key, fingerprint=fingerprint)
+    outbox.promise(tx, "message", chat_pk, seq)
+    return orjson.Fragment(event.payload)
+
+
+def uploaded(tx: Tx, caller: Caller, id: str) -> Media:
+    """Raises NotFound for what the caller did not upload."""
+    found = media.find(tx.connection, id)
+    if found is None or found.owner_pk != caller.pk:
+        raise NotFound("file names no upload that is yours to send")
+    return found
+
+
+def require_recipient(
+    tx: Tx, caller: Caller, body: SendMessage, chat_pk: int, recipient: accounts.User | None
+) -> accounts.User:
+    """Who gets the credits: another member of the chat. Raises NotFound, Invalid."""
+    if recipient is None and body.targetUserId is None:
+        raise Invalid.field("targetUserId", "targetUserId is required where there are not two members")
+    if recipient is None or not chat.known_members(tx.connection, chat_pk, [recipient.pk]):
+        raise NotFound
+    if recipient.pk == caller.pk:
+        raise Invalid.field("targetUserId", "You can't send credits to yourself")
+    if body.targetUserId is None and chat.gate(tx, chat_pk, caller.pk).member_count != 2:  # type: ignore[union-attr]
+        raise Invalid.field("targetUserId", "targetUserId is required where there are not two members")
+    require_able(tx, recipient.pk)
+    return recipient
+
+
+def answered(connection: Connection, caller: Caller, body: SendMessage, file: str) -> shapes.MessageDocument | None:
+    """What a message of a file with this hash was answered before, under the same key. Raises Conflict for another."""
+    if body.clientMessageId is None:
+        return None
+    found = messages.by_key(connection, caller.pk, body.clientMessageId)
+    if found is None or chat.gate(connection, found[0], caller.pk) is None:
+        return None
+    if found[2] != fingerprint_of(body, file):
+        raise Conflict("This key was used for another message")
+    return first_answer(connection, found[0], found[1])
+
+
+def first_answer(connection: Connection, chat_pk: int, seq: int) -> shapes.MessageDocument:
+    """What the first call under a key was told: nobody had read the message then. Its present state if it changed."""
+    item = messages.get(connection, chat_pk, seq, readers=False)
+    assert item is not None
+    if item.updated_at != item.created_at:
+        item = messages.with_readers(connection, chat_pk, [item])[0]
+    return documents.message(item)
+
+
+def fingerprint_of(body: SendMessage, file: str | None) -> str:
+    """What makes two commands the same, whichever way they came; ``file`` is the hash of one."""
+    command: tuple[Any, ...] = (
+        body.type, body.chatId, body.targetUserId, body.content, body.replyTo, body.metadata,
+    )  # fmt: skip
+    extra = body.credits if body.credits is not None else file
+    if extra is not None:
+        command = (*command, extra)
+    return hashlib.sha256(orjson.dumps(command, option=orjson.OPT_SORT_KEYS)).hexdigest()
+
+
+def keys_of(caller: Caller, body: SendMessage) -> list[str]:
+    """What is locked beside channels: the idempotency key, and the file."""
+    keys = [] if body.clientMessageId is None else [f"message:{caller.pk}:{body.clientMessageId}"]
+    return keys if body.file is None else [*keys, one(body.file)]

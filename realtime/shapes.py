@@ -1,0 +1,243 @@
+"""The shapes of documents, from which the OpenAPI description is made too."""
+
+from typing import Any, Literal, NotRequired
+
+from typing_extensions import TypedDict
+
+
+class MediaDocument(TypedDict):
+    """``duration`` in seconds, ``size`` in bytes; the URLs need a token, and a link can be made of each."""
+
+    id: str
+    url: str
+    type: Literal["image", "video", "audio", "file"]
+    name: str
+    size: int
+    duration: float | None
+    width: int | None
+    height: int | None
+    thumbnail_url: str | None
+
+
+class UploadDocument(TypedDict):
+    id: str
+    media: MediaDocument
+
+
+class LinkDocument(TypedDict):
+    url: str
+    expiresAt: str
+
+
+class TransferDocument(TypedDict):
+    """``reversal`` marks what an admin gave back."""
+
+    amount: int
+    recipientId: str
+    senderId: str
+    reversal: NotRequired[Literal[True]]
+
+
+class MessageDocument(TypedDict):
+    _id: str
+    chatId: str
+    senderId: str
+    type: str
+    content: str | None
+    media: MediaDocument | None
+    creditTransfer: TransferDocument | None
+    readBy: list[str]
+    createdAt: str
+    updatedAt: str
+    seq: int
+    readCount: int
+    replyTo: NotRequired[str]
+    metadata: NotRequired[dict[str, Any]]
+    deletedAt: NotRequired[str]
+
+
+class MemberDocument(TypedDict):
+    userId: str
+    name: str
+    role: str
+    readSeq: int
+    joinedSeq: int
+
+
+class ChatDocument(TypedDict):
+    _id: str
+    type: str
+    name: str | None
+    historyVisible: str
+    members: list[MemberDocument]
+    memberCount: int
+    lastMessage: MessageDocument | None
+    unreadCount: int
+    mutedUntil: str | None
+    seq: int
+    createdAt: str
+    updatedAt: str
+
+
+QuietHours = TypedDict("QuietHours", {"from": str, "to": str})
+
+
+class UserDocument(TypedDict):
+    """The last six are there for oneself and ``users.manage`` only."""
+
+    id: str
+    number: int
+    uuid: str
+    name: str
+    avatarUrl: str | None
+    createdAt: str
+    email: NotRequired[str | None]
+    tenantId: NotRequired[str]
+    permissions: NotRequired[list[str]]
+    locale: NotRequired[str | None]
+    timeZone: NotRequired[str | None]
+    quietHours: NotRequired[QuietHours | None]
+    status: NotRequired[str]
+
+
+class NotificationDocument(TypedDict):
+    """The envelope's reading, and all that the other dialects say of it. A deleted one has ``deletedAt`` and no texts."""
+
+    id: str
+    userId: str
+    type: str
+    category: str
+    title: str | None
+    message: str | None
+    metadata: dict[str, Any]
+    read: bool
+    createdAt: str
+    updatedAt: str
+    number: int
+    uuid: str
+    senderId: str
+    actionUrl: str | None
+    isRead: bool
+    readAt: str | None
+    isActive: bool
+    tenantId: str
+    templateKey: str | None
+    isActionable: bool
+    status: Literal["UNREAD", "READ"]
+    entityType: str | None
+    entityId: str | None
+    payload: dict[str, Any]
+    deletedAt: NotRequired[str]
+
+
+class NotificationsReadDocument(TypedDict):
+    """These, or all of the user's up to a time."""
+
+    ids: NotRequired[list[str]]
+    all: NotRequired[Literal[True]]
+    before: NotRequired[str]
+
+
+class TemplateDocument(TypedDict):
+    tenantId: str
+    key: str
+    category: str
+    title: str
+    message: str
+    isActionable: bool
+    locales: dict[str, dict[str, str]]
+    createdAt: str
+    updatedAt: str
+
+
+class PreviewDocument(TypedDict):
+    category: str
+    title: str
+    message: str
+    isActionable: bool
+
+
+class StreamDocument(TypedDict):
+    id: str
+    title: str
+    status: Literal["scheduled", "ready", "started", "ended", "cancelled", "expired"]
+    startsAt: str
+    ownerId: str
+    chatId: str
+    createdAt: str
+    updatedAt: str
+
+
+class BalanceDocument(TypedDict):
+    balance: int
+
+
+class BalanceEvent(TypedDict):
+    balance: int
+    transactionId: str
+
+
+class CreditDocument(TypedDict):
+    """``amount`` is negative for what went out; ``userId`` is the other side, null for a grant."""
+
+    id: str
+    type: Literal["grant", "transfer", "reversal"]
+    amount: int
+    balance: int
+    userId: str | None
+    messageId: str | None
+    reason: str | None
+    createdAt: str
+
+
+class DeviceDocument(TypedDict):
+    """``pushable`` says whether version 1 pushes to it."""
+
+    deviceId: str
+    platform: str
+    environment: str
+    bundleId: str | None
+    pushToken: str
+    pushToStartToken: str | None
+    locale: str | None
+    pushable: bool
+    createdAt: str
+    updatedAt: str
+
+
+class DeliveryDocument(TypedDict):
+    """A push as an admin sees it; ``deviceId`` is null when the device is gone."""
+
+    id: int
+    kind: str
+    userId: str
+    deviceId: str | None
+    pushId: str
+    state: Literal["waiting", "sent", "skipped", "dropped", "dead"]
+    attempts: int
+    status: int | None
+    reason: str | None
+    dueAt: str | None
+    createdAt: str
+    settledAt: str | None
+
+
+class PresenceDocument(TypedDict):
+    userId: str
+    online: bool
+    lastSeenAt: str | None
+
+
+class ReadDocument(TypedDict):
+    chatId: str
+    userId: str
+    messageId: str
+    readSeq: int
+
+
+class ReportDocument(TypedDict):
+    id: int
+    messageId: str
+    reporterId: str
+    reason: str
+    createdAt: str

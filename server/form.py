@@ -1,0 +1,95 @@
+"""Forms: text fields, and a file that is received into a temporary place, counted and hashed as it comes."""
+
+import asyncio
+import hashlib
+import re
+import secrets
+from typing import Any, BinaryIO
+
+from aiohttp import BodyPartReader, web
+from aiohttp.http_exceptions import HttpProcessingError
+
+from realtime import bodies
+from realtime.limits import KIB, Limits
+from realtime.media import Upload
+from storage.errors import Invalid, Malformed, TooLarge
+from storage.types import new_id
+
+WHOLE = re.compile(r"-?[0-9]{1,19}")
+CHUNK = 256 * KIB
+MOST_PARTS = 32
+UPLOAD: web.RequestKey[Upload] = web.RequestKey("upload", Upload)
+
+
+async def read_form(request: web.Request, limits: Limits, folder: Any) -> dict[str, Any]:
+    """Text parts by name; ``metadata`` and ``creditTransfer`` are JSON.
+
+    ``file`` is the id of an upload; where the file itself comes, that is received into ``folder``, gets an id, and is the
+    request's ``UPLOAD``, for whoever called to discard. Raises Malformed, TooLarge, Invalid.
+    """
+    if request.content_length is not None and request.content_length > limits.upload + 2 * limits.body:
+        raise TooLarge(f"A file may have {limits.upload} bytes")
+    values: dict[str, Any] = {}
+    try:
+        size = parts = 0
+        async for part in await request.multipart():
+            parts += 1
+            if not isinstance(part, BodyPartReader) or part.name is None or parts > MOST_PARTS:
+                raise Malformed(f"Each part of the form needs a name, and there may be {MOST_PARTS}")
+            if part.headers.get("Content-Transfer-Encoding", "binary").lower() not in ("binary", "8bit", "7bit"):
+                raise Malformed("Send the parts as they are, without a Content-Transfer-Encoding")
+            if part.filename is not None:
+                if part.name != "file" or "file" in values:
+                    raise Invalid.field(part.name, "There may be one file, in the part named file")
+                request[UPLOAD] = await receive(part, limits, folder)
+                values["file"] = request[UPLOAD].id
+                continue
+            chunk = await part.read()
+            size += len(chunk)
+            if size > limits.body:
+                raise TooLarge(f"The fields may have {limits.body} bytes")
+            if UPLOAD not in request or part.name != "file":
+                values[part.name] = chunk.decode()
+    except (ValueError, AssertionError, LookupError, RuntimeError, web.RequestPayloadError, HttpProcessingError):
+        raise Malformed("The form can't be read") from None
+    for name in ("metadata", "creditTransfer"):
+        if name in values:
+            values[name] = bodies.parse_json(values[name], limits)
+    if isinstance(values.get("amount"), str) and WHOLE.fullmatch(values["amount"]):
+        values["amount"] = int(values["amount"])
+    return values
+
+
+async def receive(part: BodyPartReader, limits: Limits, folder: Any) -> Upload:
+    """Raises TooLarge as soon as it is, Malformed where it takes too long."""
+    path = folder / secrets.token_hex(16)
+    digest, size = hashlib.sha256(), 0
+    try:
+        async with asyncio.timeout(limits.upload_seconds):
+            with await asyncio.to_thread(path.open, "xb") as file:
+                while chunk := await part.read_chunk(CHUNK):
+                    size += len(chunk)
+                    if size > limits.upload:
+                        raise TooLarge(f"A file may have {limits.upload} bytes")
+                    await asyncio.to_thread(absorb, file, digest, chunk)
+    except BaseException as error:
+        path.unlink(missing_ok=True)
+        if isinstance(error, TimeoutError):
+            raise Malformed(f"The file took longer than {limits.upload_seconds:g} seconds to come") from None
+        raise
+    return Upload(new_id(), path, file_name(part.filename, limits), size, digest.hexdigest())
+
+
+def absorb(file: BinaryIO, digest: Any, chunk: bytes) -> None:
+    file.write(chunk)
+    digest.update(chunk)
+
+
+def file_name(given: str | None, limits: Limits) -> str:
+    """The last part of what the client calls a file, without what can't be shown; its suffix stays when it is cut."""
+    last = re.split(r"[/\\]", given or "")[-1]
+    name = "".join(each for each in last if each.isprintable()).strip(" .") or "file"
+    stem, dot, suffix = name.rpartition(".")
+    if len(name) <= limits.file_name or not stem or len(suffix) > 16:
+        return name[: limits.file_name]
+    return stem[: limits.file_name - len(dot + suffix)] + dot + suffix

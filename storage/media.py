@@ -1,0 +1,135 @@
+"""Uploaded files: whose they are, where they lie, which message sent them, and the space they take.
+
+A file is ``arriving`` until it lies in its place, ``ready`` until a message sends it, ``sent`` as long as that message is
+there. What nobody sent in time, and what was deleted, is ``doomed``; when the file is gone, so is the row, but that of a
+sent one stays as ``gone``: its hash still says whether a message under an idempotency key is the same.
+"""
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from sqlalchemy import Connection, bindparam, delete, insert, select, text, update
+
+from storage.errors import Conflict
+from storage.models import EXPIRING, media, media_usage
+from storage.transaction import Tx
+
+Kind = Literal["image", "video", "audio", "file"]
+State = Literal["arriving", "ready", "sent", "doomed", "gone"]
+WHOLE_TENANT = 0
+ROOM = (media_usage.c.tenant_pk == bindparam("tenant")) & (media_usage.c.user_pk == bindparam("user"))
+
+
+@dataclass(frozen=True, slots=True)
+class Media:
+    """``key`` names the file where files lie; ``duration`` is in seconds; ``chat_pk`` and ``seq`` say who sent it."""
+
+    pk: int
+    id: str
+    tenant_pk: int
+    owner_pk: int
+    key: str
+    state: State
+    kind: Kind
+    mime: str
+    name: str
+    size: int
+    hash: str
+    width: int | None
+    height: int | None
+    duration: float | None
+    thumbnail: bool
+    chat_pk: int | None
+    seq: int | None
+
+    @property
+    def thumbnail_key(self) -> str:
+        return f"{self.key}.webp"
+
+
+SELECT = select(*(media.c[name] for name in Media.__slots__))
+
+
+def add(tx: Tx, *, expires_at: int, room: tuple[int, int], **values: Any) -> None:
+    """Keep what is about to be stored; whoever calls holds the tenant's media.
+
+    Raises Conflict where it would take more than the ``room`` in bytes of the user or of the tenant.
+    """
+    tenant_pk, owner_pk, size = values["tenant_pk"], values["owner_pk"], values["size"]
+    for user_pk, limit, whose in ((owner_pk, room[0], "Your"), (WHOLE_TENANT, room[1], "The tenant's")):
+        if used(tx.connection, tenant_pk, user_pk) + size > limit:
+            raise Conflict(f"{whose} files may take {limit} bytes")
+        take(tx, tenant_pk, user_pk, size)
+    tx.execute(insert(media), {**values, "state": "arriving", "created_at": tx.now, "expires_at": expires_at})
+
+
+def used(connection: Connection, tenant_pk: int, user_pk: int) -> int:
+    """Bytes of a user's files, or of all the tenant's."""
+    statement = select(media_usage.c.bytes).where(ROOM)
+    return int(connection.execute(statement, {"tenant": tenant_pk, "user": user_pk}).scalar() or 0)
+
+
+def take(tx: Tx, tenant_pk: int, user_pk: int, size: int) -> None:
+    who = {"tenant": tenant_pk, "user": user_pk}
+    if not tx.execute(update(media_usage).where(ROOM).values(bytes=media_usage.c.bytes + size), who).rowcount:
+        tx.execute(insert(media_usage), {"tenant_pk": tenant_pk, "user_pk": user_pk, "bytes": size})
+
+
+def find(connection: Connection, id: str) -> Media | None:
+    row = connection.execute(SELECT.where(media.c.id == id)).first()
+    return Media(*row) if row else None
+
+
+def arrived(tx: Tx, id: str, *, lasts: int) -> Media:
+    """It lies in its place, and may be sent for so many microseconds."""
+    here = {"state": "ready", "expires_at": tx.now + lasts}
+    tx.execute(update(media).where(media.c.id == id, media.c.state == "arriving").values(here))
+    found = find(tx.connection, id)
+    if found is None or found.state != "ready":
+        raise Conflict("The file took too long to be stored")
+    return found
+
+
+def send(tx: Tx, id: str, chat_pk: int, seq: int) -> bool:
+    """A message sends it; whether it was ready to be. Whoever calls holds it."""
+    sent = {"state": "sent", "chat_pk": chat_pk, "seq": seq, "expires_at": None}
+    return tx.execute(update(media).where(media.c.id == id, media.c.state == "ready").values(sent)).rowcount == 1
+
+
+def doom(tx: Tx, chat_pk: int, *, seq: int | None = None, upto: int | None = None) -> None:
+    """What a message sent, or all of a chat up to one, is to go."""
+    condition = (media.c.chat_pk == chat_pk) & (media.c.state == "sent")
+    if seq is not None:
+        condition &= media.c.seq == seq
+    if upto is not None:
+        condition &= media.c.seq <= upto
+    tx.execute(update(media).where(condition).values(state="doomed", expires_at=tx.now))
+
+
+def drop(tx: Tx, id: str) -> None:
+    """What was not sent is to go at once."""
+    waiting = media.c.state.in_(("arriving", "ready"))
+    tx.execute(update(media).where(media.c.id == id, waiting).values(state="doomed", expires_at=tx.now))
+
+
+def expire(tx: Tx) -> None:
+    """What nobody sent in time is to go."""
+    late = (text(EXPIRING), media.c.expires_at < tx.now, media.c.state.in_(("arriving", "ready")))
+    tx.execute(update(media).where(*late).values(state="doomed"))
+
+
+def doomed(connection: Connection, at: int, *, limit: int = 100) -> list[Media]:
+    statement = SELECT.where(text(EXPIRING), media.c.expires_at <= at, media.c.state == "doomed")
+    return [Media(*row) for row in connection.execute(statement.order_by(media.c.expires_at).limit(limit))]
+
+
+def gone(tx: Tx, item: Media) -> None:
+    """Its file is no more: give its space back. Whoever calls holds the tenant's media."""
+    mine = (media.c.pk == item.pk) & (media.c.state == "doomed")
+    if item.seq is None:
+        found = tx.execute(delete(media).where(mine)).rowcount
+    else:
+        found = tx.execute(update(media).where(mine).values(state="gone", expires_at=None)).rowcount
+    if found:
+        take(tx, item.tenant_pk, item.owner_pk, -item.size)
+        take(tx, item.tenant_pk, WHOLE_TENANT, -item.size)

@@ -1,0 +1,30 @@
+"""What tests of push share: a phone, and the moment when all is settled."""
+
+import asyncio
+from typing import Any
+
+from tests.apns import TOPIC
+from tests.conftest import Served
+from tests.people import Api
+
+
+async def phone(person: Api, token: str, **options: Any) -> Any:
+    """Register a phone of the sandbox under this token; its document."""
+    body = {
+        "deviceId": f"phone-{token}", "platform": "ios", "pushToken": token, "environment": "sandbox",
+        "bundleId": TOPIC, **options,
+    }  # fmt: skip
+    answer = await person.post("/api/v1/devices", body)
+    assert answer.status in (200, 201), answer
+    return answer.json["data"]
+
+
+async def quiet(server: Served, seconds: float = 30) -> None:
+    """Wait until the outbox has nothing left, and nothing is under way."""
+    worker = server.services.worker
+    async with asyncio.timeout(seconds):
+        while True:
+            await worker.measure()
+            if worker.depth[:2] == (0, 0) and not worker.in_flight:
+                return
+            await asyncio.sleep(0.05)
