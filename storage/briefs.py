@@ -189,10 +189,11 @@ def texts_of(connection: Connection, places: Collection[tuple[int, int]]) -> dic
         .where(messages.c.deleted_at.is_(None), chats.c.deleted_at.is_(None))
     )
     found: dict[tuple[int, int], Text] = {}
-    for chat_pk, *told in rows:
-        *told, transfer, media = told
+    for row in rows:
+        told = row._asdict()
+        chat_pk, transfer, media = (told.pop(name) for name in ("chat_pk", "transfer", "media"))
         amount = orjson.loads(transfer)["amount"] if transfer else None
-        text = Text(*told, amount, orjson.loads(media)["type"] if media else None)
+        text = Text(**told, amount=amount, media=orjson.loads(media)["type"] if media else None)
         found[chat_pk, text.seq] = text
     return found
 
