@@ -9,6 +9,7 @@ import os
 import resource
 import sys
 import warnings
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -26,8 +27,12 @@ DEMUXERS = {
     "audio/flac": "flac", "audio/aac": "aac", "audio/x-caf": "caf",
 }  # fmt: skip
 FORMATS = {"JPEG": "image/jpeg", "PNG": "image/png", "GIF": "image/gif", "WEBP": "image/webp"}
-MARKUP = (b"<svg", b"<html", b"<!doctype", b"<script", b"<?xml", b"<body", b"<iframe")
+# A JPEG with more than one picture in it, as phones make them, is read by a class of its own.
+MIMES = {**FORMATS, "MPO": "image/jpeg"}
+BEGINNINGS = (b"\xff\xd8\xff", b"\x89PNG\r\n", b"GIF8")
+UTF_16 = {b"\xff\xfe": "utf-16-le", b"\xfe\xff": "utf-16-be"}
 HEAD = 4096
+SPACE = 64 * 1024
 THUMBNAIL = 320
 MOST_PIXELS = 50_000_000
 MEMORY = 1 << 30
@@ -50,9 +55,16 @@ class Found:
 
 
 class Decoder:
-    """Looks into files, a few at a time."""
+    """Looks into files, a few at a time; ``memory`` in bytes and ``seconds`` of the processor for each.
 
-    def __init__(self) -> None:
+    The processes get ``environment`` and nothing of the server's own, in which there are secrets.
+    """
+
+    def __init__(
+        self, memory: int = MEMORY, seconds: int = CPU_SECONDS, environment: Mapping[str, str] | None = None
+    ) -> None:
+        self.bounds = (str(memory), str(seconds))
+        self.environment = dict(environment or {})
         self.places = asyncio.Semaphore(AT_ONCE)
 
     async def look(self, path: Path, thumbnail: Path) -> Found:
@@ -62,8 +74,9 @@ class Decoder:
         """
         async with self.places:
             process = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", "realtime.decoding", str(path), str(thumbnail),
+                sys.executable, "-m", "realtime.decoding", str(path.absolute()), str(thumbnail.absolute()), *self.bounds,
                 stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL, cwd=Path(__file__).parent.parent,
+                env=self.environment,
             )  # fmt: skip
             try:
                 async with asyncio.timeout(PATIENCE):
@@ -84,10 +97,11 @@ class Decoder:
 # In the process of its own
 
 
-def bound() -> None:
-    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
-    resource.setrlimit(resource.RLIMIT_CPU, (CPU_SECONDS, CPU_SECONDS))
+def bound(memory: int, seconds: int) -> None:
+    resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
+    resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds))
     resource.setrlimit(resource.RLIMIT_FSIZE, (4 << 20, 4 << 20))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     Image.MAX_IMAGE_PIXELS = MOST_PIXELS
     warnings.simplefilter("error", Image.DecompressionBombWarning)
@@ -96,24 +110,29 @@ def bound() -> None:
 def inspect(path: Path, thumbnail: Path) -> Found:
     """Raises OSError and the like for what is broken, ValueError for markup."""
     with path.open("rb") as file:
-        head = file.read(HEAD)
+        start = file.read(SPACE)
+    head = start[:HEAD]
     if not head:
         raise OSError("empty")
     image = picture(path, thumbnail)
     if image:
         return image
-    start = head.lstrip(b"\xef\xbb\xbf \t\r\n\0").lower()
-    if start.startswith(b"<") or any(mark in head.lower() for mark in MARKUP):
+    if head.startswith(BEGINNINGS) or (head[:4] == b"RIFF" and head[8:12] == b"WEBP"):
+        raise OSError("an image that can't be decoded")
+    if is_markup(start):
         raise ValueError("markup")
     mime = mime_of(head)
-    if any(word in mime for word in ("svg", "html", "xml", "javascript")) and "officedocument" not in mime:
-        raise ValueError("markup")
-    if mime.startswith("image/"):
-        raise OSError("an image that can't be decoded")
-    family = mime.split("/")[0]
-    if family not in ("video", "audio"):
+    if mime in FORMATS.values():
+        mime = "application/octet-stream"
+    if mime not in DEMUXERS:
         return Found("file", mime)
-    return recording(path, mime, thumbnail) or Found("video" if family == "video" else "audio", mime)
+    return recording(path, mime, thumbnail) or Found("video" if mime.startswith("video/") else "audio", mime)
+
+
+def is_markup(start: bytes) -> bool:
+    """What a browser could take for a page: a tag is the first thing in it that is no space."""
+    text = start.decode(UTF_16.get(start[:2], "latin-1"), "ignore")
+    return text.lstrip("\ufeff\xef\xbb\xbf \t\r\n\f\0").startswith("<")
 
 
 def mime_of(head: bytes) -> str:
@@ -136,7 +155,7 @@ def picture(path: Path, thumbnail: Path) -> Found | None:
     except UnidentifiedImageError:
         return None
     with image:
-        mime = FORMATS[str(image.format)]
+        mime = MIMES[str(image.format)]
         image.load()
         upright = ImageOps.exif_transpose(image)
         width, height = upright.size
@@ -159,8 +178,6 @@ def recording(path: Path, mime: str, thumbnail: Path) -> Found | None:
         import av
         from av.stream import Disposition
     except ImportError:
-        return None
-    if mime not in DEMUXERS:
         return None
     with path.open("rb") as file, av.open(file, "r", format=DEMUXERS[mime]) as container:
         pictures = [each for each in container.streams.video if not each.disposition & Disposition.attached_pic]
@@ -192,7 +209,7 @@ def measured(container: Any) -> float | None:
 
 def main() -> int:
     path, thumbnail = Path(sys.argv[1]), Path(sys.argv[2])
-    bound()
+    bound(int(sys.argv[3]), int(sys.argv[4]))
     try:
         print(json.dumps(asdict(inspect(path, thumbnail))))
     except ValueError as error:

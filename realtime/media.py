@@ -1,9 +1,11 @@
 """Media: uploads, who may see them, links that expire, and the removal of what nobody sent or what was deleted."""
 
 import asyncio
+import contextlib
 import fnmatch
 import hashlib
 import hmac
+import logging
 import secrets
 import time
 from collections.abc import Callable, Sequence
@@ -18,11 +20,13 @@ from realtime.decoding import Decoder
 from realtime.limits import Limits
 from storage import chat, media
 from storage.database import Database
-from storage.errors import Forbidden, NotFound, Unsupported
+from storage.errors import Forbidden, NotFound, Unavailable, Unsupported
 from storage.files import Files
 from storage.media import Media
 from storage.transaction import Command, Tx
 from storage.types import SECOND, now
+
+logger = logging.getLogger("bellwire.media")
 
 PATH = "/api/v2/media"
 LINK_LASTS = 600
@@ -70,7 +74,7 @@ class MediaService:
         self.public_url = public_url
         self.unsent = int(unsent * SECOND)
         self.decoder = Decoder()
-        self.temporary = temporary
+        self.temporary = temporary.absolute()
         temporary.mkdir(parents=True, exist_ok=True)
 
     async def keep(self, caller: Caller, upload: Upload) -> Media:
@@ -83,7 +87,8 @@ class MediaService:
             found = await self.decoder.look(upload.path, thumbnail)
             if not any(fnmatch.fnmatchcase(found.mime, pattern) for pattern in self.types):
                 raise Unsupported(f"Files of type {found.mime} are not taken")
-            tenant_pk, key = caller.user.tenant_pk, secrets.token_hex(16)
+            tenant_pk, name = caller.user.tenant_pk, secrets.token_hex(16)
+            key = f"{name[:2]}/{name}"
 
             def reserve(tx: Tx) -> None:
                 caller.fresh(tx)
@@ -107,13 +112,24 @@ class MediaService:
                 )
 
             await self.database.write(Command(reserve, keys=[all_of(tenant_pk)]))
-            if found.thumbnail:
-                await self.files.put(f"{key}.webp", thumbnail)
-            await self.files.put(key, upload.path)
-            arrived = partial(media.arrived, id=upload.id, lasts=self.unsent)
-            return await self.database.write(Command(arrived, keys=[one(upload.id)]))
+            try:
+                if found.thumbnail:
+                    await self.files.put(f"{key}.webp", thumbnail)
+                await self.files.put(key, upload.path)
+                arrived = partial(media.arrived, id=upload.id, lasts=self.unsent)
+                return await self.database.write(Command(arrived, keys=[one(upload.id)]))
+            except BaseException:
+                with contextlib.suppress(Unavailable):
+                    await self.drop(upload.id)
+                    # It may have expired already, and its row be gone.
+                    await self._delete(key)
+                raise
         finally:
             thumbnail.unlink(missing_ok=True)
+
+    async def _delete(self, key: str) -> None:
+        await self.files.delete(f"{key}.webp")
+        await self.files.delete(key)
 
     async def drop(self, id: str) -> None:
         """It will not be sent."""
@@ -160,16 +176,21 @@ class MediaService:
         await self.database.write(Command(media.expire))
         while items := await self.database.read(lambda connection: media.doomed(connection, now())):
             for item in items:
-                await self.files.delete(item.key)
-                await self.files.delete(item.thumbnail_key)
-                gone = partial(media.gone, item=item)
-                await self.database.write(Command(gone, keys=[all_of(item.tenant_pk)]))
+                try:
+                    await self._delete(item.key)
+                    gone = partial(media.gone, item=item)
+                    await self.database.write(Command(gone, keys=[all_of(item.tenant_pk)]))
+                except Unavailable as error:
+                    logger.warning("a file could not be removed, later again: %s", error.__cause__ or error)
+                    later = partial(media.put_off, pk=item.pk, until=now() + STORING_LASTS)
+                    await self.database.write(Command(later))
 
 
 def remove_stale(folder: Path) -> None:
     for path in folder.iterdir():
-        if time.time() - path.stat().st_mtime > STALE:
-            path.unlink(missing_ok=True)
+        with contextlib.suppress(FileNotFoundError):
+            if time.time() - path.stat().st_mtime > STALE:
+                path.unlink()
 
 
 def existing(connection: Connection, id: str) -> Media:

@@ -1,8 +1,11 @@
 """Messages: post, edit, delete, read, look back. Each change is one command, so that an answer means committed."""
 
+import asyncio
+import contextlib
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any, TypeVar
+from weakref import WeakValueDictionary
 
 from sqlalchemy import Connection
 
@@ -10,7 +13,7 @@ from realtime import documents, shapes
 from realtime.bodies import SendMessage
 from realtime.caller import Caller
 from realtime.limits import Limits
-from realtime.posting import Answer, answered, keys_of, post
+from realtime.posting import Answer, keys_of, post, prepare
 from storage import accounts, chat, log, media, messages, outbox
 from storage.chat import Gate
 from storage.database import Database
@@ -54,6 +57,7 @@ class Messages:
         self.numbers = numbers
         self.limits = limits
         self.public_url = public_url
+        self.posting: WeakValueDictionary[tuple[int, str | None], asyncio.Lock] = WeakValueDictionary()
 
     async def post(self, caller: Caller, body: SendMessage) -> Answer:
         """Post a message; the same key again gives the first answer.
@@ -71,9 +75,20 @@ class Messages:
             self.numbers.forget(caller.user.tenant_pk, body.chatId)
             raise
 
-    async def answered(self, caller: Caller, body: SendMessage, file: str) -> shapes.MessageDocument | None:
-        """What a message of a file with this hash was answered before, if anything. Raises Conflict."""
-        return await self.database.read(lambda connection: answered(connection, caller, body, file))
+    async def prepare(self, caller: Caller, body: SendMessage, file: str) -> shapes.MessageDocument | None:
+        """What the same message, with a file of this hash, was answered before; else whether it is worth storing the file.
+
+        Raises what ``post`` would, as far as it can be told.
+        """
+        return await self.database.read(lambda connection: prepare(connection, caller, body, file))
+
+    @contextlib.asynccontextmanager
+    async def one_at_a_time(self, caller: Caller, body: SendMessage) -> AsyncIterator[None]:
+        """A second call under a key waits for the first."""
+        key = (caller.pk, body.clientMessageId)
+        lock = self.posting.setdefault(key, asyncio.Lock()) if body.clientMessageId else asyncio.Lock()
+        async with lock:
+            yield
 
     async def _post_directly(self, caller: Caller, body: SendMessage) -> Answer:
         """Into the direct chat with the target, which is made if there is none."""

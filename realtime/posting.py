@@ -13,7 +13,6 @@ from realtime.credits import pay, require_able
 from realtime.media import one
 from storage import accounts, chat, log, media, messages, outbox
 from storage.errors import Conflict, Forbidden, Invalid, NotFound, Unauthenticated
-from storage.media import Media
 from storage.messages import Message
 from storage.transaction import Tx
 from storage.types import new_id
@@ -34,14 +33,15 @@ def post(
         raise NotFound
     if gate.status != "active":
         raise Unauthenticated
-    file = None if body.file is None else uploaded(tx, caller, body.file)
+    file = None if body.file is None else media.find(tx.connection, body.file)
     key, fingerprint = body.clientMessageId, None
     if key is not None:
         fingerprint = fingerprint_of(body, file.hash if file else None)
         first = messages.by_key(tx, caller.pk, key)
         if first is not None:
-            if first[2] != fingerprint:
+            if first[2] != fingerprint and not (body.file and file is None and first[0] == chat_pk):
                 raise Conflict("This key was used for another message")
+            # A second upload of the same file, which nobody sent, may be gone already.
             return first_answer(tx.connection, first[0], first[1])
     if gate.role == "readonly" or gate.blocked:
         raise Forbidden
@@ -58,9 +58,11 @@ def post(
         recipient = require_recipient(tx, caller, body, chat_pk, recipient)
         pay(tx, caller.user, recipient, body.credits, message_id=id, creator_pk=caller.pk)
         transfer = {"amount": body.credits, "recipientId": recipient.id, "senderId": caller.user.id}
-    seq, channel = tx.take(chat_pk)
-    if file is not None and not media.send(tx, file.id, chat_pk, seq):
+    if body.file is not None and (file is None or file.owner_pk != caller.pk or file.state != "ready"):
         raise NotFound("file names no upload that is yours to send")
+    seq, channel = tx.take(chat_pk)
+    if file is not None:
+        media.send(tx, file.id, chat_pk, seq)
     message = Message(
         chat_pk=chat_pk,
         chat_id=gate.chat_id,
@@ -84,14 +86,6 @@ def post(
     return orjson.Fragment(event.payload)
 
 
-def uploaded(tx: Tx, caller: Caller, id: str) -> Media:
-    """Raises NotFound for what the caller did not upload."""
-    found = media.find(tx.connection, id)
-    if found is None or found.owner_pk != caller.pk:
-        raise NotFound("file names no upload that is yours to send")
-    return found
-
-
 def require_recipient(
     tx: Tx, caller: Caller, body: SendMessage, chat_pk: int, recipient: accounts.User | None
 ) -> accounts.User:
@@ -108,16 +102,31 @@ def require_recipient(
     return recipient
 
 
-def answered(connection: Connection, caller: Caller, body: SendMessage, file: str) -> shapes.MessageDocument | None:
-    """What a message of a file with this hash was answered before, under the same key. Raises Conflict for another."""
-    if body.clientMessageId is None:
-        return None
-    found = messages.by_key(connection, caller.pk, body.clientMessageId)
-    if found is None or chat.gate(connection, found[0], caller.pk) is None:
-        return None
-    if found[2] != fingerprint_of(body, file):
-        raise Conflict("This key was used for another message")
-    return first_answer(connection, found[0], found[1])
+def prepare(connection: Connection, caller: Caller, body: SendMessage, file: str) -> shapes.MessageDocument | None:
+    """What the same message, with a file of this hash, was answered before; None for a new one that may be posted.
+
+    Raises NotFound, Forbidden, and Conflict for another message under the same key.
+    """
+    if body.chatId is None:
+        assert body.targetUserId is not None
+        target = accounts.need(connection, caller.user.tenant_pk, body.targetUserId)
+        chat_pk = chat.find_direct(connection, caller.pk, target.pk)
+    else:
+        chat_pk = chat.find(connection, caller.user.tenant_pk, body.chatId)
+        if chat_pk is None:
+            raise NotFound
+    gate = None if chat_pk is None else chat.gate(connection, chat_pk, caller.pk)
+    if chat_pk is not None and gate is None:
+        raise NotFound
+    if body.clientMessageId is not None:
+        first = messages.by_key(connection, caller.pk, body.clientMessageId)
+        if first is not None:
+            if first[2] != fingerprint_of(body, file):
+                raise Conflict("This key was used for another message")
+            return first_answer(connection, first[0], first[1])
+    if gate is not None and (gate.role == "readonly" or gate.blocked):
+        raise Forbidden
+    return None
 
 
 def first_answer(connection: Connection, chat_pk: int, seq: int) -> shapes.MessageDocument:

@@ -35,7 +35,7 @@ DRAIN_SECONDS = 5.0
 
 def create_app(settings: Settings) -> web.Application:
     """Everything that answers HTTP; ``cleanup_ctx`` builds and releases the services."""
-    app = web.Application(middlewares=[browsers, errors])
+    app = web.Application(middlewares=[browsers, errors], client_max_size=settings.max_body + 1)
 
     async def live(app: web.Application) -> AsyncIterator[None]:
         async with build(settings) as services, running(services):

@@ -4,7 +4,7 @@ import base64
 import binascii
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import orjson
 from aiohttp import web
@@ -110,7 +110,7 @@ class Route:
     public: bool = False
     spoken: bool = False
     bare: bool = False
-    multipart: bool = False
+    multipart: Literal["", "too", "only"] = ""
     keyed: bool = False
     bodiless: bool = False
     also_200: bool = False

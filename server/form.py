@@ -2,8 +2,10 @@
 
 import asyncio
 import hashlib
+import logging
 import re
 import secrets
+from pathlib import Path
 from typing import Any, BinaryIO
 
 from aiohttp import BodyPartReader, web
@@ -12,16 +14,19 @@ from aiohttp.http_exceptions import HttpProcessingError
 from realtime import bodies
 from realtime.limits import KIB, Limits
 from realtime.media import Upload
-from storage.errors import Invalid, Malformed, TooLarge
+from storage.errors import Invalid, Malformed, TooLarge, Unavailable
 from storage.types import new_id
+
+logger = logging.getLogger("bellwire.http")
 
 WHOLE = re.compile(r"-?[0-9]{1,19}")
 CHUNK = 256 * KIB
+WATCH_EVERY = 0.25
 MOST_PARTS = 32
 UPLOAD: web.RequestKey[Upload] = web.RequestKey("upload", Upload)
 
 
-async def read_form(request: web.Request, limits: Limits, folder: Any) -> dict[str, Any]:
+async def read_form(request: web.Request, limits: Limits, folder: Path) -> dict[str, Any]:
     """Text parts by name; ``metadata`` and ``creditTransfer`` are JSON.
 
     ``file`` is the id of an upload; where the file itself comes, that is received into ``folder``, gets an id, and is the
@@ -31,51 +36,80 @@ async def read_form(request: web.Request, limits: Limits, folder: Any) -> dict[s
         raise TooLarge(f"A file may have {limits.upload} bytes")
     values: dict[str, Any] = {}
     try:
-        size = parts = 0
-        async for part in await request.multipart():
-            parts += 1
-            if not isinstance(part, BodyPartReader) or part.name is None or parts > MOST_PARTS:
-                raise Malformed(f"Each part of the form needs a name, and there may be {MOST_PARTS}")
-            if part.headers.get("Content-Transfer-Encoding", "binary").lower() not in ("binary", "8bit", "7bit"):
-                raise Malformed("Send the parts as they are, without a Content-Transfer-Encoding")
-            if part.filename is not None:
-                if part.name != "file" or "file" in values:
-                    raise Invalid.field(part.name, "There may be one file, in the part named file")
-                request[UPLOAD] = await receive(part, limits, folder)
-                values["file"] = request[UPLOAD].id
-                continue
-            chunk = await part.read()
-            size += len(chunk)
-            if size > limits.body:
-                raise TooLarge(f"The fields may have {limits.body} bytes")
-            if UPLOAD not in request or part.name != "file":
-                values[part.name] = chunk.decode()
+        async with asyncio.timeout(limits.upload_seconds) as deadline:
+            watching = asyncio.create_task(watch(request, limits.upload + 2 * limits.body, deadline))
+            try:
+                await read_parts(request, limits, folder, values)
+            finally:
+                watching.cancel()
+    except TimeoutError:
+        if watching.done() and not watching.cancelled():
+            raise TooLarge(f"A file may have {limits.upload} bytes") from None
+        raise Malformed(f"The form took longer than {limits.upload_seconds:g} seconds to come") from None
     except (ValueError, AssertionError, LookupError, RuntimeError, web.RequestPayloadError, HttpProcessingError):
         raise Malformed("The form can't be read") from None
     for name in ("metadata", "creditTransfer"):
-        if name in values:
+        if values.get(name) == "":
+            del values[name]
+        elif name in values:
             values[name] = bodies.parse_json(values[name], limits)
     if isinstance(values.get("amount"), str) and WHOLE.fullmatch(values["amount"]):
         values["amount"] = int(values["amount"])
     return values
 
 
-async def receive(part: BodyPartReader, limits: Limits, folder: Any) -> Upload:
-    """Raises TooLarge as soon as it is, Malformed where it takes too long."""
+async def watch(request: web.Request, limit: int, deadline: asyncio.Timeout) -> None:
+    """What stands before and between the parts counts too, and nobody else sees it."""
+    while request.content.total_bytes <= limit:
+        await asyncio.sleep(WATCH_EVERY)
+    deadline.reschedule(0)
+
+
+async def read_parts(request: web.Request, limits: Limits, folder: Path, values: dict[str, Any]) -> None:
+    size = parts = 0
+    async for part in await request.multipart():
+        parts += 1
+        if not isinstance(part, BodyPartReader) or part.name is None or parts > MOST_PARTS:
+            raise Malformed(f"Each part of the form needs a name, and there may be {MOST_PARTS}")
+        if part.headers.get("Content-Transfer-Encoding", "binary").lower() not in ("binary", "8bit", "7bit"):
+            raise Malformed("Send the parts as they are, without a Content-Transfer-Encoding")
+        part.name.encode()
+        if part.filename is not None:
+            upload = await receive(part, limits, folder)
+            if upload.size == 0 and not part.filename:
+                # An empty field of a page's form.
+                upload.discard()
+            elif part.name != "file" or UPLOAD in request:
+                upload.discard()
+                raise Invalid.field(part.name, "There may be one file, in the part named file")
+            else:
+                request[UPLOAD] = upload
+                values["file"] = upload.id
+            continue
+        chunk = await part.read()
+        size += len(chunk)
+        if size > limits.body:
+            raise TooLarge(f"The fields may have {limits.body} bytes")
+        if UPLOAD not in request or part.name != "file":
+            values[part.name] = chunk.decode()
+
+
+async def receive(part: BodyPartReader, limits: Limits, folder: Path) -> Upload:
+    """Raises TooLarge as soon as it is, Unavailable where it can't be kept."""
     path = folder / secrets.token_hex(16)
     digest, size = hashlib.sha256(), 0
     try:
-        async with asyncio.timeout(limits.upload_seconds):
-            with await asyncio.to_thread(path.open, "xb") as file:
-                while chunk := await part.read_chunk(CHUNK):
-                    size += len(chunk)
-                    if size > limits.upload:
-                        raise TooLarge(f"A file may have {limits.upload} bytes")
-                    await asyncio.to_thread(absorb, file, digest, chunk)
+        with await asyncio.to_thread(path.open, "xb") as file:
+            while chunk := await part.read_chunk(CHUNK):
+                size += len(chunk)
+                if size > limits.upload:
+                    raise TooLarge(f"A file may have {limits.upload} bytes")
+                await asyncio.to_thread(absorb, file, digest, chunk)
     except BaseException as error:
         path.unlink(missing_ok=True)
-        if isinstance(error, TimeoutError):
-            raise Malformed(f"The file took longer than {limits.upload_seconds:g} seconds to come") from None
+        if isinstance(error, OSError) and not isinstance(error, ConnectionError | TimeoutError):
+            logger.error("an upload could not be kept: %s", error)
+            raise Unavailable("There is no room for files now") from None
         raise
     return Upload(new_id(), path, file_name(part.filename, limits), size, digest.hexdigest())
 

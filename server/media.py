@@ -1,6 +1,9 @@
 """Media over REST: uploads, and files served as what they are, in parts if asked."""
 
-from collections.abc import AsyncIterator
+import contextlib
+import logging
+import re
+from collections.abc import AsyncIterator, Iterator
 from typing import Annotated, Any
 from urllib.parse import quote
 
@@ -11,12 +14,16 @@ from realtime import documents
 from realtime.bodies import Body
 from realtime.fields import HexId
 from server.call import Call, Created, token_of
-from storage.errors import Invalid, NotFound, Unsupported
-from storage.files import Files
+from storage.errors import Invalid, NotFound, Unavailable, Unsupported
 from storage.media import Media
+
+logger = logging.getLogger("bellwire.media")
 
 POLICY = "default-src 'none'; sandbox"
 SHOWN = ("image", "video", "audio")
+ONE_RANGE = re.compile(r"bytes=([0-9]{0,18})-([0-9]{0,18})")
+Part = tuple[int, int]
+WHOLE: Part = (0, -1)
 
 
 class UploadFile(Body):
@@ -46,7 +53,7 @@ async def link(call: Call) -> Any:
 
 async def show(call: Call) -> web.Response:
     item = await wanted(call)
-    return serve(call, item.key, item.size, item.mime, item, item.hash)
+    return await serve(call, item.key, item.size, item.mime, item, item.hash)
 
 
 async def thumbnail(call: Call) -> web.Response:
@@ -54,8 +61,9 @@ async def thumbnail(call: Call) -> web.Response:
     item = await wanted(call)
     if not item.thumbnail:
         raise NotFound
-    size = await call.services.media.files.size(item.thumbnail_key)
-    return serve(call, item.thumbnail_key, size, "image/webp", item, f"{item.hash}-thumbnail")
+    with missing(item):
+        size = await call.services.media.files.size(item.thumbnail_key)
+    return await serve(call, item.thumbnail_key, size, "image/webp", item, f"{item.hash}-thumbnail")
 
 
 async def wanted(call: Call) -> Media:
@@ -68,7 +76,7 @@ async def wanted(call: Call) -> Media:
     return await service.get(await call.services.accounts.authenticate(await token_of(call.request)), call.id())
 
 
-def serve(call: Call, key: str, size: int, mime: str, item: Media, version: str) -> web.Response:
+async def serve(call: Call, key: str, size: int, mime: str, item: Media, version: str) -> web.Response:
     """All of a file, the part that was asked for (206), or what the client has already (304)."""
     request = call.request
     shown = "inline" if item.kind in SHOWN else "attachment"
@@ -86,30 +94,50 @@ def serve(call: Call, key: str, size: int, mime: str, item: Media, version: str)
     if part is None:
         return web.Response(status=416, headers={**headers, "Content-Range": f"bytes */{size}"})
     start, end = part
+    status, (start, end) = (200, (0, size)) if part is WHOLE else (206, part)
     headers["Content-Length"] = str(end - start)
-    if (start, end) != (0, size):
+    if status == 206:
         headers["Content-Range"] = f"bytes {start}-{end - 1}/{size}"
-    status = 206 if "Content-Range" in headers else 200
-    return web.Response(status=status, headers=headers, body=pieces(call.services.media.files, key, start, end))
+    if request.method == "HEAD":
+        return web.Response(headers=headers)
+    pieces = call.services.media.files.read(key, start, end)
+    with missing(item):
+        first = await anext(pieces, b"")
+    return web.Response(status=status, headers=headers, body=body_of(first, pieces))
 
 
-def part_of(request: web.Request, size: int, version: str) -> tuple[int, int] | None:
+def part_of(request: web.Request, size: int, version: str) -> Part | None:
     """From where up to where; None for a part that there is not. What can't be read asks for all (RFC 9110, 14.2)."""
-    try:
-        asked = request.http_range
-    except ValueError:
-        return 0, size
+    asked = ONE_RANGE.fullmatch(request.headers.get("Range", ""))
     same = request.headers.get("If-Range") in (None, f'"{version}"')
-    if not same or (asked.start is None and asked.stop is None):
-        return 0, size
-    start, end, _ = asked.indices(size)
+    if request.method != "GET" or not same or not asked or not any(asked.groups()):
+        return WHOLE
+    first, last = (int(each) if each else None for each in asked.groups())
+    if first is None:
+        start, end = max(0, size - (last or 0)), size
+    else:
+        start, end = first, min(size, size if last is None else last + 1)
+        if last is not None and last < first:
+            return WHOLE
     return (start, end) if start < end else None
 
 
-async def pieces(files: Files, key: str, start: int, end: int) -> AsyncIterator[bytes]:
+@contextlib.contextmanager
+def missing(item: Media) -> Iterator[None]:
+    """Removed a moment ago; or lost, which somebody should know."""
     try:
-        async for piece in files.read(key, start, end):
-            yield piece
+        yield
     except FileNotFoundError:
-        # Deleted while it was read: the length was told already, so the connection can only end.
+        logger.error("the file of %s is not where it should be", item.id)
+        raise NotFound from None
+
+
+async def body_of(first: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """The length was told already: where the rest can't be read, the connection can only end."""
+    yield first
+    try:
+        async for piece in rest:
+            yield piece
+    except (FileNotFoundError, Unavailable) as error:
+        logger.warning("a file could not be read to its end: %s", error)
         raise ConnectionResetError from None

@@ -7,7 +7,7 @@ from pydantic import Field
 from realtime.bodies import Body
 from realtime.fields import HexId
 from server.call import Call, Created
-from storage.errors import Invalid, Problem
+from storage.errors import Conflict, Invalid
 
 Seq = Annotated[int, Field(ge=0, lt=2**63)]
 
@@ -22,21 +22,27 @@ class History(Body):
 
 
 async def post(call: Call) -> Any:
-    """A file that comes with a message is stored first; without the message it goes again."""
+    """A file that comes with a message is stored first; if the message does not take it, it goes again."""
     messages, upload = call.services.messages, call.upload
     if upload is None:
         return Created(await messages.post(call.caller, call.body))
     if call.body.type != "media":
         raise Invalid.field("file", "A file belongs to a message of type media")
-    answered = await messages.answered(call.caller, call.body, upload.hash)
-    if answered is not None:
-        return Created(answered)
-    await call.services.media.keep(call.caller, upload)
-    try:
-        return Created(await messages.post(call.caller, call.body))
-    except Problem:
-        await call.services.media.drop(upload.id)
-        raise
+    async with messages.one_at_a_time(call.caller, call.body):
+        answered = await messages.prepare(call.caller, call.body, upload.hash)
+        if answered is not None:
+            return Created(answered)
+        try:
+            await call.services.media.keep(call.caller, upload)
+            return Created(await messages.post(call.caller, call.body))
+        except Conflict:
+            # Another process may have had the same command, and taken the room for it.
+            answered = await messages.prepare(call.caller, call.body, upload.hash)
+            if answered is None:
+                raise
+            return Created(answered)
+        finally:
+            await call.services.media.drop(upload.id)
 
 
 async def history(call: Call) -> Any:

@@ -123,16 +123,20 @@ async def browsers(request: web.Request, handler: Next) -> web.StreamResponse:
         if allowed:
             response.headers["Access-Control-Allow-Methods"] = "GET, POST, PATCH, DELETE"
             response.headers["Access-Control-Allow-Headers"] = (
-                "Authorization, Content-Type, Idempotency-Key, X-API-Dialect"
+                "Authorization, Content-Type, Idempotency-Key, X-API-Dialect, Range, If-Range, If-None-Match"
             )
             response.headers["Access-Control-Max-Age"] = "600"
     else:
         response = await handler(request)
     if not response.prepared:
         response.headers.update(SECURITY)
+        if api and origin:
+            response.headers["Vary"] = "Origin"
         if allowed and api and origin:
             response.headers["Access-Control-Allow-Origin"] = origin
-            response.headers["Vary"] = "Origin"
+            response.headers["Access-Control-Expose-Headers"] = (
+                "Accept-Ranges, Content-Disposition, Content-Range, ETag, Retry-After"
+            )
     return response
 
 

@@ -10,11 +10,6 @@ from realtime.limits import Limits
 from server.call import NoBody, NoQuery, Route
 from server.dialects import DIALECTS, HEADER, envelope
 
-WITH_FILE = {
-    "type": "object",
-    "required": ["file"],
-    "properties": {"file": {"type": "string", "contentMediaType": "application/octet-stream"}},
-}
 REF = "#/components/schemas/{model}"
 VERSION = "0.1.0"
 Mode = Literal["validation", "serialization"]
@@ -34,6 +29,8 @@ def document(routes: list[Route], limits: Limits, url: str) -> dict[str, Any]:
     )
     schemas = {key: schema for (key, _), schema in schemas.items()}
     components = definitions.get("$defs", {})
+    forms = [route.body.__name__ for route in routes if route.multipart and isinstance(route.body, type)]
+    components |= {f"{name}Form": form_of(components[name]) for name in forms}
     paths: dict[str, Any] = {}
     for route in routes:
         paths.setdefault(route.path, {})[route.method.lower()] = operation(route, schemas)
@@ -84,18 +81,44 @@ def operation(route: Route, schemas: dict[Any, Any]) -> dict[str, Any]:
         described["parameters"] = parameters
     if route.body is not NoBody:
         schema = any_of([schemas[each, "validation"] for each in types(route, route.body)])
-        content = json(schema)
+        content = {} if route.multipart == "only" else json(schema)
         if route.multipart:
-            content["multipart/form-data"] = {"schema": {"anyOf": [schema, WITH_FILE]}}
+            content["multipart/form-data"] = {"schema": {"$ref": form_name(route)}}
         described["requestBody"] = {"required": not route.bodiless, "content": content}
     speakers = list(DIALECTS.values()) if route.spoken else [envelope]
     for status in sorted(error_statuses(route)):
         texts = [each.STATUSES[status] for each in speakers if status in each.STATUSES]
         errors = [schemas[each.Error, "serialization"] for each in speakers]
         described["responses"][str(status)] = {"description": texts[0], "content": json(any_of(errors))}
-    if route.public:
+    if route.answer is bytes:
+        describe_file(described)
+    elif route.public:
         described["security"] = []
     return described
+
+
+def describe_file(described: dict[str, Any]) -> None:
+    """Whole, in part, or not at all if the client has it; by a token or by a link."""
+    described["security"] = [{"bearer": []}, {}]
+    described["responses"] |= {
+        "206": {"description": "The part that was asked for", "content": {"application/octet-stream": {}}},
+        "304": {"description": "The client has it already"},
+        "416": {"description": "There is no such part"},
+    }
+    described["parameters"] += [header(name, {"type": "string"}) for name in ("Range", "If-Range", "If-None-Match")]
+
+
+def form_name(route: Route) -> str:
+    assert isinstance(route.body, type)
+    return REF.format(model=f"{route.body.__name__}Form")
+
+
+def form_of(schema: dict[str, Any]) -> dict[str, Any]:
+    """A body as the parts of a form: the file itself or the id of an upload, and objects as JSON texts."""
+    text = {"type": "string", "contentMediaType": "application/json"}
+    is_object = re.compile(r"'object'|\$ref")
+    properties = {name: text if is_object.search(str(each)) else each for name, each in schema["properties"].items()}
+    return {**schema, "properties": {**properties, "file": {"contentMediaType": "application/octet-stream"}}}
 
 
 def answer_content(route: Route, schemas: dict[Any, Any]) -> dict[str, Any]:

@@ -111,7 +111,7 @@ ROUTES: list[Route] = [
           body=bodies.MuteChat, errors=(404,)),
 
     route("POST", MESSAGES, messages.post, MessageDocument, "Send a message",
-          body=bodies.SendMessage, status=201, multipart=True, keyed=True, errors=(403, 404, 409)),
+          body=bodies.SendMessage, status=201, multipart="too", keyed=True, errors=(403, 404, 409)),
     route("GET", MESSAGES, messages.history, HistoryDocument, "Messages of a chat, ascending by seq",
           query=messages.History, errors=(404,)),
     route("GET", f"{MESSAGES}/{{id}}", messages.get, MessageDocument, "A message", errors=(404,)),
@@ -125,7 +125,7 @@ ROUTES: list[Route] = [
           body=bodies.ReportMessage, status=201, errors=(404, 409)),
 
     route("POST", MEDIA, media.upload, UploadDocument, "Upload a file, to be sent as a message",
-          body=media.UploadFile, status=201, multipart=True, errors=(409,)),
+          body=media.UploadFile, status=201, multipart="only", errors=(409,)),
     route("GET", f"{MEDIA}/{{id}}", media.show, bytes, "A file, or a part of it", query=media.Linked, public=True,
           errors=(401, 403, 404)),
     route("GET", f"{MEDIA}/{{id}}/thumbnail", media.thumbnail, bytes, "A small picture of it", query=media.Linked,

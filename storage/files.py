@@ -1,49 +1,94 @@
 """Where media lies: a folder, or an S3-compatible store by URL (``s3://bucket/prefix``, credentials from the environment).
 
-Keys are ours and random; nothing that a client says is part of one.
+Keys are ours and random; nothing that a client says is part of one. What was put is on the disk, not on its way there.
 """
 
-from collections.abc import AsyncIterator
+import asyncio
+import contextlib
+import os
+import shutil
+from collections.abc import AsyncIterator, Iterator
+from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import obstore
-from obstore.exceptions import NotFoundError
-from obstore.store import LocalStore, ObjectStore, from_url
+from obstore.exceptions import BaseError, NotFoundError
+from obstore.store import LocalStore, from_url
+
+from storage.errors import Unavailable
 
 CHUNK = 256 * 1024
+PATIENCE: dict[str, Any] = {
+    "client_options": {"connect_timeout": "3s", "timeout": "30s", "allow_http": True},
+    "retry_config": {"max_retries": 3, "retry_timeout": timedelta(seconds=20)},
+}
 
 
 class Files:
-    """``url`` is a folder's path, or a URL that obstore knows."""
+    """``url`` is a folder's path, or a URL that obstore knows. Everything raises Unavailable if the store can't be used."""
 
     def __init__(self, url: str) -> None:
-        self.store: ObjectStore = from_url(url) if "://" in url else LocalStore(prefix=Path(url).absolute(), mkdir=True)
+        self.folder = None if "://" in url else Path(url).absolute()
+        self.store: Any = from_url(url, **PATIENCE) if self.folder is None else LocalStore(self.folder, mkdir=True)
 
     async def put(self, key: str, path: Path) -> None:
-        """Keep the content of a file under a key. Large ones go up in parts."""
-        await obstore.put_async(self.store, key, path)
+        """Keep a file under a key; the file itself may be gone after."""
+        try:
+            with failing():
+                if self.folder is None:
+                    await obstore.put_async(self.store, key, path)
+                else:
+                    await asyncio.to_thread(move, path, self.folder / key)
+        except FileNotFoundError as error:
+            raise Unavailable("There is no place where files can be stored") from error
 
     async def read(self, key: str, start: int, end: int) -> AsyncIterator[bytes]:
         """The bytes from ``start`` up to and without ``end``, in pieces. Raises FileNotFoundError."""
         while start < end:
             stop = min(start + CHUNK, end)
-            try:
+            with failing():
                 piece = await obstore.get_range_async(self.store, key, start=start, end=stop)
-            except (NotFoundError, FileNotFoundError):
-                raise FileNotFoundError(key) from None
             yield bytes(piece)
             start = stop
 
     async def size(self, key: str) -> int:
         """Raises FileNotFoundError."""
-        try:
+        with failing():
             return int((await obstore.head_async(self.store, key))["size"])
-        except (NotFoundError, FileNotFoundError):
-            raise FileNotFoundError(key) from None
 
     async def delete(self, key: str) -> None:
         """Gone, if it was there."""
-        try:
+        with contextlib.suppress(FileNotFoundError), failing():
             await obstore.delete_async(self.store, key)
-        except (NotFoundError, FileNotFoundError):
-            return
+
+
+@contextlib.contextmanager
+def failing() -> Iterator[None]:
+    """A store's errors as ours."""
+    try:
+        yield
+    except (NotFoundError, FileNotFoundError) as error:
+        raise FileNotFoundError(str(error)) from None
+    except (BaseError, OSError) as error:
+        raise Unavailable("Files can't be stored or read now; try again in a moment") from error
+
+
+def move(source: Path, target: Path) -> None:
+    """Into its place in one step, and onto the disk before that. What a crash leaves is beside ``source``."""
+    target.parent.mkdir(exist_ok=True)
+    if source.stat().st_dev != target.parent.stat().st_dev:
+        copy = target.with_name(f"{target.name}.part")
+        shutil.copyfile(source, copy)
+        source = copy
+    sync(source)
+    os.replace(source, target)
+    sync(target.parent)
+
+
+def sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

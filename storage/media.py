@@ -8,10 +8,10 @@ sent one stays as ``gone``: its hash still says whether a message under an idemp
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from sqlalchemy import Connection, bindparam, delete, insert, select, text, update
+from sqlalchemy import Connection, bindparam, delete, insert, or_, select, text, update
 
 from storage.errors import Conflict
-from storage.models import EXPIRING, media, media_usage
+from storage.models import EXPIRING, chats, media, media_usage
 from storage.transaction import Tx
 
 Kind = Literal["image", "video", "audio", "file"]
@@ -76,7 +76,10 @@ def take(tx: Tx, tenant_pk: int, user_pk: int, size: int) -> None:
 
 
 def find(connection: Connection, id: str) -> Media | None:
-    row = connection.execute(SELECT.where(media.c.id == id)).first()
+    """None also for what was sent to a chat that is deleted."""
+    there = or_(media.c.chat_pk.is_(None), chats.c.deleted_at.is_(None))
+    statement = SELECT.outerjoin(chats, chats.c.pk == media.c.chat_pk).where(media.c.id == id, there)
+    row = connection.execute(statement).first()
     return Media(*row) if row else None
 
 
@@ -90,10 +93,10 @@ def arrived(tx: Tx, id: str, *, lasts: int) -> Media:
     return found
 
 
-def send(tx: Tx, id: str, chat_pk: int, seq: int) -> bool:
-    """A message sends it; whether it was ready to be. Whoever calls holds it."""
+def send(tx: Tx, id: str, chat_pk: int, seq: int) -> None:
+    """A message sends it; whoever calls holds it, and has seen that it is ready."""
     sent = {"state": "sent", "chat_pk": chat_pk, "seq": seq, "expires_at": None}
-    return tx.execute(update(media).where(media.c.id == id, media.c.state == "ready").values(sent)).rowcount == 1
+    tx.execute(update(media).where(media.c.id == id).values(sent))
 
 
 def doom(tx: Tx, chat_pk: int, *, seq: int | None = None, upto: int | None = None) -> None:
@@ -121,6 +124,11 @@ def expire(tx: Tx) -> None:
 def doomed(connection: Connection, at: int, *, limit: int = 100) -> list[Media]:
     statement = SELECT.where(text(EXPIRING), media.c.expires_at <= at, media.c.state == "doomed")
     return [Media(*row) for row in connection.execute(statement.order_by(media.c.expires_at).limit(limit))]
+
+
+def put_off(tx: Tx, pk: int, until: int) -> None:
+    """Its file could not be removed yet."""
+    tx.execute(update(media).where(media.c.pk == pk, media.c.state == "doomed").values(expires_at=until))
 
 
 def gone(tx: Tx, item: Media) -> None:

@@ -100,8 +100,7 @@ def s3_address() -> Iterator[str]:
 @pytest.fixture
 async def s3(s3_address: str, monkeypatch: pytest.MonkeyPatch) -> str:
     """The URL of a place in a bucket of it."""
-    settings = {"ACCESS_KEY_ID": "key", "SECRET_ACCESS_KEY": "secret", "REGION": "us-east-1", "ENDPOINT": s3_address,
-                "ALLOW_HTTP": "true"}  # fmt: skip
+    settings = {"ACCESS_KEY_ID": "key", "SECRET_ACCESS_KEY": "secret", "REGION": "here", "ENDPOINT": s3_address}
     for name, value in settings.items():
         monkeypatch.setenv(f"AWS_{name}", value)
     async with aiohttp.ClientSession() as session, session.put(f"{s3_address}/media") as answer:

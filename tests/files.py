@@ -34,12 +34,16 @@ def bomb(width: int, height: int) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
 
 
-def video(format: str = "mp4", codec: str = "mpeg4", *, seconds: int = 1, size: tuple[int, int] = (320, 240)) -> bytes:
+def video(
+    format: str = "mp4", codec: str = "mpeg4", *, seconds: int = 1, size: tuple[int, int] = (320, 240), turned: int = 0
+) -> bytes:
     buffer = io.BytesIO()
     with av.open(buffer, "w", format=format) as container:
         stream = container.add_stream(codec, rate=10)
         stream.width, stream.height = size
         stream.pix_fmt = "yuv420p"
+        if turned:
+            stream.set_display_rotation(turned)
         for number in range(seconds * 10):
             frame = av.VideoFrame.from_image(Image.new("RGB", size, (number * 5 % 255, 80, 160)))
             container.mux(stream.encode(frame))
