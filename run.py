@@ -6,14 +6,16 @@ import contextlib
 import json
 import logging
 import signal
+import socket
 import sys
 from pathlib import Path
 
 from pydantic import SecretStr, ValidationError
 
 from server import operator
-from server.app import serving
+from server.app import drain, serving
 from server.settings import Settings
+from server.workers import Workers
 from storage.database import Database, DatabaseBroken
 from storage.errors import Problem, Unavailable
 from storage.migrations import NotMigrated
@@ -22,7 +24,8 @@ from storage.migrations import NotMigrated
 def arguments() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="run.py", description=__doc__)
     commands = parser.add_subparsers(dest="command")
-    commands.add_parser("serve", help="serve (the default)")
+    serving = commands.add_parser("serve", help="serve (the default)")
+    serving.add_argument("--fd", type=int, help=argparse.SUPPRESS)
     token = commands.add_parser("token", help="print a token for each user named, one a line")
     token.add_argument("--user", action="extend", nargs="+", default=[], metavar="EMAIL|NAME|ID")
     token.add_argument("--users", type=Path, metavar="FILE", help="a user a line")
@@ -44,22 +47,35 @@ def arguments() -> argparse.ArgumentParser:
     return parser
 
 
-async def serve(settings: Settings) -> None:
+async def serve(settings: Settings, fd: int | None = None) -> None:
+    """Until a signal comes. SIGTERM drains, SIGINT and a second signal do not. ``fd`` is a worker's listening socket."""
     with operator.holding(settings) if settings.embedded else contextlib.nullcontext() as lock:
         if settings.embedded and lock is None:
             address = operator.lock_path(settings).read_text().strip()
             raise Problem(f"A server is running already on {settings.data_dir}, at {address}")
-        stop = asyncio.Event()
+        signals: asyncio.Queue[signal.Signals] = asyncio.Queue()
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, stop.set)
-        async with serving(settings) as services:
+            loop.add_signal_handler(number, signals.put_nowait, number)
+        if fd is not None:
+            loop.add_reader(sys.stdin.fileno(), orphaned, signals)
+        async with serving(settings, socket.socket(fileno=fd) if fd is not None else None) as services:
             if lock:
                 operator.write_address(lock, services.address)
             print(f"Bellwire is at {services.public_url}  (API: {services.public_url}/docs)", flush=True)
-            await stop.wait()
+            if await signals.get() is signal.SIGTERM:
+                draining, hurry = asyncio.create_task(drain(services)), asyncio.create_task(signals.get())
+                await asyncio.wait({draining, hurry}, return_when=asyncio.FIRST_COMPLETED)
+                for task in (draining, hurry):
+                    task.cancel()
         if lock:
             operator.write_address(lock, "")
+
+
+def orphaned(signals: "asyncio.Queue[signal.Signals]") -> None:
+    """The process that started this one is gone."""
+    asyncio.get_running_loop().remove_reader(sys.stdin.fileno())
+    signals.put_nowait(signal.SIGTERM)
 
 
 async def migrate(settings: Settings) -> None:
@@ -105,7 +121,10 @@ def main() -> int:
             case "check":
                 check(settings)
             case _:
-                asyncio.run(serve(settings))
+                fd = getattr(asked, "fd", None)
+                if fd is None and settings.workers > 1:
+                    return asyncio.run(Workers(settings).run())
+                asyncio.run(serve(settings, fd))
     except ValidationError as error:
         for each in error.errors():
             name = f"BELLWIRE_{str(each['loc'][0]).upper()}: " if each["loc"] else ""

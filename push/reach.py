@@ -15,8 +15,8 @@ class Place(NamedTuple):
 
 
 class Reach(Protocol):
-    def connected(self, user_pk: int) -> bool:
-        """Whether the user has a connection at all."""
+    async def connected(self, user_pks: Collection[int]) -> set[int]:
+        """Those of these users who have a connection at all, as far as can be told."""
         ...
 
     def seen(self, places: Iterable[Place]) -> set[Place]:

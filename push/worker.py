@@ -12,7 +12,7 @@ import random
 import secrets
 import time
 from collections import Counter, OrderedDict
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from typing import Any
 
 from push.circuit import Circuit
@@ -164,7 +164,7 @@ class Worker:
             for cause, page in found
         ]
         cursors = {cause.pk: page.cursor for cause, page in found}
-        near = {user_pk for cause, page in wanted for user_pk, _ in page if self._to_ask(cause.kind, user_pk)}
+        near = await self._near((cause.kind, user_pk) for cause, page in wanted for user_pk, _ in page)
         hold = outbox.Hold(self.lease, int(LEASE * SECOND), self.room, near, self.policy.live_starts)
         lasts: dict[str, int] = {cause.kind: int(self._lasts(cause.kind) * SECOND) for cause, _ in found}
 
@@ -173,14 +173,16 @@ class Worker:
             outbox.advance(tx, cursors, self.lease)
             return made
 
-        self._begin(await self._write(apply))
+        self._begin(await self._write(apply), near)
         self.awake["deliveries"].set()
 
     def _lasts(self, kind: str) -> float:
         return self.policy.live_lasts if kind in outbox.LIVE else self.policy.lasts
 
-    def _to_ask(self, kind: str, user_pk: int) -> bool:
-        return kind in ASKED and not self.policy.reached_too and self.reach.connected(user_pk)
+    async def _near(self, wanted: Iterable[tuple[str, int]]) -> set[int]:
+        """Users who may see by themselves what these kinds tell, and are asked before they are pushed."""
+        users = {user_pk for kind, user_pk in wanted if kind in ASKED}
+        return await self.reach.connected(users) if users and not self.policy.reached_too else set()
 
     # Deliveries
 
@@ -190,14 +192,15 @@ class Worker:
             return False
         lease = int(LEASE * SECOND)
         due = await self._write(lambda tx: outbox.claim_deliveries(tx, self.lease, lease, limit))
-        self._begin([each for each in due if each.pk not in self.flying and each.pk not in self.asking])
+        held = [each for each in due if each.pk not in self.flying and each.pk not in self.asking]
+        self._begin(held, await self._near((each.kind, each.user_pk) for each in held))
         return len(due) == limit
 
-    def _begin(self, held: Sequence[Delivery]) -> None:
+    def _begin(self, held: Sequence[Delivery], connected: Collection[int]) -> None:
         """Send to those who are away; ask first about those who are connected."""
         since = time.monotonic()
-        near = [each for each in held if self._to_ask(each.kind, each.user_pk)]
-        away = [each for each in held if not self._to_ask(each.kind, each.user_pk)]
+        near = [each for each in held if each.kind in ASKED and each.user_pk in connected]
+        away = [each for each in held if each not in near]
         if len(self.asking) + len(near) > ASKED_AT_MOST:
             for each in near:
                 self._again(each, "many are asked already", 1.0, counts=False)

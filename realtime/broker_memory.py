@@ -2,16 +2,18 @@
 
 from collections.abc import Collection, Sequence
 
-from realtime.broker import Heard, Whispered
+from realtime.broker import Doubted, Heard, Whispered
 from storage.transaction import Event
 
 
 class MemoryBroker:
     heard: Heard
+    doubted: Doubted
     whispered: Whispered
 
     def __init__(self) -> None:
         self.channels: set[int] = set()
+        self.topics: set[str] = set()
 
     async def subscribe(self, channels: Collection[int]) -> None:
         self.channels.update(channels)
@@ -24,5 +26,13 @@ class MemoryBroker:
         if wanted:
             self.heard(wanted)
 
+    def listen(self, topic: str) -> None:
+        self.topics.add(topic)
+
+    def unlisten(self, topic: str) -> None:
+        self.topics.discard(topic)
+
     def whisper(self, topic: str, name: str, document: object, *, but: str | None = None) -> None:
-        self.whispered(topic, name, but, document)
+        kind, _, pk = topic.partition(":")
+        if topic in self.topics or (kind == "channel" and int(pk) in self.channels):
+            self.whispered(topic, name, but, document)

@@ -142,6 +142,11 @@ class Engine(engineio.AsyncServer):
         return headers
 
     def _bad_request(self, message: str | None = None) -> Any:
+        if message == "Invalid transport" and "polling" not in self.transports:
+            message = (
+                "Polling needs one process or a sticky balancer, and here are several: connect with "
+                'transports: ["websocket"]'
+            )
         if message and message.startswith(("Invalid session", "Session ")):
             message = (
                 "Unknown session: it ended, or another process holds it. Polling needs one process or a sticky "

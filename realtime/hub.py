@@ -8,9 +8,10 @@ exactly as far as the hub, it turns live in that step. There is no other way to 
 import asyncio
 import logging
 import time
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from functools import partial
+from typing import Any, Protocol
 
 import orjson
 
@@ -20,6 +21,7 @@ from realtime.limits import KIB
 from realtime.tasks import Tasks
 from storage import log
 from storage.database import Database
+from storage.errors import Unavailable
 from storage.transaction import Event
 
 logger = logging.getLogger("bellwire.hub")
@@ -27,6 +29,7 @@ logger = logging.getLogger("bellwire.hub")
 PAGE = 200
 AHEAD = 64 * KIB
 TAIL_SECONDS = 10
+GATHER = 0.1
 
 
 class Reader(Protocol):
@@ -102,12 +105,16 @@ class Hub:
         self.broker = broker
         self.channels: dict[int, Channel] = {}
         self.watchers: dict[str, dict[Reader, None]] = {}
+        self.handlers: dict[str, Callable[[str, Any], None]] = {}
         self.delivered = 0
         self.repaired = 0
         self.resets = 0
         self.looked_at = time.monotonic()
         self.tasks = Tasks()
+        self.doubtful: set[int] = set()
+        self.doubting: asyncio.Task[None] | None = None
         broker.heard = self.hear
+        broker.doubted = self.doubt
         broker.whispered = self._whispered
 
     # Subscriptions
@@ -334,6 +341,25 @@ class Hub:
             if channel:
                 await self._filled(channel, head)
 
+    def doubt(self, pks: Collection[int] | None) -> None:
+        """Something may have been missed on these channels, or on all: look, many at a time."""
+        self.doubtful.update(self.channels if pks is None else pks)
+        if self.doubting is None and self.doubtful:
+            self.doubting = self.tasks.spawn(self._settle_doubts())
+
+    async def _settle_doubts(self) -> None:
+        try:
+            while self.doubtful:
+                pks, self.doubtful = self.doubtful & self.channels.keys(), set()
+                self.compare(await self.database.read(partial(log.heads, pks=pks)))
+                await asyncio.sleep(GATHER)
+        except Unavailable:
+            logger.warning(
+                "could not look at %d doubtful channels; the look at the tail finds what they miss", len(pks)
+            )
+        finally:
+            self.doubting = None
+
     async def look_at_tail(self) -> None:
         """Compare with what the log got lately, so that a hint that never came is not missed for long."""
         moment = time.monotonic()
@@ -344,7 +370,11 @@ class Hub:
     # What is not durable
 
     def watch(self, topic: str, reader: Reader) -> None:
-        self.watchers.setdefault(topic, {})[reader] = None
+        readers = self.watchers.get(topic)
+        if readers is None:
+            readers = self.watchers[topic] = {}
+            self.broker.listen(topic)
+        readers[reader] = None
 
     def unwatch(self, topic: str, reader: Reader) -> None:
         readers = self.watchers.get(topic)
@@ -352,15 +382,25 @@ class Hub:
             readers.pop(reader, None)
             if not readers:
                 del self.watchers[topic]
+                self.broker.unlisten(topic)
 
     def whisper(self, channel_pk: int, name: str, document: object, *, but: str) -> None:
         """Tell the live readers of a channel, on every node, except one user's."""
         self.broker.whisper(f"channel:{channel_pk}", name, document, but=but)
 
-    def whisper_to_watchers(self, topic: str, name: str, document: object) -> None:
+    def whisper_to(self, topic: str, name: str, document: object) -> None:
+        """Tell who watches or handles a topic, on every node."""
         self.broker.whisper(topic, name, document)
 
+    def handle(self, topic: str, handler: Callable[[str, Any], None]) -> None:
+        """``handler`` gets the name and the document of what is whispered to a topic."""
+        self.handlers[topic] = handler
+        self.broker.listen(topic)
+
     def _whispered(self, topic: str, name: str, but: str | None, document: object) -> None:
+        handler = self.handlers.get(topic)
+        if handler:
+            return handler(name, document)
         kind, _, pk = topic.partition(":")
         if kind == "channel":
             channel = self.channels.get(int(pk))
@@ -372,6 +412,7 @@ class Hub:
             for reader in readers:
                 if reader.user_id != but:
                     reader.murmur(frame)
+        return None
 
 
 def removed_by(event: Event) -> Collection[str]:

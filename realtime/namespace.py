@@ -164,7 +164,7 @@ class ChatNamespace(socketio.AsyncNamespace):
 
     def _show(self, user: accounts.User, online: bool, at: int | None) -> None:
         seen_at = at if at is not None else user.last_seen_at
-        self.hub.whisper_to_watchers(f"presence:{user.pk}", "presence", documents.presence(user.id, online, seen_at))
+        self.hub.whisper_to(f"presence:{user.pk}", "presence", documents.presence(user.id, online, seen_at))
 
     # Events
 

@@ -13,6 +13,13 @@ class Presence(Protocol):
         """One connection less; whether it was the last."""
         ...
 
+    async def refresh(self) -> None:
+        """Tell again who is here, for what is known of others expires."""
+
+    async def elsewhere(self, user_pks: Collection[int]) -> dict[int, list[str]]:
+        """The other nodes that have a connection of each of these users."""
+        ...
+
     async def online(self, user_pks: Collection[int]) -> set[int]:
         """Those of these users who are connected."""
         ...

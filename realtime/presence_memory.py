@@ -19,5 +19,11 @@ class MemoryPresence:
         del self.connections[user_pk]
         return True
 
+    async def refresh(self) -> None:
+        """Nothing expires."""
+
+    async def elsewhere(self, user_pks: Collection[int]) -> dict[int, list[str]]:
+        return {}
+
     async def online(self, user_pks: Collection[int]) -> set[int]:
         return {pk for pk in user_pks if self.connections[pk] > 0}

@@ -5,11 +5,17 @@ came, the socket is asked with a ping; an answer covers everything written befor
 """
 
 import asyncio
+import secrets
 import time
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
 
 from push.reach import Place
+from realtime.hub import Hub
+from realtime.presence import Presence
 from realtime.session import Session, Sessions
+from realtime.tasks import Tasks
 
 ASK_EVERY = 5.0
 PATIENCE = 3.0
@@ -17,21 +23,77 @@ LOOK_EVERY = 0.05
 LONGEST = 9.0
 
 
-class Reach:
-    def __init__(self, sessions: Sessions) -> None:
-        self.sessions = sessions
+@dataclass(slots=True)
+class Question:
+    """What other nodes were asked, and have not answered."""
 
-    def connected(self, user_pk: int) -> bool:
-        return user_pk in self.sessions.of_user
+    nodes: set[str]
+    seen: set[Place]
+    done: asyncio.Future[None]
+
+
+class Reach:
+    """Asks this node's sockets, and the other nodes for theirs: ``node`` names this one."""
+
+    def __init__(self, sessions: Sessions, hub: Hub, presence: Presence, node: str) -> None:
+        self.sessions = sessions
+        self.hub = hub
+        self.presence = presence
+        self.node = node
+        self.questions: dict[str, Question] = {}
+        self.tasks = Tasks()
+        hub.handle(topic_of(node), self._heard)
+
+    async def connected(self, user_pks: Collection[int]) -> set[int]:
+        return await self.presence.online(user_pks)
 
     def seen(self, places: Iterable[Place]) -> set[Place]:
-        """Those that are known to have been seen by now, without asking."""
-        near = (each for each in places if self.connected(each.user_pk))
-        return {each for each in near if Watch(each).seen(self.sessions.of_user.get(each.user_pk, ()))}
+        """Those that are known to have been seen by now, by a socket of this node, without asking."""
+        sessions = self.sessions.of_user
+        return {each for each in places if each.user_pk in sessions and Watch(each).seen(sessions[each.user_pk])}
 
     async def reached(self, places: Collection[Place]) -> set[Place]:
-        """Those places that were seen. Takes 9 seconds at most: a socket is asked every 5, and has 3 to answer."""
-        waiting = {each: Watch(each) for each in places if self.connected(each.user_pk)}
+        """Those places that were seen. A node that says nothing for 9 seconds has seen nothing."""
+        elsewhere = await self.presence.elsewhere({each.user_pk for each in places})
+        asked: dict[str, list[Place]] = {}
+        for each in places:
+            for node in elsewhere.get(each.user_pk, ()):
+                asked.setdefault(node, []).append(each)
+        if not asked:
+            return await self._reached_here(places)
+        near, far = await asyncio.gather(self._reached_here(places), self._reached_there(asked))
+        return near | far
+
+    async def _reached_there(self, asked: Mapping[str, Collection[Place]]) -> set[Place]:
+        id = secrets.token_hex(8)
+        question = self.questions[id] = Question(set(asked), set(), asyncio.get_running_loop().create_future())
+        for node, places in asked.items():
+            self.hub.whisper_to(
+                topic_of(node), "asked", {"id": id, "node": self.node, "places": [[*each] for each in places]}
+            )
+        await asyncio.wait([question.done], timeout=LONGEST)
+        del self.questions[id]
+        return question.seen
+
+    def _heard(self, name: str, document: Any) -> None:
+        if name == "asked":
+            self.tasks.spawn(self._answer(document))
+            return
+        question = self.questions.get(document["id"])
+        if question:
+            question.seen.update(Place(*each) for each in document["seen"])
+            question.nodes.discard(document["node"])
+            if not question.nodes and not question.done.done():
+                question.done.set_result(None)
+
+    async def _answer(self, asked: Any) -> None:
+        seen = await self._reached_here([Place(*each) for each in asked["places"]])
+        answer = {"id": asked["id"], "node": self.node, "seen": [[*each] for each in seen]}
+        self.hub.whisper_to(topic_of(asked["node"]), "answered", answer)
+
+    async def _reached_here(self, places: Collection[Place]) -> set[Place]:
+        """Takes 9 seconds at most: a socket is asked every 5, and has 3 to answer."""
+        waiting = {each: Watch(each) for each in places if each.user_pk in self.sessions.of_user}
         seen: set[Place] = set()
         while waiting:
             for each, watch in list(waiting.items()):
@@ -43,6 +105,10 @@ class Reach:
             if waiting:
                 await asyncio.sleep(LOOK_EVERY)
         return seen
+
+
+def topic_of(node: str) -> str:
+    return f"node:{node}"
 
 
 class Watch:

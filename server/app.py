@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import logging
+import socket
 from collections.abc import AsyncIterator
 from functools import partial
 from pathlib import Path
@@ -30,7 +31,8 @@ PAGE_POLICY = (
     "object-src 'none'; base-uri 'none'; frame-ancestors 'none'; form-action 'self'"
 )
 DOCS_POLICY = PAGE_POLICY.replace("style-src 'self'", "style-src 'self' 'unsafe-inline'")
-DRAIN_SECONDS = 5.0
+FINISH_SECONDS = 5.0
+CLOSING = "The server is closing; come back in a moment"
 
 
 def create_app(settings: Settings) -> web.Application:
@@ -73,9 +75,9 @@ async def close_sockets(app: web.Application) -> None:
     services = app[SERVICES]
     services.draining = True
     engine = services.socketio.eio
-    engine.refusing = "The server is closing; come back in a moment"
-    for socket in list(engine.sockets.values()):
-        socket.close_now(1012)
+    engine.refusing = CLOSING
+    for each in list(engine.sockets.values()):
+        each.close_now(1012)
     await asyncio.sleep(0)
 
 
@@ -135,16 +137,35 @@ def file_at(path: Path) -> Next:
     return serve
 
 
+async def drain(services: Services) -> None:
+    """Say that nothing should come here any more, and serve what comes all the same, while the sockets are closed.
+
+    They are closed one after the other, as clients take no hints, and come back all at once to whoever is left.
+    """
+    services.draining = True
+    engine, loop, seconds = services.socketio.eio, asyncio.get_running_loop(), services.settings.drain_seconds
+    engine.refusing = CLOSING
+    began, sockets = loop.time(), list(engine.sockets.values())
+    for number, each in enumerate(sockets):
+        await asyncio.sleep(max(0.0, began + seconds * number / len(sockets) - loop.time()))
+        each.close_now(1012)
+    await asyncio.sleep(max(0.0, began + seconds - loop.time()))
+
+
 @contextlib.asynccontextmanager
-async def serving(settings: Settings) -> AsyncIterator[Services]:
-    """The application, listening at ``services.address``."""
+async def serving(settings: Settings, listening: socket.socket | None = None) -> AsyncIterator[Services]:
+    """The application, listening at ``services.address``; on a socket that is open already, if one is given."""
     app = create_app(settings)
     runner = web.AppRunner(
-        app, access_log=None, shutdown_timeout=DRAIN_SECONDS, handle_signals=False, auto_decompress=False
+        app, access_log=None, shutdown_timeout=FINISH_SECONDS, handle_signals=False, auto_decompress=False
     )
     await runner.setup()
     try:
-        site = web.TCPSite(runner, settings.host, settings.port, backlog=1024)
+        site = (
+            web.SockSite(runner, listening, backlog=1024)
+            if listening
+            else web.TCPSite(runner, settings.host, settings.port, backlog=1024)
+        )
         await site.start()
         host, port = runner.addresses[0][:2]
         services = app[SERVICES]

@@ -20,7 +20,6 @@ from push.targets import Policy
 from push.worker import Worker
 from realtime.accounts import Accounts
 from realtime.administration import Administration
-from realtime.broker_memory import MemoryBroker
 from realtime.chat import Chats
 from realtime.credits import Credits
 from realtime.devices import Devices
@@ -29,8 +28,9 @@ from realtime.limits import Limits
 from realtime.media import MediaService
 from realtime.messages import ChatNumbers, Messages
 from realtime.namespace import ChatNamespace
+from realtime.nodes import BEAT_EVERY
 from realtime.notifications import Notifications
-from realtime.presence_memory import MemoryPresence
+from realtime.presence_redis import LASTS
 from realtime.protocol import Server
 from realtime.reach import Reach
 from realtime.session import Sessions
@@ -38,6 +38,7 @@ from realtime.streams import Bundle, Streams, Timing
 from realtime.tasks import Tasks
 from realtime.templates import Templates
 from realtime.tokens import Tokens
+from server.cluster import Cluster, joined
 from server.settings import Settings
 from storage import accounts, deliveries, epoch, log
 from storage.database import Database
@@ -76,6 +77,7 @@ class Services:
     namespace: ChatNamespace
     socketio: Server
     origins: "Origins"
+    cluster: Cluster
     address: str = ""
     draining: bool = False
 
@@ -159,21 +161,23 @@ def policy_of(settings: Settings) -> Policy:
 @contextlib.asynccontextmanager
 async def build(settings: Settings) -> AsyncIterator[Services]:
     """All services, started. Nothing listens yet."""
-    limits = settings.limits()
+    limits, secret = settings.limits(), secret_of(settings)
     tokens = Tokens(
-        secret_of(settings),
+        secret,
         algorithm=settings.jwt_algorithm,
         public_key=read_pem(settings.jwt_public_key),
         jwks_url=settings.jwks_url,
         issuer=settings.jwt_issuer,
         audience=settings.jwt_audience,
     )
-    database = Database(settings.database)
-    await database.start()
-    try:
+    async with contextlib.AsyncExitStack() as stack:
+        database = Database(settings.database)
+        await database.start()
+        stack.push_async_callback(database.close)
+        cluster = await stack.enter_async_context(joined(settings, database, secret))
         users = Accounts(database, tokens, local=settings.local_accounts, provision_users=settings.provision_users)
         await users.start()
-        hub = Hub(database, MemoryBroker())
+        hub = Hub(database, cluster.broker)
         sessions = Sessions(database, hub, users, limits)
         users.revoked = sessions.revoke
         numbers = ChatNumbers(database)
@@ -184,7 +188,7 @@ async def build(settings: Settings) -> AsyncIterator[Services]:
             Files(settings.media_url or str(settings.data_dir / "media")),
             limits,
             types=settings.media_types,
-            secret=secret_of(settings),
+            secret=secret,
             public_url=lambda: services.public_url,
             unsent=settings.media_unsent_hours * 3600,
             temporary=settings.data_dir / "uploads",
@@ -192,7 +196,12 @@ async def build(settings: Settings) -> AsyncIterator[Services]:
         notifications = Notifications(database, limits)
         timing = Timing(settings.stream_grace, settings.live_lead)
         streams = Streams(database, limits, timing, Bundle(settings.apns_topic, settings.apns_environment))
-        socketio = Server(limits, ping_interval=settings.ping_interval, ping_timeout=settings.ping_timeout)
+        socketio = Server(
+            limits,
+            ping_interval=settings.ping_interval,
+            ping_timeout=settings.ping_timeout,
+            transports=["polling", "websocket"] if settings.polling else ["websocket"],
+        )
         origins = Origins(settings)
         namespace = ChatNamespace(
             server=socketio,
@@ -203,10 +212,11 @@ async def build(settings: Settings) -> AsyncIterator[Services]:
             notifications=notifications,
             streams=streams,
             hub=hub,
-            presence=MemoryPresence(),
+            presence=cluster.presence,
             limits=limits,
             origin_allowed=origins.allowed,
         )
+        reach = Reach(sessions, hub, cluster.presence, cluster.node)
         services = Services(
             settings=settings,
             limits=limits,
@@ -224,10 +234,11 @@ async def build(settings: Settings) -> AsyncIterator[Services]:
             templates=Templates(database, limits),
             credits=Credits(database),
             devices=Devices(database, limits, lasts=settings.push_hours * 3600),
-            worker=Worker(database, gateway_of(settings, database), Reach(sessions), policy_of(settings)),
+            worker=Worker(database, gateway_of(settings, database), reach, policy_of(settings)),
             namespace=namespace,
             socketio=socketio,
             origins=origins,
+            cluster=cluster,
         )
         worker = services.worker
 
@@ -240,21 +251,25 @@ async def build(settings: Settings) -> AsyncIterator[Services]:
         await socketio.eio.stop()
         await chats.tasks.finish()
         await hub.tasks.finish()
-    finally:
-        await database.close()
 
 
 @contextlib.asynccontextmanager
 async def running(services: Services) -> AsyncIterator[None]:
     """What a server does beside its requests; a command of ``run.py`` does not."""
     background = Background(services)
-    services.database.writer.on_unknown = background.doubt
+    services.database.writer.on_unknown = services.hub.doubt
+    if services.cluster.nodes:
+        await services.cluster.nodes.start()
+    if services.cluster.redis:
+        await services.cluster.redis.start()
     await services.worker.start()
     try:
         async with background:
             yield
     finally:
         await services.worker.stop()
+        if services.cluster.nodes:
+            await services.cluster.nodes.stop()
 
 
 class Origins:
@@ -288,25 +303,14 @@ class Background:
         self._every(SWEEP_EVERY, services.streams.bury)
         self._every(MEASURE_EVERY, services.worker.measure)
         self._every(SWEEP_EVERY, self._sweep)
+        if services.cluster.nodes:
+            self._every(BEAT_EVERY, services.cluster.nodes.beat)
+        self._every(LASTS / 3, services.cluster.presence.refresh)
         return self
 
     async def __aexit__(self, *_: object) -> None:
         self.stopping.set()
         await self.tasks.finish()
-
-    def doubt(self, pks: set[int]) -> None:
-        """It is not known what was committed on these channels: look."""
-
-        async def look() -> None:
-            while not self.stopping.is_set():
-                try:
-                    return await self.services.hub.look(pks)
-                except Exception:
-                    logger.exception("could not look at %d channels; again in a second", len(pks))
-                    await asyncio.sleep(TICK)
-            return None
-
-        self.tasks.spawn(look())
 
     def _every(self, seconds: float, work: Callable[[], Any]) -> None:
         async def repeat() -> None:

@@ -8,6 +8,7 @@ from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from realtime.limits import KIB, MIB, Limits
+from realtime.servers_redis import servers_of
 from server.dialects import DIALECTS
 
 
@@ -18,6 +19,16 @@ class Settings(BaseSettings):
     port: int = Field(8080, ge=0, le=65535, description="port to listen on; 0 takes a free one")
     data_dir: Path = Field(Path("data"), description="folder of the database, the secret and the media")
     database_url: str = Field("", description="empty: SQLite in the data folder; or postgresql+asyncpg://…")
+    redis_url: str = Field(
+        "", description="for several processes: redis://…, rediss://…, redis+sentinel://…, redis+cluster://…"
+    )
+    workers: int = Field(1, ge=1, le=256, description="processes on one port; above 1 needs PostgreSQL and Redis")
+    sticky: bool = Field(
+        False, description="whether the balancer before several nodes is sticky, so that polling works with Redis"
+    )
+    drain_seconds: float = Field(
+        5, ge=0, le=20, description="seconds in which a stopping server still answers while its sockets are closed"
+    )
     public_url: str = Field("", description="how clients reach the server; empty: http://HOST:PORT")
     cors_origins: Annotated[list[str], NoDecode] = Field(
         default_factory=list,
@@ -125,6 +136,29 @@ class Settings(BaseSettings):
             )
         return self
 
+    @model_validator(mode="after")
+    def many_processes(self) -> "Settings":
+        if self.redis_url:
+            try:
+                servers_of(self.redis_url)
+            except ValueError as error:
+                raise ValueError(f"BELLWIRE_REDIS_URL is none that can be used: {error}") from None
+            if self.embedded:
+                raise ValueError(
+                    "BELLWIRE_REDIS_URL is for several processes, and these need a database that they can share: set "
+                    "BELLWIRE_DATABASE_URL=postgresql+asyncpg://… too"
+                )
+        if self.workers > 1 and not self.redis_url:
+            raise ValueError(
+                "BELLWIRE_WORKERS above 1 needs BELLWIRE_DATABASE_URL=postgresql+asyncpg://… and "
+                "BELLWIRE_REDIS_URL=redis://…, so that the processes hear of each other"
+            )
+        if self.workers > 1 and self.sticky:
+            raise ValueError(
+                "BELLWIRE_STICKY can't be kept with BELLWIRE_WORKERS above 1: no balancer chooses among them"
+            )
+        return self
+
     @field_validator("default_dialect")
     @classmethod
     def known(cls, value: str) -> str:
@@ -141,6 +175,11 @@ class Settings(BaseSettings):
     def database(self) -> str:
         url = self.database_url or f"sqlite:///{self.data_dir / 'bellwire.db'}"
         return re.sub(r"^postgres(ql)?://", "postgresql+asyncpg://", url)
+
+    @property
+    def polling(self) -> bool:
+        """Whether a client's requests all come to the same process."""
+        return not self.redis_url or self.sticky
 
     @property
     def embedded(self) -> bool:

@@ -46,6 +46,15 @@ def put(tx: Tx, name: str, value: str) -> None:
     tx.execute(PUT, {"name": name, "value": value})
 
 
+def shared(tx: Tx, name: str, size: int = 32) -> str:
+    """A random fact that all nodes have in common, in hexadecimal; made on first use."""
+    found = known(tx.connection).get(name)
+    if found is None:
+        found = secrets.token_hex(size)
+        put(tx, name, found)
+    return found
+
+
 def renew(tx: Tx) -> str:
     """Begin a new history."""
     epoch = secrets.token_hex(8)

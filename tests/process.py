@@ -19,7 +19,13 @@ class ServerProcess:
 
     def __init__(self, data_dir: Path, **settings: Any) -> None:
         named = {f"BELLWIRE_{name.upper()}": str(value) for name, value in settings.items()}
-        self.environment = {**os.environ, "BELLWIRE_DATA_DIR": str(data_dir), "BELLWIRE_PORT": "0", **named}
+        self.environment = {
+            **os.environ,
+            "BELLWIRE_DATA_DIR": str(data_dir),
+            "BELLWIRE_PORT": "0",
+            "BELLWIRE_DRAIN_SECONDS": "0",
+            **named,
+        }
         self.log = data_dir.with_suffix(".log")
         self.url = ""
         self.process: asyncio.subprocess.Process

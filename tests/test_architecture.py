@@ -10,7 +10,7 @@ OWNERS = {
     "aiohttp": {"server/", "realtime/transport.py"},
     "socketio": {"realtime/"},
     "engineio": {"realtime/transport.py", "realtime/engine.py"},
-    "redis": {"realtime/broker_redis.py", "realtime/presence_redis.py"},
+    "redis": {"realtime/link_redis.py", "realtime/servers_redis.py"},
     "aioapns": {"push/apns.py"},
     "sqlite3": {"storage/"},
     "jwt": {"realtime/tokens.py", "server/operator.py", "push/provider.py"},

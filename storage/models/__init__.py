@@ -8,7 +8,7 @@ number of the ``user:`` channel, so that locking a channel locks what lies behin
 from storage.models.account import blocks, logins, reset_links, revocations, users
 from storage.models.base import metadata
 from storage.models.chat import chats, members, messages, reports
-from storage.models.core import channels, events, facts, tenants
+from storage.models.core import channels, events, facts, nodes, tenants
 from storage.models.credit import ISSUING, credit_accounts, credit_entries, credit_transactions
 from storage.models.media import EXPIRING, media, media_usage
 from storage.models.notification import notifications, templates
@@ -39,6 +39,7 @@ __all__ = [
     "members",
     "messages",
     "metadata",
+    "nodes",
     "notifications",
     "outbox",
     "reports",

@@ -1,6 +1,6 @@
 """What every installation has: facts of itself, tenants, and the log of channels and events."""
 
-from sqlalchemy import BigInteger, Column, Index, LargeBinary, String, Table, Text
+from sqlalchemy import BigInteger, Boolean, Column, Index, LargeBinary, String, Table, Text
 
 from storage.models.base import Key, metadata
 
@@ -10,6 +10,18 @@ facts = Table(
     Column("name", String(64), primary_key=True),
     Column("value", Text, nullable=False),
     comment="what the installation knows of itself: epoch, start mark, signing key of hints",
+)
+
+nodes = Table(
+    "nodes",
+    metadata,
+    Column("id", String(16), primary_key=True),
+    Column("place", String(255), nullable=False),
+    Column("redis", Boolean, nullable=False),
+    Column("secret", String(64), nullable=False),
+    Column("started_at", BigInteger, nullable=False),
+    Column("seen_at", BigInteger, nullable=False),
+    comment="processes that serve; place is host and process id, secret a digest of what signs tokens",
 )
 
 tenants = Table(

@@ -1,0 +1,91 @@
+"""The broker of many nodes: hints over Redis pub/sub, a subscription for each channel that has readers here.
+
+Redis is never in the way of an answer: what is published is heard by this node's own readers at once, and goes to the others
+as far as there is a connection. After every new connection all channels are doubted, and the hub looks into the log.
+"""
+
+import asyncio
+from collections.abc import Collection, Sequence
+
+from realtime.broker import Doubted, Heard, Whispered
+from realtime.client_redis import RedisClient
+from realtime.hints import Forged, Hints, Place, Whisper
+from storage.transaction import Event
+
+CONFIRMED_IN = 1.0
+
+
+class RedisBroker:
+    """``prefix`` is the installation's own. ``forged`` counts messages that no node of it has written."""
+
+    heard: Heard
+    doubted: Doubted
+    whispered: Whispered
+
+    def __init__(self, redis: RedisClient, hints: Hints, prefix: str) -> None:
+        self.redis = redis
+        self.hints = hints
+        self.prefix = f"{prefix}:".encode()
+        self.channels: set[int] = set()
+        self.topics: set[str] = set()
+        self.forged = 0
+        redis.heard = self._heard
+        redis.opened = lambda: self.doubted(None)
+
+    async def subscribe(self, channels: Collection[int]) -> None:
+        self.channels.update(channels)
+        confirmations = self.redis.subscribe([self._channel(pk) for pk in channels])
+        _, late = await asyncio.wait(confirmations, timeout=CONFIRMED_IN)
+        for each in late:
+            each.add_done_callback(lambda done: self.doubted(channels))
+
+    def unsubscribe(self, channels: Collection[int]) -> None:
+        self.channels.difference_update(channels)
+        self.redis.unsubscribe([self._channel(pk) for pk in channels])
+
+    def publish(self, events: Sequence[Event]) -> None:
+        near = [event for event in events if event.channel_pk in self.channels]
+        if near:
+            self.heard(near)
+        self.redis.publish([(self._channel(event.channel_pk), self.hints.of_event(event)) for event in events])
+
+    def listen(self, topic: str) -> None:
+        self.topics.add(topic)
+        self.redis.subscribe([self._topic(topic)])
+
+    def unlisten(self, topic: str) -> None:
+        self.topics.discard(topic)
+        self.redis.unsubscribe([self._topic(topic)])
+
+    def whisper(self, topic: str, name: str, document: object, *, but: str | None = None) -> None:
+        kind, _, pk = topic.partition(":")
+        of_channel = kind == "channel"
+        if (int(pk) in self.channels) if of_channel else (topic in self.topics):
+            self.whispered(topic, name, but, document)
+        channel = self._channel(int(pk)) if of_channel else self._topic(topic)
+        self.redis.publish([(channel, self.hints.of_whisper(Whisper(topic, name, but, document)))])
+
+    def _channel(self, pk: int) -> bytes:
+        return b"%sc:%d" % (self.prefix, pk)
+
+    def _topic(self, topic: str) -> bytes:
+        return b"%st:%s" % (self.prefix, topic.encode())
+
+    def _heard(self, channel: bytes, message: bytes) -> None:
+        if self.hints.is_ours(message):
+            return
+        try:
+            hint = self.hints.read(message)
+        except Forged:
+            self.forged += 1
+            kind, _, pk = channel.removeprefix(self.prefix).partition(b":")
+            if kind == b"c":
+                self.doubted([int(pk)])
+            return
+        match hint:
+            case Event():
+                self.heard([hint])
+            case Place():
+                self.doubted([hint.channel_pk])
+            case Whisper():
+                self.whispered(hint.topic, hint.name, hint.but, hint.document)

@@ -1,0 +1,229 @@
+"""Redis as the broker and the presence use it: a lane to each server, kept open, with the subscriptions that are wanted.
+
+A lane that hears nothing for seconds is replaced, within 0.1 to 1 s as long as the server can be reached. Nothing here waits
+for Redis longer than a second, and nothing raises because it is away.
+"""
+
+import asyncio
+import contextlib
+import logging
+import random
+import time
+from collections.abc import Callable, Collection, Iterable
+from typing import Any
+
+from realtime.link_redis import UNREACHABLE, Command, Link, Push
+from realtime.servers_redis import Servers
+from realtime.tasks import Tasks
+
+logger = logging.getLogger("bellwire.redis")
+
+ASK_EVERY = 1.0
+SILENT = 3.0
+PAUSE, LONGEST_PAUSE = 0.1, 1.0
+AT_ONCE = 1000
+
+
+class RedisClient:
+    """``heard`` gets channel and message; ``opened`` is called when a connection is there again, with all its subscriptions.
+
+    ``await start()`` before use, ``await stop()`` after. ``connections`` and ``dropped`` only grow.
+    """
+
+    def __init__(self, servers: Servers) -> None:
+        self.servers = servers
+        self.heard: Callable[[bytes, bytes], None] = lambda channel, message: None
+        self.opened: Callable[[], None] = lambda: None
+        self.wanted: set[bytes] = set()
+        self.lanes: dict[str, Lane] = {}
+        self.tasks = Tasks()
+        self.connections = 0
+        self.dropped = 0
+
+    async def start(self) -> None:
+        """Redis may be away: it is looked for as long as it takes."""
+        with contextlib.suppress(*UNREACHABLE):
+            await self.servers.find()
+        for server in self.servers.names:
+            self.lane(server)
+
+    async def stop(self) -> None:
+        for lane in self.lanes.values():
+            lane.stop()
+        await self.tasks.finish()
+        await self.servers.close()
+
+    @property
+    def connected(self) -> bool:
+        return all(lane.link for lane in self.lanes.values())
+
+    def lane(self, server: str) -> "Lane":
+        lane = self.lanes.get(server)
+        if lane is None:
+            lane = self.lanes[server] = Lane(self, server)
+            lane.task = self.tasks.spawn(lane.run())
+        return lane
+
+    def _by_lane(self, channels: Collection[bytes]) -> Iterable[tuple["Lane", list[bytes]]]:
+        if not self.servers.sharded:
+            return [(self.lane(""), list(channels))]
+        found: dict[str, list[bytes]] = {}
+        for channel in channels:
+            found.setdefault(self.servers.of_channel(channel), []).append(channel)
+        return [(self.lane(server), some) for server, some in found.items()]
+
+    def subscribe(self, channels: Collection[bytes]) -> "list[asyncio.Future[None]]":
+        """Each is done when what is published from then on will be heard, or ``opened`` will be called."""
+        self.wanted.update(channels)
+        return [lane.change(some, True) for lane, some in self._by_lane(channels)]
+
+    def unsubscribe(self, channels: Collection[bytes]) -> None:
+        self.wanted.difference_update(channels)
+        for lane, some in self._by_lane(channels):
+            lane.change(some, False)
+
+    def publish(self, messages: Collection[tuple[bytes, bytes]]) -> None:
+        """As far as there is a connection that keeps up."""
+        word = b"SPUBLISH" if self.servers.sharded else b"PUBLISH"
+        lanes: dict[Lane, list[Command]] = {}
+        for channel, message in messages:
+            lane = self.lane(self.servers.of_channel(channel) if self.servers.sharded else "")
+            lanes.setdefault(lane, []).append((word, channel, message))
+        for lane, commands in lanes.items():
+            if lane.link and lane.link.writable:
+                lane.link.write(commands)
+            else:
+                self.dropped += len(commands)
+
+    async def call(self, key: bytes, *command: bytes | str | int) -> Any:
+        """The answer to a command on a key. Raises one of UNREACHABLE."""
+        link = self.lane(self.servers.of_key(key)).link
+        if link is None:
+            raise ConnectionError("there is no connection to Redis")
+        return await link.call(command[0], key, *command[1:])
+
+    def reroute(self) -> None:
+        """There may be other servers now, and another may have a channel."""
+        for server in self.servers.names:
+            self.lane(server)
+        if not self.servers.sharded:
+            return
+        for lane, channels in self._by_lane(self.wanted):
+            fresh = [each for each in channels if each not in lane.wanted]
+            lane.change(fresh, True)
+            for other in self.lanes.values():
+                if other is not lane:
+                    other.wanted.difference_update(channels)
+
+
+class Lane:
+    """A connection to one server, made again whenever it is lost."""
+
+    def __init__(self, client: RedisClient, server: str) -> None:
+        self.client = client
+        self.server = server
+        self.wanted: set[bytes] = set()
+        self.changes: dict[bytes, bool] = {}
+        self.flushed: asyncio.Future[None] | None = None
+        self.link: Link | None = None
+        self.task: asyncio.Task[None] | None = None
+        self.stopped = False
+        self.failed = False
+
+    def stop(self) -> None:
+        self.stopped = True
+        if self.task:
+            self.task.cancel()
+
+    def change(self, channels: Collection[bytes], wanted: bool) -> "asyncio.Future[None]":
+        """Subscribe or unsubscribe; those of one moment go in one command."""
+        for channel in channels:
+            (self.wanted.add if wanted else self.wanted.discard)(channel)
+            self.changes[channel] = wanted
+        if self.flushed is None:
+            loop = asyncio.get_running_loop()
+            self.flushed = loop.create_future()
+            loop.call_soon(self._flush)
+        return self.flushed
+
+    def _flush(self) -> None:
+        changes, self.changes = self.changes, {}
+        done, self.flushed = self.flushed, None
+        assert done is not None
+        if self.link is None or not changes:
+            # Whatever is wanted is subscribed to when there is a connection, and doubted then.
+            done.set_result(None)
+            return
+        self._subscribe(self.link, [each for each, wanted in changes.items() if wanted])
+        self._subscribe(self.link, [each for each, wanted in changes.items() if not wanted], b"UNSUBSCRIBE")
+        self.link.call(b"PING").add_done_callback(lambda answer: settle(answer, done))
+
+    def _subscribe(self, link: Link, channels: Collection[bytes], word: bytes = b"SUBSCRIBE") -> None:
+        if self.client.servers.sharded:
+            link.write([(b"S" + word, each) for each in channels], answered=False)
+            return
+        every = list(channels)
+        for start in range(0, len(every), AT_ONCE):
+            link.write([(word, *every[start : start + AT_ONCE])], answered=False)
+
+    async def run(self) -> None:
+        pause = PAUSE
+        while not self.stopped and self.server in self.client.servers.names:
+            link = Link(self._pushed)
+            try:
+                await link.open(await self.client.servers.connection(self.server))
+                await self._hold(link)
+                pause = PAUSE
+            except UNREACHABLE as error:
+                if not self.failed:
+                    logger.warning("Redis is away: %s", str(error) or type(error).__name__)
+                self.failed = True
+            finally:
+                self.link = None
+                if hasattr(link, "transport"):
+                    link.close()
+            await asyncio.sleep(pause * random.uniform(0.5, 1))
+            pause = min(2 * pause, LONGEST_PAUSE)
+            with contextlib.suppress(*UNREACHABLE):
+                await self.client.servers.find()
+                self.client.reroute()
+        del self.client.lanes[self.server]
+
+    async def _hold(self, link: Link) -> None:
+        """Subscribe to all that is wanted, and watch the connection until it is lost. Raises one of UNREACHABLE."""
+        subscribed: set[bytes] = set()
+        async with asyncio.timeout(SILENT):
+            await link.call(b"PING")
+            while missing := self.wanted - subscribed:
+                self._subscribe(link, missing)
+                subscribed |= missing
+                await link.call(b"PING")
+        self._subscribe(link, subscribed - self.wanted, b"UNSUBSCRIBE")
+        self.link = link
+        self.client.connections += 1
+        if self.failed:
+            logger.warning("Redis is there again")
+        self.failed = False
+        self.client.opened()
+        while True:
+            await asyncio.wait([link.lost], timeout=ASK_EVERY)
+            silence = time.monotonic() - link.heard_at
+            if link.lost.done() or silence > SILENT:
+                raise ConnectionError("the connection was lost" if link.lost.done() else "it says nothing")
+            if silence >= ASK_EVERY / 2:
+                link.call(b"PING").add_done_callback(lambda answer: answer.cancelled() or answer.exception())
+
+    def _pushed(self, push: Push) -> None:
+        if push[0] in (b"message", b"smessage"):
+            self.client.heard(push[1], push[2])
+        elif push[0] == b"sunsubscribe" and push[1] in self.wanted and self.link:
+            # The channel moves to another node of the cluster.
+            self.link.close()
+
+
+def settle(answer: "asyncio.Future[Any]", done: "asyncio.Future[None]") -> None:
+    """The connection may be lost meanwhile: then another one comes, and all is doubted."""
+    if not answer.cancelled():
+        answer.exception()
+    if not done.done():
+        done.set_result(None)

@@ -1,0 +1,82 @@
+"""What travels between nodes, in bytes: signed with a key that only this installation has, so that nothing else is heard.
+
+A hint is an event up to 8 KiB, else its place; a whisper is what is not durable. Each is ``kind, node, signature, body``.
+"""
+
+import hashlib
+import secrets
+import struct
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import orjson
+
+from realtime.limits import KIB
+from storage.transaction import Event
+
+LARGEST = 8 * KIB
+NODE, SIGNATURE = 8, 16
+EVENT, PLACE, WHISPER = b"e", b"p", b"w"
+HEAD = 1 + NODE + SIGNATURE
+NUMBERS = struct.Struct(">QQBB")
+
+
+class Place(NamedTuple):
+    """An event that is in the log."""
+
+    channel_pk: int
+    seq: int
+
+
+class Whisper(NamedTuple):
+    topic: str
+    name: str
+    but: str | None
+    document: Any
+
+
+class Forged(Exception):
+    """Nothing that a node of this installation has written"""
+
+
+class Hints:
+    """``key`` is asked each time, for a new epoch has another."""
+
+    def __init__(self, key: Callable[[], bytes]) -> None:
+        self.key = key
+        self.node = secrets.token_bytes(NODE)
+
+    def of_event(self, event: Event) -> bytes:
+        if len(event.payload) > LARGEST:
+            return self._sealed(PLACE, NUMBERS.pack(event.channel_pk, event.seq, 0, 0))
+        channel, name = event.channel.encode(), event.name.encode()
+        numbers = NUMBERS.pack(event.channel_pk, event.seq, len(channel), len(name))
+        return self._sealed(EVENT, b"".join((numbers, channel, name, event.payload)))
+
+    def of_whisper(self, whisper: Whisper) -> bytes:
+        return self._sealed(WHISPER, orjson.dumps([*whisper]))
+
+    def is_ours(self, data: bytes) -> bool:
+        """Whether this very node wrote it."""
+        return data[1 : 1 + NODE] == self.node
+
+    def read(self, data: bytes) -> Event | Place | Whisper:
+        """Raises Forged."""
+        kind, body = data[:1], data[HEAD:]
+        if not secrets.compare_digest(self._signature(kind, data[1 : 1 + NODE], body), data[1 + NODE : HEAD]):
+            raise Forged
+        if kind == WHISPER:
+            return Whisper(*orjson.loads(body))
+        pk, seq, channel, name = NUMBERS.unpack_from(body)
+        if kind == PLACE:
+            return Place(pk, seq)
+        start = NUMBERS.size
+        middle, end = start + channel, start + channel + name
+        return Event(pk, body[start:middle].decode(), seq, body[middle:end].decode(), body[end:])
+
+    def _sealed(self, kind: bytes, body: bytes) -> bytes:
+        return b"".join((kind, self.node, self._signature(kind, self.node, body), body))
+
+    def _signature(self, kind: bytes, node: bytes, body: bytes) -> bytes:
+        """A keyed BLAKE2b, https://www.rfc-editor.org/rfc/rfc7693"""
+        return hashlib.blake2b(body, digest_size=SIGNATURE, key=self.key(), person=kind + node).digest()

@@ -1,0 +1,113 @@
+"""A connection to Redis: commands in order, and what its subscriptions push.
+
+redis-py opens it (TLS, log-in, RESP3); from then on the transport is ours, for its subscriber reconnects without telling and
+waits for ever on a link that is half open. Relied on of redis-py 8: ``Connection.connect`` leaves nothing unread, and
+``_writer`` holds the transport.
+"""
+
+import asyncio
+import logging
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import hiredis
+from redis.asyncio.connection import AbstractConnection
+from redis.exceptions import RedisError
+
+logger = logging.getLogger("bellwire.redis")
+
+CONNECT_SECONDS = 2.0
+MOST_WAITING = 1 << 20
+UNREACHABLE = (OSError, RedisError, TimeoutError)
+NOTHING = object()
+Push = list[Any]
+Command = Sequence[Any]
+
+
+class Link(asyncio.Protocol):
+    """``pushed`` gets what subscriptions bring; ``lost`` is done when the connection is; ``moved`` says that another server
+    of the cluster has what was asked for.
+    """
+
+    def __init__(self, pushed: Callable[[Push], None]) -> None:
+        self.pushed = pushed
+        self.reader = hiredis.Reader(notEnoughData=NOTHING)
+        self.replies: deque[asyncio.Future[Any] | None] = deque()
+        self.lost: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.heard_at = time.monotonic()
+        self.moved = False
+        self.writer: asyncio.StreamWriter | None = None
+        self.transport: asyncio.Transport
+
+    async def open(self, connection: AbstractConnection) -> None:
+        """Raises one of UNREACHABLE."""
+        try:
+            async with asyncio.timeout(CONNECT_SECONDS):
+                await connection.connect()  # type: ignore[no-untyped-call]
+        except BaseException:
+            await connection.disconnect(nowait=True)
+            raise
+        self.writer, connection._writer, connection._reader = connection._writer, None, None
+        self.transport = self.writer.transport  # type: ignore[union-attr,assignment]
+        self.transport.set_protocol(self)
+        self.heard_at = time.monotonic()
+
+    @property
+    def writable(self) -> bool:
+        return not self.lost.done() and self.transport.get_write_buffer_size() < MOST_WAITING
+
+    def write(self, commands: Iterable[Command], *, answered: bool = True) -> None:
+        """Send commands whose answers nobody waits for; subscribing has none."""
+        packed = [hiredis.pack_command(tuple(each)) for each in commands]
+        self.transport.write(b"".join(packed))
+        if answered:
+            self.replies.extend([None] * len(packed))
+
+    def call(self, *command: bytes | str | int) -> "asyncio.Future[Any]":
+        """Send a command; its answer. All that was sent before it has been done then. May hold ConnectionError."""
+        answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        if self.writable:
+            self.write([command])
+            self.replies[-1] = answer
+        else:
+            answer.set_exception(ConnectionError("Redis does not keep up, or is gone"))
+        return answer
+
+    def data_received(self, data: bytes) -> None:
+        self.heard_at = time.monotonic()
+        try:
+            self.reader.feed(data)
+            while (item := self.reader.gets()) is not NOTHING:
+                if isinstance(item, hiredis.PushNotification):
+                    self.pushed(item)
+                else:
+                    self._answered(item)
+        except (hiredis.ProtocolError, IndexError) as error:
+            logger.error("Redis answers what was not asked: %s", error)
+            self.close()
+
+    def _answered(self, item: Any) -> None:
+        if isinstance(item, hiredis.ReplyError) and str(item).startswith("MOVED"):
+            self.moved = True
+            return self.close()
+        waiting = self.replies.popleft()
+        if isinstance(item, hiredis.ReplyError):
+            if waiting is None:
+                logger.warning("Redis refused a command: %s", item)
+            elif not waiting.done():
+                waiting.set_exception(item)
+        elif waiting is not None and not waiting.done():
+            waiting.set_result(item)
+        return None
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self.lost.set_result(None)
+        for waiting in self.replies:
+            if waiting is not None and not waiting.done():
+                waiting.set_exception(ConnectionError("the connection to Redis was lost"))
+        self.replies.clear()
+
+    def close(self) -> None:
+        self.transport.abort()

@@ -1,0 +1,79 @@
+"""This process among others: it says that it is there, and does not start where several can't hear of each other."""
+
+import asyncio
+import contextlib
+import hashlib
+import logging
+import os
+import socket
+from functools import partial
+
+from storage import nodes
+from storage.database import Database
+from storage.errors import Problem, Unavailable
+from storage.nodes import Node
+from storage.transaction import Command, Tx
+
+logger = logging.getLogger("bellwire")
+
+BEAT_EVERY = 5.0
+LOOK_EVERY = 1.0
+
+
+class Nodes:
+    """On PostgreSQL. ``await start()`` before serving, ``await beat()`` every ``BEAT_EVERY``, ``await stop()`` after."""
+
+    def __init__(self, database: Database, id: str, *, redis: bool, secret: str) -> None:
+        digest = hashlib.sha256(f"node {secret}".encode()).hexdigest()
+        self.database = database
+        self.node = Node(id, f"{socket.gethostname()} {os.getpid()}", redis, digest)
+
+    async def start(self) -> None:
+        """Waits for one that may be gone without a word. Raises Problem where others are alive and it can't join them."""
+        waited = 0.0
+        while problem := await self.database.write(Command(self._enter, keys=["nodes"])):
+            if waited == 0:
+                logger.warning("%s Waiting to see whether it is gone.", problem)
+            if waited > nodes.LASTS + LOOK_EVERY:
+                raise Problem(problem)
+            await asyncio.sleep(LOOK_EVERY)
+            waited += LOOK_EVERY
+
+    def _enter(self, tx: Tx) -> str | None:
+        """Be there, or say why not."""
+        for other in nodes.others(tx.connection, self.node.id):
+            if is_gone(other):
+                continue
+            if not (self.node.redis and other.redis):
+                return (
+                    f"Another process ({other.place}) serves this database, and one of the two has no Redis: set "
+                    "BELLWIRE_REDIS_URL=redis://… for all of them."
+                )
+            if self.node.secret != other.secret:
+                return (
+                    f"Another process ({other.place}) signs tokens with another secret: set the same "
+                    "BELLWIRE_JWT_SECRET for all of them."
+                )
+        nodes.beat(tx, self.node)
+        return None
+
+    async def beat(self) -> None:
+        await self.database.write(Command(partial(nodes.beat, node=self.node)))
+
+    async def stop(self) -> None:
+        with contextlib.suppress(Unavailable):
+            await self.database.write(Command(partial(nodes.leave, id=self.node.id)))
+
+
+def is_gone(node: Node) -> bool:
+    """Whether it ran on this host, and does not any more."""
+    host, _, process = node.place.rpartition(" ")
+    if host != socket.gethostname():
+        return False
+    try:
+        os.kill(int(process), 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:
+        return False
+    return int(process) == os.getpid()

@@ -1,0 +1,96 @@
+"""Presence of many nodes: for each user the nodes that have a connection of theirs, kept in Redis for as long as it is told.
+
+Without Redis a node knows its own users alone.
+"""
+
+import asyncio
+import logging
+import time
+from collections import Counter
+from collections.abc import Collection
+from typing import Any
+
+from realtime.client_redis import RedisClient
+from realtime.link_redis import UNREACHABLE
+
+logger = logging.getLogger("bellwire.presence")
+
+LASTS = 30.0
+PATIENCE = 0.5
+AT_ONCE = 500
+
+
+class RedisPresence:
+    """``node`` names this one. ``await refresh()`` every third of ``LASTS``."""
+
+    def __init__(self, redis: RedisClient, prefix: str, node: str) -> None:
+        self.redis = redis
+        self.prefix = prefix
+        self.node = node
+        self.connections: Counter[int] = Counter()
+
+    async def enter(self, user_pk: int) -> bool:
+        self.connections[user_pk] += 1
+        if self.connections[user_pk] > 1:
+            return False
+        others = await self._others([user_pk])
+        await self._tell([user_pk])
+        return not others
+
+    async def leave(self, user_pk: int) -> bool:
+        self.connections[user_pk] -= 1
+        if self.connections[user_pk] > 0:
+            return False
+        del self.connections[user_pk]
+        await self._ask([(self._key(user_pk), b"ZREM", self.node)])
+        return not await self._others([user_pk])
+
+    async def online(self, user_pks: Collection[int]) -> set[int]:
+        here = {pk for pk in user_pks if self.connections[pk] > 0}
+        return here | set(await self._others([pk for pk in user_pks if pk not in here]))
+
+    async def elsewhere(self, user_pks: Collection[int]) -> dict[int, list[str]]:
+        """The other nodes that have a connection of these users, as far as Redis says."""
+        return await self._others(user_pks)
+
+    async def refresh(self) -> None:
+        """Tell again who is here; what is not told expires."""
+        here = list(self.connections)
+        for start in range(0, len(here), AT_ONCE):
+            await self._tell(here[start : start + AT_ONCE])
+
+    async def forget(self) -> None:
+        """This node is closing."""
+        here, self.connections = list(self.connections), Counter()
+        await self._ask([(self._key(pk), b"ZREM", self.node) for pk in here])
+
+    def _key(self, user_pk: int) -> bytes:
+        return f"{self.prefix}:p:{user_pk}".encode()
+
+    async def _tell(self, user_pks: Collection[int]) -> None:
+        until = str(time.time() + LASTS)
+        told = [(self._key(pk), b"ZADD", until, self.node) for pk in user_pks]
+        kept = [(self._key(pk), b"EXPIRE", str(int(2 * LASTS))) for pk in user_pks]
+        await self._ask([*told, *kept])
+
+    async def _others(self, user_pks: Collection[int]) -> dict[int, list[str]]:
+        pks = list(user_pks)
+        asked = [(self._key(pk), b"ZRANGEBYSCORE", str(time.time()), "+inf") for pk in pks]
+        answers = await self._ask(asked)
+        found = {
+            pk: [node.decode() for node in nodes if node.decode() != self.node]
+            for pk, nodes in zip(pks, answers, strict=False)
+        }
+        return {pk: nodes for pk, nodes in found.items() if nodes}
+
+    async def _ask(self, commands: Collection[tuple[Any, ...]]) -> list[Any]:
+        """The answers; none where Redis can't be asked."""
+        if not commands:
+            return []
+        try:
+            async with asyncio.timeout(PATIENCE):
+                calls = (self.redis.call(key, word, *rest) for key, word, *rest in commands)
+                return await asyncio.gather(*calls)
+        except UNREACHABLE as error:
+            logger.debug("presence can't be asked: %s", error)
+            return []

@@ -1,0 +1,62 @@
+"""What makes this process one of several: the broker, the presence, and the table of those that serve."""
+
+import contextlib
+import hashlib
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from functools import lru_cache
+
+from realtime.broker import Broker
+from realtime.broker_memory import MemoryBroker
+from realtime.broker_redis import RedisBroker
+from realtime.client_redis import RedisClient
+from realtime.hints import Hints
+from realtime.nodes import Nodes
+from realtime.presence import Presence
+from realtime.presence_memory import MemoryPresence
+from realtime.presence_redis import RedisPresence
+from realtime.servers_redis import servers_of
+from server.settings import Settings
+from storage import epoch
+from storage.database import Database
+from storage.transaction import Command, Tx
+
+
+@dataclass(frozen=True, slots=True)
+class Cluster:
+    """``node`` names this process; ``redis`` is None where there is one process alone, ``nodes`` on SQLite."""
+
+    node: str
+    broker: Broker
+    presence: Presence
+    redis: RedisClient | None
+    nodes: Nodes | None
+
+
+@contextlib.asynccontextmanager
+async def joined(settings: Settings, database: Database, secret: str) -> AsyncIterator[Cluster]:
+    """Redis, if the settings name one, is looked for, and need not be there."""
+
+    def facts(tx: Tx) -> tuple[bytes, str]:
+        return bytes.fromhex(epoch.shared(tx, "hint_key")), epoch.shared(tx, "installation", 8)
+
+    key, installation = await database.write(Command(facts, keys=["installation"]))
+
+    @lru_cache(maxsize=2)
+    def key_in(history: str) -> bytes:
+        return hashlib.blake2b(history.encode(), key=key).digest()
+
+    hints = Hints(lambda: key_in(database.epoch))
+    node = hints.node.hex()
+    nodes = None if database.path else Nodes(database, node, redis=bool(settings.redis_url), secret=secret)
+    if not settings.redis_url:
+        yield Cluster(node, MemoryBroker(), MemoryPresence(), None, nodes)
+        return
+    prefix = f"bellwire:{installation}"
+    redis = RedisClient(servers_of(settings.redis_url))
+    broker, presence = RedisBroker(redis, hints, prefix), RedisPresence(redis, prefix, node)
+    try:
+        yield Cluster(node, broker, presence, redis, nodes)
+    finally:
+        await presence.forget()
+        await redis.stop()

@@ -1,0 +1,44 @@
+"""The processes that serve: each says every few seconds that it is there."""
+
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, delete, insert, select, update
+
+from storage.models import nodes
+from storage.transaction import Tx, clock
+from storage.types import SECOND
+
+LASTS = 15.0
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """``place`` is host and process id; ``secret`` a digest of what signs tokens; ``redis`` whether it has one."""
+
+    id: str
+    place: str
+    redis: bool
+    secret: str
+
+
+def enter(tx: Tx, node: Node) -> None:
+    """And forget those that are long gone."""
+    tx.execute(delete(nodes).where(nodes.c.seen_at < tx.now - int(10 * LASTS * SECOND)))
+    values = {"id": node.id, "place": node.place, "redis": node.redis, "secret": node.secret}
+    tx.execute(insert(nodes), {**values, "started_at": tx.now, "seen_at": tx.now})
+
+
+def beat(tx: Tx, node: Node) -> None:
+    if not tx.execute(update(nodes).where(nodes.c.id == node.id).values(seen_at=tx.now)).rowcount:
+        enter(tx, node)
+
+
+def leave(tx: Tx, id: str) -> None:
+    tx.execute(delete(nodes).where(nodes.c.id == id))
+
+
+def others(connection: Connection, id: str) -> list[Node]:
+    """Those that were there a moment ago."""
+    fresh = nodes.c.seen_at > clock(connection) - int(LASTS * SECOND)
+    columns = (nodes.c.id, nodes.c.place, nodes.c.redis, nodes.c.secret)
+    return [Node(*row) for row in connection.execute(select(*columns).where(fresh, nodes.c.id != id))]

@@ -1,0 +1,297 @@
+"""One suite for every broker; those of many nodes are asked on two."""
+
+import asyncio
+import contextlib
+import ssl
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trustme
+from redis.crc import key_slot
+
+from realtime.broker import Broker
+from realtime.broker_memory import MemoryBroker
+from realtime.broker_redis import RedisBroker
+from realtime.client_redis import RedisClient
+from realtime.hints import Hints
+from realtime.servers_redis import servers_of
+from storage.transaction import Event
+from tests.conftest import eventually
+from tests.proxy import Proxy
+from tests.redis_server import RedisServer, cluster, sentinels
+
+KEY = b"k" * 32
+
+
+class Node:
+    """A broker, and what it told."""
+
+    def __init__(self, broker: Broker) -> None:
+        self.broker = broker
+        self.events: list[Event] = []
+        self.doubts: list[Collection[int] | None] = []
+        self.whispers: list[tuple[str, str, str | None, Any]] = []
+        broker.heard = self.events.extend
+        broker.doubted = self.doubts.append
+        broker.whispered = lambda *whisper: self.whispers.append(whisper)
+
+
+Join = Callable[..., Awaitable[Node]]
+
+
+def event(pk: int, seq: int, payload: bytes = b'{"a":1}') -> Event:
+    return Event(pk, f"chat:{pk}", seq, "message:new", payload)
+
+
+@contextlib.asynccontextmanager
+async def joining(url: str) -> AsyncIterator[Join]:
+    async with contextlib.AsyncExitStack() as stack:
+
+        async def join(key: bytes = KEY, prefix: str = "test", at: str = url) -> Node:
+            client = RedisClient(servers_of(at))
+            node = Node(RedisBroker(client, Hints(lambda: key), prefix))
+            await client.start()
+            stack.push_async_callback(client.stop)
+            await eventually(lambda: client.connected)
+            return node
+
+        yield join
+
+
+@pytest.fixture
+async def redis(tmp_path: Path) -> AsyncIterator[RedisServer]:
+    async with RedisServer(tmp_path / "redis") as server:
+        yield server
+
+
+@pytest.fixture
+async def join(redis: RedisServer) -> AsyncIterator[Join]:
+    async with joining(redis.url) as join:
+        yield join
+
+
+@pytest.fixture(params=["memory", "redis", "cluster"])
+async def nodes(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[tuple[Node, Node]]:
+    """Where events are published, and where they are heard."""
+    async with contextlib.AsyncExitStack() as stack:
+        if request.param == "memory":
+            alone = Node(MemoryBroker())
+            yield alone, alone
+            return
+        if request.param == "redis":
+            server = await stack.enter_async_context(RedisServer(tmp_path / "redis"))
+            url = server.url
+        else:
+            servers = await stack.enter_async_context(cluster(tmp_path / "cluster"))
+            url = f"redis+cluster://127.0.0.1:{servers[1].port},127.0.0.1:{servers[0].port}"
+        join = await stack.enter_async_context(joining(url))
+        yield await join(), await join()
+
+
+async def test_what_is_published_is_heard_where_it_is_wanted(nodes: tuple[Node, Node]) -> None:
+    near, far = nodes
+    pks = range(1, 41)
+    await far.broker.subscribe(pks)
+    far.doubts.clear()
+    sent = [event(pk, seq) for seq in (1, 2, 3) for pk in pks]
+    near.broker.publish([*sent, event(99, 1)])
+    await eventually(lambda: len(far.events) >= len(sent))
+    await asyncio.sleep(0.05)
+    assert sorted(far.events, key=lambda each: (each.seq, each.channel_pk)) == sent
+    for pk in pks:
+        assert [each.seq for each in far.events if each.channel_pk == pk] == [1, 2, 3]
+    assert not far.doubts
+
+
+async def test_what_is_not_wanted_any_more_is_not_heard(nodes: tuple[Node, Node]) -> None:
+    near, far = nodes
+    await far.broker.subscribe([1, 2])
+    far.broker.unsubscribe([1])
+    await far.broker.subscribe([3])
+    near.broker.publish([event(1, 1), event(2, 1), event(3, 1)])
+    await eventually(lambda: len(far.events) >= 2)
+    await asyncio.sleep(0.05)
+    assert {each.channel_pk for each in far.events} == {2, 3}
+    far.broker.unsubscribe([2])
+    await far.broker.subscribe([1, 2])
+    near.broker.publish([event(1, 2), event(2, 2)])
+    await eventually(lambda: len(far.events) >= 4)
+
+
+async def test_each_node_hears_its_own_at_once_and_only_once(nodes: tuple[Node, Node]) -> None:
+    near, _ = nodes
+    await near.broker.subscribe([1])
+    near.broker.publish([event(1, 1)])
+    assert near.events == [event(1, 1)]
+    await asyncio.sleep(0.05)
+    assert near.events == [event(1, 1)]
+
+
+async def test_whispers(nodes: tuple[Node, Node]) -> None:
+    near, far = nodes
+    far.broker.listen("presence:7")
+    await far.broker.subscribe([1])
+    near.broker.whisper("presence:7", "presence", {"online": True})
+    near.broker.whisper("channel:1", "typing", {"é": None}, but="me")
+    near.broker.whisper("presence:8", "presence", {})
+    near.broker.whisper("channel:2", "typing", {})
+    await eventually(lambda: len(far.whispers) >= 2)
+    far.broker.unlisten("presence:7")
+    await far.broker.subscribe([2])
+    near.broker.whisper("presence:7", "presence", {"online": False})
+    near.broker.whisper("channel:2", "typing", {})
+    await eventually(lambda: len(far.whispers) >= 3)
+    assert sorted(far.whispers, key=str) == [
+        ("channel:1", "typing", "me", {"é": None}),
+        ("channel:2", "typing", None, {}),
+        ("presence:7", "presence", None, {"online": True}),
+    ]
+
+
+# What only a broker between nodes can do wrong
+
+
+async def test_large_events_come_as_a_doubt(join: Join) -> None:
+    near, far = await join(), await join()
+    await far.broker.subscribe([1])
+    far.doubts.clear()
+    near.broker.publish([event(1, 1, b"x" * 8192), event(1, 2, b"x" * 8193)])
+    await eventually(lambda: far.events and far.doubts)
+    assert [each.seq for each in far.events] == [1] and far.doubts == [[1]]
+
+
+@pytest.mark.parametrize("how", ["key", "body", "short", "cut", "another's"])
+async def test_what_is_forged_is_only_doubted(join: Join, redis: RedisServer, how: str) -> None:
+    far = await join()
+    await far.broker.subscribe([1])
+    far.doubts.clear()
+    real = Hints(lambda: KEY if how != "key" else b"x" * 32).of_event(event(1, 1))
+    forged = {"body": real[:-2] + b"2}", "short": b"e", "cut": real[:-1], "another's": b"*1\r\n"}.get(how, real)
+    await redis.call("PUBLISH", "test:c:1", forged)
+    await eventually(lambda: far.doubts)
+    assert far.events == [] and far.doubts == [[1]]
+    assert isinstance(far.broker, RedisBroker) and far.broker.forged == 1
+    await redis.call("PUBLISH", "test:t:presence:1", forged)
+
+
+async def test_another_installation_on_the_same_redis_is_not_heard(join: Join) -> None:
+    here, there = await join(), await join(prefix="other")
+    await here.broker.subscribe([1])
+    there.broker.publish([event(1, 1)])
+    await asyncio.sleep(0.1)
+    assert here.events == [] and here.doubts in ([], [None])
+
+
+async def test_after_a_cut_all_is_doubted_and_heard_again(join: Join, redis: RedisServer) -> None:
+    near, far = await join(), await join()
+    await far.broker.subscribe([1, 2])
+    for how in ("kill", "restart"):
+        far.doubts.clear()
+        if how == "kill":
+            assert await redis.call("CLIENT", "KILL", "TYPE", "pubsub") == 1
+        else:
+            await redis.kill()
+            near.broker.publish([event(1, 1)])
+            await far.broker.subscribe([3])
+            await redis.start()
+        await eventually(lambda: None in far.doubts)
+        await eventually(lambda: near.broker.redis.connected)  # type: ignore[attr-defined]
+        far.events.clear()
+        near.broker.publish([event(1, 7)])
+        await eventually(lambda: far.events == [event(1, 7)])
+    near.broker.publish([event(3, 1)])
+    await eventually(lambda: event(3, 1) in far.events)
+
+
+async def test_a_link_that_says_nothing_is_noticed_within_seconds(join: Join, redis: RedisServer) -> None:
+    async with Proxy(lambda: ("127.0.0.1", redis.port)) as proxy:
+        far = await join(at=f"redis://127.0.0.1:{proxy.port}")
+        await far.broker.subscribe([1])
+        proxy.swallow(True)
+        await eventually(lambda: not far.broker.redis.connected, 5)  # type: ignore[attr-defined]
+        began = asyncio.get_running_loop().time()
+        await far.broker.subscribe([2])
+        assert asyncio.get_running_loop().time() - began < 0.5, "nobody waits for what is away"
+        far.doubts.clear()
+        proxy.swallow(False)
+        await eventually(lambda: None in far.doubts, 4)
+
+
+async def test_redis_may_come_later_than_we(tmp_path: Path) -> None:
+    server = RedisServer(tmp_path / "redis")
+    client = RedisClient(servers_of(server.url))
+    node = Node(RedisBroker(client, Hints(lambda: KEY), "test"))
+    await client.start()
+    await node.broker.subscribe([1])
+    node.broker.publish([event(1, 1)])
+    assert node.events == [event(1, 1)] and client.dropped == 1
+    async with server:
+        await eventually(lambda: None in node.doubts)
+        other = RedisBroker(RedisClient(servers_of(server.url)), Hints(lambda: KEY), "test")
+        Node(other)
+        await other.redis.start()
+        await eventually(lambda: other.redis.connected)
+        other.publish([event(1, 2)])
+        await eventually(lambda: node.events[-1:] == [event(1, 2)])
+        await other.redis.stop()
+    await client.stop()
+
+
+async def test_the_sentinels_say_who_is_master(tmp_path: Path) -> None:
+    async with sentinels(tmp_path) as (master, _, watch):
+        url = f"redis+sentinel://127.0.0.1:1,127.0.0.1:{watch.port}/0/main"
+        async with joining(url) as join:
+            near, far = await join(), await join()
+            await far.broker.subscribe([1])
+            near.broker.publish([event(1, 1)])
+            await eventually(lambda: far.events)
+            far.doubts.clear()
+            await master.kill()
+            await eventually(lambda: None in far.doubts, 20)
+            await eventually(lambda: near.broker.redis.connected, 20)  # type: ignore[attr-defined]
+            near.broker.publish([event(1, 2)])
+            await eventually(lambda: event(1, 2) in far.events)
+
+
+async def test_a_shard_that_goes_is_followed(tmp_path: Path) -> None:
+    """Its slots move to another node: what is published and heard moves with them."""
+    async with cluster(tmp_path) as servers, joining(f"redis+cluster://127.0.0.1:{servers[0].port}") as join:
+        near, far = await join(), await join()
+        pks = range(1, 31)
+        await far.broker.subscribe(pks)
+        id = (await servers[1].call("CLUSTER", "MYID")).decode()
+        slots = [slot for slot in {key_slot(b"test:c:%d" % pk) for pk in pks} if slot < 16384 // 3]
+        assert slots
+        for slot in slots:
+            for server in servers:
+                await server.call("CLUSTER", "SETSLOT", slot, "NODE", id)
+        for seq in range(1, 60):
+            near.broker.publish([event(pk, seq) for pk in pks])
+            await asyncio.sleep(0.1)
+            if {each.channel_pk for each in far.events if each.seq == seq} == set(pks):
+                break
+        assert {each.channel_pk for each in far.events if each.seq == seq} == set(pks)
+
+
+async def test_tls_and_a_password(tmp_path: Path) -> None:
+    """The proxy ends TLS, for not every Redis is built with it."""
+    ca = trustme.CA()
+    ca.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    ca.issue_cert("127.0.0.1").configure_cert(context)
+    async with RedisServer(tmp_path / "redis", "--requirepass", "secret") as server:
+        async with Proxy(lambda: ("127.0.0.1", server.port), context) as proxy:
+            url = f"rediss://:secret@127.0.0.1:{proxy.port}/1?ssl_ca_certs={tmp_path / 'ca.pem'}"
+            async with joining(url) as join:
+                near, far = await join(), await join()
+                await far.broker.subscribe([1])
+                near.broker.publish([event(1, 1)])
+                await eventually(lambda: far.events)
+        client = RedisClient(servers_of(server.url))
+        Node(RedisBroker(client, Hints(lambda: KEY), "test"))
+        await client.start()
+        await asyncio.sleep(0.3)
+        assert not client.connected, "the password is wanted"
+        await client.stop()

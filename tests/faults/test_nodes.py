@@ -1,0 +1,124 @@
+"""Two nodes on PostgreSQL and Redis under load, and what goes wrong between them: no reader notices."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+
+import pytest
+
+from tests.faults.installation import Installation, Load
+from tests.process import ServerProcess
+
+Fault = Callable[[Installation], Awaitable[None]]
+NOTHING = {"acked_never_seen": 0, "acked_twice": 0, "wrong_order": 0, "missed": 0, "different": 0, "unrecovered": 0,
+           "tracebacks": 0}  # fmt: skip
+
+
+@pytest.fixture
+async def two(tmp_path: Path, postgres_database: str) -> AsyncIterator[Installation]:
+    async with Installation(tmp_path, postgres_database) as installation:
+        yield installation
+
+
+async def killed(two: Installation, seconds: float) -> None:
+    await two.redis.kill()
+    await asyncio.sleep(seconds)
+    await two.redis.start()
+
+
+async def stopped(two: Installation, seconds: float) -> None:
+    two.redis.pause()
+    await asyncio.sleep(seconds)
+    two.redis.resume()
+
+
+async def swallowed(two: Installation, seconds: float) -> None:
+    two.links[1].swallow(True)
+    await asyncio.sleep(seconds)
+    two.links[1].swallow(False)
+
+
+async def clients_killed(two: Installation, seconds: float) -> None:
+    assert await two.redis.call("CLIENT", "KILL", "TYPE", "pubsub") == 2
+    await asyncio.sleep(seconds)
+
+
+async def flushed(two: Installation, seconds: float) -> None:
+    await two.redis.call("FLUSHALL")
+    await asyncio.sleep(seconds)
+
+
+@pytest.mark.parametrize(
+    ("fault", "seconds"),
+    [(killed, 0.1), (killed, 4), (stopped, 5), (swallowed, 6), (clients_killed, 1), (flushed, 1)],
+    ids=["killed briefly", "killed", "stopped", "swallowed", "clients killed", "flushed"],
+)  # fmt: skip
+async def test_no_reader_notices(two: Installation, fault: Callable[..., Awaitable[None]], seconds: float) -> None:
+    async with Load(two) as load:
+        await asyncio.sleep(0.5)
+        before = load.acked
+        began = time.monotonic()
+        await fault(two, seconds)
+        took = time.monotonic() - began
+        during = load.acked - before
+        await load.whole(5)
+        await load.finish()
+        await load.whole(5)
+        figures = await load.check()
+        assert figures.items() >= NOTHING.items(), figures
+        assert figures["reconnects"] == 0 and during / took > 50, (during, took)
+        assert max(each.slowest for each in load.writers) < 1.5, "every ack kept flowing"
+
+
+async def test_one_order_for_all(two: Installation) -> None:
+    """Both nodes write into the same chat at once."""
+    async with Load(two, chats=1, people=8, writers=8, pause=0) as load:
+        await asyncio.sleep(3)
+        await load.finish()
+        await load.whole()
+        figures = await load.check()
+        assert figures.items() >= NOTHING.items() and figures["acked"] > 300, figures
+
+
+async def test_nodes_are_killed_and_nothing_is_lost(two: Installation) -> None:
+    async with Load(two) as load:
+        for number in range(4):
+            await asyncio.sleep(1)
+            node = two.nodes[number % 2]
+            await node.kill()
+            await asyncio.sleep(0.3)
+            await node.start()
+        await load.finish()
+        await load.whole(15)
+        figures = await load.check()
+        assert figures.items() >= NOTHING.items() and figures["reconnects"] >= 4, figures
+
+
+async def test_refusals_at_start(tmp_path: Path, postgres_database: str) -> None:
+    """Each with a sentence that says what to do."""
+    shared = {"database_url": postgres_database, "jwt_secret": "s" * 40}
+    for settings, words in (
+        ({"workers": 2}, "BELLWIRE_REDIS_URL=redis://"),
+        ({"workers": 2, "redis_url": "redis://127.0.0.1:1"}, "BELLWIRE_DATABASE_URL=postgresql+asyncpg://"),
+        ({"redis_url": "http://127.0.0.1:1", "database_url": postgres_database}, "BELLWIRE_REDIS_URL"),
+        ({"redis_url": "redis+sentinel://127.0.0.1:1", "database_url": postgres_database}, "name of the master"),
+        ({"workers": 2, "sticky": "true", "redis_url": "redis://127.0.0.1:1", **shared}, "BELLWIRE_STICKY"),
+    ):
+        process = ServerProcess(tmp_path / "refused", **settings)
+        with pytest.raises(AssertionError) as caught:
+            await process.start()
+        assert words in str(caught.value) and "Traceback" not in str(caught.value), caught.value
+        assert await process.process.wait() == 2
+    async with ServerProcess(tmp_path / "first", **shared):
+        second = ServerProcess(tmp_path / "second", **shared)
+        with pytest.raises(AssertionError) as caught:
+            await second.start()
+        assert "has no Redis: set BELLWIRE_REDIS_URL" in str(caught.value)
+    again = ServerProcess(tmp_path / "again", **shared)
+    await again.start()
+    await again.kill()
+    began = time.monotonic()
+    await again.start()
+    assert time.monotonic() - began < 10, "one that was killed does not keep its successor waiting"
+    await again.kill()
