@@ -128,6 +128,9 @@ async def browsers(request: web.Request, handler: Next) -> web.StreamResponse:
             response.headers["Access-Control-Max-Age"] = "600"
     else:
         response = await handler(request)
+    if services.draining:
+        # Whoever keeps connections shall not find this one closed when they use it next.
+        response.force_close()
     if not response.prepared:
         response.headers.update(SECURITY)
         if api and origin:

@@ -6,9 +6,9 @@ import json
 
 import uvloop
 
-from tests.load import pairs
+from tests.load import connect, pairs
 
-SCENARIOS = {"pairs": pairs.run}
+SCENARIOS = {"pairs": pairs.run, "connect": connect.run}
 
 
 def main() -> None:

