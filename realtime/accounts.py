@@ -4,7 +4,7 @@ import asyncio
 import hashlib
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +17,7 @@ from storage import accounts
 from storage.accounts import PLATFORM, NewUser, Tenant, User
 from storage.database import Database
 from storage.errors import Conflict, Forbidden, Invalid, NotFound, Unauthenticated
+from storage.gather import Gather
 from storage.transaction import Command, Tx
 from storage.types import now
 
@@ -60,6 +61,7 @@ class Accounts:
         self.hashing = asyncio.Semaphore(2)
         self.decoy: str | None = None
         self.cache: dict[str, tuple[Claims, Caller, float]] = {}
+        self.recognised: Gather[Claims, Caller | None] = Gather(database, self.recognise)
 
     # Who asks
 
@@ -70,7 +72,7 @@ class Accounts:
         if cached and moment - cached[2] < FRESH and cached[1].expires_at > now():
             return cached[1]
         claims = await self.tokens.verify(token)
-        caller = await self.database.read(lambda connection: self.recognise(connection, claims))
+        caller = await self.recognised.get(claims)
         if caller is None:
             caller = await self._provision(claims)
         if len(self.cache) >= CACHED_TOKENS:
@@ -78,31 +80,43 @@ class Accounts:
         self.cache[token] = (claims, caller, moment)
         return caller
 
-    def recognise(self, connection: Connection, claims: Claims) -> Caller | None:
-        """The caller of a verified token; None if the user is unknown. Raises Unauthenticated for one who may not."""
-        uuid = claims.tenant or self.default_tenant.uuid
-        tenant = self.default_tenant if uuid == self.default_tenant.uuid else accounts.tenant(connection, uuid)
-        if tenant is None:
-            raise Unauthenticated
-        user = accounts.find(connection, tenant.pk, **{claims.name: claims.value})
-        if user is None:
-            if claims.external and self.provision_users:
-                return None
-            raise Unauthenticated
-        caller = caller_of(user, claims)
-        if not self.valid(connection, caller):
-            raise Unauthenticated
-        return caller
+    def recognise(self, connection: Connection, asked: Sequence[Claims]) -> list[Caller | Exception | None]:
+        """The callers of verified tokens: None for an unknown user who shall be made, Unauthenticated for who may not."""
+        tenants = {uuid: self._tenant(connection, uuid) for uuid in {each.tenant for each in asked}}
+        named: dict[tuple[int, str], set[Any]] = {}
+        for each in asked:
+            if tenant := tenants[each.tenant]:
+                named.setdefault((tenant.pk, each.name), set()).add(each.value)
+        users = {key: accounts.by_names(connection, *key, values) for key, values in named.items()}
 
-    def valid(self, connection: Connection, caller: Caller) -> bool:
-        """Whether the caller's token still counts: the user active, the login alive, nothing signed out since."""
-        user = accounts.get(connection, caller.pk)
-        if user.status != "active":
-            return False
-        if caller.login is None:
-            return caller.issued_at >= user.valid_after
-        login = accounts.login_of(connection, caller.login)
-        return login is not None and login.ended_at is None and login.user_pk == user.pk
+        def of(claims: Claims) -> Caller | None:
+            tenant = tenants[claims.tenant]
+            user = users[tenant.pk, claims.name].get(claims.value) if tenant else None
+            return caller_of(user, claims) if user else None
+
+        callers = [of(each) for each in asked]
+        valid = self.valid(connection, [each for each in callers if each])
+        found: list[Caller | Exception | None] = []
+        for claims, caller in zip(asked, callers, strict=True):
+            made = caller is None and claims.external and self.provision_users and tenants[claims.tenant]
+            found.append(caller if caller in valid else None if made else Unauthenticated())
+        return found
+
+    def _tenant(self, connection: Connection, uuid: str | None) -> Tenant | None:
+        here = uuid is None or uuid == self.default_tenant.uuid
+        return self.default_tenant if here else accounts.tenant(connection, str(uuid))
+
+    def valid(self, connection: Connection, callers: Sequence[Caller]) -> set[Caller]:
+        """Those whose tokens still count: the user active, the login alive, nothing signed out since."""
+        states = accounts.states(connection, {each.pk for each in callers}) if callers else {}
+        living = accounts.not_ended(connection, {each.login for each in callers if each.login})
+
+        def counts(caller: Caller) -> bool:
+            status, valid_after = states[caller.pk]
+            signed_in = caller.issued_at >= valid_after if caller.login is None else (caller.login, caller.pk) in living
+            return status == "active" and signed_in
+
+        return {each for each in callers if counts(each)}
 
     async def _provision(self, claims: Claims) -> Caller:
         """Make the user of a valid token of an issuer that we trust."""

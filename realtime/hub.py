@@ -14,6 +14,7 @@ from functools import partial
 from typing import Any, Protocol
 
 import orjson
+from sqlalchemy import Connection
 
 from realtime import frames
 from realtime.broker import Broker
@@ -22,6 +23,7 @@ from realtime.tasks import Tasks
 from storage import log
 from storage.database import Database
 from storage.errors import Unavailable
+from storage.gather import Gather
 from storage.transaction import Event
 
 logger = logging.getLogger("bellwire.hub")
@@ -111,6 +113,8 @@ class Hub:
         self.resets = 0
         self.looked_at = time.monotonic()
         self.tasks = Tasks()
+        self.heads: Gather[Collection[int], Mapping[int, int]] = Gather(database, heads_of)
+        self.pages: Gather[tuple[int, int], list[Event]] = Gather(database, partial(log.pages, limit=PAGE), most=16)
         self.doubtful: set[int] = set()
         self.doubting: asyncio.Task[None] | None = None
         broker.heard = self.hear
@@ -145,7 +149,7 @@ class Hub:
                 channel.opened = opened
             try:
                 await self.broker.subscribe([channel.pk for channel in fresh])
-                heads = await self.database.read(lambda connection: log.heads(connection, [each.pk for each in fresh]))
+                heads = await self.heads.get([each.pk for each in fresh])
                 for channel in fresh:
                     channel.position = heads.get(channel.pk, 0)
                     if channel.hinted > channel.position:
@@ -210,7 +214,7 @@ class Hub:
         return None
 
     async def _page(self, channel: Channel, after: int) -> list[Event]:
-        return await self.database.read(lambda connection: log.page(connection, channel.pk, after, PAGE))
+        return await self.pages.get((channel.pk, after))
 
     def remove(self, reader: Reader, pk: int) -> None:
         """End a reader's subscription to a channel."""
@@ -413,6 +417,12 @@ class Hub:
                 if reader.user_id != but:
                     reader.murmur(frame)
         return None
+
+
+def heads_of(connection: Connection, asked: Sequence[Collection[int]]) -> list[Mapping[int, int]]:
+    """For each of these sets of channels their heads."""
+    heads = log.heads(connection, {pk for pks in asked for pk in pks})
+    return [heads] * len(asked)
 
 
 def removed_by(event: Event) -> Collection[str]:

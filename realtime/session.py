@@ -15,11 +15,12 @@ from realtime.accounts import Accounts
 from realtime.caller import Caller
 from realtime.hub import Hub, Subscription
 from realtime.limits import Limits
+from realtime.plan import Plans
 from realtime.transport import Socket
-from storage import accounts, chat, epoch, log, streams
+from storage import accounts, chat, epoch, log
 from storage.database import Database
 from storage.transaction import Event
-from storage.types import SECOND, is_id, now
+from storage.types import SECOND, now
 
 logger = logging.getLogger("bellwire.session")
 
@@ -122,6 +123,8 @@ class Sessions:
         self.hub = hub
         self.accounts = accounts
         self.limits = limits
+        self.shown = orjson.Fragment(orjson.dumps(limits.shown()))
+        self.plans = Plans(database, accounts, limits)
         self.of_user: dict[int, set[Session]] = {}
         self.revocations_seen: set[int] = set()
         self.looked_at = time.monotonic()
@@ -178,7 +181,7 @@ class Sessions:
 
     async def begin(self, session: Session) -> None:
         """Subscribe to all that the user may read, replay what they missed, then say ``session:ready``."""
-        plan = await self.database.read(lambda connection: self._plan(connection, session), snapshot=True)
+        plan = await self.plans.of(session.caller, session.offsets, session.epoch)
         session.offsets = {}
         if plan is None:
             return session.close("logout")
@@ -199,48 +202,13 @@ class Sessions:
                 "v": 1,
                 "epoch": plan.epoch,
                 "serverTime": documents.time(now()),
-                "limits": self.limits.shown(),
+                "limits": self.shown,
                 "recovered": recovered,
                 "heads": heads,
                 "expiresAt": documents.time(session.caller.expires_at),
             },
         )
         return None
-
-    def _plan(self, connection: Connection, session: Session) -> "Plan | None":
-        """What to read from where; the user's state, their head and their chats in one snapshot. None for who may not."""
-        caller = session.caller
-        if not self.accounts.valid(connection, caller):
-            return None
-        own = log.heads(connection, [caller.pk])[caller.pk]
-        readable = [(caller.pk, f"user:{caller.user.id}", own, 0)]
-        readable += [tuple(row) for row in chat.channels_of(connection, caller.pk)]
-        readable += self._streams(connection, session)
-        plan = Plan(epoch.current(connection), dict.fromkeys(session.offsets, False))
-        same_history = session.epoch == plan.epoch
-        events, size = self.limits.replay_events, self.limits.replay_bytes
-        for pk, name, head, joined in readable:
-            cursor = head
-            offset = session.offsets.get(name)
-            if offset is not None and same_history and joined <= offset <= head and head - offset <= events:
-                span = log.span(connection, pk, offset, head)
-                if span.whole and span.size <= size:
-                    events, size = events - span.events, size - span.size
-                    cursor = offset
-                    plan.recovered[name] = True
-            plan.channels.append((pk, name, cursor))
-        return plan
-
-    def _streams(self, connection: Connection, session: Session) -> list[tuple[int, str, int, int]]:
-        """Channels of streams: those that the user follows, and those that the client names; not of who blocks them."""
-        caller, kind = session.caller, "stream:"
-        named = [name.removeprefix(kind) for name in session.offsets if name.startswith(kind)]
-        rows = streams.channels_of(connection, caller.user.tenant_pk, caller.pk, [id for id in named if is_id(id)])
-        blocking = accounts.blockers(connection, [row.owner_pk for row in rows], caller.pk) if rows else set()
-        most = self.limits.streams_followed + self.limits.streams_watched
-        kept = [row for row in rows if row.owner_pk not in blocking][:most]
-        heads = log.heads(connection, [row.pk for row in kept])
-        return [(row.pk, f"{kind}{row.id}", heads[row.pk], 0) for row in kept]
 
     # Following what happens to the user
 
@@ -341,7 +309,8 @@ class Sessions:
             reasons = {row.user_pk: row.reason for row in rows if row.pk not in self.revocations_seen}
             doubtful = [(each, why) for user_pk, why in reasons.items() for each in self.of_user.get(user_pk, ())]
             judged = [(each, each.caller, why) for each, why in doubtful]
-            refused = [case for case in judged if not self.accounts.valid(connection, case[1])]
+            valid = self.accounts.valid(connection, [caller for _, caller, _ in judged])
+            refused = [case for case in judged if case[1] not in valid]
             return epoch.current(connection), rows, refused
 
         name, rows, refused = await self.database.read(look)
@@ -360,12 +329,3 @@ class Sessions:
 
     def all(self) -> Iterable[Session]:
         return [session for sessions in self.of_user.values() for session in sessions]
-
-
-class Plan:
-    """``(number, name, cursor)`` of each channel to read, and what could be recovered."""
-
-    def __init__(self, epoch: str, recovered: dict[str, bool]) -> None:
-        self.channels: list[tuple[int, str, int]] = []
-        self.epoch = epoch
-        self.recovered = recovered

@@ -208,6 +208,22 @@ def need(connection: Connection, tenant_pk: int, id: str) -> User:
     return user
 
 
+def by_names(connection: Connection, tenant_pk: int, name: str, values: Collection[Any]) -> dict[Any, User]:
+    """Users of a tenant by one of: id, number, uuid."""
+    column = users.c[name]
+    wanted = [each for each in values if name != "number" or 0 < each < LARGEST_NUMBER]
+    statement = SELECT.where(users.c.tenant_pk == tenant_pk, column.in_(wanted), users.c.status != "deleted")
+    return {getattr(each, name): each for each in map(read_user, connection.execute(statement))}
+
+
+STATES = select(users.c.pk, users.c.status, users.c.valid_after).where(users.c.pk.in_(bindparam("pks", expanding=True)))
+
+
+def states(connection: Connection, pks: Collection[int]) -> dict[int, tuple[str, int]]:
+    """Status, and the time before which tokens without a login count no more."""
+    return {pk: (status, after) for pk, status, after in connection.execute(STATES, {"pks": list(pks)})}
+
+
 def by_ids(connection: Connection, tenant_pk: int, ids: Collection[str]) -> list[User]:
     statement = SELECT.where(users.c.tenant_pk == tenant_pk, users.c.id.in_(ids), users.c.status != "deleted")
     return [read_user(row) for row in connection.execute(statement.order_by(users.c.pk))]
@@ -281,6 +297,16 @@ LOGIN = select(logins.c.user_pk, logins.c.generation, logins.c.expires_at, login
 def login_of(connection: Connection, id: str) -> Any:
     """``(user_pk, generation, expires_at, ended_at)`` of a login, or None."""
     return connection.execute(LOGIN, {"id": id}).first()
+
+
+LIVING = select(logins.c.id, logins.c.user_pk).where(
+    logins.c.id.in_(bindparam("ids", expanding=True)), logins.c.ended_at.is_(None)
+)
+
+
+def not_ended(connection: Connection, ids: Collection[str]) -> set[tuple[str, int]]:
+    """``(id, user)`` of those of these logins that have not ended."""
+    return {(id, pk) for id, pk in connection.execute(LIVING, {"ids": list(ids)})} if ids else set()
 
 
 def rotate(tx: Tx, id: str, *, lasts: int) -> None:
@@ -369,12 +395,6 @@ def any_blocks(connection: Connection, user_pks: Collection[int], blocked_pk: in
     """Whether one of these users blocks another."""
     statement = select(blocks.c.user_pk).where(blocks.c.user_pk.in_(user_pks), blocks.c.blocked_pk == blocked_pk)
     return connection.execute(statement.limit(1)).first() is not None
-
-
-def blockers(connection: Connection, user_pks: Collection[int], blocked_pk: int) -> set[int]:
-    """Those of these users who block somebody."""
-    statement = select(blocks.c.user_pk).where(blocks.c.user_pk.in_(user_pks), blocks.c.blocked_pk == blocked_pk)
-    return set(connection.execute(statement).scalars())
 
 
 def blocked_by(connection: Connection, user_pk: int, *, after: int, limit: int) -> list[User]:

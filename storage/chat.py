@@ -325,15 +325,17 @@ def owners(connection: Connection, chat_pk: int) -> int:
     return int(connection.execute(statement).scalar_one())
 
 
-def channels_of(connection: Connection, user_pk: int) -> list[Any]:
-    """``(pk, name, head, joined_seq)`` of the channel of each chat the user is in."""
-    statement = (
-        select(channels.c.pk, channels.c.name, channels.c.head, members.c.joined_seq)
-        .join(members, members.c.chat_pk == channels.c.pk)
-        .join(chats, chats.c.pk == channels.c.pk)
-        .where(members.c.user_pk == user_pk, chats.c.deleted_at.is_(None))
-    )
-    return list(connection.execute(statement))
+READABLE = (
+    select(members.c.user_pk, channels.c.pk, channels.c.name, channels.c.head, channels.c.floor, members.c.joined_seq)
+    .join(members, members.c.chat_pk == channels.c.pk)
+    .join(chats, chats.c.pk == channels.c.pk)
+    .where(members.c.user_pk.in_(bindparam("pks", expanding=True)), chats.c.deleted_at.is_(None))
+)
+
+
+def channels_of(connection: Connection, user_pks: Collection[int]) -> list[Any]:
+    """``(user_pk, pk, name, head, floor, joined_seq)`` of the channel of each chat that each of these users is in."""
+    return list(connection.execute(READABLE, {"pks": list(user_pks)}))
 
 
 def known_members(connection: Connection, chat_pk: int, user_pks: Collection[int]) -> set[int]:

@@ -19,6 +19,7 @@ from sqlalchemy.pool import StaticPool
 from storage import epoch, migrations
 from storage.epoch import Marks
 from storage.errors import Unavailable
+from storage.reader import PostgresReader, Reader, SqliteReader
 from storage.transaction import Command
 from storage.writer import UNREACHABLE, PostgresExecutor, SqliteExecutor, Writer
 
@@ -41,6 +42,7 @@ class Database:
 
     epoch: str
     writer: Writer
+    reader: Reader
     marks: Marks | None = None
 
     def __init__(self, url: str, *, pool: int = 4) -> None:
@@ -54,12 +56,12 @@ class Database:
                 await asyncio.to_thread(migrations.upgrade_file, self.path)
             except DatabaseError as error:
                 raise DatabaseBroken(f"{self.path} can't be used: {error.orig}") from error
-            self._start_sqlite(self.path)
+            await self._start_sqlite(self.path)
         else:
-            self.engine = create_async_engine(
+            engine = create_async_engine(
                 self.url, pool_size=self.pool, max_overflow=4 * self.pool, hide_parameters=True
             )
-            self.writer = Writer(PostgresExecutor(self.engine))
+            self.writer, self.reader = Writer(PostgresExecutor(engine)), PostgresReader(engine)
         try:
             if not self.path:
                 await self.read(migrations.require_newest)
@@ -69,21 +71,15 @@ class Database:
             await self.close()
             raise
 
-    def _start_sqlite(self, path: Path) -> None:
+    async def _start_sqlite(self, path: Path) -> None:
         writing = create_engine(
             f"sqlite:///{path}", poolclass=StaticPool, isolation_level="AUTOCOMMIT", hide_parameters=True
         )
         event.listen(writing, "connect", prepare_writer)
         self.marks = Marks(path.with_suffix(".mark"))
         self.writer = Writer(SqliteExecutor(writing, self.marks))
-        self.engine = create_async_engine(
-            f"sqlite+aiosqlite:///{path}",
-            pool_size=self.pool,
-            max_overflow=0,
-            isolation_level="AUTOCOMMIT",
-            hide_parameters=True,
-        )
-        event.listen(self.engine.sync_engine, "connect", prepare_reader)
+        reader = self.reader = SqliteReader(path, self.pool)
+        await reader.start()
 
     async def migrate(self) -> None:
         """Bring the database to the newest schema, without starting."""
@@ -98,7 +94,7 @@ class Database:
     async def close(self) -> None:
         # The writer's connection closes last: it is the one that checkpoints.
         await self.writer.drain()
-        await self.engine.dispose()
+        await self.reader.close()
         await self.writer.executor.close()
         if self.marks:
             self.marks.write()
@@ -113,23 +109,10 @@ class Database:
         Raises Unavailable if the database can't be reached.
         """
         try:
-            return await self._read(query, snapshot)
+            return await self.reader.read(query, snapshot)
         except (*UNREACHABLE, PoolTimeout) as error:
             logger.warning("the database can't be read: %s", error)
             raise Unavailable from error
-
-    async def _read(self, query: Callable[[Connection], T], snapshot: bool) -> T:
-        async with self.engine.connect() as connection:
-            if not snapshot:
-                return await connection.run_sync(query)
-            if self.path:
-                await connection.exec_driver_sql("BEGIN")
-                try:
-                    return await connection.run_sync(query)
-                finally:
-                    await connection.exec_driver_sql("ROLLBACK")
-            await connection.execution_options(isolation_level="REPEATABLE READ")
-            return await connection.run_sync(query)
 
 
 def prepare_writer(connection: Any, _record: Any) -> None:
@@ -143,10 +126,3 @@ def prepare_writer(connection: Any, _record: Any) -> None:
         "busy_timeout = 5000",
     ):
         connection.execute(f"PRAGMA {pragma}")
-
-
-def prepare_reader(connection: Any, _record: Any) -> None:
-    cursor = connection.cursor()
-    for pragma in ("query_only = ON", "busy_timeout = 5000"):
-        cursor.execute(f"PRAGMA {pragma}")
-    cursor.close()

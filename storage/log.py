@@ -4,11 +4,11 @@ A channel's row holds its ``head``. Taking a seq updates that row, and the row's
 on SQLite and on PostgreSQL.
 """
 
-from collections.abc import Collection, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
 
 import orjson
-from sqlalchemy import Connection, bindparam, delete, func, insert, select, update
+from sqlalchemy import Connection, bindparam, delete, func, insert, select, text, update
 
 from storage.models import channels, events
 from storage.prepared import Bulk
@@ -17,17 +17,29 @@ from storage.types import SECOND
 
 ADD = Bulk(events, ("channel_pk", "seq", "name", "payload", "at"))
 OPEN = insert(channels)
-HEADS = select(channels.c.pk, channels.c.head).where(channels.c.pk.in_(bindparam("pks", expanding=True)))
-PAGE = (
-    select(events.c.channel_pk, channels.c.name.label("channel"), events.c.seq, events.c.name, events.c.payload)
-    .join(channels, channels.c.pk == events.c.channel_pk)
-    .where(events.c.channel_pk == bindparam("pk"), events.c.seq > bindparam("after"))
-    .order_by(events.c.seq)
-    .limit(bindparam("limit"))
+BOUNDS = select(channels.c.pk, channels.c.head, channels.c.floor).where(
+    channels.c.pk.in_(bindparam("pks", expanding=True))
 )
-SIZE = select(func.count(), func.coalesce(func.sum(func.length(events.c.payload)), 0)).where(
+HEADS = select(channels.c.pk, channels.c.head).where(channels.c.pk.in_(bindparam("pks", expanding=True)))
+SIZE = select(func.coalesce(func.sum(func.length(events.c.payload)), 0)).where(
     events.c.channel_pk == bindparam("pk"), events.c.seq > bindparam("after"), events.c.seq <= bindparam("head")
 )
+# seq has no gaps, so that a page is a span of it.
+WANTED = {
+    "sqlite": "SELECT json_extract(value, '$[0]') AS pk, json_extract(value, '$[1]') AS after FROM json_each(:wanted)",
+    "postgresql": (
+        "SELECT (value ->> 0)::bigint AS pk, (value ->> 1)::bigint AS after "
+        "FROM json_array_elements(CAST(:wanted AS json))"
+    ),
+}
+PAGES = {
+    dialect: text(
+        f"SELECT w.pk, w.after, c.name AS channel, e.seq, e.name, e.payload FROM ({wanted}) AS w "
+        "JOIN events AS e ON e.channel_pk = w.pk AND e.seq > w.after AND e.seq <= w.after + :limit "
+        "JOIN channels AS c ON c.pk = w.pk ORDER BY w.pk, w.after, e.seq"
+    )
+    for dialect, wanted in WANTED.items()
+}
 TAIL = (
     select(events.c.channel_pk, func.max(events.c.seq))
     .where(events.c.at > bindparam("since"))
@@ -56,14 +68,6 @@ AGED = (
     .group_by(events.c.channel_pk)
 )
 TRIMMED_AT_ONCE = 1000
-
-
-class Span(NamedTuple):
-    """Events ``after + 1 … head`` of a channel: whether all are kept, and their bytes."""
-
-    whole: bool
-    events: int
-    size: int
 
 
 def open_channel(tx: Tx, name: str) -> int:
@@ -103,15 +107,23 @@ def heads(connection: Connection, pks: Collection[int]) -> dict[int, int]:
     return found
 
 
-def page(connection: Connection, channel_pk: int, after: int, limit: int) -> list[Event]:
-    """Up to ``limit`` events with a seq above ``after``, in order."""
-    rows = connection.execute(PAGE, {"pk": channel_pk, "after": after, "limit": limit})
-    return [Event(row.channel_pk, row.channel, row.seq, row.name, row.payload) for row in rows]
+def pages(connection: Connection, wanted: Sequence[tuple[int, int]], limit: int) -> list[list[Event]]:
+    """For each ``(channel, seq)`` the events above the seq, in order, up to ``limit`` of them."""
+    found: dict[tuple[int, int], list[Event]] = {each: [] for each in wanted}
+    values = {"wanted": orjson.dumps(list(found)).decode(), "limit": limit}
+    for pk, after, channel, seq, name, payload in connection.execute(PAGES[connection.dialect.name], values):
+        found[pk, after].append(Event(pk, channel, seq, name, bytes(payload)))
+    return [found[each] for each in wanted]
 
 
-def span(connection: Connection, channel_pk: int, after: int, head: int) -> Span:
-    count, size = connection.execute(SIZE, {"pk": channel_pk, "after": after, "head": head}).one()
-    return Span(count == head - after, count, size)
+def bounds(connection: Connection, pks: Collection[int]) -> dict[int, tuple[int, int]]:
+    """Head and floor of each channel."""
+    return {pk: (head, floor) for pk, head, floor in connection.execute(BOUNDS, {"pks": list(pks)})}
+
+
+def size(connection: Connection, channel_pk: int, after: int, head: int) -> int:
+    """Bytes of the events ``after + 1 … head``."""
+    return int(connection.execute(SIZE, {"pk": channel_pk, "after": after, "head": head}).scalar_one())
 
 
 def tail(connection: Connection, seconds: int) -> dict[int, int]:

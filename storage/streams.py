@@ -181,20 +181,34 @@ def told(connection: Connection, pk: int, user_pks: Collection[int]) -> set[int]
     return set(connection.execute(statement).scalars())
 
 
-CHANNELS = select(streams.c.pk, streams.c.id, streams.c.owner_pk).where(streams.c.tenant_pk == bindparam("tenant"))
+UNBLOCKED = ~exists().where(blocks.c.user_pk == streams.c.owner_pk, blocks.c.blocked_pk == users.c.pk)
+READABLE = (
+    select(users.c.pk.label("user_pk"), streams.c.pk, streams.c.id, channels.c.head, channels.c.floor)
+    .select_from(streams)
+    .join(channels, channels.c.pk == streams.c.pk)
+    .where(UNBLOCKED)
+    .order_by(streams.c.pk.desc())
+)
+FOLLOWED = (
+    READABLE.join(followers, followers.c.stream_pk == streams.c.pk)
+    .join(users, users.c.pk == followers.c.user_pk)
+    .where(followers.c.user_pk.in_(bindparam("pks", expanding=True)), streams.c.status.in_(LIVING))
+)
+NAMED = READABLE.join(users, users.c.tenant_pk == streams.c.tenant_pk).where(
+    users.c.pk == bindparam("user"), streams.c.id.in_(bindparam("ids", expanding=True))
+)
 
 
-def channels_of(connection: Connection, tenant_pk: int, user_pk: int, ids: Collection[str]) -> list[Any]:
-    """``(pk, id, owner_pk)`` of streams that a user follows and that are not over, and of those of these ids."""
-    mine = select(followers.c.stream_pk).where(followers.c.user_pk == user_pk)
-    rows = list(
-        connection.execute(
-            CHANNELS.where(streams.c.status.in_(LIVING), streams.c.pk.in_(mine)).order_by(streams.c.pk.desc()),
-            {"tenant": tenant_pk},
-        )
-    )
-    named = list(set(ids) - {row.id for row in rows})
-    for start in range(0, len(named), 500):
-        some = CHANNELS.where(streams.c.id.in_(named[start : start + 500]))
-        rows += connection.execute(some, {"tenant": tenant_pk})
-    return rows
+def followed(connection: Connection, user_pks: Collection[int]) -> list[Any]:
+    """``(user_pk, pk, id, head, floor)`` of streams, not over, that each of these users follows; not of who blocks them."""
+    return list(connection.execute(FOLLOWED, {"pks": list(user_pks)}))
+
+
+def named(connection: Connection, user_pk: int, ids: Collection[str]) -> list[Any]:
+    """The same of streams of the user's tenant by id."""
+    every = list(ids)
+    return [
+        row
+        for start in range(0, len(every), 500)
+        for row in connection.execute(NAMED, {"user": user_pk, "ids": every[start : start + 500]})
+    ]

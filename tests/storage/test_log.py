@@ -19,7 +19,7 @@ async def open_channels(database: Database, count: int) -> list[int]:
 
 
 async def pages(database: Database, pk: int) -> list[Event]:
-    return await database.read(lambda connection: log.page(connection, pk, 0, 10_000))
+    return (await database.read(lambda connection: log.pages(connection, [(pk, 0)], 10_000)))[0]
 
 
 async def test_seqs_are_gapless_and_in_commit_order(database: Database) -> None:
@@ -91,7 +91,7 @@ async def test_a_command_sees_what_the_batch_did_before(database: Database) -> N
 
     def rewrite(tx: Tx) -> list[Event]:
         log.rewrite(tx, pk, [1], {"text": "gone"})
-        return log.page(tx.connection, pk, 0, 10)
+        return log.pages(tx.connection, [(pk, 0)], 10)[0]
 
     _, seen = await asyncio.gather(
         database.write(Command(append, channels=[pk])), database.write(Command(rewrite, channels=[pk]))
@@ -138,9 +138,8 @@ async def test_retention_by_count_and_by_age(database: Database) -> None:
         await database.write(Command(lambda tx: log.append(tx, second, "note", {}).seq, channels=[second]))
     await trim(database, before=0, keep=10)
     assert [event.seq for event in await pages(database, first)] == list(range(21, 31))
-    span = await database.read(lambda connection: log.span(connection, first, 15, 30))
-    assert not span.whole
-    assert (await database.read(lambda connection: log.span(connection, first, 20, 30))).whole
+    assert await database.read(lambda connection: log.bounds(connection, [first])) == {first: (30, 20)}
+    assert await database.read(lambda connection: log.size(connection, first, 25, 30)) == 10
 
     await database.write(
         Command(lambda tx: tx.execute(events.update().where(events.c.channel_pk == second).values(at=5 * SECOND)))

@@ -1,0 +1,111 @@
+"""How the database is read: a function runs over a connection, in one go.
+
+On SQLite each of aiosqlite's connections has a thread, and the function runs there whole: a hop to the thread and back costs
+more than most statements. Relied on of aiosqlite 0.22: ``Connection._execute`` runs a function in the thread, and ``_conn``
+is the connection there.
+"""
+
+import asyncio
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+import aiosqlite
+from sqlalchemy import Connection, create_engine
+from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.pool import StaticPool
+
+T = TypeVar("T")
+PRAGMAS = ("query_only = ON", "busy_timeout = 5000")
+
+
+class Reader(Protocol):
+    async def read(self, query: Callable[[Connection], T], snapshot: bool) -> T:
+        """``snapshot``: all statements of ``query`` see one moment."""
+        ...
+
+    async def close(self) -> None: ...
+
+
+class SqliteReader:
+    """A few connections that only read. ``await start()`` before use."""
+
+    def __init__(self, path: Path, size: int) -> None:
+        self.path = path
+        self.size = size
+        self.free: asyncio.Queue[SqliteThread] = asyncio.Queue()
+        self.threads: list[SqliteThread] = []
+
+    async def start(self) -> None:
+        for _ in range(self.size):
+            thread = SqliteThread(await aiosqlite.connect(self.path, isolation_level=None))
+            self.threads.append(thread)
+            await thread.run(thread.prepare)
+            self.free.put_nowait(thread)
+
+    async def read(self, query: Callable[[Connection], T], snapshot: bool) -> T:
+        thread = await self.free.get()
+        try:
+            return await thread.run(thread.read, query, snapshot)
+        finally:
+            self.free.put_nowait(thread)
+
+    async def close(self) -> None:
+        for thread in self.threads:
+            await thread.run(thread.release)
+            await thread.door.close()
+
+
+class SqliteThread:
+    """A connection of aiosqlite, and Core over it in the same thread."""
+
+    connection: Connection
+
+    def __init__(self, door: aiosqlite.Connection) -> None:
+        self.door = door
+
+    async def run(self, work: Callable[..., T], *arguments: Any) -> T:
+        result: T = await asyncio.shield(self.door._execute(work, *arguments))  # type: ignore[no-untyped-call]
+        return result
+
+    def prepare(self) -> None:
+        bare = self.bare
+        for pragma in PRAGMAS:
+            bare.execute(f"PRAGMA {pragma}")
+        engine = create_engine(
+            "sqlite://", creator=lambda: bare, poolclass=StaticPool, isolation_level="AUTOCOMMIT", hide_parameters=True
+        )
+        self.connection = engine.connect()
+
+    @property
+    def bare(self) -> sqlite3.Connection:
+        return self.door._conn
+
+    def read(self, query: Callable[[Connection], T], snapshot: bool) -> T:
+        if snapshot:
+            self.bare.execute("BEGIN")
+        try:
+            return query(self.connection)
+        finally:
+            if snapshot:
+                self.bare.execute("ROLLBACK")
+            self.connection.rollback()
+
+    def release(self) -> None:
+        self.connection.detach()
+        self.connection.close()
+
+
+class PostgresReader:
+    def __init__(self, engine: AsyncEngine) -> None:
+        self.engine = engine
+
+    async def read(self, query: Callable[[Connection], T], snapshot: bool) -> T:
+        async with self.engine.connect() as connection:
+            if snapshot:
+                await connection.execution_options(isolation_level="REPEATABLE READ")
+            return await connection.run_sync(query)
+
+    async def close(self) -> None:
+        await self.engine.dispose()
