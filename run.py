@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 import contextlib
+import gc
 import json
 import logging
 import signal
@@ -19,6 +20,8 @@ from server.workers import Workers
 from storage.database import Database, DatabaseBroken
 from storage.errors import Problem, Unavailable
 from storage.migrations import NotMigrated
+
+GC_THRESHOLDS = (20_000, 20, 50)
 
 
 def arguments() -> argparse.ArgumentParser:
@@ -62,6 +65,10 @@ async def serve(settings: Settings, fd: int | None = None) -> None:
         async with serving(settings, socket.socket(fileno=fd) if fd is not None else None) as services:
             if lock:
                 operator.write_address(lock, services.address)
+            # What is there now stays; of what comes, connections live long and most of the rest dies by itself.
+            gc.collect()
+            gc.freeze()
+            gc.set_threshold(*GC_THRESHOLDS)
             print(f"Bellwire is at {services.public_url}  (API: {services.public_url}/docs)", flush=True)
             if await signals.get() is signal.SIGTERM:
                 draining, hurry = asyncio.create_task(drain(services)), asyncio.create_task(signals.get())

@@ -258,9 +258,12 @@ def change(tx: Tx, pk: int, values: Mapping[str, Any]) -> User:
     return get(tx.connection, pk)
 
 
+SEEN = update(users).where(users.c.pk == bindparam("user")).values(last_seen_at=bindparam("at"))
+
+
 def seen(tx: Tx, pk: int) -> int:
     """The user's last socket closed just now; returns the time."""
-    tx.execute(update(users).where(users.c.pk == pk).values(last_seen_at=tx.now))
+    tx.execute(SEEN, {"user": pk, "at": tx.now})
     return tx.now
 
 

@@ -184,24 +184,28 @@ async def storm(count: int) -> dict[str, Any]:
     """So many sockets on one node, which is killed: how long until all are back on the other one, and what a resume costs."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-    async with installation(max_sockets_per_user=1000) as (here, _):
-        people = await here.people(50)
-        chats = [await here.chat(people[n : n + 10]) for n in range(0, 50, 10)]
+    async with installation() as (here, _):
+        people = await here.people(count)
+        groups = [people[n : n + 10] for n in range(0, count, 10)]
+        chats = [await here.chat(group) for group in groups]
         where = [here.nodes[0].url]
-        followers = []
+        followers: list[Follower] = []
         pid = here.nodes[0].process.pid
         began, cpu = time.monotonic(), cpu_of(pid)
         for start in range(0, count, 200):
-            some = [
-                Follower(people[n % 50], lambda: where[0], here.session) for n in range(start, min(start + 200, count))
-            ]
+            some = [Follower(each, lambda: where[0], here.session) for each in people[start : start + 200]]
             followers += some
             await asyncio.gather(*(each.connected.wait() for each in some))
         connected, connect_cpu = time.monotonic() - began, cpu_of(pid) - cpu
+        for number in range(3):
+            for start in range(0, len(chats), 50):
+                bodies = [
+                    {"type": "text", "chatId": each, "content": str(number)} for each in chats[start : start + 50]
+                ]
+                writers = [group[0] for group in groups[start : start + 50]]
+                posts = (who.post("/api/v2/messages", body) for who, body in zip(writers, bodies, strict=True))
+                assert {each.status for each in await asyncio.gather(*posts)} == {201}
         writer = people[0]
-        for chat in chats[:1]:
-            for number in range(5):
-                await writer.post("/api/v2/messages", {"type": "text", "chatId": chat, "content": str(number)})
         await asyncio.sleep(1)
         where[0] = here.nodes[1].url
         writer = ProcessUser(here.session, where[0], writer.token or "", writer.id)
@@ -228,7 +232,7 @@ async def storm(count: int) -> dict[str, Any]:
         posting = False
         await task
         heads = await here.heads(chats)
-        members = {f"chat:{chat}": {each.id for each in people[10 * n : 10 * n + 10]} for n, chat in enumerate(chats)}
+        members = {f"chat:{chat}": {each.id for each in group} for chat, group in zip(chats, groups, strict=True)}
         async with asyncio.timeout(15):
             while any(
                 each.offsets.get(name, 0) < head
