@@ -95,6 +95,12 @@ class RedisClient:
             else:
                 self.dropped += len(commands)
 
+    def tell(self, key: bytes, commands: Collection[Command]) -> None:
+        """Commands on a key whose answers nobody waits for."""
+        link = self.lane(self.servers.of_key(key)).link
+        if link and link.writable:
+            link.write(commands)
+
     async def call(self, key: bytes, *command: bytes | str | int) -> Any:
         """The answer to a command on a key. Raises one of UNREACHABLE."""
         link = self.lane(self.servers.of_key(key)).link

@@ -24,6 +24,8 @@ library = logging.getLogger("bellwire.library")
 library.setLevel(logging.WARNING)
 
 PHASES = 25
+BURST = 0.2
+GROUP = 0.1
 
 
 class Listener(Protocol):
@@ -40,6 +42,34 @@ class Listener(Protocol):
         """The session is over; called once."""
 
 
+class Pace:
+    """Lets so many through in a second, after those of a fifth of one at once, one after the other.
+
+    When a node fails or starts, all its clients come at once; whoever is connected shall not notice.
+    """
+
+    def __init__(self, per_second: float, longest: float) -> None:
+        self.interval = 1 / per_second
+        self.longest = longest
+        self.next = -math.inf
+
+    async def turn(self) -> bool:
+        """Wait for one's turn; False for who would have to wait too long."""
+        moment = asyncio.get_running_loop().time()
+        mine = max(self.next, moment - BURST)
+        if mine - moment > self.longest:
+            return False
+        self.next = mine + self.interval
+        if mine > moment:
+            # Together with others: what many ask the database at a time is read in one.
+            await asyncio.sleep(math.ceil(mine / GROUP) * GROUP - moment)
+        return True
+
+
+def unavailable(why: str) -> dict[str, Any]:
+    return {"status": "503 SERVICE UNAVAILABLE", "headers": [("Retry-After", "1")], "response": why.encode()}
+
+
 class Engine(engineio.AsyncServer):
     """Engine.IO sessions, their pings, and who may come."""
 
@@ -54,6 +84,7 @@ class Engine(engineio.AsyncServer):
             **options,
         )
         self.limits = limits
+        self.pace = Pace(limits.connects_per_second, limits.connect_wait)
         self.sockets: dict[str, Socket] = {}
         self.phases: list[set[Socket]] = [set() for _ in range(PHASES)]
         self.phase = 0
@@ -67,8 +98,10 @@ class Engine(engineio.AsyncServer):
     # Coming and going
 
     async def _handle_connect(self, environ: dict[str, Any], transport: str, jsonp_index: Any = None) -> Any:
+        if not self.refusing and not await self.pace.turn():
+            return unavailable("Many connect at once; come back in a moment")
         if self.refusing:
-            return {"status": "503 SERVICE UNAVAILABLE", "headers": [], "response": self.refusing.encode()}
+            return unavailable(self.refusing)
         sid = self.generate_id()
         socket = self.sockets[sid] = Socket(self, sid)
         socket.phase = self.phase

@@ -33,9 +33,8 @@ class RedisPresence:
         self.connections[user_pk] += 1
         if self.connections[user_pk] > 1:
             return False
-        others = await self._others([user_pk])
-        await self._tell([user_pk])
-        return not others
+        self._tell([user_pk])
+        return not await self._others([user_pk])
 
     async def leave(self, user_pk: int) -> bool:
         self.connections[user_pk] -= 1
@@ -57,7 +56,8 @@ class RedisPresence:
         """Tell again who is here; what is not told expires."""
         here = list(self.connections)
         for start in range(0, len(here), AT_ONCE):
-            await self._tell(here[start : start + AT_ONCE])
+            self._tell(here[start : start + AT_ONCE])
+            await asyncio.sleep(0)
 
     async def forget(self) -> None:
         """This node is closing."""
@@ -67,11 +67,12 @@ class RedisPresence:
     def _key(self, user_pk: int) -> bytes:
         return f"{self.prefix}:p:{user_pk}".encode()
 
-    async def _tell(self, user_pks: Collection[int]) -> None:
-        until = str(time.time() + LASTS)
-        told = [(self._key(pk), b"ZADD", until, self.node) for pk in user_pks]
-        kept = [(self._key(pk), b"EXPIRE", str(int(2 * LASTS))) for pk in user_pks]
-        await self._ask([*told, *kept])
+    def _tell(self, user_pks: Collection[int]) -> None:
+        """As far as there is a connection; it is told again before it expires."""
+        until, lasts = str(time.time() + LASTS), str(int(2 * LASTS))
+        for pk in user_pks:
+            key = self._key(pk)
+            self.redis.tell(key, [(b"ZADD", key, until, self.node), (b"EXPIRE", key, lasts)])
 
     async def _others(self, user_pks: Collection[int]) -> dict[int, list[str]]:
         pks = list(user_pks)

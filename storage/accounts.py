@@ -12,6 +12,7 @@ from sqlalchemy import ColumnElement, Connection, and_, bindparam, delete, false
 from storage import epoch, log
 from storage.errors import Conflict, NotFound
 from storage.models import blocks, chats, devices, logins, members, reset_links, revocations, tenants, users
+from storage.prepared import padded
 from storage.transaction import Tx, clock
 from storage.types import SECOND, new_id
 
@@ -212,7 +213,7 @@ def by_names(connection: Connection, tenant_pk: int, name: str, values: Collecti
     """Users of a tenant by one of: id, number, uuid."""
     column = users.c[name]
     wanted = [each for each in values if name != "number" or 0 < each < LARGEST_NUMBER]
-    statement = SELECT.where(users.c.tenant_pk == tenant_pk, column.in_(wanted), users.c.status != "deleted")
+    statement = SELECT.where(users.c.tenant_pk == tenant_pk, column.in_(padded(wanted)), users.c.status != "deleted")
     return {getattr(each, name): each for each in map(read_user, connection.execute(statement))}
 
 
@@ -221,7 +222,7 @@ STATES = select(users.c.pk, users.c.status, users.c.valid_after).where(users.c.p
 
 def states(connection: Connection, pks: Collection[int]) -> dict[int, tuple[str, int]]:
     """Status, and the time before which tokens without a login count no more."""
-    return {pk: (status, after) for pk, status, after in connection.execute(STATES, {"pks": list(pks)})}
+    return {pk: (status, after) for pk, status, after in connection.execute(STATES, {"pks": padded(pks)})}
 
 
 def by_ids(connection: Connection, tenant_pk: int, ids: Collection[str]) -> list[User]:
@@ -309,7 +310,7 @@ LIVING = select(logins.c.id, logins.c.user_pk).where(
 
 def not_ended(connection: Connection, ids: Collection[str]) -> set[tuple[str, int]]:
     """``(id, user)`` of those of these logins that have not ended."""
-    return {(id, pk) for id, pk in connection.execute(LIVING, {"ids": list(ids)})} if ids else set()
+    return {(id, pk) for id, pk in connection.execute(LIVING, {"ids": padded(ids)})} if ids else set()
 
 
 def rotate(tx: Tx, id: str, *, lasts: int) -> None:

@@ -21,7 +21,7 @@ from sqlalchemy import (
 
 from storage import log, media
 from storage.models import blocks, channels, chats, events, members, messages, users
-from storage.prepared import Prepared
+from storage.prepared import Prepared, padded
 from storage.transaction import Tx, first
 from storage.types import new_id
 
@@ -335,7 +335,7 @@ READABLE = (
 
 def channels_of(connection: Connection, user_pks: Collection[int]) -> list[Any]:
     """``(user_pk, pk, name, head, floor, joined_seq)`` of the channel of each chat that each of these users is in."""
-    return list(connection.execute(READABLE, {"pks": list(user_pks)}))
+    return list(connection.execute(READABLE, {"pks": padded(user_pks)}))
 
 
 def known_members(connection: Connection, chat_pk: int, user_pks: Collection[int]) -> set[int]:

@@ -59,7 +59,11 @@ class Database:
             await self._start_sqlite(self.path)
         else:
             engine = create_async_engine(
-                self.url, pool_size=self.pool, max_overflow=4 * self.pool, hide_parameters=True
+                self.url,
+                pool_size=self.pool,
+                max_overflow=4 * self.pool,
+                hide_parameters=True,
+                pool_reset_on_return=None,
             )
             self.writer, self.reader = Writer(PostgresExecutor(engine)), PostgresReader(engine)
         try:

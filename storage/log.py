@@ -11,7 +11,7 @@ import orjson
 from sqlalchemy import Connection, bindparam, delete, func, insert, select, text, update
 
 from storage.models import channels, events
-from storage.prepared import Bulk
+from storage.prepared import Bulk, padded
 from storage.transaction import Event, Tx, clock
 from storage.types import SECOND
 
@@ -102,7 +102,7 @@ def heads(connection: Connection, pks: Collection[int]) -> dict[int, int]:
     found: dict[int, int] = {}
     wanted = list(pks)
     for start in range(0, len(wanted), 1000):
-        rows = connection.execute(HEADS, {"pks": wanted[start : start + 1000]})
+        rows = connection.execute(HEADS, {"pks": padded(wanted[start : start + 1000])})
         found.update((row.pk, row.head) for row in rows)
     return found
 
@@ -118,7 +118,7 @@ def pages(connection: Connection, wanted: Sequence[tuple[int, int]], limit: int)
 
 def bounds(connection: Connection, pks: Collection[int]) -> dict[int, tuple[int, int]]:
     """Head and floor of each channel."""
-    return {pk: (head, floor) for pk, head, floor in connection.execute(BOUNDS, {"pks": list(pks)})}
+    return {pk: (head, floor) for pk, head, floor in connection.execute(BOUNDS, {"pks": padded(pks)})}
 
 
 def size(connection: Connection, channel_pk: int, after: int, head: int) -> int:

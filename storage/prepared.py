@@ -4,14 +4,24 @@ SQLAlchemy's execution costs several times what SQLite needs for such a statemen
 """
 
 import sqlite3
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Executable, Table, insert
 from sqlalchemy.dialects import sqlite
 
 NAMED = sqlite.dialect(paramstyle="named")
 LARGEST = 64
+T = TypeVar("T")
+
+
+def padded(values: Collection[T]) -> list[T]:
+    """Values of an IN, some of them twice, so that there are few lengths of it and each is compiled and prepared once."""
+    every = list(values)
+    size = 1
+    while size < len(every):
+        size *= 2
+    return every + every[:1] * (size - len(every))
 
 
 class Prepared:

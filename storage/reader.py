@@ -100,11 +100,11 @@ class SqliteThread:
 class PostgresReader:
     def __init__(self, engine: AsyncEngine) -> None:
         self.engine = engine
+        self.plain = engine.execution_options(isolation_level="AUTOCOMMIT")
+        self.snapshot = engine.execution_options(isolation_level="REPEATABLE READ")
 
     async def read(self, query: Callable[[Connection], T], snapshot: bool) -> T:
-        async with self.engine.connect() as connection:
-            if snapshot:
-                await connection.execution_options(isolation_level="REPEATABLE READ")
+        async with (self.snapshot if snapshot else self.plain).connect() as connection:
             return await connection.run_sync(query)
 
     async def close(self) -> None:

@@ -8,6 +8,7 @@ from sqlalchemy import Connection, bindparam, delete, exists, func, insert, sele
 
 from storage import log
 from storage.models import UPCOMING, blocks, channels, chats, exclusions, followers, streams, users
+from storage.prepared import padded
 from storage.transaction import Tx
 from storage.types import new_id
 
@@ -201,7 +202,7 @@ NAMED = READABLE.join(users, users.c.tenant_pk == streams.c.tenant_pk).where(
 
 def followed(connection: Connection, user_pks: Collection[int]) -> list[Any]:
     """``(user_pk, pk, id, head, floor)`` of streams, not over, that each of these users follows; not of who blocks them."""
-    return list(connection.execute(FOLLOWED, {"pks": list(user_pks)}))
+    return list(connection.execute(FOLLOWED, {"pks": padded(user_pks)}))
 
 
 def named(connection: Connection, user_pk: int, ids: Collection[str]) -> list[Any]:
