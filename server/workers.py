@@ -21,6 +21,8 @@ RUN = Path(__file__).parent.parent / "run.py"
 PAUSE, LONGEST_PAUSE = 0.1, 5.0
 STEADY = 10.0
 KILLED_AFTER = 30.0
+# One that was only starting ends by the signal itself.
+STOPPED = (0, -signal.SIGTERM, -signal.SIGINT)
 
 
 class Workers:
@@ -56,7 +58,8 @@ class Workers:
             began = time.monotonic()
             status, served = await self._one(fd)
             if self.stopping.is_set():
-                self.failed = self.failed or status
+                if status not in STOPPED:
+                    self.failed = self.failed or status
                 return
             if not served and len(self.ready) < self.settings.workers:
                 # It said why on standard error.

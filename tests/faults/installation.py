@@ -115,6 +115,7 @@ class Writer:
     chats: list[str]
     url: Callable[[], str]
     pause: float = 0.0
+    name: str = field(default_factory=lambda: os.urandom(6).hex())
     acked: dict[str, Any] = field(default_factory=dict)
     failed: int = 0
     slowest: float = 0.0
@@ -125,7 +126,7 @@ class Writer:
         for number in itertools.count():
             if self.stopped:
                 return
-            key = f"{self.user.id}-{number}"
+            key = f"{self.name}-{number}"
             body = {"type": "text", "chatId": random.choice(self.chats), "content": key, "clientMessageId": key}
             began = time.monotonic()
             await self._post(key, body)

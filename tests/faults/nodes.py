@@ -1,6 +1,6 @@
 """Long proofs on real nodes, PostgreSQL and Redis. Each prints its figures as JSON.
 
-python -m tests.faults.nodes redis|cycles|kills|rolling|orders|storm [--sockets N] [--seconds N] [--cycles N]
+python -m tests.faults.nodes redis|cycles|kills|rolling|orders|spread|storm [--sockets N] [--seconds N] [--count N]
 """
 
 import argparse
@@ -13,13 +13,15 @@ import resource
 import signal
 import tempfile
 import time
+from collections import Counter
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import aiohttp
+import asyncpg
 
-from tests.faults.installation import Follower, Installation, Load, database_of
+from tests.faults.installation import Follower, Installation, Load, Writer, database_of
 from tests.faults.test_nodes import clients_killed, flushed, killed, stopped, swallowed
 from tests.process import ProcessUser
 from tests.proxy import Proxy
@@ -174,6 +176,119 @@ async def rolling(count: int) -> dict[str, Any]:
                     "longest_stop_s": round(max(times), 1)}  # fmt: skip
 
 
+async def waits(url: str, seen: list[float]) -> None:
+    """Sample how long a statement of the server has waited for a lock."""
+    connection = await asyncpg.connect(url)
+    while True:
+        rows = await connection.fetch(
+            "SELECT extract(epoch FROM clock_timestamp() - query_start)::float8 AS age FROM pg_stat_activity "
+            "WHERE wait_event_type = 'Lock' AND datname = current_database()"
+        )
+        seen.extend(row["age"] for row in rows)
+        await asyncio.sleep(0.02)
+
+
+async def orders(seconds: float) -> dict[str, Any]:
+    """Two nodes write into the same chats and accounts in every order; members are removed on one and post on the other."""
+    dice, statuses, latencies, late_posts = random.Random(6), Counter[int](), list[float](), 0
+    async with installation() as (here, _):
+        first = await here.nodes[0].user(here.session, "root@example.org", "--permission", "admin")
+        people = [first, *await first.others(11)]
+        chats = [await here.chat(people) for _ in range(4)]
+        for each in people:
+            grant = {"userId": each.id, "amount": 100_000}
+            assert (await first.post("/api/v1/credits/grants", grant)).status == 201
+        url = here.database_url.replace("+asyncpg", "")
+        seen: list[float] = []
+        watching = asyncio.create_task(waits(url, seen))
+        until = time.monotonic() + seconds
+
+        async def post(who: ProcessUser, body: dict[str, Any]) -> int:
+            began = time.monotonic()
+            user = ProcessUser(here.session, dice.choice(here.nodes).url, who.token or "", who.id)
+            status = (await user.post("/api/v2/messages", body)).status
+            latencies.append(time.monotonic() - began)
+            statuses[status] += 1
+            return status
+
+        async def work() -> None:
+            while time.monotonic() < until:
+                giver, taker = dice.sample(people[:8], 2)
+                chat = dice.choice(chats)
+                transfer = {"type": "creditTransfer", "chatId": chat, "targetUserId": taker.id, "amount": 1}
+                text = {"type": "text", "chatId": chat, "content": "x"}
+                await post(giver, dice.choice([transfer, text]))
+
+        async def remove() -> None:
+            """Who was removed can't post any more, on neither node, from the answer on."""
+            nonlocal late_posts
+            while time.monotonic() < until:
+                who, chat = dice.choice(people[8:]), dice.choice(chats)
+                admin = ProcessUser(here.session, here.nodes[0].url, first.token or "", first.id)
+                await admin.delete(f"/api/v2/chats/{chat}/members/{who.id}")
+                body = {"type": "text", "chatId": chat, "content": "late"}
+                late_posts += await post(who, body) == 201
+                await admin.post(f"/api/v2/chats/{chat}/members", {"userIds": [who.id]})
+
+        await asyncio.gather(*(work() for _ in range(24)), remove())
+        watching.cancel()
+        connection = await asyncpg.connect(url)
+        deadlocks = await connection.fetchval(
+            "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()"
+        )
+        await connection.close()
+        audit = json.loads(await here.nodes[0].command("check", "ledger"))
+        latencies.sort()
+        return {
+            "posts": len(latencies), "statuses": dict(statuses), "posted_after_removal": late_posts,
+            "deadlocks": deadlocks, "locks_waited_over_100_ms": sum(1 for each in seen if each > 0.1),
+            "longest_lock_wait_ms": round(1000 * max(seen, default=0)),
+            "ack_p50_ms": round(1000 * latencies[len(latencies) // 2]),
+            "ack_p99_ms": round(1000 * latencies[int(len(latencies) * 0.99)]), "ledger": audit,
+            "tracebacks": len(here.tracebacks()),
+        }  # fmt: skip
+
+
+async def spread(counts: list[int]) -> dict[str, Any]:
+    """What a message costs each node, with two nodes and with more: where it is written and read, and where nobody reads."""
+    told = {}
+    for count in counts:
+        async with installation(count) as (here, _):
+            people = await here.people(2)
+            chat = await here.chat(people)
+            followers = [Follower(each, lambda: here.nodes[0].url, here.session) for each in people]
+            await asyncio.gather(*(each.connected.wait() for each in followers))
+            pids = [node.process.pid for node in here.nodes]
+            await asyncio.sleep(2)
+            idle = [cpu_of(pid) for pid in pids]
+            await asyncio.sleep(10)
+            idle = [(cpu_of(pid) - before) / 10 for pid, before in zip(pids, idle, strict=True)]
+            before, began = [cpu_of(pid) for pid in pids], time.monotonic()
+            writers = [
+                Writer(ProcessUser(here.session, "", each.token or "", each.id), [chat], lambda: here.nodes[0].url)
+                for each in people * 8
+            ]
+            tasks = [asyncio.create_task(each.run()) for each in writers]
+            await asyncio.sleep(15)
+            for each in writers:
+                each.stopped = True
+            await asyncio.gather(*tasks)
+            took, after = time.monotonic() - began, [cpu_of(pid) for pid in pids]
+            messages = sum(len(each.acked) for each in writers)
+            spent = [
+                (late - early - took * still) / messages * 1e6
+                for late, early, still in zip(after, before, idle, strict=True)
+            ]
+            told[str(count)] = {
+                "messages": messages, "writing_node_us": round(spent[0]),
+                "node_without_readers_us": round(sum(spent[1:]) / (count - 1), 2),
+                "idle_cpu_percent": round(100 * sum(idle[1:]) / (count - 1), 2),
+            }  # fmt: skip
+            for each in followers:
+                await each.stop()
+    return told
+
+
 def cpu_of(pid: int) -> float:
     """Seconds of user and system time of a process."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
@@ -257,7 +372,7 @@ async def storm(count: int) -> dict[str, Any]:
 
 async def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("proof", choices=["redis", "cycles", "kills", "rolling", "orders", "storm"])
+    parser.add_argument("proof", choices=["redis", "cycles", "kills", "rolling", "orders", "spread", "storm"])
     parser.add_argument("--sockets", type=int, default=2000)
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--count", type=int, default=0)
@@ -271,6 +386,10 @@ async def main() -> None:
             told = await kills(asked.count or 30)
         case "rolling":
             told = await rolling(asked.count or 20)
+        case "orders":
+            told = await orders(asked.seconds)
+        case "spread":
+            told = await spread([2, 8])
         case _:
             told = await storm(asked.sockets)
     print(json.dumps(told))

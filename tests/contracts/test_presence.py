@@ -1,0 +1,93 @@
+"""One suite for every presence; that of many nodes is asked on two."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from realtime import presence_redis
+from realtime.client_redis import RedisClient
+from realtime.presence import Presence
+from realtime.presence_memory import MemoryPresence
+from realtime.presence_redis import RedisPresence
+from realtime.servers_redis import servers_of
+from tests.conftest import eventually
+from tests.redis_server import RedisServer
+
+Two = tuple[Presence, Presence]
+
+
+@contextlib.asynccontextmanager
+async def two_of(server: RedisServer) -> AsyncIterator[tuple[RedisPresence, RedisPresence]]:
+    clients = [RedisClient(servers_of(server.url)) for _ in range(2)]
+    for each in clients:
+        await each.start()
+        await eventually(lambda each=each: each.connected)  # type: ignore[misc]
+    first, second = (RedisPresence(each, "test", f"node{n}") for n, each in enumerate(clients))
+    yield first, second
+    for each in clients:
+        await each.stop()
+
+
+@pytest.fixture(params=["memory", "redis"])
+async def two(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Two]:
+    if request.param == "memory":
+        alone = MemoryPresence()
+        yield alone, alone
+        return
+    async with RedisServer(tmp_path / "redis") as server, two_of(server) as nodes:
+        yield nodes
+
+
+async def test_first_and_last(two: Two) -> None:
+    here, there = two
+    assert await here.enter(1) is True
+    assert await here.enter(1) is False and await there.enter(1) is False
+    assert await here.online([1, 2]) == {1} == await there.online([1, 2])
+    assert await here.leave(1) is False and await there.leave(1) is False
+    assert await there.online([1]) == {1}
+    assert await here.leave(1) is True
+    assert await here.online([1]) == set() == await there.online([1])
+
+
+async def test_who_has_them(tmp_path: Path) -> None:
+    async with RedisServer(tmp_path / "redis") as server, two_of(server) as (here, there):
+        await here.enter(1)
+        await there.enter(1)
+        await there.enter(2)
+        assert await here.elsewhere([1, 2, 3]) == {1: ["node1"], 2: ["node1"]}
+        assert await there.elsewhere([1, 2, 3]) == {1: ["node0"]}
+        await there.forget()
+        assert await here.elsewhere([1, 2]) == {} and await here.online([1, 2]) == {1}
+
+
+async def test_what_is_not_told_again_expires(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(presence_redis, "LASTS", 0.6)
+    async with RedisServer(tmp_path / "redis") as server, two_of(server) as (here, there):
+        await there.enter(1)
+        await there.enter(2)
+        for _ in range(4):
+            await asyncio.sleep(0.2)
+            await there.refresh()
+        assert await here.online([1, 2]) == {1, 2}
+        await asyncio.sleep(0.8)
+        assert await here.online([1, 2]) == set(), "the node said nothing any more"
+        await server.call("FLUSHALL")
+        await there.refresh()
+        assert await here.online([1, 2]) == {1, 2}
+
+
+async def test_without_redis_each_knows_its_own_and_nobody_waits(tmp_path: Path) -> None:
+    async with RedisServer(tmp_path / "redis") as server, two_of(server) as (here, there):
+        await there.enter(2)
+        server.pause()
+        began = asyncio.get_running_loop().time()
+        assert await here.enter(1) is True
+        assert await here.online([1, 2]) == {1}
+        assert asyncio.get_running_loop().time() - began < 1.5
+        server.resume()
+        await eventually(lambda: here.redis.connected)
+        await here.refresh()
+        assert await there.online([1]) == {1}
