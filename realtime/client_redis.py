@@ -25,7 +25,7 @@ AT_ONCE = 1000
 
 
 class RedisClient:
-    """``heard`` gets channel and message; ``opened`` is called when a connection is there again, with all its subscriptions.
+    """``heard`` gets channel and message; all of ``opened`` are called when a connection is there, with its subscriptions.
 
     ``await start()`` before use, ``await stop()`` after. ``connections`` and ``dropped`` only grow.
     """
@@ -33,7 +33,7 @@ class RedisClient:
     def __init__(self, servers: Servers) -> None:
         self.servers = servers
         self.heard: Callable[[bytes, bytes], None] = lambda channel, message: None
-        self.opened: Callable[[], None] = lambda: None
+        self.opened: list[Callable[[], None]] = []
         self.wanted: set[bytes] = set()
         self.lanes: dict[str, Lane] = {}
         self.tasks = Tasks()
@@ -101,6 +101,14 @@ class RedisClient:
         if link and link.writable:
             link.write(commands)
 
+    async def atomic(self, key: bytes, commands: Collection[Command]) -> Any:
+        """The answers of commands on a key between which nobody else comes. Raises one of UNREACHABLE."""
+        link = self.lane(self.servers.of_key(key)).link
+        if link is None or not link.writable:
+            raise ConnectionError("there is no connection to Redis")
+        link.write([(b"MULTI",), *commands])
+        return await link.call(b"EXEC")
+
     async def call(self, key: bytes, *command: bytes | str | int) -> Any:
         """The answer to a command on a key. Raises one of UNREACHABLE."""
         link = self.lane(self.servers.of_key(key)).link
@@ -135,6 +143,7 @@ class Lane:
         self.task: asyncio.Task[None] | None = None
         self.stopped = False
         self.failed = False
+        self.pause = PAUSE
 
     def stop(self) -> None:
         self.stopped = True
@@ -173,23 +182,23 @@ class Lane:
             link.write([(word, *every[start : start + AT_ONCE])], answered=False)
 
     async def run(self) -> None:
-        pause = PAUSE
         while not self.stopped and self.server in self.client.servers.names:
             link = Link(self._pushed)
             try:
                 await link.open(await self.client.servers.connection(self.server))
                 await self._hold(link)
-                pause = PAUSE
             except UNREACHABLE as error:
                 if not self.failed:
                     logger.warning("Redis is away: %s", str(error) or type(error).__name__)
                 self.failed = True
+            except Exception:
+                logger.exception("the link to Redis failed; there will be another")
             finally:
                 self.link = None
                 if hasattr(link, "transport"):
                     link.close()
-            await asyncio.sleep(pause * random.uniform(0.5, 1))
-            pause = min(2 * pause, LONGEST_PAUSE)
+            await asyncio.sleep(self.pause * random.uniform(0.5, 1))
+            self.pause = min(2 * self.pause, LONGEST_PAUSE)
             with contextlib.suppress(*UNREACHABLE):
                 await self.client.servers.find()
                 self.client.reroute()
@@ -210,7 +219,9 @@ class Lane:
         if self.failed:
             logger.warning("Redis is there again")
         self.failed = False
-        self.client.opened()
+        self.pause = PAUSE
+        for tell in self.client.opened:
+            tell()
         while True:
             await asyncio.wait([link.lost], timeout=ASK_EVERY)
             silence = time.monotonic() - link.heard_at

@@ -46,7 +46,7 @@ class Limits:
     sockets_per_user: int = 50
     unconnected: float = 10
     connects_per_second: float = 500
-    connect_wait: float = 20
+    connect_wait: float = 10
     presence_watch: int = 500
     streams_watched: int = 100
     streams_followed: int = 500

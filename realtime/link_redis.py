@@ -20,7 +20,7 @@ logger = logging.getLogger("bellwire.redis")
 
 CONNECT_SECONDS = 2.0
 MOST_WAITING = 1 << 20
-UNREACHABLE = (OSError, RedisError, TimeoutError)
+UNREACHABLE = (OSError, RedisError, hiredis.HiredisError, TimeoutError)
 NOTHING = object()
 Push = list[Any]
 Command = Sequence[Any]
@@ -38,6 +38,8 @@ class Link(asyncio.Protocol):
         self.lost: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.heard_at = time.monotonic()
         self.moved = False
+        self.complained = False
+        self.sent = self.done = self.fragile_until = 0
         self.writer: asyncio.StreamWriter | None = None
         self.transport: asyncio.Transport
 
@@ -63,7 +65,11 @@ class Link(asyncio.Protocol):
         packed = [hiredis.pack_command(tuple(each)) for each in commands]
         self.transport.write(b"".join(packed))
         if answered:
+            self.sent += len(packed)
             self.replies.extend([None] * len(packed))
+        else:
+            # Only a refusal is answered, and would be taken for the answer to what comes next.
+            self.fragile_until = self.sent + 1
 
     def call(self, *command: bytes | str | int) -> "asyncio.Future[Any]":
         """Send a command; its answer. All that was sent before it has been done then. May hold ConnectionError."""
@@ -92,11 +98,17 @@ class Link(asyncio.Protocol):
         if isinstance(item, hiredis.ReplyError) and str(item).startswith("MOVED"):
             self.moved = True
             return self.close()
+        fragile, self.done = self.done < self.fragile_until, self.done + 1
+        if isinstance(item, hiredis.ReplyError) and not self.complained:
+            self.complained = True
+            logger.warning("Redis refuses what is asked: %s", item)
+        if isinstance(item, hiredis.ReplyError) and fragile:
+            return self.close()
         waiting = self.replies.popleft()
         if isinstance(item, hiredis.ReplyError):
             if waiting is None:
-                logger.warning("Redis refused a command: %s", item)
-            elif not waiting.done():
+                return None
+            if not waiting.done():
                 waiting.set_exception(item)
         elif waiting is not None and not waiting.done():
             waiting.set_result(item)

@@ -262,7 +262,9 @@ class ChatNamespace(socketio.AsyncNamespace):
     def _unwatch(self, caller: Caller, id: str) -> None:
         async def unwatch() -> None:
             with contextlib.suppress(Problem):
-                await self.streams.unwatch(caller, id)
+                # Who came back to another node watches there.
+                if not await self.presence.elsewhere([caller.pk]):
+                    await self.streams.unwatch(caller, id)
 
         if not self.transport.eio.refusing:
             self.transport.tasks.spawn(unwatch())

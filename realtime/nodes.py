@@ -26,7 +26,7 @@ class Nodes:
     def __init__(self, database: Database, id: str, *, redis: bool, secret: str) -> None:
         digest = hashlib.sha256(f"node {secret}".encode()).hexdigest()
         self.database = database
-        self.node = Node(id, f"{socket.gethostname()} {os.getpid()}", redis, digest)
+        self.node = Node(id, f"{here()} {os.getpid()}", redis, digest)
 
     async def start(self) -> None:
         """Waits for one that may be gone without a word. Raises Problem where others are alive and it can't join them."""
@@ -65,10 +65,17 @@ class Nodes:
             await self.database.write(Command(partial(nodes.leave, id=self.node.id)))
 
 
+def here() -> str:
+    """This host, and where on it process ids mean the same: two containers may have one name, and each a process 1."""
+    with contextlib.suppress(OSError):
+        return f"{socket.gethostname()} {os.readlink('/proc/self/ns/pid')}"
+    return socket.gethostname()
+
+
 def is_gone(node: Node) -> bool:
     """Whether it ran on this host, and does not any more."""
-    host, _, process = node.place.rpartition(" ")
-    if host != socket.gethostname():
+    place, _, process = node.place.rpartition(" ")
+    if place != here():
         return False
     try:
         os.kill(int(process), 0)

@@ -7,7 +7,7 @@ import asyncio
 import logging
 import time
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from typing import Any
 
 from realtime.client_redis import RedisClient
@@ -28,21 +28,20 @@ class RedisPresence:
         self.prefix = prefix
         self.node = node
         self.connections: Counter[int] = Counter()
+        redis.opened.append(lambda: self._tell(list(self.connections)))
 
     async def enter(self, user_pk: int) -> bool:
         self.connections[user_pk] += 1
         if self.connections[user_pk] > 1:
             return False
-        self._tell([user_pk])
-        return not await self._others([user_pk])
+        return await self._alone(user_pk, self._told(user_pk))
 
     async def leave(self, user_pk: int) -> bool:
         self.connections[user_pk] -= 1
         if self.connections[user_pk] > 0:
             return False
         del self.connections[user_pk]
-        await self._ask([(self._key(user_pk), b"ZREM", self.node)])
-        return not await self._others([user_pk])
+        return await self._alone(user_pk, [(b"ZREM", self._key(user_pk), self.node)])
 
     async def online(self, user_pks: Collection[int]) -> set[int]:
         here = {pk for pk in user_pks if self.connections[pk] > 0}
@@ -67,12 +66,30 @@ class RedisPresence:
     def _key(self, user_pk: int) -> bytes:
         return f"{self.prefix}:p:{user_pk}".encode()
 
-    def _tell(self, user_pks: Collection[int]) -> None:
+    def _tell(self, user_pks: Iterable[int]) -> None:
         """As far as there is a connection; it is told again before it expires."""
-        until, lasts = str(time.time() + LASTS), str(int(2 * LASTS))
         for pk in user_pks:
-            key = self._key(pk)
-            self.redis.tell(key, [(b"ZADD", key, until, self.node), (b"EXPIRE", key, lasts)])
+            self.redis.tell(self._key(pk), self._told(pk))
+
+    def _told(self, user_pk: int) -> list[tuple[Any, ...]]:
+        key = self._key(user_pk)
+        return [
+            (b"ZREMRANGEBYSCORE", key, b"-inf", str(time.time())),
+            (b"ZADD", key, str(time.time() + LASTS), self.node),
+            (b"EXPIRE", key, str(int(2 * LASTS))),
+        ]
+
+    async def _alone(self, user_pk: int, change: list[tuple[Any, ...]]) -> bool:
+        """Make a change, and see in the same moment whether no other node has the user; True where nobody can say."""
+        key = self._key(user_pk)
+        try:
+            async with asyncio.timeout(PATIENCE):
+                look = (b"ZRANGEBYSCORE", key, str(time.time()), "+inf")
+                *_, nodes = await self.redis.atomic(key, [*change, look])
+        except UNREACHABLE as error:
+            logger.debug("presence can't be asked: %s", error)
+            return True
+        return not [node for node in nodes if node.decode() != self.node]
 
     async def _others(self, user_pks: Collection[int]) -> dict[int, list[str]]:
         pks = list(user_pks)

@@ -79,6 +79,10 @@ class OneServer:
         options = parse_url(url)
         self.kind: type[AbstractConnection] = options.pop("connection_class", Connection)
         self.options = {**options, **COMMON}
+        try:
+            self.kind(**self.options)
+        except TypeError as error:
+            raise ValueError(str(error)) from None
 
     async def find(self) -> None:
         """There is nothing to be found."""
@@ -110,7 +114,8 @@ class SentinelServer(OneServer):
             raise ValueError("a Sentinel URL ends with the name of the master: redis+sentinel://host:26379/0/NAME")
         super().__init__(f"{parts.scheme}://{parts.login}{parts.hosts[0][0]}:0/{database or 0}{parts.query}")
         self.sentinel = Sentinel(  # type: ignore[no-untyped-call]
-            parts.hosts, socket_timeout=CONNECT_SECONDS
+            parts.hosts,
+            sentinel_kwargs={"socket_timeout": 1.0, "socket_connect_timeout": 1.0, "retry": Retry(NoBackoff(), 0)},
         )
 
     async def connection(self, server: str) -> AbstractConnection:
@@ -142,9 +147,10 @@ class ClusterServers(OneServer):
                 link = Link(lambda push: None)
                 await link.open(connection)
                 try:
-                    ranges, commands = await asyncio.gather(
-                        link.call("CLUSTER", "SLOTS"), link.call("COMMAND", "INFO", "SPUBLISH")
-                    )
+                    async with asyncio.timeout(CONNECT_SECONDS):
+                        ranges, commands = await asyncio.gather(
+                            link.call("CLUSTER", "SLOTS"), link.call("COMMAND", "INFO", "SPUBLISH")
+                        )
                 finally:
                     link.close()
             except UNREACHABLE as error:
@@ -173,6 +179,8 @@ class ClusterServers(OneServer):
             await self.find()
             if self.sharded:
                 raise ConnectionError("the cluster was found just now: each of its nodes has a lane")
-            server = next(each for each in self.slots if each)
+            server = next((each for each in self.slots if each), "")
+            if not server:
+                raise ConnectionError("no node of the cluster has any slot")
         host, _, port = server.rpartition(":")
         return self.kind(**{**self.options, "host": host, "port": int(port)})

@@ -304,28 +304,30 @@ class Sessions:
         moment = time.monotonic()
         seconds = REVOCATIONS_SECONDS + int(moment - self.looked_at)
 
-        def look(connection: Connection) -> tuple[str, list[Any], list[tuple[Session, Caller, str]]]:
-            rows = accounts.revoked(connection, seconds)
-            reasons = {row.user_pk: row.reason for row in rows if row.pk not in self.revocations_seen}
-            doubtful = [(each, why) for user_pk, why in reasons.items() for each in self.of_user.get(user_pk, ())]
-            judged = [(each, each.caller, why) for each, why in doubtful]
-            valid = self.accounts.valid(connection, [caller for _, caller, _ in judged])
-            refused = [case for case in judged if case[1] not in valid]
-            return epoch.current(connection), rows, refused
+        def look(connection: Connection) -> tuple[str, list[Any]]:
+            return epoch.current(connection), accounts.revoked(connection, seconds)
 
-        name, rows, refused = await self.database.read(look)
+        name, rows = await self.database.read(look)
         self.looked_at = moment
-        seen = {row.pk for row in rows}
-        if seen - self.revocations_seen:
+        reasons = {row.user_pk: row.reason for row in rows if row.pk not in self.revocations_seen}
+        if reasons:
             self.accounts.cache.clear()
-        self.revocations_seen = seen
-        for session, caller, reason in refused:
-            if session.caller is caller:
-                session.close(reason)
+        unsettled = {pk for pk, reason in reasons.items() if not await self._judge(pk, reason)}
+        self.revocations_seen = {row.pk for row in rows if row.user_pk not in unsettled}
         if name != self.database.epoch:
             self.database.epoch = name
             for session in self.all():
                 session.socket.close_now()
+
+    async def _judge(self, user_pk: int, reason: str) -> bool:
+        """Close those of a user's sockets whose tokens count no more; False if one came with another token meanwhile."""
+        judged = [(each, each.caller) for each in self.of_user.get(user_pk, ())]
+        callers = [caller for _, caller in judged]
+        valid = await self.database.read(lambda connection: self.accounts.valid(connection, callers))
+        for session, caller in judged:
+            if session.caller == caller and caller not in valid:
+                session.close(reason)
+        return all(session.caller == caller for session, caller in judged)
 
     def all(self) -> Iterable[Session]:
         return [session for sessions in self.of_user.values() for session in sessions]

@@ -8,6 +8,7 @@ from prometheus_client import CollectorRegistry, Counter, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
+from realtime.broker_redis import RedisBroker
 from server.services import Services
 
 REGISTRY = web.AppKey("registry", CollectorRegistry)
@@ -38,6 +39,14 @@ class Live(Collector):
             "bellwire_commands": ("Committed commands", writer.commands),
             "bellwire_resumed": ("Sessions that resumed from offsets", services.sessions.resumed),
         }
+        redis, broker = services.cluster.redis, services.cluster.broker
+        if redis and isinstance(broker, RedisBroker):
+            gauges["bellwire_redis_connected"] = ("Whether there is a connection to each Redis server", redis.connected)
+            counters |= {
+                "bellwire_redis_connections": ("Connections to Redis that were made", redis.connections),
+                "bellwire_hints_dropped": ("Hints that found no connection to Redis", redis.dropped),
+                "bellwire_hints_forged": ("Messages on our channels that none of our nodes wrote", broker.forged),
+            }
         worker = services.worker
         gauges |= {
             "bellwire_push_in_flight": ("Pushes under way", worker.in_flight),

@@ -32,6 +32,7 @@ class Workers:
         self.processes: set[asyncio.subprocess.Process] = set()
         self.ready: list[str] = []
         self.failed = 0
+        self.listening: socket.socket
 
     async def run(self) -> int:
         """Until a signal comes, or none of them can start; the exit status."""
@@ -41,6 +42,7 @@ class Workers:
         family = socket.AF_INET6 if ":" in self.settings.host else socket.AF_INET
         with socket.create_server((self.settings.host, self.settings.port), family=family, backlog=1024) as listening:
             listening.set_inheritable(True)
+            self.listening = listening
             async with asyncio.TaskGroup() as group:
                 for _ in range(self.settings.workers):
                     group.create_task(self._keep(listening.fileno()))
@@ -48,6 +50,8 @@ class Workers:
 
     def _stop(self, number: signal.Signals) -> None:
         self.stopping.set()
+        # Nobody accepts any more when the workers have closed theirs.
+        self.listening.close()
         for process in self.processes:
             with contextlib.suppress(ProcessLookupError):
                 process.send_signal(number)
@@ -56,7 +60,11 @@ class Workers:
         pause = PAUSE
         while not self.stopping.is_set():
             began = time.monotonic()
-            status, served = await self._one(fd)
+            try:
+                status, served = await self._one(fd)
+            except OSError as error:
+                logger.error("a worker can't be started: %s", error)
+                status, served = 1, bool(self.ready)
             if self.stopping.is_set():
                 if status not in STOPPED:
                     self.failed = self.failed or status
@@ -78,6 +86,8 @@ class Workers:
             stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, pass_fds=[fd],
         )  # fmt: skip
         self.processes.add(process)
+        if self.stopping.is_set():
+            process.terminate()
         try:
             assert process.stdout
             line = (await process.stdout.readline()).decode()

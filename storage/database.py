@@ -26,6 +26,8 @@ from storage.writer import UNREACHABLE, PostgresExecutor, SqliteExecutor, Writer
 logger = logging.getLogger("bellwire.storage")
 T = TypeVar("T")
 
+READ_SECONDS = 15.0
+
 
 class DatabaseBroken(Exception):
     """The database can't be used"""
@@ -113,7 +115,8 @@ class Database:
         Raises Unavailable if the database can't be reached.
         """
         try:
-            return await self.reader.read(query, snapshot)
+            async with asyncio.timeout(READ_SECONDS):
+                return await self.reader.read(query, snapshot)
         except (*UNREACHABLE, PoolTimeout) as error:
             logger.warning("the database can't be read: %s", error)
             raise Unavailable from error

@@ -11,6 +11,7 @@ import os
 import queue
 import sqlite3
 import threading
+import time
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol, TypeVar
 
@@ -26,6 +27,7 @@ from storage.transaction import Command, Event, Undone, run_batch
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
+SMALLEST_BATCH, LARGEST_BATCH, LOCKED_SECONDS = 4, 50, 0.04
 UNKNOWN = "It is not known whether this was stored; retry with the same key"
 UNREACHABLE = (OperationalError, InterfaceError, sqlite3.OperationalError, OSError)
 Outcome = tuple[list[Any], list[Event]]
@@ -196,17 +198,26 @@ class SqliteExecutor:
 class PostgresExecutor:
     """A transaction of the pool for each batch; one that was refused as a whole runs again, then command by command."""
 
-    batch = 50
+    batch = LARGEST_BATCH
 
     def __init__(self, engine: AsyncEngine) -> None:
         self.engine = engine
+        self.seconds = 0.0
 
     async def run(self, commands: Sequence[Command[Any]]) -> Outcome:
         for attempt in range(2 if len(commands) > 1 else 5):
             with contextlib.suppress(Undone):
-                return await self._transact(commands)
+                began = time.monotonic()
+                outcome = await self._transact(commands)
+                self._measure((time.monotonic() - began) / len(commands))
+                return outcome
             await asyncio.sleep(0.01 * attempt)
         raise Undone
+
+    def _measure(self, seconds: float) -> None:
+        """Other nodes wait for what a batch has locked: no more commands in one than fit into its time."""
+        self.seconds += (seconds - self.seconds) / 8
+        self.batch = max(SMALLEST_BATCH, min(LARGEST_BATCH, int(LOCKED_SECONDS / self.seconds)))
 
     async def _transact(self, commands: Sequence[Command[Any]]) -> Outcome:
         async with self.engine.connect() as connection:

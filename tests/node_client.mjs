@@ -7,8 +7,15 @@ let socket;
 let acks = 0;
 
 const commands = {
-  connect({ url, auth, options }) {
-    socket = io(`${url}/chat`, { auth, forceNew: true, ...options });
+  connect({ url, auth, options, follow = false }) {
+    const offsets = {};
+    let epoch;
+    const resume = (done) => done(epoch ? { ...auth, offsets, epoch } : auth);
+    socket = io(`${url}/chat`, { auth: follow ? resume : auth, forceNew: true, ...options });
+    socket.on("session:ready", (ready) => {
+      epoch = ready.epoch;
+      for (const [channel, head] of Object.entries(ready.heads)) offsets[channel] ??= head;
+    });
     socket.io.on("open", () => {
       say({ is: "open", transport: socket.io.engine.transport.name });
       socket.io.engine.once("upgrade", (transport) => say({ is: "upgrade", transport: transport.name }));
@@ -16,7 +23,10 @@ const commands = {
     socket.on("connect", () => say({ is: "connect" }));
     socket.on("disconnect", (reason) => say({ is: "disconnect", reason, active: socket.active }));
     socket.on("connect_error", (error) => say({ is: "connect_error", message: error.message, active: socket.active }));
-    socket.onAny((name, payload, place) => say({ is: "event", name, payload, place }));
+    socket.onAny((name, payload, place) => {
+      if (place) offsets[place.channel] = place.seq;
+      say({ is: "event", name, payload, place });
+    });
   },
   emit({ name, payload, count = 1 }) {
     for (let n = 0; n < count; n += 1) {

@@ -219,6 +219,22 @@ async def test_a_link_that_says_nothing_is_noticed_within_seconds(join: Join, re
         await eventually(lambda: None in far.doubts, 4)
 
 
+async def test_a_redis_that_refuses_is_asked_again(join: Join, redis: RedisServer) -> None:
+    """Without a right to channels, as Redis 7 has it for new users; then with it."""
+    await redis.call("ACL", "SETUSER", "ann", "on", ">secret", "~*", "+@all", "resetchannels")
+    client = RedisClient(servers_of(f"redis://ann:secret@127.0.0.1:{redis.port}"))
+    node, near = Node(RedisBroker(client, Hints(lambda: KEY), "test")), await join()
+    await client.start()
+    await node.broker.subscribe([1])
+    await asyncio.sleep(1)
+    await redis.call("ACL", "SETUSER", "ann", "allchannels")
+    await eventually(lambda: client.connected, 5)
+    await node.broker.subscribe([2])
+    near.broker.publish([event(1, 1), event(2, 1)])
+    await eventually(lambda: len(node.events) == 2)
+    await client.stop()
+
+
 async def test_redis_may_come_later_than_we(tmp_path: Path) -> None:
     server = RedisServer(tmp_path / "redis")
     client = RedisClient(servers_of(server.url))

@@ -52,6 +52,12 @@ async def test_first_and_last(two: Two) -> None:
     assert await here.online([1]) == set() == await there.online([1])
 
 
+async def test_of_two_at_once_one_is_the_first(tmp_path: Path) -> None:
+    async with RedisServer(tmp_path / "redis") as server, two_of(server) as (here, there):
+        for user in range(50):
+            assert sorted(await asyncio.gather(here.enter(user), there.enter(user))) == [False, True]
+
+
 async def test_who_has_them(tmp_path: Path) -> None:
     async with RedisServer(tmp_path / "redis") as server, two_of(server) as (here, there):
         await here.enter(1)

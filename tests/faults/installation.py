@@ -107,6 +107,34 @@ class Installation:
         return [line for node in self.nodes for line in node.log.read_text().splitlines() if "Traceback" in line]
 
 
+class Balancer(Proxy):
+    """Sends each new connection to a node that says it is ready, asked five times a second."""
+
+    def __init__(self, here: Installation) -> None:
+        super().__init__(self._choose)
+        self.here = here
+        self.ready: list[str] = []
+
+    def _choose(self) -> tuple[str, int] | None:
+        if not self.ready:
+            return None
+        host, _, port = random.choice(self.ready).removeprefix("http://").rpartition(":")
+        return host, int(port)
+
+    async def look(self) -> None:
+        while True:
+            ready = []
+            for node in self.here.nodes:
+                with contextlib.suppress(aiohttp.ClientError, OSError, TimeoutError):
+                    async with self.here.session.get(
+                        f"{node.url}/readyz", timeout=aiohttp.ClientTimeout(total=1)
+                    ) as answer:
+                        if answer.status == 200:
+                            ready.append(node.url)
+            self.ready = ready
+            await asyncio.sleep(0.2)
+
+
 @dataclass
 class Writer:
     """Posts one message after the other, under keys of its own, until stopped; ``acked`` by key."""

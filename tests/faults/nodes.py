@@ -18,13 +18,11 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
-import aiohttp
 import asyncpg
 
-from tests.faults.installation import Follower, Installation, Load, Writer, database_of
+from tests.faults.installation import Balancer, Follower, Installation, Load, Writer, database_of
 from tests.faults.test_nodes import clients_killed, flushed, killed, stopped, swallowed
 from tests.process import ProcessUser
-from tests.proxy import Proxy
 
 FAULTS = {
     "killed 0.1 s": (killed, 0.1), "killed 2 s": (killed, 2), "killed 15 s": (killed, 15), "killed 70 s": (killed, 70),
@@ -48,6 +46,8 @@ class Postgres:
         os.kill(int((self.folder / "postmaster.pid").read_text().split("\n")[0]), signal.SIGKILL)
 
     def start(self) -> None:
+        """The killed one may be a zombie still, and would be taken for alive."""
+        (self.folder / "postmaster.pid").unlink(missing_ok=True)
         self.server.ensure_postgres_running()
 
 
@@ -121,34 +121,6 @@ async def kills(count: int) -> dict[str, Any]:
         await load.finish()
         await load.whole(30)
         return {**await load.check(), "kills": count}
-
-
-class Balancer(Proxy):
-    """Sends each new connection to a node that says it is ready, asked five times a second."""
-
-    def __init__(self, here: Installation) -> None:
-        super().__init__(self._choose)
-        self.here = here
-        self.ready: list[str] = []
-
-    def _choose(self) -> tuple[str, int] | None:
-        if not self.ready:
-            return None
-        host, _, port = random.choice(self.ready).removeprefix("http://").rpartition(":")
-        return host, int(port)
-
-    async def look(self) -> None:
-        while True:
-            ready = []
-            for node in self.here.nodes:
-                with contextlib.suppress(aiohttp.ClientError, OSError, TimeoutError):
-                    async with self.here.session.get(
-                        f"{node.url}/readyz", timeout=aiohttp.ClientTimeout(total=1)
-                    ) as answer:
-                        if answer.status == 200:
-                            ready.append(node.url)
-            self.ready = ready
-            await asyncio.sleep(0.2)
 
 
 async def rolling(count: int) -> dict[str, Any]:

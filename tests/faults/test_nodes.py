@@ -1,14 +1,16 @@
 """Two nodes on PostgreSQL and Redis under load, and what goes wrong between them: no reader notices."""
 
 import asyncio
+import contextlib
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
 import pytest
 
-from tests.faults.installation import Installation, Load
-from tests.process import ServerProcess
+from tests.faults.installation import UNREACHABLE, Balancer, Installation, Load
+from tests.node_client import NodeClient
+from tests.process import ProcessUser, ServerProcess
 
 Fault = Callable[[Installation], Awaitable[None]]
 NOTHING = {"acked_never_seen": 0, "acked_twice": 0, "wrong_order": 0, "missed": 0, "different": 0, "unrecovered": 0,
@@ -49,6 +51,16 @@ async def flushed(two: Installation, seconds: float) -> None:
     await asyncio.sleep(seconds)
 
 
+async def hints_flow(two: Installation, url: str) -> None:
+    """There is a connection to Redis again, and not only the look at the log's tail."""
+    async with asyncio.timeout(5):
+        while True:
+            async with two.session.get(f"{url}/metrics") as answer:
+                if "bellwire_redis_connected 1.0" in await answer.text():
+                    return
+            await asyncio.sleep(0.1)
+
+
 @pytest.mark.parametrize(
     ("fault", "seconds"),
     [(killed, 0.1), (killed, 4), (stopped, 5), (swallowed, 6), (clients_killed, 1), (flushed, 1)],
@@ -63,11 +75,16 @@ async def test_no_reader_notices(two: Installation, fault: Callable[..., Awaitab
         took = time.monotonic() - began
         during = load.acked - before
         await load.whole(5)
+        for node in two.nodes:
+            await hints_flow(two, node.url)
         await load.finish()
         await load.whole(5)
         figures = await load.check()
         assert figures.items() >= NOTHING.items(), figures
-        assert figures["reconnects"] == 0 and during / took > 50, (during, took)
+        assert figures["reconnects"] == 0 and sum(each.failed for each in load.writers) == 0 and during / took > 50, (
+            during,
+            took,
+        )
         assert max(each.slowest for each in load.writers) < 1.5, "every ack kept flowing"
 
 
@@ -93,6 +110,50 @@ async def test_nodes_are_killed_and_nothing_is_lost(two: Installation) -> None:
         await load.whole(15)
         figures = await load.check()
         assert figures.items() >= NOTHING.items() and figures["reconnects"] >= 4, figures
+
+
+async def test_javascript_clients_come_back_to_the_other_node(two: Installation, node: str) -> None:
+    """Behind a balancer, with the official client's own way of coming back."""
+    async with Balancer(two) as balancer:
+        looking = asyncio.create_task(balancer.look())
+        people = await two.people(4)
+        chat = await two.chat(people)
+        clients = [await NodeClient.start(node) for _ in people]
+        url = f"http://127.0.0.1:{balancer.port}"
+        for client, person in zip(clients, people, strict=True):
+            auth, options = {"token": person.token, "v": 1}, {"transports": ["websocket"]}
+            client.do("connect", url=url, auth=auth, options=options, follow=True)
+            await client.until("event", name="session:ready")
+        sent = 0
+
+        async def say(count: int) -> None:
+            nonlocal sent
+            for _ in range(count):
+                body = {"type": "text", "chatId": chat, "content": "x", "clientMessageId": f"say {sent}"}
+                while True:
+                    with contextlib.suppress(*UNREACHABLE):
+                        person = ProcessUser(two.session, url, people[0].token or "", people[0].id)
+                        if (await person.post("/api/v2/messages", body)).status == 201:
+                            break
+                    await asyncio.sleep(0.05)
+                sent += 1
+
+        await say(20)
+        for dead in two.nodes:
+            talking = asyncio.create_task(say(40))
+            await dead.kill()
+            await talking
+            await dead.start()
+            await asyncio.sleep(1)
+        for client in clients:
+            await client.until("event", sent, name="message:new")
+            assert [line["place"]["seq"] for line in client.seen("event", name="message:new")] == list(
+                range(1, sent + 1)
+            )
+        assert sum(len(client.seen("event", name="session:ready")) for client in clients) >= 2 * len(clients)
+        for client in clients:
+            await client.close()
+        looking.cancel()
 
 
 async def test_refusals_at_start(tmp_path: Path, postgres_database: str) -> None:

@@ -1,6 +1,7 @@
 """What happens on one node and shows on the other: sockets, presence, pushes, log-outs, removals."""
 
 import asyncio
+import contextlib
 import time
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -109,6 +110,24 @@ async def test_log_outs_bans_and_removals_act_within_two_seconds(two: Two, redis
     await asyncio.sleep(1.5)
     assert max(removed.seqs(f"chat:{group}"), default=0) < after
     assert chat
+
+
+async def test_a_banned_user_can_not_refresh_past_the_ban(two: Two) -> None:
+    here, other = two
+    bob = await here.people.make()
+    admin = await here.people.make(grant=["admin"])
+    far = await there(bob, other).socket()
+
+    async def refresh() -> None:
+        with contextlib.suppress(ConnectionError, TimeoutError):
+            while True:
+                await far.call("session:refresh", {"token": bob.token})
+
+    refreshing = [asyncio.create_task(refresh()) for _ in range(3)]
+    await asyncio.sleep(0.3)
+    assert (await admin.post(f"/api/v1/admin/users/{bob.id}/ban")).status == 200
+    await far.gone(4)
+    await asyncio.gather(*refreshing)
 
 
 async def test_who_is_reached_on_the_other_node_is_not_pushed(two: Two, apple: Apple) -> None:

@@ -115,7 +115,7 @@ PureError = KeyError
 
 
 @pytest.mark.parametrize(
-    "fault", ["held = bytearray(1 << 30)", "while True: pass", "open('x', 'wb').write(bytes(5 << 20))"]
+    "fault", ["held = bytearray(1 << 30)", "while True: pass", "open(__file__ + '.big', 'wb').write(bytes(5 << 20))"]
 )
 async def test_memory_time_and_what_is_written_are_bounded(tmp_path: Path, fault: str) -> None:
     """A decoder gone mad is stopped, long before the patience is over."""
