@@ -12,7 +12,6 @@ from typing import Any, TypeVar
 
 from sqlalchemy import Connection, create_engine, event, make_url
 from sqlalchemy.exc import DatabaseError
-from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import StaticPool
 
@@ -21,7 +20,7 @@ from storage.epoch import Marks
 from storage.errors import Unavailable
 from storage.reader import PostgresReader, Reader, SqliteReader
 from storage.transaction import Command
-from storage.writer import UNREACHABLE, PostgresExecutor, SqliteExecutor, Writer
+from storage.writer import PostgresExecutor, SqliteExecutor, Writer, is_unreachable
 
 logger = logging.getLogger("bellwire.storage")
 T = TypeVar("T")
@@ -117,7 +116,9 @@ class Database:
         try:
             async with asyncio.timeout(READ_SECONDS):
                 return await self.reader.read(query, snapshot)
-        except (*UNREACHABLE, PoolTimeout) as error:
+        except Exception as error:
+            if not is_unreachable(error):
+                raise
             logger.warning("the database can't be read: %s", error)
             raise Unavailable from error
 

@@ -11,7 +11,6 @@ import os
 import queue
 import sqlite3
 import threading
-import time
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol, TypeVar
 
@@ -22,15 +21,26 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from storage.epoch import Marks
 from storage.errors import Problem, Unavailable
-from storage.transaction import Command, Event, Undone, run_batch
+from storage.transaction import Command, Event, Undone, run_batch, sqlstate
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
-SMALLEST_BATCH, LARGEST_BATCH, LOCKED_SECONDS = 4, 50, 0.04
 UNKNOWN = "It is not known whether this was stored; retry with the same key"
 UNREACHABLE = (OperationalError, InterfaceError, sqlite3.OperationalError, OSError)
+# Connection exceptions, too many connections, and a server that stops or starts
+# (https://www.postgresql.org/docs/current/errcodes-appendix.html).
+AWAY = ("08", "53", "57P")
 Outcome = tuple[list[Any], list[Event]]
+
+
+def is_unreachable(error: BaseException) -> bool:
+    """Whether the database can't be reached now, and it is worth trying again."""
+    if isinstance(error, (*UNREACHABLE, PoolTimeout)):
+        return True
+    if not isinstance(error, DBAPIError):
+        return False
+    return error.connection_invalidated or (sqlstate(error) or "").startswith(AWAY)
 
 
 class CommitUnknown(Exception):
@@ -103,13 +113,13 @@ class Writer:
             self.on_unknown({pk for command, _ in batch for pk in command.channels})
             return
         except Exception as error:
-            if len(batch) > 1 and not isinstance(error, UNREACHABLE):
+            if len(batch) > 1 and not is_unreachable(error):
                 # One of them could not be written, or all stood in another node's way: each for itself.
                 for item in batch:
                     await self._commit([item])
                 return
             logger.exception("a batch of %d failed", len(batch))
-            problem = Unavailable() if isinstance(error, (*UNREACHABLE, Undone, PoolTimeout)) else Problem()
+            problem = Unavailable() if isinstance(error, Undone) or is_unreachable(error) else Problem()
             for _, future in batch:
                 settle(future, problem)
             return
@@ -198,26 +208,17 @@ class SqliteExecutor:
 class PostgresExecutor:
     """A transaction of the pool for each batch; one that was refused as a whole runs again, then command by command."""
 
-    batch = LARGEST_BATCH
+    batch = 50
 
     def __init__(self, engine: AsyncEngine) -> None:
         self.engine = engine
-        self.seconds = 0.0
 
     async def run(self, commands: Sequence[Command[Any]]) -> Outcome:
         for attempt in range(2 if len(commands) > 1 else 5):
             with contextlib.suppress(Undone):
-                began = time.monotonic()
-                outcome = await self._transact(commands)
-                self._measure((time.monotonic() - began) / len(commands))
-                return outcome
+                return await self._transact(commands)
             await asyncio.sleep(0.01 * attempt)
         raise Undone
-
-    def _measure(self, seconds: float) -> None:
-        """Other nodes wait for what a batch has locked: no more commands in one than fit into its time."""
-        self.seconds += (seconds - self.seconds) / 8
-        self.batch = max(SMALLEST_BATCH, min(LARGEST_BATCH, int(LOCKED_SECONDS / self.seconds)))
 
     async def _transact(self, commands: Sequence[Command[Any]]) -> Outcome:
         async with self.engine.connect() as connection:
