@@ -49,7 +49,10 @@ async def database_of(server: str) -> AsyncIterator[str]:
     head, _, query = server.partition("?")
     url = head.rpartition("/")[0].replace("postgresql://", "postgresql+asyncpg://") + f"/{name}?{query}"
     await Database(url).migrate()
+    await connection.close()
     yield url
+    # The server may have been another one meanwhile.
+    connection = await asyncpg.connect(server)
     await connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
     await connection.close()
 

@@ -47,7 +47,8 @@ class Postgres:
 
     def start(self) -> None:
         """The killed one may be a zombie still, and would be taken for alive."""
-        (self.folder / "postmaster.pid").unlink(missing_ok=True)
+        for name in ("postmaster.pid", ".s.PGSQL.5432.lock"):
+            (self.folder / name).unlink(missing_ok=True)
         self.server.ensure_postgres_running()
 
 
