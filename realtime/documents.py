@@ -49,34 +49,40 @@ def message(item: messages.Message) -> shapes.MessageDocument:
     return document
 
 
-def notification(item: notifications.Notification) -> shapes.NotificationDocument:
-    """As events and acks show it."""
-    metadata = dict(item.metadata)
-    document: shapes.NotificationDocument = {
+def plain_notification(item: notifications.Notification) -> shapes.EnvelopeNotification:
+    return {
         "id": item.id,
         "userId": item.recipient.id,
         "type": item.type,
         "category": item.category,
         "title": item.title,
         "message": item.message,
-        "metadata": metadata,
+        "metadata": dict(item.metadata),
         "read": item.read_at is not None,
         "createdAt": time(item.created_at),
         "updatedAt": time(item.updated_at),
+    }
+
+
+def notification(item: notifications.Notification) -> shapes.NotificationDocument:
+    """As events and acks show it."""
+    plain = plain_notification(item)
+    document: shapes.NotificationDocument = {
+        **plain,  # type: ignore[typeddict-item]
         "number": item.pk,
         "uuid": item.uuid,
         "senderId": item.sender.id,
         "actionUrl": item.action_url,
-        "isRead": item.read_at is not None,
+        "isRead": plain["read"],
         "readAt": optional_time(item.read_at),
         "isActive": item.active,
         "tenantId": item.tenant,
         "templateKey": item.template_key,
         "isActionable": item.actionable,
-        "status": "UNREAD" if item.read_at is None else "READ",
+        "status": "READ" if plain["read"] else "UNREAD",
         "entityType": item.entity_type,
         "entityId": item.entity_id,
-        "payload": metadata,
+        "payload": plain["metadata"],
     }
     if item.deleted_at is not None:
         document["deletedAt"] = time(item.deleted_at)

@@ -9,9 +9,8 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, Protocol
+from typing import Any
 
 import orjson
 from sqlalchemy import Connection
@@ -19,6 +18,7 @@ from sqlalchemy import Connection
 from realtime import frames
 from realtime.broker import Broker
 from realtime.limits import KIB
+from realtime.subscription import Channel, Reader, Subscription
 from realtime.tasks import Tasks
 from storage import log
 from storage.database import Database
@@ -32,71 +32,6 @@ PAGE = 200
 AHEAD = 64 * KIB
 TAIL_SECONDS = 10
 GATHER = 0.1
-
-
-class Reader(Protocol):
-    """One connection as the hub sees it."""
-
-    subscriptions: "dict[int, Subscription]"
-
-    @property
-    def user_id(self) -> str: ...
-
-    def write(self, data: bytes) -> None:
-        """Send a frame."""
-
-    def murmur(self, data: bytes) -> None:
-        """Send a frame that may be dropped where much waits."""
-
-    async def taken(self, below: int) -> bool:
-        """Wait until at most ``below`` bytes wait to be sent; False if the reader is gone."""
-        ...
-
-    def told(self, event: Event) -> None:
-        """An event of the reader's own ``user:`` channel was just written to it."""
-
-    def parted(self) -> None:
-        """Somebody left a channel that the reader reads."""
-
-    def lost(self, pk: int, name: str) -> None:
-        """A gap can't be filled, and the subscription has ended: retention took what the reader was to get."""
-
-
-@dataclass(eq=False, slots=True)
-class Subscription:
-    """A reader on a channel; ``cursor`` is the last seq written to it while it replays.
-
-    ``live_at`` is when it had read as far as the hub, in seconds of the monotonic clock.
-    """
-
-    reader: Reader
-    channel: "Channel"
-    cursor: int
-    live_at: float = 0.0
-    settled: "asyncio.Future[None] | None" = None
-
-    @property
-    def held(self) -> bool:
-        """Whether it is still the reader's."""
-        return self.reader.subscriptions.get(self.channel.pk) is self
-
-
-@dataclass(eq=False, slots=True)
-class Channel:
-    """A channel with readers on this node. ``position`` is the last seq delivered, at
-    ``delivered_at`` of the monotonic clock; None until it was read.
-    """
-
-    pk: int
-    name: str
-    personal: bool
-    position: int | None = None
-    delivered_at: float = 0.0
-    hinted: int = 0
-    live: "dict[Subscription, None]" = field(default_factory=dict)
-    replaying: "set[Subscription]" = field(default_factory=set)
-    opened: "asyncio.Future[None] | None" = None
-    filling: "asyncio.Task[None] | None" = None
 
 
 class Hub:

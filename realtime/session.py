@@ -13,9 +13,10 @@ from sqlalchemy import Connection
 from realtime import documents, frames
 from realtime.accounts import Accounts
 from realtime.caller import Caller
-from realtime.hub import Hub, Subscription
+from realtime.hub import Hub
 from realtime.limits import Limits
 from realtime.plan import Plans
+from realtime.subscription import Subscription
 from realtime.transport import Socket
 from storage import accounts, chat, epoch, log
 from storage.database import Database

@@ -100,9 +100,7 @@ class UserDocument(TypedDict):
     status: NotRequired[str]
 
 
-class NotificationDocument(TypedDict):
-    """The envelope's reading, and all that the other dialects say of it. A deleted one has ``deletedAt`` and no texts."""
-
+class EnvelopeNotification(TypedDict):
     id: str
     userId: str
     type: str
@@ -113,6 +111,11 @@ class NotificationDocument(TypedDict):
     read: bool
     createdAt: str
     updatedAt: str
+
+
+class NotificationDocument(EnvelopeNotification):
+    """The envelope's reading, and all that the other dialects say of it. A deleted one has ``deletedAt`` and no texts."""
+
     number: int
     uuid: str
     senderId: str

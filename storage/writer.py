@@ -118,8 +118,12 @@ class Writer:
                 for item in batch:
                     await self._commit([item])
                 return
-            logger.exception("a batch of %d failed", len(batch))
-            problem = Unavailable() if isinstance(error, Undone) or is_unreachable(error) else Problem()
+            problem = Problem()
+            if isinstance(error, Undone) or is_unreachable(error):
+                problem = Unavailable()
+                logger.warning("a batch of %d could not be written: %s", len(batch), error)
+            else:
+                logger.exception("a batch of %d failed", len(batch))
             for _, future in batch:
                 settle(future, problem)
             return

@@ -14,6 +14,7 @@ from realtime.envelope import success as success
 from realtime.fields import ClientKey, HexId, Label, NotificationMetadata, NotificationText, Title
 from realtime.limits import Limits
 from realtime.notifications import Draft
+from realtime.shapes import EnvelopeNotification
 from server.dialects.reading import Named
 from storage.errors import Problem
 from storage.notifications import Filter, Notification
@@ -32,19 +33,6 @@ class EnvelopeCreate(Body):
     message: NotificationText
     metadata: NotificationMetadata = Field(default_factory=dict)
     clientMessageId: ClientKey | None = None
-
-
-class EnvelopeNotification(TypedDict):
-    id: str
-    userId: str
-    type: str
-    category: str
-    title: str | None
-    message: str | None
-    metadata: dict[str, Any]
-    read: bool
-    createdAt: str
-    updatedAt: str
 
 
 class EnvelopePage(TypedDict):
@@ -77,18 +65,7 @@ def wanted(type: str | None) -> Filter:
 
 
 def notification(item: Notification, viewer: Caller, at: int) -> EnvelopeNotification:
-    return {
-        "id": item.id,
-        "userId": item.recipient.id,
-        "type": item.type,
-        "category": item.category,
-        "title": item.title,
-        "message": item.message,
-        "metadata": dict(item.metadata),
-        "read": item.read_at is not None,
-        "createdAt": documents.time(item.created_at),
-        "updatedAt": documents.time(item.updated_at),
-    }
+    return documents.plain_notification(item)
 
 
 def page(items: Sequence[Any], cursor: str | None) -> EnvelopePage:
