@@ -1,8 +1,8 @@
 """What a connection is to read, and from where: all that the user may, and what they missed if it can be told whole."""
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from sqlalchemy import Connection
@@ -24,7 +24,7 @@ class Plan:
 
     epoch: str
     recovered: dict[str, bool]
-    channels: list[tuple[int, str, int]] = field(default_factory=list)
+    channels: list[tuple[int, str, int]]
 
 
 class Readable(NamedTuple):
@@ -43,6 +43,14 @@ class Asked(NamedTuple):
     epoch: str | None
 
 
+class Missed(NamedTuple):
+    """How many events a client lacks of a channel that it has up to ``offset``."""
+
+    pk: int
+    offset: int
+    events: int
+
+
 class Plans:
     """Many connections' plans are made in one read: their users' states, heads and chats as of one moment."""
 
@@ -50,7 +58,7 @@ class Plans:
         self.accounts = accounts
         self.limits = limits
         self.gather: Gather[Asked, Plan | None] = Gather(database, self._make, snapshot=True)
-        # More than any event has, so that a few need not be measured: a text may get eight times longer as JSON.
+        # More bytes than any event has, so that a few need not be measured: a text may get eight times longer as JSON.
         self.longest = 8 * (limits.content + limits.metadata)
 
     async def of(self, caller: Caller, offsets: Mapping[str, int], epoch: str | None) -> Plan | None:
@@ -70,25 +78,53 @@ class Plans:
             for user_pk, *row in streams.followed(connection, pks):
                 readable[user_pk].append(of_stream(*row))
         now = epoch.current(connection)
-        return [self._plan(connection, each, now, readable[each.caller.pk]) if each.caller in valid else None
-                for each in asked]  # fmt: skip
+        read = [
+            [*readable[each.caller.pk], *self._named(connection, each, readable[each.caller.pk])]
+            if each.caller in valid
+            else []
+            for each in asked
+        ]
+        missed = [
+            self._missed(each.offsets, channels) if each.epoch == now else {}
+            for each, channels in zip(asked, read, strict=True)
+        ]
+        sizes = log.sizes(connection, {each[:2] for some in missed if self._is_long(some) for each in some.values()})
+        return [
+            self._plan(now, each, channels, self._fitting(some, sizes)) if each.caller in valid else None
+            for each, channels, some in zip(asked, read, missed, strict=True)
+        ]
 
-    def _plan(self, connection: Connection, asked: Asked, now: str, readable: Sequence[Readable]) -> Plan:
-        plan = Plan(now, dict.fromkeys(asked.offsets, False))
-        same_history = asked.epoch == now
-        events, size = self.limits.replay_events, self.limits.replay_bytes
-        for each in [*readable, *self._named(connection, asked, readable)]:
-            cursor, offset = each.head, asked.offsets.get(each.name)
-            if offset is not None and same_history and max(each.first, each.floor) <= offset <= each.head:
-                missed = each.head - offset
-                bytes = missed * self.longest
-                if missed <= events and bytes > size:
-                    bytes = log.size(connection, each.pk, offset, each.head)
-                if missed <= events and bytes <= size:
-                    events, size, cursor = events - missed, size - bytes, offset
-                    plan.recovered[each.name] = True
-            plan.channels.append((each.pk, each.name, cursor))
-        return plan
+    def _missed(self, offsets: Mapping[str, int], readable: Sequence[Readable]) -> dict[str, Missed]:
+        """What the log still has of what a client missed, up to as many events as are replayed."""
+        missed, left = {}, self.limits.replay_events
+        for each in readable:
+            offset = offsets.get(each.name)
+            if offset is not None and max(each.first, each.floor) <= offset <= each.head <= offset + left:
+                missed[each.name] = Missed(each.pk, offset, each.head - offset)
+                left -= each.head - offset
+        return missed
+
+    def _is_long(self, missed: Mapping[str, Missed]) -> bool:
+        return sum(each.events for each in missed.values()) * self.longest > self.limits.replay_bytes
+
+    def _fitting(self, missed: Mapping[str, Missed], sizes: Mapping[tuple[int, int], int]) -> Collection[str]:
+        """The names of those that can be replayed together."""
+        if not self._is_long(missed):
+            return missed
+        fitting, left = [], self.limits.replay_bytes
+        for name, each in missed.items():
+            size = sizes.get(each[:2], 0)
+            if size <= left:
+                fitting.append(name)
+                left -= size
+        return fitting
+
+    def _plan(self, now: str, asked: Asked, readable: Sequence[Readable], whole: Collection[str]) -> Plan:
+        recovered = dict.fromkeys(asked.offsets, False) | dict.fromkeys(whole, True)
+        cursors = [asked.offsets[each.name] if each.name in whole else each.head for each in readable]
+        return Plan(
+            now, recovered, [(each.pk, each.name, cursor) for each, cursor in zip(readable, cursors, strict=True)]
+        )
 
     def _named(self, connection: Connection, asked: Asked, readable: Sequence[Readable]) -> list[Readable]:
         """Streams that the client names, beside those that the user follows."""

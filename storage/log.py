@@ -21,9 +21,6 @@ BOUNDS = select(channels.c.pk, channels.c.head, channels.c.floor).where(
     channels.c.pk.in_(bindparam("pks", expanding=True))
 )
 HEADS = select(channels.c.pk, channels.c.head).where(channels.c.pk.in_(bindparam("pks", expanding=True)))
-SIZE = select(func.coalesce(func.sum(func.length(events.c.payload)), 0)).where(
-    events.c.channel_pk == bindparam("pk"), events.c.seq > bindparam("after"), events.c.seq <= bindparam("head")
-)
 # seq has no gaps, so that a page is a span of it.
 WANTED = {
     "sqlite": "SELECT json_extract(value, '$[0]') AS pk, json_extract(value, '$[1]') AS after FROM json_each(:wanted)",
@@ -37,6 +34,13 @@ PAGES = {
         f"SELECT w.pk, w.after, c.name AS channel, e.seq, e.name, e.payload FROM ({wanted}) AS w "
         "JOIN events AS e ON e.channel_pk = w.pk AND e.seq > w.after AND e.seq <= w.after + :limit "
         "JOIN channels AS c ON c.pk = w.pk ORDER BY w.pk, w.after, e.seq"
+    )
+    for dialect, wanted in WANTED.items()
+}
+SIZES = {
+    dialect: text(
+        f"SELECT w.pk, w.after, SUM(LENGTH(e.payload)) AS size FROM ({wanted}) AS w "
+        "JOIN events AS e ON e.channel_pk = w.pk AND e.seq > w.after GROUP BY w.pk, w.after"
     )
     for dialect, wanted in WANTED.items()
 }
@@ -121,9 +125,12 @@ def bounds(connection: Connection, pks: Collection[int]) -> dict[int, tuple[int,
     return {pk: (head, floor) for pk, head, floor in connection.execute(BOUNDS, {"pks": padded(pks)})}
 
 
-def size(connection: Connection, channel_pk: int, after: int, head: int) -> int:
-    """Bytes of the events ``after + 1 … head``."""
-    return int(connection.execute(SIZE, {"pk": channel_pk, "after": after, "head": head}).scalar_one())
+def sizes(connection: Connection, wanted: Collection[tuple[int, int]]) -> dict[tuple[int, int], int]:
+    """For each ``(channel, seq)`` the bytes of the events above the seq, where there are any."""
+    if not wanted:
+        return {}
+    values = {"wanted": orjson.dumps(list(wanted)).decode()}
+    return {(pk, after): int(size) for pk, after, size in connection.execute(SIZES[connection.dialect.name], values)}
 
 
 def tail(connection: Connection, seconds: int) -> dict[int, int]:

@@ -238,6 +238,19 @@ async def test_what_can_not_be_replayed_is_said(serve: ServerFactory) -> None:
     await socket.close()
 
 
+async def test_much_that_is_short_is_replayed_whole(either: Served) -> None:
+    """The bytes of a resume are what its events have, not what they could have."""
+    ann, bob = await either.people.many(2)
+    chats = [await ann.group(bob) for _ in range(4)]
+    for chat in chats:
+        await asyncio.gather(*(ann.send(chat, str(number)) for number in range(50)))
+    offsets = {f"chat:{chat}": 0 for chat in chats}
+    socket = await bob.socket(offsets=offsets, epoch=either.services.database.epoch)
+    ready = (await socket.event("session:ready"))[0]
+    assert ready["recovered"] == dict.fromkeys(offsets, True) and len(socket.named("message:new")) == 200
+    await socket.close()
+
+
 # Faults of the stock libraries
 
 

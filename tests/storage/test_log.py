@@ -139,7 +139,10 @@ async def test_retention_by_count_and_by_age(database: Database) -> None:
     await trim(database, before=0, keep=10)
     assert [event.seq for event in await pages(database, first)] == list(range(21, 31))
     assert await database.read(lambda connection: log.bounds(connection, [first])) == {first: (30, 20)}
-    assert await database.read(lambda connection: log.size(connection, first, 25, 30)) == 10
+    assert await database.read(lambda connection: log.sizes(connection, [(first, 25), (second, 29), (second, 30)])) == {
+        (first, 25): 10,
+        (second, 29): 2,
+    }
 
     await database.write(
         Command(lambda tx: tx.execute(events.update().where(events.c.channel_pk == second).values(at=5 * SECOND)))
