@@ -9,6 +9,7 @@ from sqlalchemy import Connection
 from realtime import documents, shapes
 from realtime.bodies import ChangeChat, CreateChat
 from realtime.caller import Caller
+from realtime.fresh import Fresh
 from realtime.limits import Limits
 from realtime.messages import ChatNumbers, announce, open_direct
 from realtime.tasks import Tasks
@@ -27,6 +28,7 @@ class Chats:
         self.database = database
         self.numbers = numbers
         self.limits = limits
+        self.typists: Fresh[tuple[int, str], int] = Fresh()
         self.tasks = Tasks()
 
     # Looking
@@ -58,6 +60,10 @@ class Chats:
 
         return await self.database.read(look)
 
+    def typist(self, caller: Caller, chat_id: str) -> int | None:
+        """The number of a chat in which the caller could write within the last 2 seconds."""
+        return self.typists.get((caller.pk, chat_id))
+
     async def typing(self, caller: Caller, chat_id: str) -> int:
         """The number of a chat in which the caller may write. Raises NotFound, Forbidden."""
         pk = await self.numbers.find(caller.user.tenant_pk, chat_id)
@@ -66,6 +72,7 @@ class Chats:
             raise NotFound
         if gate.role == "readonly" or gate.blocked:
             raise Forbidden
+        self.typists.put((caller.pk, chat_id), pk)
         return pk
 
     # Making

@@ -149,7 +149,7 @@ class Engine(engineio.AsyncServer):
         overdue = loop.time() - self.ping_timeout
         late = (self.phase - math.ceil(self.ping_timeout / self.tick)) % PHASES
         for socket in list(self.phases[late]):
-            if socket.pinged_at <= overdue and not socket.unread:
+            if socket.pinged_at <= overdue and not socket.full:
                 socket.abort()
 
     async def stop(self) -> None:

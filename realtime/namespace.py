@@ -62,10 +62,10 @@ class Auth(Body):
 
 @dataclass(frozen=True, slots=True)
 class Inbound(Generic[B]):
-    """One event that clients may send: how its payload is read, and what it does."""
+    """One event that clients may send: how its payload is read, and what it does, at once where it can."""
 
     body: type[B]
-    handle: Callable[["ChatNamespace", Session, B], Awaitable[Answer]]
+    handle: Callable[["ChatNamespace", Session, B], Answer | Awaitable[Answer]]
 
 
 class ChatNamespace(socketio.AsyncNamespace):
@@ -168,24 +168,28 @@ class ChatNamespace(socketio.AsyncNamespace):
 
     # Events
 
-    async def event(self, session: Session, packet: Packet) -> None:
-        """Read, handle, ack. Every error is an ack in the envelope; without an id nobody asked."""
+    def event(self, session: Session, packet: Packet) -> Awaitable[None] | None:
+        """Read, handle, ack; what is left to wait for. Every error is an ack in the envelope."""
+        answer: Answer | Awaitable[Answer] | Exception
         try:
             name, payload = read_event(packet, self.limits)
             inbound = INBOUND.get(name)
             if inbound is None:
                 raise Invalid.field("event", f"There is no event {name[:64]!r}")
-            status, document = await inbound.handle(self, session, bodies.read(inbound.body, payload, self.limits))
-            answer = envelope.success(status, document)
-        except Problem as problem:
-            answer = envelope.failure(problem)
-        except asyncio.CancelledError:
-            raise
-        except Exception:
-            logger.exception("an event failed")
-            answer = envelope.failure(Problem())
-        if packet.id is not None:
-            session.write(frames.ack(packet.id, answer))
+            answer = inbound.handle(self, session, bodies.read(inbound.body, payload, self.limits))
+        except Exception as error:
+            answer = error
+        if isinstance(answer, Awaitable):
+            return self._finish(session, packet, answer)
+        acknowledge(session, packet, answer)
+        return None
+
+    async def _finish(self, session: Session, packet: Packet, work: Awaitable[Answer]) -> None:
+        try:
+            answer: Answer | Exception = await work
+        except Exception as error:
+            answer = error
+        acknowledge(session, packet, answer)
 
     async def send(self, session: Session, body: bodies.SendMessage) -> Answer:
         return 201, await self.messages.post(session.caller, body)
@@ -199,8 +203,14 @@ class ChatNamespace(socketio.AsyncNamespace):
     async def read(self, session: Session, body: bodies.ReadMessage) -> Answer:
         return 200, await self.messages.read(session.caller, body.messageId, body.chatId)
 
-    async def typing(self, session: Session, body: bodies.ChatRef) -> Answer:
-        pk = await self.chats.typing(session.caller, body.chatId)
+    def typing(self, session: Session, body: bodies.ChatRef) -> Answer | Awaitable[Answer]:
+        pk = self.chats.typist(session.caller, body.chatId)
+        return self._typed(session, body, pk) if pk is not None else self._may_type(session, body)
+
+    async def _may_type(self, session: Session, body: bodies.ChatRef) -> Answer:
+        return self._typed(session, body, await self.chats.typing(session.caller, body.chatId))
+
+    def _typed(self, session: Session, body: bodies.ChatRef, pk: int) -> Answer:
         document = {"chatId": body.chatId, "userId": session.user_id}
         self.hub.whisper(pk, "typing", document, but=session.user_id)
         return 200, document
@@ -278,7 +288,7 @@ class ChatNamespace(socketio.AsyncNamespace):
         self.sessions.time(session)
         return 200, {"expiresAt": documents.time(caller.expires_at)}
 
-    async def state(self, session: Session, body: bodies.AppState) -> Answer:
+    def state(self, session: Session, body: bodies.AppState) -> Answer:
         session.active = body.active
         return 200, {"active": body.active}
 
@@ -296,6 +306,19 @@ INBOUND: dict[str, Inbound[Any]] = {
     "session:refresh": Inbound(bodies.RefreshSession, ChatNamespace.refresh),
     "app:state": Inbound(bodies.AppState, ChatNamespace.state),
 }
+
+
+def acknowledge(session: Session, packet: Packet, answer: Answer | Exception) -> None:
+    """Without an id nobody asked."""
+    if isinstance(answer, Problem):
+        document = envelope.failure(answer)
+    elif isinstance(answer, Exception):
+        logger.error("an event failed", exc_info=answer)
+        document = envelope.failure(Problem())
+    else:
+        document = envelope.success(*answer)
+    if packet.id is not None:
+        session.write(frames.ack(packet.id, document))
 
 
 def read_event(packet: Packet, limits: Limits) -> tuple[str, object]:

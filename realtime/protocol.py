@@ -6,6 +6,7 @@ None of that is reached here: the transport hands over text, in order, and this 
 
 import asyncio
 import logging
+from collections.abc import Awaitable
 from typing import Any, Protocol
 
 import orjson
@@ -34,8 +35,8 @@ class Chatter(Protocol):
     async def begin(self, session: Any) -> None:
         """CONNECT was answered."""
 
-    async def event(self, session: Any, packet: Packet) -> None:
-        """An event came; whatever is wrong with it is answered, not raised."""
+    def event(self, session: Any, packet: Packet) -> Awaitable[None] | None:
+        """An event came; what is left to wait for. Whatever is wrong with it is answered, not raised."""
 
     def end(self, session: Any) -> None:
         """The session is over."""
@@ -76,8 +77,15 @@ class Server(socketio.AsyncServer):
         if session and not session.refreshing and packet.data.startswith(REFRESH):
             session.refreshing = True
             self.tasks.spawn(self._refresh(socket, session, packet))
+        elif socket.worker is None and self._is_event(socket, packet):
+            work = self.namespace.event(session, packet)
+            if work is not None:
+                socket.work(work)
         else:
             socket.enqueue(packet)
+
+    def _is_event(self, socket: Socket, packet: Packet) -> bool:
+        return packet.kind in "256" and packet.namespace == NAMESPACE and socket.user is not None
 
     async def _refresh(self, socket: Socket, session: Any, packet: Packet) -> None:
         """Past the inbox, so that a slow database does not let a token expire; one at a time."""
@@ -92,8 +100,10 @@ class Server(socketio.AsyncServer):
                 await self._connect(socket, packet)
             elif packet.kind == "1" and packet.namespace == NAMESPACE:
                 self._disconnect(socket)
-            elif packet.kind in "256" and packet.namespace == NAMESPACE and socket.user:
-                await self.namespace.event(socket.user, packet)
+            elif self._is_event(socket, packet):
+                work = self.namespace.event(socket.user, packet)
+                if work is not None:
+                    await work
         except (Overload, Unavailable) as error:
             # Not the client's fault: without a word of Socket.IO it comes back by itself.
             logger.warning("closed a connection: %s", error)

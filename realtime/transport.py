@@ -9,20 +9,20 @@ import asyncio
 import math
 import time
 from collections import deque
-from typing import TYPE_CHECKING, Any
+from collections.abc import Awaitable
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from aiohttp import WSMsgType, web
-from aiohttp.http import WSMessage
+from aiohttp import web
 from aiohttp.web import RequestPayloadError
 from engineio.async_socket import AsyncSocket
 from engineio.exceptions import EngineIOError
 
 from realtime import frames
+from realtime.websocket import CLOSE_LINGER, NoHandshake, Taken, Websocket, accept
 
 if TYPE_CHECKING:
     from realtime.engine import Engine
 
-CLOSE_LINGER = 5.0
 UPGRADE_DEADLINE = 10.0
 # python-engineio's client takes no more packets in one polling payload (Payload.max_decode_packets).
 POLL_FRAMES = 16
@@ -38,6 +38,12 @@ class Refused(EngineIOError):
     """A polling request that can't be served; the session ends and the client is told 400"""
 
 
+class Goodbye(NamedTuple):
+    """The client is leaving, after what came before this."""
+
+    code: int
+
+
 class Socket(AsyncSocket):
     """One Engine.IO session, polling or websocket."""
 
@@ -51,14 +57,15 @@ class Socket(AsyncSocket):
         self.last_ping: float | None = None
         self.user: Any = None  # the protocol's state of this connection
         self.transport: asyncio.Transport | None = None
+        self.websocket: Websocket | None = None
+        self.probe_of: Probe | None = None
         self.held: list[bytes] = []
         self.held_bytes = 0
         self.poll_waiter: asyncio.Future[bytes | None] | None = None
-        self.inbox: deque[Any] = deque()
+        self.inbox: deque[Any] | None = None
         self.worker: asyncio.Task[None] | None = None
         self.space: asyncio.Future[None] | None = None
         self.posting = False
-        self.aborting: asyncio.TimerHandle | None = None
         self.pinged_at = math.inf
         self.probed_at = self.confirmed_at = self.taken_at = -math.inf
         self.phase = 0
@@ -75,8 +82,6 @@ class Socket(AsyncSocket):
             self._hold(data)
         elif not transport.is_closing():
             transport.write(data)
-            if transport.get_write_buffer_size() > self.engine.limits.outbound:
-                self.engine.slow(self)
 
     async def send(self, pkt: Any) -> None:
         """engineio's own packets go the same way."""
@@ -128,7 +133,7 @@ class Socket(AsyncSocket):
         elif kind == "4":
             self.engine.listener.arrived(self, text[1:])
         elif kind == "1":
-            self.enqueue(None)
+            self.enqueue(Goodbye(1000))
         elif kind == "2":
             self.write(frames.text_frame(b"3" + text[1:].encode()))
         elif kind not in ("5", "6"):
@@ -136,39 +141,55 @@ class Socket(AsyncSocket):
 
     def enqueue(self, item: Any) -> None:
         """Put an item where it is worked off in order, by a task that exists only while there is something."""
+        if self.inbox is None:
+            self.inbox = deque()
         self.inbox.append(item)
         if self.worker is None:
             self.worker = self.engine.tasks.spawn(self._work())
 
-    async def _work(self) -> None:
+    def work(self, first: Awaitable[None]) -> None:
+        """Begin to work with something that came while there was nothing else."""
+        self.worker = self.engine.tasks.spawn(self._work(first))
+
+    async def _work(self, first: Awaitable[None] | None = None) -> None:
         try:
+            if first is not None:
+                await first
             while self.inbox and not self.closing:
                 item = self.inbox.popleft()
-                if item is None:
-                    return self.abort()
+                if isinstance(item, Goodbye):
+                    return self.close_now(item.code)
                 await self.engine.listener.work(self, item)
-                if self.space and not self.space.done():
-                    self.space.set_result(None)
+                self._read_on()
         finally:
-            self.worker = None
-            if self.space and not self.space.done():
-                self.space.set_result(None)
+            self.worker = self.inbox = None
+            self._read_on()
         return None
 
     @property
-    def unread(self) -> bool:
-        """Whether too much waits in the inbox, so that the socket is not read."""
-        return self.space is not None and not self.space.done()
+    def full(self) -> bool:
+        """Whether so much waits in the inbox that the socket is not read."""
+        return self.inbox is not None and len(self.inbox) >= self.engine.limits.inbox and not self.closing
+
+    def _read_on(self) -> None:
+        """While the socket was not read, its ping could not be answered."""
+        if self.full:
+            return
+        if self.space and not self.space.done():
+            self.space.set_result(None)
+        elif self.websocket and self.websocket.paused:
+            self.websocket.resume()
+        else:
+            return
+        if self.pinged_at != math.inf:
+            self.pinged_at = asyncio.get_running_loop().time()
 
     async def _room(self) -> None:
-        """Wait while too much waits in the inbox. The socket is not read meanwhile, so its ping can't time out."""
-        while len(self.inbox) >= self.engine.limits.inbox and not self.closing:
-            # A payload and the websocket after it may both wait here.
-            if self.space is None or self.space.done():
-                self.space = asyncio.get_running_loop().create_future()
+        """Wait while too much waits in the inbox."""
+        while self.full:
+            self.space = self.space or asyncio.get_running_loop().create_future()
             await self.space
-            if self.pinged_at != math.inf:
-                self.pinged_at = asyncio.get_running_loop().time()
+            self.space = None
 
     def probe(self) -> None:
         """Ask for a sign of life now, unless an answer is awaited already."""
@@ -265,75 +286,48 @@ class Socket(AsyncSocket):
     async def _upgrade_websocket(self, environ: dict[str, Any]) -> Any:
         if self.upgraded or self.upgrading:
             return self.engine._bad_request("upgraded already")
-        request: web.Request = environ["aiohttp.request"]
-        wire = Wire(self)
-        await wire.prepare(request)
-        transport = request.transport
-        if transport is None:
-            return wire
-        wire.taken = transport
+        limits = self.engine.limits
+        try:
+            websocket = accept(environ["aiohttp.request"], self, largest=limits.packet, limit=limits.outbound)
+        except NoHandshake as error:
+            return self.engine._bad_request(str(error))
         if self.connected:
-            try:
-                async with asyncio.timeout(UPGRADE_DEADLINE):
-                    upgraded = await self._probe(wire, transport)
-            except TimeoutError:
-                upgraded = False
-            if upgraded and self.closing:
-                # It was closed meanwhile: what was to be said last goes this way.
-                transport.write(self._take_held() + frames.close_frame(1000))
-                self._end()
-            if not upgraded or self.closing:
-                transport.close()
-                return wire
+            websocket.receiver = Probe(self, websocket)
+        else:
+            self.attach(websocket)
+        websocket.start()
+        return Taken()
+
+    def attach(self, websocket: Websocket) -> None:
+        """From here on everything goes this way, first what was held."""
         self.connected = self.upgraded = True
-        self.transport = transport
+        self.websocket, self.transport = websocket, websocket.transport
+        websocket.receiver = self
         if self.held:
-            transport.write(self._take_held())
-        try:
-            await self._read(wire)
-        finally:
-            self.abort()
-            if self.aborting and not transport.get_write_buffer_size():
-                self.aborting.cancel()
-        return wire
+            self.transport.write(self._take_held())
 
-    async def _probe(self, wire: "Wire", transport: asyncio.Transport) -> bool:
-        message = await wire.receive()
-        if message.type is not WSMsgType.TEXT or message.data != "2probe" or self.upgrading:
-            return False
-        self.upgrading = True
+    def text(self, text: str) -> None:
+        self.confirmed_at = time.monotonic()
+        if len(text) > self.engine.limits.packet:
+            return self.close_now(1009)
         try:
-            transport.write(PROBE_ANSWER)
-            if self.poll_waiter and not self.poll_waiter.done():
-                self.poll_waiter.set_result(NOOP)
-            message = await wire.receive()
-            return message.type is WSMsgType.TEXT and message.data == "5"
-        finally:
-            self.upgrading = False
-
-    async def _read(self, wire: "Wire") -> None:
-        while not self.closing:
-            message: WSMessage = await wire.receive()
-            self.confirmed_at = time.monotonic()
-            if message.type is WSMsgType.TEXT:
-                if len(message.data) > self.engine.limits.packet:
-                    return self.close_now(1009)
-                try:
-                    self.receive_text(message.data)
-                except Refused:
-                    return self.close_now(1008)
-                if len(self.inbox) >= self.engine.limits.inbox:
-                    await self._room()
-            elif message.type is WSMsgType.PING:
-                self.write(b"\x8a%c%b" % (len(message.data), message.data))
-            elif message.type in (WSMsgType.PONG, WSMsgType.BINARY):
-                continue
-            else:
-                if self.worker:
-                    # What came before the goodbye counts.
-                    await asyncio.wait([self.worker], timeout=CLOSE_LINGER)
-                return self.close_now(1000)
+            self.receive_text(text)
+        except Refused:
+            return self.close_now(1008)
+        if self.inbox and len(self.inbox) >= self.engine.limits.inbox and self.websocket:
+            self.websocket.pause()
         return None
+
+    def parted(self, code: int) -> None:
+        """What came before the goodbye counts."""
+        if self.worker is None:
+            self.close_now(code)
+        else:
+            self.enqueue(Goodbye(code))
+            asyncio.get_running_loop().call_later(CLOSE_LINGER, self.close_now, code)
+
+    def crowded(self) -> None:
+        self.engine.slow(self)
 
     # Closing
 
@@ -342,24 +336,21 @@ class Socket(AsyncSocket):
         if self.closing:
             return
         self.closing = True
-        if self.transport is None:
+        if self.websocket:
+            self.websocket.close(code)
+            self._end()
+        else:
             asyncio.get_running_loop().call_later(CLOSE_LINGER, self._end)
             if self.poll_waiter and not self.poll_waiter.done():
                 self._end()
-        else:
-            if not self.transport.is_closing():
-                self.transport.write(frames.close_frame(code))
-                self.transport.close()
-                self.aborting = asyncio.get_running_loop().call_later(CLOSE_LINGER, self.transport.abort)
-            self._end()
         self._gone()
 
     def abort(self) -> None:
         """Drop the connection at once, with what was not taken yet."""
         if not self.closing:
             self.closing = True
-            if self.transport:
-                self.transport.abort()
+            if self.websocket:
+                self.websocket.abort()
             self._end()
             self._gone()
 
@@ -376,7 +367,7 @@ class Socket(AsyncSocket):
     def _gone(self) -> None:
         self.deadline.cancel()
         self.engine.forget(self)
-        self.inbox.clear()
+        self.inbox = None
         if self.space and not self.space.done():
             self.space.set_result(None)
         self.engine.listener.gone(self)
@@ -386,22 +377,43 @@ class Socket(AsyncSocket):
             self.abort()
 
 
-class Wire(web.WebSocketResponse):
-    """The handshake and the reading side of a websocket; whatever is written goes through its ``Socket``."""
+class Probe:
+    """A websocket that may become a polling session's: it says ``2probe``, is answered, and takes over with ``5``."""
 
-    def __init__(self, socket: Socket) -> None:
-        # A little above the limit, so that the limit's own error is the one that is seen.
-        size = socket.engine.limits.packet + 1024
-        super().__init__(compress=False, autoclose=False, autoping=False, max_msg_size=size)
+    __slots__ = ("deadline", "socket", "websocket")
+
+    def __init__(self, socket: Socket, websocket: Websocket) -> None:
         self.socket = socket
-        self.taken: asyncio.Transport | None = None
+        self.websocket = websocket
+        self.deadline = asyncio.get_running_loop().call_later(UPGRADE_DEADLINE, self.parted, 1002)
 
-    async def close(self, *, code: int = 1000, message: bytes = b"", drain: bool = True) -> bool:
-        self._closed = True
-        if self.taken is None:
-            return True
-        if self.taken is self.socket.transport:
-            self.socket.close_now(code)
+    def text(self, text: str) -> None:
+        socket = self.socket
+        if socket.probe_of is self and text == "5":
+            self._end()
+            if not socket.closing:
+                socket.attach(self.websocket)
+            else:
+                # It was closed meanwhile: what was to be said last goes this way.
+                self.websocket.write(socket._take_held())
+                self.websocket.close(1000)
+                socket._end()
+        elif text == "2probe" and not socket.upgrading and not socket.upgraded and not socket.closing:
+            socket.probe_of, socket.upgrading = self, True
+            self.websocket.write(PROBE_ANSWER)
+            if socket.poll_waiter and not socket.poll_waiter.done():
+                socket.poll_waiter.set_result(NOOP)
         else:
-            self.taken.close()
-        return True
+            self.parted(1002)
+
+    def parted(self, code: int) -> None:
+        self._end()
+        self.websocket.close(code)
+
+    def crowded(self) -> None:
+        self.parted(1008)
+
+    def _end(self) -> None:
+        self.deadline.cancel()
+        if self.socket.probe_of is self:
+            self.socket.probe_of, self.socket.upgrading = None, False

@@ -611,7 +611,7 @@ async def test_payloads_of_one_session_at_once(server: Served) -> None:
     ann = await server.people.make()
     polling = await Polling(server.people.anonymous).open()
     await polling.connect(ann.auth())
-    packets = [f'42/chat,{id}["app:state",{{"active":true}}]' for id in range(300)]
+    packets = [f'42/chat,{id}["presence:watch",{{"userIds":[]}}]' for id in range(300)]
     async with asyncio.timeout(10):
         statuses = await asyncio.gather(*(polling.post(*packets) for _ in range(3)))
     assert 400 in statuses
@@ -770,7 +770,7 @@ async def test_a_payload_that_waits_while_the_socket_is_upgraded(
 
     async def slow(session: Any, packet: Any) -> None:
         await gate.wait()
-        await handle(session, packet)
+        handle(session, packet)
 
     monkeypatch.setattr(server.services.namespace, "event", slow)
     packets = [f'42/chat,{id}["app:state",{{"active":true}}]' for id in range(100)]

@@ -1,0 +1,24 @@
+"""What was read a moment ago, for what may be a little behind: at most 2 seconds, and never for a write."""
+
+import time
+from typing import Generic, TypeVar
+
+SECONDS = 2.0
+MOST = 20_000
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+
+class Fresh(Generic[K, V]):
+    def __init__(self) -> None:
+        self.known: dict[K, tuple[float, V]] = {}
+
+    def get(self, key: K) -> V | None:
+        found = self.known.get(key)
+        return found[1] if found and time.monotonic() - found[0] < SECONDS else None
+
+    def put(self, key: K, value: V) -> None:
+        if len(self.known) >= MOST:
+            self.known.clear()
+        self.known[key] = (time.monotonic(), value)

@@ -1,0 +1,216 @@
+"""A websocket, taken from aiohttp after its handshake: no task, no queue and no request stay for it.
+
+Relied on of aiohttp 3.14: ``request.protocol`` holds what came after the request in ``_message_tail``, and lets go of its
+transport when told that the connection is lost; ``WebSocketReader`` hands each message to its queue's ``feed_data``, and an
+error to its ``set_exception``. Protocol: RFC 6455.
+"""
+
+import asyncio
+import base64
+import binascii
+import hashlib
+import logging
+from typing import Any, Protocol
+
+from aiohttp import WSMsgType, web
+from aiohttp._websocket.reader import WebSocketDataQueue
+from aiohttp.http import WebSocketReader
+from aiohttp.web_request import BaseRequest
+
+from realtime import frames
+
+logger = logging.getLogger("bellwire.socket")
+
+GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
+VERSION = "13"
+# Of what came in one read, so much is looked at before anybody can say that it is too much.
+SLICE = 4096
+CLOSE_LINGER = 5.0
+SWITCHING = (
+    b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: %b\r\n\r\n"
+)
+
+
+class NoHandshake(Exception):
+    """The request is no websocket's"""
+
+
+class Receiver(Protocol):
+    """Whom the frames are for. Everything is called in order, from the read loop, and must not raise."""
+
+    def text(self, text: str) -> None: ...
+
+    def parted(self, code: int) -> None:
+        """Nothing will come any more; ``code`` is what the client is to be told, if it can be."""
+
+    def crowded(self) -> None:
+        """The client takes less than is sent: more waits than the limit."""
+
+
+class Websocket(asyncio.Protocol):
+    """``receiver`` may be changed between two messages."""
+
+    __slots__ = ("aborting", "limit", "paused", "reader", "receiver", "rest", "transport")
+
+    def __init__(self, transport: asyncio.Transport, receiver: Receiver, *, largest: int, limit: int) -> None:
+        self.transport = transport
+        self.receiver: Receiver | None = receiver
+        # A little above the limit, so that the limit's own error is the one that is seen.
+        self.reader: WebSocketReader | None = WebSocketReader(Inlet(self), largest + 1024, False, True)
+        self.limit = limit
+        self.rest = b""
+        self.paused = False
+        self.aborting: asyncio.TimerHandle | None = None
+
+    def start(self) -> None:
+        """Hand out what came with the handshake."""
+        self._feed_rest()
+
+    # Reading
+
+    def data_received(self, data: bytes) -> None:
+        if self.paused:
+            self.rest += data
+        elif len(data) <= SLICE:
+            self._feed(data)
+        else:
+            self.rest = data
+            self._feed_rest()
+
+    def _feed(self, data: bytes) -> None:
+        if self.reader is not None:
+            self.reader.feed_data(data)
+
+    def _feed_rest(self) -> None:
+        while self.rest and not self.paused:
+            some, self.rest = self.rest[:SLICE], self.rest[SLICE:]
+            self._feed(some)
+
+    def pause(self) -> None:
+        if not self.paused:
+            self.paused = True
+            if not self.transport.is_closing():
+                self.transport.pause_reading()
+
+    def resume(self) -> None:
+        if self.paused:
+            self.paused = False
+            self._feed_rest()
+            if not self.paused and not self.transport.is_closing():
+                self.transport.resume_reading()
+
+    def heard(self, kind: WSMsgType, data: Any) -> None:
+        receiver = self.receiver
+        if receiver is None:
+            return
+        if kind is WSMsgType.TEXT:
+            receiver.text(data)
+        elif kind is WSMsgType.PING:
+            self.write(b"\x8a%c%b" % (len(data), data))
+        elif kind is WSMsgType.CLOSE:
+            receiver.parted(1000)
+
+    # Writing
+
+    def write(self, data: bytes) -> None:
+        if not self.transport.is_closing():
+            self.transport.write(data)
+
+    def close(self, code: int) -> None:
+        """Say goodbye after what was written; whoever does not take it in time is dropped."""
+        self.receiver = None
+        if not self.transport.is_closing():
+            self.transport.write(frames.close_frame(code))
+            self.transport.close()
+            self.aborting = asyncio.get_running_loop().call_later(CLOSE_LINGER, self.transport.abort)
+
+    def abort(self) -> None:
+        self.receiver = None
+        self.transport.abort()
+
+    def pause_writing(self) -> None:
+        if self.receiver:
+            self.receiver.crowded()
+
+    # The end
+
+    def connection_lost(self, error: Exception | None) -> None:
+        receiver, self.receiver, self.reader, self.rest = self.receiver, None, None, b""
+        if self.aborting:
+            self.aborting.cancel()
+        if receiver:
+            receiver.parted(1006)
+
+
+class Inlet(WebSocketDataQueue):
+    """The reader's way to its websocket. What is raised in here would be swallowed, and the connection live on."""
+
+    __slots__ = ("websocket",)
+
+    def __init__(self, websocket: Websocket) -> None:
+        self.websocket = websocket
+
+    def feed_data(self, message: Any, size: int) -> None:
+        try:
+            self.websocket.heard(message[0], message[1])
+        except Exception:
+            logger.exception("a frame failed")
+            self._end(1011)
+
+    def set_exception(self, error: Any, cause: Any = None) -> None:
+        self._end(getattr(error, "code", 1002))
+
+    def _end(self, code: int) -> None:
+        if self.websocket.receiver:
+            self.websocket.receiver.parted(code)
+
+
+class Taken(web.Response):
+    """Stands for the answer that was written already."""
+
+    async def prepare(self, request: BaseRequest) -> None:
+        return None
+
+    async def write_eof(self, data: bytes = b"") -> None:
+        return None
+
+
+def accept(request: web.Request, receiver: Receiver, *, largest: int, limit: int) -> Websocket:
+    """Answer the handshake and take the connection; ``largest`` bytes a message, ``limit`` bytes may wait to be sent.
+
+    Call its ``start`` before anything is awaited, and return ``Taken()`` from the handler. Raises NoHandshake, and
+    ConnectionResetError where nobody is there any more.
+    """
+    key = handshake(request)
+    protocol = request.protocol
+    transport = protocol.transport
+    if transport is None or transport.is_closing():
+        raise ConnectionResetError
+    websocket = Websocket(transport, receiver, largest=largest, limit=limit)
+    websocket.rest = protocol._message_tail
+    held = protocol._buffer_paused
+    transport.set_protocol(websocket)
+    protocol.transport = None
+    protocol.connection_lost(None)
+    transport.set_write_buffer_limits(high=limit)
+    transport.write(SWITCHING % key)
+    if held:
+        transport.resume_reading()
+    return websocket
+
+
+def handshake(request: web.Request) -> bytes:
+    """The answer to the client's key, RFC 6455 section 4.2. Raises NoHandshake, which says what is wrong."""
+    headers = request.headers
+    if "upgrade" not in [word.strip() for word in headers.get("Connection", "").lower().split(",")]:
+        raise NoHandshake("A websocket's handshake has the header Connection: Upgrade")
+    if headers.get("Sec-WebSocket-Version") != VERSION:
+        raise NoHandshake(f"A websocket's handshake has the header Sec-WebSocket-Version: {VERSION}")
+    key = headers.get("Sec-WebSocket-Key", "").encode()
+    try:
+        known = len(base64.b64decode(key, validate=True)) == 16
+    except binascii.Error:
+        known = False
+    if not known:
+        raise NoHandshake("A websocket's handshake has a key of 16 bytes in Sec-WebSocket-Key")
+    return base64.b64encode(hashlib.sha1(key + GUID, usedforsecurity=False).digest())
