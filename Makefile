@@ -8,7 +8,7 @@ run: .venv/installed static/node_modules/.package-lock.json
 	$(BIN)/python run.py
 
 test: install
-	$(BIN)/python -m pytest -n 2 $(ARGS)
+	$(BIN)/python -m pytest -n 3 $(ARGS)
 
 check: .venv/tested
 	$(BIN)/ruff check .

@@ -2,29 +2,32 @@
 
 from pathlib import Path
 
-from alembic import command
-from alembic.config import Config
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, create_engine
+from sqlalchemy import Connection, create_engine, inspect, text
+
+VERSIONS = Path(__file__).parent / "versions"
 
 
 class NotMigrated(Exception):
     """The database is not at the newest schema; run: python run.py migrate"""
 
 
-def config() -> Config:
-    settings = Config()
-    settings.set_main_option("script_location", str(Path(__file__).parent))
-    settings.set_main_option("path_separator", "os")
-    return settings
+def newest() -> str:
+    """A version's file begins with its number."""
+    return max(path.name.partition("_")[0] for path in VERSIONS.glob("[0-9]*.py"))
+
+
+def is_newest(connection: Connection) -> bool:
+    if not inspect(connection).has_table("alembic_version"):
+        return False
+    return connection.execute(text("SELECT version_num FROM alembic_version")).scalar() == newest()
 
 
 def upgrade(connection: Connection) -> None:
     """Bring the database behind ``connection`` to the newest schema; the caller commits."""
-    settings = config()
-    settings.attributes["connection"] = connection
-    command.upgrade(settings, "head")
+    if not is_newest(connection):
+        from storage.migrations import steps
+
+        steps.take(connection)
 
 
 def upgrade_file(path: Path) -> None:
@@ -37,6 +40,5 @@ def upgrade_file(path: Path) -> None:
 
 
 def require_newest(connection: Connection) -> None:
-    newest = ScriptDirectory.from_config(config()).get_current_head()
-    if MigrationContext.configure(connection).get_current_revision() != newest:
+    if not is_newest(connection):
         raise NotMigrated(NotMigrated.__doc__)
