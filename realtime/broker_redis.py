@@ -71,21 +71,29 @@ class RedisBroker:
     def _topic(self, topic: str) -> bytes:
         return b"%st:%s" % (self.prefix, topic.encode())
 
-    def _heard(self, channel: bytes, message: bytes) -> None:
-        if self.hints.is_ours(message):
-            return
-        try:
-            hint = self.hints.read(message)
-        except Forged:
-            self.forged += 1
-            kind, _, pk = channel.removeprefix(self.prefix).partition(b":")
-            if kind == b"c":
-                self.doubted([int(pk)])
-            return
-        match hint:
-            case Event():
-                self.heard([hint])
-            case Place():
-                self.doubted([hint.channel_pk])
-            case Whisper():
-                self.whispered(hint.topic, hint.name, hint.but, hint.document)
+    def _heard(self, messages: list[tuple[bytes, bytes]]) -> None:
+        events, whispers, doubtful = [], [], []
+        for channel, message in messages:
+            if self.hints.is_ours(message):
+                continue
+            try:
+                hint = self.hints.read(message)
+            except Forged:
+                self.forged += 1
+                kind, _, pk = channel.removeprefix(self.prefix).partition(b":")
+                if kind == b"c":
+                    doubtful.append(int(pk))
+                continue
+            match hint:
+                case Event():
+                    events.append(hint)
+                case Place():
+                    doubtful.append(hint.channel_pk)
+                case Whisper():
+                    whispers.append(hint)
+        if events:
+            self.heard(events)
+        for each in whispers:
+            self.whispered(each.topic, each.name, each.but, each.document)
+        if doubtful:
+            self.doubted(doubtful)

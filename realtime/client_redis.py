@@ -9,7 +9,7 @@ import contextlib
 import logging
 import random
 import time
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any
 
 from realtime.link_redis import UNREACHABLE, Command, Link, Push
@@ -25,14 +25,15 @@ AT_ONCE = 1000
 
 
 class RedisClient:
-    """``heard`` gets channel and message; all of ``opened`` are called when a connection is there, with its subscriptions.
+    """``heard`` gets what came in one read, each a channel and a message; all of ``opened`` are called when a connection is
+    there, with its subscriptions.
 
     ``await start()`` before use, ``await stop()`` after. ``connections`` and ``dropped`` only grow.
     """
 
     def __init__(self, servers: Servers) -> None:
         self.servers = servers
-        self.heard: Callable[[bytes, bytes], None] = lambda channel, message: None
+        self.heard: Callable[[list[tuple[bytes, bytes]]], None] = lambda messages: None
         self.opened: list[Callable[[], None]] = []
         self.wanted: set[bytes] = set()
         self.lanes: dict[str, Lane] = {}
@@ -230,10 +231,11 @@ class Lane:
             if silence >= ASK_EVERY / 2:
                 link.call(b"PING").add_done_callback(lambda answer: answer.cancelled() or answer.exception())
 
-    def _pushed(self, push: Push) -> None:
-        if push[0] in (b"message", b"smessage"):
-            self.client.heard(push[1], push[2])
-        elif push[0] == b"sunsubscribe" and push[1] in self.wanted and self.link:
+    def _pushed(self, pushes: Sequence[Push]) -> None:
+        messages = [(push[1], push[2]) for push in pushes if push[0] in (b"message", b"smessage")]
+        if messages:
+            self.client.heard(messages)
+        if self.link and any(push[0] == b"sunsubscribe" and push[1] in self.wanted for push in pushes):
             # The channel moves to another node of the cluster.
             self.link.close()
 

@@ -4,6 +4,7 @@ Server frames carry no mask, so the frame of an event is the same for every read
 Protocols: https://github.com/socketio/engine.io-protocol (v4), https://github.com/socketio/socket.io-protocol (v5), RFC 6455.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import orjson
@@ -62,6 +63,11 @@ def durable(event: Event) -> bytes:
         b'%b%b",%b,{"channel":"%b","seq":%d}]'
         % (EVENT, event.name.encode(), event.payload, event.channel.encode(), event.seq)
     )
+
+
+def joined(events: Sequence[Event]) -> bytes:
+    """The frames of events, to be sent in one write."""
+    return durable(events[0]) if len(events) == 1 else b"".join(map(durable, events))
 
 
 def passing(name: str, document: object) -> bytes:

@@ -8,7 +8,7 @@ exactly as far as the hub, it turns live in that step. There is no other way to 
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -18,7 +18,7 @@ from sqlalchemy import Connection
 from realtime import frames
 from realtime.broker import Broker
 from realtime.limits import KIB
-from realtime.subscription import Channel, Reader, Subscription
+from realtime.subscription import Channel, Reader, Replay
 from realtime.tasks import Tasks
 from storage import log
 from storage.database import Database
@@ -58,22 +58,22 @@ class Hub:
 
     # Subscriptions
 
-    def add(self, reader: Reader, pk: int, name: str, cursor: int) -> "Subscription | None":
+    def add(self, reader: Reader, pk: int, name: str, cursor: int) -> Replay | None:
         """A new subscription that has everything up to ``cursor``; None if the reader has the channel already."""
         if pk in reader.subscriptions:
             return None
         channel = self.channels.get(pk)
         if channel is None:
             channel = self.channels[pk] = Channel(pk, name, personal=name.startswith("user:"))
-        subscription = reader.subscriptions[pk] = Subscription(reader, channel, cursor)
-        channel.replaying.add(subscription)
-        return subscription
+        reader.subscriptions[channel.pk] = channel
+        replay = channel.replaying[reader] = Replay(reader, channel, cursor)
+        return replay
 
-    async def start(self, subscriptions: Collection["Subscription"]) -> None:
+    async def start(self, replays: Collection[Replay]) -> None:
         """Bring subscriptions live, in their order: each event after the cursor once, and no gap."""
-        await self._open([each.channel for each in subscriptions])
-        for subscription in subscriptions:
-            await self._catch_up(subscription)
+        await self._open([each.channel for each in replays])
+        for replay in replays:
+            await self._catch_up(replay)
 
     async def _open(self, channels: Collection[Channel]) -> None:
         """Listen to channels, then read their positions; in that order nothing falls between."""
@@ -100,52 +100,62 @@ class Hub:
             if channel.position is None:
                 raise ConnectionError(f"{channel.name} could not be opened")
 
-    async def _catch_up(self, subscription: "Subscription") -> None:
+    async def _catch_up(self, replay: Replay) -> None:
         try:
-            await self._follow_log(subscription)
+            await self._follow_log(replay)
         finally:
-            if subscription.settled:
-                subscription.settled.set_result(None)
-                subscription.settled = None
+            if replay.settled:
+                replay.settled.set_result(None)
+                replay.settled = None
 
-    async def settle(self, subscription: "Subscription") -> None:
-        """Wait until it is live, or has ended."""
-        if subscription in subscription.channel.replaying:
-            if subscription.settled is None:
-                subscription.settled = asyncio.get_running_loop().create_future()
-            await asyncio.shield(subscription.settled)
+    async def settle(self, reader: Reader, channel: Channel) -> None:
+        """Wait until the reader is live on a channel, or has left it."""
+        replay = channel.replaying.get(reader)
+        if replay:
+            if replay.settled is None:
+                replay.settled = asyncio.get_running_loop().create_future()
+            await asyncio.shield(replay.settled)
 
-    async def _follow_log(self, subscription: "Subscription") -> None:
-        channel = subscription.channel
-        while subscription.held:
+    async def _follow_log(self, replay: Replay) -> None:
+        channel, reader = replay.channel, replay.reader
+        while replay.held:
             assert channel.position is not None
-            if subscription.cursor > channel.position:
-                await self._filled(channel, subscription.cursor)
-            elif subscription.cursor == channel.position:
-                channel.replaying.discard(subscription)
-                channel.live[subscription] = None
-                subscription.live_at = time.monotonic()
+            if replay.cursor > channel.position:
+                await self._filled(channel, replay.cursor)
+            elif replay.cursor == channel.position:
+                del channel.replaying[reader]
+                channel.live[reader] = None
+                reader.live_at = time.monotonic()
                 return
             else:
-                await self._replay(subscription)
+                await self._replay(replay)
 
-    async def _replay(self, subscription: "Subscription") -> None:
-        """Write one page of the log to a replaying subscription."""
-        channel, after = subscription.channel, subscription.cursor
-        page = await self._page(channel, after)
-        for event in page:
-            if not subscription.held:
+    async def _replay(self, replay: Replay) -> None:
+        """Write one page of the log, as fast as the reader takes it."""
+        channel, reader, after = replay.channel, replay.reader, replay.cursor
+        waiting: list[Event] = []
+        size = 0
+        for event in await self._page(channel, after):
+            if not replay.held:
                 return None
-            if event.seq != subscription.cursor + 1:
+            if event.seq != replay.cursor + 1:
                 break
-            subscription.cursor = event.seq
-            self._write(subscription, event, frames.durable(event))
-            if event.name == "chat:updated" and subscription.reader.user_id in removed_by(event):
-                return self.remove(subscription.reader, channel.pk)
-            if not await subscription.reader.taken(AHEAD):
-                return None
-        if subscription.cursor == after:
-            self._lose([subscription])
+            replay.cursor = event.seq
+            waiting.append(event)
+            size += len(event.payload)
+            if event.name == "chat:updated" and reader.user_id in removed_by(event):
+                self._write(reader, channel, waiting)
+                return self.remove(reader, channel.pk)
+            if size > AHEAD:
+                self._write(reader, channel, waiting)
+                waiting, size = [], 0
+                if not await reader.taken(AHEAD):
+                    return None
+        if waiting and replay.held:
+            self._write(reader, channel, waiting)
+            await reader.taken(AHEAD)
+        if replay.cursor == after and replay.held:
+            self._lose(channel, [reader])
         return None
 
     async def _page(self, channel: Channel, after: int) -> list[Event]:
@@ -153,11 +163,10 @@ class Hub:
 
     def remove(self, reader: Reader, pk: int) -> None:
         """End a reader's subscription to a channel."""
-        subscription = reader.subscriptions.pop(pk, None)
-        if subscription:
-            channel = subscription.channel
-            channel.live.pop(subscription, None)
-            channel.replaying.discard(subscription)
+        channel = reader.subscriptions.pop(pk, None)
+        if channel:
+            channel.live.pop(reader, None)
+            channel.replaying.pop(reader, None)
             self._close_unread(channel)
 
     def _close_unread(self, channel: Channel) -> None:
@@ -177,51 +186,81 @@ class Hub:
         """Committed just now, by this node."""
         self.broker.publish(events)
 
-    def hear(self, events: Iterable[Event]) -> None:
+    def hear(self, events: Sequence[Event]) -> None:
         """Hints came, in whatever order: the next seq is delivered, an older one dropped, a gap filled from the log."""
+        by_channel: dict[int, list[Event]] = {}
         for event in events:
-            channel = self.channels.get(event.channel_pk)
-            if channel is None:
-                continue
-            if channel.position is None or channel.filling:
-                channel.hinted = max(channel.hinted, event.seq)
-            elif event.seq == channel.position + 1:
-                self._deliver(channel, event)
-            elif event.seq > channel.position:
-                self._fill(channel, event.seq)
+            if event.channel_pk in self.channels:
+                by_channel.setdefault(event.channel_pk, []).append(event)
+        for pk, some in by_channel.items():
+            channel = self.channels.get(pk)
+            if channel:
+                self._hear(channel, some)
 
-    def _deliver(self, channel: Channel, event: Event) -> None:
-        channel.position = event.seq
+    def _hear(self, channel: Channel, events: Sequence[Event]) -> None:
+        if channel.position is None or channel.filling:
+            channel.hinted = max(channel.hinted, *(event.seq for event in events))
+            return
+        seq, fresh = channel.position, []
+        for event in events:
+            if event.seq == seq + 1:
+                fresh.append(event)
+                seq += 1
+        if fresh:
+            self._deliver(channel, fresh)
+        newest = max(event.seq for event in events)
+        if newest > seq:
+            self._fill(channel, newest)
+
+    def _deliver(self, channel: Channel, events: Sequence[Event]) -> None:
+        """The channel's next events, in one write a reader; a removal among them ends it at its seq."""
         channel.delivered_at = time.monotonic()
-        if channel.live:
-            frame = frames.durable(event)
-            for subscription in list(channel.live):
-                self._write(subscription, event, frame)
-        if event.name == "chat:updated":
-            self._remove(channel, event)
+        start = 0
+        for end, event in enumerate(events, 1):
+            if event.name == "chat:updated":
+                self._write_live(channel, events[start:end])
+                self._remove(channel, event)
+                start = end
+        self._write_live(channel, events[start:])
 
-    def _write(self, subscription: Subscription, event: Event, frame: bytes) -> None:
-        subscription.reader.write(frame)
-        self.delivered += 1
-        if subscription.channel.personal:
-            subscription.reader.told(event)
+    def _write_live(self, channel: Channel, events: Sequence[Event]) -> None:
+        if not events:
+            return
+        channel.position = events[-1].seq
+        if not channel.live:
+            return
+        data = frames.joined(events)
+        for reader in channel.live:
+            reader.write(data)
+        self.delivered += len(events) * len(channel.live)
+        if channel.personal:
+            for reader in list(channel.live):
+                for event in events:
+                    reader.told(event)
+
+    def _write(self, reader: Reader, channel: Channel, events: Sequence[Event]) -> None:
+        reader.write(frames.joined(events))
+        self.delivered += len(events)
+        if channel.personal:
+            for event in events:
+                reader.told(event)
 
     def _remove(self, channel: Channel, event: Event) -> None:
         """Apply a removal at its seq: nothing above it reaches the removed."""
         removed = removed_by(event)
         if removed:
             # A replaying one has not had the events before it yet: it ends when its replay comes here.
-            for subscription in list(channel.live):
-                subscription.reader.parted()
-                if subscription.reader.user_id in removed:
-                    self.remove(subscription.reader, channel.pk)
+            for reader in list(channel.live):
+                reader.parted()
+                if reader.user_id in removed:
+                    self.remove(reader, channel.pk)
 
-    def _lose(self, subscriptions: Collection[Subscription]) -> None:
+    def _lose(self, channel: Channel, readers: Collection[Reader]) -> None:
         """Retention took what these were to get: what happened to the reader meanwhile is not known either."""
-        for subscription in subscriptions:
+        for reader in readers:
             self.resets += 1
-            self.remove(subscription.reader, subscription.channel.pk)
-            subscription.reader.lost(subscription.channel.pk, subscription.channel.name)
+            self.remove(reader, channel.pk)
+            reader.lost(channel.pk, channel.name)
 
     # Repair
 
@@ -239,15 +278,14 @@ class Hub:
                 if channel.hinted <= after:
                     return
                 page = await self._page(channel, after)
-                for event in page:
-                    if event.seq != channel.position + 1:
-                        break
-                    self.repaired += 1
-                    self._deliver(channel, event)
-                if not page or page[0].seq != after + 1:
+                whole = [event for place, event in enumerate(page, after + 1) if event.seq == place]
+                if whole:
+                    self.repaired += len(whole)
+                    self._deliver(channel, whole)
+                else:
                     head = page[-1].seq if page else channel.hinted
                     channel.position = max(head, channel.position)
-                    self._lose(list(channel.live))
+                    self._lose(channel, list(channel.live))
         except Exception:
             logger.exception("could not fill %s from the log", channel.name)
             await asyncio.sleep(0.5)
@@ -343,7 +381,7 @@ class Hub:
         kind, _, pk = topic.partition(":")
         if kind == "channel":
             channel = self.channels.get(int(pk))
-            readers = [each.reader for each in channel.live] if channel else []
+            readers = list(channel.live) if channel else []
         else:
             readers = list(self.watchers.get(topic, ()))
         if readers:

@@ -31,7 +31,7 @@ class Link(asyncio.Protocol):
     of the cluster has what was asked for.
     """
 
-    def __init__(self, pushed: Callable[[Push], None]) -> None:
+    def __init__(self, pushed: Callable[[Sequence[Push]], None]) -> None:
         self.pushed = pushed
         self.reader = hiredis.Reader(notEnoughData=NOTHING)
         self.replies: deque[asyncio.Future[Any] | None] = deque()
@@ -85,11 +85,14 @@ class Link(asyncio.Protocol):
         self.heard_at = time.monotonic()
         try:
             self.reader.feed(data)
+            pushes: list[Push] = []
             while (item := self.reader.gets()) is not NOTHING:
                 if isinstance(item, hiredis.PushNotification):
-                    self.pushed(item)
+                    pushes.append(item)
                 else:
                     self._answered(item)
+            if pushes:
+                self.pushed(pushes)
         except (hiredis.ProtocolError, IndexError) as error:
             logger.error("Redis answers what was not asked: %s", error)
             self.close()

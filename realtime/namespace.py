@@ -232,7 +232,7 @@ class ChatNamespace(socketio.AsyncNamespace):
             raise Invalid.field("userIds", f"You may watch {limit} users")
         for each in known:
             if not session.ended:
-                session.watched.add(each.pk)
+                session.watched |= {each.pk}
                 self.hub.watch(f"presence:{each.pk}", session)
         online = await self.presence.online([each.pk for each in known])
         shown = {each.id: documents.presence(each.id, each.pk in online, each.last_seen_at) for each in known}
@@ -250,9 +250,9 @@ class ChatNamespace(socketio.AsyncNamespace):
         if not session.ended and stream.pk not in session.streams:
             session.streams[stream.pk] = body.streamId
             self.streams.began(stream.pk, session.caller)
-        subscription = None if session.ended else self.hub.add(session, stream.pk, stream.channel, stream.head)
-        if subscription:
-            await self.hub.start([subscription])
+        replay = None if session.ended else self.hub.add(session, stream.pk, stream.channel, stream.head)
+        if replay:
+            await self.hub.start([replay])
         return 200, stream.document
 
     async def unwatch_stream(self, session: Session, body: bodies.StreamRef) -> Answer:

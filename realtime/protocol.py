@@ -4,7 +4,6 @@ python-socketio looks up inbound events among its own handlers, runs each in a t
 None of that is reached here: the transport hands over text, in order, and this file decides what it is.
 """
 
-import asyncio
 import logging
 from collections.abc import Awaitable
 from typing import Any, Protocol
@@ -130,7 +129,7 @@ class Server(socketio.AsyncServer):
         if socket.closing:
             self._disconnect(socket)
         elif session and self.manager.sid_from_eio_sid(socket.sid, NAMESPACE):
-            socket.deadline.cancel()
+            socket.met()
             self.tasks.spawn(self._begin(socket, session))
 
     async def _handle_eio_connect(self, eio_sid: str, environ: dict[str, Any]) -> None:
@@ -150,7 +149,7 @@ class Server(socketio.AsyncServer):
         if session:
             self.namespace.end(session)
             if not socket.closing:
-                socket.deadline = asyncio.get_running_loop().call_later(self.limits.unconnected, socket._unconnected)
+                socket.expect_connect()
 
 
 class Manager(socketio.AsyncManager):

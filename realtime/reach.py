@@ -143,13 +143,12 @@ class Watch:
 
     def _written_at(self, session: Session, now: float) -> float | None:
         """When the event had been written to a socket at the latest; None if it was not."""
-        subscription = session.subscriptions.get(self.place.channel_pk)
-        if subscription is None or subscription not in subscription.channel.live:
+        channel = session.subscriptions.get(self.place.channel_pk)
+        if channel is None or session not in channel.live:
             return None
-        channel = subscription.channel
         if channel.position is None or channel.position < self.place.seq:
             return None
-        return min(now, max(channel.delivered_at, subscription.live_at))
+        return min(now, max(channel.delivered_at, session.live_at))
 
     def _ask(self, session: Session, written: float, now: float) -> bool:
         """Whether an answer may come still."""

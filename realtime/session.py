@@ -3,7 +3,6 @@
 import asyncio
 import logging
 import time
-from collections import deque
 from collections.abc import Callable, Coroutine, Iterable, Mapping
 from typing import Any, NamedTuple
 
@@ -16,8 +15,9 @@ from realtime.caller import Caller
 from realtime.hub import Hub
 from realtime.limits import Limits
 from realtime.plan import Plans
-from realtime.subscription import Subscription
+from realtime.subscription import Channel
 from realtime.transport import Socket
+from realtime.wheel import Wheel
 from storage import accounts, chat, epoch, log
 from storage.database import Database
 from storage.transaction import Event
@@ -26,11 +26,18 @@ from storage.types import SECOND, now
 logger = logging.getLogger("bellwire.session")
 
 WARNING = 60
+NOBODY: frozenset[int] = frozenset()
+NOTHING: Mapping[str, int] = {}
 REVOCATIONS_SECONDS = 10
 
 
 class Session:
     """The hub's reader. ``offsets`` and ``epoch`` are what the client says it has."""
+
+    __slots__ = (
+        "active", "begun", "caller", "control", "due", "ended", "epoch", "follow", "following", "live_at", "offsets",
+        "refreshing", "socket", "streams", "subscriptions", "watched",
+    )  # fmt: skip
 
     def __init__(self, socket: Socket, caller: Caller, offsets: Mapping[str, int], epoch: str | None) -> None:
         self.socket = socket
@@ -41,11 +48,12 @@ class Session:
         self.begun = False
         self.ended = False
         self.refreshing = False
-        self.subscriptions: dict[int, Subscription] = {}
-        self.watched: set[int] = set()
+        self.subscriptions: dict[int, Channel] = {}
+        self.live_at = 0.0
+        self.watched: frozenset[int] = NOBODY
         self.streams: dict[int, str] = {}
-        self.timers: list[asyncio.TimerHandle] = []
-        self.control: deque[Control] = deque()
+        self.due = 0
+        self.control: list[Control] = []
         self.following: asyncio.Task[None] | None = None
         self.follow: Callable[[Session], Coroutine[Any, Any, None]] | None = None
 
@@ -129,6 +137,7 @@ class Sessions:
         self.of_user: dict[int, set[Session]] = {}
         self.revocations_seen: set[int] = set()
         self.looked_at = time.monotonic()
+        self.expiries: Wheel[tuple[int, Session]] = Wheel(now() // SECOND)
         self.count = 0
         self.resumed = 0
 
@@ -149,51 +158,43 @@ class Sessions:
         if not sessions:
             self.of_user.pop(session.caller.pk, None)
         self.hub.leave(session)
-        for timer in session.timers:
-            timer.cancel()
-        session.timers.clear()
         session.follow = None
         session.control.clear()
 
     def time(self, session: Session) -> None:
         """The token's expiry holds during the connection: a warning a minute before, then the end."""
-        loop = asyncio.get_running_loop()
-        for timer in session.timers:
-            timer.cancel()
-        if session.ended:
-            return
-        left = (session.caller.expires_at - now()) / SECOND
-        expiring = {"expiresAt": documents.time(session.caller.expires_at)}
-        # A timer can't be set for longer than a day; one that comes early is set again.
-        if left > 24 * 3600:
-            session.timers = [loop.call_later(12 * 3600, self.time, session)]
-            return
-        session.timers = [loop.call_later(max(left, 0), self._expire, session)]
-        if left > WARNING:
-            session.timers.append(loop.call_later(left - WARNING, session.emit, "session:expiring", expiring))
+        expiry = -(-session.caller.expires_at // SECOND)
+        session.due = expiry - WARNING if expiry - WARNING > now() // SECOND else expiry
+        self.expiries.add(session.due, (session.due, session))
 
-    def _expire(self, session: Session) -> None:
-        if session.caller.expires_at > now():
-            self.time(session)
-        else:
-            session.close("expired")
+    async def tick(self) -> None:
+        """Every second: warn those whose tokens expire, and close those whose tokens have."""
+        moment = now()
+        for due, session in self.expiries.turn(moment // SECOND):
+            if session.ended or session.due != due:
+                continue
+            if session.caller.expires_at <= moment:
+                session.close("expired")
+            else:
+                session.emit("session:expiring", {"expiresAt": documents.time(session.caller.expires_at)})
+                self.time(session)
 
     # Beginning
 
     async def begin(self, session: Session) -> None:
         """Subscribe to all that the user may read, replay what they missed, then say ``session:ready``."""
         plan = await self.plans.of(session.caller, session.offsets, session.epoch)
-        session.offsets = {}
+        session.offsets = NOTHING
         if plan is None:
             return session.close("logout")
-        subscriptions = []
+        replays = []
         for pk, name, cursor in plan.channels:
-            subscription = None if session.ended else self.hub.add(session, pk, name, cursor)
-            if subscription:
-                subscriptions.append(subscription)
-        await self.hub.start(subscriptions)
+            replay = None if session.ended else self.hub.add(session, pk, name, cursor)
+            if replay:
+                replays.append(replay)
+        await self.hub.start(replays)
         self.resumed += any(plan.recovered.values())
-        live = [each.channel for each in session.subscriptions.values() if each in each.channel.live]
+        live = [channel for channel in session.subscriptions.values() if session in channel.live]
         heads = {channel.name: channel.position for channel in live}
         recovered = {name: whole and name in heads for name, whole in plan.recovered.items()}
         session.emit(
@@ -217,7 +218,7 @@ class Sessions:
         """Join, leave and find again chats, one after the other."""
         try:
             while session.control and not session.ended:
-                match session.control.popleft():
+                match session.control.pop(0):
                     case Joined(chat_id, at):
                         await self._join(session, chat_id, at)
                     case Left(chat_id):
@@ -248,25 +249,25 @@ class Sessions:
         if earlier:
             # It may be of an earlier membership that has not ended here yet: bring it up to where this one began.
             await self.hub.look([pk])
-            await self.hub.settle(earlier)
+            await self.hub.settle(session, earlier)
         await self._read(session, pk, f"chat:{chat_id}", at)
 
     async def _read(self, session: Session, pk: int, name: str, cursor: int) -> None:
-        subscription = None if session.ended else self.hub.add(session, pk, name, cursor)
-        if subscription:
-            await self.hub.start([subscription])
+        replay = None if session.ended else self.hub.add(session, pk, name, cursor)
+        if replay:
+            await self.hub.start([replay])
 
     async def _leave(self, session: Session, chat_id: str) -> None:
         """The chat's own channel ends a removed member's subscription at its seq; a deleted chat's channel is silent."""
         name = f"chat:{chat_id}"
-        held = next((each for each in session.subscriptions.values() if each.channel.name == name), None)
+        held = next((each for each in session.subscriptions.values() if each.name == name), None)
         if held is None:
             return
-        pk = held.channel.pk
+        pk = held.pk
         await self.hub.look([pk])
-        await self.hub.settle(held)
+        await self.hub.settle(session, held)
         gone = await self.database.read(lambda connection: chat.gate(connection, pk, session.caller.pk)) is None
-        if gone and held.held:
+        if gone and session.subscriptions.get(pk) is held:
             self.hub.remove(session, pk)
 
     async def _watch_fewer(self, session: Session) -> None:
@@ -275,7 +276,7 @@ class Sessions:
             me, watched = session.caller.user, frozenset(session.watched)
             shared = await self.database.read(lambda connection: accounts.sharing(connection, me.pk, watched))
             for pk in watched - shared:
-                session.watched.discard(pk)
+                session.watched -= {pk}
                 self.hub.unwatch(f"presence:{pk}", session)
 
     async def _find_again(self, session: Session, pk: int, name: str) -> None:

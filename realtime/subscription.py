@@ -8,15 +8,16 @@ from storage.transaction import Event
 
 
 class Reader(Protocol):
-    """One connection as the hub sees it."""
+    """One connection as the hub sees it. ``live_at`` is when it last turned live on a channel, by the monotonic clock."""
 
-    subscriptions: "dict[int, Subscription]"
+    subscriptions: "dict[int, Channel]"
+    live_at: float
 
     @property
     def user_id(self) -> str: ...
 
     def write(self, data: bytes) -> None:
-        """Send a frame."""
+        """Send frames."""
 
     def murmur(self, data: bytes) -> None:
         """Send a frame that may be dropped where much waits."""
@@ -36,25 +37,6 @@ class Reader(Protocol):
 
 
 @dataclass(eq=False, slots=True)
-class Subscription:
-    """A reader on a channel; ``cursor`` is the last seq written to it while it replays.
-
-    ``live_at`` is when it had read as far as the hub, in seconds of the monotonic clock.
-    """
-
-    reader: Reader
-    channel: "Channel"
-    cursor: int
-    live_at: float = 0.0
-    settled: "asyncio.Future[None] | None" = None
-
-    @property
-    def held(self) -> bool:
-        """Whether it is still the reader's."""
-        return self.reader.subscriptions.get(self.channel.pk) is self
-
-
-@dataclass(eq=False, slots=True)
 class Channel:
     """A channel with readers on this node. ``position`` is the last seq delivered, at
     ``delivered_at`` of the monotonic clock; None until it was read.
@@ -66,7 +48,22 @@ class Channel:
     position: int | None = None
     delivered_at: float = 0.0
     hinted: int = 0
-    live: "dict[Subscription, None]" = field(default_factory=dict)
-    replaying: "set[Subscription]" = field(default_factory=set)
+    live: dict[Reader, None] = field(default_factory=dict)
+    replaying: "dict[Reader, Replay]" = field(default_factory=dict)
     opened: "asyncio.Future[None] | None" = None
     filling: "asyncio.Task[None] | None" = None
+
+
+@dataclass(eq=False, slots=True)
+class Replay:
+    """A reader that is not live on a channel yet; ``cursor`` is the last seq written to it."""
+
+    reader: Reader
+    channel: Channel
+    cursor: int
+    settled: "asyncio.Future[None] | None" = None
+
+    @property
+    def held(self) -> bool:
+        """Whether it still goes on."""
+        return self.channel.replaying.get(self.reader) is self

@@ -47,14 +47,18 @@ class Goodbye(NamedTuple):
 class Socket(AsyncSocket):
     """One Engine.IO session, polling or websocket."""
 
+    # All that engineio's own class has too, so that there is no dictionary for each.
+    __slots__ = (
+        "closed", "closing", "confirmed_at", "connected", "deadline", "engine", "held", "held_bytes", "inbox", "phase",
+        "pinged_at", "poll_waiter", "posting", "probe_of", "probed_at", "server", "sid", "space", "taken_at", "transport",
+        "upgraded", "upgrading", "user", "websocket", "worker",
+    )  # fmt: skip
+
     def __init__(self, engine: "Engine", sid: str) -> None:
         self.server = self.engine = engine
         self.sid = sid
         self.connected = self.upgrading = self.upgraded = False
         self.closing = self.closed = False
-        self.queue: Any = None
-        self.session: dict[str, Any] = {}
-        self.last_ping: float | None = None
         self.user: Any = None  # the protocol's state of this connection
         self.transport: asyncio.Transport | None = None
         self.websocket: Websocket | None = None
@@ -69,7 +73,8 @@ class Socket(AsyncSocket):
         self.pinged_at = math.inf
         self.probed_at = self.confirmed_at = self.taken_at = -math.inf
         self.phase = 0
-        self.deadline = asyncio.get_running_loop().call_later(engine.limits.unconnected, self._unconnected)
+        self.deadline: asyncio.TimerHandle | None = None
+        self.expect_connect()
 
     # Outbound
 
@@ -365,12 +370,21 @@ class Socket(AsyncSocket):
             self.poll_waiter.set_result(CLOSE)
 
     def _gone(self) -> None:
-        self.deadline.cancel()
+        self.met()
         self.engine.forget(self)
         self.inbox = None
         if self.space and not self.space.done():
             self.space.set_result(None)
         self.engine.listener.gone(self)
+
+    def expect_connect(self) -> None:
+        """Whoever is nobody's for long is dropped."""
+        self.deadline = asyncio.get_running_loop().call_later(self.engine.limits.unconnected, self._unconnected)
+
+    def met(self) -> None:
+        if self.deadline:
+            self.deadline.cancel()
+            self.deadline = None
 
     def _unconnected(self) -> None:
         if self.user is None:

@@ -298,6 +298,7 @@ class Background:
     async def __aenter__(self) -> "Background":
         services = self.services
         self._every(TICK, services.hub.look_at_tail)
+        self._every(TICK, services.sessions.tick)
         self._every(TICK, services.sessions.look_at_revocations)
         self._every(TICK, services.streams.tick)
         self._every(SWEEP_EVERY, services.streams.bury)

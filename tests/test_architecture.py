@@ -9,7 +9,7 @@ ROOMS = ["run", "server", "realtime", "push", "storage"]
 OWNERS = {
     "aiohttp": {"server/", "realtime/transport.py", "realtime/websocket.py"},
     "socketio": {"realtime/"},
-    "engineio": {"realtime/transport.py", "realtime/websocket.py", "realtime/engine.py"},
+    "engineio": {"realtime/transport.py", "realtime/engine.py"},
     "redis": {"realtime/link_redis.py", "realtime/servers_redis.py"},
     "aioapns": {"push/apns.py"},
     "sqlite3": {"storage/"},

@@ -8,7 +8,9 @@ import orjson
 import pytest
 
 from realtime.broker_memory import MemoryBroker
-from realtime.hub import Hub, Subscription
+from realtime.frames import split_frames
+from realtime.hub import Hub
+from realtime.subscription import Channel
 from storage import log
 from storage.database import Database
 from storage.models import channels, events
@@ -21,13 +23,15 @@ class Recorder:
 
     def __init__(self, user_id: str = "reader") -> None:
         self.user_id = user_id
-        self.subscriptions: dict[int, Subscription] = {}
+        self.subscriptions: dict[int, Channel] = {}
+        self.live_at = 0.0
         self.seqs: list[int] = []
         self.gaps: list[int] = []
         self.pause: asyncio.Event | None = None
 
     def write(self, data: bytes) -> None:
-        self.seqs.append(orjson.loads(data[data.index(b"[") :])[2]["seq"])
+        for payload in split_frames(data):
+            self.seqs.append(orjson.loads(payload[payload.index(b"[") :])[2]["seq"])
 
     def murmur(self, data: bytes) -> None:
         raise AssertionError
@@ -87,9 +91,9 @@ async def append(database: Database, pk: int, count: int = 1, name: str = "note"
 
 
 async def read(hub: Hub, reader: Recorder, pk: int, cursor: int) -> None:
-    subscription = hub.add(reader, pk, "chat:one", cursor)
-    assert subscription
-    await hub.start([subscription])
+    replay = hub.add(reader, pk, "chat:one", cursor)
+    assert replay
+    await hub.start([replay])
 
 
 @pytest.mark.parametrize("seed", range(5))
