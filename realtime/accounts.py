@@ -12,6 +12,7 @@ import argon2
 from sqlalchemy import Connection
 
 from realtime.caller import Caller
+from realtime.fresh import Fresh
 from realtime.tokens import Claims, Refresh, Tokens
 from storage import accounts
 from storage.accounts import PLATFORM, NewUser, Tenant, User
@@ -24,8 +25,7 @@ from storage.types import now
 ACCESS_TTL = 15 * 60
 REFRESH_TTL = 30 * 24 * 3600
 RESET_TTL = 24 * 3600
-FRESH = 2.0
-CACHED_TOKENS = 20_000
+VERIFIED_TOKENS = 20_000
 
 Revoked = Callable[[int, str | None, str], None]
 
@@ -60,25 +60,35 @@ class Accounts:
         self.hasher = argon2.PasswordHasher()
         self.hashing = asyncio.Semaphore(2)
         self.decoy: str | None = None
-        self.cache: dict[str, tuple[Claims, Caller, float]] = {}
+        self.verified: dict[str, Claims] = {}
+        self.callers: Fresh[str, Caller] = Fresh()
         self.recognised: Gather[Claims, Caller | None] = Gather(database, self.recognise)
 
     # Who asks
 
     async def authenticate(self, token: str) -> Caller:
         """The caller behind a token, as stored at most two seconds ago. Raises Unauthenticated."""
-        cached = self.cache.get(token)
-        moment = time.monotonic()
-        if cached and moment - cached[2] < FRESH and cached[1].expires_at > now():
-            return cached[1]
-        claims = await self.tokens.verify(token)
+        caller = self.callers.get(token)
+        if caller and caller.expires_at > now():
+            return caller
+        claims = self.verified.get(token)
+        if claims is None or claims.expires_at <= now():
+            claims = await self._verify(token)
+        asked_at = time.monotonic()
         caller = await self.recognised.get(claims)
         if caller is None:
             caller = await self._provision(claims)
-        if len(self.cache) >= CACHED_TOKENS:
-            self.cache.clear()
-        self.cache[token] = (claims, caller, moment)
+        self.callers.put(token, caller, asked_at)
         return caller
+
+    async def _verify(self, token: str) -> Claims:
+        """A signature of ours is looked at once; an issuer may take a key back."""
+        claims = await self.tokens.verify(token)
+        if not claims.external:
+            if len(self.verified) >= VERIFIED_TOKENS:
+                self.verified.clear()
+            self.verified[token] = claims
+        return claims
 
     def recognise(self, connection: Connection, asked: Sequence[Claims]) -> list[Caller | Exception | None]:
         """The callers of verified tokens: None for an unknown user who shall be made, Unauthenticated for who may not."""
@@ -245,7 +255,7 @@ class Accounts:
             return accounts.change(tx, user.pk, {"password": password}), others
 
         user, others = await self.database.write(Command(apply, channels=[caller.pk]))
-        self.cache.clear()
+        self.callers.clear()
         for login in others:
             self.ended(user.pk, login, "logout")
         return user
@@ -271,7 +281,7 @@ class Accounts:
 
     async def change_me(self, caller: Caller, values: dict[str, Any]) -> User:
         user = await self.database.write(Command(lambda tx: accounts.change(tx, caller.fresh(tx).pk, values)))
-        self.cache.clear()
+        self.callers.clear()
         return user
 
     # Blocks
@@ -315,7 +325,7 @@ class Accounts:
         return LoggedIn(access, self.tokens.issue_refresh(Refresh(login, generation)), ACCESS_TTL, user)
 
     def ended(self, user_pk: int, login: str | None, reason: str) -> None:
-        self.cache.clear()
+        self.callers.clear()
         self.revoked(user_pk, login, reason)
 
     def _require_local(self) -> None:

@@ -102,7 +102,7 @@ class Administration:
             return accounts.change(tx, user.pk, {"status": status})
 
         user = await self._administer(caller, user_id, apply)
-        self.accounts.ended(user.pk, None, "banned") if status != "active" else self.accounts.cache.clear()
+        self.accounts.ended(user.pk, None, "banned") if status != "active" else self.accounts.callers.clear()
         return user
 
     async def sign_out(self, caller: Caller, user_id: str) -> User:

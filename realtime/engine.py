@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 import engineio
 import orjson
+from aiohttp import web
 
 from realtime import frames
 from realtime.limits import Limits
@@ -23,6 +24,7 @@ logger = logging.getLogger("bellwire.socket")
 library = logging.getLogger("bellwire.library")
 library.setLevel(logging.WARNING)
 
+NEW_WEBSOCKET = ("EIO=4&transport=websocket", "transport=websocket&EIO=4")
 PHASES = 25
 BURST = 0.2
 GROUP = 0.1
@@ -96,6 +98,19 @@ class Engine(engineio.AsyncServer):
         self.origin_allowed: Callable[[str, Mapping[str, Any]], bool] = lambda origin, environ: True
 
     # Coming and going
+
+    async def handle_request(self, request: web.Request) -> web.StreamResponse:
+        """A new websocket, as clients ask for one, needs nothing of what the edge finds out about a request."""
+        if request.query_string not in NEW_WEBSOCKET or request.headers.get("Upgrade", "").lower() != "websocket":
+            response: web.StreamResponse = await super().handle_request(request)
+            return response
+        environ = {"aiohttp.request": request, "REQUEST_METHOD": request.method, "HTTP_UPGRADE": "websocket"}
+        environ |= {
+            f"HTTP_{name.upper()}": request.headers[name] for name in ("Origin", "Host") if name in request.headers
+        }
+        answer = await self._handle_connect(environ, "websocket")
+        begun: web.StreamResponse = await self._make_response(answer, environ) if isinstance(answer, dict) else answer
+        return begun
 
     async def _handle_connect(self, environ: dict[str, Any], transport: str, jsonp_index: Any = None) -> Any:
         if not self.refusing and not await self.pace.turn():

@@ -18,7 +18,11 @@ class Fresh(Generic[K, V]):
         found = self.known.get(key)
         return found[1] if found and time.monotonic() - found[0] < SECONDS else None
 
-    def put(self, key: K, value: V) -> None:
+    def put(self, key: K, value: V, at: float | None = None) -> None:
+        """``at`` is when it was asked for, of the monotonic clock; now if absent."""
         if len(self.known) >= MOST:
             self.known.clear()
-        self.known[key] = (time.monotonic(), value)
+        self.known[key] = (time.monotonic() if at is None else at, value)
+
+    def clear(self) -> None:
+        self.known.clear()

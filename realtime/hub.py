@@ -338,7 +338,7 @@ class Hub:
             self.doubting = None
 
     async def look_at_tail(self) -> None:
-        """Compare with what the log got lately, so that a hint that never came is not missed for long."""
+        """Compare with what the log got lately, by other processes too: no hint that never came is missed for long."""
         moment = time.monotonic()
         seconds = TAIL_SECONDS + int(moment - self.looked_at)
         self.compare(await self.database.read(lambda connection: log.tail(connection, seconds)))

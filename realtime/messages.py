@@ -75,6 +75,22 @@ class Messages:
             self.numbers.forget(caller.user.tenant_pk, body.chatId)
             raise
 
+    def submit(self, caller: Caller, body: SendMessage) -> "asyncio.Future[Answer] | None":
+        """``post`` of what needs no look before: a text for a chat whose number is known. None for anything else."""
+        if body.chatId is None or body.credits is not None:
+            return None
+        known = (caller.user.tenant_pk, body.chatId)
+        chat_pk = self.numbers.known.get(known)
+        if chat_pk is None:
+            return None
+        posted = self.database.writer.submit(self._posting(caller, body, chat_pk, None))
+        posted.add_done_callback(lambda done: self._forget(done, *known))
+        return posted
+
+    def _forget(self, done: "asyncio.Future[Answer]", tenant_pk: int, chat_id: str) -> None:
+        if not done.cancelled() and isinstance(done.exception(), NotFound):
+            self.numbers.forget(tenant_pk, chat_id)
+
     async def prepare(self, caller: Caller, body: SendMessage, file: str) -> shapes.MessageDocument | None:
         """What the same message, with a file of this hash, was answered before; else whether it is worth storing the file.
 

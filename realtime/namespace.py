@@ -5,6 +5,7 @@ import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Annotated, Any, Generic, TypeVar
 
 import socketio
@@ -36,6 +37,8 @@ from storage.types import now
 logger = logging.getLogger("bellwire.socket")
 B = TypeVar("B", bound=Body)
 Answer = tuple[int, Any]
+# What will be there when it is committed.
+Posted = asyncio.Future[Any]
 VERSION = 1
 WATCHED_FOR = 30.0
 
@@ -65,7 +68,7 @@ class Inbound(Generic[B]):
     """One event that clients may send: how its payload is read, and what it does, at once where it can."""
 
     body: type[B]
-    handle: Callable[["ChatNamespace", Session, B], Answer | Awaitable[Answer]]
+    handle: Callable[["ChatNamespace", Session, B], Answer | Posted | Awaitable[Answer]]
 
 
 class ChatNamespace(socketio.AsyncNamespace):
@@ -170,7 +173,7 @@ class ChatNamespace(socketio.AsyncNamespace):
 
     def event(self, session: Session, packet: Packet) -> Awaitable[None] | None:
         """Read, handle, ack; what is left to wait for. Every error is an ack in the envelope."""
-        answer: Answer | Awaitable[Answer] | Exception
+        answer: Answer | Posted | Awaitable[Answer] | Exception
         try:
             name, payload = read_event(packet, self.limits)
             inbound = INBOUND.get(name)
@@ -179,10 +182,26 @@ class ChatNamespace(socketio.AsyncNamespace):
             answer = inbound.handle(self, session, bodies.read(inbound.body, payload, self.limits))
         except Exception as error:
             answer = error
+        if isinstance(answer, asyncio.Future):
+            return self._finish_later(session, packet, answer)
         if isinstance(answer, Awaitable):
             return self._finish(session, packet, answer)
         acknowledge(session, packet, answer)
         return None
+
+    def _finish_later(self, session: Session, packet: Packet, work: Posted) -> Awaitable[None] | None:
+        """What has its place in the order of writes already need not hold up what comes after it."""
+        if session.pending >= self.limits.inbox:
+            return self._finish(session, packet, created(work))
+        session.pending += 1
+        work.add_done_callback(partial(self._finished, session, packet))
+        return None
+
+    def _finished(self, session: Session, packet: Packet, work: Posted) -> None:
+        session.pending -= 1
+        if not work.cancelled():
+            error = work.exception()
+            acknowledge(session, packet, (201, work.result()) if error is None else error)
 
     async def _finish(self, session: Session, packet: Packet, work: Awaitable[Answer]) -> None:
         try:
@@ -191,7 +210,10 @@ class ChatNamespace(socketio.AsyncNamespace):
             answer = error
         acknowledge(session, packet, answer)
 
-    async def send(self, session: Session, body: bodies.SendMessage) -> Answer:
+    def send(self, session: Session, body: bodies.SendMessage) -> Posted | Awaitable[Answer]:
+        return self.messages.submit(session.caller, body) or self._send(session, body)
+
+    async def _send(self, session: Session, body: bodies.SendMessage) -> Answer:
         return 201, await self.messages.post(session.caller, body)
 
     async def edit(self, session: Session, body: bodies.SocketEditMessage) -> Answer:
@@ -308,11 +330,15 @@ INBOUND: dict[str, Inbound[Any]] = {
 }
 
 
-def acknowledge(session: Session, packet: Packet, answer: Answer | Exception) -> None:
+async def created(work: Posted) -> Answer:
+    return 201, await work
+
+
+def acknowledge(session: Session, packet: Packet, answer: Answer | BaseException) -> None:
     """Without an id nobody asked."""
     if isinstance(answer, Problem):
         document = envelope.failure(answer)
-    elif isinstance(answer, Exception):
+    elif isinstance(answer, BaseException):
         logger.error("an event failed", exc_info=answer)
         document = envelope.failure(Problem())
     else:

@@ -31,6 +31,9 @@ class Overload(Exception):
 class Chatter(Protocol):
     """What happens in the namespace."""
 
+    async def on_connect(self, sid: str, environ: dict[str, Any], auth: object = None) -> None:
+        """Raises python-socketio's ConnectionRefusedError."""
+
     async def begin(self, session: Any) -> None:
         """CONNECT was answered."""
 
@@ -131,6 +134,15 @@ class Server(socketio.AsyncServer):
         elif session and self.manager.sid_from_eio_sid(socket.sid, NAMESPACE):
             socket.met()
             self.tasks.spawn(self._begin(socket, session))
+
+    async def _trigger_event(self, event: str, namespace: str, *arguments: Any) -> Any:
+        """Of python-socketio's own events CONNECT alone is anybody's here."""
+        return await self.namespace.on_connect(*arguments) if event == "connect" else None
+
+    async def _send_packet(self, eio_sid: str, pkt: Any) -> None:
+        socket = self.eio.sockets.get(eio_sid)
+        if socket:
+            socket.write(frames.text_frame(b"4" + pkt.encode().encode()))
 
     async def _handle_eio_connect(self, eio_sid: str, environ: dict[str, Any]) -> None:
         """Keep of the request what CONNECT looks at, not the request."""

@@ -36,7 +36,7 @@ class Session:
 
     __slots__ = (
         "active", "begun", "caller", "control", "due", "ended", "epoch", "follow", "following", "live_at", "offsets",
-        "refreshing", "socket", "streams", "subscriptions", "watched",
+        "pending", "refreshing", "socket", "streams", "subscriptions", "watched",
     )  # fmt: skip
 
     def __init__(self, socket: Socket, caller: Caller, offsets: Mapping[str, int], epoch: str | None) -> None:
@@ -48,6 +48,7 @@ class Session:
         self.begun = False
         self.ended = False
         self.refreshing = False
+        self.pending = 0
         self.subscriptions: dict[int, Channel] = {}
         self.live_at = 0.0
         self.watched: frozenset[int] = NOBODY
@@ -313,7 +314,7 @@ class Sessions:
         self.looked_at = moment
         reasons = {row.user_pk: row.reason for row in rows if row.pk not in self.revocations_seen}
         if reasons:
-            self.accounts.cache.clear()
+            self.accounts.callers.clear()
         unsettled = {pk for pk, reason in reasons.items() if not await self._judge(pk, reason)}
         self.revocations_seen = {row.pk for row in rows if row.user_pk not in unsettled}
         if name != self.database.epoch:

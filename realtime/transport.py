@@ -1,7 +1,7 @@
 """Engine.IO sessions with one writer each, and the one place that touches a socket's transport.
 
 ``Socket`` replaces engineio's: everything that goes out, engineio's own packets included, passes the synchronous
-``Socket.write`` as a ready websocket frame. On a websocket it goes straight to the transport. A queue exists only while
+``Socket.write`` as a ready websocket frame. On a websocket that is the transport's own. A queue exists only while
 polling, and is written out in the same loop step that ends the upgrade.
 """
 
@@ -9,7 +9,7 @@ import asyncio
 import math
 import time
 from collections import deque
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from aiohttp import web
@@ -51,7 +51,7 @@ class Socket(AsyncSocket):
     __slots__ = (
         "closed", "closing", "confirmed_at", "connected", "deadline", "engine", "held", "held_bytes", "inbox", "phase",
         "pinged_at", "poll_waiter", "posting", "probe_of", "probed_at", "server", "sid", "space", "taken_at", "transport",
-        "upgraded", "upgrading", "user", "websocket", "worker",
+        "upgraded", "upgrading", "user", "websocket", "worker", "write",
     )  # fmt: skip
 
     def __init__(self, engine: "Engine", sid: str) -> None:
@@ -60,6 +60,8 @@ class Socket(AsyncSocket):
         self.connected = self.upgrading = self.upgraded = False
         self.closing = self.closed = False
         self.user: Any = None  # the protocol's state of this connection
+        # Sends frames made by ``realtime.frames``, in the order of the calls; never waits, never raises.
+        self.write: Callable[[bytes], None] = self._hold
         self.transport: asyncio.Transport | None = None
         self.websocket: Websocket | None = None
         self.probe_of: Probe | None = None
@@ -77,16 +79,6 @@ class Socket(AsyncSocket):
         self.expect_connect()
 
     # Outbound
-
-    def write(self, data: bytes) -> None:
-        """Send frames made by ``realtime.frames``, in the order of the calls. Never waits, never raises."""
-        if self.closing:
-            return
-        transport = self.transport
-        if transport is None:
-            self._hold(data)
-        elif not transport.is_closing():
-            transport.write(data)
 
     async def send(self, pkt: Any) -> None:
         """engineio's own packets go the same way."""
@@ -292,9 +284,14 @@ class Socket(AsyncSocket):
         if self.upgraded or self.upgrading:
             return self.engine._bad_request("upgraded already")
         limits = self.engine.limits
+        first = b"" if self.connected else self._take_held()
         try:
-            websocket = accept(environ["aiohttp.request"], self, largest=limits.packet, limit=limits.outbound)
+            websocket = accept(
+                environ["aiohttp.request"], self, largest=limits.packet, limit=limits.outbound, first=first
+            )
         except NoHandshake as error:
+            if not self.connected:
+                self.abort()
             return self.engine._bad_request(str(error))
         if self.connected:
             websocket.receiver = Probe(self, websocket)
@@ -306,7 +303,7 @@ class Socket(AsyncSocket):
     def attach(self, websocket: Websocket) -> None:
         """From here on everything goes this way, first what was held."""
         self.connected = self.upgraded = True
-        self.websocket, self.transport = websocket, websocket.transport
+        self.websocket, self.transport, self.write = websocket, websocket.transport, websocket.transport.write
         websocket.receiver = self
         if self.held:
             self.transport.write(self._take_held())
@@ -340,7 +337,7 @@ class Socket(AsyncSocket):
         """Close the transport after what was written, without a word of Socket.IO: official clients come back."""
         if self.closing:
             return
-        self.closing = True
+        self.closing, self.write = True, ignore
         if self.websocket:
             self.websocket.close(code)
             self._end()
@@ -353,7 +350,7 @@ class Socket(AsyncSocket):
     def abort(self) -> None:
         """Drop the connection at once, with what was not taken yet."""
         if not self.closing:
-            self.closing = True
+            self.closing, self.write = True, ignore
             if self.websocket:
                 self.websocket.abort()
             self._end()
@@ -389,6 +386,10 @@ class Socket(AsyncSocket):
     def _unconnected(self) -> None:
         if self.user is None:
             self.abort()
+
+
+def ignore(data: bytes) -> None:
+    """What is written to nobody."""
 
 
 class Probe:

@@ -175,8 +175,10 @@ class Taken(web.Response):
         return None
 
 
-def accept(request: web.Request, receiver: Receiver, *, largest: int, limit: int) -> Websocket:
-    """Answer the handshake and take the connection; ``largest`` bytes a message, ``limit`` bytes may wait to be sent.
+def accept(request: web.Request, receiver: Receiver, *, largest: int, limit: int, first: bytes = b"") -> Websocket:
+    """Answer the handshake, with ``first`` frames after it, and take the connection.
+
+    A message may have ``largest`` bytes, and ``limit`` bytes may wait to be sent.
 
     Call its ``start`` before anything is awaited, and return ``Taken()`` from the handler. Raises NoHandshake, and
     ConnectionResetError where nobody is there any more.
@@ -193,7 +195,7 @@ def accept(request: web.Request, receiver: Receiver, *, largest: int, limit: int
     protocol.transport = None
     protocol.connection_lost(None)
     transport.set_write_buffer_limits(high=limit)
-    transport.write(SWITCHING % key)
+    transport.write((SWITCHING % key) + first)
     if held:
         transport.resume_reading()
     return websocket

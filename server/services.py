@@ -297,7 +297,8 @@ class Background:
 
     async def __aenter__(self) -> "Background":
         services = self.services
-        self._every(TICK, services.hub.look_at_tail)
+        if not services.database.path:
+            self._every(TICK, services.hub.look_at_tail)
         self._every(TICK, services.sessions.tick)
         self._every(TICK, services.sessions.look_at_revocations)
         self._every(TICK, services.streams.tick)

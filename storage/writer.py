@@ -135,8 +135,9 @@ class Writer:
             try:
                 self.on_commit(events)
             except Exception:
-                # They are in the log, where every node looks for what it was not told.
+                # They are in the log, where this node is to look now, and others look anyway.
                 logger.exception("%d events could not be published", len(events))
+                self.on_unknown({event.channel_pk for event in events})
 
 
 def settle(future: "asyncio.Future[Any]", answer: Any) -> None:

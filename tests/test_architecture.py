@@ -7,7 +7,7 @@ import pytest
 
 ROOMS = ["run", "server", "realtime", "push", "storage"]
 OWNERS = {
-    "aiohttp": {"server/", "realtime/transport.py", "realtime/websocket.py"},
+    "aiohttp": {"server/", "realtime/transport.py", "realtime/websocket.py", "realtime/engine.py"},
     "socketio": {"realtime/"},
     "engineio": {"realtime/transport.py", "realtime/engine.py"},
     "redis": {"realtime/link_redis.py", "realtime/servers_redis.py"},

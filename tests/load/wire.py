@@ -16,14 +16,18 @@ Heard = Callable[[bytes], None]
 
 
 class Wire(asyncio.Protocol):
-    """One connection. ``ready`` resolves when the server said ``until``; ``heard`` gets each packet from then on."""
+    """One connection. ``ready`` resolves when the server said ``until``; ``heard`` gets each packet from then on, and
+    ``before`` holds what came earlier.
+    """
 
-    def __init__(self, host: str, namespace: str, auth: Any, until: bytes) -> None:
+    def __init__(self, host: str, namespace: str, auth: Any, until: bytes, query: str = "") -> None:
         self.host = host
+        self.query = query
         self.prefix = b"" if namespace == "/" else namespace.encode() + b","
         self.connect = b"40" + self.prefix + (orjson.dumps(auth) if auth is not None else b"")
         self.until = until
         self.heard: Heard | None = None
+        self.before: list[bytes] = []
         self.ready: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
         self.closed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.transport: asyncio.Transport
@@ -34,7 +38,7 @@ class Wire(asyncio.Protocol):
         # uvloop's transports are of no class of asyncio's.
         self.transport = cast(asyncio.Transport, transport)
         lines = [
-            "GET /socket.io/?EIO=4&transport=websocket HTTP/1.1",
+            f"GET /socket.io/?EIO=4&transport=websocket{self.query} HTTP/1.1",
             f"Host: {self.host}",
             "Upgrade: websocket",
             "Connection: Upgrade",
@@ -83,6 +87,8 @@ class Wire(asyncio.Protocol):
                 self.heard(packet)
         elif packet.startswith(self.until):
             self.ready.set_result(packet)
+        else:
+            self.before.append(packet)
 
     def send(self, packet: bytes) -> None:
         """An Engine.IO packet."""
@@ -111,13 +117,18 @@ class Wire(asyncio.Protocol):
 
 
 async def dial(
-    url: str, auth: Any = None, *, namespace: str = "/chat", until: bytes = b'42/chat,["session:ready"'
+    url: str,
+    auth: Any = None,
+    *,
+    namespace: str = "/chat",
+    until: bytes = b'42/chat,["session:ready"',
+    query: str = "",
 ) -> Wire:
     """Connect, and wait until the server is ready for us."""
     parts = urlsplit(url)
     assert parts.hostname
     host, port = parts.hostname, parts.port or 80
     loop = asyncio.get_running_loop()
-    _, wire = await loop.create_connection(lambda: Wire(f"{host}:{port}", namespace, auth, until), host, port)
+    _, wire = await loop.create_connection(lambda: Wire(f"{host}:{port}", namespace, auth, until, query), host, port)
     await asyncio.wait_for(asyncio.shield(wire.ready), 30)
     return wire

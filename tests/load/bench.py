@@ -1,0 +1,230 @@
+"""The product beside what one would use instead, in one run: ``make bench``. Writes ``docs/performance.md``.
+
+Absolute figures mean little from one machine to the next, so each line is a ratio to a peer of the same minutes. CPU is the
+server process's own, user and system.
+"""
+
+import argparse
+import asyncio
+import datetime
+import os
+import platform
+import resource
+import subprocess
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import uvloop
+from rich.console import Console
+
+from tests.load import servers
+from tests.load.scenarios import Options, Scenario, connect, events, fanout, idle, pairs, rest, storm
+
+Server = Callable[[], AbstractAsyncContextManager[Any]]
+console = Console()
+
+
+@dataclass
+class Line:
+    """A figure beside a peer's; ``goal`` is what the ratio is to be, ``at_most`` or at least."""
+
+    what: str
+    unit: str
+    ours: float
+    peer: str
+    theirs: float
+    goal: float
+    at_most: bool = True
+
+    @property
+    def ratio(self) -> float:
+        return self.ours / self.theirs if self.theirs else 0.0
+
+    @property
+    def met(self) -> bool:
+        return self.ratio <= self.goal if self.at_most else self.ratio >= self.goal
+
+    def row(self) -> str:
+        sign = "≤" if self.at_most else "≥"
+        return (
+            f"| {self.what} | {self.unit} | {self.ours:g} | {self.peer} {self.theirs:g} "
+            f"| {self.ratio:.2f} | {sign} {self.goal:g} | {'yes' if self.met else '**no**'} |"
+        )
+
+
+async def measure(server: Server, scenario: Scenario, options: Options) -> dict[str, Any]:
+    async with server() as target:
+        figures = await scenario(target, options)
+    shown = {name: value for name, value in figures.items() if name != "timeline"}
+    console.print(f"[bold]{scenario.__module__.rpartition('.')[2]}[/] {target.name}: {shown}")
+    return figures
+
+
+async def fan_out(quick: int) -> AsyncIterator[Line]:
+    options = Options(clients=500, messages=200 // quick)
+    bare = await asyncio.to_thread(servers.floor, 500, 100, 420)
+    key, what, unit = "server_cpu_us_per_delivery", "fan-out to 500", "µs of CPU a delivery"
+    ours, node = [], []
+    for _ in range(2):
+        ours.append((await measure(servers.product, fanout.run, options))[key])
+        node.append((await measure(servers.node, fanout.run, options))[key])
+    python = (await measure(servers.documented, fanout.run, options))[key]
+    for peer, theirs, goal in (("node", min(node), 0.6), ("python", python, 0.2), ("send(2)", bare, 1.5)):
+        yield Line(f"{what}, one under way", unit, min(ours), peer, theirs, goal)
+    four = replace(options, under_way=4, messages=2 * options.messages)
+    ours4 = (await measure(servers.product, fanout.run, four))[key]
+    yield Line(
+        f"{what}, four under way", unit, ours4, "node", (await measure(servers.node, fanout.run, four))[key], 0.3
+    )
+
+
+async def durable(quick: int) -> AsyncIterator[Line]:
+    options = Options(clients=200, messages=100 // quick)
+    ours = await measure(servers.product, pairs.run, options)
+    whole = await measure(lambda: servers.node("whole"), pairs.run, options)
+    node = await measure(servers.node, pairs.run, options)
+    python = await measure(servers.documented, pairs.run, replace(options, messages=max(5, options.messages // 10)))
+    for peer, theirs, speed in (("node, the same work", whole, 2), ("node", node, 1.2), ("python", python, 15)):
+        yield Line(
+            "durable sends of 200 in pairs",
+            "acks a second",
+            ours["per_second"],
+            peer,
+            theirs["per_second"],
+            speed,
+            False,
+        )
+    cpu = "server_cpu_us_per_message"
+    for peer, theirs, most in (("node, the same work", whole, 0.7), ("node", node, 1.0)):
+        yield Line("durable sends of 200 in pairs", "µs of CPU a message", ours[cpu], peer, theirs[cpu], most)
+    half = replace(options, rate=ours["per_second"] / 2)
+    slow = await measure(servers.product, pairs.run, half)
+    yield Line("the same at half of that rate", "p99, ms", slow["p99_ms"], "the goal", 20, 1)
+
+
+async def over_http(quick: int) -> AsyncIterator[Line]:
+    options = Options(clients=50, messages=200 // quick)
+    ours = (await measure(servers.product, rest.run, options))["per_second"]
+    theirs = (await measure(servers.documented, rest.run, replace(options, messages=40 // quick)))["per_second"]
+    yield Line("POST /api/v2/messages", "a second", ours, "python", theirs, 4, at_most=False)
+
+
+async def inbound(quick: int) -> AsyncIterator[Line]:
+    for under_way in (1, 8):
+        options = Options(clients=100, messages=400 // quick, under_way=under_way)
+        key = "server_cpu_us_per_event"
+        ours = (await measure(servers.product, events.run, options))[key]
+        theirs = (await measure(servers.node, events.run, options))[key]
+        yield Line(f"an event and its ack, {under_way} under way", "µs of CPU", ours, "node", theirs, 0.7)
+
+
+async def coming(quick: int) -> AsyncIterator[Line]:
+    options = Options(clients=1500 // quick, messages=3)
+    ours = await measure(servers.product, connect.run, options)
+    theirs = await measure(servers.node, connect.run, options)
+    node = theirs["connect"]["server_cpu_us"]
+    yield Line("a connect", "µs of CPU", ours["connect"]["server_cpu_us"], "node", node, 1.0)
+    yield Line("a return, 3 behind", "µs of CPU", ours["resume"]["server_cpu_us"], "node's connect", node, 1.5)
+
+
+async def doing_nothing(quick: int) -> AsyncIterator[Line]:
+    options = Options(clients=2000 // quick, seconds=0)
+    ten = (await measure(servers.product, idle.run, options))["bytes_each"]
+    node = (await measure(servers.node, idle.run, options))["bytes_each"]
+    yield Line("an idle connection in 10 chats", "bytes", ten, "the goal", 10 * 1024, 1)
+    yield Line("an idle connection in 10 chats", "bytes", ten, "node", node, 1)
+    sixty = (await measure(servers.product, idle.run, replace(options, chats=60)))["bytes_each"]
+    yield Line("each further chat", "bytes", round((sixty - ten) / 50), "the goal", 120, 1)
+
+
+async def many_come_back(quick: int) -> AsyncIterator[Line]:
+    told = await measure(servers.product, storm.run, Options(clients=2000 // quick, seconds=10))
+    yield Line(
+        "others, while 2,000 come back",
+        "p99, ms",
+        told["others_p99_ms_during"],
+        "before",
+        told["others_p99_ms_before"],
+        2,
+    )
+
+
+async def growth(quick: int) -> AsyncIterator[Line]:
+    costs = {}
+    for members, messages in ((10, 2000), (100, 500), (1000, 60), (5000, 20)):
+        options = Options(clients=members, messages=max(10, messages // quick))
+        costs[members] = (await measure(servers.product, fanout.run, options))["server_cpu_us_per_delivery"]
+    yield Line("a delivery to 5,000", "µs of CPU", costs[5000], "to 100:", costs[100], 1.2)
+    async with servers.product() as target:
+        costs = {}
+        for stored, messages in ((0, 50), (20_000, 450), (100_000, 50)):
+            figures = await pairs.run(target, Options(clients=200, messages=messages // quick))
+            costs[stored] = figures["server_cpu_us_per_message"]
+            console.print(f"[bold]pairs[/] after about {stored} messages: {costs[stored]} µs")
+    yield Line("a message after 100,000", "µs of CPU", costs[100_000], "after none:", costs[0], 1.2)
+
+
+PARTS = {
+    "fanout": fan_out, "durable": durable, "rest": over_http, "inbound": inbound, "connect": coming,
+    "idle": doing_nothing, "storm": many_come_back, "growth": growth,
+}  # fmt: skip
+
+HEAD = """# Performance
+
+Measured {date} by `make bench` on {cpus} cores ({machine}, Python {python}), commit `{commit}`, default settings, SQLite,
+every message durable before its ack. Each line compares with a peer in the same run: absolute figures mean little from one
+machine to the next.
+
+*node* is Socket.IO 4.8 with better-sqlite3, written by hand; *node, the same work* does in its transaction what this server
+does (membership, client's key, event log, outbox); *python* is aiohttp and python-socketio as their documentation shows
+them, with a SQLAlchemy session a message; *send(2)* is the kernel's price of writing to a connection, from C. Their code is
+in `tests/load/peers`. At fan-outs the peers pass messages on without storing them.
+
+| what | figure | here | there | ratio | goal | met |
+|---|---|---|---|---|---|---|
+{rows}
+"""
+
+
+def said(command: list[str]) -> str:
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+
+def page(lines: list[Line]) -> str:
+    machine = next((line.partition(":")[2].strip() for line in Path("/proc/cpuinfo").read_text().splitlines()
+                    if line.startswith("model name")), platform.machine())  # fmt: skip
+    return HEAD.format(
+        date=datetime.date.today().isoformat(), cpus=len(os.sched_getaffinity(0)), machine=machine,
+        python=platform.python_version(), commit=said(["git", "rev-parse", "--short", "HEAD"]),
+        rows="\n".join(line.row() for line in lines),
+    )  # fmt: skip
+
+
+async def run(parts: list[str], quick: int) -> list[Line]:
+    lines = []
+    for part in parts:
+        async for line in PARTS[part](quick):
+            console.print(line.row(), markup=False)
+            lines.append(line)
+    return lines
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m tests.load.bench", description=__doc__)
+    parser.add_argument("part", nargs="*", choices=[*PARTS, []], help="all, if none is named")
+    parser.add_argument("--quick", type=int, default=1, metavar="N", help="with an Nth of the load")
+    parser.add_argument("--write", type=Path, metavar="FILE", help="write the table there")
+    asked = parser.parse_args()
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        lines = runner.run(run(asked.part or list(PARTS), asked.quick))
+    if asked.write:
+        asked.write.write_text(page(lines))
+
+
+if __name__ == "__main__":
+    main()
