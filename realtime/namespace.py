@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import itertools
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
@@ -30,6 +31,7 @@ from realtime.session import Session, Sessions
 from realtime.streams import Streams
 from realtime.tokens import TokenExpired
 from storage import accounts
+from storage.accounts import User
 from storage.errors import Conflict, Invalid, Malformed, Problem, Unauthenticated, Unavailable
 from storage.transaction import Command
 from storage.types import now
@@ -41,6 +43,7 @@ Answer = tuple[int, Any]
 Posted = asyncio.Future[Any]
 VERSION = 1
 WATCHED_FOR = 30.0
+LEAVE_AT_ONCE = 100
 
 
 def few_offsets(value: dict[str, int], info: ValidationInfo) -> dict[str, int]:
@@ -98,6 +101,8 @@ class ChatNamespace(socketio.AsyncNamespace):
         self.presence = presence
         self.limits = limits
         self.origin_allowed = origin_allowed
+        self.leaving: dict[int, User] = {}
+        self.writing: asyncio.Task[None] | None = None
         self.transport = server
         server.namespace = self
         server.eio.origin_allowed = origin_allowed
@@ -159,11 +164,26 @@ class ChatNamespace(socketio.AsyncNamespace):
     async def _left(self, session: Session) -> None:
         user = session.caller.user
         if await self.presence.leave(user.pk):
-            try:
-                at = await self.sessions.database.write(Command(lambda tx: accounts.seen(tx, user.pk)))
-            except Unavailable:
-                at = now()
-            self._show(user, bool(await self.presence.online([user.pk])), at)
+            self.leaving[user.pk] = user
+            if self.writing is None:
+                self.writing = self.transport.tasks.spawn(self._write_seen())
+
+    async def _write_seen(self) -> None:
+        """When users were here last, many in one write: when a network fails, all leave at once."""
+        try:
+            while self.leaving:
+                some = dict(itertools.islice(self.leaving.items(), LEAVE_AT_ONCE))
+                for pk in some:
+                    del self.leaving[pk]
+                try:
+                    at = await self.sessions.database.write(Command(partial(accounts.seen, pks=list(some))))
+                except Unavailable:
+                    at = now()
+                online = await self.presence.online(list(some))
+                for pk, user in some.items():
+                    self._show(user, pk in online, at)
+        finally:
+            self.writing = None
 
     def _show(self, user: accounts.User, online: bool, at: int | None) -> None:
         seen_at = at if at is not None else user.last_seen_at
@@ -244,7 +264,7 @@ class ChatNamespace(socketio.AsyncNamespace):
             raise Invalid.field("userIds", f"You may watch {limit} users")
         user = session.caller.user
 
-        def look(connection: Connection) -> list[accounts.User]:
+        def look(connection: Connection) -> list[User]:
             found = accounts.by_ids(connection, user.tenant_pk, body.userIds)
             shared = accounts.sharing(connection, user.pk, [each.pk for each in found])
             return [each for each in found if each.pk in shared]

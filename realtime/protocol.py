@@ -4,7 +4,9 @@ python-socketio looks up inbound events among its own handlers, runs each in a t
 None of that is reached here: the transport hands over text, in order, and this file decides what it is.
 """
 
+import asyncio
 import logging
+from collections import deque
 from collections.abc import Awaitable
 from typing import Any, Protocol
 
@@ -22,6 +24,7 @@ from storage.errors import Malformed, Unavailable
 logger = logging.getLogger("bellwire.socket")
 
 REFRESH = '["session:refresh"'
+DEPART_AT_ONCE = 20
 
 
 class Overload(Exception):
@@ -62,6 +65,7 @@ class Server(socketio.AsyncServer):
         self.eio.listener = self
         self.namespace: Chatter
         self.tasks = self.eio.tasks
+        self.departing: deque[Socket] = deque()
 
     def _engineio_server_class(self) -> type[Engine]:
         return Engine
@@ -115,8 +119,18 @@ class Server(socketio.AsyncServer):
             socket.close_now(1011)
 
     def gone(self, socket: Socket) -> None:
-        self._disconnect(socket)
-        self.environ.pop(socket.sid, None)
+        """A few in a step: when a network fails, thousands are gone at once."""
+        if not self.departing:
+            asyncio.get_running_loop().call_soon(self._depart)
+        self.departing.append(socket)
+
+    def _depart(self) -> None:
+        for _ in range(min(len(self.departing), DEPART_AT_ONCE)):
+            socket = self.departing.popleft()
+            self._disconnect(socket)
+            self.environ.pop(socket.sid, None)
+        if self.departing:
+            asyncio.get_running_loop().call_soon(self._depart)
 
     # CONNECT and DISCONNECT
 

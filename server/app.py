@@ -12,6 +12,7 @@ from aiohttp import web
 
 from server import metrics, openapi, operator
 from server.call import SERVICES, write_json
+from server.listening import TAKEN_AT_ONCE, WAITING, listen
 from server.middleware import Next, browsers, endpoint, errors
 from server.routes import ROUTES
 from server.services import Services, build, running
@@ -161,12 +162,10 @@ async def serving(settings: Settings, listening: socket.socket | None = None) ->
     )
     await runner.setup()
     try:
-        site = (
-            web.SockSite(runner, listening, backlog=1024)
-            if listening
-            else web.TCPSite(runner, settings.host, settings.port, backlog=1024)
-        )
-        await site.start()
+        door = listening or listen(settings.host, settings.port)
+        # asyncio takes as many connections in one step as it lets wait.
+        await web.SockSite(runner, door, backlog=TAKEN_AT_ONCE).start()
+        door.listen(WAITING)
         host, port = runner.addresses[0][:2]
         services = app[SERVICES]
         services.address = f"http://{f'[{host}]' if ':' in host else host}:{port}"

@@ -13,6 +13,7 @@ import sys
 import time
 from pathlib import Path
 
+from server.listening import listen
 from server.settings import Settings
 
 logger = logging.getLogger("bellwire")
@@ -39,8 +40,7 @@ class Workers:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, self._stop, number)
-        family = socket.AF_INET6 if ":" in self.settings.host else socket.AF_INET
-        with socket.create_server((self.settings.host, self.settings.port), family=family, backlog=1024) as listening:
+        with listen(self.settings.host, self.settings.port) as listening:
             listening.set_inheritable(True)
             self.listening = listening
             async with asyncio.TaskGroup() as group:

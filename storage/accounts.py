@@ -259,12 +259,12 @@ def change(tx: Tx, pk: int, values: Mapping[str, Any]) -> User:
     return get(tx.connection, pk)
 
 
-SEEN = update(users).where(users.c.pk == bindparam("user")).values(last_seen_at=bindparam("at"))
+SEEN = update(users).where(users.c.pk.in_(bindparam("pks", expanding=True))).values(last_seen_at=bindparam("at"))
 
 
-def seen(tx: Tx, pk: int) -> int:
-    """The user's last socket closed just now; returns the time."""
-    tx.execute(SEEN, {"user": pk, "at": tx.now})
+def seen(tx: Tx, pks: Collection[int]) -> int:
+    """These users' last sockets closed just now; returns the time."""
+    tx.execute(SEEN, {"pks": padded(pks), "at": tx.now})
     return tx.now
 
 
