@@ -231,7 +231,8 @@ class Hub:
             return
         data = frames.joined(events)
         for reader in channel.live:
-            reader.write(data)
+            write = reader.write
+            write(data)
         self.delivered += len(events) * len(channel.live)
         if channel.personal:
             for reader in list(channel.live):

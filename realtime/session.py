@@ -16,7 +16,7 @@ from realtime.hub import Hub
 from realtime.limits import Limits
 from realtime.plan import Plans
 from realtime.subscription import Channel
-from realtime.transport import Socket
+from realtime.transport import Socket, ignore
 from realtime.wheel import Wheel
 from storage import accounts, chat, epoch, log
 from storage.database import Database
@@ -36,11 +36,13 @@ class Session:
 
     __slots__ = (
         "active", "begun", "caller", "control", "due", "ended", "epoch", "follow", "following", "live_at", "offsets",
-        "pending", "refreshing", "socket", "streams", "subscriptions", "watched",
+        "pending", "refreshing", "socket", "streams", "subscriptions", "watched", "write",
     )  # fmt: skip
 
     def __init__(self, socket: Socket, caller: Caller, offsets: Mapping[str, int], epoch: str | None) -> None:
         self.socket = socket
+        # The socket's own, and nobody's when the session has ended: a fan-out calls it without a detour.
+        self.write = socket.write
         self.caller = caller
         self.offsets = offsets
         self.epoch = epoch
@@ -61,10 +63,6 @@ class Session:
     @property
     def user_id(self) -> str:
         return self.caller.user.id
-
-    def write(self, data: bytes) -> None:
-        if not self.ended:
-            self.socket.write(data)
 
     def murmur(self, data: bytes) -> None:
         if self.socket.buffered < self.socket.engine.limits.outbound // 2:
@@ -152,7 +150,7 @@ class Sessions:
     def remove(self, session: Session) -> None:
         if session.ended:
             return
-        session.ended = True
+        session.ended, session.write = True, ignore
         self.count -= 1
         sessions = self.of_user.get(session.caller.pk, set())
         sessions.discard(session)

@@ -1,6 +1,7 @@
 """Who reads which channel on this node, and how far."""
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -8,16 +9,17 @@ from storage.transaction import Event
 
 
 class Reader(Protocol):
-    """One connection as the hub sees it. ``live_at`` is when it last turned live on a channel, by the monotonic clock."""
+    """One connection as the hub sees it. ``live_at`` is when it last turned live on a channel, by the monotonic clock.
+
+    ``write`` sends frames; it may be another one a moment later.
+    """
 
     subscriptions: "dict[int, Channel]"
     live_at: float
+    write: Callable[[bytes], None]
 
     @property
     def user_id(self) -> str: ...
-
-    def write(self, data: bytes) -> None:
-        """Send frames."""
 
     def murmur(self, data: bytes) -> None:
         """Send a frame that may be dropped where much waits."""

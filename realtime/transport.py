@@ -80,6 +80,11 @@ class Socket(AsyncSocket):
 
     # Outbound
 
+    def _write_by(self, write: Callable[[bytes], None]) -> None:
+        self.write = write
+        if self.user:
+            self.user.write = write
+
     async def send(self, pkt: Any) -> None:
         """engineio's own packets go the same way."""
         self.write(frames.text_frame(pkt.encode(b64=True).encode()))
@@ -303,7 +308,8 @@ class Socket(AsyncSocket):
     def attach(self, websocket: Websocket) -> None:
         """From here on everything goes this way, first what was held."""
         self.connected = self.upgraded = True
-        self.websocket, self.transport, self.write = websocket, websocket.transport, websocket.transport.write
+        self.websocket, self.transport = websocket, websocket.transport
+        self._write_by(websocket.transport.write)
         websocket.receiver = self
         if self.held:
             self.transport.write(self._take_held())
@@ -337,7 +343,8 @@ class Socket(AsyncSocket):
         """Close the transport after what was written, without a word of Socket.IO: official clients come back."""
         if self.closing:
             return
-        self.closing, self.write = True, ignore
+        self.closing = True
+        self._write_by(ignore)
         if self.websocket:
             self.websocket.close(code)
             self._end()
@@ -350,7 +357,8 @@ class Socket(AsyncSocket):
     def abort(self) -> None:
         """Drop the connection at once, with what was not taken yet."""
         if not self.closing:
-            self.closing, self.write = True, ignore
+            self.closing = True
+            self._write_by(ignore)
             if self.websocket:
                 self.websocket.abort()
             self._end()
