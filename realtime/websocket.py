@@ -25,6 +25,8 @@ GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 VERSION = "13"
 # Of what came in one read, so much is looked at before anybody can say that it is too much.
 SLICE = 4096
+# The head of a short frame, with its mask.
+MASKED = 6
 CLOSE_LINGER = 5.0
 SWITCHING = (
     b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: %b\r\n\r\n"
@@ -39,6 +41,11 @@ class Receiver(Protocol):
     """Whom the frames are for. Everything is called in order, from the read loop, and must not raise."""
 
     def text(self, text: str) -> None: ...
+
+    def cork(self) -> None:
+        """Several frames come now; hold back what is written until ``uncork``."""
+
+    def uncork(self) -> None: ...
 
     def parted(self, code: int) -> None:
         """Nothing will come any more; ``code`` is what the client is to be told, if it can be."""
@@ -78,8 +85,18 @@ class Websocket(asyncio.Protocol):
             self._feed_rest()
 
     def _feed(self, data: bytes) -> None:
-        if self.reader is not None:
-            self.reader.feed_data(data)
+        reader, receiver = self.reader, self.receiver
+        if reader is None:
+            return
+        if receiver is None or len(data) < 2 or len(data) <= MASKED + (data[1] & 127):
+            reader.feed_data(data)
+            return
+        # More than one frame, as it seems: what is said to them goes in one write.
+        receiver.cork()
+        try:
+            reader.feed_data(data)
+        finally:
+            receiver.uncork()
 
     def _feed_rest(self) -> None:
         while self.rest and not self.paused:

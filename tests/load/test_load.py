@@ -2,32 +2,79 @@
 
 import asyncio
 import json
+import os
 import sys
+from pathlib import Path
+
+import pytest
 
 from tests.conftest import Served
-from tests.load import push
+from tests.load import push, servers
+from tests.load.bench import Line
 from tests.load.figures import Order
+from tests.load.scenarios import Options, events, fanout, pairs, rest
+
+OPTIONS = {
+    "fanout": ["--clients", "6", "--messages", "5", "--under-way", "4"],
+    "pairs": ["--clients", "4", "--messages", "5"],
+    "mixed": ["--clients", "6", "--seconds", "3"],
+    "storm": ["--clients", "10", "--seconds", "3", "--rate", "100"],
+    "idle": ["--clients", "110", "--chats", "1", "--seconds", "0"],
+    "rest": ["--clients", "4", "--messages", "5"],
+    "events": ["--clients", "4", "--messages", "20", "--under-way", "8"],
+    "connect": ["--clients", "4", "--messages", "2"],
+}
 
 
-async def test_pairs(server: Served) -> None:
+@pytest.mark.parametrize("scenario", OPTIONS)
+async def test_scenario(server: Served, scenario: str, tmp_path: Path) -> None:
     operator = await server.people.make(grant=["users.manage"])
     assert operator.token
-    command = [sys.executable, "-m", "tests.load", "pairs", "--url", server.url, "--token", operator.token]
-    process = await asyncio.create_subprocess_exec(
-        *command, "--clients", "4", "--messages", "5", stdout=asyncio.subprocess.PIPE
-    )
+    command = [
+        sys.executable, "-m", "tests.load", scenario, "--url", server.url, "--token", operator.token,
+        "--pid", str(os.getpid()), "--json", str(tmp_path / "figures"), "--html", str(tmp_path / "page"),
+    ]  # fmt: skip
+    process = await asyncio.create_subprocess_exec(*command, *OPTIONS[scenario], stdout=asyncio.subprocess.PIPE)
     output, _ = await process.communicate()
     assert process.returncode == 0
-    figures = json.loads(output)
-    assert figures["acked"] == 20 and figures["acked_per_second"] > 0
-    assert [figures[name] for name in ("refused", "lost", "doubled", "disordered")] == [0, 0, 0, 0]
+    figures = json.loads((tmp_path / "figures").read_text())
+    assert scenario in output.decode() and "<table>" in (tmp_path / "page").read_text()
+    counted = {"refused", "lost", "doubled", "disordered", "unseen", "unrecovered"} & figures.keys()
+    assert all(figures[name] == 0 for name in counted), figures
+    wanted = {
+        "fanout": figures.get("deliveries") == 30,
+        "pairs": figures.get("acked") == 20,
+        "mixed": figures.get("events", 0) > 0,
+        "storm": figures.get("recovered") is True,
+        "idle": figures.get("bytes_each") is not None,
+        "rest": figures.get("posted") == 20,
+        "events": figures.get("events") == 80,
+        "connect": figures.get("recovered") is True,
+    }
+    assert wanted[scenario], figures
+
+
+async def test_a_peer() -> None:
+    """It does what the scenarios ask of it. Node's is built where the benchmark runs."""
+    async with servers.documented() as peer:
+        few = Options(clients=4, messages=5, shown=False)
+        assert (await fanout.run(peer, few))["deliveries"] == 20
+        assert (await pairs.run(peer, few))["acked"] == 20
+        assert (await events.run(peer, few))["events"] == 20
+        assert (await rest.run(peer, few))["posted"] == 20
 
 
 def test_what_it_counts() -> None:
     order = Order()
     for seq in (1, 2, 2, 5, 4, 6):
-        order.saw("reader", "chat:x", seq)
+        order.read("reader", b'42/chat,["message:new",{"seq":9},{"channel":"chat:x","seq":%d}]' % seq)
     assert (order.lost, order.doubled, order.disordered) == (2, 1, 1)
+
+
+def test_a_line_of_the_table() -> None:
+    line = Line("what", "µs", 5, "node", 10, 0.4)
+    assert line.ratio == 0.5 and not line.met and "**no**" in line.row()
+    assert Line("what", "a second", 5, "node", 2, 2, at_most=False).met
 
 
 async def test_push() -> None:

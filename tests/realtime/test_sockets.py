@@ -657,6 +657,7 @@ async def test_what_was_sent_before_a_goodbye_counts(server: Served) -> None:
         await (socket.send(goodbye) if goodbye else socket.ws.close())
         await eventually(lambda: server.services.sessions.count == 0)
         await socket.ws.close()
+    await server.services.database.writer.drain()
     assert len((await ann.get(f"/api/v2/messages?chatId={chat_id}")).json["items"]) == 15
 
 
@@ -810,3 +811,43 @@ async def test_a_closed_socket_that_is_not_read_goes_too(server: Served, monkeyp
     assert here.transport
     await eventually(lambda: here.transport.get_extra_info("socket").fileno() == -1)  # type: ignore[union-attr]
     await socket.ws.close()
+
+
+async def test_sends_that_come_together_are_stored_together_and_in_order(server: Served) -> None:
+    """A socket need not wait for the last send's ack; what one read brings is answered in one write."""
+    ann, bob = await server.people.many(2)
+    chat_id = await ann.group(bob)
+    await ann.send(chat_id, "first")
+    socket, reader = await ann.socket(), await bob.socket()
+    commits = server.services.database.writer.batches
+    packets = [
+        f'42/chat,{id}["message:send",{{"type":"text","chatId":"{chat_id}","content":"{id}"}}]' for id in range(1, 21)
+    ]
+    data = b"".join(masked(packet) for packet in packets)
+    transport = socket.ws._response.connection.transport  # type: ignore[union-attr]
+    transport.write(data)
+    await eventually(lambda: len(reader.named("message:new")) == 20)
+    assert [arguments[0]["content"] for arguments in reader.named("message:new")] == [str(id) for id in range(1, 21)]
+    assert server.services.database.writer.batches - commits <= 3
+    await socket.close()
+    await reader.close()
+
+
+async def test_more_sends_than_may_be_pending_wait_unread(serve: ServerFactory) -> None:
+    server = await serve(max_inbox=4)
+    ann, bob = await server.people.many(2)
+    chat_id = await ann.group(bob)
+    await ann.send(chat_id, "first")
+    socket, reader = await ann.socket(), await bob.socket()
+    for id in range(100):
+        await socket.send(f'42/chat,{id}["message:send",{{"type":"text","chatId":"{chat_id}","content":"{id}"}}]')
+    await eventually(lambda: len(reader.named("message:new")) == 100)
+    assert [arguments[0]["content"] for arguments in reader.named("message:new")] == [str(id) for id in range(100)]
+    await socket.close()
+    await reader.close()
+
+
+def masked(text: str) -> bytes:
+    """A client's text frame; a mask of zeros is one too."""
+    payload = text.encode()
+    return b"\x81\xfe" + len(payload).to_bytes(2, "big") + b"\0\0\0\0" + payload

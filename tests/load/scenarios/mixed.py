@@ -35,7 +35,8 @@ class Person:
         resume = {"offsets": self.offsets, "epoch": self.epoch} if self.epoch else {}
         self.wire = await self.target.connect(self.user, **resume)
         for packet in self.wire.before:
-            self.heard(packet)
+            if packet.startswith(b"42"):
+                self.heard(packet)
         self.wire.heard = self.heard
         ready = orjson.loads((await self.wire.ready)[8:])[1]
         self.epoch = ready["epoch"]
