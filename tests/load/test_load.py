@@ -81,3 +81,15 @@ async def test_push() -> None:
     figures = await push.run(members=20, pushes=100, delay=0.0)
     assert figures["gateway"]["failed"] == 0 and figures["gateway"]["pushes_per_second"] > 0
     assert figures["outbox"]["outcomes"] == {"sent": 200} and figures["outbox"]["retried"] == 0
+
+
+async def test_the_examples(server: Served, node: str) -> None:
+    ann, bob = await server.people.many(2)
+    chat = await ann.group(bob)
+    for command in ([sys.executable, "tests/load/examples/send.py"], [node, "tests/load/examples/send.mjs"]):
+        process = await asyncio.create_subprocess_exec(
+            *command, server.url, str(ann.token), chat, "10", stdout=asyncio.subprocess.PIPE
+        )
+        output, _ = await asyncio.wait_for(process.communicate(), 30)
+        assert process.returncode == 0 and output.startswith(b"10 messages"), output
+    assert len((await ann.get(f"/api/v2/messages?chatId={chat}")).json["items"]) == 20
