@@ -16,6 +16,7 @@ from aiohttp import web
 
 from realtime import frames
 from realtime.limits import Limits
+from realtime.polling import payload
 from realtime.tasks import Tasks
 from realtime.transport import PING, Socket
 
@@ -135,7 +136,7 @@ class Engine(engineio.AsyncServer):
         if transport == "websocket":
             return await socket.handle_get_request(environ)
         socket.connected = True
-        return socket._payload(await socket._poll())
+        return payload(await socket._poll())
 
     def forget(self, socket: Socket) -> None:
         self.phases[socket.phase].discard(socket)

@@ -5,7 +5,7 @@ Protocols: https://github.com/socketio/engine.io-protocol (v4), https://github.c
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import orjson
@@ -47,17 +47,25 @@ def close_frame(code: int) -> bytes:
 
 def split_frames(data: bytes) -> list[bytes]:
     """The payloads of text frames made by ``text_frame`` and joined."""
-    payloads = []
-    position = 0
-    while position < len(data):
-        size, start = data[position + 1], position + 2
+    return [data[start:end] for _, start, end in places(data)]
+
+
+def single_frames(data: bytes) -> list[bytes]:
+    """Text frames made by ``text_frame`` and joined, each by itself."""
+    return [data[begin:end] for begin, _, end in places(data)]
+
+
+def places(data: bytes) -> Iterator[tuple[int, int, int]]:
+    """Of each frame: where it begins, where its payload begins, where both end."""
+    begin = 0
+    while begin < len(data):
+        size, start = data[begin + 1], begin + 2
         if size == 126:
             size, start = int.from_bytes(data[start : start + 2], "big"), start + 2
         elif size == 127:
             size, start = int.from_bytes(data[start : start + 8], "big"), start + 8
-        payloads.append(data[start : start + size])
-        position = start + size
-    return payloads
+        yield begin, start, start + size
+        begin = start + size
 
 
 def durable(event: Event) -> bytes:

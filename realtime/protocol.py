@@ -18,7 +18,8 @@ from realtime.bodies import depth
 from realtime.engine import Engine, library
 from realtime.frames import NAMESPACE, Packet
 from realtime.limits import Limits
-from realtime.transport import Refused, Socket
+from realtime.polling import Refused
+from realtime.transport import Socket
 from storage.errors import Malformed, Unavailable
 
 logger = logging.getLogger("bellwire.socket")

@@ -12,30 +12,21 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from aiohttp import web
 from aiohttp.web import RequestPayloadError
 from engineio.async_socket import AsyncSocket
-from engineio.exceptions import EngineIOError
 
 from realtime import frames
+from realtime.polling import Refused, packets, payload, read_body
+from realtime.probe import NOOP, Probe
 from realtime.websocket import CLOSE_LINGER, NoHandshake, Taken, Websocket, accept
 
 if TYPE_CHECKING:
     from realtime.engine import Engine
 
-UPGRADE_DEADLINE = 10.0
 # python-engineio's client takes no more packets in one polling payload (Payload.max_decode_packets).
 POLL_FRAMES = 16
-SEPARATOR = b"\x1e"
-KINDS = frozenset(b"%c" % kind for kind in b"123456b")
-NOOP = frames.text_frame(b"6")
 PING = frames.text_frame(b"2")
-PROBE_ANSWER = frames.text_frame(b"3probe")
 CLOSE = frames.text_frame(b"1")
-
-
-class Refused(EngineIOError):
-    """A polling request that can't be served; the session ends and the client is told 400"""
 
 
 class Goodbye(NamedTuple):
@@ -112,7 +103,7 @@ class Socket(AsyncSocket):
         return not self.closing
 
     def _hold(self, data: bytes) -> None:
-        self.held.append(data)
+        self.held += frames.single_frames(data)
         self.held_bytes += len(data)
         if self.poll_waiter and not self.poll_waiter.done():
             self.poll_waiter.set_result(None)
@@ -207,7 +198,7 @@ class Socket(AsyncSocket):
     async def handle_get_request(self, environ: dict[str, Any]) -> Any:
         if environ.get("HTTP_UPGRADE", "").lower() == "websocket":
             return await self._upgrade_websocket(environ)
-        return self._payload(await self._poll())
+        return payload(await self._poll())
 
     async def _poll(self) -> bytes:
         self.confirmed_at = self.taken_at
@@ -233,21 +224,14 @@ class Socket(AsyncSocket):
         # A client handles CLOSE before the events beside it: it goes alone, with a later poll.
         return self._take_held(POLL_FRAMES)
 
-    def _payload(self, data: bytes) -> dict[str, Any]:
-        return {
-            "status": "200 OK",
-            "headers": [("Content-Type", "text/plain; charset=UTF-8"), ("Cache-Control", "no-store")],
-            "response": SEPARATOR.join(frames.split_frames(data)),
-        }
-
     async def handle_post_request(self, environ: dict[str, Any]) -> None:
         if self.posting:
             raise Refused("one payload at a time")
         self.posting = True
         self.confirmed_at = self.taken_at
         try:
-            packets = self._packets(await self._body(environ["aiohttp.request"]))
-            for packet in packets:
+            limits = self.engine.limits
+            for packet in packets(await read_body(environ["aiohttp.request"], limits), limits):
                 if self.closing:
                     return
                 self.receive_text(packet)
@@ -260,30 +244,6 @@ class Socket(AsyncSocket):
             self.abort()
         finally:
             self.posting = False
-
-    async def _body(self, request: web.Request) -> bytes:
-        limit = self.engine.limits.polling_payload
-        body = bytearray()
-        async for chunk in request.content.iter_any():
-            body += chunk
-            if len(body) > limit:
-                raise Refused(f"a payload may have {limit} bytes")
-        return bytes(body)
-
-    def _packets(self, body: bytes) -> list[str]:
-        """The packets of a payload, all looked at before the first is handled; binary ones are left out."""
-        limits = self.engine.limits
-        parts = body.split(SEPARATOR)
-        if len(parts) > limits.polling_packets:
-            raise Refused(f"a payload may have {limits.polling_packets} packets")
-        if any(len(part) > limits.packet for part in parts):
-            raise Refused(f"a packet may have {limits.packet} bytes")
-        if any(part[:1] not in KINDS for part in parts):
-            raise Refused("no Engine.IO packet")
-        try:
-            return [part.decode() for part in parts if part[:1] != b"b"]
-        except UnicodeDecodeError:
-            raise Refused("no UTF-8") from None
 
     # Websocket
 
@@ -413,51 +373,3 @@ class Socket(AsyncSocket):
 
 def ignore(data: bytes) -> None:
     """What is written to nobody."""
-
-
-class Probe:
-    """A websocket that may become a polling session's: it says ``2probe``, is answered, and takes over with ``5``."""
-
-    __slots__ = ("deadline", "socket", "websocket")
-
-    def __init__(self, socket: Socket, websocket: Websocket) -> None:
-        self.socket = socket
-        self.websocket = websocket
-        self.deadline = asyncio.get_running_loop().call_later(UPGRADE_DEADLINE, self.parted, 1002)
-
-    def text(self, text: str) -> None:
-        socket = self.socket
-        if socket.probe_of is self and text == "5":
-            self._end()
-            if not socket.closing:
-                socket.attach(self.websocket)
-            else:
-                # It was closed meanwhile: what was to be said last goes this way.
-                self.websocket.write(socket._take_held())
-                self.websocket.close(1000)
-                socket._end()
-        elif text == "2probe" and not socket.upgrading and not socket.upgraded and not socket.closing:
-            socket.probe_of, socket.upgrading = self, True
-            self.websocket.write(PROBE_ANSWER)
-            if socket.poll_waiter and not socket.poll_waiter.done():
-                socket.poll_waiter.set_result(NOOP)
-        else:
-            self.parted(1002)
-
-    def cork(self) -> None:
-        """Every answer here is waited for."""
-
-    def uncork(self) -> None:
-        """Nothing was held back."""
-
-    def parted(self, code: int) -> None:
-        self._end()
-        self.websocket.close(code)
-
-    def crowded(self) -> None:
-        self.parted(1008)
-
-    def _end(self) -> None:
-        self.deadline.cancel()
-        if self.socket.probe_of is self:
-            self.socket.probe_of, self.socket.upgrading = None, False

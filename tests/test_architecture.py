@@ -7,9 +7,15 @@ import pytest
 
 ROOMS = ["run", "server", "realtime", "push", "storage"]
 OWNERS = {
-    "aiohttp": {"server/", "realtime/transport.py", "realtime/websocket.py", "realtime/engine.py"},
+    "aiohttp": {
+        "server/",
+        "realtime/transport.py",
+        "realtime/websocket.py",
+        "realtime/engine.py",
+        "realtime/polling.py",
+    },
     "socketio": {"realtime/"},
-    "engineio": {"realtime/transport.py", "realtime/engine.py"},
+    "engineio": {"realtime/transport.py", "realtime/engine.py", "realtime/polling.py"},
     "redis": {"realtime/link_redis.py", "realtime/servers_redis.py"},
     "aioapns": {"push/apns.py"},
     "sqlite3": {"storage/"},

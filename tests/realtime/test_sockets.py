@@ -797,7 +797,7 @@ async def test_a_payload_that_waits_while_the_socket_is_upgraded(
 
 
 async def test_a_closed_socket_that_is_not_read_goes_too(server: Served, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("realtime.transport.CLOSE_LINGER", 0.5)
+    monkeypatch.setattr("realtime.websocket.CLOSE_LINGER", 0.5)
     ann = await server.people.make()
     chat_id = await ann.group()
     socket = await ann.socket()

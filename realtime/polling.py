@@ -1,0 +1,50 @@
+"""Payloads of HTTP polling: many packets in one body. https://github.com/socketio/engine.io-protocol (v4)"""
+
+from typing import Any
+
+from aiohttp import web
+from engineio.exceptions import EngineIOError
+
+from realtime import frames
+from realtime.limits import Limits
+
+SEPARATOR = b"\x1e"
+KINDS = frozenset(b"%c" % kind for kind in b"123456b")
+
+
+class Refused(EngineIOError):
+    """A polling request that can't be served; the session ends and the client is told 400"""
+
+
+def payload(data: bytes) -> dict[str, Any]:
+    """The answer to a poll, of frames made by ``realtime.frames`` and joined."""
+    return {
+        "status": "200 OK",
+        "headers": [("Content-Type", "text/plain; charset=UTF-8"), ("Cache-Control", "no-store")],
+        "response": SEPARATOR.join(frames.split_frames(data)),
+    }
+
+
+async def read_body(request: web.Request, limits: Limits) -> bytes:
+    """Raises Refused for one that is too long."""
+    body = bytearray()
+    async for chunk in request.content.iter_any():
+        body += chunk
+        if len(body) > limits.polling_payload:
+            raise Refused(f"a payload may have {limits.polling_payload} bytes")
+    return bytes(body)
+
+
+def packets(body: bytes, limits: Limits) -> list[str]:
+    """The packets of a payload, all looked at before the first is handled; binary ones are left out. Raises Refused."""
+    parts = body.split(SEPARATOR)
+    if len(parts) > limits.polling_packets:
+        raise Refused(f"a payload may have {limits.polling_packets} packets")
+    if any(len(part) > limits.packet for part in parts):
+        raise Refused(f"a packet may have {limits.packet} bytes")
+    if any(part[:1] not in KINDS for part in parts):
+        raise Refused("no Engine.IO packet")
+    try:
+        return [part.decode() for part in parts if part[:1] != b"b"]
+    except UnicodeDecodeError:
+        raise Refused("no UTF-8") from None

@@ -1,0 +1,62 @@
+"""How a polling session becomes a websocket: the client tries one beside its polling, and then goes over to it."""
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from realtime import frames
+from realtime.websocket import Websocket
+
+if TYPE_CHECKING:
+    from realtime.transport import Socket
+
+UPGRADE_DEADLINE = 10.0
+NOOP = frames.text_frame(b"6")
+PROBE_ANSWER = frames.text_frame(b"3probe")
+
+
+class Probe:
+    """A websocket that may become a polling session's: it says ``2probe``, is answered, and takes over with ``5``."""
+
+    __slots__ = ("deadline", "socket", "websocket")
+
+    def __init__(self, socket: "Socket", websocket: Websocket) -> None:
+        self.socket = socket
+        self.websocket = websocket
+        self.deadline = asyncio.get_running_loop().call_later(UPGRADE_DEADLINE, self.parted, 1002)
+
+    def text(self, text: str) -> None:
+        socket = self.socket
+        if socket.probe_of is self and text == "5":
+            self._end()
+            if not socket.closing:
+                socket.attach(self.websocket)
+            else:
+                # It was closed meanwhile: what was to be said last goes this way.
+                self.websocket.write(socket._take_held())
+                self.websocket.close(1000)
+                socket._end()
+        elif text == "2probe" and not socket.upgrading and not socket.upgraded and not socket.closing:
+            socket.probe_of, socket.upgrading = self, True
+            self.websocket.write(PROBE_ANSWER)
+            if socket.poll_waiter and not socket.poll_waiter.done():
+                socket.poll_waiter.set_result(NOOP)
+        else:
+            self.parted(1002)
+
+    def cork(self) -> None:
+        """Every answer here is waited for."""
+
+    def uncork(self) -> None:
+        """Nothing was held back."""
+
+    def parted(self, code: int) -> None:
+        self._end()
+        self.websocket.close(code)
+
+    def crowded(self) -> None:
+        self.parted(1008)
+
+    def _end(self) -> None:
+        self.deadline.cancel()
+        if self.socket.probe_of is self:
+            self.socket.probe_of, self.socket.upgrading = None, False
