@@ -1,6 +1,7 @@
 """Chats: who is in them, in which role, and what each sees. A change of members is an event of the chat, with its seq."""
 
 import asyncio
+import time
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
@@ -67,12 +68,13 @@ class Chats:
     async def typing(self, caller: Caller, chat_id: str) -> int:
         """The number of a chat in which the caller may write. Raises NotFound, Forbidden."""
         pk = await self.numbers.find(caller.user.tenant_pk, chat_id)
+        asked_at = time.monotonic()
         gate = await self.database.read(lambda connection: chat.gate(connection, pk, caller.pk))
         if gate is None:
             raise NotFound
         if gate.role == "readonly" or gate.blocked:
             raise Forbidden
-        self.typists.put((caller.pk, chat_id), pk)
+        self.typists.put((caller.pk, chat_id), pk, asked_at)
         return pk
 
     # Making

@@ -44,6 +44,9 @@ class Listener(Protocol):
     def gone(self, socket: Socket) -> None:
         """The session is over; called once."""
 
+    def finish(self) -> None:
+        """All sessions are over: what was put off is done now."""
+
 
 class Pace:
     """Lets so many through in a second, after those of a fifth of one at once, one after the other.
@@ -102,7 +105,8 @@ class Engine(engineio.AsyncServer):
 
     async def handle_request(self, request: web.Request) -> web.StreamResponse:
         """A new websocket, as clients ask for one, needs nothing of what the edge finds out about a request."""
-        if request.query_string not in NEW_WEBSOCKET or request.headers.get("Upgrade", "").lower() != "websocket":
+        asked = request.method == "GET" and request.query_string in NEW_WEBSOCKET
+        if not asked or request.headers.get("Upgrade", "").lower() != "websocket":
             response: web.StreamResponse = await super().handle_request(request)
             return response
         environ = {"aiohttp.request": request, "REQUEST_METHOD": request.method, "HTTP_UPGRADE": "websocket"}
@@ -172,6 +176,7 @@ class Engine(engineio.AsyncServer):
         """After all sockets were closed: no more pings, and nothing under way any more."""
         if self.timer:
             self.timer.cancel()
+        self.listener.finish()
         await self.tasks.finish()
 
     # HTTP answers

@@ -11,12 +11,13 @@ V = TypeVar("V")
 
 
 class Fresh(Generic[K, V]):
-    def __init__(self) -> None:
+    def __init__(self, seconds: float = SECONDS) -> None:
+        self.seconds = seconds
         self.known: dict[K, tuple[float, V]] = {}
 
     def get(self, key: K) -> V | None:
         found = self.known.get(key)
-        return found[1] if found and time.monotonic() - found[0] < SECONDS else None
+        return found[1] if found and time.monotonic() - found[0] < self.seconds else None
 
     def put(self, key: K, value: V, at: float | None = None) -> None:
         """``at`` is when it was asked for, of the monotonic clock; now if absent."""

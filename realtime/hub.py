@@ -32,6 +32,7 @@ PAGE = 200
 AHEAD = 64 * KIB
 TAIL_SECONDS = 10
 GATHER = 0.1
+AGAIN = 1.0
 
 
 class Hub:
@@ -329,12 +330,13 @@ class Hub:
         try:
             while self.doubtful:
                 pks, self.doubtful = self.doubtful & self.channels.keys(), set()
-                self.compare(await self.database.read(partial(log.heads, pks=pks)))
+                try:
+                    self.compare(await self.database.read(partial(log.heads, pks=pks)))
+                except Unavailable:
+                    logger.warning("could not look at %d doubtful channels; again in a second", len(pks))
+                    self.doubtful |= pks
+                    await asyncio.sleep(AGAIN)
                 await asyncio.sleep(GATHER)
-        except Unavailable:
-            logger.warning(
-                "could not look at %d doubtful channels; the look at the tail finds what they miss", len(pks)
-            )
         finally:
             self.doubting = None
 

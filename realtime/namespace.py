@@ -21,6 +21,7 @@ from realtime.caller import Caller
 from realtime.chat import Chats
 from realtime.fields import limits_of
 from realtime.frames import NAMESPACE, Packet
+from realtime.fresh import Fresh
 from realtime.hub import Hub
 from realtime.limits import Limits
 from realtime.messages import Messages
@@ -44,6 +45,7 @@ Posted = asyncio.Future[Any]
 VERSION = 1
 WATCHED_FOR = 30.0
 LEAVE_AT_ONCE = 100
+TYPING_EVERY = 1.0
 
 
 def few_offsets(value: dict[str, int], info: ValidationInfo) -> dict[str, int]:
@@ -101,6 +103,7 @@ class ChatNamespace(socketio.AsyncNamespace):
         self.presence = presence
         self.limits = limits
         self.origin_allowed = origin_allowed
+        self.typed: Fresh[tuple[int, int], bool] = Fresh(TYPING_EVERY)
         self.leaving: dict[int, User] = {}
         self.writing: asyncio.Task[None] | None = None
         self.transport = server
@@ -253,8 +256,11 @@ class ChatNamespace(socketio.AsyncNamespace):
         return self._typed(session, body, await self.chats.typing(session.caller, body.chatId))
 
     def _typed(self, session: Session, body: bodies.ChatRef, pk: int) -> Answer:
+        """Others are told once a second at most, however often it is said."""
         document = {"chatId": body.chatId, "userId": session.user_id}
-        self.hub.whisper(pk, "typing", document, but=session.user_id)
+        if self.typed.get((session.caller.pk, pk)) is None:
+            self.typed.put((session.caller.pk, pk), True)
+            self.hub.whisper(pk, "typing", document, but=session.user_id)
         return 200, document
 
     async def watch_presence(self, session: Session, body: bodies.WatchPresence) -> Answer:

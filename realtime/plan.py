@@ -88,7 +88,8 @@ class Plans:
             self._missed(each.offsets, channels) if each.epoch == now else {}
             for each, channels in zip(asked, read, strict=True)
         ]
-        sizes = log.sizes(connection, {each[:2] for some in missed if self._is_long(some) for each in some.values()})
+        long = [each for some in missed if self._is_long(some) for each in some.values() if each.events]
+        sizes = log.sizes(connection, {each[:2] for each in long})
         return [
             self._plan(now, each, channels, self._fitting(some, sizes)) if each.caller in valid else None
             for each, channels, some in zip(asked, read, missed, strict=True)
@@ -111,11 +112,11 @@ class Plans:
         """The names of those that can be replayed together."""
         if not self._is_long(missed):
             return missed
-        fitting, left = [], self.limits.replay_bytes
+        fitting, left = set(), self.limits.replay_bytes
         for name, each in missed.items():
             size = sizes.get(each[:2], 0)
             if size <= left:
-                fitting.append(name)
+                fitting.add(name)
                 left -= size
         return fitting
 

@@ -1,6 +1,7 @@
 """How a polling session becomes a websocket: the client tries one beside its polling, and then goes over to it."""
 
 import asyncio
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from realtime import frames
@@ -17,11 +18,12 @@ PROBE_ANSWER = frames.text_frame(b"3probe")
 class Probe:
     """A websocket that may become a polling session's: it says ``2probe``, is answered, and takes over with ``5``."""
 
-    __slots__ = ("deadline", "socket", "websocket")
+    __slots__ = ("deadline", "socket", "websocket", "write")
 
     def __init__(self, socket: "Socket", websocket: Websocket) -> None:
         self.socket = socket
         self.websocket = websocket
+        self.write: Callable[[bytes], None] = websocket.write
         self.deadline = asyncio.get_running_loop().call_later(UPGRADE_DEADLINE, self.parted, 1002)
 
     def text(self, text: str) -> None:

@@ -125,6 +125,10 @@ class Server(socketio.AsyncServer):
             asyncio.get_running_loop().call_soon(self._depart)
         self.departing.append(socket)
 
+    def finish(self) -> None:
+        while self.departing:
+            self._depart()
+
     def _depart(self) -> None:
         for _ in range(min(len(self.departing), DEPART_AT_ONCE)):
             socket = self.departing.popleft()

@@ -136,7 +136,7 @@ class Sessions:
         self.of_user: dict[int, set[Session]] = {}
         self.revocations_seen: set[int] = set()
         self.looked_at = time.monotonic()
-        self.expiries: Wheel[tuple[int, Session]] = Wheel(now() // SECOND)
+        self.expiries: Wheel[Session] = Wheel(now() // SECOND)
         self.count = 0
         self.resumed = 0
 
@@ -157,21 +157,20 @@ class Sessions:
         if not sessions:
             self.of_user.pop(session.caller.pk, None)
         self.hub.leave(session)
+        self.expiries.discard(session.due, session)
         session.follow = None
         session.control.clear()
 
     def time(self, session: Session) -> None:
         """The token's expiry holds during the connection: a warning a minute before, then the end."""
         expiry = -(-session.caller.expires_at // SECOND)
-        session.due = expiry - WARNING if expiry - WARNING > now() // SECOND else expiry
-        self.expiries.add(session.due, (session.due, session))
+        self.expiries.discard(session.due, session)
+        session.due = self.expiries.add(expiry - WARNING if expiry - WARNING > now() // SECOND else expiry, session)
 
     async def tick(self) -> None:
         """Every second: warn those whose tokens expire, and close those whose tokens have."""
         moment = now()
-        for due, session in self.expiries.turn(moment // SECOND):
-            if session.ended or session.due != due:
-                continue
+        for session in self.expiries.turn(moment // SECOND):
             if session.caller.expires_at <= moment:
                 session.close("expired")
             else:

@@ -18,7 +18,7 @@ from engineio.async_socket import AsyncSocket
 from realtime import frames
 from realtime.polling import Refused, packets, payload, read_body
 from realtime.probe import NOOP, Probe
-from realtime.websocket import CLOSE_LINGER, NoHandshake, Taken, Websocket, accept
+from realtime.websocket import CLOSE_LINGER, LOST, NoHandshake, Taken, Websocket, accept
 
 if TYPE_CHECKING:
     from realtime.engine import Engine
@@ -256,7 +256,7 @@ class Socket(AsyncSocket):
             websocket = accept(
                 environ["aiohttp.request"], self, largest=limits.packet, limit=limits.outbound, first=first
             )
-        except NoHandshake as error:
+        except (NoHandshake, ConnectionResetError) as error:
             if not self.connected:
                 self.abort()
             return self.engine._bad_request(str(error))
@@ -290,9 +290,12 @@ class Socket(AsyncSocket):
 
     def parted(self, code: int) -> None:
         """What came before the goodbye counts."""
-        if self.worker is None:
+        if code == LOST:
+            self._write_by(ignore)
+        if self.worker is None or self.websocket is None:
             self.close_now(code)
         else:
+            self.websocket.deafen()
             self.enqueue(Goodbye(code))
             asyncio.get_running_loop().call_later(CLOSE_LINGER, self.close_now, code)
 
@@ -303,7 +306,7 @@ class Socket(AsyncSocket):
 
     def uncork(self) -> None:
         data, self.corked = self.corked, None
-        if data is not None and self.transport and not self.closing:
+        if data is not None and self.transport and not self.closing and self.write is not ignore:
             self._write_by(self.transport.write)
             if data:
                 self.transport.write(b"".join(data))

@@ -10,6 +10,7 @@ import base64
 import binascii
 import hashlib
 import logging
+from collections.abc import Callable
 from typing import Any, Protocol
 
 from aiohttp import WSMsgType, web
@@ -28,6 +29,8 @@ SLICE = 4096
 # The head of a short frame, with its mask.
 MASKED = 6
 CLOSE_LINGER = 5.0
+# RFC 6455: told to nobody, for nobody is there.
+LOST = 1006
 SWITCHING = (
     b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: %b\r\n\r\n"
 )
@@ -39,6 +42,8 @@ class NoHandshake(Exception):
 
 class Receiver(Protocol):
     """Whom the frames are for. Everything is called in order, from the read loop, and must not raise."""
+
+    write: Callable[[bytes], None]
 
     def text(self, text: str) -> None: ...
 
@@ -57,32 +62,49 @@ class Receiver(Protocol):
 class Websocket(asyncio.Protocol):
     """``receiver`` may be changed between two messages."""
 
-    __slots__ = ("aborting", "limit", "paused", "reader", "receiver", "rest", "transport")
+    __slots__ = ("aborting", "paused", "reader", "reading", "receiver", "rest", "scheduled", "transport")
 
-    def __init__(self, transport: asyncio.Transport, receiver: Receiver, *, largest: int, limit: int) -> None:
+    def __init__(self, transport: asyncio.Transport, receiver: Receiver, *, largest: int) -> None:
         self.transport = transport
         self.receiver: Receiver | None = receiver
         # A little above the limit, so that the limit's own error is the one that is seen.
         self.reader: WebSocketReader | None = WebSocketReader(Inlet(self), largest + 1024, False, True)
-        self.limit = limit
         self.rest = b""
-        self.paused = False
+        self.paused = self.scheduled = False
+        self.reading = True
         self.aborting: asyncio.TimerHandle | None = None
 
     def start(self) -> None:
         """Hand out what came with the handshake."""
-        self._feed_rest()
+        self._go_on()
 
     # Reading
 
     def data_received(self, data: bytes) -> None:
-        if self.paused:
+        if self.paused or self.rest:
             self.rest += data
         elif len(data) <= SLICE:
             self._feed(data)
         else:
             self.rest = data
-            self._feed_rest()
+            self._go_on()
+
+    def _go_on(self) -> None:
+        """Look at a slice of what came, and at the next one in another step, so that nobody keeps the others waiting."""
+        self.scheduled = False
+        if not self.paused:
+            some, self.rest = self.rest[:SLICE], self.rest[SLICE:]
+            if some:
+                self._feed(some)
+        if self.rest and not self.paused:
+            self.scheduled = True
+            asyncio.get_running_loop().call_soon(self._go_on)
+        self._read(not self.rest and not self.paused)
+
+    def _read(self, wanted: bool) -> None:
+        if wanted is not self.reading and not self.transport.is_closing():
+            self.reading = wanted
+            (self.transport.resume_reading if wanted else self.transport.pause_reading)()
 
     def _feed(self, data: bytes) -> None:
         reader, receiver = self.reader, self.receiver
@@ -98,23 +120,20 @@ class Websocket(asyncio.Protocol):
         finally:
             receiver.uncork()
 
-    def _feed_rest(self) -> None:
-        while self.rest and not self.paused:
-            some, self.rest = self.rest[:SLICE], self.rest[SLICE:]
-            self._feed(some)
-
     def pause(self) -> None:
-        if not self.paused:
-            self.paused = True
-            if not self.transport.is_closing():
-                self.transport.pause_reading()
+        self.paused = True
+        self._read(False)
 
     def resume(self) -> None:
-        if self.paused:
+        if self.paused and self.receiver:
             self.paused = False
-            self._feed_rest()
-            if not self.paused and not self.transport.is_closing():
-                self.transport.resume_reading()
+            if not self.scheduled:
+                self._go_on()
+
+    def deafen(self) -> None:
+        """Nothing that comes is for anybody any more."""
+        self.receiver, self.rest = None, b""
+        self.pause()
 
     def heard(self, kind: WSMsgType, data: Any) -> None:
         receiver = self.receiver
@@ -123,7 +142,7 @@ class Websocket(asyncio.Protocol):
         if kind is WSMsgType.TEXT:
             receiver.text(data)
         elif kind is WSMsgType.PING:
-            self.write(b"\x8a%c%b" % (len(data), data))
+            receiver.write(b"\x8a%c%b" % (len(data), data))
         elif kind is WSMsgType.CLOSE:
             receiver.parted(1000)
 
@@ -134,10 +153,11 @@ class Websocket(asyncio.Protocol):
             self.transport.write(data)
 
     def close(self, code: int) -> None:
-        """Say goodbye after what was written; whoever does not take it in time is dropped."""
+        """Say goodbye after what was written, but to who is lost (1006); whoever does not take it in time is dropped."""
         self.receiver = None
         if not self.transport.is_closing():
-            self.transport.write(frames.close_frame(code))
+            if code != LOST:
+                self.transport.write(frames.close_frame(code))
             self.transport.close()
             self.aborting = asyncio.get_running_loop().call_later(CLOSE_LINGER, self.transport.abort)
 
@@ -151,18 +171,24 @@ class Websocket(asyncio.Protocol):
 
     # The end
 
+    def eof_received(self) -> None:
+        receiver, self.receiver = self.receiver, None
+        if receiver:
+            receiver.parted(LOST)
+
     def connection_lost(self, error: Exception | None) -> None:
-        receiver, self.receiver, self.reader, self.rest = self.receiver, None, None, b""
+        self.eof_received()
+        self.reader, self.rest = None, b""
         if self.aborting:
             self.aborting.cancel()
-        if receiver:
-            receiver.parted(1006)
 
 
 class Inlet(WebSocketDataQueue):
     """The reader's way to its websocket. What is raised in here would be swallowed, and the connection live on."""
 
     __slots__ = ("websocket",)
+    # What aiohttp's reader in plain Python looks at: nothing waits here.
+    _size, _limit = 0, 1
 
     def __init__(self, websocket: Websocket) -> None:
         self.websocket = websocket
@@ -185,6 +211,9 @@ class Inlet(WebSocketDataQueue):
 class Taken(web.Response):
     """Stands for the answer that was written already."""
 
+    def __init__(self) -> None:
+        super().__init__(status=101)
+
     async def prepare(self, request: BaseRequest) -> None:
         return None
 
@@ -205,7 +234,7 @@ def accept(request: web.Request, receiver: Receiver, *, largest: int, limit: int
     transport = protocol.transport
     if transport is None or transport.is_closing():
         raise ConnectionResetError
-    websocket = Websocket(transport, receiver, largest=largest, limit=limit)
+    websocket = Websocket(transport, receiver, largest=largest)
     websocket.rest = protocol._message_tail
     held = protocol._buffer_paused
     transport.set_protocol(websocket)

@@ -1,4 +1,4 @@
-"""What is due at a second of the wall clock, for many: an entry in a list, instead of a timer each."""
+"""What is due at a second of the wall clock, for many: a place in a set, instead of a timer each."""
 
 from typing import Generic, TypeVar
 
@@ -10,14 +10,23 @@ class Wheel(Generic[T]):
 
     def __init__(self, second: int) -> None:
         self.second = second
-        self.due: dict[int, list[T]] = {}
+        self.due: dict[int, set[T]] = {}
 
-    def add(self, second: int, item: T) -> None:
-        """Due at the next turn if the second is past already."""
-        self.due.setdefault(max(second, self.second + 1), []).append(item)
+    def add(self, second: int, item: T) -> int:
+        """The second when it is due: the next one, if the wanted one is past."""
+        second = max(second, self.second + 1)
+        self.due.setdefault(second, set()).add(item)
+        return second
+
+    def discard(self, second: int, item: T) -> None:
+        items = self.due.get(second)
+        if items:
+            items.discard(item)
+            if not items:
+                del self.due[second]
 
     def turn(self, second: int) -> list[T]:
-        """What has become due up to a second."""
+        """What has become due up to a second; it is not on the wheel any more."""
         if second - self.second > len(self.due):
             passed = [each for each in self.due if each <= second]
         else:

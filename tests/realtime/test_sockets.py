@@ -1,10 +1,12 @@
 """The socket: connecting, expiring, typing, presence, closing; and the stock libraries' faults, which must not be ours."""
 
 import asyncio
+import gc
 import io
 import logging
 import socket as sockets
 import time
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -851,3 +853,58 @@ def masked(text: str) -> bytes:
     """A client's text frame; a mask of zeros is one too."""
     payload = text.encode()
     return b"\x81\xfe" + len(payload).to_bytes(2, "big") + b"\0\0\0\0" + payload
+
+
+async def test_no_session_outlives_its_socket(server: Served) -> None:
+    ann = await server.people.make()
+    socket = await ann.socket()
+    refresh = {"token": ann.token}
+    for _ in range(5):
+        assert (await socket.call("session:refresh", refresh))["isSuccess"]
+    session = weakref.ref(next(iter(server.services.sessions.all())).socket)
+    assert sum(map(len, server.services.sessions.expiries.due.values())) == 1
+    await socket.close()
+    await eventually(lambda: server.services.sessions.count == 0)
+    assert not server.services.sessions.expiries.due
+    await eventually(lambda: gc.collect() >= 0 and session() is None)
+
+
+async def test_a_flood_of_goodbyes(server: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing after the first is looked at, even where it waits for what came before."""
+    ann = await server.people.make()
+    socket = await ann.socket()
+    gate = asyncio.Event()
+
+    async def slow(session: Any, packet: Any) -> None:
+        await gate.wait()
+
+    monkeypatch.setattr(server.services.namespace, "event", slow)
+    await socket.send('42/chat,1["app:state",{"active":true}]')
+    transport = socket.ws._response.connection.transport  # type: ignore[union-attr]
+    (session,) = server.services.sessions.all()
+    await eventually(lambda: session.socket.worker is not None)
+    transport.write(b"\x88\x82\0\0\0\0\x03\xe8" * 50_000 + masked('42/chat,2["app:state",{}]'))
+    await asyncio.sleep(0.3)
+    assert len(session.socket.inbox or ()) == 1
+    gate.set()
+    await eventually(lambda: server.services.sessions.count == 0)
+    await socket.ws.close()
+
+
+async def test_much_at_once_keeps_nobody_waiting(server: Served) -> None:
+    """A read is looked at in slices, with the others' turns between them; typing is told once a second."""
+    ann, bob = await server.people.many(2)
+    chat_id = await ann.group(bob)
+    loud, other = await ann.socket(), await bob.socket()
+    transport = loud.ws._response.connection.transport  # type: ignore[union-attr]
+    transport.write(masked(f'42/chat,["typing",{{"chatId":"{chat_id}"}}]') * 5000)
+    longest = 0.0
+    for _ in range(20):
+        began = time.monotonic()
+        await other.call("app:state", {"active": True})
+        longest = max(longest, time.monotonic() - began)
+    assert longest < 1
+    assert (await loud.call("typing", {"chatId": chat_id}))["isSuccess"]
+    assert 1 <= len(other.named("typing")) <= 5
+    await loud.close()
+    await other.close()
