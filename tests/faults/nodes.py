@@ -10,6 +10,7 @@ import json
 import os
 import random
 import resource
+import shutil
 import signal
 import tempfile
 import time
@@ -22,7 +23,9 @@ import asyncpg
 
 from tests.faults.installation import Balancer, Follower, Installation, Load, Writer, database_of
 from tests.faults.test_nodes import clients_killed, flushed, killed, stopped, swallowed
+from tests.node_client import NodeClient
 from tests.process import ProcessUser
+from tests.proxy import Proxy
 
 FAULTS = {
     "killed 0.1 s": (killed, 0.1), "killed 2 s": (killed, 2), "killed 15 s": (killed, 15), "killed 70 s": (killed, 70),
@@ -269,14 +272,23 @@ def cpu_of(pid: int) -> float:
 
 
 async def storm(count: int) -> dict[str, Any]:
-    """So many sockets on one node, which is killed: how long until all are back on the other one, and what a resume costs."""
+    """So many sockets on one node, which is killed: how long until all are back on the other one, and what a resume costs.
+
+    Beside them ten of the official JavaScript client, all in the first chat.
+    """
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-    async with installation() as (here, _):
+    where = [""]
+    async with installation() as (here, _), Proxy(lambda: place_of(where[0])) as door:
         people = await here.people(count)
         groups = [people[n : n + 10] for n in range(0, count, 10)]
         chats = [await here.chat(group) for group in groups]
-        where = [here.nodes[0].url]
+        where[0] = here.nodes[0].url
+        official = [await NodeClient.start(node_binary()) for _ in groups[0]]
+        for client, person in zip(official, groups[0], strict=True):
+            auth, options = {"token": person.token, "v": 1}, {"transports": ["websocket"]}
+            client.do("connect", url=f"http://127.0.0.1:{door.port}", auth=auth, options=options, follow=True)
+            await client.until("event", name="session:ready")
         followers: list[Follower] = []
         pid = here.nodes[0].process.pid
         began, cpu = time.monotonic(), cpu_of(pid)
@@ -329,8 +341,13 @@ async def storm(count: int) -> dict[str, Any]:
                 if each.user.id in members[name]
             ):
                 await asyncio.sleep(0.05)
+        head = heads[f"chat:{chats[0]}"]
+        for client in official:
+            await client.until("event", head, name="message:new")
+        orders = [[line["place"]["seq"] for line in each.seen("event", name="message:new")] for each in official]
         figures = {
             "sockets": count,
+            "javascript_clients_whole": sum(each == list(range(1, head + 1)) for each in orders),
             "connect_cpu_us": round(connect_cpu / count * 1e6), "connected_in_s": round(connected, 1),
             "back_in_s": round(back, 1), "whole_in_s": round(time.monotonic() - began, 1),
             "resume_cpu_us": round(resumed_cpu / count * 1e6),
@@ -340,7 +357,18 @@ async def storm(count: int) -> dict[str, Any]:
             "tracebacks": len(here.tracebacks()),
         }  # fmt: skip
         await asyncio.gather(*(each.stop() for each in followers))
+        for client in official:
+            await client.close()
         return figures
+
+
+def place_of(url: str) -> tuple[str, int]:
+    host, _, port = url.removeprefix("http://").rpartition(":")
+    return host, int(port)
+
+
+def node_binary() -> str:
+    return shutil.which("node") or str(Path(".venv/bin/node").absolute())
 
 
 async def main() -> None:

@@ -9,6 +9,7 @@ import asyncio
 import datetime
 import os
 import platform
+import random
 import resource
 import subprocess
 from collections.abc import AsyncIterator, Callable
@@ -164,7 +165,11 @@ async def growth(quick: int) -> AsyncIterator[Line]:
             figures = await pairs.run(target, Options(clients=200, messages=messages // quick))
             costs[stored] = figures["server_cpu_us_per_message"]
             console.print(f"[bold]pairs[/] after about {stored} messages: {costs[stored]} µs")
+        people = await target.users(200)
+        await target.chats([random.sample(people, 3) for _ in range(10_000 // quick)])
+        among_many = (await pairs.run(target, Options(clients=200, messages=50 // quick)))["server_cpu_us_per_message"]
     yield Line("a message after 100,000", "µs of CPU", costs[100_000], "after none:", costs[0], 1.2)
+    yield Line("a message among 10,000 chats", "µs of CPU", among_many, "among 100:", costs[0], 1.2)
 
 
 PARTS = {
