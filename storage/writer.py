@@ -26,6 +26,8 @@ from storage.transaction import Command, Event, Undone, run_batch, sqlstate
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
+# Seconds that an event may wait for the next ones of its channel.
+HELD_FOR = 0.005
 UNKNOWN = "It is not known whether this was stored; retry with the same key"
 UNREACHABLE = (OperationalError, InterfaceError, sqlite3.OperationalError, OSError)
 # Connection exceptions, too many connections, and a server that stops or starts
@@ -60,8 +62,8 @@ class Executor(Protocol):
 class Writer:
     """Group commit.
 
-    ``on_commit`` gets the events of a batch right after its COMMIT; ``on_unknown`` the channels of a batch whose COMMIT
-    failed. ``size`` bounds what may wait; above it ``submit`` raises ``Unavailable``.
+    ``on_commit`` gets the events of a batch right after its COMMIT, some with those of the next batch; ``on_unknown`` the
+    channels of a batch whose COMMIT failed. ``size`` bounds what may wait; above it ``submit`` raises ``Unavailable``.
     """
 
     def __init__(self, executor: Executor, *, size: int = 20_000) -> None:
@@ -73,6 +75,7 @@ class Writer:
         self.commands = 0
         self._waiting: list[tuple[Command[Any], asyncio.Future[Any]]] = []
         self._task: asyncio.Task[None] | None = None
+        self._held: list[Event] = []
 
     def submit(self, command: Command[T]) -> "asyncio.Future[T]":
         """Queue a command; the future holds its answer once it is committed, or its error."""
@@ -131,13 +134,23 @@ class Writer:
         self.commands += len(batch)
         for (_, future), answer in zip(batch, answers, strict=True):
             settle(future, answer)
-        if events:
+        self._publish(events)
+
+    def _publish(self, events: list[Event]) -> None:
+        """Tell of a batch; of channels for which more waits already, together with the next one, at most 5 ms later."""
+        busy = set() if self._held else {pk for command, _ in self._waiting for pk in command.channels}
+        later = [event for event in events if event.channel_pk in busy]
+        ready = [*self._held, *(event for event in events if event.channel_pk not in busy)]
+        self._held = later
+        if later:
+            asyncio.get_running_loop().call_later(HELD_FOR, self._publish, [])
+        if ready:
             try:
-                self.on_commit(events)
+                self.on_commit(ready)
             except Exception:
                 # They are in the log, where this node is to look now, and others look anyway.
-                logger.exception("%d events could not be published", len(events))
-                self.on_unknown({event.channel_pk for event in events})
+                logger.exception("%d events could not be published", len(ready))
+                self.on_unknown({event.channel_pk for event in ready})
 
 
 def settle(future: "asyncio.Future[Any]", answer: Any) -> None:

@@ -12,6 +12,7 @@ from storage.models import channels, events, facts
 from storage.prepared import Prepared
 from storage.transaction import Command, Event, Tx
 from storage.types import SECOND, now
+from tests.conftest import eventually
 
 
 async def open_channels(database: Database, count: int) -> list[int]:
@@ -257,3 +258,28 @@ async def test_a_read_that_fails_costs_nobody_else_an_answer(
     assert isinstance(made, int) and isinstance(other, int)
     assert await database.read(lambda connection: log.heads(connection, [made, other])) == {made: 0, other: 0}
     caplog.clear()
+
+
+async def test_what_waits_for_the_same_channel_is_told_together(database: Database) -> None:
+    """Events of a batch go with those of the next one, where that has any of their channel; once, and not for long."""
+    busy, calm = await open_channels(database, 2)
+    told: list[list[tuple[int, int]]] = []
+    database.writer.on_commit = lambda events: told.append([(each.channel_pk, each.seq) for each in events])
+
+    def append(pk: int) -> Command[int]:
+        return Command(lambda tx: log.append(tx, pk, "note", {}).seq, channels=[pk])
+
+    first = [database.writer.submit(append(pk)) for pk in (busy, calm)]
+    await asyncio.sleep(0)
+    second = [database.writer.submit(append(busy)) for _ in range(3)]
+    await asyncio.gather(*first, *second)
+    await database.writer.drain()
+    assert told == [[(calm, 1)], [(busy, seq) for seq in range(1, 5)]]
+
+    told.clear()
+    held = database.writer.submit(append(busy))
+    await asyncio.sleep(0)
+    dropped = database.writer.submit(append(busy))
+    dropped.cancel()
+    await held
+    await eventually(lambda: told == [[(busy, 5)]], 1)
