@@ -45,7 +45,7 @@ class Limits:
     inbox: int = 32
     sockets_per_user: int = 50
     unconnected: float = 10
-    connects_per_second: float = 250
+    connects_per_second: float = 500
     connect_wait: float = 10
     presence_watch: int = 500
     streams_watched: int = 100

@@ -126,7 +126,7 @@ class Settings(BaseSettings):
         1_500, ge=0, le=1_500, description="bytes of a Live Activity's attributes as JSON"
     )
     max_unconnected: float = Field(10, gt=0, description="seconds that a connection may stay without CONNECT")
-    max_connects_per_second: float = Field(250, gt=0, description="sockets that are opened in a second; others wait")
+    max_connects_per_second: float = Field(500, gt=0, description="sockets that are opened in a second; others wait")
     max_connect_wait: float = Field(10, ge=0, description="seconds that a new socket may wait; 503 above")
     max_sockets_per_user: int = Field(50, gt=0, description="sockets that a user may have open on a node")
 
