@@ -14,7 +14,7 @@ from sqlalchemy import Connection
 from realtime.caller import Caller
 from realtime.fresh import Fresh
 from realtime.tokens import Claims, Refresh, Tokens
-from storage import accounts
+from storage import accounts, logins
 from storage.accounts import PLATFORM, NewUser, Tenant, User
 from storage.database import Database
 from storage.errors import Conflict, Forbidden, Invalid, NotFound, Unauthenticated
@@ -119,7 +119,7 @@ class Accounts:
     def valid(self, connection: Connection, callers: Sequence[Caller]) -> set[Caller]:
         """Those whose tokens still count: the user active, the login alive, nothing signed out since."""
         states = accounts.states(connection, {each.pk for each in callers}) if callers else {}
-        living = accounts.not_ended(connection, {each.login for each in callers if each.login})
+        living = logins.not_ended(connection, {each.login for each in callers if each.login})
 
         def counts(caller: Caller) -> bool:
             status, valid_after = states[caller.pk]
@@ -167,7 +167,7 @@ class Accounts:
 
         def apply(tx: Tx) -> tuple[User, str]:
             user = accounts.add_user(tx, home.pk, new)
-            return user, accounts.add_login(tx, user.pk, lasts=REFRESH_TTL)
+            return user, logins.add(tx, user.pk, lasts=REFRESH_TTL)
 
         return self._logged_in(*await self.database.write(Command(apply)))
 
@@ -186,28 +186,28 @@ class Accounts:
             now_user = accounts.get(tx.connection, user.pk)
             if now_user.status != "active" or now_user.password != user.password:
                 raise Unauthenticated("The e-mail or the password is wrong")
-            return now_user, accounts.add_login(tx, user.pk, lasts=REFRESH_TTL)
+            return now_user, logins.add(tx, user.pk, lasts=REFRESH_TTL)
 
         return self._logged_in(*await self.database.write(Command(apply, channels=[user.pk])))
 
     async def refresh(self, token: str) -> LoggedIn:
         """A new pair for a refresh token. One that was used before ends the login. Raises Unauthenticated."""
         refresh = self.tokens.verify_refresh(token)
-        found = await self.database.read(lambda connection: accounts.login_of(connection, refresh.login))
+        found = await self.database.read(lambda connection: logins.find(connection, refresh.login))
         if found is None:
             raise Unauthenticated
 
         def apply(tx: Tx) -> tuple[User, bool]:
-            login = accounts.login_of(tx.connection, refresh.login)
+            login = logins.find(tx.connection, refresh.login)
             if login is None or login.ended_at is not None or login.expires_at < tx.now:
                 raise Unauthenticated
             user = accounts.get(tx.connection, login.user_pk)
             if login.generation != refresh.generation:
-                accounts.end_login(tx, user.pk, refresh.login, "logout")
+                logins.end(tx, user.pk, refresh.login, "logout")
                 return user, False
             if user.status != "active":
                 raise Unauthenticated
-            accounts.rotate(tx, refresh.login, lasts=REFRESH_TTL)
+            logins.rotate(tx, refresh.login, lasts=REFRESH_TTL)
             return user, True
 
         user, good = await self.database.write(Command(apply, channels=[found.user_pk]))
@@ -221,9 +221,9 @@ class Accounts:
 
         def apply(tx: Tx) -> None:
             if caller.login:
-                accounts.end_login(tx, caller.pk, caller.login, "logout")
+                logins.end(tx, caller.pk, caller.login, "logout")
             else:
-                accounts.end_logins(tx, caller.pk, "logout")
+                logins.end_all(tx, caller.pk, "logout")
 
         await self.database.write(Command(apply, channels=[caller.pk]))
         self.ended(caller.pk, caller.login, "logout")
@@ -231,10 +231,10 @@ class Accounts:
     async def logout_by(self, token: str) -> None:
         """End the login of a refresh token. Raises Unauthenticated."""
         login = self.tokens.verify_refresh(token).login
-        found = await self.database.read(lambda connection: accounts.login_of(connection, login))
+        found = await self.database.read(lambda connection: logins.find(connection, login))
         if found is None:
             raise Unauthenticated
-        command = Command(lambda tx: accounts.end_login(tx, found.user_pk, login, "logout"), channels=[found.user_pk])
+        command = Command(lambda tx: logins.end(tx, found.user_pk, login, "logout"), channels=[found.user_pk])
         await self.database.write(command)
         self.ended(found.user_pk, login, "logout")
 
@@ -249,9 +249,9 @@ class Accounts:
             user = caller.fresh(tx).user
             if user.password != stored:
                 raise Conflict("The password was changed meanwhile")
-            others = [each for each in accounts.living_logins(tx.connection, user.pk, tx.now) if each != caller.login]
+            others = [each for each in logins.living(tx.connection, user.pk, tx.now) if each != caller.login]
             for login in others:
-                accounts.end_login(tx, user.pk, login, "logout")
+                logins.end(tx, user.pk, login, "logout")
             return accounts.change(tx, user.pk, {"password": password}), others
 
         user, others = await self.database.write(Command(apply, channels=[caller.pk]))
@@ -263,16 +263,16 @@ class Accounts:
     async def reset_password(self, token: str, new: str) -> User:
         """Raises NotFound if the link is unknown, used or expired. Ends all logins."""
         link = digest(token)
-        owner = await self.database.read(lambda connection: accounts.reset_link_of(connection, link))
+        owner = await self.database.read(lambda connection: logins.reset_link_of(connection, link))
         if owner is None:
             raise NotFound("This link is unknown, used or expired")
         password = await self.hash(new)
 
         def apply(tx: Tx) -> User:
-            user_pk = accounts.use_reset_link(tx, link)
+            user_pk = logins.use_reset_link(tx, link)
             if user_pk is None:
                 raise NotFound("This link is unknown, used or expired")
-            accounts.end_logins(tx, user_pk, "logout")
+            logins.end_all(tx, user_pk, "logout")
             return accounts.change(tx, user_pk, {"password": password})
 
         user = await self.database.write(Command(apply, channels=[owner]))

@@ -8,7 +8,7 @@ from sqlalchemy import Connection
 
 from realtime.accounts import RESET_TTL, Accounts, digest
 from realtime.caller import Caller
-from storage import accounts
+from storage import accounts, logins
 from storage.accounts import PLATFORM, NewUser, Tenant, User
 from storage.errors import Conflict, Forbidden, Invalid
 from storage.transaction import Command, Tx
@@ -61,7 +61,7 @@ class Administration:
             actor.require("admin")
             user = accounts.need(tx.connection, actor.user.tenant_pk, user_id)
             actor.require_over(user)
-            accounts.add_reset_link(tx, user.pk, digest(token), lasts=RESET_TTL)
+            logins.add_reset_link(tx, user.pk, digest(token), lasts=RESET_TTL)
             return tx.now + RESET_TTL * 1_000_000
 
         return token, await self.database.write(Command(apply))
@@ -98,7 +98,7 @@ class Administration:
             if user.status not in ("active", status, lifts or "disabled"):
                 raise Conflict(f"The user is {user.status}")
             if status != "active":
-                accounts.end_logins(tx, user.pk, "banned")
+                logins.end_all(tx, user.pk, "banned")
             return accounts.change(tx, user.pk, {"status": status})
 
         user = await self._administer(caller, user_id, apply)
@@ -109,7 +109,7 @@ class Administration:
         """End all logins, tokens and sockets of a user."""
 
         def apply(tx: Tx, user: User) -> User:
-            accounts.end_logins(tx, user.pk, "logout")
+            logins.end_all(tx, user.pk, "logout")
             return user
 
         user = await self._administer(caller, user_id, apply)

@@ -79,9 +79,7 @@ class Plans:
                 readable[user_pk].append(of_stream(*row))
         now = epoch.current(connection)
         read = [
-            [*readable[each.caller.pk], *self._named(connection, each, readable[each.caller.pk])]
-            if each.caller in valid
-            else []
+            [*(own := readable[each.caller.pk]), *self._named(connection, each, own)] if each.caller in valid else []
             for each in asked
         ]
         missed = [

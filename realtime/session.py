@@ -18,7 +18,7 @@ from realtime.plan import Plans
 from realtime.subscription import Channel
 from realtime.transport import Socket, ignore
 from realtime.wheel import Wheel
-from storage import accounts, chat, epoch, log
+from storage import accounts, chat, epoch, log, logins
 from storage.database import Database
 from storage.transaction import Event
 from storage.types import SECOND, now
@@ -305,7 +305,7 @@ class Sessions:
         seconds = REVOCATIONS_SECONDS + int(moment - self.looked_at)
 
         def look(connection: Connection) -> tuple[str, list[Any]]:
-            return epoch.current(connection), accounts.revoked(connection, seconds)
+            return epoch.current(connection), logins.revoked(connection, seconds)
 
         name, rows = await self.database.read(look)
         self.looked_at = moment

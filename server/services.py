@@ -40,7 +40,7 @@ from realtime.templates import Templates
 from realtime.tokens import Tokens
 from server.cluster import Cluster, joined
 from server.settings import Settings
-from storage import accounts, deliveries, epoch, log
+from storage import deliveries, epoch, log, logins
 from storage.database import Database
 from storage.files import Files
 from storage.transaction import Command, Event, Tx
@@ -344,7 +344,7 @@ class Background:
         sweep = Command(partial(deliveries.sweep, before=now() - PUSHES_KEPT * SECOND))
         while not self.stopping.is_set() and await write(sweep):
             await asyncio.sleep(0)
-        await write(Command(lambda tx: accounts.sweep(tx, before=now() - DAY * SECOND)))
+        await write(Command(lambda tx: logins.sweep(tx, before=now() - DAY * SECOND)))
         while not self.stopping.is_set() and await services.chats.sweep():
             await asyncio.sleep(0)
         await services.media.sweep()

@@ -130,12 +130,12 @@ async def test_a_ban_can_be_lifted(server: Served) -> None:
 
 
 async def test_a_revocation_of_another_node_closes_sockets_here(either: Served) -> None:
-    from storage import accounts
+    from storage import logins
     from storage.transaction import Command
 
     ann = await either.people.make()
     socket = await ann.socket()
-    await either.services.database.write(Command(lambda tx: accounts.end_logins(tx, ann.user.pk, "banned")))
+    await either.services.database.write(Command(lambda tx: logins.end_all(tx, ann.user.pk, "banned")))
     assert (await socket.event("session:closed", seconds=2.5))[0] == {"reason": "banned"}
     assert (await ann.get(ME)).status == 401
 

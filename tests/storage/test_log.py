@@ -260,8 +260,11 @@ async def test_a_read_that_fails_costs_nobody_else_an_answer(
     caplog.clear()
 
 
-async def test_what_waits_for_the_same_channel_is_told_together(database: Database) -> None:
+async def test_what_waits_for_the_same_channel_is_told_together(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Events of a batch go with those of the next one, where that has any of their channel; once, and not for long."""
+    monkeypatch.setattr("storage.writer.HELD_FOR", 60)
     busy, calm = await open_channels(database, 2)
     told: list[list[tuple[int, int]]] = []
     database.writer.on_commit = lambda events: told.append([(each.channel_pk, each.seq) for each in events])
@@ -276,6 +279,7 @@ async def test_what_waits_for_the_same_channel_is_told_together(database: Databa
     await database.writer.drain()
     assert told == [[(calm, 1)], [(busy, seq) for seq in range(1, 5)]]
 
+    monkeypatch.setattr("storage.writer.HELD_FOR", 0.005)
     told.clear()
     held = database.writer.submit(append(busy))
     await asyncio.sleep(0)

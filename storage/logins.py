@@ -1,0 +1,107 @@
+"""Logins, each with one refresh token at a time; links that set a password; and what was revoked, for all nodes to act on."""
+
+import uuid as uuids
+from collections.abc import Collection
+from typing import Any
+
+from sqlalchemy import Connection, and_, bindparam, delete, insert, select, update
+
+from storage.models import devices, logins, reset_links, revocations, users
+from storage.prepared import padded
+from storage.transaction import Tx, clock
+from storage.types import SECOND
+
+
+def add(tx: Tx, user_pk: int, *, lasts: int) -> str:
+    """Begin a login; returns its id. ``lasts`` seconds from now its refresh token is worth nothing."""
+    id = str(uuids.uuid4())
+    values = {
+        "id": id,
+        "user_pk": user_pk,
+        "generation": 0,
+        "created_at": tx.now,
+        "expires_at": tx.now + lasts * SECOND,
+    }
+    tx.execute(insert(logins), values)
+    return id
+
+
+LOGIN = select(logins.c.user_pk, logins.c.generation, logins.c.expires_at, logins.c.ended_at).where(
+    logins.c.id == bindparam("id")
+)
+
+
+def find(connection: Connection, id: str) -> Any:
+    """``(user_pk, generation, expires_at, ended_at)`` of a login, or None."""
+    return connection.execute(LOGIN, {"id": id}).first()
+
+
+LIVING = select(logins.c.id, logins.c.user_pk).where(
+    logins.c.id.in_(bindparam("ids", expanding=True)), logins.c.ended_at.is_(None)
+)
+
+
+def not_ended(connection: Connection, ids: Collection[str]) -> set[tuple[str, int]]:
+    """``(id, user)`` of those of these logins that have not ended."""
+    return {(id, pk) for id, pk in connection.execute(LIVING, {"ids": padded(ids)})} if ids else set()
+
+
+def rotate(tx: Tx, id: str, *, lasts: int) -> None:
+    tx.execute(
+        update(logins)
+        .where(logins.c.id == id)
+        .values(generation=logins.c.generation + 1, expires_at=tx.now + lasts * SECOND)
+    )
+
+
+def living(connection: Connection, user_pk: int, at: int) -> list[str]:
+    """The ids of the user's logins that have neither ended nor expired."""
+    living = select(logins.c.id).where(
+        logins.c.user_pk == user_pk, logins.c.ended_at.is_(None), logins.c.expires_at > at
+    )
+    return list(connection.execute(living).scalars())
+
+
+def end(tx: Tx, user_pk: int, id: str, reason: str) -> None:
+    """End one login, and forget its devices; its sockets close on every node within two seconds."""
+    tx.execute(delete(devices).where(devices.c.user_pk == user_pk, devices.c.login_id == id))
+    tx.execute(update(logins).where(logins.c.id == id, logins.c.ended_at.is_(None)).values(ended_at=tx.now))
+    tx.execute(insert(revocations), {"user_pk": user_pk, "login_id": id, "reason": reason, "at": tx.now})
+
+
+def end_all(tx: Tx, user_pk: int, reason: str) -> None:
+    """End all of a user's logins and tokens up to now, and forget the user's devices."""
+    tx.execute(delete(devices).where(devices.c.user_pk == user_pk))
+    tx.execute(update(logins).where(logins.c.user_pk == user_pk, logins.c.ended_at.is_(None)).values(ended_at=tx.now))
+    tx.execute(update(users).where(users.c.pk == user_pk).values(valid_after=tx.now))
+    tx.execute(insert(revocations), {"user_pk": user_pk, "login_id": None, "reason": reason, "at": tx.now})
+
+
+def revoked(connection: Connection, seconds: int) -> list[Any]:
+    """``(pk, user_pk, login_id, reason)`` of what was revoked in the last ``seconds``."""
+    since = clock(connection) - seconds * SECOND
+    statement = select(revocations.c.pk, revocations.c.user_pk, revocations.c.login_id, revocations.c.reason)
+    return list(connection.execute(statement.where(revocations.c.at > since).order_by(revocations.c.pk)))
+
+
+def add_reset_link(tx: Tx, user_pk: int, digest: str, *, lasts: int) -> None:
+    tx.execute(insert(reset_links), {"digest": digest, "user_pk": user_pk, "expires_at": tx.now + lasts * SECOND})
+
+
+def reset_link_of(connection: Connection, digest: str) -> int | None:
+    """Whom an unused link is for."""
+    unused = and_(reset_links.c.digest == digest, reset_links.c.used_at.is_(None))
+    return connection.execute(select(reset_links.c.user_pk).where(unused)).scalar()
+
+
+def use_reset_link(tx: Tx, digest: str) -> int | None:
+    """The user a link is for, once; None if it is unknown, used or expired."""
+    live = and_(reset_links.c.digest == digest, reset_links.c.used_at.is_(None), reset_links.c.expires_at > tx.now)
+    return tx.execute(update(reset_links).where(live).values(used_at=tx.now).returning(reset_links.c.user_pk)).scalar()
+
+
+def sweep(tx: Tx, *, before: int) -> None:
+    """Drop what can't matter any more: logins, links and revocations that ended before ``before``."""
+    tx.execute(delete(revocations).where(revocations.c.at < before))
+    tx.execute(delete(reset_links).where(reset_links.c.expires_at < before))
+    tx.execute(delete(logins).where(logins.c.expires_at < before))
