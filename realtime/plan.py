@@ -79,7 +79,9 @@ class Plans:
                 readable[user_pk].append(of_stream(*row))
         now = epoch.current(connection)
         read = [
-            [*(own := readable[each.caller.pk]), *self._named(connection, each, own)] if each.caller in valid else []
+            [*(theirs := readable[each.caller.pk]), *self._named(connection, each, theirs)]
+            if each.caller in valid
+            else []
             for each in asked
         ]
         missed = [
