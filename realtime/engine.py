@@ -27,8 +27,8 @@ library.setLevel(logging.WARNING)
 
 NEW_WEBSOCKET = ("EIO=4&transport=websocket", "transport=websocket&EIO=4")
 PHASES = 25
-BURST = 0.2
-GROUP = 0.1
+BURST = 0.05
+GROUP = 0.05
 
 
 class Listener(Protocol):
@@ -49,7 +49,7 @@ class Listener(Protocol):
 
 
 class Pace:
-    """Lets so many through in a second, after those of a fifth of one at once, one after the other.
+    """Lets so many through in a second, after those of a twentieth of one at once, one after the other.
 
     When a node fails or starts, all its clients come at once; whoever is connected shall not notice.
     """

@@ -12,7 +12,7 @@ from aiohttp import web
 
 from server import metrics, openapi, operator
 from server.call import SERVICES, write_json
-from server.listening import TAKEN_AT_ONCE, WAITING, listen
+from server.listening import Door, listen
 from server.middleware import Next, browsers, endpoint, errors
 from server.routes import ROUTES
 from server.services import Services, build, running
@@ -162,13 +162,15 @@ async def serving(settings: Settings, listening: socket.socket | None = None) ->
     )
     await runner.setup()
     try:
-        door = listening or listen(settings.host, settings.port)
-        # asyncio takes as many connections in one step as it lets wait.
-        await web.SockSite(runner, door, backlog=TAKEN_AT_ONCE).start()
-        door.listen(WAITING)
-        host, port = runner.addresses[0][:2]
+        assert runner.server is not None
+        door = Door(listening or listen(settings.host, settings.port), runner.server)
+        door.open()
+        host, port = door.socket.getsockname()[:2]
         services = app[SERVICES]
         services.address = f"http://{f'[{host}]' if ':' in host else host}:{port}"
-        yield services
+        try:
+            yield services
+        finally:
+            door.close()
     finally:
         await runner.cleanup()

@@ -1,12 +1,72 @@
 """The socket that connections come to: many may wait in it, and few are taken at once, so that the rest of us goes on."""
 
+import asyncio
+import logging
 import socket
+from collections.abc import Callable
+
+from realtime.tasks import Tasks
+
+logger = logging.getLogger("bellwire.http")
 
 WAITING = 1024
-TAKEN_AT_ONCE = 16
+TAKEN_AT_ONCE = 8
+PAUSE = 0.005
+OUT_OF_DESCRIPTORS = 1.0
 
 
 def listen(host: str, port: int) -> socket.socket:
     """Raises OSError where the address can't be had."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     return socket.create_server((host, port), family=family, backlog=WAITING)
+
+
+class Door:
+    """Takes connections while it is open: a few, then, where more wait, a pause for those who are here already.
+
+    When a network fails thousands come back at once; asyncio alone would see to them before anybody else.
+    """
+
+    def __init__(self, listening: socket.socket, protocol: Callable[[], asyncio.BaseProtocol]) -> None:
+        self.socket = listening
+        self.protocol = protocol
+        self.tasks = Tasks()
+        self.pausing: asyncio.TimerHandle | None = None
+        self.loop = asyncio.get_running_loop()
+        listening.setblocking(False)
+
+    def open(self) -> None:
+        self.pausing = None
+        self.loop.add_reader(self.socket, self._take)
+
+    def close(self) -> None:
+        """What waits in the socket is refused, what was taken goes on."""
+        if self.pausing:
+            self.pausing.cancel()
+        self.loop.remove_reader(self.socket)
+        self.socket.close()
+
+    def _take(self) -> None:
+        for _ in range(TAKEN_AT_ONCE):
+            try:
+                connection, _ = self.socket.accept()
+            except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+                return
+            except OSError as error:
+                logger.error("no connection can be taken: %s", error)
+                self._pause(OUT_OF_DESCRIPTORS)
+                return
+            connection.setblocking(False)
+            self.tasks.spawn(self._begin(connection))
+        self._pause(PAUSE)
+
+    def _pause(self, seconds: float) -> None:
+        self.loop.remove_reader(self.socket)
+        self.pausing = self.loop.call_later(seconds, self.open)
+
+    async def _begin(self, connection: socket.socket) -> None:
+        try:
+            await self.loop.connect_accepted_socket(self.protocol, connection)
+        except OSError as error:
+            logger.debug("a connection was lost at once: %s", error)
+            connection.close()
