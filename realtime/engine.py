@@ -28,7 +28,7 @@ library.setLevel(logging.WARNING)
 NEW_WEBSOCKET = ("EIO=4&transport=websocket", "transport=websocket&EIO=4")
 PHASES = 25
 BURST = 0.05
-GROUP = 0.05
+GROUP = 0.1
 
 
 class Listener(Protocol):

@@ -1,141 +1,462 @@
-// What every client does: keep tokens fresh, keep offsets, resume, send once.
+/**
+ * The client library of these pages, and a model for any other: keep tokens fresh, keep offsets, resume, see gaps, send once.
+ *
+ * `docs/clients.md` tells what each part is for, and how the same looks in Swift and Kotlin.
+ *
+ * @module bellwire
+ */
 import { io } from "/vendor/socket.io.esm.min.js";
 
-/** REST with the bearer token, refreshed before it expires. */
+/**
+ * @typedef {object} User
+ * @property {string} id
+ * @property {string} name
+ * @property {string|null} avatarUrl
+ * @property {string[]} [permissions] of oneself only
+ *
+ * @typedef {object} Member
+ * @property {string} userId
+ * @property {string} name
+ * @property {"owner"|"admin"|"member"|"readonly"} role
+ * @property {number} readSeq up to where this member has read
+ * @property {number} joinedSeq
+ *
+ * @typedef {object} Media
+ * @property {string} id
+ * @property {"image"|"video"|"audio"|"file"} type by its content
+ * @property {string} name
+ * @property {number} size bytes
+ * @property {number|null} duration seconds
+ * @property {number|null} width
+ * @property {number|null} height
+ * @property {string|null} thumbnail_url
+ *
+ * @typedef {object} Message
+ * @property {string} _id
+ * @property {string} chatId
+ * @property {string} senderId
+ * @property {"text"|"media"|"creditTransfer"} type
+ * @property {string|null} content
+ * @property {Media|null} media
+ * @property {{amount: number, recipientId: string, senderId: string, reversal?: true}|null} creditTransfer
+ * @property {number} seq its place in the chat: messages sort by it
+ * @property {string} createdAt
+ * @property {string} updatedAt
+ * @property {string} [deletedAt]
+ *
+ * @typedef {object} Chat
+ * @property {string} _id
+ * @property {"direct"|"group"} type
+ * @property {string|null} name
+ * @property {Member[]} members at most 100
+ * @property {number} memberCount
+ * @property {Message|null} lastMessage
+ * @property {number} unreadCount
+ * @property {string|null} mutedUntil
+ *
+ * @typedef {object} Notification
+ * @property {string} id
+ * @property {string} type
+ * @property {string} category
+ * @property {string} title
+ * @property {string} message
+ * @property {string|null} actionUrl
+ * @property {boolean} read
+ * @property {string} createdAt
+ *
+ * @typedef {object} Stream
+ * @property {string} id
+ * @property {string} title
+ * @property {"scheduled"|"ready"|"started"|"ended"|"cancelled"|"expired"} status
+ * @property {string} startsAt
+ * @property {string} ownerId
+ * @property {string} chatId
+ *
+ * @typedef {object} Outgoing what `Live.send` takes
+ * @property {"text"|"media"|"creditTransfer"} type
+ * @property {string} [chatId]
+ * @property {string} [targetUserId]
+ * @property {string} [content]
+ * @property {string} [file] the id of an upload
+ * @property {{amount: number}} [creditTransfer]
+ * @property {string} [clientMessageId] the key under which it is sent at most once; made here if absent
+ */
+
+/**
+ * What a `Live` tells of, and what each listener is given. The durable ones come once, in order, with `{channel, seq}`.
+ *
+ * @typedef {object} Events
+ * @property {Message} message:new
+ * @property {Message} message:updated
+ * @property {Message} message:deleted
+ * @property {{chatId: string, userId: string, messageId: string, readSeq: number}} message:read
+ * @property {Chat & {at: number}} chat:new
+ * @property {{chatId: string, changes: object, added: Member[], removed: string[]}} chat:updated
+ * @property {{chatId: string}} chat:removed
+ * @property {Notification} notification:new
+ * @property {{ids?: string[], all?: true, before?: string}} notification:read
+ * @property {Notification} notification:deleted
+ * @property {{balance: number, transactionId: string}} credit:balance
+ * @property {Stream} stream:status
+ * @property {{chatId: string, userId: string}} typing gone after six seconds
+ * @property {{userId: string, online: boolean, lastSeenAt: string|null}} presence
+ * @property {"connecting"|"online"|"offline"} state
+ * @property {{channels: string[], first: boolean}} reload what was missed can't be replayed: read it over REST
+ * @property {{reason: string}} closed the login is over
+ * @property {Outgoing} queued a message waits to be sent
+ * @property {Message} sent it was, and this is how it is kept
+ * @property {{message: Outgoing, error: Refused}} refused it never will be
+ */
+
+const ACK_WITHIN = 10_000;
+const AGAIN_AFTER = 1_000;
+const REFRESH_BEFORE = 60_000;
+
+/** The server's own no. Anything else that is thrown is the network's, and may be tried again. */
+export class Refused extends Error {
+  /** @param {object} answer an error in the envelope @param {number} status */
+  constructor(answer, status) {
+    const details = (answer?.details ?? []).map(({ field, message }) => (field ? `${field}: ${message}` : message));
+    super(details.join("; ") || answer?.errors?.[0] || `HTTP ${status}`);
+    this.status = status;
+  }
+
+  /** Whether the same may work in a moment. */
+  get passing() {
+    return this.status === 429 || this.status === 503;
+  }
+}
+
+/** A random key for what must happen at most once. */
+export function newKey() {
+  return Array.from(crypto.getRandomValues(new Uint8Array(12)), (byte) => byte.toString(16).padStart(2, "0")).join("");
+}
+
+const pause = (milliseconds) => new Promise((resolve) => { setTimeout(resolve, milliseconds); });
+
+/** REST with a bearer token that is renewed in time. All tabs share one login. */
 export class Api {
-  /** @param {Storage} storage where the refresh token survives a reload */
+  /** @param {Storage} storage where the login survives a reload */
   constructor(storage) {
     this.storage = storage;
-    this.user = null;
-    this.access = null;
-    this.expires = 0;
   }
 
-  restore() {
-    return Boolean(this.storage.getItem("refreshToken"));
+  get login() {
+    return JSON.parse(this.storage.getItem("bellwire.login") ?? "null");
   }
 
-  forget() {
-    this.storage.removeItem("refreshToken");
+  set login(value) {
+    if (value) this.storage.setItem("bellwire.login", JSON.stringify(value));
+    else this.storage.removeItem("bellwire.login");
   }
 
-  /** @param {"login"|"register"|"refresh"} verb */
+  /** @returns {User|null} who is logged in */
+  get user() {
+    return this.login?.user ?? null;
+  }
+
+  /**
+   * @param {"login"|"register"} verb
+   * @param {{email: string, password: string, name?: string}} body
+   */
   async enter(verb, body) {
-    const pair = await this.call("POST", `/api/v1/auth/${verb}`, body, null);
-    this.user = pair.user;
-    this.access = pair.accessToken;
-    this.expires = Date.now() + pair.expiresIn * 1000;
-    this.storage.setItem("refreshToken", pair.refreshToken);
+    this.#keep(await this.call("POST", `/api/v1/auth/${verb}`, { body, token: null }));
   }
 
   async logout() {
     await this.post("/api/v1/auth/logout");
-    this.forget();
+    this.login = null;
   }
 
-  /** A token that lives at least another minute; one refresh at a time, for a refresh token works once. */
-  async token() {
-    if (Date.now() > this.expires - 60_000) {
-      this.refreshing ??= this.enter("refresh", { refreshToken: this.storage.getItem("refreshToken") })
-        .finally(() => { this.refreshing = null; });
-      await this.refreshing;
-    }
-    return this.access;
+  #keep({ user, accessToken, refreshToken, expiresIn }) {
+    this.login = { user, access: accessToken, refresh: refreshToken, expires: Date.now() + expiresIn * 1000 };
   }
 
-  async get(path) { return this.call("GET", path, undefined, await this.token()); }
-  async post(path, body) { return this.call("POST", path, body, await this.token()); }
+  /**
+   * A token that lives at least another minute.
+   *
+   * A refresh token works once, and one used twice ends the login: one refresh at a time, over all tabs.
+   * @param {boolean} [renewed] whatever its age
+   */
+  async token(renewed = false) {
+    const had = this.login;
+    if (!had) throw new Refused({ errors: ["Authentication required"] }, 401);
+    const enough = (login) => login.expires - Date.now() > REFRESH_BEFORE && !(renewed && login.access === had.access);
+    if (enough(had)) return had.access;
+    const refresh = async () => {
+      const login = this.login;
+      if (!login || enough(login)) return;
+      this.#keep(await this.call("POST", "/api/v1/auth/refresh", { body: { refreshToken: login.refresh }, token: null }));
+    };
+    this.refreshing ??= (navigator.locks ? navigator.locks.request("bellwire.login", refresh) : refresh())
+      .finally(() => { this.refreshing = null; });
+    await this.refreshing;
+    return this.token();
+  }
 
-  async call(method, path, body, token) {
-    const headers = body === undefined ? {} : { "Content-Type": "application/json" };
-    if (token) headers.Authorization = `Bearer ${token}`;
+  get(path) { return this.call("GET", path); }
+  post(path, body, key) { return this.call("POST", path, { body, key }); }
+  patch(path, body) { return this.call("PATCH", path, { body }); }
+  delete(path) { return this.call("DELETE", path); }
+
+  /**
+   * @param {string} method
+   * @param {string} path
+   * @param {{body?: object, key?: string, token?: string|null}} [options] `key`: of what must happen once; `token`: null for none
+   * @returns {Promise<any>} the document, taken out of the envelope
+   * @throws {Refused}
+   */
+  async call(method, path, { body, key, token } = {}) {
+    const headers = {};
+    if (body !== undefined) headers["Content-Type"] = "application/json";
+    if (key) headers["Idempotency-Key"] = key;
+    if (token !== null) headers.Authorization = `Bearer ${token ?? (await this.token())}`;
     const response = await fetch(path, { method, headers, body: body === undefined ? undefined : JSON.stringify(body) });
-    const answer = await response.json();
-    if (!response.ok) throw new Refused(problem(answer), response.status);
+    return Api.#read(response.status, await response.text());
+  }
+
+  static #read(status, text) {
+    let answer = null;
+    try { answer = JSON.parse(text); } catch { /* a proxy's page */ }
+    if (status >= 400 || answer === null) throw new Refused(answer, status);
     return "isSuccess" in answer ? answer.data : answer;
   }
-}
 
-/** The server's own no; anything else that is thrown is the network's. */
-export class Refused extends Error {
-  constructor(message, status) {
-    super(message);
-    this.status = status;
+  /**
+   * Upload a file, to be sent by its id.
+   * @param {File|Blob} file
+   * @param {(part: number) => void} progress from 0 to 1
+   * @param {AbortSignal} [signal]
+   * @returns {Promise<{id: string, media: Media}>}
+   */
+  async upload(file, progress, signal) {
+    const form = new FormData();
+    form.append("file", file, file.name ?? "file");
+    const token = await this.token();
+    // fetch tells nothing of how far an upload is.
+    return new Promise((resolve, reject) => {
+      const request = new XMLHttpRequest();
+      request.open("POST", "/api/v2/media");
+      request.setRequestHeader("Authorization", `Bearer ${token}`);
+      request.upload.onprogress = ({ loaded, total }) => progress(total ? loaded / total : 0);
+      request.onload = () => {
+        try { resolve(Api.#read(request.status, request.responseText)); } catch (error) { reject(error); }
+      };
+      request.onerror = () => reject(new TypeError("The network failed"));
+      request.onabort = () => reject(new DOMException("Cancelled", "AbortError"));
+      signal?.addEventListener("abort", () => request.abort());
+      request.send(form);
+    });
   }
-}
 
-/** What an error answer or ack says, for people. */
-export function problem(answer) {
-  const details = (answer.details ?? []).map(({ field, message }) => (field ? `${field}: ${message}` : message));
-  return details.join("; ") || answer.errors?.[0] || "Something went wrong";
+  /** The bytes of one's own kind of URL: a picture, a thumbnail. */
+  async blob(url) {
+    const response = await fetch(new URL(url, location.href).pathname, {
+      headers: { Authorization: `Bearer ${await this.token()}` },
+    });
+    if (!response.ok) throw new Refused(null, response.status);
+    return response.blob();
+  }
 }
 
 /**
- * The live connection. `handlers` are called with the payload of each event, once and in order; `reload` when what was
- * missed can't be replayed, `status` with a line for people, `closed` when the server ended the login.
+ * The live connection: every durable event once and in order, over any number of cuts; every message sent once.
+ *
+ * Messages that wait are kept in the storage: they outlive a reload, and go out under the same key.
  */
 export class Live {
-  constructor(api, handlers) {
-    this.handlers = handlers;
-    this.offsets = {};
-    this.epoch = null;
-    // Without an answer the server closes the connection after a while, and the client tries again.
-    const auth = (give) => api.token().then((token) => give({
-      token, v: 1, client: "web", offsets: this.offsets, epoch: this.epoch ?? undefined,
-    })).catch((error) => { if (error instanceof Refused) handlers.closed(); });
-    this.socket = io("/chat", { auth });
-    this.socket.onAny((name, payload, place) => this.event(name, payload, place));
-    this.socket.on("disconnect", () => handlers.status("reconnecting…"));
-    this.socket.on("connect_error", (error) => {
-      handlers.status(error.message);
-      if (this.socket.active) return;
-      if (error.message === "token expired") setTimeout(() => this.socket.connect(), 1000);
-      else handlers.closed();
-    });
+  /** @param {Api} api @param {string} [client] how it names itself to the server */
+  constructor(api, client = "web") {
     this.api = api;
+    this.listeners = new Map();
+    this.state = "connecting";
+    this.epoch = null;
+    /** The last seq of each channel that was seen. */
+    this.offsets = {};
+    /** @type {Outgoing[]} */
+    this.queue = JSON.parse(api.storage.getItem(this.#place) ?? "[]");
+    this.sending = new Set();
+    this.waiting = [];
+    // Without an answer the server closes the connection after a while, and the client tries again.
+    const auth = (give) => api.token().then(
+      (token) => give({ token, v: 1, client, offsets: this.offsets, epoch: this.epoch ?? undefined }),
+      (error) => { if (error instanceof Refused && !error.passing) this.#end("expired"); },
+    );
+    this.socket = io("/chat", { auth, autoConnect: false, reconnectionDelayMax: 5000 });
+    this.socket.onAny((name, payload, place) => this.#arrived(name, payload, place));
+    this.socket.on("disconnect", (reason) => this.#lost(reason));
+    this.socket.on("connect_error", (error) => this.#failed(error));
   }
 
-  event(name, payload, place) {
-    if (place) {
-      if (place.seq <= (this.offsets[place.channel] ?? 0)) return;
-      this.offsets[place.channel] = place.seq;
-    } else if (name === "session:ready") {
-      this.epoch = payload.epoch;
-      const lost = Object.keys(payload.recovered).some((channel) => !payload.recovered[channel]);
-      const first = Object.keys(this.offsets).length === 0;
-      if (lost) this.offsets = {};
-      for (const [channel, head] of Object.entries(payload.heads)) {
-        this.offsets[channel] = Math.max(head, this.offsets[channel] ?? 0);
-      }
-      if (lost || first) this.handlers.reload();
-      this.handlers.status("");
-      return;
-    } else if (name === "channel:reset") {
+  /**
+   * @template {keyof Events} K
+   * @param {K} name @param {(payload: Events[K], place?: {channel: string, seq: number}) => void} listener
+   */
+  on(name, listener) {
+    if (!this.listeners.has(name)) this.listeners.set(name, new Set());
+    this.listeners.get(name).add(listener);
+    return () => this.listeners.get(name).delete(listener);
+  }
+
+  #tell(name, payload, place) {
+    for (const listener of this.listeners.get(name) ?? []) listener(payload, place);
+  }
+
+  connect() {
+    this.socket.connect();
+  }
+
+  close() {
+    this.socket.disconnect();
+  }
+
+  // The connection
+
+  #turn(state) {
+    if (this.state === state) return;
+    this.state = state;
+    this.#tell("state", state);
+  }
+
+  #lost(reason) {
+    this.#turn("offline");
+    // The server says DISCONNECT only at an end, for which it gives the reason before.
+    if (reason === "io server disconnect") this.#end("closed");
+  }
+
+  #failed(error) {
+    this.#turn("offline");
+    // A transport that failed: the client tries again by itself.
+    if (this.socket.active) return;
+    if (error.message === "token expired") {
+      this.api.token(true).then(() => this.socket.connect(), (why) => {
+        if (why instanceof Refused && !why.passing) this.#end("expired");
+        else setTimeout(() => this.socket.connect(), AGAIN_AFTER);
+      });
+    } else {
+      this.#end(error.message);
+    }
+  }
+
+  #end(reason) {
+    this.socket.disconnect();
+    this.#tell("closed", { reason });
+  }
+
+  #arrived(name, payload, place) {
+    if (place) this.#event(name, payload, place);
+    else if (name === "session:ready") this.#ready(payload);
+    else if (name === "session:expiring") this.#renew();
+    else if (name === "session:closed") this.#end(payload.reason);
+    else if (name === "channel:reset") {
       this.offsets[payload.channel] = payload.head;
-      this.handlers.reload();
-      return;
-    } else if (name === "session:expiring") {
-      this.api.expires = 0;
-      this.api.token().then((token) => this.socket.emit("session:refresh", { token }));
-      return;
-    } else if (name === "session:closed") {
-      this.handlers.closed();
-      return;
-    }
-    this.handlers[name]?.(payload);
+      this.#tell("reload", { channels: [payload.channel], first: false });
+    } else this.#tell(name, payload);
   }
 
-  /** Send a message; with its `clientMessageId` a retry can't post it twice. */
-  async send(message) {
-    for (;;) {
-      try {
-        const answer = await this.socket.timeout(10_000).emitWithAck("message:send", message);
-        if (answer.isSuccess) return answer.data;
-        if (answer.statusCode !== 503) throw new Error(problem(answer));
-      } catch (error) {
-        if (error.message !== "operation has timed out") throw error;
-      }
-      await new Promise((resolve) => setTimeout(resolve, 500));
+  #event(name, payload, { channel, seq }) {
+    const had = this.offsets[channel];
+    if (had !== undefined && seq <= had) return;
+    if (had !== undefined && seq > had + 1) {
+      // The server does not let this happen. If it does, what is missing comes with a resume.
+      this.socket.io.engine.close();
+      return;
     }
+    this.offsets[channel] = seq;
+    if (name === "chat:new") this.offsets[`chat:${payload._id}`] = payload.at;
+    if (name === "chat:removed") delete this.offsets[`chat:${payload.chatId}`];
+    this.#tell(name, payload, { channel, seq });
+  }
+
+  #ready({ epoch, recovered, heads }) {
+    const first = this.epoch === null;
+    const lost = Object.keys(recovered).filter((channel) => !recovered[channel]);
+    this.epoch = epoch;
+    for (const channel of lost) delete this.offsets[channel];
+    for (const [channel, head] of Object.entries(heads)) this.offsets[channel] = Math.max(head, this.offsets[channel] ?? 0);
+    this.#turn("online");
+    if (first || lost.length) this.#tell("reload", { channels: lost, first });
+    for (const resolve of this.waiting.splice(0)) resolve();
+    this.#flush();
+  }
+
+  async #renew() {
+    try {
+      await this.emit("session:refresh", { token: await this.api.token(true) });
+    } catch { /* the connection ends at its time, and the next one tells why */ }
+  }
+
+  /** Resolves when the connection stands. */
+  online() {
+    return this.state === "online" ? Promise.resolve() : new Promise((resolve) => { this.waiting.push(resolve); });
+  }
+
+  /**
+   * Emit an event and wait for its ack.
+   * @returns {Promise<any>} the `data` of the ack
+   * @throws {Refused} and Error when no ack came in time
+   */
+  async emit(name, payload) {
+    const answer = await this.socket.timeout(ACK_WITHIN).emitWithAck(name, payload);
+    if (!answer.isSuccess) throw new Refused(answer, answer.statusCode);
+    return answer.data;
+  }
+
+  /** What may get lost: typing, app:state. Nothing while offline. */
+  hint(name, payload) {
+    if (this.state === "online") this.socket.volatile.emit(name, payload);
+  }
+
+  // Sending
+
+  get #place() {
+    return `bellwire.queue.${this.api.user?.id}`;
+  }
+
+  #save() {
+    this.api.storage.setItem(this.#place, JSON.stringify(this.queue));
+  }
+
+  /**
+   * Send a message, as soon as there is a connection, once, after those of the same chat that wait already.
+   * @param {Outgoing} message
+   * @returns {Outgoing} as it waits; `sent` or `refused` follows, with the same `clientMessageId`
+   */
+  send(message) {
+    const waiting = { ...message, clientMessageId: message.clientMessageId ?? newKey() };
+    this.queue.push(waiting);
+    this.#save();
+    this.#tell("queued", waiting);
+    this.#flush();
+    return waiting;
+  }
+
+  #flush() {
+    for (const chat of new Set(this.queue.map(chatOf))) {
+      if (this.sending.has(chat)) continue;
+      this.sending.add(chat);
+      this.#work(chat);
+    }
+  }
+
+  async #work(chat) {
+    for (let next; (next = this.queue.find((each) => chatOf(each) === chat));) {
+      await this.online();
+      try {
+        this.#settle(next, "sent", await this.emit("message:send", next));
+      } catch (error) {
+        if (error instanceof Refused && !error.passing) this.#settle(next, "refused", { message: next, error });
+        else await pause(AGAIN_AFTER);
+      }
+    }
+    this.sending.delete(chat);
+  }
+
+  #settle(message, name, payload) {
+    this.queue.splice(this.queue.indexOf(message), 1);
+    this.#save();
+    this.#tell(name, payload, message);
   }
 }
+
+const chatOf = (message) => message.chatId ?? message.targetUserId;
