@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN = .venv/bin
 
-.PHONY: run test check format bench install lock
+.PHONY: run test check format bench install lock chromium
 
 run: .venv/installed static/node_modules/.package-lock.json
 	$(BIN)/python run.py
@@ -23,7 +23,11 @@ format: .venv/tested
 bench: install tests/load/peers/node_modules/.package-lock.json
 	$(BIN)/python -m tests.load.bench --write docs/performance.md $(ARGS)
 
-install: .venv/tested static/node_modules/.package-lock.json tests/node_modules/.package-lock.json
+install: .venv/tested static/node_modules/.package-lock.json tests/node_modules/.package-lock.json chromium
+
+# The browser of the tests: the system's, Debian's where there is none, or what CHROMIUM names.
+chromium:
+	test -n "$(CHROMIUM)" || command -v chromium google-chrome >/dev/null || { apt-get update && apt-get install -y chromium; }
 
 # Debian's python3 comes without venv; apt brings it where we may.
 .venv/installed: requirements.txt

@@ -9,6 +9,7 @@ import orjson
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
 from realtime.fields import (
+    ActionUrl,
     Amount,
     AnyName,
     BundleId,
@@ -312,6 +313,19 @@ class Grant(Body):
     amount: Amount
     reason: Annotated[Content, AfterValidator(not_blank)] | None = None
     clientMessageId: ClientKey | None = None
+
+
+# Broadcasts
+
+
+class SendBroadcast(Body):
+    title: Annotated[Title, AfterValidator(not_blank)]
+    message: NotificationText
+    type: Label = "info"
+    category: Label = "general"
+    actionUrl: ActionUrl | None = None
+    clientMessageId: ClientKey | None = None
+    preview: bool = False
 
 
 # Streams

@@ -50,6 +50,12 @@ class Chats:
 
         return await self.database.read(look, snapshot=True)
 
+    async def search(self, caller: Caller, query: str, *, before: int | None, limit: int) -> list[chat.Chat]:
+        """All of the tenant's chats, for an admin."""
+        caller.require("admin")
+        tenant_pk = caller.user.tenant_pk
+        return await self.database.read(lambda it: chat.search(it, tenant_pk, query, before=before, limit=limit))
+
     async def members(self, caller: Caller, chat_id: str, *, after: int, limit: int) -> Sequence[Member]:
         """Members in the order of their accounts; raises NotFound."""
         pk = await self.numbers.find(caller.user.tenant_pk, chat_id)

@@ -6,7 +6,21 @@ from functools import lru_cache
 from typing import Any, cast
 
 from realtime import shapes
-from storage import accounts, chat, credits, deliveries, devices, media, messages, notifications, streams, templates
+from realtime.bodies import SendBroadcast
+from storage import (
+    accounts,
+    broadcasts,
+    chat,
+    credits,
+    deliveries,
+    devices,
+    media,
+    messages,
+    nodes,
+    notifications,
+    streams,
+    templates,
+)
 from storage.types import SECOND
 
 
@@ -113,6 +127,58 @@ def stream(item: streams.Stream) -> shapes.StreamDocument:
         "chatId": item.chat_id,
         "createdAt": time(item.created_at),
         "updatedAt": time(item.updated_at),
+    }
+
+
+def broadcast(item: broadcasts.Broadcast) -> shapes.BroadcastDocument:
+    return {
+        "id": item.id,
+        "type": item.type,
+        "category": item.category,
+        "title": item.title,
+        "message": item.message,
+        "actionUrl": item.action_url,
+        "recipients": item.recipients,
+        "sent": item.sent,
+        "createdAt": time(item.created_at),
+        "doneAt": optional_time(item.done_at),
+    }
+
+
+def broadcast_preview(body: SendBroadcast, recipients: int) -> shapes.BroadcastDocument:
+    return {
+        "id": None,
+        "type": body.type,
+        "category": body.category,
+        "title": body.title,
+        "message": body.message,
+        "actionUrl": body.actionUrl,
+        "recipients": recipients,
+        "sent": 0,
+        "createdAt": None,
+        "doneAt": None,
+    }
+
+
+def chat_facts(item: chat.Chat) -> shapes.ChatFactsDocument:
+    return {
+        "_id": item.id,
+        "type": item.type,
+        "name": item.name,
+        "memberCount": item.member_count,
+        "seq": item.seq,
+        "createdAt": time(item.created_at),
+        "updatedAt": time(item.updated_at),
+    }
+
+
+def node(item: nodes.Seen) -> shapes.NodeDocument:
+    return {
+        "id": item.id,
+        "place": item.place,
+        "startedAt": time(item.started_at),
+        "seenAt": time(item.seen_at),
+        "figures": dict(item.figures),
     }
 
 

@@ -6,12 +6,13 @@ import hashlib
 import logging
 import os
 import socket
+from collections.abc import Callable, Mapping
 from functools import partial
 
 from storage import nodes
 from storage.database import Database
 from storage.errors import Problem, Unavailable
-from storage.nodes import Node
+from storage.nodes import Node, Seen
 from storage.transaction import Command, Tx
 
 logger = logging.getLogger("bellwire")
@@ -26,7 +27,8 @@ class Nodes:
     def __init__(self, database: Database, id: str, *, redis: bool, secret: str) -> None:
         digest = hashlib.sha256(f"node {secret}".encode()).hexdigest()
         self.database = database
-        self.node = Node(id, f"{here()} {os.getpid()}", redis, digest)
+        self.node = Node(id, here_now(), redis, digest)
+        self.figures: Callable[[], Mapping[str, float]] = dict
 
     async def start(self) -> None:
         """Waits for one that may be gone without a word. Raises Problem where others are alive and it can't join them."""
@@ -54,11 +56,15 @@ class Nodes:
                     f"Another process ({other.place}) signs tokens with another secret: set the same "
                     "BELLWIRE_JWT_SECRET for all of them."
                 )
-        nodes.beat(tx, self.node)
+        nodes.beat(tx, self.node, {})
         return None
 
     async def beat(self) -> None:
-        await self.database.write(Command(partial(nodes.beat, node=self.node)))
+        await self.database.write(Command(partial(nodes.beat, node=self.node, figures=self.figures())))
+
+    async def seen(self) -> list[Seen]:
+        """All that are alive, as they were at their last beat."""
+        return await self.database.read(nodes.seen)
 
     async def stop(self) -> None:
         with contextlib.suppress(Unavailable):
@@ -70,6 +76,11 @@ def here() -> str:
     with contextlib.suppress(OSError):
         return f"{socket.gethostname()} {os.readlink('/proc/self/ns/pid')}"
     return socket.gethostname()
+
+
+def here_now() -> str:
+    """This process, among all."""
+    return f"{here()} {os.getpid()}"
 
 
 def is_gone(node: Node) -> bool:

@@ -180,21 +180,26 @@ def require_sending(caller: Caller, sender: User) -> None:
 
 
 def add(tx: Tx, caller: Caller, draft: Draft, plan: Plan) -> Notification:
-    """Keep it, and tell the recipient, whose channel is locked, unless it is inactive."""
+    """The first answer under a key, or a new notification."""
     require_sending(caller.fresh(tx), plan.sender)
     first = first_answer(tx.connection, caller, draft.client_key, plan.fingerprint)
     if first:
         return first
     if accounts.get(tx.connection, plan.recipient.pk).status == "deleted":
         raise NotFound
+    return keep(tx, caller.user, draft, plan)
+
+
+def keep(tx: Tx, creator: User, draft: Draft, plan: Plan) -> Notification:
+    """Keep it as the creator's, and tell the recipient, whose channel is locked, unless it is inactive."""
     seq, channel = tx.take(plan.recipient.pk) if draft.active else (None, "")
     values = {
-        "tenant_pk": caller.user.tenant_pk,
+        "tenant_pk": creator.tenant_pk,
         "id": new_id(),
         "uuid": str(uuid.uuid4()),
         "recipient_pk": plan.recipient.pk,
         "sender_pk": plan.sender.pk,
-        "creator_pk": caller.pk,
+        "creator_pk": creator.pk,
         "type": draft.type,
         "category": plan.texts.category,
         "title": plan.texts.title,

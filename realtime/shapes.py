@@ -193,6 +193,43 @@ class CreditDocument(TypedDict):
     createdAt: str
 
 
+class BroadcastDocument(TypedDict):
+    """``id`` and the times are null in a preview."""
+
+    id: str | None
+    type: str
+    category: str
+    title: str
+    message: str
+    actionUrl: str | None
+    recipients: int
+    sent: int
+    createdAt: str | None
+    doneAt: str | None
+
+
+class NodeDocument(TypedDict):
+    """A process that serves. ``figures`` are counters since its start, sizes in bytes and times in seconds."""
+
+    id: str
+    place: str
+    startedAt: str
+    seenAt: str
+    figures: dict[str, float]
+
+
+class ChatFactsDocument(TypedDict):
+    """A chat as an admin sees it: nothing of what is said in it."""
+
+    _id: str
+    type: str
+    name: str | None
+    memberCount: int
+    seq: int
+    createdAt: str
+    updatedAt: str
+
+
 class DeviceDocument(TypedDict):
     """``pushable`` says whether version 1 pushes to it."""
 

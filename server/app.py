@@ -6,32 +6,19 @@ import logging
 import socket
 from collections.abc import AsyncIterator
 from functools import partial
-from pathlib import Path
 
 from aiohttp import web
 
-from server import metrics, openapi, operator
+from server import metrics, openapi, operator, pages
 from server.call import SERVICES, write_json
 from server.listening import Door, listen
-from server.middleware import Next, browsers, endpoint, errors
+from server.middleware import browsers, endpoint, errors
 from server.routes import ROUTES
 from server.services import Services, build, running
 from server.settings import Settings
-from storage.errors import Unavailable
 
 logger = logging.getLogger("bellwire")
 
-STATIC = Path(__file__).parent.parent / "static"
-VENDOR = {
-    "socket.io.esm.min.js": "socket.io-client/dist/socket.io.esm.min.js",
-    "swagger-ui.css": "swagger-ui-dist/swagger-ui.css",
-    "swagger-ui-bundle.js": "swagger-ui-dist/swagger-ui-bundle.js",
-}
-PAGE_POLICY = (
-    "default-src 'self'; connect-src 'self' ws: wss:; img-src 'self' data: blob:; style-src 'self'; "
-    "object-src 'none'; base-uri 'none'; frame-ancestors 'none'; form-action 'self'"
-)
-DOCS_POLICY = PAGE_POLICY.replace("style-src 'self'", "style-src 'self' 'unsafe-inline'")
 FINISH_SECONDS = 5.0
 CLOSING = "The server is closing; come back in a moment"
 
@@ -41,10 +28,13 @@ def create_app(settings: Settings) -> web.Application:
     app = web.Application(middlewares=[browsers, errors], client_max_size=settings.max_body + 1)
 
     async def live(app: web.Application) -> AsyncIterator[None]:
-        async with build(settings) as services, running(services):
-            app[SERVICES] = services
-            metrics.install(app, services)
-            yield
+        async with build(settings) as services:
+            if services.cluster.nodes:
+                services.cluster.nodes.figures = partial(metrics.figures, services)
+            async with running(services):
+                app[SERVICES] = services
+                metrics.install(app, services)
+                yield
 
     app.cleanup_ctx.append(live)
     app.on_shutdown.append(close_sockets)
@@ -58,11 +48,7 @@ def create_app(settings: Settings) -> web.Application:
     app.router.add_get("/metrics", metrics.show)
     app.router.add_get("/openapi.json", show_openapi)
     app.router.add_post(operator.PATH, operator.serve)
-    app.router.add_get("/", index)
-    app.router.add_get("/docs", docs)
-    for name, source in VENDOR.items():
-        app.router.add_get(f"/vendor/{name}", file_at(STATIC / "node_modules" / source))
-    app.router.add_static("/static/", STATIC, follow_symlinks=False)
+    pages.install(app)
     return app
 
 
@@ -109,33 +95,9 @@ async def unready(services: Services) -> list[str]:
     return []
 
 
-# Pages
-
-
 async def show_openapi(request: web.Request) -> web.Response:
     services = request.app[SERVICES]
     return write_json(openapi.document(ROUTES, services.limits, services.public_url))
-
-
-def page(path: Path, policy: str) -> web.FileResponse:
-    return web.FileResponse(path, headers={"Content-Security-Policy": policy, "Cache-Control": "no-cache"})
-
-
-async def index(request: web.Request) -> web.FileResponse:
-    return page(STATIC / "index.html", PAGE_POLICY)
-
-
-async def docs(request: web.Request) -> web.FileResponse:
-    return page(STATIC / "docs.html", DOCS_POLICY)
-
-
-def file_at(path: Path) -> Next:
-    async def serve(request: web.Request) -> web.FileResponse:
-        if not path.exists():
-            raise Unavailable("The browser code is not installed; run: make install")
-        return web.FileResponse(path, headers={"Cache-Control": "max-age=3600"})
-
-    return serve
 
 
 async def drain(services: Services) -> None:

@@ -3,7 +3,8 @@
 from typing import Any
 
 from realtime import documents
-from server.call import Call, Created, page, read_cursor, write_cursor
+from realtime.fields import Text
+from server.call import Call, Created, Paging, page, read_cursor, write_cursor
 
 
 async def create(call: Call) -> Any:
@@ -18,6 +19,20 @@ async def list_mine(call: Call) -> Any:
     shown = found[:limit]
     cursor = write_cursor(*shown[-1][1:]) if len(found) > limit else None
     return page([document for document, _, _ in shown], cursor)
+
+
+class Search(Paging):
+    """An id, or a part of the name."""
+
+    query: Text
+
+
+async def search(call: Call) -> Any:
+    limit = call.query.limit
+    (before,) = read_cursor(call.query.cursor, 1) or (None,)
+    found = await call.services.chats.search(call.caller, call.query.query, before=before, limit=limit + 1)
+    cursor = write_cursor(found[limit - 1].pk) if len(found) > limit else None
+    return page([documents.chat_facts(each) for each in found[:limit]], cursor)
 
 
 async def get(call: Call) -> Any:

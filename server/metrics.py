@@ -1,6 +1,9 @@
 """Counters for Prometheus, at ``/metrics``."""
 
+import resource
+import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from aiohttp import web
@@ -9,6 +12,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from realtime.broker_redis import RedisBroker
+from server.call import SERVICES
 from server.services import Services
 
 REGISTRY = web.AppKey("registry", CollectorRegistry)
@@ -65,6 +69,32 @@ class Live(Collector):
             yield CounterMetricFamily(name, text, value=value)
 
 
+def figures(services: Services) -> dict[str, float]:
+    """What the monitor shows: counters since the start, sizes in bytes, times in seconds."""
+    writer, worker = services.database.writer, services.worker
+    return {
+        "sockets": len(services.socketio.eio.sockets),
+        "commits": writer.batches,
+        "commands": writer.commands,
+        "commitSeconds": writer.seconds,
+        "deliveries": services.hub.delivered,
+        "answers": services.answers,
+        "answerSeconds": services.answer_seconds,
+        "pushes": sum(worker.settled.values()),
+        "outbox": worker.depth.causes + worker.depth.deliveries,
+        "outboxAge": worker.depth.age,
+        "memory": memory(),
+    }
+
+
+def memory() -> int:
+    """Bytes in use; where that can't be read, the most that ever were."""
+    try:
+        return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
+    except FileNotFoundError:
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+
 def install(app: web.Application, services: Services) -> None:
     registry = app[REGISTRY] = CollectorRegistry()
     registry.register(Live(services))
@@ -73,11 +103,15 @@ def install(app: web.Application, services: Services) -> None:
     )
 
 
-def count_request(request: web.Request, status: int) -> None:
-    """The route's pattern is counted, never the path: that would hold ids."""
+def count_request(request: web.Request, status: int, began: float) -> None:
+    """The route's pattern is counted, never the path: that would hold ids. Sockets and long polls have no length."""
     resource = request.match_info.route.resource
     route = resource.canonical if resource else "unknown"
     request.app[REQUESTS].labels(request.method, route, status).inc()
+    if route != "/socket.io/":
+        services = request.app[SERVICES]
+        services.answers += 1
+        services.answer_seconds += time.perf_counter() - began
 
 
 async def show(request: web.Request) -> web.Response:

@@ -1,6 +1,7 @@
 """What stands around every handler: errors become the dialect's answer, browsers get their headers."""
 
 import logging
+import time
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
@@ -69,9 +70,10 @@ def write_problem(problem: Problem, dialect: Dialect) -> web.Response:
 async def errors(request: web.Request, handler: Next) -> web.StreamResponse:
     """Whatever goes wrong is answered in the dialect; what nobody foresaw is logged, and tells nothing."""
     headers = {}
+    began = time.perf_counter()
     try:
         response = await handler(request)
-        metrics.count_request(request, response.status)
+        metrics.count_request(request, response.status, began)
         return response
     except web.HTTPException as error:
         if error.status < 400:
@@ -87,7 +89,7 @@ async def errors(request: web.Request, handler: Next) -> web.StreamResponse:
         problem = Problem()
     answer = write_problem(problem, await dialect_of(request))
     answer.headers.update(headers)
-    metrics.count_request(request, answer.status)
+    metrics.count_request(request, answer.status, began)
     return answer
 
 

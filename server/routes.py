@@ -7,13 +7,16 @@ from typing_extensions import TypedDict
 from realtime import bodies
 from realtime.shapes import (
     BalanceDocument,
+    BroadcastDocument,
     ChatDocument,
+    ChatFactsDocument,
     CreditDocument,
     DeliveryDocument,
     DeviceDocument,
     LinkDocument,
     MemberDocument,
     MessageDocument,
+    NodeDocument,
     PreviewDocument,
     ReadDocument,
     ReportDocument,
@@ -22,7 +25,20 @@ from realtime.shapes import (
     UploadDocument,
     UserDocument,
 )
-from server import accounts, chat, credits, devices, dialects, media, messages, notifications, streams, templates
+from server import (
+    accounts,
+    broadcasts,
+    chat,
+    credits,
+    devices,
+    dialects,
+    media,
+    messages,
+    nodes,
+    notifications,
+    streams,
+    templates,
+)
 from server.call import Paging, Route
 
 T = TypeVar("T")
@@ -209,6 +225,15 @@ ROUTES: list[Route] = [
           permission="admin", errors=(403, 404)),
     route("GET", f"{ADMIN}/push/deliveries", devices.deliveries, Page[DeliveryDocument],
           "What became of a user's pushes, newest first", query=devices.Deliveries, permission="admin", errors=(403, 404)),
+    route("GET", f"{ADMIN}/nodes", nodes.list_all, Page[NodeDocument], "What the processes that serve do",
+          permission="admin", errors=(403,)),
+    route("GET", f"{ADMIN}/chats", chat.search, Page[ChatFactsDocument], "Find the tenant's chats by name or id",
+          query=chat.Search, permission="admin", errors=(403,)),
+    route("POST", f"{ADMIN}/broadcasts", broadcasts.send, BroadcastDocument,
+          "Tell everybody something, or see how many would be told", body=bodies.SendBroadcast, status=201,
+          also_200=True, keyed=True, permission="admin", errors=(403, 409)),
+    route("GET", f"{ADMIN}/broadcasts", broadcasts.list_all, Page[BroadcastDocument], "Broadcasts, newest first",
+          query=Paging, permission="admin", errors=(403,)),
     route("GET", f"{ADMIN}/reports", accounts.reports, Page[ReportDocument], "Reported messages, newest first",
           query=Paging, permission="admin", errors=(403,)),
 ]

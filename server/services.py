@@ -8,7 +8,7 @@ import logging
 import os
 import secrets
 from collections.abc import AsyncIterator, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from push.targets import Policy
 from push.worker import Worker
 from realtime.accounts import Accounts
 from realtime.administration import Administration
+from realtime.broadcasts import Broadcasts
 from realtime.chat import Chats
 from realtime.credits import Credits
 from realtime.devices import Devices
@@ -72,6 +73,7 @@ class Services:
     streams: Streams
     templates: Templates
     credits: Credits
+    broadcasts: Broadcasts
     devices: Devices
     worker: Worker
     namespace: ChatNamespace
@@ -80,6 +82,9 @@ class Services:
     cluster: Cluster
     address: str = ""
     draining: bool = False
+    started_at: int = field(default_factory=now)
+    answers: int = 0
+    answer_seconds: float = 0.0
 
     @property
     def public_url(self) -> str:
@@ -233,6 +238,7 @@ async def build(settings: Settings) -> AsyncIterator[Services]:
             streams=streams,
             templates=Templates(database, limits),
             credits=Credits(database),
+            broadcasts=Broadcasts(database),
             devices=Devices(database, limits, lasts=settings.push_hours * 3600),
             worker=Worker(database, gateway_of(settings, database), reach, policy_of(settings)),
             namespace=namespace,
@@ -302,6 +308,7 @@ class Background:
         self._every(TICK, services.sessions.tick)
         self._every(TICK, services.sessions.look_at_revocations)
         self._every(TICK, services.streams.tick)
+        self._every(TICK, services.broadcasts.work)
         self._every(SWEEP_EVERY, services.streams.bury)
         self._every(MEASURE_EVERY, services.worker.measure)
         self._every(SWEEP_EVERY, self._sweep)

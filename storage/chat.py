@@ -1,5 +1,6 @@
 """Chats and their members."""
 
+import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -144,6 +145,20 @@ def pair_of(first_pk: int, second_pk: int) -> str:
 def find(connection: Connection, tenant_pk: int, id: str) -> int | None:
     """A chat's number by its id."""
     return connection.execute(FIND, {"tenant": tenant_pk, "id": id}).scalar()
+
+
+def search(connection: Connection, tenant_pk: int, query: str, *, before: int | None, limit: int) -> list[Chat]:
+    """The tenant's chats of this id, or whose name contains ``query``, newest first, with a number below ``before``."""
+    pattern = "%" + re.sub(r"([\\%_])", r"\\\1", query.lower()) + "%"
+    statement = CHAT.where(
+        chats.c.tenant_pk == tenant_pk,
+        chats.c.deleted_at.is_(None),
+        or_(chats.c.id == query, func.lower(chats.c.name).like(pattern, escape="\\")),
+    )
+    if before is not None:
+        statement = statement.where(chats.c.pk < before)
+    rows: Any = connection.execute(statement.order_by(chats.c.pk.desc()).limit(limit))
+    return [Chat(*row) for row in rows]
 
 
 def id_taken(connection: Connection, tenant_pk: int, id: str) -> bool:

@@ -1,7 +1,9 @@
 """The processes that serve: each says every few seconds that it is there."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
+import orjson
 from sqlalchemy import Connection, delete, insert, select, update
 
 from storage.models import nodes
@@ -9,6 +11,17 @@ from storage.transaction import Tx, clock
 from storage.types import SECOND
 
 LASTS = 15.0
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What a node said of itself last."""
+
+    id: str
+    place: str
+    started_at: int
+    seen_at: int
+    figures: Mapping[str, float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,13 +41,22 @@ def enter(tx: Tx, node: Node) -> None:
     tx.execute(insert(nodes), {**values, "started_at": tx.now, "seen_at": tx.now})
 
 
-def beat(tx: Tx, node: Node) -> None:
-    if not tx.execute(update(nodes).where(nodes.c.id == node.id).values(seen_at=tx.now)).rowcount:
+def beat(tx: Tx, node: Node, figures: Mapping[str, float]) -> None:
+    values = {"seen_at": tx.now, "figures": orjson.dumps(figures).decode()}
+    if not tx.execute(update(nodes).where(nodes.c.id == node.id).values(**values)).rowcount:
         enter(tx, node)
 
 
 def leave(tx: Tx, id: str) -> None:
     tx.execute(delete(nodes).where(nodes.c.id == id))
+
+
+def seen(connection: Connection) -> list[Seen]:
+    """Those that were there a moment ago, and have told of themselves."""
+    fresh = nodes.c.seen_at > clock(connection) - int(LASTS * SECOND), nodes.c.figures.is_not(None)
+    columns = (nodes.c.id, nodes.c.place, nodes.c.started_at, nodes.c.seen_at, nodes.c.figures)
+    rows = connection.execute(select(*columns).where(*fresh).order_by(nodes.c.started_at))
+    return [Seen(*row[:-1], orjson.loads(row[-1])) for row in rows]
 
 
 def others(connection: Connection, id: str) -> list[Node]:

@@ -11,6 +11,7 @@ import os
 import queue
 import sqlite3
 import threading
+import time
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol, TypeVar
 
@@ -73,6 +74,7 @@ class Writer:
         self.on_unknown: Callable[[set[int]], None] = lambda channels: None
         self.batches = 0
         self.commands = 0
+        self.seconds = 0.0
         self._waiting: list[tuple[Command[Any], asyncio.Future[Any]]] = []
         self._task: asyncio.Task[None] | None = None
         self._held: list[Event] = []
@@ -107,6 +109,7 @@ class Writer:
             self._task = None
 
     async def _commit(self, batch: list[tuple[Command[Any], "asyncio.Future[Any]"]]) -> None:
+        began = time.perf_counter()
         try:
             answers, events = await self.executor.run([command for command, _ in batch])
         except CommitUnknown:
@@ -131,6 +134,7 @@ class Writer:
                 settle(future, problem)
             return
         self.batches += 1
+        self.seconds += time.perf_counter() - began
         self.commands += len(batch)
         for (_, future), answer in zip(batch, answers, strict=True):
             settle(future, answer)

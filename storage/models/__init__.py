@@ -11,7 +11,7 @@ from storage.models.chat import chats, members, messages, reports
 from storage.models.core import channels, events, facts, nodes, tenants
 from storage.models.credit import ISSUING, credit_accounts, credit_entries, credit_transactions
 from storage.models.media import EXPIRING, media, media_usage
-from storage.models.notification import notifications, templates
+from storage.models.notification import broadcasts, notifications, templates
 from storage.models.push import deliveries, devices, outbox
 from storage.models.stream import ALIVE, UPCOMING, activities, exclusions, followers, streams
 
@@ -22,6 +22,7 @@ __all__ = [
     "UPCOMING",
     "activities",
     "blocks",
+    "broadcasts",
     "channels",
     "chats",
     "credit_accounts",

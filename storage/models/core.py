@@ -21,6 +21,7 @@ nodes = Table(
     Column("secret", String(64), nullable=False),
     Column("started_at", BigInteger, nullable=False),
     Column("seen_at", BigInteger, nullable=False),
+    Column("figures", Text),
     comment="processes that serve; place is host and process id, secret a digest of what signs tokens",
 )
 

@@ -49,6 +49,38 @@ notifications = Table(
     comment="seq is that of the notification:new event, null for an inactive one; the idempotency key is the creator's",
 )
 
+broadcasts = Table(
+    "broadcasts",
+    metadata,
+    Column("pk", Key, primary_key=True),
+    Column("tenant_pk", Key, ForeignKey(tenants.c.pk), nullable=False),
+    Column("id", String(24), nullable=False, unique=True),
+    Column("sender_pk", Key, ForeignKey(users.c.pk), nullable=False),
+    Column("type", String(64), nullable=False),
+    Column("category", String(64), nullable=False),
+    Column("title", Text, nullable=False),
+    Column("message", Text, nullable=False),
+    Column("action_url", Text),
+    Column("recipients", BigInteger, nullable=False),
+    Column("sent", BigInteger, nullable=False),
+    Column("cursor", Key, nullable=False),
+    Column("last_pk", Key, nullable=False),
+    Column("client_key", String(255)),
+    Column("fingerprint", String(64), nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("done_at", BigInteger),
+    UniqueConstraint("sender_pk", "client_key"),
+    Index("ix_broadcasts_tenant", "tenant_pk", "pk"),
+    Index(
+        "ix_broadcasts_unfinished",
+        "pk",
+        postgresql_where=text("done_at IS NULL"),
+        sqlite_where=text("done_at IS NULL"),
+    ),
+    sqlite_autoincrement=True,
+    comment="cursor is the last user that was told, last_pk the last of those who are to be",
+)
+
 templates = Table(
     "templates",
     metadata,

@@ -7,7 +7,7 @@ import pytest
 from openapi_spec_validator import OpenAPIV31SpecValidator
 from openapi_spec_validator import validate as validate_document
 
-from server import app as application
+from server import pages
 from server.dialects import DIALECTS
 from server.routes import ROUTES
 from tests.conftest import Served
@@ -146,10 +146,10 @@ async def test_pages_and_health(server: Served) -> None:
     anonymous = server.people.anonymous
     page = await anonymous.get("/")
     assert page.status == 200 and "script" in page.body.decode()
-    assert "default-src 'self'" in page.headers["Content-Security-Policy"]
+    assert "default-src 'none'; script-src 'self'" in page.headers["Content-Security-Policy"]
     assert page.headers["X-Content-Type-Options"] == "nosniff"
     assert (await anonymous.get("/docs")).status == 200
-    for name in application.VENDOR:
+    for name in pages.VENDOR:
         assert (await anonymous.get(f"/vendor/{name}")).status == 200, name
     assert (await anonymous.get("/healthz")).json == {"status": "ok"}
     assert (await anonymous.get("/readyz")).json == {"ready": True, "reasons": []}

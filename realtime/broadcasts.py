@@ -1,0 +1,87 @@
+"""Broadcasts: an admin tells everybody of the tenant something, each in a notification of their own."""
+
+import hashlib
+
+import orjson
+
+from realtime.bodies import SendBroadcast
+from realtime.caller import Caller
+from realtime.notifications import Draft, Plan, keep
+from realtime.templates import Filled
+from storage import accounts, broadcasts
+from storage.broadcasts import Broadcast
+from storage.database import Database
+from storage.errors import Conflict
+from storage.transaction import Command, Tx
+
+ADMIN = "admin"
+# Told in one transaction, so that no other write waits long.
+SLICE = 25
+
+
+class Broadcasts:
+    """``await work()`` every now and then, in any number of processes: each slice goes on from where the last one ended."""
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
+
+    async def audience(self, caller: Caller) -> int:
+        """How many would be told now."""
+        caller.require(ADMIN)
+        return (await self.database.read(lambda it: broadcasts.audience(it, caller.user.tenant_pk)))[0]
+
+    async def send(self, caller: Caller, body: SendBroadcast) -> Broadcast:
+        """Everybody who is active now will be told once. The same key again gives the same broadcast.
+
+        Raises Forbidden, Conflict for another text under the same key.
+        """
+        wanted = (body.type, body.category, body.title, body.message, body.actionUrl)
+        fingerprint = hashlib.sha256(orjson.dumps(wanted)).hexdigest()
+        key = body.clientMessageId
+
+        def apply(tx: Tx) -> Broadcast:
+            actor = caller.fresh(tx)
+            actor.require(ADMIN)
+            first = broadcasts.by_key(tx.connection, actor.pk, key) if key else None
+            if first:
+                if first.fingerprint != fingerprint:
+                    raise Conflict("This key was used for another broadcast")
+                return first
+            values = dict(zip(("type", "category", "title", "message", "action_url"), wanted, strict=True))
+            names = {"tenant_pk": actor.user.tenant_pk, "sender_pk": actor.pk, "client_key": key}
+            return broadcasts.add(tx, values | names | {"fingerprint": fingerprint})
+
+        keys = [f"broadcast:{caller.pk}:{key}"] if key else []
+        return await self.database.write(Command(apply, keys=keys))
+
+    async def page(self, caller: Caller, *, before: int | None, limit: int) -> list[Broadcast]:
+        caller.require(ADMIN)
+        tenant_pk = caller.user.tenant_pk
+        return await self.database.read(lambda it: broadcasts.of_tenant(it, tenant_pk, before=before, limit=limit))
+
+    async def work(self) -> None:
+        """Tell the next users of each broadcast, until all were told."""
+        while pending := await self.database.read(broadcasts.unfinished):
+            for item in pending:
+                await self._slice(item)
+
+    async def _slice(self, item: Broadcast) -> None:
+        pks = await self.database.read(lambda connection: broadcasts.next_users(connection, item, SLICE))
+
+        def apply(tx: Tx) -> None:
+            if broadcasts.get(tx.connection, item.pk) != item:
+                # Another process told these.
+                return
+            if not pks:
+                broadcasts.finish(tx, item)
+                return
+            sender = accounts.get(tx.connection, item.sender_pk)
+            draft = Draft(("id", ""), type=item.type, category=item.category, action_url=item.action_url)
+            texts = Filled(item.category, item.title, item.message)
+            recipients = [accounts.get(tx.connection, pk) for pk in pks]
+            active = [each for each in recipients if each.status == "active"]
+            for each in active:
+                keep(tx, sender, draft, Plan(each, sender, texts, item.action_url is not None, item.fingerprint))
+            broadcasts.advance(tx, item, pks[-1], len(active))
+
+        await self.database.write(Command(apply, channels=pks, keys=[f"broadcasting:{item.pk}"]))

@@ -1,0 +1,17 @@
+"""The nodes, for the monitor: each tells of itself every few seconds, and the one that is asked tells of now."""
+
+from typing import Any
+
+from realtime import documents
+from realtime.nodes import here_now
+from server.call import Call, page
+from server.metrics import figures
+from storage.nodes import Seen
+from storage.types import now
+
+
+async def list_all(call: Call) -> Any:
+    services = call.services
+    mine = Seen(services.cluster.node, here_now(), services.started_at, now(), figures(services))
+    others = await services.cluster.nodes.seen() if services.cluster.nodes else []
+    return page([documents.node(each) for each in (mine, *(each for each in others if each.id != mine.id))], None)

@@ -1,0 +1,101 @@
+/** Writing: text with a draft that stays, files, a voice, credits. */
+import { summary } from "./chats.js";
+import { Transfer } from "./credits.js";
+import { record } from "./recorder.js";
+import { edit, me, nameOf, say, sendFile, sendText, tellTyping, trying } from "./store.js";
+import { t } from "./texts.js";
+import { html, iconButton, icon, seconds, useEffect, useLayoutEffect, useRef, useState } from "./view.js";
+
+const TALLEST = 160;
+const draftOf = (chatId) => `bellwire.draft.${me()}.${chatId}`;
+
+export function Composer({ chat, editing, replying, onDone }) {
+  const field = useRef();
+  const files = useRef();
+  const [text, setText] = useState(editing ? editing.content : localStorage.getItem(draftOf(chat._id)) ?? "");
+  const [paying, setPaying] = useState(false);
+
+  useLayoutEffect(() => {
+    field.current.style.height = "auto";
+    field.current.style.height = `${Math.min(field.current.scrollHeight + 2, TALLEST)}px`;
+  }, [text]);
+  useEffect(() => { if (editing || replying || matchMedia("(pointer: fine)").matches) field.current.focus(); }, [editing, replying]);
+
+  if (chat.members.find((each) => each.userId === me())?.role === "readonly") return html`<p class="hint">${t("readonly")}</p>`;
+
+  function write(value) {
+    setText(value);
+    if (editing) return;
+    if (value) localStorage.setItem(draftOf(chat._id), value); else localStorage.removeItem(draftOf(chat._id));
+    if (value) tellTyping(chat._id);
+  }
+
+  function submit(event) {
+    event.preventDefault();
+    const content = text.trim();
+    if (!content) return;
+    if (editing) {
+      trying(async () => { await edit(editing._id, content); onDone(); });
+    } else {
+      sendText(chat._id, content, replying?._id);
+      write("");
+      onDone();
+    }
+  }
+
+  function keyed(event) {
+    if (event.key === "Enter" && !event.shiftKey && !event.isComposing) submit(event);
+    if (event.key === "Escape") onDone();
+  }
+
+  function take(list) {
+    for (const file of list) sendFile(chat._id, file);
+    return list.length > 0;
+  }
+
+  const about = editing ?? replying;
+  return html`
+    ${about && html`
+      <p class="about-message"><b>${editing ? t("edit") : t("reply")}</b> <bdi>${nameOf(about.senderId)}: ${summary(about)}</bdi>
+        ${iconButton("close", t("cancel"), onDone)}</p>`}
+    <form class="composer" onSubmit=${submit} onDragOver=${(event) => event.preventDefault()}
+      onDrop=${(event) => { event.preventDefault(); take(event.dataTransfer.files); }}>
+      ${!editing && html`
+        <input type="file" multiple hidden ref=${files} aria-label=${t("attach")} onChange=${(event) => { take(event.target.files); event.target.value = ""; }} />
+        ${iconButton("attach", t("attach"), () => files.current.click())}
+        ${iconButton("credits", t("sendCredits"), () => setPaying(true))}`}
+      <textarea ref=${field} name="content" rows="1" dir="auto" placeholder=${t("writeMessage")} aria-label=${t("writeMessage")}
+        value=${text} onInput=${(event) => write(event.target.value)} onKeyDown=${keyed}
+        onPaste=${(event) => take(event.clipboardData.files) && event.preventDefault()}></textarea>
+      ${text.trim() || editing
+        ? html`<button class="plain send" aria-label=${editing ? t("save") : t("send")} title=${editing ? t("save") : t("send")}>${icon("send")}</button>`
+        : html`<${Voice} chatId=${chat._id} />`}
+    </form>
+    ${paying && html`<${Transfer} chat=${chat} onClose=${() => setPaying(false)} />`}`;
+}
+
+function Voice({ chatId }) {
+  const [recording, setRecording] = useState(null);
+  const [length, setLength] = useState(0);
+
+  useEffect(() => {
+    if (!recording) return undefined;
+    const began = Date.now();
+    const timer = setInterval(() => setLength((Date.now() - began) / 1000), 500);
+    return () => { clearInterval(timer); recording.cancel(); setLength(0); };
+  }, [recording]);
+
+  if (!navigator.mediaDevices || !window.MediaRecorder) return null;
+  if (!recording) {
+    return iconButton("microphone", t("record"), () => record().then(setRecording, () => say(t("noMicrophone"))));
+  }
+  const stop = async () => {
+    const file = await recording.stop();
+    setRecording(null);
+    sendFile(chatId, file);
+  };
+  return html`
+    <span role="status">${t("recording", { time: seconds(length) })}</span>
+    ${iconButton("close", t("cancel"), () => setRecording(null))}
+    ${iconButton("stop", t("stopRecording"), stop)}`;
+}

@@ -1,0 +1,130 @@
+/** An open chat: who is there, what was said, and what one writes. */
+import { summary } from "./chats.js";
+import { Composer } from "./composer.js";
+import { Members } from "./members.js";
+import { Menu, Message, Refused, Upload, Waiting } from "./message.js";
+import { live, me, nameOf, older, otherOf, readNewest, state, titleOf, waitingIn } from "./store.js";
+import { t } from "./texts.js";
+import { Avatar, Component, day, html, icon, iconButton, moment, useEffect, useRef, useState } from "./view.js";
+
+// Pages whose marks of reading are kept up to date; those above keep what they showed.
+const FRESH_PAGES = 3;
+const NEAR = 200;
+
+export function Conversation({ chat }) {
+  const [showing, setShowing] = useState(false);
+  const [editing, setEditing] = useState(null);
+  const [replying, setReplying] = useState(null);
+  const [menu, setMenu] = useState(null);
+  const scroller = useRef();
+  const [away, setAway] = useState(false);
+
+  useEffect(() => live.on("queued", () => { scroller.current.scrollTop = 0; }), []);
+  useEffect(readNewest, [away]);
+
+  return html`
+    <header>
+      <a class="plain back" href="#/chats" aria-label=${t("back")}>${icon("back")}</a>
+      <${Title} chat=${chat} />
+      ${iconButton("more", t("more"), () => setShowing(true))}
+    </header>
+    <div class="scroller" ref=${scroller} tabindex="0"
+      onScroll=${() => setAway(scroller.current.scrollTop < -NEAR)}>
+      <${Messages} chat=${chat} onMenu=${setMenu} />
+    </div>
+    ${away && html`<button type="button" class="newest" aria-label=${t("newest")} title=${t("newest")}
+      onClick=${() => { scroller.current.scrollTop = 0; }}>${icon("down")}</button>`}
+    <${Typing} chatId=${chat._id} />
+    <${Composer} key=${editing?._id ?? "new"} chat=${chat} editing=${editing} replying=${replying}
+      onDone=${() => { setEditing(null); setReplying(null); }} />
+    ${menu && html`
+      <${Menu} key=${menu.message._id} ...${menu} chat=${chat} onEdit=${setEditing} onReply=${setReplying} onClose=${() => setMenu(null)} />`}
+    ${showing && html`<${Members} chat=${chat} onClose=${() => setShowing(false)} />`}`;
+}
+
+function Title({ chat }) {
+  const other = otherOf(chat);
+  const facts = other && state.people.get(other.userId);
+  const seen = facts?.lastSeenAt && t("lastSeen", { time: moment(facts.lastSeenAt) });
+  return html`
+    <${Avatar} name=${titleOf(chat)} online=${facts?.online} />
+    <div class="about">
+      <h1><bdi>${titleOf(chat)}</bdi></h1>
+      <p class="hint">${other ? (facts?.online ? t("online") : seen) : t("memberCount", { count: chat.memberCount })}</p>
+    </div>`;
+}
+
+function Typing({ chatId }) {
+  const who = [...(state.typing.get(chatId)?.keys() ?? [])];
+  const text = who.length > 1 ? t("areTyping", { count: who.length }) : who.length ? t("isTyping", { name: nameOf(who[0]) }) : "";
+  return html`<p class="typing" aria-live="polite">${text}</p>`;
+}
+
+function Messages({ chat, onMenu }) {
+  const timeline = state.timelines.get(chat._id);
+  const pages = timeline?.pages ?? [];
+  const mine = (all) => all.filter((each) => each.chatId === chat._id);
+  return html`
+    <div class="messages" role="log" aria-label=${t("messages")}>
+      ${!timeline || timeline.loading ? html`<p class="hint">${t("loading")}</p>` : timeline.before === null && html`<p class="hint">${t("begins")}</p>`}
+      ${timeline?.before && html`<${Reached} key=${timeline.before} onReached=${() => older(chat._id)} />`}
+      ${pages.map((items, index) => html`
+        <${Page} key=${items[0]._id} items=${items} before=${pages[index - 1]?.at(-1).createdAt} chat=${chat}
+          fresh=${index >= pages.length - FRESH_PAGES} names=${state.names} onMenu=${onMenu} />`)}
+      <ol>
+        ${waitingIn(chat._id).map((message) => html`<${Waiting} key=${message.clientMessageId} message=${message} />`)}
+        ${mine(state.refused.map(({ message, why }) => ({ ...message, message, why }))).map((each) => html`
+          <${Refused} key=${each.clientMessageId} message=${each.message} why=${each.why} />`)}
+        ${mine(state.uploads).map((upload) => html`<${Upload} key=${upload.key} upload=${upload} />`)}
+      </ol>
+    </div>`;
+}
+
+/** Fifty messages: drawn again only when one of them is another. */
+class Page extends Component {
+  shouldComponentUpdate(next) {
+    const { items, before, chat, names } = this.props;
+    const marks = next.fresh && chat.members !== next.chat.members;
+    return items !== next.items || before !== next.before || names !== next.names || marks;
+  }
+
+  render({ items, before, chat, onMenu }) {
+    let last = before && day(before);
+    return html`
+      <ol class="part">
+        ${items.map((message) => {
+          const today = day(message.createdAt);
+          const turn = today !== last;
+          last = today;
+          const answered = message.replyTo && this.#found(message.replyTo, chat);
+          return html`
+            ${turn && html`<li class="day" key=${`day-${message._id}`}>${today}</li>`}
+            <${Message} key=${message._id} message=${message} chat=${chat} answered=${answered} onMenu=${onMenu} />`;
+        })}
+      </ol>`;
+  }
+
+  #found(id, chat) {
+    for (const page of state.timelines.get(chat._id)?.pages ?? []) {
+      const message = page.find((each) => each._id === id);
+      if (message) return { name: nameOf(message.senderId), text: message.deletedAt ? t("deleted") : summary(message), mine: message.senderId === me() };
+    }
+    return { name: "", text: "…" };
+  }
+}
+
+/** Tells when it comes into view: there is more above. */
+class Reached extends Component {
+  componentDidMount() {
+    this.observer = new IntersectionObserver(([entry]) => entry.isIntersecting && this.props.onReached(), { rootMargin: "600px" });
+    this.observer.observe(this.base);
+  }
+
+  componentWillUnmount() {
+    this.observer.disconnect();
+  }
+
+  render() {
+    return html`<span class="reached"></span>`;
+  }
+}

@@ -1,0 +1,110 @@
+/** One message: what it says, what it carries, whether it was sent and read, and what can be done with it. */
+import { transfer } from "./chats.js";
+import { Attachment } from "./media.js";
+import { discard, me, nameOf, readers, remove, report, sendAgain, say, trying } from "./store.js";
+import { t } from "./texts.js";
+import { clock, Component, html, icon, moment, number } from "./view.js";
+
+const MANAGES = ["owner", "admin"];
+
+export function Message({ message, chat, answered, onMenu }) {
+  const mine = message.senderId === me();
+  const deleted = Boolean(message.deletedAt);
+  const classes = ["message", mine && "mine", deleted && "deleted"].filter(Boolean).join(" ");
+  return html`
+    <li class=${classes} id=${`m-${message._id}`}>
+      ${!mine && chat.type === "group" && html`<b class="sender"><bdi>${nameOf(message.senderId)}</bdi></b>`}
+      ${answered && html`<blockquote dir="auto"><b><bdi>${answered.name}</bdi></b> ${answered.text}</blockquote>`}
+      ${deleted ? html`<p class="content">${t("deleted")}</p>` : html`<${Content} message=${message} />`}
+      <footer>
+        ${!deleted && message.updatedAt !== message.createdAt && html`<span>${t("edited")}</span>`}
+        <time datetime=${message.createdAt} title=${moment(message.createdAt)}>${clock(message.createdAt)}</time>
+        ${mine && !deleted && html`<${Mark} chat=${chat} message=${message} />`}
+      </footer>
+      ${!deleted && html`
+        <button type="button" class="plain open-menu" aria-haspopup="menu" aria-label=${t("more")} title=${t("more")}
+          onClick=${(event) => onMenu({ message, anchor: event.currentTarget })}>${icon("more")}</button>`}
+    </li>`;
+}
+
+function Content({ message }) {
+  if (message.type === "creditTransfer") return html`<p class="content credits">${icon("credits")} <bdi>${transfer(message)}</bdi></p>`;
+  return html`
+    ${message.media && html`<${Attachment} media=${message.media} />`}
+    ${message.content && html`<p class="content" dir="auto">${message.content}</p>`}`;
+}
+
+/** One tick when it is stored, two when somebody has read it. */
+function Mark({ chat, message }) {
+  const count = readers(chat, message);
+  const text = count === 0 ? t("sentMark") : chat.type === "direct" ? t("readByOther") : t("readMark", { count: number(count) });
+  return html`<span class=${count ? "mark read" : "mark"} role="img" aria-label=${text} title=${text}>${count ? "✓✓" : "✓"}</span>`;
+}
+
+/** What can be done with a message, over the page and beside its button; closed by Escape and by pressing elsewhere. */
+export class Menu extends Component {
+  componentDidMount() {
+    const { anchor } = this.props;
+    const { top, bottom, left, right } = anchor.getBoundingClientRect();
+    this.base.showPopover();
+    const { offsetHeight: height, offsetWidth: width } = this.base;
+    this.base.style.top = `${bottom + height < innerHeight ? bottom : top - height}px`;
+    this.base.style.left = `${left + width < innerWidth ? left : right - width}px`;
+    this.base.querySelector("button").focus();
+  }
+
+  render({ message, chat, onEdit, onReply, onClose }) {
+    const mine = message.senderId === me();
+    const role = chat.members.find((each) => each.userId === me())?.role;
+    const moved = message.type === "creditTransfer";
+    const writes = role !== "readonly";
+    const erase = () => confirm(t("deleteSure")) && trying(() => remove(message._id));
+    const complain = () => {
+      const reason = prompt(t("reportWhy"));
+      if (reason) trying(async () => { await report(message._id, reason); say(t("reported")); });
+    };
+    const closed = (event) => { if (event.newState === "closed") onClose(); };
+    const entry = (shown, text, work) => shown && html`
+      <button type="button" role="menuitem" onClick=${() => { this.base.hidePopover(); work(); }}>${t(text)}</button>`;
+    return html`
+      <div class="menu" role="menu" popover="auto" aria-label=${t("more")} onToggle=${closed}>
+        ${entry(writes, "reply", () => onReply(message))}
+        ${entry(mine && writes && !moved, "edit", () => onEdit(message))}
+        ${entry(((mine && writes) || MANAGES.includes(role)) && !moved, "delete", erase)}
+        ${entry(!mine, "report", complain)}
+      </div>`;
+  }
+}
+
+/** One that is not acknowledged yet. */
+export function Waiting({ message }) {
+  const text = message.type === "creditTransfer" ? `${t("sendCredits")}: ${number(message.creditTransfer.amount)}` : message.content ?? t("file");
+  return html`
+    <li class="message mine waiting">
+      <p class="content" dir="auto">${text}</p>
+      <footer><span role="img" aria-label=${t("waiting")} title=${t("waiting")}>…</span></footer>
+    </li>`;
+}
+
+export function Refused({ message, why }) {
+  const text = message.type === "creditTransfer" ? `${t("sendCredits")}: ${number(message.creditTransfer.amount)}` : message.content ?? t("file");
+  return html`
+    <li class="message mine refused">
+      <p class="content" dir="auto">${text}</p>
+      <footer role="alert">${t("notSent", { why })}</footer>
+      <footer>
+        <button type="button" onClick=${() => { discard(message); sendAgain({ message }); }}>${t("retry")}</button>
+        <button type="button" onClick=${() => discard(message)}>${t("discard")}</button>
+      </footer>
+    </li>`;
+}
+
+export function Upload({ upload }) {
+  const percent = Math.round(upload.part * 100);
+  return html`
+    <li class="message mine waiting">
+      <p class="content"><bdi>${t("uploading", { name: upload.name, percent })}</bdi></p>
+      <progress max="1" value=${upload.part} aria-label=${upload.name}></progress>
+      <footer><button type="button" onClick=${() => upload.cancel.abort()}>${t("cancel")}</button></footer>
+    </li>`;
+}

@@ -1,0 +1,492 @@
+/** What the page knows, and what can be done: the views draw `state`, and call what is here. */
+import { Api, Live, newKey, Refused } from "./bellwire.js";
+import { t } from "./texts.js";
+import { Timeline } from "./timeline.js";
+
+const TYPING_LASTS = 6_000;
+const TYPING_EVERY = 3_000;
+const NOTICE_LASTS = 8_000;
+const PRESENCE_MOST = 500;
+
+export const api = new Api(localStorage);
+
+/** @type {Live} */
+export let live;
+
+export const state = {
+  connection: "connecting",
+  /** Why there is nobody logged in, for people. */
+  ended: "",
+  /** What went wrong, for a moment. */
+  notice: "",
+  chats: new Map(),
+  moreChats: null,
+  open: null,
+  timelines: new Map(),
+  people: new Map(),
+  /** Grows when somebody's name becomes known. */
+  names: 0,
+  typing: new Map(),
+  uploads: [],
+  refused: [],
+  notifications: { items: [], unread: 0, cursor: null },
+  credits: { balance: null, items: null, cursor: null },
+  streams: { items: null, cursor: null },
+};
+
+let draw = () => {};
+let drawing = false;
+
+/** Call `listener` when the state has changed, once a frame. */
+export function onChange(listener) {
+  draw = listener;
+}
+
+export function changed() {
+  if (drawing) return;
+  drawing = true;
+  const run = () => { drawing = false; draw(); };
+  if (document.hidden) setTimeout(run); else requestAnimationFrame(run);
+}
+
+/** Run `work`; what goes wrong is shown. */
+export async function trying(work) {
+  try {
+    return await work();
+  } catch (error) {
+    say(error instanceof Refused ? error.message : error instanceof TypeError ? t("networkFailed") : t("somethingFailed", { why: error.message }));
+    return undefined;
+  }
+}
+
+export function say(text) {
+  state.notice = text;
+  changed();
+  clearTimeout(say.timer);
+  say.timer = setTimeout(() => { state.notice = ""; changed(); }, NOTICE_LASTS);
+}
+
+// Coming and going
+
+export const me = () => api.user?.id;
+
+export async function enter(verb, body) {
+  await api.enter(verb, body);
+  start();
+}
+
+export function start() {
+  live = new Live(api);
+  live.on("state", (connection) => { state.connection = connection; changed(); });
+  live.on("closed", ({ reason }) => leave(reason === "banned" ? t("banned") : reason === "logout" ? "" : t("loginEnded")));
+  live.on("reload", reload);
+  const events = {
+    "message:new": arrived, "message:updated": put, "message:deleted": put, "message:read": readBy,
+    "chat:new": keep, "chat:updated": updated, "chat:removed": forget,
+    "notification:new": notified, "notification:read": notificationsRead, "notification:deleted": notificationGone,
+    "credit:balance": balanceChanged, "stream:status": keepStream,
+  };
+  for (const [name, handle] of Object.entries(events)) live.on(name, (payload) => whenLoaded(() => handle(payload)));
+  live.on("typing", typed);
+  live.on("presence", ({ userId, online, lastSeenAt }) => know(userId, { online, lastSeenAt }));
+  live.on("queued", changed);
+  live.on("sent", (message) => put(message));
+  live.on("refused", ({ message, error }) => { state.refused.push({ message, why: error.message }); changed(); });
+  live.connect();
+}
+
+/** Forget who was here, in every tab. */
+export function leave(why = "") {
+  api.login = null;
+  sessionStorage.setItem("bellwire.ended", why);
+  location.hash = "";
+  location.reload();
+}
+
+export async function logOut() {
+  live.close();
+  await api.logout().catch(() => {});
+  leave();
+}
+
+// While all is read over REST, events wait: what was read may be older than they are.
+let loading = 0;
+const held = [];
+
+function whenLoaded(work) {
+  if (loading) held.push(work); else work();
+}
+
+async function reload({ channels, first }) {
+  loading += 1;
+  await trying(async () => {
+    if (!first) {
+      // What was missed can't be told any more: everything that was loaded may be old.
+      for (const id of [...state.timelines.keys()]) if (channels.includes(`chat:${id}`)) state.timelines.delete(id);
+    }
+    const [chats, unread, recent, balance] = await Promise.all([
+      api.get("/api/v2/chats?limit=100"), api.get("/api/v1/notifications/unread-count"),
+      api.get("/api/v1/notifications?limit=30"), api.get("/api/v1/credits"),
+    ]);
+    state.chats = new Map(chats.items.map((chat) => [chat._id, chat]));
+    state.moreChats = chats.nextCursor;
+    state.notifications = { items: recent.items, unread: unread.count, cursor: recent.nextCursor };
+    state.credits.balance = balance.balance;
+    for (const chat of chats.items) meet(chat.members);
+    if (state.open) await load(state.open);
+  });
+  loading -= 1;
+  if (!loading) for (const work of held.splice(0)) work();
+  changed();
+  watch();
+}
+
+export async function renameMe(name) {
+  const user = await api.patch("/api/v1/users/me", { name });
+  api.login = { ...api.login, user: { ...api.user, ...user } };
+  changed();
+}
+
+// People
+
+function know(id, facts) {
+  const known = state.people.get(id);
+  if (facts.name !== undefined && known?.name !== facts.name) state.names += 1;
+  state.people.set(id, { ...known, ...facts });
+  changed();
+}
+
+function meet(members) {
+  for (const { userId, name } of members) know(userId, { name });
+}
+
+export const nameOf = (id) => (id === me() ? t("you") : state.people.get(id)?.name ?? t("somebody"));
+
+/** The other one of a direct chat. */
+export const otherOf = (chat) => (chat.type === "direct" ? chat.members.find((each) => each.userId !== me()) : undefined);
+
+export const titleOf = (chat) => chat.name ?? otherOf(chat)?.name ?? t("somebody");
+
+/** Hear who comes and goes of those whom one chats with. */
+async function watch() {
+  const others = [...state.chats.values()].map((chat) => otherOf(chat)?.userId).filter(Boolean);
+  const userIds = [...new Set(others)].slice(0, PRESENCE_MOST);
+  if (!userIds.length) return;
+  try {
+    for (const { userId, ...facts } of (await live.emit("presence:watch", { userIds })).items) know(userId, facts);
+  } catch { /* asked again when the connection is back */ }
+}
+
+/** @returns {Promise<import("./bellwire.js").User[]>} */
+export async function find(query) {
+  const { items } = await api.get(`/api/v1/users?query=${encodeURIComponent(query)}`);
+  return items.filter((user) => user.id !== me());
+}
+
+/** Those who wrote, and of whom the chat's document tells nothing: it names a hundred members. */
+async function introduce(messages) {
+  const strangers = new Set(messages.map((each) => each.senderId).filter((id) => id !== me() && !state.people.has(id)));
+  if (!strangers.size) return;
+  for (const id of strangers) state.people.set(id, {});
+  const { items } = await api.get(`/api/v1/users?ids=${[...strangers].join(",")}`);
+  for (const { id, name } of items) know(id, { name });
+}
+
+// Chats
+
+function keep(chat) {
+  meet(chat.members);
+  state.chats.set(chat._id, chat);
+  changed();
+  if (otherOf(chat) && state.people.get(otherOf(chat).userId)?.online === undefined) watch();
+}
+
+function forget({ chatId }) {
+  state.chats.delete(chatId);
+  state.timelines.delete(chatId);
+  changed();
+}
+
+const change = (id, values) => {
+  const chat = state.chats.get(id);
+  if (chat) state.chats.set(id, { ...chat, ...values });
+  changed();
+};
+
+function updated({ chatId, changes, added, removed }) {
+  const chat = state.chats.get(chatId);
+  if (!chat) return;
+  meet(added);
+  const changedIds = new Set([...removed, ...added.map((each) => each.userId)]);
+  const members = [...chat.members.filter((each) => !changedIds.has(each.userId)), ...added];
+  change(chatId, { ...changes, members });
+}
+
+export async function moreChats() {
+  const { items, nextCursor } = await api.get(`/api/v2/chats?limit=100&cursor=${encodeURIComponent(state.moreChats)}`);
+  for (const chat of items) if (!state.chats.has(chat._id)) keep(chat);
+  state.moreChats = nextCursor;
+  changed();
+}
+
+export async function chatWith(userId) {
+  const chat = await api.post("/api/v2/chats", { type: "direct", memberIds: [userId] });
+  keep(chat);
+  return chat._id;
+}
+
+export async function newGroup(name, memberIds) {
+  const chat = await api.post("/api/v2/chats", { type: "group", name, memberIds });
+  keep(chat);
+  return chat._id;
+}
+
+export const rename = async (id, name) => keep(await api.patch(`/api/v2/chats/${id}`, { name }));
+export const addMember = async (id, userId) => keep(await api.post(`/api/v2/chats/${id}/members`, { userIds: [userId] }));
+export const removeMember = async (id, userId) => keep(await api.delete(`/api/v2/chats/${id}/members/${userId}`));
+export const leaveChat = (id) => api.post(`/api/v2/chats/${id}/leave`);
+
+export async function mute(id, muted) {
+  keep(await api.post(`/api/v2/chats/${id}/mute`, { until: muted ? "2100-01-01T00:00:00Z" : null }));
+}
+
+/** Show a chat: load its newest messages, unless they are here. */
+export async function show(id) {
+  state.open = id;
+  changed();
+  if (!id) return;
+  if (!state.chats.has(id)) await trying(async () => keep(await api.get(`/api/v2/chats/${id}`)));
+  if (state.timelines.get(id)?.before === undefined) await trying(() => load(id));
+  readNewest();
+}
+
+// Messages
+
+async function load(id) {
+  if (!state.timelines.has(id)) state.timelines.set(id, new Timeline());
+  const page = await api.get(`/api/v2/messages?chatId=${id}`);
+  state.timelines.get(id)?.begin(page);
+  introduce(page.items);
+  changed();
+}
+
+/** Load what is older than all that is here. */
+export async function older(id) {
+  const timeline = state.timelines.get(id);
+  if (!timeline || timeline.loading || !timeline.before) return;
+  timeline.loading = true;
+  changed();
+  await trying(async () => {
+    const page = await api.get(`/api/v2/messages?chatId=${id}&before=${timeline.before}`);
+    timeline.prepend(page);
+    introduce(page.items);
+  });
+  timeline.loading = false;
+  changed();
+}
+
+function put(message) {
+  state.timelines.get(message.chatId)?.put(message);
+  const chat = state.chats.get(message.chatId);
+  if (chat && message.seq >= (chat.lastMessage?.seq ?? 0)) {
+    state.chats.set(chat._id, { ...chat, lastMessage: message, updatedAt: message.createdAt });
+  }
+  changed();
+}
+
+function arrived(message) {
+  state.typing.get(message.chatId)?.delete(message.senderId);
+  const known = message.seq <= (state.chats.get(message.chatId)?.lastMessage?.seq ?? 0);
+  put(message);
+  introduce([message]);
+  const chat = state.chats.get(message.chatId);
+  if (!chat || message.senderId === me() || known) return;
+  change(chat._id, { unreadCount: chat.unreadCount + 1 });
+  if (chat._id === state.open) readNewest();
+}
+
+/** Tell that the newest message of the open chat was seen, where somebody looks. */
+export function readNewest() {
+  const chat = state.chats.get(state.open);
+  const newest = state.timelines.get(state.open)?.last;
+  if (!chat?.unreadCount || !newest || document.hidden) return;
+  change(chat._id, { unreadCount: 0 });
+  live.hint("message:read", { chatId: chat._id, messageId: newest._id });
+}
+
+function readBy({ chatId, userId, readSeq }) {
+  const chat = state.chats.get(chatId);
+  if (!chat) return;
+  const members = chat.members.map((each) => (each.userId === userId ? { ...each, readSeq } : each));
+  const all = userId === me() && readSeq >= (chat.lastMessage?.seq ?? 0);
+  change(chatId, all ? { members, unreadCount: 0 } : { members });
+}
+
+/** How many others have read a message of mine; of a hundred members. */
+export const readers = (chat, message) =>
+  chat.members.filter((each) => each.userId !== message.senderId && each.joinedSeq < message.seq && message.seq <= each.readSeq).length;
+
+export const sendText = (chatId, content, replyTo) => live.send({ type: "text", chatId, content, ...(replyTo && { replyTo }) });
+export const edit = async (id, content) => put(await api.patch(`/api/v2/messages/${id}`, { content }));
+export const remove = async (id) => put(await api.delete(`/api/v2/messages/${id}`));
+export const report = (id, reason) => api.post(`/api/v2/messages/${id}/report`, { reason });
+
+/** What waits to be sent in a chat. */
+export const waitingIn = (id) => live.queue.filter((each) => each.chatId === id);
+
+export function sendAgain({ message }) {
+  discard(message);
+  live.send(message);
+}
+
+export function discard(message) {
+  state.refused = state.refused.filter((each) => each.message !== message);
+  changed();
+}
+
+// Files
+
+/** Upload a file, then send it; while the network is away it is tried again. */
+export async function sendFile(chatId, file) {
+  const upload = { key: newKey(), chatId, name: file.name, part: 0, cancel: new AbortController() };
+  state.uploads.push(upload);
+  changed();
+  for (let again = true; again;) {
+    again = false;
+    try {
+      const { id } = await api.upload(file, (part) => { upload.part = part; changed(); }, upload.cancel.signal);
+      live.send({ type: "media", chatId, file: id, clientMessageId: upload.key });
+    } catch (error) {
+      if (error.name === "AbortError") break;
+      if (error instanceof Refused && !error.passing) say(t("notSent", { why: error.message }));
+      else again = await later(upload);
+    }
+  }
+  state.uploads = state.uploads.filter((each) => each !== upload);
+  changed();
+}
+
+async function later(upload) {
+  upload.part = 0;
+  await live.online();
+  await new Promise((resolve) => { setTimeout(resolve, 1000); });
+  return !upload.cancel.signal.aborted;
+}
+
+const pictures = new Map();
+
+/** An object URL of a picture that only its chat's members may see. */
+export function picture(url) {
+  if (!pictures.has(url)) {
+    pictures.set(url, api.blob(url).then((blob) => URL.createObjectURL(blob), () => { pictures.delete(url); return null; }));
+  }
+  return pictures.get(url);
+}
+
+/** A URL of a file that needs no token, for ten minutes. */
+export const linkTo = async (id) => (await api.post(`/api/v2/media/${id}/link`)).url;
+
+// Typing
+
+function typed({ chatId, userId }) {
+  if (!state.typing.has(chatId)) state.typing.set(chatId, new Map());
+  const who = state.typing.get(chatId);
+  clearTimeout(who.get(userId));
+  who.set(userId, setTimeout(() => { who.delete(userId); changed(); }, TYPING_LASTS));
+  changed();
+}
+
+let typingUntil = 0;
+
+export function tellTyping(chatId) {
+  if (Date.now() < typingUntil) return;
+  typingUntil = Date.now() + TYPING_EVERY;
+  live.hint("typing", { chatId });
+}
+
+// Notifications
+
+function notified(item) {
+  if (state.notifications.items.some((each) => each.id === item.id)) return;
+  state.notifications.items = [item, ...state.notifications.items];
+  state.notifications.unread += 1;
+  say(item.title);
+}
+
+function notificationGone({ id }) {
+  const gone = state.notifications.items.find((each) => each.id === id);
+  if (gone && !gone.read) state.notifications.unread -= 1;
+  state.notifications.items = state.notifications.items.filter((each) => each !== gone);
+  changed();
+}
+
+function notificationsRead({ ids, all, before }) {
+  let count = 0;
+  const read = (item) => !item.read && (all ? item.createdAt <= before : ids.includes(item.id));
+  state.notifications.items = state.notifications.items.map((item) => (read(item) ? (count += 1, { ...item, read: true }) : item));
+  state.notifications.unread = all ? 0 : Math.max(0, state.notifications.unread - Math.max(count, ids?.length ?? 0));
+  changed();
+}
+
+export const readNotification = (id) => live.emit("notification:read", { id });
+export const readAllNotifications = () => api.post("/api/v1/notifications/read-all");
+export const deleteNotification = (id) => api.delete(`/api/v1/notifications/${id}`);
+
+export async function moreNotifications() {
+  const { items, nextCursor } = await api.get(`/api/v1/notifications?limit=30&cursor=${encodeURIComponent(state.notifications.cursor)}`);
+  state.notifications.items = [...state.notifications.items, ...items];
+  state.notifications.cursor = nextCursor;
+  changed();
+}
+
+// Credits
+
+function balanceChanged({ balance }) {
+  state.credits.balance = balance;
+  if (state.credits.items) trying(loadTransactions);
+  changed();
+}
+
+export async function loadTransactions(cursor) {
+  const { items, nextCursor } = await api.get(`/api/v1/credits/transactions?limit=30${cursor ? `&cursor=${encodeURIComponent(cursor)}` : ""}`);
+  state.credits.items = cursor ? [...state.credits.items, ...items] : items;
+  state.credits.cursor = nextCursor;
+  changed();
+}
+
+export function sendCredits(chat, userId, amount) {
+  live.send({ type: "creditTransfer", chatId: chat._id, targetUserId: userId, creditTransfer: { amount } });
+}
+
+// Streams
+
+export async function loadStreams(cursor) {
+  const { items, nextCursor } = await api.get(`/api/v1/streams?limit=50${cursor ? `&cursor=${encodeURIComponent(cursor)}` : ""}`);
+  // What happened while it was read is newer than what was read.
+  const known = new Map((state.streams.items ?? []).map((stream) => [stream.id, stream]));
+  const newest = items.map((stream) => (known.get(stream.id)?.updatedAt > stream.updatedAt ? known.get(stream.id) : stream));
+  state.streams.items = cursor ? [...state.streams.items, ...newest] : newest;
+  state.streams.cursor = nextCursor;
+  changed();
+}
+
+function keepStream(stream) {
+  const items = state.streams.items ?? [];
+  const known = items.some((each) => each.id === stream.id);
+  state.streams.items = known ? items.map((each) => (each.id === stream.id ? stream : each)) : [stream, ...items];
+  changed();
+}
+
+export const scheduleStream = async (title, startsAt) => keepStream(await api.post("/api/v1/streams", { title, startsAt }));
+export const moveStream = async (id, verb) => keepStream(await api.post(`/api/v1/streams/${id}/${verb}`));
+
+/** Watch a stream: its changes come live, and its chat is open. */
+export async function watchStream(id) {
+  keepStream(await live.emit("stream:watch", { streamId: id }));
+}
+
+export async function followStream(id, wanted) {
+  keepStream(await api.post(`/api/v1/streams/${id}/${wanted ? "follow" : "unfollow"}`));
+}
+
+export const may = (permission) => Boolean(api.user?.permissions?.some((each) => each === permission || each === "admin"));

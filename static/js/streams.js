@@ -1,0 +1,60 @@
+/** Streams: what comes and what is live, and the way into their chats. */
+import { followStream, loadStreams, may, me, moveStream, scheduleStream, state, trying, watchStream } from "./store.js";
+import { t } from "./texts.js";
+import { Dialog, html, iconButton, moment, useEffect, useState } from "./view.js";
+
+const MOVES = { scheduled: ["ready", "cancel"], ready: ["start", "cancel"], started: ["end"] };
+const MOVE_TEXTS = { ready: "makeReady", start: "makeStart", end: "makeEnd", cancel: "makeCancel" };
+
+export function Streams() {
+  const { items, cursor } = state.streams;
+  const [adding, setAdding] = useState(false);
+  useEffect(() => { trying(loadStreams); }, []);
+  return html`
+    <header><h2>${t("streams")}</h2>
+      ${may("streams.manage") && iconButton("streams", t("newStream"), () => setAdding(true))}</header>
+    ${items?.length === 0 && html`<p class="hint">${t("noStreams")}</p>`}
+    <ul class="streams">
+      ${(items ?? []).map((stream) => html`<${Entry} key=${stream.id} stream=${stream} />`)}
+      ${cursor && html`<li><button type="button" class="plain" onClick=${() => trying(() => loadStreams(cursor))}>${t("loadMore")}</button></li>`}
+    </ul>
+    ${adding && html`<${Add} onClose=${() => setAdding(false)} />`}`;
+}
+
+function Entry({ stream }) {
+  const chat = state.chats.get(stream.chatId);
+  const moves = stream.ownerId === me() ? MOVES[stream.status] ?? [] : [];
+  const over = !(stream.status in MOVES);
+  const open = () => trying(async () => {
+    await watchStream(stream.id);
+    location.hash = `#/chat/${stream.chatId}`;
+  });
+  return html`
+    <li class="stream">
+      <span class="about">
+        <b class="title"><bdi>${stream.title}</bdi></b>
+        <span><mark class=${stream.status}>${t(stream.status)}</mark> ${t("startsAt", { time: moment(stream.startsAt) })}</span>
+      </span>
+      <span class="inline">
+        ${(chat || !over) && html`<button type="button" onClick=${open}>${t("openChat")}</button>`}
+        ${!over && html`<button type="button" class="plain" onClick=${() => trying(() => followStream(stream.id, !chat))}>${t(chat ? "unfollow" : "follow")}</button>`}
+        ${moves.map((verb) => html`<button type="button" class="plain" onClick=${() => trying(() => moveStream(stream.id, verb))}>${t(MOVE_TEXTS[verb])}</button>`)}
+      </span>
+    </li>`;
+}
+
+function Add({ onClose }) {
+  const submit = (event) => {
+    event.preventDefault();
+    const { title, at } = Object.fromEntries(new FormData(event.target));
+    trying(async () => { await scheduleStream(title, new Date(at).toISOString()); onClose(); });
+  };
+  return html`
+    <${Dialog} title=${t("newStream")} onClose=${onClose}>
+      <form onSubmit=${submit}>
+        <label>${t("streamTitle")}<input name="title" maxlength="255" required /></label>
+        <label>${t("streamTime")}<input name="at" type="datetime-local" required /></label>
+        <button>${t("create")}</button>
+      </form>
+    <//>`;
+}

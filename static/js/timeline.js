@@ -1,0 +1,59 @@
+/** The messages of a chat that were loaded, in pages: a page that did not change is the same array, and is not drawn again. */
+
+const PAGE = 50;
+
+export class Timeline {
+  constructor() {
+    /** @type {import("./bellwire.js").Message[][]} oldest first */
+    this.pages = [];
+    /** From where older ones can be asked for: a seq, null at the beginning, undefined while nothing was loaded. */
+    this.before = undefined;
+    this.loading = false;
+    this.early = [];
+  }
+
+  get first() { return this.pages[0]?.[0]; }
+  get last() { return this.pages.at(-1)?.at(-1); }
+
+  /** What is newest, as REST answers it: all that was here before goes. */
+  begin({ items, before }) {
+    this.pages = items.length ? [items] : [];
+    this.before = before;
+    for (const message of this.early.splice(0)) this.put(message);
+  }
+
+  /** Older ones, as REST answers them. */
+  prepend({ items, before }) {
+    const known = this.first?.seq ?? Infinity;
+    const older = items.filter((message) => message.seq < known);
+    if (older.length) this.pages = [older, ...this.pages];
+    this.before = before;
+  }
+
+  /** A new message, or what one has become. One that is older than all that was loaded is none of ours. */
+  put(message) {
+    if (this.before === undefined) {
+      // The page that is on its way may have been read before this happened.
+      this.early.push(message);
+      return;
+    }
+    const last = this.pages.length - 1;
+    if (last < 0 || message.seq > this.last.seq) {
+      if (last < 0 || this.pages[last].length >= PAGE) this.pages = [...this.pages, [message]];
+      else this.#replace(last, [...this.pages[last], message]);
+      return;
+    }
+    const index = this.pages.findIndex((page) => message.seq <= page.at(-1).seq);
+    const page = this.pages[index];
+    const at = page.findIndex((each) => each.seq >= message.seq);
+    if (page[at].seq === message.seq) {
+      if (page[at].updatedAt <= message.updatedAt) this.#replace(index, page.toSpliced(at, 1, message));
+    } else if (index > 0 || at > 0 || this.before === null) {
+      this.#replace(index, page.toSpliced(at, 0, message));
+    }
+  }
+
+  #replace(index, page) {
+    this.pages = this.pages.toSpliced(index, 1, page);
+  }
+}

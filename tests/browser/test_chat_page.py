@@ -1,0 +1,458 @@
+"""Two people and more in front of the chat page."""
+
+import asyncio
+import io
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+from PIL import Image
+from playwright.async_api import expect
+
+from tests.browser.conftest import Visit
+from tests.browser.visitor import Visitor
+from tests.conftest import Served, ServerFactory, eventually
+from tests.people import Person
+from tests.proxy import Proxy
+
+AXE = Path("tests/node_modules/axe-core/axe.min.js")
+FIRST_LOAD = 150_000
+
+
+async def two(visit: Visit, **options) -> tuple[Visitor, Visitor]:
+    """Ann and Bob, in a direct chat that both have open."""
+    ann, bob = await visit(**options), await visit(**options)
+    await ann.register("Ann")
+    await bob.register("Bob")
+    await ann.chat_with("Bob")
+    await bob.open_chat("Ann")
+    return ann, bob
+
+
+async def test_two_people_chat_and_see_what_was_read(visit: Visit) -> None:
+    ann, bob = await two(visit)
+    await ann.say("Hello Bob")
+    await bob.sees("Hello Bob")
+    await expect(ann.page.locator(".mark.read")).to_have_count(1)
+    await bob.page.type(".composer textarea", "Hi")
+    await expect(ann.page.locator(".typing")).to_have_text("Bob is typing…")
+    await bob.page.press(".composer textarea", "Enter")
+    await ann.sees("Hello Bob", "Hi")
+    await expect(ann.page.locator(".typing")).to_have_text("")
+    await expect(ann.page.locator("main h1 + p")).to_have_text("online")
+
+    await bob.page.hover(".message.mine")
+    await bob.page.click(".message.mine .open-menu")
+    await bob.page.click(".menu button:has-text('Edit')")
+    await bob.page.fill(".composer textarea", "Hi Ann")
+    await bob.page.press(".composer textarea", "Enter")
+    await ann.sees("Hello Bob", "Hi Ann")
+    await expect(ann.page.locator(".message footer:has-text('edited')")).to_have_count(1)
+
+    ann.page.on("dialog", lambda dialog: asyncio.ensure_future(dialog.accept()))
+    await ann.page.hover(".message.mine")
+    await ann.page.click(".message.mine .open-menu")
+    await ann.page.click(".menu button:has-text('Delete')")
+    await bob.sees("This message was deleted", "Hi Ann")
+
+    await bob.page.click('.rail a[href="#/settings"]')
+    await bob.context.close()
+    await expect(ann.page.locator("main h1 + p")).to_contain_text("last seen")
+
+
+async def test_unread_messages_are_counted_and_drafts_stay(visit: Visit) -> None:
+    ann, bob = await two(visit)
+    await bob.page.goto(f"{bob.url}/#/notifications")
+    await bob.page.reload()
+    await bob.online()
+    await ann.say("one")
+    await ann.say("two")
+    await expect(bob.page.locator('.rail a[href="#/chats"] .badge')).to_have_text("2")
+    await expect(bob.page).to_have_title("(2) Bellwire")
+    await bob.page.click('.rail a[href="#/chats"]')
+    await expect(bob.page.locator(".preview")).to_have_text("two")
+    await bob.open_chat("Ann")
+    await expect(bob.page.locator(".badge")).to_have_count(0)
+    await ann.page.fill(".composer textarea", "not yet")
+    await ann.page.reload()
+    await expect(ann.page.locator(".composer textarea")).to_have_value("not yet")
+
+
+def photo(width: int = 640, height: int = 480) -> bytes:
+    file = io.BytesIO()
+    Image.linear_gradient("L").resize((width, height)).convert("RGB").save(file, "JPEG")
+    return file.getvalue()
+
+
+async def test_a_picture_a_file_and_a_voice(visit: Visit) -> None:
+    ann, bob = await two(visit)
+    picker = "input[type=file]"
+    await ann.page.set_input_files(picker, {"name": "sea.jpg", "mimeType": "image/jpeg", "buffer": photo()})
+    image = bob.page.locator(".thumbnail img")
+    await expect(image).to_have_js_property("naturalWidth", 320)
+    await ann.page.set_input_files(
+        picker, {"name": "notes.txt", "mimeType": "text/plain", "buffer": b"some text " * 50}
+    )
+    await expect(bob.page.locator(".message .title")).to_have_text("notes.txt")
+    async with bob.context.expect_page() as opened:
+        await bob.page.click(".message button:has-text('notes.txt')")
+    await opened.value
+
+    await ann.page.click("button[aria-label='Record a voice message']")
+    await expect(ann.page.locator(".composer [role=status]")).to_contain_text("Recording")
+    await asyncio.sleep(1)
+    await ann.page.click("button[aria-label='Stop, and send it']")
+    await bob.page.click(".voice")
+    await expect(bob.page.locator("audio")).to_have_js_property("paused", False)
+    await ann.page.set_input_files(picker, {"name": "x.svg", "mimeType": "image/svg+xml", "buffer": b"<svg></svg>"})
+    await expect(ann.page.locator(".notice")).to_contain_text("Not sent")
+
+
+async def test_credits_are_sent_after_a_confirmation(visit: Visit, server: Served) -> None:
+    ann, bob = await two(visit)
+    admin = await server.people.make(grant=["credits.grant"])
+    ann_id = await ann.page.evaluate("JSON.parse(localStorage['bellwire.login']).user.id")
+    assert (await admin.post("/api/v1/credits/grants", {"userId": ann_id, "amount": 100})).status == 201
+    await ann.page.click('.rail a[href="#/credits"]')
+    await expect(ann.page.locator(".balance b")).to_have_text("100")
+    await bob.page.click('.rail a[href="#/credits"]')
+    await expect(bob.page.locator(".balance b")).to_have_text("0")
+
+    await ann.page.click("button[aria-label='Send credits']")
+    await ann.page.fill("dialog input[name=amount]", "1.5")
+    await expect(ann.page.locator("dialog [role=alert]")).to_have_text("A whole number above zero, please.")
+    await ann.page.fill("dialog input[name=amount]", "30")
+    await ann.page.click("dialog button:has-text('Next')")
+    await expect(ann.page.locator("dialog")).to_contain_text("Send 30 credits to Bob?")
+    await ann.page.click("dialog form button:has-text('Send credits')")
+    await expect(bob.page.locator(".message .credits")).to_have_text("30 credits from Ann")
+    await expect(ann.page.locator(".balance b")).to_have_text("70")
+    await expect(bob.page.locator(".balance b")).to_have_text("30")
+    await expect(bob.page.locator(".transactions b")).to_have_text("+30")
+
+    await ann.page.click("button[aria-label='Send credits']")
+    await ann.page.fill("dialog input[name=amount]", "71")
+    await ann.page.click("dialog button:has-text('Next')")
+    await ann.page.click("dialog form button:has-text('Send credits')")
+    await expect(ann.page.locator(".message.refused")).to_contain_text("Not sent")
+    await ann.page.click(".message.refused button:has-text('Discard')")
+    await expect(ann.page.locator(".message")).to_have_count(1)
+
+
+async def test_a_notification_in_the_bell(visit: Visit, server: Served) -> None:
+    ann = await visit()
+    id = await ann.register("Ann")
+    manager = await server.people.make(grant=["users.manage"])
+    number = (await manager.get(f"/api/v1/users/{id}")).json["data"]["number"]
+    sender = await server.people.make(grant=["notifications.send"])
+    for title, link in (("Your order", "https://example.org/orders/7"), ("A trap", "javascript:alert(1)")):
+        body = {"userId": id, "type": "info", "category": "orders", "title": title, "message": "It is on its way."}
+        made = await sender.post("/api/v1/notifications", body)
+        assert made.status == 201
+        body = {"user_id": number, "type": "info", "title": title, "message": "Look", "action_url": link}
+        assert (await sender.post("/api/v1/notifications", body)).status == 201
+    badge = ann.page.locator('.rail a[href="#/notifications"] .badge')
+    await expect(badge).to_have_text("4")
+    await ann.page.click('.rail a[href="#/notifications"]')
+    await expect(ann.page.locator(".notification")).to_have_count(4)
+    assert await ann.page.locator(".notification a").evaluate_all("all => all.map(each => each.href)") == [
+        "https://example.org/orders/7"
+    ]
+    await ann.page.click(".notification >> nth=0 >> button:has-text('Mark read')")
+    await expect(badge).to_have_text("3")
+    await ann.page.click(".notification >> nth=1 >> button[aria-label=Delete]")
+    await expect(ann.page.locator(".notification")).to_have_count(3)
+    await ann.page.click("aside button:has-text('Mark all read')")
+    await expect(badge).to_have_count(0)
+    await ann.page.reload()
+    await expect(ann.page.locator(".notification.unread")).to_have_count(0)
+
+
+async def test_a_cut_loses_nothing_and_doubles_nothing(visit: Visit, server: Served) -> None:
+    address = urlsplit(server.url)
+    way: list[tuple[str, int] | None] = [(address.hostname or "", address.port or 0)]
+    async with Proxy(lambda: way[0]) as proxy:
+        ann, bob = await two(visit, url=f"http://127.0.0.1:{proxy.port}")
+        await ann.say("before")
+        await bob.sees("before")
+        way[0], open_way = None, way[0]
+        proxy.cut()
+        for each in (ann, bob):
+            await expect(each.page.locator(".banner")).to_contain_text("Offline")
+        for number in range(3):
+            await ann.say(f"ann {number}")
+            await bob.say(f"bob {number}")
+        await expect(ann.page.locator(".message.waiting")).to_have_count(3)
+        assert len(await waiting(bob)) == 3
+        way[0] = open_way
+        for each in (ann, bob):
+            await each.online()
+            await expect(each.page.locator(".message:not(.waiting) .content")).to_have_count(7)
+        # The network goes in the middle of an ack, too.
+        proxy.swallow(True)
+        await ann.say("into the dark")
+        proxy.cut()
+        proxy.swallow(False)
+        await expect(bob.page.locator(".message:not(.waiting) .content")).to_have_count(8)
+        told = [await each.page.locator(".message:not(.waiting) .content").all_text_contents() for each in (ann, bob)]
+    assert told[0] == told[1] and len(set(told[0])) == 8
+    assert [text for text in told[0] if text.startswith("ann")] == ["ann 0", "ann 1", "ann 2"]
+    assert [text for text in told[0] if text.startswith("bob")] == ["bob 0", "bob 1", "bob 2"]
+
+
+async def waiting(visitor: Visitor) -> list[Any]:
+    """What the browser keeps of messages that were not sent yet."""
+    return await visitor.page.evaluate(
+        "JSON.parse(Object.entries(localStorage).find(([key]) => key.startsWith('bellwire.queue'))[1])"
+    )
+
+
+async def test_what_waits_outlives_a_reload(visit: Visit) -> None:
+    ann, bob = await two(visit)
+    await ann.page.evaluate(
+        """() => {
+            const { user } = JSON.parse(localStorage["bellwire.login"]);
+            const chatId = location.hash.split("/")[2];
+            const message = { type: "text", chatId, content: "late", clientMessageId: "a-key-of-its-own" };
+            localStorage[`bellwire.queue.${user.id}`] = JSON.stringify([message]);
+        }"""
+    )
+    await ann.page.reload()
+    await bob.sees("late")
+    await ann.sees("late")
+    assert await waiting(ann) == []
+
+
+async def test_two_tabs_share_a_login_that_is_renewed(visit: Visit) -> None:
+    ann = await visit()
+    await ann.register("Ann")
+    second = await ann.context.new_page()
+    await second.goto(ann.url)
+    await second.wait_for_selector(".rail")
+    renew = "import('/static/js/store.js').then(({ api }) => Promise.all([api.token(true), api.token(true)]))"
+    tokens = await asyncio.gather(ann.page.evaluate(renew), second.evaluate(renew))
+    assert len({token for pair in tokens for token in pair}) <= 2
+    await ann.page.reload()
+    await second.reload()
+    await ann.online()
+    await second.click('.rail a[href="#/settings"]')
+    await second.click("button:has-text('Log out')")
+    await expect(ann.page.locator(".enter")).to_have_count(1)
+
+
+HOSTILE = {
+    "markup": "<img src=x onerror=\"document.title='hit'\"><script>document.title='hit'</script>",
+    "bidi": "\u202egnp.exe \u2066\u2067 \u200f end",
+    "marks": "Z" + "\u0301" * 10_000,
+    "long": "W" * 5_000,
+}
+
+
+@pytest.mark.parametrize("kind", HOSTILE)
+async def test_a_hostile_message_is_harmless(visit: Visit, serve: ServerFactory, tmp_path: Path, kind: str) -> None:
+    larger = await serve(max_content=64 * 1024, data_dir=tmp_path / "larger")
+    ann, bob = await two(visit, url=larger.url)
+    await ann.say(HOSTILE[kind])
+    await ann.say("after")
+    await bob.sees(HOSTILE[kind], "after")
+    assert await bob.page.title() == "Bellwire"
+    assert await bob.page.locator(".content img, .content script").count() == 0
+    boxes = await bob.page.locator(".message").evaluate_all(
+        "all => all.map(each => ({ ...each.getBoundingClientRect().toJSON(), inner: each.scrollWidth - each.clientWidth }))"
+    )
+    hostile, after = boxes
+    assert hostile["bottom"] <= after["top"] and hostile["inner"] <= 1
+    wide = "document.documentElement.scrollWidth <= innerWidth"
+    assert await bob.page.evaluate(wide)
+    await bob.page.click('.rail a[href="#/chats"]')
+    assert await bob.page.evaluate(wide)
+    # Drawn over nothing else: the direction of what stands beside it is as it was.
+    assert await bob.page.locator(".message >> nth=1 >> .content").inner_text() == "after"
+
+
+async def test_both_languages(visit: Visit) -> None:
+    ann = await visit(locale="tr-TR")
+    await ann.page.goto(ann.url)
+    await expect(ann.page.locator("button[name=action]")).to_have_text("Giriş yap")
+    assert await ann.page.evaluate("document.documentElement.lang") == "tr"
+    await ann.register("Ayşe")
+    await expect(ann.page.locator("aside h2")).to_have_text("Sohbetler")
+    await ann.page.click('.rail a[href="#/settings"]')
+    await ann.page.select_option("select", "en")
+    await expect(ann.page.locator("aside h2")).to_have_text("Settings")
+    await ann.page.reload()
+    await expect(ann.page.locator("aside h2")).to_have_text("Settings")
+
+
+async def test_a_narrow_screen(visit: Visit) -> None:
+    ann, bob = await two(visit, viewport={"width": 360, "height": 640}, has_touch=True, is_mobile=True)
+    await ann.say("from a phone")
+    await bob.sees("from a phone")
+    for place in ("composer", "list"):
+        assert await bob.page.evaluate("document.documentElement.scrollWidth <= innerWidth"), place
+        if place == "composer":
+            await expect(bob.page.locator(".rail")).to_be_hidden()
+            await bob.page.click(".back")
+    await expect(bob.page.locator("main")).to_be_hidden()
+    await expect(bob.page.locator(".chats a")).to_be_visible()
+
+
+async def test_right_to_left(visit: Visit) -> None:
+    ann, bob = await two(visit)
+    await ann.page.evaluate("document.documentElement.dir = 'rtl'")
+    await ann.say("שלום")
+    await bob.sees("שלום")
+    await bob.say("hi")
+    await ann.sees("שלום", "hi")
+    box = "each => each.getBoundingClientRect().left"
+    rail, aside, main = [await ann.page.locator(name).evaluate(box) for name in (".rail", "aside", "main")]
+    assert rail > aside > main
+    mine, theirs = [await ann.page.locator(name).evaluate(box) for name in (".message.mine", ".message:not(.mine)")]
+    assert mine < theirs
+    assert await ann.page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+async def test_by_keyboard_alone(visit: Visit) -> None:
+    ann, bob = await two(visit)
+    await ann.say("hello")
+    await bob.sees("hello")
+    page = bob.page
+    await page.locator(".chats a").focus()
+    await page.keyboard.press("Enter")
+    await page.locator(".message .open-menu").focus()
+    await page.keyboard.press("Enter")
+    await expect(page.locator(".menu button >> nth=0")).to_be_focused()
+    await page.keyboard.press("Escape")
+    await expect(page.locator(".message .open-menu")).to_be_focused()
+    await page.keyboard.press("Enter")
+    await expect(page.locator(".menu button >> nth=0")).to_be_focused()
+    await page.keyboard.press("Enter")
+    await expect(page.locator(".composer textarea")).to_be_focused()
+    await page.keyboard.type("by hand")
+    await page.keyboard.press("Shift+Enter")
+    await page.keyboard.type("alone")
+    await page.keyboard.press("Enter")
+    await ann.sees("hello", "by hand\nalone")
+    await expect(ann.page.locator("blockquote")).to_contain_text("hello")
+    await page.locator("button[aria-label='Send credits']").focus()
+    await page.keyboard.press("Enter")
+    await expect(page.locator("dialog")).to_be_visible()
+    await page.keyboard.press("Escape")
+    await expect(page.locator("dialog")).to_have_count(0)
+    await expect(page.locator("button[aria-label='Send credits']")).to_be_focused()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+async def test_who_can_not_see_or_sees_little(visit: Visit, scheme: str) -> None:
+    """axe-core's rules, WCAG 2.2 A and AA, contrast among them, in every place."""
+    assert AXE.exists(), "no axe-core: run make install"
+    ann, bob = await two(visit, color_scheme=scheme)
+    await ann.say("hello")
+    await bob.say("hello yourself")
+    await ann.sees("hello", "hello yourself")
+    found = {}
+    for place in ("chats", "notifications", "streams", "credits", "settings"):
+        await ann.page.click(f'.rail a[href="#/{place}"]')
+        found[place] = await violations(ann)
+    await ann.page.click("main button[aria-label=More]")
+    found["members"] = await violations(ann)
+    stranger = await visit(color_scheme=scheme)
+    await stranger.page.goto(stranger.url)
+    found["enter"] = await violations(stranger)
+    assert {place: each for place, each in found.items() if each} == {}
+
+
+async def violations(visitor: Visitor) -> list[str]:
+    await visitor.page.evaluate(AXE.read_text())
+    tags = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
+    result = await visitor.page.evaluate("tags => axe.run({ runOnly: tags })", tags)
+    return [f"{each['id']}: {each['nodes'][0]['html'][:200]}" for each in result["violations"]]
+
+
+async def test_history_has_no_end_and_no_holes(visit: Visit, server: Served) -> None:
+    ann, other = await server.people.make("Ann"), await server.people.make("Bob")
+    chat_id = await ann.group(other, name="Long")
+    for start in range(0, 300, 50):
+        await asyncio.gather(*(ann.send(chat_id, f"number {start + index}") for index in range(50)))
+    page = await visit()
+    await page.enter_as(other)
+    await page.open_chat("Long")
+    lines = page.page.locator(".message .content")
+
+    async def more() -> bool:
+        await page.page.locator(".scroller").evaluate("each => { each.scrollTop = -each.scrollHeight }")
+        return await page.page.locator(".messages > .hint").count() > 0 and await lines.count() == 300
+
+    async with asyncio.timeout(20):
+        while not await more():
+            await asyncio.sleep(0.05)
+    shown = await lines.all_text_contents()
+    kept = []
+    before = ""
+    while len(kept) < 300:
+        history = (await ann.get(f"/api/v2/messages?chatId={chat_id}&limit=200{before}")).json
+        kept = [each["content"] for each in history["items"]] + kept
+        before = f"&before={history['before']}"
+    assert shown == kept
+    await ann.send(chat_id, "newest")
+    await page.page.click("button.newest")
+    await expect(lines.last).to_have_text("newest")
+
+
+async def test_groups_and_streams(visit: Visit, server: Served) -> None:
+    ann, bob = await visit(), await visit()
+    await ann.register("Ann")
+    await bob.register("Bob")
+    await ann.page.click("button[aria-label='New group']")
+    await ann.page.fill("dialog .find input", "Bob")
+    await ann.page.press("dialog .find input", "Enter")
+    await ann.page.check("dialog input[type=checkbox]")
+    await ann.page.fill("dialog input[name=name]", "Friends")
+    await ann.page.click("dialog button:has-text('Create')")
+    await ann.page.wait_for_selector(".composer")
+    await bob.open_chat("Friends")
+    await ann.say("welcome")
+    await bob.sees("welcome")
+    await expect(bob.page.locator(".sender")).to_have_text("Ann")
+    await ann.page.click("main button[aria-label=More]")
+    await ann.page.fill("dialog form.inline input", "Old friends")
+    await ann.page.click("dialog button:has-text('Rename')")
+    await expect(bob.page.locator("main h1")).to_have_text("Old friends")
+    await ann.page.click("dialog button[aria-label='Remove Bob']")
+    await expect(bob.page.locator(".chats a")).to_have_count(0)
+
+    host = await server.people.make("Host", grant=["streams.manage"])
+    made = await host.post("/api/v1/streams", {"title": "Launch", "startsAt": "2099-01-01T00:00:00Z"})
+    stream = made.json["data"]
+    await bob.page.click('.rail a[href="#/streams"]')
+    await bob.page.click("button:has-text('Follow')")
+    await expect(bob.page.locator("button:has-text('Unfollow')")).to_have_count(1)
+    await bob.page.click("button:has-text('Open its chat')")
+    await bob.say("waiting for it")
+    await eventually_said(host, stream["chatId"], "waiting for it")
+    await bob.page.click('.rail a[href="#/streams"]')
+    assert (await host.post(f"/api/v1/streams/{stream['id']}/ready")).status == 200
+    await expect(bob.page.locator("mark")).to_have_text("ready")
+
+
+async def eventually_said(person: Person, chat_id: str, text: str) -> None:
+    path = f"/api/v2/messages?chatId={chat_id}"
+    async with asyncio.timeout(5):
+        while text not in [each["content"] for each in (await person.get(path)).json["items"]]:
+            await asyncio.sleep(0.05)
+
+
+async def test_the_first_load_is_light_and_needs_nobody_else(visit: Visit) -> None:
+    ann = await visit()
+    asked: list[str] = []
+    ann.page.on("request", lambda request: asked.append(request.url))
+    session = await ann.context.new_cdp_session(ann.page)
+    received: list[int] = []
+    session.on("Network.loadingFinished", lambda event: received.append(event["encodedDataLength"]))
+    await session.send("Network.enable")
+    await ann.page.goto(ann.url)
+    await ann.page.wait_for_selector("button[name=action]")
+    await eventually(lambda: len(received) >= len([each for each in asked if not each.startswith("data:")]))
+    assert sum(received) < FIRST_LOAD
+    assert all(each.startswith((ann.url, "data:")) for each in asked)
