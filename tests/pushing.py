@@ -5,7 +5,7 @@ from typing import Any
 
 from tests.apns import TOPIC
 from tests.conftest import Served
-from tests.people import Api
+from tests.people import Api, Person
 
 
 async def phone(person: Api, token: str, **options: Any) -> Any:
@@ -17,6 +17,14 @@ async def phone(person: Api, token: str, **options: Any) -> Any:
     answer = await person.post("/api/v1/devices", body)
     assert answer.status in (200, 201), answer
     return answer.json["data"]
+
+
+async def pair(server: Served, *tokens: str) -> tuple[Person, Person, str]:
+    """Ann, who writes, and Bob, who has these devices; their chat."""
+    ann, bob = await server.people.make("Ann"), await server.people.make("Bob")
+    for token in tokens or ("b1",):
+        await phone(bob, token)
+    return ann, bob, await ann.group(bob)
 
 
 async def quiet(server: Served, seconds: float = 30) -> None:

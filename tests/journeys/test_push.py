@@ -12,15 +12,7 @@ from tests.apns import TOPIC, Apple, Fault, Push
 from tests.conftest import Served, ServerFactory
 from tests.files import encoded
 from tests.people import Person
-from tests.pushing import phone, quiet
-
-
-async def pair(server: Served, *tokens: str) -> tuple[Person, Person, str]:
-    """Ann, who writes, and Bob, who has these devices; their chat."""
-    ann, bob = await server.people.make("Ann"), await server.people.make("Bob")
-    for token in tokens or ("b1",):
-        await phone(bob, token)
-    return ann, bob, await ann.group(bob)
+from tests.pushing import pair, phone, quiet
 
 
 def alerts(pushes: list[Push]) -> list[Push]:
