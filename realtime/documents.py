@@ -173,9 +173,10 @@ def chat_facts(item: chat.Chat) -> shapes.ChatFactsDocument:
 
 
 def node(item: nodes.Seen) -> shapes.NodeDocument:
+    host, *_, process = item.place.split(" ")
     return {
         "id": item.id,
-        "place": item.place,
+        "place": f"{host} {process}",
         "startedAt": time(item.started_at),
         "seenAt": time(item.seen_at),
         "figures": dict(item.figures),

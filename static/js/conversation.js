@@ -10,6 +10,8 @@ import { Avatar, Component, day, html, icon, iconButton, moment, useEffect, useR
 // Pages whose marks of reading are kept up to date; those above keep what they showed.
 const FRESH_PAGES = 3;
 const NEAR = 200;
+// So many pixels before the oldest that is here, older ones are asked for.
+const AHEAD = 1000;
 
 export function Conversation({ chat }) {
   const [showing, setShowing] = useState(false);
@@ -19,6 +21,16 @@ export function Conversation({ chat }) {
   const scroller = useRef();
   const [away, setAway] = useState(false);
 
+  const fill = () => {
+    const { scrollHeight, clientHeight, scrollTop } = scroller.current;
+    if (scrollHeight - clientHeight + scrollTop < AHEAD) older(chat._id);
+  };
+  const scrolled = () => {
+    setAway(scroller.current.scrollTop < -NEAR);
+    fill();
+  };
+
+  useEffect(fill, [state.timelines.get(chat._id)?.before]);
   useEffect(() => live.on("queued", () => { scroller.current.scrollTop = 0; }), []);
   useEffect(readNewest, [away]);
 
@@ -28,8 +40,7 @@ export function Conversation({ chat }) {
       <${Title} chat=${chat} />
       ${iconButton("more", t("more"), () => setShowing(true))}
     </header>
-    <div class="scroller" ref=${scroller} tabindex="0"
-      onScroll=${() => setAway(scroller.current.scrollTop < -NEAR)}>
+    <div class="scroller" ref=${scroller} tabindex="0" onScroll=${scrolled}>
       <${Messages} chat=${chat} onMenu=${setMenu} />
     </div>
     ${away && html`<button type="button" class="newest" aria-label=${t("newest")} title=${t("newest")}
@@ -67,7 +78,6 @@ function Messages({ chat, onMenu }) {
   return html`
     <div class="messages" role="log" aria-label=${t("messages")}>
       ${!timeline || timeline.loading ? html`<p class="hint">${t("loading")}</p>` : timeline.before === null && html`<p class="hint">${t("begins")}</p>`}
-      ${timeline?.before && html`<${Reached} key=${timeline.before} onReached=${() => older(chat._id)} />`}
       ${pages.map((items, index) => html`
         <${Page} key=${items[0]._id} items=${items} before=${pages[index - 1]?.at(-1).createdAt} chat=${chat}
           fresh=${index >= pages.length - FRESH_PAGES} names=${state.names} onMenu=${onMenu} />`)}
@@ -110,21 +120,5 @@ class Page extends Component {
       if (message) return { name: nameOf(message.senderId), text: message.deletedAt ? t("deleted") : summary(message), mine: message.senderId === me() };
     }
     return { name: "", text: "…" };
-  }
-}
-
-/** Tells when it comes into view: there is more above. */
-class Reached extends Component {
-  componentDidMount() {
-    this.observer = new IntersectionObserver(([entry]) => entry.isIntersecting && this.props.onReached(), { rootMargin: "600px" });
-    this.observer.observe(this.base);
-  }
-
-  componentWillUnmount() {
-    this.observer.disconnect();
-  }
-
-  render() {
-    return html`<span class="reached"></span>`;
   }
 }
