@@ -140,10 +140,13 @@ class ChatNamespace(socketio.AsyncNamespace):
             raise Refuse("authentication required" if auth is None else "malformed auth")
         if auth.get("token") in (None, ""):
             raise Refuse("authentication required")
-        if auth.get("v") != VERSION or isinstance(auth.get("v"), bool):
+        if auth.get("v") not in (VERSION, str(VERSION)) or isinstance(auth.get("v"), bool):
             raise Refuse("unsupported version")
         try:
-            return bodies.read(Auth, auth, self.limits)
+            # The official Java client can say nothing but texts here.
+            offsets = auth.get("offsets")
+            read = bodies.parse_json(offsets, self.limits) if isinstance(offsets, str) else offsets
+            return bodies.read(Auth, {**auth, "v": VERSION, "offsets": read}, self.limits)
         except Problem:
             raise Refuse("malformed auth") from None
 

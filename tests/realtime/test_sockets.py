@@ -28,6 +28,18 @@ async def raw(server: Served, **options: Any) -> RawSocket:
 # Connecting
 
 
+async def test_auth_of_texts_alone_resumes_as_well(server: Served) -> None:
+    """The official Java client's."""
+    ann, bob = await server.people.many(2)
+    chat_id = await ann.group(bob)
+    await ann.send(chat_id)
+    seq = (await ann.send(chat_id, "missed"))["seq"]
+    offsets = orjson.dumps({f"chat:{chat_id}": seq - 1}).decode()
+    socket = await bob.socket(v="1", offsets=offsets, epoch=server.services.database.epoch)
+    assert (await socket.event("message:new"))[0]["content"] == "missed"
+    assert (await socket.event("session:ready"))[0]["recovered"] == {f"chat:{chat_id}": True}
+
+
 async def test_what_connect_refuses(server: Served) -> None:
     ann = await server.people.make()
     expired = await server.people.make(ttl=-60)
@@ -44,6 +56,10 @@ async def test_what_connect_refuses(server: Served) -> None:
         ([1], "malformed auth"),
         ("x", "malformed auth"),
         (ann.auth(offsets=[]), "malformed auth"),
+        (ann.auth(offsets="{"), "malformed auth"),
+        (ann.auth(offsets="[]"), "malformed auth"),
+        (ann.auth(offsets='{"chat:x": -1}'), "malformed auth"),
+        ({"token": ann.token, "v": "2"}, "unsupported version"),
         (ann.auth(offsets={"chat:x": -1}), "malformed auth"),
         (ann.auth(offsets={"chat:x": "1"}), "malformed auth"),
         (ann.auth(offsets={f"chat:{n}": 1 for n in range(5001)}), "malformed auth"),
