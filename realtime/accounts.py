@@ -13,6 +13,7 @@ from sqlalchemy import Connection
 
 from realtime.caller import Caller
 from realtime.fresh import Fresh
+from realtime.rates import Rates
 from realtime.tokens import Claims, Refresh, Tokens
 from storage import accounts, logins
 from storage.accounts import PLATFORM, NewUser, Tenant, User
@@ -47,6 +48,7 @@ class Accounts:
         self,
         database: Database,
         tokens: Tokens,
+        rates: Rates,
         *,
         local: bool = True,
         provision_users: bool = False,
@@ -54,6 +56,7 @@ class Accounts:
     ) -> None:
         self.database = database
         self.tokens = tokens
+        self.rates = rates
         self.local = local
         self.provision_users = provision_users
         self.revoked = revoked
@@ -159,9 +162,12 @@ class Accounts:
 
     # Local accounts
 
-    async def register(self, email: str, password: str, name: str | None, tenant: str | None) -> LoggedIn:
-        """Raises Conflict if the e-mail is taken."""
+    async def register(
+        self, email: str, password: str, name: str | None, tenant: str | None, address: str | None = None
+    ) -> LoggedIn:
+        """Raises Conflict if the e-mail is taken, TooMany for too many from an address."""
         self._require_local()
+        await self.rates.spend(self.rates.registrations, address)
         home = await self.tenant(tenant)
         new = NewUser(name or email.split("@")[0], email=email, password=await self.hash(password))
 
@@ -171,15 +177,23 @@ class Accounts:
 
         return self._logged_in(*await self.database.write(Command(apply)))
 
-    async def login(self, email: str, password: str, tenant: str | None) -> LoggedIn:
-        """Raises Unauthenticated, in the same time whether the account exists or not."""
+    async def login(self, email: str, password: str, tenant: str | None, address: str | None = None) -> LoggedIn:
+        """Raises Unauthenticated, in the same time whether the account exists or not.
+
+        Raises TooMany where an address tries too often, or an account was tried with too many wrong passwords, whether it
+        exists or not.
+        """
         self._require_local()
+        await self.rates.spend(self.rates.logins, address)
         home = await self.tenant(tenant)
+        account = hashlib.sha256(f"{home.pk} {email.casefold()}".encode()).hexdigest()
+        await self.rates.require(self.rates.failed_logins, account)
         user = await self.database.read(lambda connection: accounts.find(connection, home.pk, email=email))
         if self.decoy is None:
             self.decoy = await self.hash(secrets.token_hex())
         good = await self.check(user.password if user and user.password else self.decoy, password)
         if user is None or not user.password or not good or user.status != "active":
+            await self.rates.spend(self.rates.failed_logins, account)
             raise Unauthenticated("The e-mail or the password is wrong")
 
         def apply(tx: Tx) -> tuple[User, str]:
@@ -190,8 +204,9 @@ class Accounts:
 
         return self._logged_in(*await self.database.write(Command(apply, channels=[user.pk])))
 
-    async def refresh(self, token: str) -> LoggedIn:
-        """A new pair for a refresh token. One that was used before ends the login. Raises Unauthenticated."""
+    async def refresh(self, token: str, address: str | None = None) -> LoggedIn:
+        """A new pair for a refresh token. One that was used before ends the login. Raises Unauthenticated, TooMany."""
+        await self.rates.spend(self.rates.logins, address)
         refresh = self.tokens.verify_refresh(token)
         found = await self.database.read(lambda connection: logins.find(connection, refresh.login))
         if found is None:

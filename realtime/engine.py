@@ -7,6 +7,7 @@ attributes of a socket that ``handle_request`` reads, and that ``handle_get_requ
 import asyncio
 import logging
 import math
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Protocol
 
@@ -17,8 +18,10 @@ from aiohttp import web
 from realtime import frames
 from realtime.limits import Limits
 from realtime.polling import payload
+from realtime.rates import Buckets
 from realtime.tasks import Tasks
 from realtime.transport import PING, Socket
+from storage.errors import TooMany
 
 logger = logging.getLogger("bellwire.socket")
 # What the libraries log of packets shows tokens and texts: only their warnings are wanted.
@@ -91,6 +94,9 @@ class Engine(engineio.AsyncServer):
         )
         self.limits = limits
         self.pace = Pace(limits.connects_per_second, limits.connect_wait)
+        self.coming = Buckets(limits.connects_per_address, limits.connects_at_once)
+        self.address_of: Callable[[web.BaseRequest], str | None] = lambda request: None
+        self.of_address: Counter[str] = Counter()
         self.sockets: dict[str, Socket] = {}
         self.phases: list[set[Socket]] = [set() for _ in range(PHASES)]
         self.phase = 0
@@ -118,12 +124,17 @@ class Engine(engineio.AsyncServer):
         return begun
 
     async def _handle_connect(self, environ: dict[str, Any], transport: str, jsonp_index: Any = None) -> Any:
+        address = self.address_of(environ["aiohttp.request"])
+        if address is not None and (refused := self._crowd(address)):
+            return refused
         if not self.refusing and not await self.pace.turn():
             return unavailable("Many connect at once; come back in a moment")
         if self.refusing:
             return unavailable(self.refusing)
         sid = self.generate_id()
-        socket = self.sockets[sid] = Socket(self, sid)
+        socket = self.sockets[sid] = Socket(self, sid, address)
+        if address is not None:
+            self.of_address[address] += 1
         socket.phase = self.phase
         self.phases[self.phase].add(socket)
         if self.timer is None:
@@ -142,8 +153,22 @@ class Engine(engineio.AsyncServer):
         socket.connected = True
         return payload(await socket._poll())
 
+    def _crowd(self, address: str) -> dict[str, Any] | None:
+        """What is answered to an address that has too many sockets, or opens too many at once."""
+        if self.of_address[address] >= self.limits.sockets_per_address:
+            return unavailable(f"{self.limits.sockets_per_address} sockets are open from your address")
+        try:
+            self.coming.take(address)
+        except TooMany as problem:
+            return unavailable(problem.message)
+        return None
+
     def forget(self, socket: Socket) -> None:
         self.phases[socket.phase].discard(socket)
+        if socket.address is not None:
+            self.of_address[socket.address] -= 1
+            if not self.of_address[socket.address]:
+                del self.of_address[socket.address]
 
     def slow(self, socket: Socket) -> None:
         """Cut off a client that does not take what is sent; later, for we may be in the middle of a fan-out."""

@@ -14,6 +14,7 @@ from realtime.bodies import SendMessage
 from realtime.caller import Caller
 from realtime.limits import Limits
 from realtime.posting import Answer, keys_of, post, prepare
+from realtime.rates import Buckets
 from storage import accounts, chat, log, media, messages, outbox
 from storage.chat import Gate
 from storage.database import Database
@@ -57,14 +58,16 @@ class Messages:
         self.numbers = numbers
         self.limits = limits
         self.public_url = public_url
+        self.sending = Buckets(limits.sends_per_second, limits.sends_at_once)
         self.posting: WeakValueDictionary[tuple[int, str | None], asyncio.Lock] = WeakValueDictionary()
 
     async def post(self, caller: Caller, body: SendMessage) -> Answer:
         """Post a message; the same key again gives the first answer.
 
         Raises NotFound for a chat or user that the caller can't see, Forbidden for one who may not post, Conflict for
-        another command under the same key.
+        another command under the same key, TooMany.
         """
+        self.sending.take(caller.pk)
         if body.chatId is None:
             return await self._post_directly(caller, body)
         chat_pk = await self.numbers.find(caller.user.tenant_pk, body.chatId)
@@ -83,6 +86,7 @@ class Messages:
         chat_pk = self.numbers.known.get(known)
         if chat_pk is None:
             return None
+        self.sending.take(caller.pk)
         posted = self.database.writer.submit(self._posting(caller, body, chat_pk, None))
         posted.add_done_callback(lambda done: self._forget(done, *known))
         return posted

@@ -28,6 +28,7 @@ from realtime.messages import Messages
 from realtime.notifications import Notifications
 from realtime.presence import Presence
 from realtime.protocol import Overload, Server
+from realtime.rates import Buckets
 from realtime.session import Session, Sessions
 from realtime.streams import Streams
 from realtime.tokens import TokenExpired
@@ -103,6 +104,7 @@ class ChatNamespace(socketio.AsyncNamespace):
         self.presence = presence
         self.limits = limits
         self.origin_allowed = origin_allowed
+        self.events = Buckets(limits.events_per_second, limits.events_at_once)
         self.typed: Fresh[tuple[int, int], bool] = Fresh(TYPING_EVERY)
         self.leaving: dict[int, User] = {}
         self.writing: asyncio.Task[None] | None = None
@@ -161,6 +163,7 @@ class ChatNamespace(socketio.AsyncNamespace):
     def end(self, session: Session) -> None:
         begun = session.begun
         self.sessions.remove(session)
+        self.events.forget(session)
         for pk in session.watched:
             self.hub.unwatch(f"presence:{pk}", session)
         self._leave_streams(session)
@@ -201,6 +204,7 @@ class ChatNamespace(socketio.AsyncNamespace):
         """Read, handle, ack; what is left to wait for. Every error is an ack in the envelope."""
         answer: Answer | Posted | Awaitable[Answer] | Exception
         try:
+            self.events.take(session)
             name, payload = read_event(packet, self.limits)
             inbound = INBOUND.get(name)
             if inbound is None:

@@ -40,13 +40,13 @@ class Socket(AsyncSocket):
 
     # All that engineio's own class has too, so that there is no dictionary for each.
     __slots__ = (
-        "closed", "closing", "confirmed_at", "connected", "corked", "deadline", "engine", "held", "held_bytes", "inbox",
-        "phase", "pinged_at", "poll_waiter", "posting", "probe_of", "probed_at", "server", "sid", "space", "taken_at",
-        "transport",
-        "upgraded", "upgrading", "user", "websocket", "worker", "write",
+        "address", "closed", "closing", "confirmed_at", "connected", "corked", "deadline", "engine", "held",
+        "held_bytes", "inbox", "phase", "pinged_at", "poll_waiter", "posting", "probe_of", "probed_at", "server", "sid",
+        "space", "taken_at", "transport", "upgraded", "upgrading", "user", "websocket", "worker", "write",
     )  # fmt: skip
 
-    def __init__(self, engine: "Engine", sid: str) -> None:
+    def __init__(self, engine: "Engine", sid: str, address: str | None) -> None:
+        self.address = address
         self.server = self.engine = engine
         self.sid = sid
         self.connected = self.upgrading = self.upgraded = False

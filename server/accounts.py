@@ -198,15 +198,18 @@ def shown(call: Call, user: accounts.User) -> UserDocument:
 
 async def register(call: Call) -> Any:
     body: Register = call.body
-    return Created(logged_in(await call.services.accounts.register(body.email, body.password, body.name, body.tenant)))
+    made = await call.services.accounts.register(body.email, body.password, body.name, body.tenant, call.address)
+    return Created(logged_in(made))
 
 
 async def login(call: Call) -> Any:
-    return logged_in(await call.services.accounts.login(call.body.email, call.body.password, call.body.tenant))
+    return logged_in(
+        await call.services.accounts.login(call.body.email, call.body.password, call.body.tenant, call.address)
+    )
 
 
 async def refresh(call: Call) -> Any:
-    return logged_in(await call.services.accounts.refresh(call.body.refreshToken))
+    return logged_in(await call.services.accounts.refresh(call.body.refreshToken, call.address))
 
 
 async def logout(call: Call) -> Any:

@@ -16,7 +16,7 @@ from realtime.caller import Caller
 from realtime.limits import Limits
 from realtime.media import Upload
 from server.dialects import Dialect
-from server.form import UPLOAD, WHOLE, read_form
+from server.form import FORM, UPLOAD, WHOLE, read_form
 from server.services import Services
 from storage.errors import Invalid, Malformed, NotFound, TooLarge, Unauthenticated, Unsupported
 from storage.types import Name, is_id, read_name
@@ -57,6 +57,11 @@ class Call:
         if self._caller is None:
             raise Unauthenticated
         return self._caller
+
+    @property
+    def address(self) -> str | None:
+        """Whose limits count, None where none do."""
+        return self.services.addresses.of(self.request)
 
     @property
     def upload(self) -> Upload | None:
@@ -139,7 +144,7 @@ async def read_json(request: web.Request, limits: Limits) -> Any:
 
 
 async def read_json_or_form(request: web.Request, services: Services) -> Any:
-    if request.content_type != "multipart/form-data":
+    if request.content_type != FORM:
         return await read_json(request, services.limits)
     require_plain(request)
     return await read_form(request, services.limits, services.media.temporary)

@@ -15,6 +15,7 @@ from realtime.nodes import Nodes
 from realtime.presence import Presence
 from realtime.presence_memory import MemoryPresence
 from realtime.presence_redis import RedisPresence
+from realtime.rates_redis import RedisRates
 from realtime.servers_redis import servers_of
 from server.settings import Settings
 from storage import epoch
@@ -24,13 +25,14 @@ from storage.transaction import Command, Tx
 
 @dataclass(frozen=True, slots=True)
 class Cluster:
-    """``node`` names this process; ``redis`` is None where there is one process alone, ``nodes`` on SQLite."""
+    """``node`` names this process; ``redis`` and ``rates`` are None where there is one process alone, ``nodes`` on SQLite."""
 
     node: str
     broker: Broker
     presence: Presence
     redis: RedisClient | None
     nodes: Nodes | None
+    rates: RedisRates | None
 
 
 @contextlib.asynccontextmanager
@@ -50,13 +52,13 @@ async def joined(settings: Settings, database: Database, secret: str) -> AsyncIt
     node = hints.node.hex()
     nodes = None if database.path else Nodes(database, node, redis=bool(settings.redis_url), secret=secret)
     if not settings.redis_url:
-        yield Cluster(node, MemoryBroker(), MemoryPresence(), None, nodes)
+        yield Cluster(node, MemoryBroker(), MemoryPresence(), None, nodes, None)
         return
     prefix = f"bellwire:{installation}"
     redis = RedisClient(servers_of(settings.redis_url))
     broker, presence = RedisBroker(redis, hints, prefix), RedisPresence(redis, prefix, node)
     try:
-        yield Cluster(node, broker, presence, redis, nodes)
+        yield Cluster(node, broker, presence, redis, nodes, RedisRates(redis, prefix))
     finally:
         await presence.forget()
         await redis.stop()

@@ -5,6 +5,7 @@ import hashlib
 import logging
 import re
 import secrets
+from collections import Counter
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -14,7 +15,8 @@ from aiohttp.http_exceptions import HttpProcessingError
 from realtime import bodies
 from realtime.limits import KIB, Limits
 from realtime.media import Upload
-from storage.errors import Invalid, Malformed, TooLarge, Unavailable
+from realtime.rates import Rates
+from storage.errors import Invalid, Malformed, TooLarge, TooMany, Unavailable
 from storage.types import new_id
 
 logger = logging.getLogger("bellwire.http")
@@ -24,6 +26,8 @@ CHUNK = 256 * KIB
 WATCH_EVERY = 0.25
 MOST_PARTS = 32
 UPLOAD: web.RequestKey[Upload] = web.RequestKey("upload", Upload)
+UPLOADER: web.RequestKey[int] = web.RequestKey("uploader", int)
+FORM = "multipart/form-data"
 
 
 async def read_form(request: web.Request, limits: Limits, folder: Path) -> dict[str, Any]:
@@ -56,6 +60,31 @@ async def read_form(request: web.Request, limits: Limits, folder: Path) -> dict[
     if isinstance(values.get("amount"), str) and WHOLE.fullmatch(values["amount"]):
         values["amount"] = int(values["amount"])
     return values
+
+
+class Uploads:
+    """How many files a user sends at the same time, and how often."""
+
+    def __init__(self, rates: Rates, most: int) -> None:
+        self.rates = rates
+        self.most = most
+        self.under_way: Counter[int] = Counter()
+
+    async def begin(self, user_pk: int) -> None:
+        """Raises TooMany."""
+        if self.under_way[user_pk] >= self.most:
+            raise TooMany(f"You may send {self.most} files at a time")
+        self.under_way[user_pk] += 1
+        try:
+            await self.rates.spend(self.rates.uploads, str(user_pk))
+        except BaseException:
+            self.end(user_pk)
+            raise
+
+    def end(self, user_pk: int) -> None:
+        self.under_way[user_pk] -= 1
+        if not self.under_way[user_pk]:
+            del self.under_way[user_pk]
 
 
 async def watch(request: web.Request, limit: int, deadline: asyncio.Timeout) -> None:

@@ -25,7 +25,7 @@ from server.call import (
     write_json,
 )
 from server.dialects import Dialect
-from server.form import UPLOAD
+from server.form import FORM, UPLOAD, UPLOADER
 from storage.errors import (
     Malformed,
     MethodNotAllowed,
@@ -158,6 +158,9 @@ def endpoint(route: Route) -> Next:
         caller, refused = (None, None) if route.public else await attempt(authenticate(request))
         if refused and not route.spoken:
             raise refused
+        if caller and route.multipart and request.content_type == FORM:
+            await services.uploads.begin(caller.pk)
+            request[UPLOADER] = caller.pk
         values, unreadable = await attempt(read_values(route, request))
         unclear = None
         if route.spoken:
@@ -184,6 +187,8 @@ def endpoint(route: Route) -> Next:
         finally:
             if UPLOAD in request:
                 request[UPLOAD].discard()
+            if UPLOADER in request:
+                request.app[SERVICES].uploads.end(request[UPLOADER])
 
     return serve
 

@@ -33,13 +33,16 @@ from realtime.nodes import BEAT_EVERY
 from realtime.notifications import Notifications
 from realtime.presence_redis import LASTS
 from realtime.protocol import Server
+from realtime.rates import Rates
 from realtime.reach import Reach
 from realtime.session import Sessions
 from realtime.streams import Bundle, Streams, Timing
 from realtime.tasks import Tasks
 from realtime.templates import Templates
 from realtime.tokens import Tokens
+from server.addresses import Addresses
 from server.cluster import Cluster, joined
+from server.form import Uploads
 from server.settings import Settings
 from storage import deliveries, epoch, log, logins
 from storage.database import Database
@@ -80,6 +83,9 @@ class Services:
     socketio: Server
     origins: "Origins"
     cluster: Cluster
+    addresses: Addresses
+    rates: Rates
+    uploads: Uploads
     address: str = ""
     draining: bool = False
     started_at: int = field(default_factory=now)
@@ -180,7 +186,10 @@ async def build(settings: Settings) -> AsyncIterator[Services]:
         await database.start()
         stack.push_async_callback(database.close)
         cluster = await stack.enter_async_context(joined(settings, database, secret))
-        users = Accounts(database, tokens, local=settings.local_accounts, provision_users=settings.provision_users)
+        rates = Rates(limits, cluster.rates)
+        users = Accounts(
+            database, tokens, rates, local=settings.local_accounts, provision_users=settings.provision_users
+        )
         await users.start()
         hub = Hub(database, cluster.broker)
         sessions = Sessions(database, hub, users, limits)
@@ -208,6 +217,8 @@ async def build(settings: Settings) -> AsyncIterator[Services]:
             transports=["polling", "websocket"] if settings.polling else ["websocket"],
         )
         origins = Origins(settings)
+        addresses = Addresses(settings.trusted_proxies)
+        socketio.eio.address_of = addresses.of
         namespace = ChatNamespace(
             server=socketio,
             sessions=sessions,
@@ -245,6 +256,9 @@ async def build(settings: Settings) -> AsyncIterator[Services]:
             socketio=socketio,
             origins=origins,
             cluster=cluster,
+            addresses=addresses,
+            rates=rates,
+            uploads=Uploads(rates, limits.uploads_at_once),
         )
         worker = services.worker
 

@@ -1,6 +1,7 @@
 """Every setting, on one screen: an environment variable ``BELLWIRE_…``, or a line of ``.env``."""
 
 import re
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -30,6 +31,10 @@ class Settings(BaseSettings):
         5, ge=0, le=20, description="seconds in which a stopping server still answers while its sockets are closed"
     )
     public_url: str = Field("", description="how clients reach the server; empty: http://HOST:PORT")
+    trusted_proxies: Annotated[list[IPv4Network | IPv6Network], NoDecode] = Field(
+        default_factory=list,
+        description="networks of proxies whose X-Forwarded-For is believed, comma-separated, like 10.0.0.0/8",
+    )
     cors_origins: Annotated[list[str], NoDecode] = Field(
         default_factory=list,
         description="origins besides our own that browsers may come from, comma-separated; * for all",
@@ -129,6 +134,18 @@ class Settings(BaseSettings):
     max_connects_per_second: float = Field(500, gt=0, description="sockets that are opened in a second; others wait")
     max_connect_wait: float = Field(10, ge=0, description="seconds that a new socket may wait; 503 above")
     max_sockets_per_user: int = Field(50, gt=0, description="sockets that a user may have open on a node")
+    max_sockets_per_address: int = Field(5_000, gt=0, description="sockets of an address on a node")
+    max_connects_per_address: float = Field(100, gt=0, description="sockets that an address opens in a second …")
+    max_connects_at_once: int = Field(1_000, gt=0, description="… after so many at once")
+    max_sends_per_second: float = Field(100, gt=0, description="messages that a user sends in a second …")
+    max_sends_at_once: int = Field(500, gt=0, description="… after so many at once")
+    max_events_per_second: float = Field(500, gt=0, description="events of a socket in a second …")
+    max_events_at_once: int = Field(2_000, gt=0, description="… after so many at once")
+    max_uploads_per_minute: int = Field(120, gt=0, description="files that a user uploads in a minute")
+    max_uploads_at_once: int = Field(10, gt=0, description="files that a user uploads at the same time, on a node")
+    max_failed_logins: int = Field(10, gt=0, description="wrong passwords of an account in a minute")
+    max_logins_per_address: int = Field(300, gt=0, description="log-ins and refreshes from an address in a minute")
+    max_registrations_per_address: int = Field(20, gt=0, description="registrations from an address in an hour")
 
     @model_validator(mode="after")
     def whole_key(self) -> "Settings":
@@ -168,7 +185,7 @@ class Settings(BaseSettings):
             raise ValueError(f"must be one of: {', '.join(DIALECTS)}")
         return value
 
-    @field_validator("cors_origins", "media_types", mode="before")
+    @field_validator("cors_origins", "media_types", "trusted_proxies", mode="before")
     @classmethod
     def split(cls, value: object) -> object:
         return [each.strip() for each in value.split(",") if each.strip()] if isinstance(value, str) else value

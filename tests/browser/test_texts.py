@@ -15,11 +15,11 @@ NAMED = ("grant", "transfer", "reversal")
 
 
 @pytest.fixture(scope="module")
-def languages() -> dict[str, dict[str, Any]]:
+def languages(node: str) -> dict[str, dict[str, Any]]:
     script = "process.stdout.write(JSON.stringify((await import(process.argv[1])).default))"
     return {
         path.stem: json.loads(
-            subprocess.check_output(["node", "--input-type=module", "-e", script, str(path.absolute())], text=True)
+            subprocess.check_output([node, "--input-type=module", "-e", script, str(path.absolute())], text=True)
         )
         for path in sorted(TEXTS.glob("*.js"))
     }

@@ -386,7 +386,8 @@ async def test_fifty_at_once_take_no_memory(tmp_path: Path) -> None:
     """The peak of a server of its own, while 500 MiB come."""
     path = tmp_path / "big"
     path.write_bytes(b"%PDF" + bytes(10 << 20))
-    async with ServerProcess(tmp_path / "data") as server, aiohttp.ClientSession() as session:
+    server = ServerProcess(tmp_path / "data", max_uploads_at_once=50)
+    async with server, aiohttp.ClientSession() as session:
         ann = await server.user(session, "ann@example.org")
 
         def peak() -> int:

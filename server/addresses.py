@@ -1,0 +1,46 @@
+"""Where a request comes from, for limits by address."""
+
+from collections.abc import Sequence
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
+
+from aiohttp import web
+
+Address = IPv4Address | IPv6Address
+FORWARDED = "X-Forwarded-For"
+# What one customer of a provider is given, who may use any address of it.
+SITE = 64
+
+
+class Addresses:
+    """``trusted`` are the networks of proxies, which say in whose name they ask."""
+
+    def __init__(self, trusted: Sequence[IPv4Network | IPv6Network]) -> None:
+        self.trusted = trusted
+
+    def of(self, request: web.BaseRequest) -> str | None:
+        """The address that counts against limits; None for loopback and for proxies of ours, which have none.
+
+        Of what a proxy passes on, the last address that is no proxy of ours: what stands before it, anybody may have
+        written.
+        """
+        here = read(request.remote)
+        passed = [each.strip() for line in request.headers.getall(FORWARDED, ()) for each in line.split(",")]
+        while here is not None and self._is_proxy(here) and passed:
+            here = read(passed.pop())
+        if here is None or here.is_loopback or self._is_proxy(here):
+            return None
+        if isinstance(here, IPv6Address):
+            return str(IPv6Network((here, SITE), strict=False))
+        return str(here)
+
+    def _is_proxy(self, address: Address) -> bool:
+        return any(address.version == each.version and address in each for each in self.trusted)
+
+
+def read(text: str | None) -> Address | None:
+    """An IPv4 address in IPv6's clothes is one of IPv4. None for what is no address."""
+    try:
+        found = ip_address(text or "")
+    except ValueError:
+        return None
+    return found.ipv4_mapped or found if isinstance(found, IPv6Address) else found

@@ -1,0 +1,188 @@
+"""Limits of how often: by account, address and user, each with an answer that says when to come again."""
+
+import asyncio
+from ipaddress import ip_network
+from typing import Any
+
+import aiohttp
+import pytest
+from aiohttp.test_utils import make_mocked_request
+
+from server.addresses import Addresses
+from tests.conftest import Served, ServerFactory
+from tests.people import RawSocket
+
+AUTH = "/api/v1/auth"
+LOCAL = "127.0.0.1/32"
+
+
+def refused(answer: Any, longest: int) -> bool:
+    """Whether it is a 429 of the envelope that says when to come again."""
+    assert answer.status == 429, answer
+    assert answer.json["errors"] == ["Too many requests"] and answer.json["details"][0]["message"]
+    assert 1 <= int(answer.headers["Retry-After"]) <= longest
+    return True
+
+
+async def test_wrong_passwords_close_an_account_for_a_minute(serve: ServerFactory) -> None:
+    server = await serve(max_failed_logins=3)
+    anonymous = server.people.anonymous
+    right = {"email": "ann@example.org", "password": "a long password"}
+    assert (await anonymous.post(f"{AUTH}/register", right)).status == 201
+    for email in ("ann@example.org", "nobody@example.org"):
+        wrong = {"email": email, "password": "wrong"}
+        assert [(await anonymous.post(f"{AUTH}/login", wrong)).status for _ in range(3)] == [401] * 3
+        assert refused(await anonymous.post(f"{AUTH}/login", wrong), 60)
+    # Not even with the right one, in any spelling; another account is open.
+    assert refused(await anonymous.post(f"{AUTH}/login", {**right, "email": "ANN@example.org"}), 60)
+    assert (await anonymous.post(f"{AUTH}/register", {**right, "email": "bob@example.org"})).status == 201
+    assert (await anonymous.post(f"{AUTH}/login", {**right, "email": "bob@example.org"})).status == 200
+
+
+async def test_right_passwords_are_not_counted(serve: ServerFactory) -> None:
+    server = await serve(max_failed_logins=2)
+    body = {"email": "ann@example.org", "password": "a long password"}
+    assert (await server.people.anonymous.post(f"{AUTH}/register", body)).status == 201
+    assert {(await server.people.anonymous.post(f"{AUTH}/login", body)).status for _ in range(4)} == {200}
+
+
+async def test_registrations_and_logins_of_an_address(serve: ServerFactory) -> None:
+    server = await serve(max_registrations_per_address=2, max_logins_per_address=2, trusted_proxies=[LOCAL])
+    anonymous = server.people.anonymous
+
+    async def post(verb: str, name: str, address: str | None) -> Any:
+        headers = {"X-Forwarded-For": address} if address else {}
+        body = {"email": f"{name}@example.org", "password": "a long password"}
+        return await anonymous.post(f"{AUTH}/{verb}", body, headers=headers)
+
+    far, other = "203.0.113.7", "203.0.113.8"
+    assert [(await post("register", f"a{n}", far)).status for n in range(2)] == [201, 201]
+    assert refused(await post("register", "a2", far), 3600)
+    # What stands before the last address, anybody may have written.
+    assert refused(await post("register", "a2", f"{other}, {far}"), 3600)
+    assert (await post("register", "a2", other)).status == 201
+    assert {(await post("register", f"b{n}", None)).status for n in range(4)} == {201}
+    assert [(await post("login", "a0", far)).status for _ in range(2)] == [200, 200]
+    assert refused(await post("login", "a0", far), 60)
+    assert (await post("login", "a0", other)).status == 200
+
+
+@pytest.mark.parametrize(
+    ("remote", "forwarded", "counted"),
+    [
+        ("203.0.113.7", None, "203.0.113.7"),
+        ("203.0.113.7", "198.51.100.1", "203.0.113.7"),
+        ("127.0.0.1", None, None),
+        ("127.0.0.1", "198.51.100.1", None),
+        ("::1", None, None),
+        ("10.1.2.3", None, None),
+        ("10.1.2.3", "198.51.100.1", "198.51.100.1"),
+        ("10.1.2.3", "1.1.1.1, 198.51.100.1, 10.9.9.9", "198.51.100.1"),
+        ("10.1.2.3", "127.0.0.1", None),
+        ("10.1.2.3", "nonsense", None),
+        ("::ffff:10.1.2.3", "2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
+        ("2001:db8:1:2:ffff::1", None, "2001:db8:1:2::/64"),
+        (None, None, None),
+    ],
+)
+def test_whose_address_counts(remote: str | None, forwarded: str | None, counted: str | None) -> None:
+    request = make_mocked_request("GET", "/", headers={"X-Forwarded-For": forwarded} if forwarded else {})
+    addresses = Addresses([ip_network("10.0.0.0/8")])
+    assert addresses.of(request.clone(remote=remote) if remote else request.clone(remote="")) == counted
+
+
+async def test_messages_of_a_user(serve: ServerFactory) -> None:
+    server = await serve(max_sends_per_second=2, max_sends_at_once=3)
+    ann, bob = await server.people.many(2)
+    chat = await ann.group(bob)
+    body = {"type": "text", "chatId": chat, "content": "x"}
+    socket = await ann.socket()
+    assert (await ann.post("/api/v2/messages", body)).status == 201
+    acks = [await socket.call("message:send", body) for _ in range(3)]
+    assert [each["statusCode"] for each in acks] == [201, 201, 429]
+    assert acks[2]["errors"] == ["Too many requests"]
+    assert refused(await ann.post("/api/v2/messages", body), 1)
+    assert (await bob.post("/api/v2/messages", body)).status == 201
+    await asyncio.sleep(1)
+    assert (await ann.post("/api/v2/messages", body)).status == 201
+    history = (await ann.get(f"/api/v2/messages?chatId={chat}")).json["items"]
+    assert len(history) == 5
+
+
+async def test_events_of_a_socket(serve: ServerFactory) -> None:
+    server = await serve(max_events_per_second=1, max_events_at_once=5)
+    ann = await server.people.make()
+    first, second = await ann.socket(), await ann.socket()
+    told = [(await first.call("app:state", {"active": True}))["statusCode"] for _ in range(7)]
+    assert told[:5] == [200] * 5 and told[5:] == [429, 429]
+    assert (await second.call("app:state", {"active": True}))["statusCode"] == 200
+    await asyncio.sleep(1.1)
+    assert (await first.call("app:state", {"active": True}))["statusCode"] == 200
+    await first.close()
+    await second.close()
+    async with asyncio.timeout(5):
+        while server.services.namespace.events.left:
+            await asyncio.sleep(0.01)
+
+
+async def test_uploads_of_a_user(serve: ServerFactory) -> None:
+    server = await serve(max_uploads_at_once=1, max_uploads_per_minute=2)
+    ann, bob = await server.people.many(2)
+
+    async def upload(who: Any, wait: asyncio.Event | None = None) -> Any:
+        async def slowly() -> Any:
+            yield b"some text"
+            if wait:
+                await wait.wait()
+
+        form = aiohttp.MultipartWriter("form-data")
+        part = form.append(slowly())
+        part.set_content_disposition("form-data", name="file", filename="a.txt")
+        return await who.request("POST", "/api/v2/media", data=form)
+
+    held = asyncio.Event()
+    slow = asyncio.create_task(upload(ann, held))
+    async with asyncio.timeout(5):
+        while not server.services.uploads.under_way:
+            await asyncio.sleep(0.01)
+    assert refused(await upload(ann), 1)
+    assert (await upload(bob)).status == 201
+    held.set()
+    assert (await slow).status == 201
+    assert (await upload(ann)).status == 201
+    assert refused(await upload(ann), 60)
+    assert not server.services.uploads.under_way
+
+
+async def opened(server: Served, address: str) -> int:
+    """Open a websocket in the name of an address: its status, or 101."""
+    try:
+        raw = await RawSocket.open(server.people.session, server.url, headers={"X-Forwarded-For": address})
+    except aiohttp.WSServerHandshakeError as error:
+        return error.status
+    await raw.until(lambda: raw.packets)
+    return 101
+
+
+async def test_sockets_of_an_address(serve: ServerFactory) -> None:
+    server = await serve(max_sockets_per_address=2, trusted_proxies=[LOCAL])
+    engine = server.services.socketio.eio
+    told = [await opened(server, "203.0.113.7") for _ in range(3)]
+    assert told == [101, 101, 503]
+    assert await opened(server, "203.0.113.8") == 101
+    polling = await server.people.anonymous.get(
+        "/socket.io/?EIO=4&transport=polling", headers={"X-Forwarded-For": "203.0.113.7"}
+    )
+    assert polling.status == 503 and polling.headers["Retry-After"]
+    for each in list(engine.sockets.values()):
+        each.abort()
+    async with asyncio.timeout(5):
+        while engine.of_address:
+            await asyncio.sleep(0.01)
+    assert await opened(server, "203.0.113.7") == 101
+
+
+async def test_how_fast_an_address_opens_sockets(serve: ServerFactory) -> None:
+    server = await serve(max_connects_per_address=0.5, max_connects_at_once=3, trusted_proxies=[LOCAL])
+    assert [await opened(server, "203.0.113.7") for _ in range(4)] == [101, 101, 101, 503]
+    assert await opened(server, "203.0.113.8") == 101
