@@ -1,6 +1,7 @@
 """Broadcasts: an admin tells everybody of the tenant something, each in a notification of their own."""
 
 import hashlib
+import logging
 
 import orjson
 
@@ -11,8 +12,10 @@ from realtime.templates import Filled
 from storage import accounts, broadcasts
 from storage.broadcasts import Broadcast
 from storage.database import Database
-from storage.errors import Conflict
+from storage.errors import Conflict, Unavailable
 from storage.transaction import Command, Tx
+
+logger = logging.getLogger("bellwire")
 
 ADMIN = "admin"
 # Told in one transaction, so that no other write waits long.
@@ -61,9 +64,16 @@ class Broadcasts:
 
     async def work(self) -> None:
         """Tell the next users of each broadcast, until all were told."""
-        while pending := await self.database.read(broadcasts.unfinished):
+        failed: set[int] = set()
+        while pending := [each for each in await self.database.read(broadcasts.unfinished) if each.pk not in failed]:
             for item in pending:
-                await self._slice(item)
+                try:
+                    await self._slice(item)
+                except Unavailable:
+                    return
+                except Exception:
+                    logger.exception("broadcast %s can't go on now", item.id)
+                    failed.add(item.pk)
 
     async def _slice(self, item: Broadcast) -> None:
         pks = await self.database.read(lambda connection: broadcasts.next_users(connection, item, SLICE))

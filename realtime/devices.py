@@ -63,16 +63,16 @@ class Devices:
     # For admins
 
     async def pushes(
-        self, caller: Caller, *, user_id: str | None, dead: bool, before: int | None, limit: int
+        self, caller: Caller, *, user_id: str | None, push_id: str | None, before: int | None, limit: int
     ) -> list[shapes.DeliveryDocument]:
-        """Pushes of the tenant, newest first: those of a user, or the dead letters."""
+        """Pushes of the tenant, newest first: those of a user, the one of an id, or else the dead letters."""
         tenant_pk = caller.user.tenant_pk
         found = await self.database.read(
             lambda it: deliveries.records(
                 it,
                 tenant_pk,
                 user_pk=accounts.need(it, tenant_pk, user_id).pk if user_id else None,
-                dead=dead,
+                push_id=push_id,
                 before=before,
                 limit=limit,
             )

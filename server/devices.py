@@ -1,15 +1,26 @@
 """Devices over REST, and for admins what became of their pushes."""
 
-from typing import Any
+from typing import Any, Self
+
+from pydantic import model_validator
 
 from realtime import documents
-from realtime.fields import HexId
+from realtime.fields import HexId, Uuid
 from server.call import Call, Created, Paging, page, read_cursor, write_cursor
 from storage.errors import NotFound
 
 
 class Deliveries(Paging):
-    userId: HexId
+    """A user's, or the one of this id."""
+
+    userId: HexId | None = None
+    pushId: Uuid | None = None
+
+    @model_validator(mode="after")
+    def one_of_both(self) -> Self:
+        if (self.userId is None) == (self.pushId is None):
+            raise ValueError("userId or pushId is required")
+        return self
 
 
 async def register(call: Call) -> Any:
@@ -30,17 +41,18 @@ async def remove(call: Call) -> Any:
 
 
 async def deliveries(call: Call) -> Any:
-    return await pushes(call, user_id=call.query.userId, dead=False)
+    return await pushes(call, user_id=call.query.userId, push_id=call.query.pushId)
 
 
 async def dead_letters(call: Call) -> Any:
-    return await pushes(call, user_id=None, dead=True)
+    return await pushes(call)
 
 
-async def pushes(call: Call, *, user_id: str | None, dead: bool) -> Any:
+async def pushes(call: Call, *, user_id: str | None = None, push_id: str | None = None) -> Any:
     limit = call.query.limit
     (before,) = read_cursor(call.query.cursor, 1) or (None,)
-    found = await call.services.devices.pushes(call.caller, user_id=user_id, dead=dead, before=before, limit=limit + 1)
+    service = call.services.devices
+    found = await service.pushes(call.caller, user_id=user_id, push_id=push_id, before=before, limit=limit + 1)
     return page(found[:limit], write_cursor(found[limit - 1]["id"]) if len(found) > limit else None)
 
 

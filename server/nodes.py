@@ -6,12 +6,16 @@ from realtime import documents
 from realtime.nodes import here_now
 from server.call import Call, page
 from server.metrics import figures
+from storage.accounts import PLATFORM
 from storage.nodes import Seen
 from storage.types import now
 
 
 async def list_all(call: Call) -> Any:
     services = call.services
+    if call.caller.user.tenant_pk != services.accounts.default_tenant.pk:
+        # They tell of all tenants together.
+        call.caller.require(PLATFORM)
     mine = Seen(services.cluster.node, here_now(), services.started_at, now(), figures(services))
     others = await services.cluster.nodes.seen() if services.cluster.nodes else []
     return page([documents.node(each) for each in (mine, *(each for each in others if each.id != mine.id))], None)

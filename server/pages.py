@@ -3,6 +3,7 @@
 import asyncio
 import gzip
 import hashlib
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
@@ -20,6 +21,8 @@ VENDOR = {
     "swagger-ui-bundle.js": "swagger-ui-dist/swagger-ui-bundle.js",
 }
 TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript"}
+# RFC 9110, section 12.5.3.
+GZIP = re.compile(r"\bgzip\b(?!\s*;\s*q=0(\.0*)?\s*(,|$))")
 # https://www.w3.org/TR/CSP3/: nothing but our own files, and what they make of the data of chats.
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; media-src 'self' blob:; "
@@ -62,7 +65,7 @@ class File:
         if request.headers.get("If-None-Match") == file.etag:
             return web.Response(status=304, headers=headers)
         body = file.plain
-        if "gzip" in request.headers.get("Accept-Encoding", ""):
+        if GZIP.search(request.headers.get("Accept-Encoding", "")):
             headers["Content-Encoding"] = "gzip"
             body = file.gzip
         return web.Response(body=body, headers=headers, content_type=TYPES[self.path.suffix], charset="utf-8")

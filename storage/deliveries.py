@@ -30,9 +30,9 @@ class Record:
 
 
 def records(
-    connection: Connection, tenant_pk: int, *, user_pk: int | None, dead: bool, before: int | None, limit: int
+    connection: Connection, tenant_pk: int, *, user_pk: int | None, push_id: str | None, before: int | None, limit: int
 ) -> list[Record]:
-    """Deliveries of a tenant, newest first: of one user, or those that are dead."""
+    """Deliveries of a tenant, newest first: of one user, the one of an id, or else those that are dead."""
     statement = (
         select(
             deliveries.c.pk,
@@ -48,7 +48,9 @@ def records(
     )
     if user_pk is not None:
         statement = statement.where(deliveries.c.user_pk == user_pk)
-    if dead:
+    elif push_id is not None:
+        statement = statement.where(deliveries.c.push_id == push_id.lower())
+    else:
         statement = statement.where(DEAD)
     if before is not None:
         statement = statement.where(deliveries.c.pk < before)

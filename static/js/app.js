@@ -3,9 +3,10 @@ import { Chats } from "./chats.js";
 import { Conversation } from "./conversation.js";
 import { Credits } from "./credits.js";
 import { Enter } from "./enter.js";
+import { notice } from "./notice.js";
 import { Notifications } from "./notifications.js";
 import { Settings } from "./settings.js";
-import { api, live, may, onChange, readNewest, show, start, state } from "./store.js";
+import { api, live, may, onChange, readNewest, show, start, state, tellActive } from "./store.js";
 import { Streams } from "./streams.js";
 import { choose, t } from "./texts.js";
 import { html, icon, number, render } from "./view.js";
@@ -46,7 +47,7 @@ function Page() {
       <aside aria-label=${t(place)}><${Place} /></aside>
       <main>${chat ? html`<${Conversation} key=${chat._id} chat=${chat} />` : html`<p class="empty">${t("pickChat")}</p>`}</main>
     </div>
-    <p class="notice" role="status" aria-live="polite">${state.notice}</p>`;
+    <p class="notice" role="status" aria-live="polite">${notice.text}</p>`;
 }
 
 function draw() {
@@ -58,15 +59,17 @@ function draw() {
 function route() {
   const [, name, id] = location.hash.split("/");
   inChat = name === "chat";
-  if (name in PLACES || inChat) place = inChat ? "chats" : name;
-  if (inChat) show(id); else draw();
+  if (Object.hasOwn(PLACES, name) || inChat) place = inChat ? "chats" : name;
+  if (inChat) show(id);
+  draw();
 }
 
 choose();
 onChange(draw);
 window.addEventListener("hashchange", route);
 document.addEventListener("visibilitychange", () => {
-  live?.hint("app:state", { active: !document.hidden });
+  if (!live) return;
+  tellActive();
   readNewest();
 });
 // Another tab logged in or out.

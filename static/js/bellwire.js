@@ -102,7 +102,7 @@ import { io } from "/vendor/socket.io.esm.min.js";
  * @property {{userId: string, online: boolean, lastSeenAt: string|null}} presence
  * @property {"connecting"|"online"|"offline"} state
  * @property {{channels: string[], first: boolean}} reload what was missed can't be replayed: read it over REST
- * @property {{reason: string}} closed the login is over
+ * @property {{reason: "logout"|"banned"|"deleted"|string}} closed the login is over
  * @property {Outgoing} queued a message waits to be sent
  * @property {Message} sent it was, and this is how it is kept
  * @property {{message: Outgoing, error: Refused}} refused it never will be
@@ -111,6 +111,7 @@ import { io } from "/vendor/socket.io.esm.min.js";
 const ACK_WITHIN = 10_000;
 const AGAIN_AFTER = 1_000;
 const REFRESH_BEFORE = 60_000;
+const LEASE = 10_000;
 
 /** The server's own no. Anything else that is thrown is the network's, and may be tried again. */
 export class Refused extends Error {
@@ -133,6 +134,19 @@ export function newKey() {
 }
 
 const pause = (milliseconds) => new Promise((resolve) => { setTimeout(resolve, milliseconds); });
+
+/** Run `work` in one tab at a time. */
+async function alone(storage, work) {
+  if (navigator.locks) return navigator.locks.request("bellwire.login", work);
+  // Pages without TLS have no locks. A lease in the storage is as good but for the moment in which two look at once.
+  while (Date.now() - Number(storage.getItem("bellwire.lease") ?? 0) < LEASE) await pause(50 + 100 * Math.random());
+  storage.setItem("bellwire.lease", String(Date.now()));
+  try {
+    return await work();
+  } finally {
+    storage.removeItem("bellwire.lease");
+  }
+}
 
 /** REST with a bearer token that is renewed in time. All tabs share one login. */
 export class Api {
@@ -160,16 +174,15 @@ export class Api {
    * @param {{email: string, password: string, name?: string}} body
    */
   async enter(verb, body) {
-    this.#keep(await this.call("POST", `/api/v1/auth/${verb}`, { body, token: null }));
+    this.login = Api.#pair(await this.call("POST", `/api/v1/auth/${verb}`, { body, token: null }));
   }
 
   async logout() {
     await this.post("/api/v1/auth/logout");
-    this.login = null;
   }
 
-  #keep({ user, accessToken, refreshToken, expiresIn }) {
-    this.login = { user, access: accessToken, refresh: refreshToken, expires: Date.now() + expiresIn * 1000 };
+  static #pair({ user, accessToken, refreshToken, expiresIn }) {
+    return { user, access: accessToken, refresh: refreshToken, expires: Date.now() + expiresIn * 1000 };
   }
 
   /**
@@ -186,12 +199,19 @@ export class Api {
     const refresh = async () => {
       const login = this.login;
       if (!login || enough(login)) return;
-      this.#keep(await this.call("POST", "/api/v1/auth/refresh", { body: { refreshToken: login.refresh }, token: null }));
+      const body = { refreshToken: login.refresh };
+      const pair = Api.#pair(await this.call("POST", "/api/v1/auth/refresh", { body, token: null }));
+      // Somebody else may have logged in meanwhile.
+      if (this.login?.refresh === login.refresh) this.login = pair;
     };
-    this.refreshing ??= (navigator.locks ? navigator.locks.request("bellwire.login", refresh) : refresh())
-      .finally(() => { this.refreshing = null; });
-    await this.refreshing;
-    return this.token();
+    this.refreshing ??= alone(this.storage, refresh).finally(() => { this.refreshing = null; });
+    try {
+      await this.refreshing;
+    } catch (error) {
+      // The network failed, and the token is good for a moment still.
+      if (renewed || (error instanceof Refused && !error.passing) || had.expires < Date.now()) throw error;
+    }
+    return this.login?.access ?? this.token();
   }
 
   get(path) { return this.call("GET", path); }
@@ -233,6 +253,7 @@ export class Api {
     const form = new FormData();
     form.append("file", file, file.name ?? "file");
     const token = await this.token();
+    signal?.throwIfAborted();
     // fetch tells nothing of how far an upload is.
     return new Promise((resolve, reject) => {
       const request = new XMLHttpRequest();
@@ -268,19 +289,21 @@ export class Live {
   /** @param {Api} api @param {string} [client] how it names itself to the server */
   constructor(api, client = "web") {
     this.api = api;
+    this.user = api.user;
     this.listeners = new Map();
     this.state = "connecting";
     this.epoch = null;
     /** The last seq of each channel that was seen. */
     this.offsets = {};
     /** @type {Outgoing[]} */
-    this.queue = JSON.parse(api.storage.getItem(this.#place) ?? "[]");
+    this.queue = this.#kept();
     this.sending = new Set();
     this.waiting = [];
+    this.watched = new Set();
     // Without an answer the server closes the connection after a while, and the client tries again.
     const auth = (give) => api.token().then(
       (token) => give({ token, v: 1, client, offsets: this.offsets, epoch: this.epoch ?? undefined }),
-      (error) => { if (error instanceof Refused && !error.passing) this.#end("expired"); },
+      (error) => { if (error instanceof Refused && !error.passing) this.#end("logout"); },
     );
     this.socket = io("/chat", { auth, autoConnect: false, reconnectionDelayMax: 5000 });
     this.socket.onAny((name, payload, place) => this.#arrived(name, payload, place));
@@ -320,25 +343,34 @@ export class Live {
 
   #lost(reason) {
     this.#turn("offline");
-    // The server says DISCONNECT only at an end, for which it gives the reason before.
-    if (reason === "io server disconnect") this.#end("closed");
+    // The server says DISCONNECT only at an end, for which it gave the reason before.
+    if (reason === "io server disconnect") this.#again();
   }
 
   #failed(error) {
     this.#turn("offline");
     // A transport that failed: the client tries again by itself.
     if (this.socket.active) return;
-    if (error.message === "token expired") {
-      this.api.token(true).then(() => this.socket.connect(), (why) => {
-        if (why instanceof Refused && !why.passing) this.#end("expired");
-        else setTimeout(() => this.socket.connect(), AGAIN_AFTER);
-      });
-    } else {
-      this.#end(error.message);
+    if (error.message === "token expired") this.#again();
+    else this.#end(error.message);
+  }
+
+  /** Renew the token and connect, however long the network is away; where it is refused, the login is over. */
+  async #again() {
+    while (!this.ended && !this.socket.active) {
+      try {
+        await this.api.token(true);
+        if (!this.ended) this.socket.connect();
+      } catch (error) {
+        if (error instanceof Refused && !error.passing) return this.#end("logout");
+        await pause(AGAIN_AFTER);
+      }
     }
+    return undefined;
   }
 
   #end(reason) {
+    this.ended = true;
     this.socket.disconnect();
     this.#tell("closed", { reason });
   }
@@ -347,7 +379,10 @@ export class Live {
     if (place) this.#event(name, payload, place);
     else if (name === "session:ready") this.#ready(payload);
     else if (name === "session:expiring") this.#renew();
-    else if (name === "session:closed") this.#end(payload.reason);
+    else if (name === "session:closed") {
+      // The token's end is not the login's.
+      if (payload.reason !== "expired") this.#end(payload.reason);
+    }
     else if (name === "channel:reset") {
       this.offsets[payload.channel] = payload.head;
       this.#tell("reload", { channels: [payload.channel], first: false });
@@ -373,17 +408,33 @@ export class Live {
     const lost = Object.keys(recovered).filter((channel) => !recovered[channel]);
     this.epoch = epoch;
     for (const channel of lost) delete this.offsets[channel];
+    for (const [channel, head] of Object.entries(heads)) {
+      // Joined during the cut: nothing was replayed of what was said there since.
+      if (!first && !(channel in recovered) && head > (this.offsets[channel] ?? -1)) lost.push(channel);
+    }
     for (const [channel, head] of Object.entries(heads)) this.offsets[channel] = Math.max(head, this.offsets[channel] ?? 0);
     this.#turn("online");
     if (first || lost.length) this.#tell("reload", { channels: lost, first });
     for (const resolve of this.waiting.splice(0)) resolve();
+    for (const streamId of this.watched) this.emit("stream:watch", { streamId }).catch(() => this.watched.delete(streamId));
     this.#flush();
   }
 
   async #renew() {
     try {
       await this.emit("session:refresh", { token: await this.api.token(true) });
-    } catch { /* the connection ends at its time, and the next one tells why */ }
+    } catch { /* the connection ends at its time, and the next one takes a new token */ }
+  }
+
+  /** Hear of a stream, over any number of connections, until `unwatch`. @returns {Promise<Stream>} */
+  async watch(streamId) {
+    const stream = await this.emit("stream:watch", { streamId });
+    this.watched.add(streamId);
+    return stream;
+  }
+
+  unwatch(streamId) {
+    if (this.watched.delete(streamId)) this.hint("stream:unwatch", { streamId });
   }
 
   /** Resolves when the connection stands. */
@@ -394,10 +445,11 @@ export class Live {
   /**
    * Emit an event and wait for its ack.
    * @returns {Promise<any>} the `data` of the ack
-   * @throws {Refused} and Error when no ack came in time
+   * @throws {Refused} and, like fetch, TypeError when no ack came in time
    */
   async emit(name, payload) {
-    const answer = await this.socket.timeout(ACK_WITHIN).emitWithAck(name, payload);
+    const answer = await this.socket.timeout(ACK_WITHIN).emitWithAck(name, payload)
+      .catch(() => { throw new TypeError("No answer came"); });
     if (!answer.isSuccess) throw new Refused(answer, answer.statusCode);
     return answer.data;
   }
@@ -409,12 +461,16 @@ export class Live {
 
   // Sending
 
-  get #place() {
-    return `bellwire.queue.${this.api.user?.id}`;
+  #place(key = "") {
+    return `bellwire.queue.${this.user?.id}.${key}`;
   }
 
-  #save() {
-    this.api.storage.setItem(this.#place, JSON.stringify(this.queue));
+  /** What earlier pages left, and other tabs wait with, too: sent twice, it is posted once. */
+  #kept() {
+    const { storage } = this.api;
+    const keys = Array.from({ length: storage.length }, (_, index) => storage.key(index));
+    const kept = keys.filter((key) => key.startsWith(this.#place())).map((key) => JSON.parse(storage.getItem(key)));
+    return kept.sort((one, other) => one.at - other.at).map(({ message }) => message);
   }
 
   /**
@@ -425,7 +481,7 @@ export class Live {
   send(message) {
     const waiting = { ...message, clientMessageId: message.clientMessageId ?? newKey() };
     this.queue.push(waiting);
-    this.#save();
+    this.api.storage.setItem(this.#place(waiting.clientMessageId), JSON.stringify({ at: Date.now(), message: waiting }));
     this.#tell("queued", waiting);
     this.#flush();
     return waiting;
@@ -454,7 +510,7 @@ export class Live {
 
   #settle(message, name, payload) {
     this.queue.splice(this.queue.indexOf(message), 1);
-    this.#save();
+    this.api.storage.removeItem(this.#place(message.clientMessageId));
     this.#tell(name, payload, message);
   }
 }

@@ -1,5 +1,5 @@
 /** The list of chats, and finding people for a new one. */
-import { chatWith, find, me, moreChats, newGroup, nameOf, otherOf, state, titleOf, trying } from "./store.js";
+import { chatWith, find, me, moreChats, nameOf, newGroup, once, otherOf, state, titleOf, trying } from "./store.js";
 import { t } from "./texts.js";
 import { Avatar, clock, Dialog, html, iconButton, number, useState } from "./view.js";
 
@@ -30,7 +30,7 @@ export function Chats() {
     ${!chats.length && !found && html`<p class="hint">${t("noChats")}</p>`}
     <ul class="chats" aria-label=${t("chats")}>
       ${chats.map((chat) => html`<${Entry} key=${chat._id} chat=${chat} />`)}
-      ${state.moreChats && html`<li><button type="button" class="plain" onClick=${() => trying(moreChats)}>${t("loadMore")}</button></li>`}
+      ${state.moreChats && html`<li><button type="button" class="plain" onClick=${() => once("chats", moreChats)}>${t("loadMore")}</button></li>`}
     </ul>
     ${grouping && html`<${NewGroup} onClose=${() => setGrouping(false)} onCreate=${(name, ids) => open(() => newGroup(name, ids))} />`}`;
 }
@@ -62,7 +62,7 @@ function preview({ lastMessage: message, type }) {
   if (message.deletedAt) return t("deleted");
   const text = summary(message);
   const named = message.senderId === me() || type === "group";
-  return named ? `${nameOf(message.senderId)}: ${text}` : text;
+  return named ? html`<bdi>${nameOf(message.senderId)}</bdi>: <bdi>${text}</bdi>` : text;
 }
 
 /** A message in a few words. */

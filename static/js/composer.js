@@ -2,7 +2,8 @@
 import { summary } from "./chats.js";
 import { Transfer } from "./credits.js";
 import { record } from "./recorder.js";
-import { edit, me, nameOf, say, sendFile, sendText, tellTyping, trying } from "./store.js";
+import { say } from "./notice.js";
+import { edit, me, nameOf, sendFile, sendText, tellTyping, trying } from "./store.js";
 import { t } from "./texts.js";
 import { html, iconButton, icon, seconds, useEffect, useLayoutEffect, useRef, useState } from "./view.js";
 
@@ -20,8 +21,6 @@ export function Composer({ chat, editing, replying, onDone }) {
     field.current.style.height = `${Math.min(field.current.scrollHeight + 2, TALLEST)}px`;
   }, [text]);
   useEffect(() => { if (editing || replying || matchMedia("(pointer: fine)").matches) field.current.focus(); }, [editing, replying]);
-
-  if (chat.members.find((each) => each.userId === me())?.role === "readonly") return html`<p class="hint">${t("readonly")}</p>`;
 
   function write(value) {
     setText(value);

@@ -32,7 +32,7 @@ export function Conversation({ chat }) {
 
   useEffect(fill, [state.timelines.get(chat._id)?.before]);
   useEffect(() => live.on("queued", () => { scroller.current.scrollTop = 0; }), []);
-  useEffect(readNewest, [away]);
+  useEffect(() => { readNewest(); }, [away]);
 
   return html`
     <header>
@@ -40,14 +40,16 @@ export function Conversation({ chat }) {
       <${Title} chat=${chat} />
       ${iconButton("more", t("more"), () => setShowing(true))}
     </header>
-    <div class="scroller" ref=${scroller} tabindex="0" onScroll=${scrolled}>
+    <div class=${away ? "scroller away" : "scroller"} ref=${scroller} tabindex="0" onScroll=${scrolled}>
       <${Messages} chat=${chat} onMenu=${setMenu} />
     </div>
     ${away && html`<button type="button" class="newest" aria-label=${t("newest")} title=${t("newest")}
       onClick=${() => { scroller.current.scrollTop = 0; }}>${icon("down")}</button>`}
     <${Typing} chatId=${chat._id} />
-    <${Composer} key=${editing?._id ?? "new"} chat=${chat} editing=${editing} replying=${replying}
-      onDone=${() => { setEditing(null); setReplying(null); }} />
+    ${chat.members.find((each) => each.userId === me())?.role === "readonly"
+      ? html`<p class="composer hint">${t("readonly")}</p>`
+      : html`<${Composer} key=${editing?._id ?? "new"} chat=${chat} editing=${editing} replying=${replying}
+          onDone=${() => { setEditing(null); setReplying(null); }} />`}
     ${menu && html`
       <${Menu} key=${menu.message._id} ...${menu} chat=${chat} onEdit=${setEditing} onReply=${setReplying} onClose=${() => setMenu(null)} />`}
     ${showing && html`<${Members} chat=${chat} onClose=${() => setShowing(false)} />`}`;
@@ -77,7 +79,7 @@ function Messages({ chat, onMenu }) {
   const mine = (all) => all.filter((each) => each.chatId === chat._id);
   return html`
     <div class="messages" role="log" aria-label=${t("messages")}>
-      ${!timeline || timeline.loading ? html`<p class="hint">${t("loading")}</p>` : timeline.before === null && html`<p class="hint">${t("begins")}</p>`}
+      ${!timeline || timeline.before === undefined || timeline.loading ? html`<p class="hint">${t("loading")}</p>` : timeline.before === null && html`<p class="hint">${t("begins")}</p>`}
       ${pages.map((items, index) => html`
         <${Page} key=${items[0]._id} items=${items} before=${pages[index - 1]?.at(-1).createdAt} chat=${chat}
           fresh=${index >= pages.length - FRESH_PAGES} names=${state.names} onMenu=${onMenu} />`)}

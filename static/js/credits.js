@@ -1,5 +1,5 @@
 /** Credits: the balance, what went in and out, and sending some. */
-import { loadTransactions, me, nameOf, otherOf, sendCredits, state, trying } from "./store.js";
+import { loadTransactions, me, nameOf, once, otherOf, sendCredits, state, trying } from "./store.js";
 import { t } from "./texts.js";
 import { Dialog, html, moment, number, useEffect, useState } from "./view.js";
 
@@ -19,7 +19,7 @@ export function Credits() {
           </span>
           <b class=${each.amount < 0 ? "less" : "more"}>${each.amount > 0 ? "+" : ""}${number(each.amount)}</b>
         </li>`)}
-      ${cursor && html`<li><button type="button" class="plain" onClick=${() => trying(() => loadTransactions(cursor))}>${t("loadMore")}</button></li>`}
+      ${cursor && html`<li><button type="button" class="plain" onClick=${() => once("transactions", () => loadTransactions(cursor))}>${t("loadMore")}</button></li>`}
     </ul>`;
 }
 

@@ -1,4 +1,5 @@
 /** Pictures, films, voices and files in messages. Each is only for members: fetched with the token, or by a link of ten minutes. */
+import { say } from "./notice.js";
 import { linkTo, picture, trying } from "./store.js";
 import { t } from "./texts.js";
 import { bytes, html, icon, seconds, useEffect, useState } from "./view.js";
@@ -38,8 +39,8 @@ const EMPTY = "data:image/gif;base64,R0lGODlhAQABAAAAACH5BAEKAAEALAAAAAABAAEAAAI
 function Player({ media }) {
   const [source, setSource] = useState(null);
   const play = () => trying(async () => setSource(await linkTo(media.id)));
-  // A link that has run out is asked for again.
-  const again = () => source && setSource(null);
+  // A link that has run out is asked for again when it is wanted.
+  const again = () => { setSource(null); say(t("cannotPlay")); };
   if (source) {
     return media.type === "video"
       ? html`<video controls autoplay playsinline src=${source} onError=${again} ...${size(media)}></video>`

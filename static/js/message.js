@@ -1,7 +1,8 @@
 /** One message: what it says, what it carries, whether it was sent and read, and what can be done with it. */
 import { transfer } from "./chats.js";
 import { Attachment } from "./media.js";
-import { discard, me, nameOf, readers, remove, report, sendAgain, say, trying } from "./store.js";
+import { say } from "./notice.js";
+import { discard, me, nameOf, readers, remove, report, sendAgain, trying } from "./store.js";
 import { t } from "./texts.js";
 import { clock, Component, html, icon, moment, number } from "./view.js";
 
@@ -22,7 +23,7 @@ export function Message({ message, chat, answered, onMenu }) {
         ${mine && !deleted && html`<${Mark} chat=${chat} message=${message} />`}
       </footer>
       ${!deleted && html`
-        <button type="button" class="plain open-menu" aria-haspopup="menu" aria-label=${t("more")} title=${t("more")}
+        <button type="button" class="plain open-menu" aria-label=${t("more")} title=${t("more")}
           onClick=${(event) => onMenu({ message, anchor: event.currentTarget })}>${icon("more")}</button>`}
     </li>`;
 }
@@ -65,9 +66,9 @@ export class Menu extends Component {
     };
     const closed = (event) => { if (event.newState === "closed") onClose(); };
     const entry = (shown, text, work) => shown && html`
-      <button type="button" role="menuitem" onClick=${() => { this.base.hidePopover(); work(); }}>${t(text)}</button>`;
+      <button type="button" onClick=${() => { this.base.hidePopover(); work(); }}>${t(text)}</button>`;
     return html`
-      <div class="menu" role="menu" popover="auto" aria-label=${t("more")} onToggle=${closed}>
+      <div class="menu" role="group" popover="auto" aria-label=${t("more")} onToggle=${closed}>
         ${entry(writes, "reply", () => onReply(message))}
         ${entry(mine && writes && !moved, "edit", () => onEdit(message))}
         ${entry(((mine && writes) || MANAGES.includes(role)) && !moved, "delete", erase)}
@@ -76,24 +77,25 @@ export class Menu extends Component {
   }
 }
 
+const draft = (message) =>
+  (message.type === "creditTransfer" ? `${t("sendCredits")}: ${number(message.creditTransfer.amount)}` : message.content ?? t("file"));
+
 /** One that is not acknowledged yet. */
 export function Waiting({ message }) {
-  const text = message.type === "creditTransfer" ? `${t("sendCredits")}: ${number(message.creditTransfer.amount)}` : message.content ?? t("file");
   return html`
     <li class="message mine waiting">
-      <p class="content" dir="auto">${text}</p>
+      <p class="content" dir="auto">${draft(message)}</p>
       <footer><span role="img" aria-label=${t("waiting")} title=${t("waiting")}>…</span></footer>
     </li>`;
 }
 
 export function Refused({ message, why }) {
-  const text = message.type === "creditTransfer" ? `${t("sendCredits")}: ${number(message.creditTransfer.amount)}` : message.content ?? t("file");
   return html`
     <li class="message mine refused">
-      <p class="content" dir="auto">${text}</p>
+      <p class="content" dir="auto">${draft(message)}</p>
       <footer role="alert">${t("notSent", { why })}</footer>
       <footer>
-        <button type="button" onClick=${() => { discard(message); sendAgain({ message }); }}>${t("retry")}</button>
+        <button type="button" onClick=${() => sendAgain(message)}>${t("retry")}</button>
         <button type="button" onClick=${() => discard(message)}>${t("discard")}</button>
       </footer>
     </li>`;

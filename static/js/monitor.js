@@ -59,33 +59,36 @@ function keep(nodes) {
 function Monitor() {
   const [nodes, setNodes] = useState([]);
   const [problem, setProblem] = useState("");
+  const [lost, setLost] = useState("");
   const trying = async (work) => {
     try { setProblem(""); return await work(); } catch (error) { setProblem(error.message); return undefined; }
   };
-
-  useEffect(() => {
-    const look = () => trying(async () => {
-      const { items } = await api.get("/api/v1/admin/nodes");
-      keep(items);
-      setNodes(items);
-    });
+  /** Look now and again; what fails is said until a look succeeds. */
+  const looking = (work, every = EVERY) => {
+    const look = () => work().then(() => setLost(""), (error) => setLost(error.message));
     look();
-    const timer = setInterval(look, EVERY);
+    const timer = setInterval(look, every);
     return () => clearInterval(timer);
-  }, []);
+  };
+
+  useEffect(() => looking(async () => {
+    const { items } = await api.get("/api/v1/admin/nodes");
+    keep(items);
+    setNodes(items);
+  }), []);
 
   return html`
     <main class="monitor">
       <header><h1>Bellwire · ${t("monitor")}</h1><a href="/">${t("toChat")}</a></header>
-      <p role="alert">${problem}</p>
+      <p role="alert">${problem || lost}</p>
       <section class="plots" aria-label=${t("monitor")}>
         ${Object.entries(history).map(([name, values]) => html`<${Plot} key=${name} label=${t(name)} values=${values} most=${KEPT} />`)}
       </section>
       <section class="cards">
         <${Nodes} nodes=${nodes} />
         <${Search} trying=${trying} />
-        <${DeadLetters} trying=${trying} />
-        <${Broadcast} trying=${trying} />
+        <${DeadLetters} trying=${trying} looking=${looking} />
+        <${Broadcast} trying=${trying} looking=${looking} />
       </section>
     </main>`;
 }
@@ -122,7 +125,7 @@ function Search({ trying }) {
     <div class="card">
       <h2>${t("search")}</h2>
       <form role="search" onSubmit=${search}><input type="search" name="query" placeholder=${t("searchFor")} aria-label=${t("searchFor")} /></form>
-      ${found && !found.users.length && !found.chats.length && html`<p class="hint">${t("nothingFound")}</p>`}
+      ${found && !found.users.length && !found.chats.length && !found.pushes && html`<p class="hint">${t("nothingFound")}</p>`}
       ${found?.users.length > 0 && html`
         <h3>${t("users")}</h3>
         <ul>${found.users.map((user) => html`
@@ -134,19 +137,21 @@ function Search({ trying }) {
         <ul>${found.chats.map((chat) => html`
           <li class="row" key=${chat._id}><span class="about"><bdi class="title">${chat.name ?? chat.type}</bdi>
             <span class="hint">${chat._id} · ${t("memberCount", { count: chat.memberCount })} · ${moment(chat.createdAt)}</span></span></li>`)}</ul>`}
-      ${found?.pushes && html`<h3>${t("pushes")}: <bdi>${found.of.name}</bdi></h3><${Pushes} items=${found.pushes} />`}
+      ${found?.pushes && html`<h3>${t("pushes")} <bdi>${found.of?.name}</bdi></h3><${Pushes} items=${found.pushes} />`}
     </div>`;
 }
 
 const ID = /^[0-9a-f]{24}$/;
+const PUSH_ID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
 
 async function look(query) {
   const text = encodeURIComponent(query);
-  const [users, chats] = await Promise.all([
+  const [users, chats, pushes] = await Promise.all([
     api.get(ID.test(query) ? `/api/v1/users?ids=${text}` : `/api/v1/users?limit=20&query=${text}`),
     api.get(`/api/v1/admin/chats?limit=20&query=${text}`),
+    PUSH_ID.test(query) ? api.get(`/api/v1/admin/push/deliveries?pushId=${text}`) : null,
   ]);
-  return { users: users.items, chats: chats.items };
+  return { users: users.items, chats: chats.items, pushes: pushes?.items };
 }
 
 function Pushes({ items, onRetry }) {
@@ -162,20 +167,16 @@ function Pushes({ items, onRetry }) {
     </table></div>`;
 }
 
-function DeadLetters({ trying }) {
+function DeadLetters({ trying, looking }) {
   const [items, setItems] = useState([]);
   const [said, setSaid] = useState("");
-  const load = () => trying(async () => setItems((await api.get("/api/v1/admin/push/dead-letters?limit=50")).items));
+  const load = async () => setItems((await api.get("/api/v1/admin/push/dead-letters?limit=50")).items);
   const retry = (item) => trying(async () => {
     await api.post(`/api/v1/admin/push/dead-letters/${item.id}/retry`);
     setSaid(t("retried"));
     await load();
   });
-  useEffect(() => {
-    load();
-    const timer = setInterval(load, 5 * EVERY);
-    return () => clearInterval(timer);
-  }, []);
+  useEffect(() => looking(load, 5 * EVERY), []);
   return html`
     <div class="card">
       <h2>${t("deadLetters")}</h2>
@@ -184,15 +185,11 @@ function DeadLetters({ trying }) {
     </div>`;
 }
 
-function Broadcast({ trying }) {
-  const [draft, setDraft] = useState(null);
+function Broadcast({ trying, looking }) {
+  const [draft, setDraft] = useState({});
   const [items, setItems] = useState([]);
-  const load = () => trying(async () => setItems((await api.get("/api/v1/admin/broadcasts?limit=10")).items));
-  useEffect(() => {
-    load();
-    const timer = setInterval(load, EVERY);
-    return () => clearInterval(timer);
-  }, []);
+  const load = async () => setItems((await api.get("/api/v1/admin/broadcasts?limit=10")).items);
+  useEffect(() => looking(load), []);
 
   const preview = (event) => {
     event.preventDefault();
@@ -205,31 +202,33 @@ function Broadcast({ trying }) {
   const send = () => trying(async () => {
     const { title, message, key } = draft;
     await api.post("/api/v1/admin/broadcasts", { title, message }, key);
-    setDraft(null);
+    setDraft({});
     await load();
   });
 
   return html`
     <div class="card">
       <h2>${t("broadcast")}</h2>
-      ${draft
+      ${draft.key
         ? html`
           <p>${t("broadcastTo", { count: draft.recipients })}</p>
           <blockquote dir="auto"><b>${draft.title}</b><br />${draft.message}</blockquote>
           <p class="inline"><button type="button" onClick=${send}>${t("sendBroadcast")}</button>
-            <button type="button" class="plain" onClick=${() => setDraft(null)}>${t("cancel")}</button></p>`
+            <button type="button" class="plain" onClick=${() => setDraft({ ...draft, key: null })}>${t("cancel")}</button></p>`
         : html`
           <form onSubmit=${preview}>
-            <label>${t("broadcastTitle")}<input name="title" required maxlength="255" /></label>
-            <label>${t("broadcastMessage")}<textarea name="message" rows="3" required maxlength="4000"></textarea></label>
+            <label>${t("broadcastTitle")}<input name="title" value=${draft.title} required maxlength="255" /></label>
+            <label>${t("broadcastMessage")}<textarea name="message" rows="3" value=${draft.message} required maxlength="4000"></textarea></label>
             <button>${t("preview")}</button>
           </form>`}
       <ul>${items.map((item) => html`
         <li class="row" key=${item.id}><span class="about"><bdi class="title">${item.title}</bdi>
-          <span class="hint">${moment(item.createdAt)} · ${t("broadcastState", { sent: number(item.sent), recipients: number(item.recipients) })}</span></span></li>`)}</ul>
+          <span class="hint">${moment(item.createdAt)} · ${t(item.doneAt ? "broadcastDone" : "broadcastState", { sent: number(item.sent), recipients: number(item.recipients) })}</span></span></li>`)}</ul>
     </div>`;
 }
 
 choose();
-const admin = api.user?.permissions?.some((permission) => permission === "admin" || permission === "platform.admin");
+// Another tab logged in or out.
+window.addEventListener("storage", (event) => { if (event.key === "bellwire.login" && !event.newValue) location.reload(); });
+const admin = api.user?.permissions?.includes("admin");
 render(admin ? html`<${Monitor} />` : html`<main class="monitor"><p>${t("notAdmin")}</p><p><a href="/">${t("toChat")}</a></p></main>`, document.getElementById("app"));

@@ -1,5 +1,5 @@
 /** The bell: what one was told, newest first. */
-import { deleteNotification, moreNotifications, readAllNotifications, readNotification, state, trying } from "./store.js";
+import { deleteNotification, moreNotifications, once, readAllNotifications, readNotification, state, trying } from "./store.js";
 import { t } from "./texts.js";
 import { html, iconButton, moment } from "./view.js";
 
@@ -11,7 +11,7 @@ export function Notifications() {
     ${!items.length && html`<p class="hint">${t("noNotifications")}</p>`}
     <ul class="notifications">
       ${items.map((item) => html`<${Item} key=${item.id} item=${item} />`)}
-      ${cursor && html`<li><button type="button" class="plain" onClick=${() => trying(moreNotifications)}>${t("loadMore")}</button></li>`}
+      ${cursor && html`<li><button type="button" class="plain" onClick=${() => once("notifications", moreNotifications)}>${t("loadMore")}</button></li>`}
     </ul>`;
 }
 

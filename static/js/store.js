@@ -1,12 +1,14 @@
 /** What the page knows, and what can be done: the views draw `state`, and call what is here. */
 import { Api, Live, newKey, Refused } from "./bellwire.js";
+import { notice, say } from "./notice.js";
 import { t } from "./texts.js";
 import { Timeline } from "./timeline.js";
 
 const TYPING_LASTS = 6_000;
 const TYPING_EVERY = 3_000;
-const NOTICE_LASTS = 8_000;
 const PRESENCE_MOST = 500;
+const PICTURES_KEPT = 300;
+const AGAIN_AFTER = 2_000;
 
 export const api = new Api(localStorage);
 
@@ -15,10 +17,6 @@ export let live;
 
 export const state = {
   connection: "connecting",
-  /** Why there is nobody logged in, for people. */
-  ended: "",
-  /** What went wrong, for a moment. */
-  notice: "",
   chats: new Map(),
   moreChats: null,
   open: null,
@@ -32,6 +30,8 @@ export const state = {
   notifications: { items: [], unread: 0, cursor: null },
   credits: { balance: null, items: null, cursor: null },
   streams: { items: null, cursor: null },
+  /** The chats of the streams that one watches, by the streams' ids. */
+  watching: new Map(),
 };
 
 let draw = () => {};
@@ -59,11 +59,16 @@ export async function trying(work) {
   }
 }
 
-export function say(text) {
-  state.notice = text;
-  changed();
-  clearTimeout(say.timer);
-  say.timer = setTimeout(() => { state.notice = ""; changed(); }, NOTICE_LASTS);
+notice.shown = changed;
+
+const busy = new Set();
+
+/** Like `trying`, but not while the same is under way. */
+export async function once(name, work) {
+  if (busy.has(name)) return;
+  busy.add(name);
+  await trying(work);
+  busy.delete(name);
 }
 
 // Coming and going
@@ -73,12 +78,13 @@ export const me = () => api.user?.id;
 export async function enter(verb, body) {
   await api.enter(verb, body);
   start();
+  changed();
 }
 
 export function start() {
   live = new Live(api);
-  live.on("state", (connection) => { state.connection = connection; changed(); });
-  live.on("closed", ({ reason }) => leave(reason === "banned" ? t("banned") : reason === "logout" ? "" : t("loginEnded")));
+  live.on("state", connected);
+  live.on("closed", ({ reason }) => leave(t(["banned", "deleted"].includes(reason) ? "banned" : "loginEnded")));
   live.on("reload", reload);
   const events = {
     "message:new": arrived, "message:updated": put, "message:deleted": put, "message:read": readBy,
@@ -95,9 +101,25 @@ export function start() {
   live.connect();
 }
 
+/** What a new connection does not know of the one before it. */
+function connected(connection) {
+  state.connection = connection;
+  changed();
+  if (connection !== "online") return;
+  tellActive();
+  watch();
+  if (state.open) show(state.open);
+}
+
+/** Whether anybody looks at this page: who does not is told on their phone. */
+export function tellActive() {
+  if (state.connection === "online") live.emit("app:state", { active: !document.hidden }).catch(() => {});
+}
+
 /** Forget who was here, in every tab. */
 export function leave(why = "") {
-  api.login = null;
+  // Somebody else may have logged in meanwhile, in another tab.
+  if (me() === live.user.id) api.login = null;
   sessionStorage.setItem("bellwire.ended", why);
   location.hash = "";
   location.reload();
@@ -106,6 +128,9 @@ export function leave(why = "") {
 export async function logOut() {
   live.close();
   await api.logout().catch(() => {});
+  for (const key of Object.keys(localStorage)) {
+    if (key.startsWith("bellwire.") && key.includes(me())) localStorage.removeItem(key);
+  }
   leave();
 }
 
@@ -119,26 +144,29 @@ function whenLoaded(work) {
 
 async function reload({ channels, first }) {
   loading += 1;
-  await trying(async () => {
-    if (!first) {
-      // What was missed can't be told any more: everything that was loaded may be old.
-      for (const id of [...state.timelines.keys()]) if (channels.includes(`chat:${id}`)) state.timelines.delete(id);
-    }
-    const [chats, unread, recent, balance] = await Promise.all([
-      api.get("/api/v2/chats?limit=100"), api.get("/api/v1/notifications/unread-count"),
-      api.get("/api/v1/notifications?limit=30"), api.get("/api/v1/credits"),
-    ]);
-    state.chats = new Map(chats.items.map((chat) => [chat._id, chat]));
-    state.moreChats = chats.nextCursor;
-    state.notifications = { items: recent.items, unread: unread.count, cursor: recent.nextCursor };
-    state.credits.balance = balance.balance;
-    for (const chat of chats.items) meet(chat.members);
-    if (state.open) await load(state.open);
-  });
+  if (!first) {
+    // What was missed can't be told any more: everything that was loaded may be old.
+    for (const id of [...state.timelines.keys()]) if (channels.includes(`chat:${id}`)) state.timelines.delete(id);
+  }
+  while (!(await trying(readAll))) await new Promise((resolve) => { setTimeout(resolve, AGAIN_AFTER); });
   loading -= 1;
   if (!loading) for (const work of held.splice(0)) work();
   changed();
   watch();
+}
+
+async function readAll() {
+  const [chats, unread, recent, balance] = await Promise.all([
+    api.get("/api/v2/chats?limit=100"), api.get("/api/v1/notifications/unread-count"),
+    api.get("/api/v1/notifications?limit=30"), api.get("/api/v1/credits"),
+  ]);
+  state.chats = new Map(chats.items.map((chat) => [chat._id, chat]));
+  state.moreChats = chats.nextCursor;
+  state.notifications = { items: recent.items, unread: unread.count, cursor: recent.nextCursor };
+  state.credits.balance = balance.balance;
+  for (const chat of chats.items) meet(chat.members);
+  if (state.open) await open(state.open);
+  return true;
 }
 
 export async function renameMe(name) {
@@ -169,6 +197,7 @@ export const titleOf = (chat) => chat.name ?? otherOf(chat)?.name ?? t("somebody
 
 /** Hear who comes and goes of those whom one chats with. */
 async function watch() {
+  if (state.connection !== "online") return;
   const others = [...state.chats.values()].map((chat) => otherOf(chat)?.userId).filter(Boolean);
   const userIds = [...new Set(others)].slice(0, PRESENCE_MOST);
   if (!userIds.length) return;
@@ -194,9 +223,16 @@ async function introduce(messages) {
 
 // Chats
 
+/** A chat as the server shows it; of what was heard of it, what is newer stays. */
 function keep(chat) {
+  const known = state.chats.get(chat._id);
   meet(chat.members);
-  state.chats.set(chat._id, chat);
+  if (known && known.seq > chat.seq) {
+    const { lastMessage, unreadCount, seq, members } = known;
+    state.chats.set(chat._id, { ...chat, lastMessage, unreadCount, seq, members: chat.members.map((each) => members.find(({ userId }) => userId === each.userId) ?? each) });
+  } else {
+    state.chats.set(chat._id, chat);
+  }
   changed();
   if (otherOf(chat) && state.people.get(otherOf(chat).userId)?.online === undefined) watch();
 }
@@ -250,23 +286,28 @@ export async function mute(id, muted) {
   keep(await api.post(`/api/v2/chats/${id}/mute`, { until: muted ? "2100-01-01T00:00:00Z" : null }));
 }
 
-/** Show a chat: load its newest messages, unless they are here. */
+/** Show a chat: load its newest messages, unless they are here. What fails is tried again when the connection is back. */
 export async function show(id) {
   state.open = id;
+  for (const [streamId, chatId] of state.watching) if (chatId !== id) unwatchStream(streamId);
   changed();
-  if (!id) return;
-  if (!state.chats.has(id)) await trying(async () => keep(await api.get(`/api/v2/chats/${id}`)));
-  if (state.timelines.get(id)?.before === undefined) await trying(() => load(id));
+  if (id) await once(`open ${id}`, () => open(id));
   readNewest();
+}
+
+async function open(id) {
+  if (!state.chats.has(id)) keep(await api.get(`/api/v2/chats/${id}`));
+  if (state.timelines.get(id)?.before === undefined) await load(id);
 }
 
 // Messages
 
 async function load(id) {
-  if (!state.timelines.has(id)) state.timelines.set(id, new Timeline());
+  const timeline = new Timeline();
+  state.timelines.set(id, timeline);
   const page = await api.get(`/api/v2/messages?chatId=${id}`);
-  state.timelines.get(id)?.begin(page);
-  introduce(page.items);
+  timeline.begin(page);
+  trying(() => introduce(page.items));
   changed();
 }
 
@@ -279,7 +320,7 @@ export async function older(id) {
   await trying(async () => {
     const page = await api.get(`/api/v2/messages?chatId=${id}&before=${timeline.before}`);
     timeline.prepend(page);
-    introduce(page.items);
+    trying(() => introduce(page.items));
   });
   timeline.loading = false;
   changed();
@@ -295,23 +336,29 @@ function put(message) {
 }
 
 function arrived(message) {
-  state.typing.get(message.chatId)?.delete(message.senderId);
-  const known = message.seq <= (state.chats.get(message.chatId)?.lastMessage?.seq ?? 0);
+  stopTyping(message.chatId, message.senderId);
   put(message);
-  introduce([message]);
+  trying(() => introduce([message]));
   const chat = state.chats.get(message.chatId);
-  if (!chat || message.senderId === me() || known) return;
-  change(chat._id, { unreadCount: chat.unreadCount + 1 });
-  if (chat._id === state.open) readNewest();
+  if (!chat) {
+    // One of those that were not loaded, for they are many.
+    trying(async () => keep(await api.get(`/api/v2/chats/${message.chatId}`)));
+  } else if (message.seq > chat.seq) {
+    // What the chat's document counts already is not counted again.
+    change(chat._id, { seq: message.seq, unreadCount: chat.unreadCount + (message.senderId === me() ? 0 : 1) });
+    readNewest();
+  }
 }
 
-/** Tell that the newest message of the open chat was seen, where somebody looks. */
-export function readNewest() {
+/** Tell that the newest message of the open chat was seen, where somebody looks at it. */
+export async function readNewest() {
   const chat = state.chats.get(state.open);
   const newest = state.timelines.get(state.open)?.last;
-  if (!chat?.unreadCount || !newest || document.hidden) return;
-  change(chat._id, { unreadCount: 0 });
-  live.hint("message:read", { chatId: chat._id, messageId: newest._id });
+  const looking = !document.hidden && document.querySelector(".scroller:not(.away)")?.offsetParent;
+  if (!chat?.unreadCount || !newest || !looking || state.connection !== "online") return;
+  try {
+    readBy(await live.emit("message:read", { chatId: chat._id, messageId: newest._id }));
+  } catch { /* told again with the next message, and when the connection is back */ }
 }
 
 function readBy({ chatId, userId, readSeq }) {
@@ -334,7 +381,7 @@ export const report = (id, reason) => api.post(`/api/v2/messages/${id}/report`, 
 /** What waits to be sent in a chat. */
 export const waitingIn = (id) => live.queue.filter((each) => each.chatId === id);
 
-export function sendAgain({ message }) {
+export function sendAgain(message) {
   discard(message);
   live.send(message);
 }
@@ -368,23 +415,33 @@ export async function sendFile(chatId, file) {
 
 async function later(upload) {
   upload.part = 0;
-  await live.online();
-  await new Promise((resolve) => { setTimeout(resolve, 1000); });
+  await Promise.race([live.online(), cancelled(upload.cancel.signal)]);
+  if (!upload.cancel.signal.aborted) await new Promise((resolve) => { setTimeout(resolve, AGAIN_AFTER); });
   return !upload.cancel.signal.aborted;
 }
+
+const cancelled = (signal) => new Promise((resolve) => { signal.addEventListener("abort", resolve); });
 
 const pictures = new Map();
 
 /** An object URL of a picture that only its chat's members may see. */
 export function picture(url) {
+  if (pictures.size >= PICTURES_KEPT) {
+    const [oldest, source] = pictures.entries().next().value;
+    pictures.delete(oldest);
+    source.then((made) => made && URL.revokeObjectURL(made));
+  }
   if (!pictures.has(url)) {
     pictures.set(url, api.blob(url).then((blob) => URL.createObjectURL(blob), () => { pictures.delete(url); return null; }));
   }
   return pictures.get(url);
 }
 
-/** A URL of a file that needs no token, for ten minutes. */
-export const linkTo = async (id) => (await api.post(`/api/v2/media/${id}/link`)).url;
+/** A URL of a file that needs no token, for ten minutes; on this page's own host, whatever the server is called. */
+export async function linkTo(id) {
+  const { pathname, search } = new URL((await api.post(`/api/v2/media/${id}/link`)).url);
+  return pathname + search;
+}
 
 // Typing
 
@@ -392,15 +449,21 @@ function typed({ chatId, userId }) {
   if (!state.typing.has(chatId)) state.typing.set(chatId, new Map());
   const who = state.typing.get(chatId);
   clearTimeout(who.get(userId));
-  who.set(userId, setTimeout(() => { who.delete(userId); changed(); }, TYPING_LASTS));
+  who.set(userId, setTimeout(() => stopTyping(chatId, userId), TYPING_LASTS));
   changed();
 }
 
-let typingUntil = 0;
+function stopTyping(chatId, userId) {
+  const who = state.typing.get(chatId);
+  clearTimeout(who?.get(userId));
+  if (who?.delete(userId)) changed();
+}
+
+const told = { chatId: null, until: 0 };
 
 export function tellTyping(chatId) {
-  if (Date.now() < typingUntil) return;
-  typingUntil = Date.now() + TYPING_EVERY;
+  if (told.chatId === chatId && Date.now() < told.until) return;
+  Object.assign(told, { chatId, until: Date.now() + TYPING_EVERY });
   live.hint("typing", { chatId });
 }
 
@@ -414,18 +477,21 @@ function notified(item) {
 }
 
 function notificationGone({ id }) {
-  const gone = state.notifications.items.find((each) => each.id === id);
-  if (gone && !gone.read) state.notifications.unread -= 1;
-  state.notifications.items = state.notifications.items.filter((each) => each !== gone);
+  state.notifications.items = state.notifications.items.filter((each) => each.id !== id);
+  countNotifications();
+}
+
+/** How many are unread of all, not only of those that were loaded. */
+async function countNotifications() {
+  changed();
+  await trying(async () => { state.notifications.unread = (await api.get("/api/v1/notifications/unread-count")).count; });
   changed();
 }
 
 function notificationsRead({ ids, all, before }) {
-  let count = 0;
-  const read = (item) => !item.read && (all ? item.createdAt <= before : ids.includes(item.id));
-  state.notifications.items = state.notifications.items.map((item) => (read(item) ? (count += 1, { ...item, read: true }) : item));
-  state.notifications.unread = all ? 0 : Math.max(0, state.notifications.unread - Math.max(count, ids?.length ?? 0));
-  changed();
+  const read = (item) => (all ? item.createdAt <= before : ids.includes(item.id));
+  state.notifications.items = state.notifications.items.map((item) => (read(item) ? { ...item, read: true } : item));
+  countNotifications();
 }
 
 export const readNotification = (id) => live.emit("notification:read", { id });
@@ -480,9 +546,16 @@ function keepStream(stream) {
 export const scheduleStream = async (title, startsAt) => keepStream(await api.post("/api/v1/streams", { title, startsAt }));
 export const moveStream = async (id, verb) => keepStream(await api.post(`/api/v1/streams/${id}/${verb}`));
 
-/** Watch a stream: its changes come live, and its chat is open. */
+/** Watch a stream while its chat is shown: its changes come live, and one is in the chat. */
 export async function watchStream(id) {
-  keepStream(await live.emit("stream:watch", { streamId: id }));
+  const stream = await live.watch(id);
+  state.watching.set(id, stream.chatId);
+  keepStream(stream);
+}
+
+function unwatchStream(id) {
+  state.watching.delete(id);
+  live.unwatch(id);
 }
 
 export async function followStream(id, wanted) {

@@ -1,5 +1,5 @@
 /** Streams: what comes and what is live, and the way into their chats. */
-import { followStream, loadStreams, may, me, moveStream, scheduleStream, state, trying, watchStream } from "./store.js";
+import { followStream, loadStreams, may, me, moveStream, once, scheduleStream, state, trying, watchStream } from "./store.js";
 import { t } from "./texts.js";
 import { Dialog, html, iconButton, moment, useEffect, useState } from "./view.js";
 
@@ -16,7 +16,7 @@ export function Streams() {
     ${items?.length === 0 && html`<p class="hint">${t("noStreams")}</p>`}
     <ul class="streams">
       ${(items ?? []).map((stream) => html`<${Entry} key=${stream.id} stream=${stream} />`)}
-      ${cursor && html`<li><button type="button" class="plain" onClick=${() => trying(() => loadStreams(cursor))}>${t("loadMore")}</button></li>`}
+      ${cursor && html`<li><button type="button" class="plain" onClick=${() => once("streams", () => loadStreams(cursor))}>${t("loadMore")}</button></li>`}
     </ul>
     ${adding && html`<${Add} onClose=${() => setAdding(false)} />`}`;
 }

@@ -15,7 +15,11 @@ export function choose(wanted) {
   const wishes = [wanted, localStorage.getItem(KEPT), ...navigator.languages.map((each) => each.split("-")[0])];
   chosen = wishes.find((each) => each in LANGUAGES) ?? "en";
   document.documentElement.lang = chosen;
+  document.documentElement.dir = LANGUAGES[chosen].direction;
 }
+
+// Unicode's isolates: a name that is written from the right, or says so, turns nothing around it.
+const isolated = (value) => (typeof value === "string" && /\D/.test(value) ? `\u2068${value}\u2069` : value);
 
 /**
  * A text, its `{names}` filled. A text with forms is chosen by `count`.
@@ -24,5 +28,5 @@ export function choose(wanted) {
 export function t(key, values = {}) {
   const text = LANGUAGES[chosen][key];
   const form = typeof text === "string" ? text : text[new Intl.PluralRules(chosen).select(values.count)] ?? text.other;
-  return form.replace(/\{(\w+)\}/g, (_, name) => values[name]);
+  return form.replace(/\{(\w+)\}/g, (_, name) => isolated(values[name]));
 }

@@ -1,16 +1,10 @@
 /** What all views share: how they are drawn, and how times, sizes and people are written. */
 import { Component, html } from "/vendor/htm.js";
 
+import { notice } from "./notice.js";
 import { language, t } from "./texts.js";
 
 export { Component, html, render, useEffect, useLayoutEffect, useRef, useState } from "/vendor/htm.js";
-
-/** Draws again only when something it was given is another thing than before. */
-export class Same extends Component {
-  shouldComponentUpdate(next) {
-    return Object.keys({ ...this.props, ...next }).some((name) => name !== "children" && this.props[name] !== next[name]);
-  }
-}
 
 // 24 by 24, drawn for this page.
 const SHAPES = {
@@ -42,20 +36,28 @@ export const iconButton = (name, label, onClick, more = {}) => html`
 /** The letters that stand for somebody without a picture. */
 export function Avatar({ name, online }) {
   const letters = [...(name || "?").trim()].filter((_, index, all) => index === 0 || all[index - 1] === " ").slice(0, 2);
-  return html`<span class=${online ? "avatar online" : "avatar"} aria-hidden="true">${letters.join("").toUpperCase()}</span>`;
+  return html`
+    <span class=${online ? "avatar online" : "avatar"} aria-hidden="true">${letters.join("").toUpperCase()}</span>
+    ${online && html`<span class="unseen">${t("online")}</span>`}`;
 }
 
-/** A window over the page, closed by Escape; the focus comes back to where it was. */
+/** A window over the page, closed by Escape and by a press beside it; the focus comes back to where it was. */
 export class Dialog extends Component {
   componentDidMount() {
     this.base.showModal();
   }
 
+  pressed({ clientX: x, clientY: y, target }) {
+    const { top, bottom, left, right } = this.base.getBoundingClientRect();
+    if (target === this.base && (x < left || x > right || y < top || y > bottom)) this.base.close();
+  }
+
   render({ title, onClose, children }) {
     return html`
-      <dialog aria-label=${title} onClose=${onClose} onClick=${(event) => event.target === this.base && this.base.close()}>
+      <dialog aria-label=${title} onClose=${onClose} onClick=${(event) => this.pressed(event)}>
         <header><h2>${title}</h2>${iconButton("close", t("close"), () => this.base.close())}</header>
         ${children}
+        <p role="status">${notice.text}</p>
       </dialog>`;
   }
 }

@@ -2,6 +2,8 @@
 
 import asyncio
 import io
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -15,6 +17,26 @@ from tests.browser.visitor import Visitor
 from tests.conftest import Served, ServerFactory, eventually
 from tests.people import Person
 from tests.proxy import Proxy
+
+
+@dataclass
+class Cuttable:
+    """``way`` is where connections lead, None while the network is cut."""
+
+    there: tuple[str, int]
+    url: str = ""
+
+    def __post_init__(self) -> None:
+        self.way: tuple[str, int] | None = self.there
+        self.proxy: Proxy
+
+    def cut(self) -> None:
+        self.way = None
+        self.proxy.cut()
+
+    def heal(self) -> None:
+        self.way = self.there
+
 
 AXE = Path("tests/node_modules/axe-core/axe.min.js")
 FIRST_LOAD = 150_000
@@ -36,7 +58,7 @@ async def test_two_people_chat_and_see_what_was_read(visit: Visit) -> None:
     await bob.sees("Hello Bob")
     await expect(ann.page.locator(".mark.read")).to_have_count(1)
     await bob.page.type(".composer textarea", "Hi")
-    await expect(ann.page.locator(".typing")).to_have_text("Bob is typing…")
+    await expect(ann.page.locator(".typing")).to_have_text("\u2068Bob\u2069 is typing…")
     await bob.page.press(".composer textarea", "Enter")
     await ann.sees("Hello Bob", "Hi")
     await expect(ann.page.locator(".typing")).to_have_text("")
@@ -124,9 +146,9 @@ async def test_credits_are_sent_after_a_confirmation(visit: Visit, server: Serve
     await expect(ann.page.locator("dialog [role=alert]")).to_have_text("A whole number above zero, please.")
     await ann.page.fill("dialog input[name=amount]", "30")
     await ann.page.click("dialog button:has-text('Next')")
-    await expect(ann.page.locator("dialog")).to_contain_text("Send 30 credits to Bob?")
+    await expect(ann.page.locator("dialog")).to_contain_text("Send 30 credits to \u2068Bob\u2069?")
     await ann.page.click("dialog form button:has-text('Send credits')")
-    await expect(bob.page.locator(".message .credits")).to_have_text("30 credits from Ann")
+    await expect(bob.page.locator(".message .credits")).to_have_text("30 credits from \u2068Ann\u2069")
     await expect(ann.page.locator(".balance b")).to_have_text("70")
     await expect(bob.page.locator(".balance b")).to_have_text("30")
     await expect(bob.page.locator(".transactions b")).to_have_text("+30")
@@ -204,7 +226,7 @@ async def test_a_cut_loses_nothing_and_doubles_nothing(visit: Visit, server: Ser
 async def waiting(visitor: Visitor) -> list[Any]:
     """What the browser keeps of messages that were not sent yet."""
     return await visitor.page.evaluate(
-        "JSON.parse(Object.entries(localStorage).find(([key]) => key.startsWith('bellwire.queue'))[1])"
+        "Object.entries(localStorage).filter(([key]) => key.startsWith('bellwire.queue')).map(([, kept]) => kept)"
     )
 
 
@@ -215,7 +237,7 @@ async def test_what_waits_outlives_a_reload(visit: Visit) -> None:
             const { user } = JSON.parse(localStorage["bellwire.login"]);
             const chatId = location.hash.split("/")[2];
             const message = { type: "text", chatId, content: "late", clientMessageId: "a-key-of-its-own" };
-            localStorage[`bellwire.queue.${user.id}`] = JSON.stringify([message]);
+            localStorage[`bellwire.queue.${user.id}.a-key-of-its-own`] = JSON.stringify({ at: 1, message });
         }"""
     )
     await ann.page.reload()
@@ -419,7 +441,7 @@ async def test_groups_and_streams(visit: Visit, server: Served) -> None:
     await ann.page.fill("dialog form.inline input", "Old friends")
     await ann.page.click("dialog button:has-text('Rename')")
     await expect(bob.page.locator("main h1")).to_have_text("Old friends")
-    await ann.page.click("dialog button[aria-label='Remove Bob']")
+    await ann.page.click("dialog button[aria-label='Remove \u2068Bob\u2069']")
     await expect(bob.page.locator(".chats a")).to_have_count(0)
 
     host = await server.people.make("Host", grant=["streams.manage"])
@@ -456,3 +478,186 @@ async def test_the_first_load_is_light_and_needs_nobody_else(visit: Visit) -> No
     await eventually(lambda: len(received) >= len([each for each in asked if not each.startswith("data:")]))
     assert sum(received) < FIRST_LOAD
     assert all(each.startswith((ann.url, "data:")) for each in asked)
+
+
+# What a cut must not lose beside messages of open chats
+
+
+@pytest.fixture
+async def cuttable(server: Served) -> AsyncIterator[Cuttable]:
+    """The server behind a network that can be cut."""
+    address = urlsplit(server.url)
+    cuttable = Cuttable((address.hostname or "", address.port or 0))
+    async with Proxy(lambda: cuttable.way) as cuttable.proxy:
+        cuttable.url = f"http://127.0.0.1:{cuttable.proxy.port}"
+        yield cuttable
+
+
+async def test_what_came_into_new_chats_during_a_cut(visit: Visit, server: Served, cuttable: Cuttable) -> None:
+    ann = await visit(url=cuttable.url)
+    id = await ann.register("Ann")
+    cuttable.cut()
+    await expect(ann.page.locator(".banner")).to_contain_text("Offline")
+    bob = await server.people.make("Bob")
+    for text in ("one", "two", "three"):
+        sent = await bob.post("/api/v2/messages", {"type": "text", "targetUserId": id, "content": text})
+        assert sent.status == 201
+    cuttable.heal()
+    await ann.online()
+    await expect(ann.page.locator(".preview")).to_have_text("three")
+    await expect(ann.page.locator(".chats .badge")).to_have_text("3")
+    await ann.open_chat("Bob")
+    await ann.sees("one", "two", "three")
+
+
+async def test_a_chat_opened_during_a_cut_is_loaded_after_it(visit: Visit, server: Served, cuttable: Cuttable) -> None:
+    ann, bob = await server.people.make("Ann"), await server.people.make("Bob")
+    chat_id = await ann.group(bob, name="Old")
+    await ann.send(chat_id, "old")
+    visitor = await visit(url=cuttable.url)
+    await visitor.enter_as(bob)
+    await expect(visitor.page.locator(".chats a")).to_have_count(1)
+    cuttable.cut()
+    await expect(visitor.page.locator(".banner")).to_contain_text("Offline")
+    await visitor.page.click(".chats a")
+    await ann.send(chat_id, "new")
+    cuttable.heal()
+    await visitor.online()
+    await visitor.sees("old", "new")
+
+
+async def test_presence_and_streams_outlive_a_cut(visit: Visit, server: Served, cuttable: Cuttable) -> None:
+    ann, bob = await two(visit, url=cuttable.url)
+    host = await server.people.make("Host", grant=["streams.manage"])
+    made = await host.post("/api/v1/streams", {"title": "Launch", "startsAt": "2099-01-01T00:00:00Z"})
+    stream = made.json["data"]
+    await bob.page.click('.rail a[href="#/streams"]')
+    await bob.page.click("button:has-text('Open its chat')")
+    await bob.page.wait_for_selector("main h1:has-text('Launch')")
+    watching = server.services.namespace.sessions
+    cuttable.cut()
+    await expect(bob.page.locator(".banner")).to_contain_text("Offline")
+    cuttable.heal()
+    await bob.online()
+    await eventually(lambda: [each for each in watching.all() if stream["id"] in each.streams.values()])
+    await bob.open_chat("Ann")
+    await eventually(lambda: not [each for each in watching.all() if each.streams])
+    await expect(bob.page.locator("main h1 + p")).to_have_text("online")
+    await ann.context.close()
+    await expect(bob.page.locator("main h1 + p")).to_contain_text("last seen")
+
+
+async def test_a_reload_that_fails_is_tried_again(visit: Visit, server: Served) -> None:
+    ann, bob = await server.people.make("Ann"), await server.people.make("Bob")
+    await ann.group(bob, name="There")
+    visitor = await visit()
+    failures = iter([True])
+    await visitor.page.route(
+        "**/api/v1/credits", lambda route: route.abort() if next(failures, False) else route.continue_()
+    )
+    await visitor.enter_as(bob)
+    await expect(visitor.page.locator(".chats .title")).to_have_text("There")
+
+
+async def test_two_tabs_wait_with_a_message_each(visit: Visit, server: Served, cuttable: Cuttable) -> None:
+    ann, bob = await two(visit, url=cuttable.url)
+    second = Visitor(ann.context, await ann.context.new_page(), ann.url)
+    await second.page.goto(ann.page.url)
+    await second.page.wait_for_selector(".composer")
+    await second.online()
+    cuttable.cut()
+    for each in (ann, second):
+        await expect(each.page.locator(".banner")).to_contain_text("Offline")
+    await ann.say("from the first")
+    await second.say("from the second")
+    await ann.page.close()
+    assert len(await waiting(second)) == 2
+    cuttable.heal()
+    await expect(bob.page.locator(".message .content")).to_have_text(["from the second"])
+    await second.page.reload()
+    await bob.sees("from the second", "from the first")
+
+
+async def test_a_token_that_ends_during_a_fault_ends_no_login(visit: Visit, server: Served, monkeypatch: Any) -> None:
+    monkeypatch.setattr("realtime.accounts.ACCESS_TTL", 3)
+    ann = await visit()
+    faults = True
+    await ann.page.route("**/api/v1/auth/refresh", lambda route: route.abort() if faults else route.continue_())
+    await ann.register("Ann")
+    await expect(ann.page.locator(".banner")).to_contain_text("Offline")
+    faults = False
+    monkeypatch.setattr("realtime.accounts.ACCESS_TTL", 900)
+    await ann.online()
+
+
+# What counts as read
+
+
+async def test_only_what_is_seen_is_read(visit: Visit) -> None:
+    ann, bob = await two(visit, viewport={"width": 360, "height": 640})
+    await bob.page.click(".back")
+    await ann.say("nobody looks")
+    await expect(bob.page.locator(".chats .badge")).to_have_text("1")
+    await expect(ann.page.locator(".mark.read")).to_have_count(0)
+    await bob.open_chat("Ann")
+    await expect(ann.page.locator(".mark.read")).to_have_count(1)
+    await expect(bob.page.locator(".badge")).to_have_count(0)
+    # A page in the background, as a browser says it.
+    hide = """value => {
+        Object.defineProperty(document, 'hidden', { value, configurable: true });
+        document.dispatchEvent(new Event('visibilitychange'));
+    }"""
+    await bob.page.evaluate(hide, True)
+    await ann.say("nobody looks again")
+    await expect(bob.page.locator(".message .content")).to_have_count(2)
+    await expect(ann.page.locator(".mark.read")).to_have_count(1)
+    await bob.page.evaluate(hide, False)
+    await expect(ann.page.locator(".mark.read")).to_have_count(2)
+
+
+async def test_who_may_only_read(visit: Visit, server: Served) -> None:
+    ann, bob = await server.people.make("Ann"), await server.people.make("Bob")
+    chat_id = await ann.group(bob, name="News")
+    sent = await ann.send(chat_id, "read this")
+    changed = await ann.patch(f"/api/v2/chats/{chat_id}/members/{bob.id}", {"role": "readonly"})
+    assert changed.status == 200
+    visitor = await visit()
+    await visitor.enter_as(bob)
+    await visitor.open_chat("News")
+    await visitor.sees("read this")
+    await expect(visitor.page.locator(".composer")).to_have_text("reads only")
+    await visitor.page.hover(".message")
+    await visitor.page.click(".message .open-menu")
+    await expect(visitor.page.locator(".menu button")).to_have_text(["Report"])
+    assert sent["seq"]
+
+
+async def test_a_chat_beyond_the_first_hundred(visit: Visit, server: Served) -> None:
+    ann, bob = await server.people.make("Ann"), await server.people.make("Bob")
+    oldest = await ann.group(bob, name="The oldest")
+    await asyncio.gather(*(ann.group(bob, name=f"Group {number}") for number in range(101)))
+    visitor = await visit()
+    await visitor.enter_as(bob)
+    await expect(visitor.page.locator(".chats a")).to_have_count(100)
+    await ann.send(oldest, "still here")
+    await expect(visitor.page.locator(".chats .title >> nth=0")).to_have_text("The oldest")
+    await expect(visitor.page.locator(".chats .badge")).to_have_text("1")
+    await visitor.page.reload()
+    await visitor.page.goto(f"{visitor.url}/#/chat/{oldest}")
+    await visitor.sees("still here")
+
+
+async def test_under_another_name_of_the_server(visit: Visit, server: Served) -> None:
+    """Films play where the page was opened by another name than the server's own."""
+    ann = await visit(url=server.url.replace("127.0.0.1", "localhost"))
+    bob = await visit(url=server.url.replace("127.0.0.1", "localhost"))
+    await ann.register("Ann")
+    await bob.register("Bob")
+    await ann.chat_with("Bob")
+    await bob.open_chat("Ann")
+    await ann.page.click("button[aria-label='Record a voice message']")
+    await expect(ann.page.locator(".composer [role=status]")).to_contain_text("Recording")
+    await asyncio.sleep(1)
+    await ann.page.click("button[aria-label='Stop, and send it']")
+    await bob.page.click(".voice")
+    await expect(bob.page.locator("audio")).to_have_js_property("paused", False)

@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
-from realtime.broadcasts import SLICE
+from realtime.broadcasts import SLICE, Broadcasts
 from storage import broadcasts
+from storage.database import Database
 from tests.conftest import Served, ServerFactory
 
 BROADCASTS = "/api/v1/admin/broadcasts"
@@ -86,17 +87,45 @@ async def test_what_is_wrong_is_named(server: Served, change: dict[str, Any], fi
     assert (await admin.get(BROADCASTS)).json["data"]["items"] == []
 
 
-async def test_it_goes_on_after_a_stop_and_on_two_nodes_at_once(either: Served) -> None:
-    admin = await either.people.make(grant=["admin"])
-    crowd = await either.people.many(3 * SLICE)
-    service = either.services.broadcasts
-    assert (await admin.post(BROADCASTS, TEXT)).status == 201
-    pending = await either.services.database.read(broadcasts.unfinished)
-    # The same slice, as two nodes would do it that have looked at the same time.
-    await asyncio.gather(*(service._slice(pending[0]) for _ in range(4)))
-    await asyncio.gather(service.work(), service.work())
-    assert (await done(either, admin))["sent"] == len(crowd) + 1
+async def test_two_processes_at_it_tell_everybody_once(postgres_database: str, serve: ServerFactory) -> None:
+    server = await serve(database_url=postgres_database)
+    admin = await server.people.make(grant=["admin"])
+    crowd = await server.people.many(3 * SLICE)
+    other = Database(postgres_database)
+    await other.start()
+    try:
+        here, there = server.services.broadcasts, Broadcasts(other)
+        assert (await admin.post(BROADCASTS, TEXT)).status == 201
+        pending = await other.read(broadcasts.unfinished)
+        # Both have looked, and do the same slice.
+        await asyncio.gather(*(each._slice(pending[0]) for each in (here, there, here, there)))
+        await asyncio.gather(here.work(), there.work())
+    finally:
+        await other.close()
+    assert (await done(server, admin))["sent"] == len(crowd) + 1
     assert [await titles(each) for each in crowd] == [["Maintenance"]] * len(crowd)
+
+
+async def test_one_that_can_not_go_on_holds_up_no_other(
+    server: Served, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    admin = await server.people.make(grant=["admin"])
+    work = Broadcasts._slice
+
+    async def failing(self: Broadcasts, item: Any) -> None:
+        if item.title == "Broken":
+            raise RuntimeError("as if")
+        await work(self, item)
+
+    monkeypatch.setattr(Broadcasts, "_slice", failing)
+    assert (await admin.post(BROADCASTS, {**TEXT, "title": "Broken"})).status == 201
+    assert (await admin.post(BROADCASTS, TEXT)).status == 201
+    await done(server, admin)
+    assert await titles(admin) == ["Maintenance"]
+    monkeypatch.undo()
+    await server.services.broadcasts.work()
+    assert await titles(admin) == ["Broken", "Maintenance"]
+    caplog.clear()
 
 
 async def test_nodes_tell_of_themselves(postgres_database: str, serve: ServerFactory) -> None:

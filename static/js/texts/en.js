@@ -1,5 +1,6 @@
 export default {
   name: "English",
+  direction: "ltr",
   // Coming in
   email: "E-mail",
   password: "Password",
@@ -101,6 +102,7 @@ export default {
   audio: "Voice message",
   file: "File",
   play: "Play",
+  cannotPlay: "It could not be played.",
   open: "Open {name}",
   // Credits
   balance: "Balance",
@@ -159,7 +161,7 @@ export default {
   place: "Where",
   since: "Since",
   search: "Search",
-  searchFor: "A user, a chat, or a push's user",
+  searchFor: "A user, a chat, or a push by its id",
   users: "Users",
   pushes: "Pushes",
   status: "Status",
@@ -176,4 +178,5 @@ export default {
   broadcastTo: { one: "{count} person gets this notification:", other: "{count} people get this notification:" },
   sendBroadcast: "Send to all of them",
   broadcastState: "{sent} of {recipients} sent",
+  broadcastDone: "sent to {sent}",
 };

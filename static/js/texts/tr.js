@@ -1,5 +1,6 @@
 export default {
   name: "Türkçe",
+  direction: "ltr",
   // Coming in
   email: "E-posta",
   password: "Parola",
@@ -101,6 +102,7 @@ export default {
   audio: "Sesli mesaj",
   file: "Dosya",
   play: "Oynat",
+  cannotPlay: "Oynatılamadı.",
   open: "Aç: {name}",
   // Credits
   balance: "Bakiye",
@@ -159,7 +161,7 @@ export default {
   place: "Yer",
   since: "Başlangıç",
   search: "Ara",
-  searchFor: "Kullanıcı, sohbet ya da push alıcısı",
+  searchFor: "Kullanıcı, sohbet ya da kimliğiyle push",
   users: "Kullanıcılar",
   pushes: "Push'lar",
   status: "Durum",
@@ -176,4 +178,5 @@ export default {
   broadcastTo: "Bu bildirimi {count} kişi alacak:",
   sendBroadcast: "Hepsine gönder",
   broadcastState: "{recipients} kişiden {sent} kişiye gönderildi",
+  broadcastDone: "{sent} kişiye gönderildi",
 };
