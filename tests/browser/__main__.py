@@ -54,7 +54,8 @@ async () => {
 async def stage() -> AsyncIterator[tuple[People, str, Browser]]:
     """A server with people, its URL, and a browser."""
     with tempfile.TemporaryDirectory() as folder:
-        settings: dict[str, Any] = {"data_dir": Path(folder), "port": 0, "log_level": "WARNING"}
+        many = {"max_sends_per_second": 10**6, "max_sends_at_once": 10**6}
+        settings: dict[str, Any] = {"data_dir": Path(folder), "port": 0, "log_level": "WARNING", **many}
         async with (
             serving(Settings(_env_file=None, **settings)) as services,
             People(services) as people,
