@@ -2,13 +2,13 @@
 PYTHON ?= python3
 BIN = .venv/bin
 
-.PHONY: run test check format bench install lock chromium
+.PHONY: run test check format bench fuzz install lock chromium
 
 run: .venv/installed static/node_modules/.package-lock.json
 	$(BIN)/python run.py
 
 test: install
-	$(BIN)/python -m pytest -n 3 $(ARGS)
+	$(BIN)/python -m pytest -n 4 $(ARGS)
 
 check: .venv/tested
 	$(BIN)/ruff check .
@@ -22,6 +22,10 @@ format: .venv/tested
 # Beside what one would use instead; takes a quarter of an hour on a machine that does nothing else.
 bench: install tests/load/peers/node_modules/.package-lock.json
 	$(BIN)/python -m tests.load.bench --write docs/performance.md $(ARGS)
+
+# Mutated frames at four layers, and what they break; the tests run a short piece of it.
+fuzz: install
+	$(BIN)/python -m tests.fuzz.frames $(ARGS)
 
 install: .venv/tested static/node_modules/.package-lock.json tests/node_modules/.package-lock.json chromium
 

@@ -51,7 +51,8 @@ export function Conversation({ chat }) {
       : html`<${Composer} key=${editing?._id ?? "new"} chat=${chat} editing=${editing} replying=${replying}
           onDone=${() => { setEditing(null); setReplying(null); }} />`}
     ${menu && html`
-      <${Menu} key=${menu.message._id} ...${menu} chat=${chat} onEdit=${setEditing} onReply=${setReplying} onClose=${() => setMenu(null)} />`}
+      <${Menu} key=${menu.opened} ...${menu} chat=${chat} onEdit=${setEditing} onReply=${setReplying}
+        onClose=${() => setMenu((now) => (now === menu ? null : now))} />`}
     ${showing && html`<${Members} chat=${chat} onClose=${() => setShowing(false)} />`}`;
 }
 

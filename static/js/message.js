@@ -24,7 +24,7 @@ export function Message({ message, chat, answered, onMenu }) {
       </footer>
       ${!deleted && html`
         <button type="button" class="plain open-menu" aria-label=${t("more")} title=${t("more")}
-          onClick=${(event) => onMenu({ message, anchor: event.currentTarget })}>${icon("more")}</button>`}
+          onClick=${(event) => onMenu({ message, anchor: event.currentTarget, opened: performance.now() })}>${icon("more")}</button>`}
     </li>`;
 }
 

@@ -137,7 +137,7 @@ async def test_each_fault_is_a_result_and_the_next_push_goes(
 async def test_one_fault_harms_no_neighbour(
     apple: Apple, tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(apns, "DEADLINE", 0.6)
+    monkeypatch.setattr(apns, "DEADLINE", 1.5)
     gateway = gateway_to(apple, tmp_path, connections=1)
     await gateway.send(request("first"))
     apple.delay = 0.05
