@@ -8,7 +8,7 @@ from sqlalchemy import Connection
 
 from realtime.accounts import RESET_TTL, Accounts, digest
 from realtime.caller import Caller
-from storage import accounts, logins
+from storage import accounts, audit, logins
 from storage.accounts import PLATFORM, NewUser, Tenant, User
 from storage.errors import Conflict, Forbidden, Invalid
 from storage.transaction import Command, Tx
@@ -21,8 +21,11 @@ class Administration:
 
     async def add_tenant(self, caller: Caller, name: str, uuid: str | None) -> Tenant:
         def apply(tx: Tx) -> Tenant:
-            caller.fresh(tx).require(PLATFORM)
-            return accounts.add_tenant(tx, name, uuid)
+            actor = caller.fresh(tx)
+            actor.require(PLATFORM)
+            tenant = accounts.add_tenant(tx, name, uuid)
+            audit.add(tx, actor.user, "tenant.create", tenant.uuid)
+            return tenant
 
         return await self.database.write(Command(apply))
 
@@ -34,7 +37,9 @@ class Administration:
             actor = caller.fresh(tx)
             actor.require("users.manage")
             actor_may_give(actor, new.permissions)
-            return accounts.add_user(tx, actor.user.tenant_pk, with_password(new, hashed))
+            user = accounts.add_user(tx, actor.user.tenant_pk, with_password(new, hashed))
+            audit.add(tx, actor.user, "user.create", user.id, permissions=sorted(new.permissions))
+            return user
 
         return await self.database.write(Command(apply))
 
@@ -43,14 +48,16 @@ class Administration:
     ) -> tuple[str, int]:
         """A token of another user of the tenant, and when it expires, in seconds since 1970."""
 
-        def look(connection: Connection) -> User:
-            user = accounts.need(connection, caller.user.tenant_pk, user_id)
-            caller.require_over(user)
-            actor_may_give(caller, permissions)
+        def apply(tx: Tx) -> User:
+            actor = caller.fresh(tx)
+            actor.require("users.manage")
+            user = accounts.need(tx.connection, actor.user.tenant_pk, user_id)
+            actor.require_over(user)
+            actor_may_give(actor, permissions)
+            audit.add(tx, actor.user, "user.token", user.id, permissions=sorted(permissions), ttl=ttl)
             return user
 
-        caller.require("users.manage")
-        return self.accounts.tokens.issue(await self.database.read(look), ttl=ttl, permissions=permissions)
+        return self.accounts.tokens.issue(await self.database.write(Command(apply)), ttl=ttl, permissions=permissions)
 
     async def reset_link(self, caller: Caller, user_id: str) -> tuple[str, int]:
         """A token that sets a user's password once, and when it expires, in microseconds."""
@@ -62,6 +69,7 @@ class Administration:
             user = accounts.need(tx.connection, actor.user.tenant_pk, user_id)
             actor.require_over(user)
             logins.add_reset_link(tx, user.pk, digest(token), lasts=RESET_TTL)
+            audit.add(tx, actor.user, "user.reset-link", user.id)
             return tx.now + RESET_TTL * 1_000_000
 
         return token, await self.database.write(Command(apply))
@@ -83,6 +91,7 @@ class Administration:
             actor = caller.fresh(tx)
             actor.require("admin")
             accounts.set_activity(tx, actor.user.tenant_pk, kind, attributes)
+            audit.add(tx, actor.user, "tenant.change", liveActivity=kind)
 
         await self.database.write(Command(apply))
 
@@ -101,7 +110,9 @@ class Administration:
                 logins.end_all(tx, user.pk, "banned")
             return accounts.change(tx, user.pk, {"status": status})
 
-        user = await self._administer(caller, user_id, apply)
+        action = {"disabled": "user.disable", "banned": "user.ban"}.get(status)
+        action = action or ("user.unban" if lifts == "banned" else "user.enable")
+        user = await self._administer(caller, user_id, action, apply)
         self.accounts.ended(user.pk, None, "banned") if status != "active" else self.accounts.callers.clear()
         return user
 
@@ -112,11 +123,11 @@ class Administration:
             logins.end_all(tx, user.pk, "logout")
             return user
 
-        user = await self._administer(caller, user_id, apply)
+        user = await self._administer(caller, user_id, "user.sign-out", apply)
         self.accounts.ended(user.pk, None, "logout")
         return user
 
-    async def _administer(self, caller: Caller, user_id: str, change: Callable[[Tx, User], User]) -> User:
+    async def _administer(self, caller: Caller, user_id: str, action: str, change: Callable[[Tx, User], User]) -> User:
         """Run ``change`` on a user of the tenant, who is locked. Raises NotFound, and Forbidden over somebody stronger."""
         caller.require("admin")
         found = await self.database.read(lambda connection: accounts.need(connection, caller.user.tenant_pk, user_id))
@@ -126,9 +137,18 @@ class Administration:
             actor.require("admin")
             user = accounts.get(tx.connection, found.pk)
             actor.require_over(user)
+            audit.add(tx, actor.user, action, user.id)
             return change(tx, user)
 
         return await self.database.write(Command(apply, channels=[found.pk]))
+
+    # What was done
+
+    async def trail(self, caller: Caller, *, before: int | None, limit: int) -> list[audit.Entry]:
+        """What admins of the tenant did, newest first."""
+        caller.require("admin")
+        tenant_pk = caller.user.tenant_pk
+        return await self.database.read(lambda it: audit.of_tenant(it, tenant_pk, before=before, limit=limit))
 
 
 def actor_may_give(actor: Caller, permissions: Collection[str]) -> None:

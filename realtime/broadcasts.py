@@ -9,7 +9,7 @@ from realtime.bodies import SendBroadcast
 from realtime.caller import Caller
 from realtime.notifications import Draft, Plan, keep
 from realtime.templates import Filled
-from storage import accounts, broadcasts
+from storage import accounts, audit, broadcasts
 from storage.broadcasts import Broadcast
 from storage.database import Database
 from storage.errors import Conflict, Unavailable
@@ -52,7 +52,9 @@ class Broadcasts:
                 return first
             values = dict(zip(("type", "category", "title", "message", "action_url"), wanted, strict=True))
             names = {"tenant_pk": actor.user.tenant_pk, "sender_pk": actor.pk, "client_key": key}
-            return broadcasts.add(tx, values | names | {"fingerprint": fingerprint})
+            made = broadcasts.add(tx, values | names | {"fingerprint": fingerprint})
+            audit.add(tx, actor.user, "broadcast.send", made.id, recipients=made.recipients)
+            return made
 
         keys = [f"broadcast:{caller.pk}:{key}"] if key else []
         return await self.database.write(Command(apply, keys=keys))

@@ -8,7 +8,7 @@ from sqlalchemy import Connection
 from realtime import documents, shapes
 from realtime.bodies import Grant
 from realtime.caller import Caller
-from storage import accounts, credits, log, messages, outbox
+from storage import accounts, audit, credits, log, messages, outbox
 from storage.accounts import User
 from storage.credits import Entry, Kind, NotEnough, Transaction
 from storage.database import Database
@@ -42,7 +42,8 @@ class Credits:
         fingerprint = hashlib.sha256(orjson.dumps(command)).hexdigest()
 
         def apply(tx: Tx) -> int:
-            caller.fresh(tx).require(GRANT)
+            actor = caller.fresh(tx)
+            actor.require(GRANT)
             first = credits.by_key(tx.connection, caller.pk, body.clientMessageId) if body.clientMessageId else None
             if first:
                 if first[0].fingerprint != fingerprint:
@@ -61,6 +62,7 @@ class Credits:
                 client_key=body.clientMessageId,
                 fingerprint=fingerprint,
             )
+            audit.add(tx, actor.user, "credits.grant", found.id, amount=body.amount)
             return tell(tx, found.pk, id)
 
         keys = [f"issuing:{tenant_pk}"]
@@ -85,12 +87,14 @@ class Credits:
         found, place = await self.database.read(look)
 
         def apply(tx: Tx) -> str:
-            caller.fresh(tx).require("admin")
+            actor = caller.fresh(tx)
+            actor.require("admin")
             if found.kind == "reversal" or credits.is_reversed(tx.connection, found.pk):
                 raise Conflict("It was reversed already")
             assert found.to_user_pk is not None
             taker = accounts.get(tx.connection, found.to_user_pk)
             giver = None if found.from_user_pk is None else accounts.get(tx.connection, found.from_user_pk)
+            audit.add(tx, actor.user, "credits.reverse", id)
             return self._give_back(tx, caller, found, giver, taker, place[0] if place else None)
 
         users = [pk for pk in (found.from_user_pk, found.to_user_pk) if pk is not None]

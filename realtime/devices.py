@@ -6,7 +6,7 @@ from realtime import documents, shapes
 from realtime.bodies import RegisterDevice
 from realtime.caller import Caller
 from realtime.limits import Limits
-from storage import accounts, activities, deliveries, devices, outbox
+from storage import accounts, activities, audit, deliveries, devices, outbox
 from storage.database import Database
 from storage.devices import Device
 from storage.errors import Conflict, NotFound
@@ -88,6 +88,7 @@ class Devices:
             letter = deliveries.find_dead(tx.connection, actor.user.tenant_pk, pk)
             if letter is None:
                 raise NotFound
+            audit.add(tx, actor.user, "push.retry", str(pk))
             if letter.kind == "live_end":
                 activity = activities.by_pks(tx.connection, [letter.target_pk]).get(letter.target_pk)
                 if activity is None or activity.state != "active":

@@ -9,6 +9,7 @@ from realtime import shapes
 from realtime.bodies import SendBroadcast
 from storage import (
     accounts,
+    audit,
     broadcasts,
     chat,
     credits,
@@ -157,6 +158,17 @@ def broadcast_preview(body: SendBroadcast, recipients: int) -> shapes.BroadcastD
         "sent": 0,
         "createdAt": None,
         "doneAt": None,
+    }
+
+
+def audited(item: audit.Entry) -> shapes.AuditDocument:
+    return {
+        "id": item.pk,
+        "actorId": item.actor_id,
+        "action": item.action,
+        "target": item.target,
+        "details": item.details,
+        "createdAt": time(item.at),
     }
 
 

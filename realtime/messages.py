@@ -240,16 +240,7 @@ class Messages:
                 return documents.message(item)
             if item.transfer is not None and item.transfer.get("reversal"):
                 raise Conflict("What an admin gave back stays as it was")
-            seqs = messages.event_seqs(tx.connection, chat_pk, seq)
-            tombstone = messages.rewrite(
-                tx, chat_pk, seq, content=None, media=None, metadata=None, reply_to=None, deleted_at=tx.now
-            )
-            document = documents.message(tombstone)
-            log.rewrite(tx, chat_pk, seqs, document)
-            log.append(tx, chat_pk, "message:deleted", document)
-            if item.media is not None:
-                media.doom(tx, chat_pk, seq=seq)
-            return document
+            return entomb(tx, item)
 
         return await self._change(caller, message_id, change)
 
@@ -315,6 +306,20 @@ class Messages:
             return change(tx, chat_pk, seq, gate)
 
         return await self.database.write(Command(apply, channels=[place[0], *also]))
+
+
+def entomb(tx: Tx, item: Message) -> shapes.MessageDocument:
+    """Make a tombstone of a message whose chat is locked, wherever it was told of."""
+    seqs = messages.event_seqs(tx.connection, item.chat_pk, item.seq)
+    tombstone = messages.rewrite(
+        tx, item.chat_pk, item.seq, content=None, media=None, metadata=None, reply_to=None, deleted_at=tx.now
+    )
+    document = documents.message(tombstone)
+    log.rewrite(tx, item.chat_pk, seqs, document)
+    log.append(tx, item.chat_pk, "message:deleted", document)
+    if item.media is not None:
+        media.doom(tx, item.chat_pk, seq=item.seq)
+    return document
 
 
 def open_direct(tx: Tx, first: accounts.User, second: accounts.User) -> int:

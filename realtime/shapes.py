@@ -275,6 +275,17 @@ class ReadDocument(TypedDict):
     readSeq: int
 
 
+class AuditDocument(TypedDict):
+    """``target`` is the id of what was done something to."""
+
+    id: int
+    actorId: str
+    action: str
+    target: str | None
+    details: dict[str, Any]
+    createdAt: str
+
+
 class ReportDocument(TypedDict):
     id: int
     messageId: str

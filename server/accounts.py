@@ -1,10 +1,14 @@
 """Accounts over REST: logging in, users, blocks, administration."""
 
 import functools
+import logging
 import re
 import zoneinfo
+from collections.abc import AsyncIterator
 from typing import Annotated, Any
 
+import orjson
+from aiohttp import web
 from pydantic import AfterValidator, Field, StringConstraints, model_validator
 from typing_extensions import TypedDict
 
@@ -16,7 +20,9 @@ from realtime.shapes import UserDocument
 from server.call import Call, Created, Paging, page, read_cursor, token_of, write_cursor
 from storage import accounts
 from storage.accounts import NewUser
-from storage.errors import Invalid
+from storage.errors import Invalid, Unavailable
+
+logger = logging.getLogger("bellwire.http")
 
 EMAIL = re.compile(r"[^@\s\x00-\x1f]{1,64}@[^@\s\x00-\x1f]{1,190}")
 CLOCK = r"^([01][0-9]|2[0-3]):[0-5][0-9]$"
@@ -345,6 +351,41 @@ async def administer(call: Call) -> Any:
         lifts = {"enable": "disabled", "unban": "banned"}.get(verb)
         user = await call.services.administration.set_status(call.caller, call.id(), status, lifts=lifts)
     return documents.user(user, private=True)
+
+
+async def delete_me(call: Call) -> Any:
+    await call.services.erasure.delete_me(call.caller)
+    return {"success": True}
+
+
+async def delete(call: Call) -> Any:
+    await call.services.erasure.delete(call.caller, call.id())
+    return {"success": True}
+
+
+async def export(call: Call) -> web.Response:
+    """A JSON document a line, so that nobody has to hold them all."""
+    user, kept = await call.services.erasure.export(call.caller, call.id())
+    name = f'attachment; filename="user-{user.id}.ndjson"'
+    return web.Response(body=lines(kept), headers={"Content-Type": "application/x-ndjson", "Content-Disposition": name})
+
+
+async def lines(documents: AsyncIterator[Any]) -> AsyncIterator[bytes]:
+    """The answer has begun: where the rest can't be read, the connection can only end."""
+    try:
+        async for document in documents:
+            yield orjson.dumps(document) + b"\n"
+    except Unavailable as error:
+        logger.warning("an export could not be read to its end: %s", error)
+        raise ConnectionResetError from None
+
+
+async def audit(call: Call) -> Any:
+    limit = call.query.limit
+    (before,) = read_cursor(call.query.cursor, 1) or (None,)
+    found = await call.services.administration.trail(call.caller, before=before, limit=limit + 1)
+    cursor = write_cursor(found[limit - 1].pk) if len(found) > limit else None
+    return page([documents.audited(each) for each in found[:limit]], cursor)
 
 
 async def reset_link(call: Call) -> Any:

@@ -6,6 +6,7 @@ from typing_extensions import TypedDict
 
 from realtime import bodies
 from realtime.shapes import (
+    AuditDocument,
     BalanceDocument,
     BroadcastDocument,
     ChatDocument,
@@ -95,6 +96,8 @@ ROUTES: list[Route] = [
 
     route("GET", f"{USERS}/me", accounts.me, UserDocument, "Oneself"),
     route("PATCH", f"{USERS}/me", accounts.change_me, UserDocument, "Change oneself", body=accounts.ChangeMe),
+    route("DELETE", f"{USERS}/me", accounts.delete_me, Success,
+          "Delete oneself; what one said stays or goes by the server's policy"),
     route("GET", f"{USERS}/me/blocks", accounts.blocks, Page[UserDocument], "Whom one blocks", query=Paging),
     route("POST", f"{USERS}/me/blocks", accounts.block, UserDocument, "Block a user",
           body=accounts.BlockUser, status=201, also_200=True, errors=(404,)),
@@ -213,6 +216,12 @@ ROUTES: list[Route] = [
             permission="admin", errors=(403, 404))
       for verb, summary in (("disable", "Disable an account"), ("enable", "Enable an account"),
                             ("ban", "Ban a user"), ("unban", "Lift a ban"), ("sign-out", "Sign out everywhere"))),
+    route("DELETE", f"{ADMIN}/users/{{id}}", accounts.delete, Success, "Delete a user, like they themselves could",
+          permission="admin", errors=(403, 404)),
+    route("POST", f"{ADMIN}/users/{{id}}/export", accounts.export, bytes,
+          "All that is kept of a user, a JSON document a line", permission="admin", errors=(403, 404)),
+    route("GET", f"{ADMIN}/audit", accounts.audit, Page[AuditDocument], "What admins did, newest first",
+          query=Paging, permission="admin", errors=(403,)),
     route("POST", f"{ADMIN}/users/{{id}}/reset-link", accounts.reset_link, accounts.ResetLinkDocument,
           "A one-time link that sets a password", status=201, permission="admin", errors=(403, 404)),
     route("GET", f"{ADMIN}/tenant", accounts.tenant, accounts.TenantSettingsDocument, "What the tenant sets",

@@ -24,6 +24,7 @@ from realtime.broadcasts import Broadcasts
 from realtime.chat import Chats
 from realtime.credits import Credits
 from realtime.devices import Devices
+from realtime.erasure import Erasure
 from realtime.hub import Hub
 from realtime.limits import Limits
 from realtime.media import MediaService
@@ -77,6 +78,7 @@ class Services:
     templates: Templates
     credits: Credits
     broadcasts: Broadcasts
+    erasure: Erasure
     devices: Devices
     worker: Worker
     namespace: ChatNamespace
@@ -250,6 +252,7 @@ async def build(settings: Settings) -> AsyncIterator[Services]:
             templates=Templates(database, limits),
             credits=Credits(database),
             broadcasts=Broadcasts(database),
+            erasure=Erasure(users, policy=settings.deleted_messages),
             devices=Devices(database, limits, lasts=settings.push_hours * 3600),
             worker=Worker(database, gateway_of(settings, database), reach, policy_of(settings)),
             namespace=namespace,
@@ -323,6 +326,7 @@ class Background:
         self._every(TICK, services.sessions.look_at_revocations)
         self._every(TICK, services.streams.tick)
         self._every(TICK, services.broadcasts.work)
+        self._every(TICK, services.erasure.work)
         self._every(SWEEP_EVERY, services.streams.bury)
         self._every(MEASURE_EVERY, services.worker.measure)
         self._every(SWEEP_EVERY, self._sweep)

@@ -84,6 +84,9 @@ class Settings(BaseSettings):
     push_hours: float = Field(24, gt=0, description="hours after which an undelivered push is given up")
     push_in_flight: int = Field(400, gt=0, description="pushes under way at once")
 
+    deleted_messages: Literal["keep", "remove"] = Field(
+        "keep", description="whether messages of deleted users stay, without a name, or are removed"
+    )
     retention_days: float = Field(30, gt=0, description="how long events are kept for resuming")
     retention_events: int = Field(10_000, gt=0, description="how many events of a channel are kept for resuming")
     ping_interval: float = Field(25, gt=0, description="seconds between pings of a socket")

@@ -91,7 +91,7 @@ import { io } from "/vendor/socket.io.esm.min.js";
  * @property {Message} message:deleted
  * @property {{chatId: string, userId: string, messageId: string, readSeq: number}} message:read
  * @property {Chat & {at: number}} chat:new
- * @property {{chatId: string, changes: object, added: Member[], removed: string[]}} chat:updated
+ * @property {{chatId: string, changes: object, added: string[], removed: string[]}} chat:updated
  * @property {{chatId: string}} chat:removed
  * @property {Notification} notification:new
  * @property {{ids?: string[], all?: true, before?: string}} notification:read
@@ -112,6 +112,7 @@ const ACK_WITHIN = 10_000;
 const AGAIN_AFTER = 1_000;
 const REFRESH_BEFORE = 60_000;
 const LEASE = 10_000;
+const SEEN_AFTER = 200;
 
 /** The server's own no. Anything else that is thrown is the network's, and may be tried again. */
 export class Refused extends Error {
@@ -197,6 +198,8 @@ export class Api {
     const enough = (login) => login.expires - Date.now() > REFRESH_BEFORE && !(renewed && login.access === had.access);
     if (enough(had)) return had.access;
     const refresh = async () => {
+      // What another tab has just written takes a moment to be seen here.
+      await pause(SEEN_AFTER);
       const login = this.login;
       if (!login || enough(login)) return;
       const body = { refreshToken: login.refresh };

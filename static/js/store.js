@@ -252,10 +252,12 @@ const change = (id, values) => {
 function updated({ chatId, changes, added, removed }) {
   const chat = state.chats.get(chatId);
   if (!chat) return;
-  meet(added);
-  const changedIds = new Set([...removed, ...added.map((each) => each.userId)]);
-  const members = [...chat.members.filter((each) => !changedIds.has(each.userId)), ...added];
-  change(chatId, { ...changes, members });
+  const { members: roles = [], ...facts } = changes;
+  const roleOf = ({ userId, role }) => roles.find((each) => each.userId === userId)?.role ?? role;
+  const members = chat.members.filter((each) => !removed.includes(each.userId)).map((each) => ({ ...each, role: roleOf(each) }));
+  change(chatId, { ...facts, members, memberCount: chat.memberCount + added.length - removed.length });
+  // Who they are, only the chat's document tells.
+  if (added.length) trying(async () => keep(await api.get(`/api/v2/chats/${chatId}`)));
 }
 
 export async function moreChats() {

@@ -5,7 +5,7 @@ unique per tenant. A user, a chat and a stream share one number space, that of `
 number of the ``user:`` channel, so that locking a channel locks what lies behind it. Times are microseconds since 1970.
 """
 
-from storage.models.account import blocks, logins, reset_links, revocations, users
+from storage.models.account import audit, blocks, logins, reset_links, revocations, users
 from storage.models.base import metadata
 from storage.models.chat import chats, members, messages, reports
 from storage.models.core import channels, events, facts, nodes, tenants
@@ -21,6 +21,7 @@ __all__ = [
     "ISSUING",
     "UPCOMING",
     "activities",
+    "audit",
     "blocks",
     "broadcasts",
     "channels",

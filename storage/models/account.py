@@ -1,9 +1,11 @@
 """Users, their logins, and what ends them."""
 
-from sqlalchemy import BigInteger, Column, ForeignKey, Integer, String, Table, Text, UniqueConstraint
+from sqlalchemy import BigInteger, Column, ForeignKey, Index, Integer, String, Table, Text, UniqueConstraint, text
 
 from storage.models.base import Key, metadata
 from storage.models.core import channels, tenants
+
+TO_ERASE = "status = 'deleted' AND erased_at IS NULL"
 
 users = Table(
     "users",
@@ -29,10 +31,12 @@ users = Table(
     Column("last_seen_at", BigInteger),
     Column("created_at", BigInteger, nullable=False),
     Column("updated_at", BigInteger, nullable=False),
+    Column("erased_at", BigInteger),
     UniqueConstraint("tenant_pk", "id"),
     UniqueConstraint("tenant_pk", "number"),
     UniqueConstraint("tenant_pk", "uuid"),
     UniqueConstraint("tenant_pk", "email_key"),
+    Index("ix_users_to_erase", "pk", postgresql_where=text(TO_ERASE), sqlite_where=text(TO_ERASE)),
 )
 
 logins = Table(
@@ -75,4 +79,19 @@ blocks = Table(
     Column("blocked_pk", Key, ForeignKey(users.c.pk), primary_key=True),
     Column("created_at", BigInteger, nullable=False),
     sqlite_with_rowid=False,
+)
+
+audit = Table(
+    "audit",
+    metadata,
+    Column("pk", Key, primary_key=True),
+    Column("tenant_pk", Key, ForeignKey(tenants.c.pk), nullable=False),
+    Column("actor_pk", Key, ForeignKey(users.c.pk), nullable=False),
+    Column("action", String(64), nullable=False),
+    Column("target", String(64)),
+    Column("details", Text, nullable=False),
+    Column("at", BigInteger, nullable=False),
+    Index("ix_audit_tenant", "tenant_pk", "pk"),
+    sqlite_autoincrement=True,
+    comment="what admins did; details is JSON",
 )

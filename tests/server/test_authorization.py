@@ -170,6 +170,7 @@ ROWS: dict[str, Row] = {
     f"POST {AUTH}/password": nobody(403, body=same({"old": "wrong password", "new": "another password"})),
     f"GET {USERS}/me": everybody(),
     f"PATCH {USERS}/me": everybody(body=same({"locale": "en"})),
+    f"DELETE {USERS}/me": everybody(spoils=True),
     f"GET {USERS}/me/blocks": everybody(),
     f"POST {USERS}/me/blocks": Row(
         (404, 404, OK, OK, OK, 400, OK), body=lambda world, who: {"userId": world.member.id}, spoils=True
@@ -225,6 +226,9 @@ ROWS: dict[str, Row] = {
         f"POST {ADMIN}/users/{{id}}/{verb}": admins(404, ids=("reader",), spoils=True)
         for verb in ("disable", "enable", "ban", "unban", "sign-out", "reset-link")
     },
+    f"DELETE {ADMIN}/users/{{id}}": admins(404, ids=("reader",), spoils=True),
+    f"POST {ADMIN}/users/{{id}}/export": admins(404, ids=("reader",)),
+    f"GET {ADMIN}/audit": admins(),
     f"GET {ADMIN}/tenant": admins(),
     f"PATCH {ADMIN}/tenant": admins(body=same({"liveActivity": None})),
     f"GET {ADMIN}/push/dead-letters": admins(),

@@ -1,0 +1,161 @@
+"""Deleting users, and giving out what is kept of them.
+
+At once a deleted user is nobody: no name, no e-mail, no token, no device. What they were part of follows in slices, in any
+process, also after a crash.
+"""
+
+from collections.abc import AsyncIterator
+from functools import partial
+from typing import Any, Literal
+
+from sqlalchemy import Connection
+
+from realtime import documents
+from realtime.accounts import Accounts
+from realtime.caller import Caller
+from realtime.chat import leave, tell
+from realtime.messages import entomb
+from storage import accounts, audit, chat, credits, erasure, log, logins, messages, notifications
+from storage.accounts import User
+from storage.erasure import Place
+from storage.errors import NotFound, Unavailable
+from storage.notifications import Filter
+from storage.transaction import Command, Tx
+
+NAME = "Deleted user"
+PAGE = 200
+
+
+class Erasure:
+    """``keep``: messages stay, as a deleted user's; ``remove``: they become tombstones. ``await work()`` now and then."""
+
+    def __init__(self, accounts: Accounts, *, policy: Literal["keep", "remove"]) -> None:
+        self.accounts = accounts
+        self.database = accounts.database
+        self.policy = policy
+
+    async def delete_me(self, caller: Caller) -> None:
+        def apply(tx: Tx) -> None:
+            self._forget(tx, caller.fresh(tx).user)
+
+        await self.database.write(Command(apply, channels=[caller.pk]))
+        self.accounts.ended(caller.pk, None, "deleted")
+
+    async def delete(self, caller: Caller, user_id: str) -> None:
+        """Raises NotFound, Forbidden over somebody stronger."""
+        caller.require("admin")
+        found = await self.database.read(lambda it: accounts.need(it, caller.user.tenant_pk, user_id))
+
+        def apply(tx: Tx) -> None:
+            actor = caller.fresh(tx)
+            actor.require("admin")
+            user = accounts.get(tx.connection, found.pk)
+            if user.status == "deleted":
+                raise NotFound
+            actor.require_over(user)
+            audit.add(tx, actor.user, "user.delete", user.id)
+            self._forget(tx, user)
+
+        await self.database.write(Command(apply, channels=[found.pk]))
+        self.accounts.ended(found.pk, None, "deleted")
+
+    def _forget(self, tx: Tx, user: User) -> None:
+        logins.end_all(tx, user.pk, "deleted")
+        erasure.forget(tx, user.pk, NAME)
+
+    # What follows
+
+    async def work(self) -> None:
+        while pks := await self.database.read(erasure.unfinished):
+            for pk in pks:
+                try:
+                    await self._erase(pk)
+                except Unavailable:
+                    return
+
+    async def _erase(self, user_pk: int) -> None:
+        read, write = self.database.read, self.database.write
+        while places := await read(lambda it: erasure.groups(it, user_pk)):
+            for place in places:
+                leaving = partial(self._leave, user_pk=user_pk, place=place)
+                await write(Command(leaving, channels=[place.chat_pk, user_pk]))
+        if self.policy == "remove":
+            last = (0, 0)
+            while found := await read(lambda it, after=last: erasure.said(it, user_pk, after)):  # type: ignore[misc]
+                for chat_pk, seq in found:
+                    await write(Command(partial(self._unsay, chat_pk=chat_pk, seq=seq), channels=[chat_pk]))
+                last = found[-1]
+        while await write(Command(partial(erasure.empty_notifications, user_pk=user_pk), channels=[user_pk])):
+            pass
+        head = (await read(lambda it: log.heads(it, [user_pk])))[user_pk]
+        while await write(Command(partial(log.trim, channel_pk=user_pk, upto=head), channels=[user_pk])):
+            pass
+        await write(Command(partial(erasure.finish, user_pk=user_pk), channels=[user_pk]))
+
+    def _leave(self, tx: Tx, user_pk: int, place: Place) -> None:
+        """A group keeps an owner; one in which nobody is left goes."""
+        member = chat.member(tx.connection, place.chat_pk, user_pk)
+        if member is None:
+            return
+        if member.role == "owner" and chat.owners(tx.connection, place.chat_pk) == 1:
+            heir = erasure.heir(tx.connection, place.chat_pk, user_pk)
+            if heir is None:
+                chat.change(tx, place.chat_pk, deleted_at=tx.now)
+                return
+            chat.set_member(tx, place.chat_pk, heir.user_pk, role="owner")
+            tell(tx, place.chat_pk, place.chat_id, changes={"members": [{"userId": heir.user_id, "role": "owner"}]})
+        leave(tx, place.chat_pk, place.chat_id, accounts.get(tx.connection, user_pk))
+
+    def _unsay(self, tx: Tx, chat_pk: int, seq: int) -> None:
+        item = messages.get(tx.connection, chat_pk, seq, readers=False)
+        if item is not None and item.deleted_at is None and not (item.transfer or {}).get("reversal"):
+            entomb(tx, item)
+
+    # Giving it out
+
+    async def export(self, caller: Caller, user_id: str) -> tuple[User, AsyncIterator[dict[str, Any]]]:
+        """All that is kept of a user, document by document. Raises NotFound, Forbidden over somebody stronger."""
+
+        def apply(tx: Tx) -> User:
+            actor = caller.fresh(tx)
+            actor.require("admin")
+            user = accounts.need(tx.connection, actor.user.tenant_pk, user_id)
+            actor.require_over(user)
+            audit.add(tx, actor.user, "user.export", user.id)
+            return user
+
+        user = await self.database.write(Command(apply))
+        return user, self._kept(user)
+
+    async def _kept(self, user: User) -> AsyncIterator[dict[str, Any]]:
+        read = self.database.read
+        yield {"kind": "user", **documents.user(user, private=True)}
+        for kind, values in await read(lambda it: list(erasure.rows(it, user.pk))):
+            yield {"kind": kind, **{name: shown(name, value) for name, value in values.items()}}
+        last = (0, 0)
+        while found := await read(lambda it, after=last: erasure.said(it, user.pk, after)):  # type: ignore[misc]
+            last = found[-1]
+            for item in await read(lambda it, places=found: [messages.get(it, *place) for place in places]):  # type: ignore[misc]
+                if item is not None:
+                    yield {"kind": "message", **documents.message(item)}
+        before: int | None = None
+        for sent in (False, True):
+            before = None
+            while some := await read(partial(self._box, user_pk=user.pk, sent=sent, before=before)):
+                for each in some:
+                    yield {"kind": "notification", **documents.notification(each)}
+                before = some[-1].pk
+        before = None
+        while moved := await read(partial(credits.history, user_pk=user.pk, before=before, limit=PAGE)):
+            for entry in moved:
+                yield {"kind": "transaction", **documents.entry(entry)}
+            before = moved[-1].transaction_pk
+
+    def _box(
+        self, connection: Connection, user_pk: int, sent: bool, before: int | None
+    ) -> list[notifications.Notification]:
+        return notifications.box(connection, user_pk, Filter(sent=sent), before=before, limit=PAGE)
+
+
+def shown(name: str, value: Any) -> Any:
+    return documents.time(value) if name.endswith("_at") and value is not None else value

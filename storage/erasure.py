@@ -1,0 +1,136 @@
+"""What is kept of a user, to be given out or to be forgotten."""
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from sqlalchemy import Connection, case, delete, or_, select, tuple_, update
+
+from storage.models import (
+    activities,
+    blocks,
+    chats,
+    devices,
+    exclusions,
+    followers,
+    logins,
+    media,
+    members,
+    messages,
+    notifications,
+    reports,
+    reset_links,
+    users,
+)
+from storage.transaction import Tx
+
+AT_ONCE = 50
+NOBODY = {
+    "email": None, "email_key": None, "avatar_url": None, "password": None, "permissions": "[]", "locale": None,
+    "time_zone": None, "quiet_from": None, "quiet_to": None, "last_seen_at": None,
+}  # fmt: skip
+
+
+class Place(NamedTuple):
+    """A group that a user is in."""
+
+    chat_pk: int
+    chat_id: str
+
+
+class Heir(NamedTuple):
+    user_pk: int
+    user_id: str
+    role: str
+
+
+def forget(tx: Tx, user_pk: int, name: str) -> None:
+    """From now on it is an account of nobody; the rest goes in slices."""
+    values = {**NOBODY, "name": name, "name_key": name.casefold(), "status": "deleted", "updated_at": tx.now}
+    tx.execute(update(users).where(users.c.pk == user_pk).values(**values))
+
+
+def unfinished(connection: Connection) -> list[int]:
+    """Deleted users of whom something is left."""
+    statement = select(users.c.pk).where(users.c.status == "deleted", users.c.erased_at.is_(None))
+    return list(connection.execute(statement.order_by(users.c.pk).limit(AT_ONCE)).scalars())
+
+
+def groups(connection: Connection, user_pk: int) -> list[Place]:
+    statement = select(chats.c.pk, chats.c.id).join(members, members.c.chat_pk == chats.c.pk)
+    here = members.c.user_pk == user_pk, chats.c.type == "group", chats.c.deleted_at.is_(None)
+    return [Place(*row) for row in connection.execute(statement.where(*here).limit(AT_ONCE))]
+
+
+def heir(connection: Connection, chat_pk: int, but: int) -> Heir | None:
+    """Who owns a group after its last owner: an admin, else who came first, but not one that may only read."""
+    rank = case(
+        (members.c.role == "owner", 0), (members.c.role == "admin", 1), (members.c.role == "member", 2), else_=3
+    )
+    statement = select(users.c.pk, users.c.id, members.c.role).join(users, users.c.pk == members.c.user_pk)
+    here = members.c.chat_pk == chat_pk, members.c.user_pk != but
+    row = connection.execute(statement.where(*here).order_by(rank, members.c.joined_at, users.c.pk).limit(1)).first()
+    return Heir(*row) if row else None
+
+
+def said(connection: Connection, user_pk: int, after: tuple[int, int] = (0, 0)) -> list[tuple[int, int]]:
+    """Where the next messages of a user are that are not deleted: ``(chat, seq)``."""
+    order = messages.c.chat_pk, messages.c.seq
+    statement = select(messages.c.chat_pk, messages.c.seq).where(
+        messages.c.sender_pk == user_pk, messages.c.deleted_at.is_(None), tuple_(*order) > after
+    )
+    return [(row.chat_pk, row.seq) for row in connection.execute(statement.order_by(*order).limit(AT_ONCE))]
+
+
+def empty_notifications(tx: Tx, user_pk: int) -> bool:
+    """Those that the user got; whether there may be more."""
+    mine = select(notifications.c.pk).where(
+        notifications.c.recipient_pk == user_pk, notifications.c.deleted_at.is_(None)
+    )
+    pks = list(tx.execute(mine.limit(AT_ONCE)).scalars())
+    gone = {
+        "title": None,
+        "message": None,
+        "metadata": "{}",
+        "action_url": None,
+        "entity_type": None,
+        "entity_id": None,
+    }
+    tx.execute(update(notifications).where(notifications.c.pk.in_(pks)).values(**gone, deleted_at=tx.now))
+    return len(pks) == AT_ONCE
+
+
+def finish(tx: Tx, user_pk: int) -> None:
+    """The rest: what names the user beside messages, credits and the audit trail, which stay."""
+    for table in (logins, reset_links, devices, followers, exclusions, activities):
+        tx.execute(delete(table).where(table.c.user_pk == user_pk))
+    tx.execute(delete(blocks).where(or_(blocks.c.user_pk == user_pk, blocks.c.blocked_pk == user_pk)))
+    tx.execute(delete(reports).where(reports.c.reporter_pk == user_pk))
+    tx.execute(update(users).where(users.c.pk == user_pk).values(erased_at=tx.now))
+
+
+# Giving it out
+
+KEPT: dict[str, Any] = {
+    "login": (logins, logins.c.user_pk, ("id", "created_at", "expires_at", "ended_at")),
+    "device": (devices, devices.c.user_pk, ("device_id", "platform", "bundle_id", "locale", "created_at")),
+    "report": (reports, reports.c.reporter_pk, ("message_id", "reason", "created_at")),
+    "file": (media, media.c.owner_pk, ("id", "name", "mime", "size", "created_at")),
+}
+
+
+def rows(connection: Connection, user_pk: int) -> Iterator[tuple[str, dict[str, Any]]]:
+    """What is kept in few rows, each with its kind; times in microseconds."""
+    for kind, (table, owner, names) in KEPT.items():
+        for row in connection.execute(select(*(table.c[name] for name in names)).where(owner == user_pk)):
+            yield kind, dict(zip(names, row, strict=True))
+    for row in connection.execute(
+        select(users.c.id).join(blocks, blocks.c.blocked_pk == users.c.pk).where(blocks.c.user_pk == user_pk)
+    ):
+        yield "block", {"user_id": row.id}
+    names = ("id", "type", "name", "role", "joined_at")
+    for row in connection.execute(
+        select(chats.c.id, chats.c.type, chats.c.name, members.c.role, members.c.joined_at)
+        .join(chats, chats.c.pk == members.c.chat_pk)
+        .where(members.c.user_pk == user_pk)
+    ):
+        yield "chat", dict(zip(names, row, strict=True))
