@@ -618,18 +618,24 @@ async def test_only_what_is_seen_is_read(visit: Visit) -> None:
 async def test_who_may_only_read(visit: Visit, server: Served) -> None:
     ann, bob = await server.people.make("Ann"), await server.people.make("Bob")
     chat_id = await ann.group(bob, name="News")
-    sent = await ann.send(chat_id, "read this")
-    changed = await ann.patch(f"/api/v2/chats/{chat_id}/members/{bob.id}", {"role": "readonly"})
-    assert changed.status == 200
+    await ann.send(chat_id, "read this")
     visitor = await visit()
     await visitor.enter_as(bob)
     await visitor.open_chat("News")
     await visitor.sees("read this")
+    await expect(visitor.page.locator(".composer textarea")).to_have_count(1)
+    cid = await server.people.make("Cid")
+    assert (await ann.post(f"/api/v2/chats/{chat_id}/members", {"userIds": [cid.id]})).status == 201
+    await expect(visitor.page.locator("main h1 + p")).to_have_text("3 members")
+    changed = await ann.patch(f"/api/v2/chats/{chat_id}/members/{bob.id}", {"role": "readonly"})
+    assert changed.status == 200
     await expect(visitor.page.locator(".composer")).to_have_text("reads only")
+    await visitor.page.click("main button[aria-label=More]")
+    await expect(visitor.page.locator("dialog .found .title")).to_have_text(["Ann", "Bob", "Cid"])
+    await visitor.page.keyboard.press("Escape")
     await visitor.page.hover(".message")
     await visitor.page.click(".message .open-menu")
     await expect(visitor.page.locator(".menu button")).to_have_text(["Report"])
-    assert sent["seq"]
 
 
 async def test_a_chat_beyond_the_first_hundred(visit: Visit, server: Served) -> None:
