@@ -141,7 +141,11 @@ class Accounts:
             found = accounts.find(tx.connection, tenant.pk, **{claims.name: claims.value})
             if found:
                 return found
-            return accounts.add_user(tx, tenant.pk, NewUser(name_of(claims), **{claims.name: claims.value}))  # type: ignore[arg-type]
+            try:
+                return accounts.add_user(tx, tenant.pk, NewUser(name_of(claims), **{claims.name: claims.value}))  # type: ignore[arg-type]
+            except Conflict:
+                # Deleted users keep their names, and do not come back.
+                raise Unauthenticated from None
 
         key = f"provision:{claims.tenant}:{claims.value}"
         return caller_of(await self.database.write(Command(apply, keys=[key])), claims)
@@ -195,6 +199,8 @@ class Accounts:
         if user is None or not user.password or not good or user.status != "active":
             await self.rates.spend(self.rates.failed_logins, account)
             raise Unauthenticated("The e-mail or the password is wrong")
+        # Many may have been tried while this one was looked at.
+        await self.rates.require(self.rates.failed_logins, account)
 
         def apply(tx: Tx) -> tuple[User, str]:
             now_user = accounts.get(tx.connection, user.pk)
@@ -204,9 +210,8 @@ class Accounts:
 
         return self._logged_in(*await self.database.write(Command(apply, channels=[user.pk])))
 
-    async def refresh(self, token: str, address: str | None = None) -> LoggedIn:
-        """A new pair for a refresh token. One that was used before ends the login. Raises Unauthenticated, TooMany."""
-        await self.rates.spend(self.rates.logins, address)
+    async def refresh(self, token: str) -> LoggedIn:
+        """A new pair for a refresh token. One that was used before ends the login. Raises Unauthenticated."""
         refresh = self.tokens.verify_refresh(token)
         found = await self.database.read(lambda connection: logins.find(connection, refresh.login))
         if found is None:
@@ -254,9 +259,12 @@ class Accounts:
         self.ended(found.user_pk, login, "logout")
 
     async def change_password(self, caller: Caller, old: str, new: str) -> User:
-        """Ends the user's other logins. Raises Forbidden if the old password is wrong."""
+        """Ends the user's other logins. Raises Forbidden if the old password is wrong, TooMany where it was too often."""
+        account = f"user {caller.pk}"
+        await self.rates.require(self.rates.failed_logins, account)
         stored = (await self.database.read(lambda connection: accounts.get(connection, caller.pk))).password
         if not stored or not await self.check(stored, old):
+            await self.rates.spend(self.rates.failed_logins, account)
             raise Forbidden("The old password is wrong")
         password = await self.hash(new)
 
@@ -295,7 +303,8 @@ class Accounts:
         return user
 
     async def change_me(self, caller: Caller, values: dict[str, Any]) -> User:
-        user = await self.database.write(Command(lambda tx: accounts.change(tx, caller.fresh(tx).pk, values)))
+        change = Command(lambda tx: accounts.change(tx, caller.fresh(tx).pk, values), channels=[caller.pk])
+        user = await self.database.write(change)
         self.callers.clear()
         return user
 

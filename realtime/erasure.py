@@ -4,6 +4,7 @@ At once a deleted user is nobody: no name, no e-mail, no token, no device. What 
 process, also after a crash.
 """
 
+import logging
 from collections.abc import AsyncIterator
 from functools import partial
 from typing import Any, Literal
@@ -15,12 +16,14 @@ from realtime.accounts import Accounts
 from realtime.caller import Caller
 from realtime.chat import leave, tell
 from realtime.messages import entomb
-from storage import accounts, audit, chat, credits, erasure, log, logins, messages, notifications
+from storage import accounts, audit, chat, credits, erasure, log, logins, messages, notifications, streams
 from storage.accounts import User
 from storage.erasure import Place
 from storage.errors import NotFound, Unavailable
 from storage.notifications import Filter
 from storage.transaction import Command, Tx
+
+logger = logging.getLogger("bellwire")
 
 NAME = "Deleted user"
 PAGE = 200
@@ -66,12 +69,16 @@ class Erasure:
     # What follows
 
     async def work(self) -> None:
-        while pks := await self.database.read(erasure.unfinished):
+        failed: set[int] = set()
+        while pks := [pk for pk in await self.database.read(erasure.unfinished) if pk not in failed]:
             for pk in pks:
                 try:
                     await self._erase(pk)
                 except Unavailable:
                     return
+                except Exception:
+                    logger.exception("what is left of a deleted user can't be taken away now")
+                    failed.add(pk)
 
     async def _erase(self, user_pk: int) -> None:
         read, write = self.database.read, self.database.write
@@ -100,11 +107,18 @@ class Erasure:
         if member.role == "owner" and chat.owners(tx.connection, place.chat_pk) == 1:
             heir = erasure.heir(tx.connection, place.chat_pk, user_pk)
             if heir is None:
-                chat.change(tx, place.chat_pk, deleted_at=tx.now)
+                self._abandon(tx, user_pk, place)
                 return
             chat.set_member(tx, place.chat_pk, heir.user_pk, role="owner")
             tell(tx, place.chat_pk, place.chat_id, changes={"members": [{"userId": heir.user_id, "role": "owner"}]})
         leave(tx, place.chat_pk, place.chat_id, accounts.get(tx.connection, user_pk))
+
+    def _abandon(self, tx: Tx, user_pk: int, place: Place) -> None:
+        """Nobody is left: the group goes, but for a stream's, into which others still come."""
+        if streams.of_chat(tx.connection, place.chat_pk) is None:
+            chat.change(tx, place.chat_pk, deleted_at=tx.now)
+        else:
+            chat.remove_member(tx, place.chat_pk, user_pk)
 
     def _unsay(self, tx: Tx, chat_pk: int, seq: int) -> None:
         item = messages.get(tx.connection, chat_pk, seq, readers=False)
@@ -135,7 +149,7 @@ class Erasure:
         last = (0, 0)
         while found := await read(lambda it, after=last: erasure.said(it, user.pk, after)):  # type: ignore[misc]
             last = found[-1]
-            for item in await read(lambda it, places=found: [messages.get(it, *place) for place in places]):  # type: ignore[misc]
+            for item in await read(partial(self._said, places=found)):
                 if item is not None:
                     yield {"kind": "message", **documents.message(item)}
         before: int | None = None
@@ -150,6 +164,9 @@ class Erasure:
             for entry in moved:
                 yield {"kind": "transaction", **documents.entry(entry)}
             before = moved[-1].transaction_pk
+
+    def _said(self, connection: Connection, places: list[tuple[int, int]]) -> list[messages.Message | None]:
+        return [messages.get(connection, *place, readers=False) for place in places]
 
     def _box(
         self, connection: Connection, user_pk: int, sent: bool, before: int | None

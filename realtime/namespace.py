@@ -163,7 +163,6 @@ class ChatNamespace(socketio.AsyncNamespace):
     def end(self, session: Session) -> None:
         begun = session.begun
         self.sessions.remove(session)
-        self.events.forget(session)
         for pk in session.watched:
             self.hub.unwatch(f"presence:{pk}", session)
         self._leave_streams(session)
@@ -204,7 +203,7 @@ class ChatNamespace(socketio.AsyncNamespace):
         """Read, handle, ack; what is left to wait for. Every error is an ack in the envelope."""
         answer: Answer | Posted | Awaitable[Answer] | Exception
         try:
-            self.events.take(session)
+            self.events.take(session.caller.pk)
             name, payload = read_event(packet, self.limits)
             inbound = INBOUND.get(name)
             if inbound is None:

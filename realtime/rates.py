@@ -59,13 +59,9 @@ class Buckets:
         if left < 1:
             wait = (1 - left) / self.rate
             raise TooMany(f"At most {self.rate:g} a second, {self.burst:g} at once", retry_after=wait)
-        if len(self.left) >= MOST:
+        if key not in self.left and len(self.left) >= MOST:
             self._forget(moment)
         self.left[key] = (left - 1, moment)
-
-    def forget(self, key: Hashable) -> None:
-        """It will not come again."""
-        self.left.pop(key, None)
 
     def _forget(self, moment: float) -> None:
         """Those that are full again; or all, which is generous, where too many come."""

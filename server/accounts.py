@@ -215,7 +215,7 @@ async def login(call: Call) -> Any:
 
 
 async def refresh(call: Call) -> Any:
-    return logged_in(await call.services.accounts.refresh(call.body.refreshToken, call.address))
+    return logged_in(await call.services.accounts.refresh(call.body.refreshToken))
 
 
 async def logout(call: Call) -> Any:

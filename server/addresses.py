@@ -1,5 +1,6 @@
 """Where a request comes from, for limits by address."""
 
+import re
 from collections.abc import Sequence
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 
@@ -7,6 +8,7 @@ from aiohttp import web
 
 Address = IPv4Address | IPv6Address
 FORWARDED = "X-Forwarded-For"
+WITH_PORT = re.compile(r"\[([^]]+)\](?::[0-9]+)?|([0-9.]+):[0-9]+")
 # What one customer of a provider is given, who may use any address of it.
 SITE = 64
 
@@ -26,7 +28,7 @@ class Addresses:
         here = read(request.remote)
         passed = [each.strip() for line in request.headers.getall(FORWARDED, ()) for each in line.split(",")]
         while here is not None and self._is_proxy(here) and passed:
-            here = read(passed.pop())
+            here = read(passed.pop()) or here
         if here is None or here.is_loopback or self._is_proxy(here):
             return None
         if isinstance(here, IPv6Address):
@@ -38,9 +40,10 @@ class Addresses:
 
 
 def read(text: str | None) -> Address | None:
-    """An IPv4 address in IPv6's clothes is one of IPv4. None for what is no address."""
+    """An IPv4 address in IPv6's clothes is one of IPv4; some proxies write a port. None for what is no address."""
+    match = WITH_PORT.fullmatch(text or "")
     try:
-        found = ip_address(text or "")
+        found = ip_address((match[1] or match[2]) if match else text or "")
     except ValueError:
         return None
     return found.ipv4_mapped or found if isinstance(found, IPv6Address) else found

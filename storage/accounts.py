@@ -259,7 +259,8 @@ def change(tx: Tx, pk: int, values: Mapping[str, Any]) -> User:
     return get(tx.connection, pk)
 
 
-SEEN = update(users).where(users.c.pk.in_(bindparam("pks", expanding=True))).values(last_seen_at=bindparam("at"))
+HERE = users.c.pk.in_(bindparam("pks", expanding=True)), users.c.status != "deleted"
+SEEN = update(users).where(*HERE).values(last_seen_at=bindparam("at"))
 
 
 def seen(tx: Tx, pks: Collection[int]) -> int:

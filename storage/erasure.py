@@ -47,6 +47,7 @@ def forget(tx: Tx, user_pk: int, name: str) -> None:
     """From now on it is an account of nobody; the rest goes in slices."""
     values = {**NOBODY, "name": name, "name_key": name.casefold(), "status": "deleted", "updated_at": tx.now}
     tx.execute(update(users).where(users.c.pk == user_pk).values(**values))
+    tx.execute(delete(reset_links).where(reset_links.c.user_pk == user_pk))
 
 
 def unfinished(connection: Connection) -> list[int]:
@@ -62,13 +63,14 @@ def groups(connection: Connection, user_pk: int) -> list[Place]:
 
 
 def heir(connection: Connection, chat_pk: int, but: int) -> Heir | None:
-    """Who owns a group after its last owner: an admin, else who came first, but not one that may only read."""
+    """Who owns a group after its last owner: of those who are active an admin, else who came first; readers last."""
     rank = case(
         (members.c.role == "owner", 0), (members.c.role == "admin", 1), (members.c.role == "member", 2), else_=3
     )
     statement = select(users.c.pk, users.c.id, members.c.role).join(users, users.c.pk == members.c.user_pk)
     here = members.c.chat_pk == chat_pk, members.c.user_pk != but
-    row = connection.execute(statement.where(*here).order_by(rank, members.c.joined_at, users.c.pk).limit(1)).first()
+    order = users.c.status != "active", rank, members.c.joined_at, users.c.pk
+    row = connection.execute(statement.where(*here).order_by(*order).limit(1)).first()
     return Heir(*row) if row else None
 
 
@@ -101,7 +103,7 @@ def empty_notifications(tx: Tx, user_pk: int) -> bool:
 
 def finish(tx: Tx, user_pk: int) -> None:
     """The rest: what names the user beside messages, credits and the audit trail, which stay."""
-    for table in (logins, reset_links, devices, followers, exclusions, activities):
+    for table in (logins, devices, followers, exclusions, activities):
         tx.execute(delete(table).where(table.c.user_pk == user_pk))
     tx.execute(delete(blocks).where(or_(blocks.c.user_pk == user_pk, blocks.c.blocked_pk == user_pk)))
     tx.execute(delete(reports).where(reports.c.reporter_pk == user_pk))

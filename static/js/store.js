@@ -92,7 +92,9 @@ export function start() {
     "notification:new": notified, "notification:read": notificationsRead, "notification:deleted": notificationGone,
     "credit:balance": balanceChanged, "stream:status": keepStream,
   };
-  for (const [name, handle] of Object.entries(events)) live.on(name, (payload) => whenLoaded(() => handle(payload)));
+  for (const [name, handle] of Object.entries(events)) {
+    live.on(name, (payload, place) => whenLoaded(() => { handle(payload); heard(place); }));
+  }
   live.on("typing", typed);
   live.on("presence", ({ userId, online, lastSeenAt }) => know(userId, { online, lastSeenAt }));
   live.on("queued", changed);
@@ -228,13 +230,20 @@ function keep(chat) {
   const known = state.chats.get(chat._id);
   meet(chat.members);
   if (known && known.seq > chat.seq) {
-    const { lastMessage, unreadCount, seq, members } = known;
-    state.chats.set(chat._id, { ...chat, lastMessage, unreadCount, seq, members: chat.members.map((each) => members.find(({ userId }) => userId === each.userId) ?? each) });
+    const { lastMessage, unreadCount, seq } = known;
+    const others = chat.members.filter((each) => !known.members.some(({ userId }) => userId === each.userId));
+    state.chats.set(chat._id, { ...chat, lastMessage, unreadCount, seq, members: [...known.members, ...others] });
   } else {
     state.chats.set(chat._id, chat);
   }
   changed();
   if (otherOf(chat) && state.people.get(otherOf(chat).userId)?.online === undefined) watch();
+}
+
+/** Up to where a chat was heard of: a document that is older is known as such. */
+function heard({ channel, seq }) {
+  const chat = channel.startsWith("chat:") && state.chats.get(channel.slice(5));
+  if (chat && seq > chat.seq) state.chats.set(chat._id, { ...chat, seq });
 }
 
 function forget({ chatId }) {

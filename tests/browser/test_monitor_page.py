@@ -82,6 +82,8 @@ async def test_a_broadcast_after_a_preview(visit: Visit, server: Served) -> None
 async def test_nobody_else_sees_anything(visit: Visit, server: Served) -> None:
     ann = await visit()
     await ann.register("Ann")
+    await ann.online()
+    await ann.page.wait_for_load_state("networkidle")
     asked: list[str] = []
     ann.page.on("request", lambda request: asked.append(request.url))
     await ann.page.goto(f"{server.url}/monitor")

@@ -94,8 +94,14 @@ async def test_nothing_that_names_the_user_is_left(database_url: str, serve: Ser
     def look(connection: Any) -> list[str]:
         from storage.models import metadata
 
-        rows = [str(row) for table in metadata.sorted_tables for row in connection.execute(table.select())]
-        return [row for row in rows if "canary" in row.lower()]
+        rows = [
+            (table.name, repr(list(row)))
+            for table in metadata.sorted_tables
+            for row in connection.execute(table.select())
+            # Who was told of a new chat was told who is in it; that goes with the log's retention.
+            if table.name != "events" or row.name != "chat:new"
+        ]
+        return [row for row in rows if "canary" in row[1].lower()]
 
     assert await server.services.database.read(look) == []
 
@@ -113,7 +119,9 @@ async def test_an_admin_deletes_who_is_not_stronger(either: Served) -> None:
     await erased(either)
 
 
-async def test_it_goes_on_where_it_was_stopped(either: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_it_goes_on_where_it_was_stopped(
+    either: Served, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     service = either.services.erasure
     ann, bob = await either.people.many(2)
     chats = [await ann.group(bob) for _ in range(3)]
@@ -126,11 +134,11 @@ async def test_it_goes_on_where_it_was_stopped(either: Served, monkeypatch: pyte
         leave(*given, **options)
 
     monkeypatch.setattr(service, "_leave", failing)
-    either.services.socketio.tasks.spawn(asyncio.sleep(0))
     assert (await ann.delete(ME)).status == 200
-    with pytest.raises(RuntimeError):
-        await service.work()
+    await service.work()
+    assert left and await either.services.database.read(erasure.unfinished)
     monkeypatch.undo()
+    caplog.clear()
     await asyncio.gather(service.work(), service.work())
     await erased(either)
     for chat in chats:

@@ -10,7 +10,7 @@ from aiohttp.test_utils import make_mocked_request
 
 from server.addresses import Addresses
 from tests.conftest import Served, ServerFactory
-from tests.people import RawSocket
+from tests.people import Api, RawSocket
 
 AUTH = "/api/v1/auth"
 LOCAL = "127.0.0.1/32"
@@ -37,6 +37,21 @@ async def test_wrong_passwords_close_an_account_for_a_minute(serve: ServerFactor
     assert refused(await anonymous.post(f"{AUTH}/login", {**right, "email": "ANN@example.org"}), 60)
     assert (await anonymous.post(f"{AUTH}/register", {**right, "email": "bob@example.org"})).status == 201
     assert (await anonymous.post(f"{AUTH}/login", {**right, "email": "bob@example.org"})).status == 200
+
+
+async def test_wrong_passwords_at_once_help_nobody(serve: ServerFactory) -> None:
+    server = await serve(max_failed_logins=3)
+    right = {"email": "ann@example.org", "password": "a long password"}
+    made = await server.people.anonymous.post(f"{AUTH}/register", right)
+    wrong = [server.people.anonymous.post(f"{AUTH}/login", {**right, "password": f"guess {n}"}) for n in range(12)]
+    answers = await asyncio.gather(*wrong, server.people.anonymous.post(f"{AUTH}/login", right))
+    assert answers[-1].status == 429 and {each.status for each in answers[:-1]} <= {401, 429}
+    # Nor does one who has a token find out the password.
+    ann = Api(server.people.session, server.url, made.json["data"]["accessToken"])
+    change = {"old": "guess", "new": "another password"}
+    told = [(await ann.post(f"{AUTH}/password", change)).status for _ in range(4)]
+    assert told == [403, 403, 403, 429]
+    assert (await ann.post(f"{AUTH}/password", {**change, "old": "a long password"})).status == 429
 
 
 async def test_right_passwords_are_not_counted(serve: ServerFactory) -> None:
@@ -80,6 +95,8 @@ async def test_registrations_and_logins_of_an_address(serve: ServerFactory) -> N
         ("10.1.2.3", "1.1.1.1, 198.51.100.1, 10.9.9.9", "198.51.100.1"),
         ("10.1.2.3", "127.0.0.1", None),
         ("10.1.2.3", "nonsense", None),
+        ("10.1.2.3", "198.51.100.1:4711", "198.51.100.1"),
+        ("10.1.2.3", "[2001:db8:1:2::9]:443", "2001:db8:1:2::/64"),
         ("::ffff:10.1.2.3", "2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
         ("2001:db8:1:2:ffff::1", None, "2001:db8:1:2::/64"),
         (None, None, None),
@@ -115,14 +132,12 @@ async def test_events_of_a_socket(serve: ServerFactory) -> None:
     first, second = await ann.socket(), await ann.socket()
     told = [(await first.call("app:state", {"active": True}))["statusCode"] for _ in range(7)]
     assert told[:5] == [200] * 5 and told[5:] == [429, 429]
-    assert (await second.call("app:state", {"active": True}))["statusCode"] == 200
+    # All of a user's sockets together.
+    assert (await second.call("app:state", {"active": True}))["statusCode"] == 429
     await asyncio.sleep(1.1)
     assert (await first.call("app:state", {"active": True}))["statusCode"] == 200
-    await first.close()
-    await second.close()
-    async with asyncio.timeout(5):
-        while server.services.namespace.events.left:
-            await asyncio.sleep(0.01)
+    other = await (await server.people.make()).socket()
+    assert (await other.call("app:state", {"active": True}))["statusCode"] == 200
 
 
 async def test_uploads_of_a_user(serve: ServerFactory) -> None:
