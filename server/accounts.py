@@ -1,26 +1,23 @@
-"""Accounts over REST: logging in, users, blocks, administration."""
+"""Accounts over REST: logging in, users, blocks."""
 
 import functools
 import logging
 import re
 import zoneinfo
-from collections.abc import AsyncIterator
+from functools import partial
 from typing import Annotated, Any
 
-import orjson
-from aiohttp import web
 from pydantic import AfterValidator, Field, StringConstraints, model_validator
 from typing_extensions import TypedDict
 
 from realtime import documents
 from realtime.accounts import LoggedIn
 from realtime.bodies import Body
-from realtime.fields import Attributes, HexId, Text, Title, Uuid
+from realtime.fields import HexId, Text, Title, Uuid
 from realtime.shapes import UserDocument
-from server.call import Call, Created, Paging, page, read_cursor, token_of, write_cursor
+from server.call import Call, Created, Paging, page, paged, token_of
 from storage import accounts
-from storage.accounts import NewUser
-from storage.errors import Invalid, Unavailable
+from storage.errors import Invalid
 
 logger = logging.getLogger("bellwire.http")
 
@@ -105,46 +102,8 @@ class ChangeMe(Body):
         return data
 
 
-class CreateUser(Body):
-    email: Email | None = None
-    name: Title | None = None
-    password: Password | None = None
-    id: HexId | None = None
-    number: Annotated[int, Field(ge=1, lt=accounts.LARGEST_NUMBER)] | None = None
-    uuid: Uuid | None = None
-    permissions: list[str] = Field(default_factory=list)
-
-
-class IssueToken(Body):
-    permissions: list[str] = Field(default_factory=list)
-    ttl: Annotated[int, Field(ge=1, le=DAYS_30)] = 3600
-
-
 class BlockUser(Body):
     userId: HexId
-
-
-class CreateTenant(Body):
-    name: Title
-    uuid: Uuid | None = None
-
-
-class LiveActivity(Body):
-    """The name of the app's ``ActivityAttributes``, and what each activity starts with."""
-
-    attributesType: Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_.]{0,254}$")]
-    attributes: Attributes = Field(default_factory=dict)
-
-
-class ChangeTenant(Body):
-    """``null`` means that no activity is started from here."""
-
-    liveActivity: LiveActivity | None = None
-
-    @model_validator(mode="before")
-    @classmethod
-    def drop_nulls(cls, data: Any) -> Any:
-        return data
 
 
 class FindUsers(Paging):
@@ -159,33 +118,6 @@ class LoggedInDocument(TypedDict):
     refreshToken: str
     expiresIn: int
     user: UserDocument
-
-
-class TokenDocument(TypedDict):
-    token: str
-    expiresAt: str
-
-
-class TenantDocument(TypedDict):
-    uuid: str
-    name: str
-
-
-class LiveActivityDocument(TypedDict):
-    attributesType: str
-    attributes: dict[str, Any]
-
-
-class TenantSettingsDocument(TypedDict):
-    uuid: str
-    name: str
-    liveActivity: LiveActivityDocument | None
-
-
-class ResetLinkDocument(TypedDict):
-    url: str
-    token: str
-    expiresAt: str
 
 
 def logged_in(pair: LoggedIn) -> LoggedInDocument:
@@ -271,63 +203,23 @@ async def find(call: Call) -> Any:
         return page([shown(call, each) for each in await read(lambda it: accounts.by_ids(it, tenant_pk, ids))], None)
     if not query.query:
         raise Invalid.field("query", "query or ids is required")
-    (after,) = read_cursor(query.cursor, 1) or (0,)
-    emails = call.caller.may("users.manage")
-    found = await read(
-        lambda it: accounts.search(it, tenant_pk, query.query or "", emails=emails, after=after, limit=query.limit + 1)
+    text, emails = query.query, call.caller.may("users.manage")
+    return await paged(
+        call,
+        lambda after, limit: read(
+            lambda it: accounts.search(it, tenant_pk, text, emails=emails, after=after or 0, limit=limit)
+        ),
+        partial(shown, call),
     )
-    cursor = write_cursor(found[query.limit - 1].pk) if len(found) > query.limit else None
-    return page([shown(call, each) for each in found[: query.limit]], cursor)
-
-
-def new_user(body: CreateUser) -> NewUser:
-    """Raises Invalid for one without a name."""
-    name = body.name or (body.email.split("@")[0] if body.email else None)
-    if name is None:
-        raise Invalid.field("name", "name or email is required")
-    return NewUser(name, body.email, body.password, body.id, body.number, body.uuid, body.permissions)
-
-
-async def create(call: Call) -> Any:
-    return Created(
-        documents.user(await call.services.administration.add_user(call.caller, new_user(call.body)), private=True)
-    )
-
-
-async def issue_token(call: Call) -> Any:
-    token, expires = await call.services.administration.issue_token(
-        call.caller, call.id(), call.body.permissions, call.body.ttl
-    )
-    return Created({"token": token, "expiresAt": documents.time(expires * 1_000_000)})
-
-
-async def create_tenant(call: Call) -> Any:
-    tenant = await call.services.administration.add_tenant(call.caller, call.body.name, call.body.uuid)
-    return Created({"uuid": tenant.uuid, "name": tenant.name})
-
-
-async def tenant(call: Call) -> Any:
-    return await call.services.administration.tenant_settings(call.caller)
-
-
-async def change_tenant(call: Call) -> Any:
-    body: ChangeTenant = call.body
-    if "liveActivity" in body.model_fields_set:
-        live = body.liveActivity
-        await call.services.administration.set_activity(
-            call.caller, live.attributesType if live else None, live.attributes if live else {}
-        )
-    return await tenant(call)
 
 
 async def blocks(call: Call) -> Any:
-    limit = call.query.limit
-    (after,) = read_cursor(call.query.cursor, 1) or (0,)
-    found = await call.services.database.read(
-        lambda it: accounts.blocked_by(it, call.caller.pk, after=after, limit=limit + 1)
+    pk, read = call.caller.pk, call.services.database.read
+    return await paged(
+        call,
+        lambda after, limit: read(lambda it: accounts.blocked_by(it, pk, after=after or 0, limit=limit)),
+        partial(documents.user, private=False),
     )
-    cursor = write_cursor(found[limit - 1].pk) if len(found) > limit else None
-    return page([documents.user(each, private=False) for each in found[:limit]], cursor)
 
 
 async def block(call: Call) -> Any:
@@ -341,62 +233,6 @@ async def unblock(call: Call) -> Any:
     return {"success": True}
 
 
-async def administer(call: Call) -> Any:
-    """disable, enable, ban, unban and sign-out, by the last word of the path."""
-    verb = call.request.path.rsplit("/", 1)[1]
-    if verb == "sign-out":
-        user = await call.services.administration.sign_out(call.caller, call.id())
-    else:
-        status = {"disable": "disabled", "enable": "active", "ban": "banned", "unban": "active"}[verb]
-        lifts = {"enable": "disabled", "unban": "banned"}.get(verb)
-        user = await call.services.administration.set_status(call.caller, call.id(), status, lifts=lifts)
-    return documents.user(user, private=True)
-
-
 async def delete_me(call: Call) -> Any:
     await call.services.erasure.delete_me(call.caller)
     return {"success": True}
-
-
-async def delete(call: Call) -> Any:
-    await call.services.erasure.delete(call.caller, call.id())
-    return {"success": True}
-
-
-async def export(call: Call) -> web.Response:
-    """A JSON document a line, so that nobody has to hold them all."""
-    user, kept = await call.services.erasure.export(call.caller, call.id())
-    name = f'attachment; filename="user-{user.id}.ndjson"'
-    return web.Response(body=lines(kept), headers={"Content-Type": "application/x-ndjson", "Content-Disposition": name})
-
-
-async def lines(documents: AsyncIterator[Any]) -> AsyncIterator[bytes]:
-    """The answer has begun: where the rest can't be read, the connection can only end."""
-    try:
-        async for document in documents:
-            yield orjson.dumps(document) + b"\n"
-    except Unavailable as error:
-        logger.warning("an export could not be read to its end: %s", error)
-        raise ConnectionResetError from None
-
-
-async def audit(call: Call) -> Any:
-    limit = call.query.limit
-    (before,) = read_cursor(call.query.cursor, 1) or (None,)
-    found = await call.services.administration.trail(call.caller, before=before, limit=limit + 1)
-    cursor = write_cursor(found[limit - 1].pk) if len(found) > limit else None
-    return page([documents.audited(each) for each in found[:limit]], cursor)
-
-
-async def reset_link(call: Call) -> Any:
-    token, expires = await call.services.administration.reset_link(call.caller, call.id())
-    url = f"{call.services.public_url}/#reset={token}"
-    return Created({"url": url, "token": token, "expiresAt": documents.time(expires)})
-
-
-async def reports(call: Call) -> Any:
-    limit = call.query.limit
-    (before,) = read_cursor(call.query.cursor, 1) or (None,)
-    found = await call.services.messages.reports(call.caller, before=before, limit=limit + 1)
-    cursor = write_cursor(found[limit - 1]["id"]) if len(found) > limit else None
-    return page(list(found[:limit]), cursor)

@@ -3,7 +3,7 @@
 from typing import Any
 
 from realtime import documents
-from server.call import Call, Created, page, read_cursor, write_cursor
+from server.call import Call, Created, paged
 
 
 async def send(call: Call) -> Any:
@@ -14,8 +14,5 @@ async def send(call: Call) -> Any:
 
 
 async def list_all(call: Call) -> Any:
-    limit = call.query.limit
-    (before,) = read_cursor(call.query.cursor, 1) or (None,)
-    found = await call.services.broadcasts.page(call.caller, before=before, limit=limit + 1)
-    cursor = write_cursor(found[limit - 1].pk) if len(found) > limit else None
-    return page([documents.broadcast(each) for each in found[:limit]], cursor)
+    find = call.services.broadcasts.page
+    return await paged(call, lambda before, limit: find(call.caller, before=before, limit=limit), documents.broadcast)

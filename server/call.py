@@ -2,8 +2,9 @@
 
 import base64
 import binascii
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from operator import attrgetter
 from typing import Annotated, Any, Literal, TypeVar
 
 import orjson
@@ -23,6 +24,7 @@ from storage.types import Name, is_id, read_name
 
 SERVICES = web.AppKey("services", Services)
 B = TypeVar("B", bound=Body)
+T = TypeVar("T")
 
 
 class NoBody(Body):
@@ -213,6 +215,23 @@ def read_cursor(cursor: str | None, length: int) -> tuple[int, ...] | None:
     if any(abs(each) >= 2**63 for each in values):
         raise Invalid.field("cursor", "must be the nextCursor of the page before")
     return tuple(values)
+
+
+async def paged(
+    call: Call,
+    find: Callable[[int | None, int], Awaitable[Sequence[T]]],
+    shown: Callable[[T], Any],
+    place: Callable[[T], int] = attrgetter("pk"),
+) -> dict[str, Any]:
+    """A page of what ``find`` gives for a place to go on from, None for the first page, and a number of items.
+
+    ``place`` is an item's own, from which the next page goes on.
+    """
+    limit = call.query.limit
+    (last,) = read_cursor(call.query.cursor, 1) or (None,)
+    found = await find(last, limit + 1)
+    cursor = write_cursor(place(found[limit - 1])) if len(found) > limit else None
+    return page([shown(each) for each in found[:limit]], cursor)
 
 
 def page(items: list[Any], cursor: str | None) -> dict[str, Any]:

@@ -1,10 +1,11 @@
 """Chats and their members over REST."""
 
+from operator import attrgetter
 from typing import Any
 
 from realtime import documents
 from realtime.fields import Text
-from server.call import Call, Created, Paging, page, read_cursor, write_cursor
+from server.call import Call, Created, Paging, page, paged, read_cursor, write_cursor
 
 
 async def create(call: Call) -> Any:
@@ -28,11 +29,10 @@ class Search(Paging):
 
 
 async def search(call: Call) -> Any:
-    limit = call.query.limit
-    (before,) = read_cursor(call.query.cursor, 1) or (None,)
-    found = await call.services.chats.search(call.caller, call.query.query, before=before, limit=limit + 1)
-    cursor = write_cursor(found[limit - 1].pk) if len(found) > limit else None
-    return page([documents.chat_facts(each) for each in found[:limit]], cursor)
+    find, text = call.services.chats.search, call.query.query
+    return await paged(
+        call, lambda before, limit: find(call.caller, text, before=before, limit=limit), documents.chat_facts
+    )
 
 
 async def get(call: Call) -> Any:
@@ -48,12 +48,13 @@ async def delete(call: Call) -> Any:
 
 
 async def members(call: Call) -> Any:
-    limit = call.query.limit
-    (after,) = read_cursor(call.query.cursor, 1) or (0,)
-    found = await call.services.chats.members(call.caller, call.id(), after=after, limit=limit + 1)
-    shown = found[:limit]
-    cursor = write_cursor(shown[-1].user_pk) if len(found) > limit else None
-    return page([documents.member(each) for each in shown], cursor)
+    find, id = call.services.chats.members, call.id()
+    return await paged(
+        call,
+        lambda after, limit: find(call.caller, id, after=after or 0, limit=limit),
+        documents.member,
+        attrgetter("user_pk"),
+    )
 
 
 async def add_members(call: Call) -> Any:

@@ -1,9 +1,10 @@
 """Credits over REST."""
 
+from operator import attrgetter
 from typing import Any
 
 from realtime import documents
-from server.call import Call, Created, page, read_cursor, write_cursor
+from server.call import Call, Created, paged
 
 
 async def balance(call: Call) -> Any:
@@ -11,11 +12,13 @@ async def balance(call: Call) -> Any:
 
 
 async def transactions(call: Call) -> Any:
-    limit = call.query.limit
-    (before,) = read_cursor(call.query.cursor, 1) or (None,)
-    found = await call.services.credits.history(call.caller, before=before, limit=limit + 1)
-    cursor = write_cursor(found[limit - 1].transaction_pk) if len(found) > limit else None
-    return page([documents.entry(each) for each in found[:limit]], cursor)
+    find = call.services.credits.history
+    return await paged(
+        call,
+        lambda before, limit: find(call.caller, before=before, limit=limit),
+        documents.entry,
+        attrgetter("transaction_pk"),
+    )
 
 
 async def grant(call: Call) -> Any:

@@ -1,12 +1,14 @@
 """Devices over REST, and for admins what became of their pushes."""
 
+from functools import partial
+from operator import itemgetter
 from typing import Any, Self
 
 from pydantic import model_validator
 
 from realtime import documents
 from realtime.fields import HexId, Uuid
-from server.call import Call, Created, Paging, page, read_cursor, write_cursor
+from server.call import Call, Created, Paging, paged
 from storage.errors import NotFound
 
 
@@ -29,11 +31,8 @@ async def register(call: Call) -> Any:
 
 
 async def list_mine(call: Call) -> Any:
-    limit = call.query.limit
-    (after,) = read_cursor(call.query.cursor, 1) or (0,)
-    found = await call.services.devices.page(call.caller, after=after, limit=limit + 1)
-    cursor = write_cursor(found[limit - 1].pk) if len(found) > limit else None
-    return page([documents.device(each) for each in found[:limit]], cursor)
+    find = call.services.devices.page
+    return await paged(call, lambda after, limit: find(call.caller, after=after or 0, limit=limit), documents.device)
 
 
 async def remove(call: Call) -> Any:
@@ -49,11 +48,8 @@ async def dead_letters(call: Call) -> Any:
 
 
 async def pushes(call: Call, *, user_id: str | None = None, push_id: str | None = None) -> Any:
-    limit = call.query.limit
-    (before,) = read_cursor(call.query.cursor, 1) or (None,)
-    service = call.services.devices
-    found = await service.pushes(call.caller, user_id=user_id, push_id=push_id, before=before, limit=limit + 1)
-    return page(found[:limit], write_cursor(found[limit - 1]["id"]) if len(found) > limit else None)
+    find = partial(call.services.devices.pushes, call.caller, user_id=user_id, push_id=push_id)
+    return await paged(call, lambda before, limit: find(before=before, limit=limit), dict, itemgetter("id"))
 
 
 async def retry(call: Call) -> Any:

@@ -23,7 +23,7 @@ from aiohttp import web
 from realtime import bodies, documents, shapes
 from realtime.administration import with_password
 from realtime.bodies import parse_json
-from server.accounts import CreateUser, new_user
+from server.administration import CreateUser, new_user
 from server.call import SERVICES, read_bytes, token_of, write_json
 from server.services import Services, build, secret_of
 from server.settings import Settings

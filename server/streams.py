@@ -3,7 +3,7 @@
 from typing import Any, Literal
 
 from realtime import documents
-from server.call import Call, Created, Paging, page, read_cursor, write_cursor
+from server.call import Call, Created, Paging, paged
 from storage.streams import Status
 
 MOVES: dict[str, Status] = {"ready": "ready", "start": "started", "end": "ended", "cancel": "cancelled"}
@@ -18,11 +18,10 @@ async def create(call: Call) -> Any:
 
 
 async def list_all(call: Call) -> Any:
-    limit = call.query.limit
-    (before,) = read_cursor(call.query.cursor, 1) or (None,)
-    found = await call.services.streams.page(call.caller, status=call.query.status, before=before, limit=limit + 1)
-    cursor = write_cursor(found[limit - 1].pk) if len(found) > limit else None
-    return page([documents.stream(each) for each in found[:limit]], cursor)
+    find, status = call.services.streams.page, call.query.status
+    return await paged(
+        call, lambda before, limit: find(call.caller, status=status, before=before, limit=limit), documents.stream
+    )
 
 
 async def get(call: Call) -> Any:

@@ -1,9 +1,10 @@
 """Templates of notifications over REST."""
 
+from operator import itemgetter
 from typing import Any
 
 from realtime.fields import TEMPLATE_KEY
-from server.call import Call, Created, page, read_cursor, write_cursor
+from server.call import Call, Created, paged
 from storage.errors import NotFound
 
 
@@ -20,11 +21,10 @@ async def create(call: Call) -> Any:
 
 
 async def list_all(call: Call) -> Any:
-    limit = call.query.limit
-    (after,) = read_cursor(call.query.cursor, 1) or (0,)
-    found = await call.services.templates.page(call.caller, after=after, limit=limit + 1)
-    cursor = write_cursor(found[limit - 1][0]) if len(found) > limit else None
-    return page([document for _, document in found[:limit]], cursor)
+    find = call.services.templates.page
+    return await paged(
+        call, lambda after, limit: find(call.caller, after=after or 0, limit=limit), itemgetter(1), itemgetter(0)
+    )
 
 
 async def get(call: Call) -> Any:

@@ -1,0 +1,181 @@
+"""Administration over REST: other people's accounts, tenants, what is kept of users and what admins did."""
+
+import logging
+from collections.abc import AsyncIterator
+from operator import itemgetter
+from typing import Annotated, Any
+
+import orjson
+from aiohttp import web
+from pydantic import Field, StringConstraints, model_validator
+from typing_extensions import TypedDict
+
+from realtime import documents
+from realtime.bodies import Body
+from realtime.fields import Attributes, HexId, Title, Uuid
+from server.accounts import Email, Password
+from server.call import Call, Created, paged
+from storage import accounts
+from storage.accounts import NewUser
+from storage.errors import Invalid, Unavailable
+
+logger = logging.getLogger("bellwire.http")
+
+DAYS_30 = 30 * 24 * 3600
+
+
+class CreateUser(Body):
+    email: Email | None = None
+    name: Title | None = None
+    password: Password | None = None
+    id: HexId | None = None
+    number: Annotated[int, Field(ge=1, lt=accounts.LARGEST_NUMBER)] | None = None
+    uuid: Uuid | None = None
+    permissions: list[str] = Field(default_factory=list)
+
+
+class IssueToken(Body):
+    permissions: list[str] = Field(default_factory=list)
+    ttl: Annotated[int, Field(ge=1, le=DAYS_30)] = 3600
+
+
+class CreateTenant(Body):
+    name: Title
+    uuid: Uuid | None = None
+
+
+class LiveActivity(Body):
+    """The name of the app's ``ActivityAttributes``, and what each activity starts with."""
+
+    attributesType: Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_.]{0,254}$")]
+    attributes: Attributes = Field(default_factory=dict)
+
+
+class ChangeTenant(Body):
+    """``null`` means that no activity is started from here."""
+
+    liveActivity: LiveActivity | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def drop_nulls(cls, data: Any) -> Any:
+        return data
+
+
+class TokenDocument(TypedDict):
+    token: str
+    expiresAt: str
+
+
+class TenantDocument(TypedDict):
+    uuid: str
+    name: str
+
+
+class LiveActivityDocument(TypedDict):
+    attributesType: str
+    attributes: dict[str, Any]
+
+
+class TenantSettingsDocument(TypedDict):
+    uuid: str
+    name: str
+    liveActivity: LiveActivityDocument | None
+
+
+class ResetLinkDocument(TypedDict):
+    url: str
+    token: str
+    expiresAt: str
+
+
+def new_user(body: CreateUser) -> NewUser:
+    """Raises Invalid for one without a name."""
+    name = body.name or (body.email.split("@")[0] if body.email else None)
+    if name is None:
+        raise Invalid.field("name", "name or email is required")
+    return NewUser(name, body.email, body.password, body.id, body.number, body.uuid, body.permissions)
+
+
+async def create(call: Call) -> Any:
+    return Created(
+        documents.user(await call.services.administration.add_user(call.caller, new_user(call.body)), private=True)
+    )
+
+
+async def issue_token(call: Call) -> Any:
+    token, expires = await call.services.administration.issue_token(
+        call.caller, call.id(), call.body.permissions, call.body.ttl
+    )
+    return Created({"token": token, "expiresAt": documents.time(expires * 1_000_000)})
+
+
+async def create_tenant(call: Call) -> Any:
+    tenant = await call.services.administration.add_tenant(call.caller, call.body.name, call.body.uuid)
+    return Created({"uuid": tenant.uuid, "name": tenant.name})
+
+
+async def tenant(call: Call) -> Any:
+    return await call.services.administration.tenant_settings(call.caller)
+
+
+async def change_tenant(call: Call) -> Any:
+    body: ChangeTenant = call.body
+    if "liveActivity" in body.model_fields_set:
+        live = body.liveActivity
+        await call.services.administration.set_activity(
+            call.caller, live.attributesType if live else None, live.attributes if live else {}
+        )
+    return await tenant(call)
+
+
+async def administer(call: Call) -> Any:
+    """disable, enable, ban, unban and sign-out, by the last word of the path."""
+    verb = call.request.path.rsplit("/", 1)[1]
+    if verb == "sign-out":
+        user = await call.services.administration.sign_out(call.caller, call.id())
+    else:
+        status = {"disable": "disabled", "enable": "active", "ban": "banned", "unban": "active"}[verb]
+        lifts = {"enable": "disabled", "unban": "banned"}.get(verb)
+        user = await call.services.administration.set_status(call.caller, call.id(), status, lifts=lifts)
+    return documents.user(user, private=True)
+
+
+async def delete(call: Call) -> Any:
+    await call.services.erasure.delete(call.caller, call.id())
+    return {"success": True}
+
+
+async def export(call: Call) -> web.Response:
+    """A JSON document a line, so that nobody has to hold them all."""
+    user, kept = await call.services.erasure.export(call.caller, call.id())
+    name = f'attachment; filename="user-{user.id}.ndjson"'
+    return web.Response(body=lines(kept), headers={"Content-Type": "application/x-ndjson", "Content-Disposition": name})
+
+
+async def lines(documents: AsyncIterator[Any]) -> AsyncIterator[bytes]:
+    """The answer has begun: where the rest can't be read, the connection can only end."""
+    try:
+        async for document in documents:
+            yield orjson.dumps(document) + b"\n"
+    except Unavailable as error:
+        logger.warning("an export could not be read to its end: %s", error)
+        raise ConnectionResetError from None
+
+
+async def audit(call: Call) -> Any:
+    trail = call.services.administration.trail
+    return await paged(call, lambda before, limit: trail(call.caller, before=before, limit=limit), documents.audited)
+
+
+async def reset_link(call: Call) -> Any:
+    token, expires = await call.services.administration.reset_link(call.caller, call.id())
+    url = f"{call.services.public_url}/#reset={token}"
+    return Created({"url": url, "token": token, "expiresAt": documents.time(expires)})
+
+
+async def reports(call: Call) -> Any:
+    find = call.services.messages.reports
+    return await paged(
+        call, lambda before, limit: find(call.caller, before=before, limit=limit), dict, itemgetter("id")
+    )
