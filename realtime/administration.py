@@ -112,7 +112,7 @@ class Administration:
 
         action = {"disabled": "user.disable", "banned": "user.ban"}.get(status)
         action = action or ("user.unban" if lifts == "banned" else "user.enable")
-        user = await self._administer(caller, user_id, action, apply)
+        user = await self.administer(caller, user_id, action, apply)
         self.accounts.ended(user.pk, None, "banned") if status != "active" else self.accounts.callers.clear()
         return user
 
@@ -123,12 +123,15 @@ class Administration:
             logins.end_all(tx, user.pk, "logout")
             return user
 
-        user = await self._administer(caller, user_id, "user.sign-out", apply)
+        user = await self.administer(caller, user_id, "user.sign-out", apply)
         self.accounts.ended(user.pk, None, "logout")
         return user
 
-    async def _administer(self, caller: Caller, user_id: str, action: str, change: Callable[[Tx, User], User]) -> User:
-        """Run ``change`` on a user of the tenant, who is locked. Raises NotFound, and Forbidden over somebody stronger."""
+    async def administer(self, caller: Caller, user_id: str, action: str, change: Callable[[Tx, User], User]) -> User:
+        """Run ``change`` on a user of the tenant, who is locked, and keep it in the trail.
+
+        Raises NotFound, and Forbidden over somebody stronger.
+        """
         caller.require("admin")
         found = await self.database.read(lambda connection: accounts.need(connection, caller.user.tenant_pk, user_id))
 

@@ -12,11 +12,11 @@ from typing import Any, Literal
 from sqlalchemy import Connection
 
 from realtime import documents
-from realtime.accounts import Accounts
+from realtime.administration import Administration
 from realtime.caller import Caller
 from realtime.chat import leave, tell
 from realtime.messages import entomb
-from storage import accounts, audit, chat, credits, erasure, log, logins, messages, notifications, streams
+from storage import accounts, chat, credits, erasure, log, logins, messages, notifications, streams
 from storage.accounts import User
 from storage.erasure import Place
 from storage.errors import NotFound, Unavailable
@@ -32,9 +32,10 @@ PAGE = 200
 class Erasure:
     """``keep``: messages stay, as a deleted user's; ``remove``: they become tombstones. ``await work()`` now and then."""
 
-    def __init__(self, accounts: Accounts, *, policy: Literal["keep", "remove"]) -> None:
-        self.accounts = accounts
-        self.database = accounts.database
+    def __init__(self, administration: Administration, *, policy: Literal["keep", "remove"]) -> None:
+        self.administration = administration
+        self.accounts = administration.accounts
+        self.database = administration.database
         self.policy = policy
 
     async def delete_me(self, caller: Caller) -> None:
@@ -46,21 +47,15 @@ class Erasure:
 
     async def delete(self, caller: Caller, user_id: str) -> None:
         """Raises NotFound, Forbidden over somebody stronger."""
-        caller.require("admin")
-        found = await self.database.read(lambda it: accounts.need(it, caller.user.tenant_pk, user_id))
 
-        def apply(tx: Tx) -> None:
-            actor = caller.fresh(tx)
-            actor.require("admin")
-            user = accounts.get(tx.connection, found.pk)
+        def apply(tx: Tx, user: User) -> User:
             if user.status == "deleted":
                 raise NotFound
-            actor.require_over(user)
-            audit.add(tx, actor.user, "user.delete", user.id)
             self._forget(tx, user)
+            return user
 
-        await self.database.write(Command(apply, channels=[found.pk]))
-        self.accounts.ended(found.pk, None, "deleted")
+        user = await self.administration.administer(caller, user_id, "user.delete", apply)
+        self.accounts.ended(user.pk, None, "deleted")
 
     def _forget(self, tx: Tx, user: User) -> None:
         logins.end_all(tx, user.pk, "deleted")
@@ -129,16 +124,7 @@ class Erasure:
 
     async def export(self, caller: Caller, user_id: str) -> tuple[User, AsyncIterator[dict[str, Any]]]:
         """All that is kept of a user, document by document. Raises NotFound, Forbidden over somebody stronger."""
-
-        def apply(tx: Tx) -> User:
-            actor = caller.fresh(tx)
-            actor.require("admin")
-            user = accounts.need(tx.connection, actor.user.tenant_pk, user_id)
-            actor.require_over(user)
-            audit.add(tx, actor.user, "user.export", user.id)
-            return user
-
-        user = await self.database.write(Command(apply))
+        user = await self.administration.administer(caller, user_id, "user.export", lambda tx, user: user)
         return user, self._kept(user)
 
     async def _kept(self, user: User) -> AsyncIterator[dict[str, Any]]:

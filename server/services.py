@@ -235,13 +235,14 @@ async def build(settings: Settings) -> AsyncIterator[Services]:
             origin_allowed=origins.allowed,
         )
         reach = Reach(sessions, hub, cluster.presence, cluster.node)
+        administration = Administration(users)
         services = Services(
             settings=settings,
             limits=limits,
             database=database,
             tokens=tokens,
             accounts=users,
-            administration=Administration(users),
+            administration=administration,
             hub=hub,
             sessions=sessions,
             chats=chats,
@@ -252,7 +253,7 @@ async def build(settings: Settings) -> AsyncIterator[Services]:
             templates=Templates(database, limits),
             credits=Credits(database),
             broadcasts=Broadcasts(database),
-            erasure=Erasure(users, policy=settings.deleted_messages),
+            erasure=Erasure(administration, policy=settings.deleted_messages),
             devices=Devices(database, limits, lasts=settings.push_hours * 3600),
             worker=Worker(database, gateway_of(settings, database), reach, policy_of(settings)),
             namespace=namespace,

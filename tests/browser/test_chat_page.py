@@ -101,6 +101,16 @@ async def test_unread_messages_are_counted_and_drafts_stay(visit: Visit) -> None
     await expect(ann.page.locator(".composer textarea")).to_have_value("not yet")
 
 
+async def speak(one: Visitor, other: Visitor) -> None:
+    """Record a voice message, and hear it."""
+    await one.page.click("button[aria-label='Record a voice message']")
+    await expect(one.page.locator(".composer [role=status]")).to_contain_text("Recording")
+    await asyncio.sleep(1)
+    await one.page.click("button[aria-label='Stop, and send it']")
+    await other.page.click(".voice")
+    await expect(other.page.locator("audio")).to_have_js_property("paused", False)
+
+
 def photo(width: int = 640, height: int = 480) -> bytes:
     file = io.BytesIO()
     Image.linear_gradient("L").resize((width, height)).convert("RGB").save(file, "JPEG")
@@ -121,12 +131,7 @@ async def test_a_picture_a_file_and_a_voice(visit: Visit) -> None:
         await bob.page.click(".message button:has-text('notes.txt')")
     await opened.value
 
-    await ann.page.click("button[aria-label='Record a voice message']")
-    await expect(ann.page.locator(".composer [role=status]")).to_contain_text("Recording")
-    await asyncio.sleep(1)
-    await ann.page.click("button[aria-label='Stop, and send it']")
-    await bob.page.click(".voice")
-    await expect(bob.page.locator("audio")).to_have_js_property("paused", False)
+    await speak(ann, bob)
     await ann.page.set_input_files(picker, {"name": "x.svg", "mimeType": "image/svg+xml", "buffer": b"<svg></svg>"})
     await expect(ann.page.locator(".notice")).to_contain_text("Not sent")
 
@@ -655,15 +660,5 @@ async def test_a_chat_beyond_the_first_hundred(visit: Visit, server: Served) -> 
 
 async def test_under_another_name_of_the_server(visit: Visit, server: Served) -> None:
     """Films play where the page was opened by another name than the server's own."""
-    ann = await visit(url=server.url.replace("127.0.0.1", "localhost"))
-    bob = await visit(url=server.url.replace("127.0.0.1", "localhost"))
-    await ann.register("Ann")
-    await bob.register("Bob")
-    await ann.chat_with("Bob")
-    await bob.open_chat("Ann")
-    await ann.page.click("button[aria-label='Record a voice message']")
-    await expect(ann.page.locator(".composer [role=status]")).to_contain_text("Recording")
-    await asyncio.sleep(1)
-    await ann.page.click("button[aria-label='Stop, and send it']")
-    await bob.page.click(".voice")
-    await expect(bob.page.locator("audio")).to_have_js_property("paused", False)
+    ann, bob = await two(visit, url=server.url.replace("127.0.0.1", "localhost"))
+    await speak(ann, bob)
