@@ -13,7 +13,7 @@ from pathlib import Path
 
 from pydantic import SecretStr, ValidationError
 
-from server import operator
+from server import logs, operator
 from server.app import drain, serving
 from server.settings import Settings
 from server.workers import Workers
@@ -21,7 +21,10 @@ from storage.database import Database, DatabaseBroken
 from storage.errors import Problem, Unavailable
 from storage.migrations import NotMigrated
 
+logger = logging.getLogger("bellwire")
+
 # Many small collections, so that none is long: the loop stands still meanwhile.
+SERVING = (None, "serve")
 GC_THRESHOLDS = (2_000, 10, 100)
 
 
@@ -70,7 +73,11 @@ async def serve(settings: Settings, fd: int | None = None) -> None:
             gc.collect()
             gc.freeze()
             gc.set_threshold(*GC_THRESHOLDS)
-            print(f"Bellwire is at {services.public_url}  (API: {services.public_url}/docs)", flush=True)
+            ready = f"Bellwire is at {services.public_url}  (API: {services.public_url}/docs)"
+            if settings.log_format == "human":
+                print(ready, flush=True)
+            else:
+                logger.info(ready)
             if await signals.get() is signal.SIGTERM:
                 draining, hurry = asyncio.create_task(drain(services)), asyncio.create_task(signals.get())
                 await asyncio.wait({draining, hurry}, return_when=asyncio.FIRST_COMPLETED)
@@ -104,8 +111,9 @@ def main() -> int:
     asked = arguments().parse_args()
     try:
         settings = Settings()
-        logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s %(message)s")
-        logging.getLogger("alembic").setLevel(logging.WARNING)
+        logs.configure(
+            settings.log_level, settings.log_format, sys.stderr if asked.command not in SERVING else sys.stdout
+        )
         match asked.command:
             case "token":
                 users = asked.user + (asked.users.read_text().split("\n") if asked.users else [])

@@ -16,6 +16,7 @@ import orjson
 from aiohttp import web
 
 from realtime import frames
+from realtime.context import CURRENT
 from realtime.limits import Limits
 from realtime.polling import payload
 from realtime.rates import Buckets
@@ -177,6 +178,7 @@ class Engine(engineio.AsyncServer):
     def _cut(self, socket: Socket) -> None:
         if not socket.closing:
             self.cut += 1
+            CURRENT.set(socket)
             logger.warning("cut off a slow reader with %d bytes waiting", socket.buffered)
             socket.abort()
 

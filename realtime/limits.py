@@ -31,6 +31,9 @@ class Limits:
     media_per_tenant: int = 100 * 1024 * MIB
     transfer: int = 1_000_000_000
     body: int = 256 * KIB
+    body_seconds: float = 30
+    head_seconds: float = 10
+    idle_seconds: float = 75
     nesting: int = 32
     packet: int = 256 * KIB
     polling_packets: int = 1000

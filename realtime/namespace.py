@@ -39,6 +39,7 @@ from storage.transaction import Command
 from storage.types import now
 
 logger = logging.getLogger("bellwire.socket")
+access = logging.getLogger("bellwire.access")
 B = TypeVar("B", bound=Body)
 Answer = tuple[int, Any]
 # What will be there when it is committed.
@@ -116,6 +117,13 @@ class ChatNamespace(socketio.AsyncNamespace):
     # Connecting
 
     async def on_connect(self, sid: str, environ: dict[str, Any], auth: object = None) -> None:
+        try:
+            await self._admit(sid, environ, auth)
+        except Refuse as refused:
+            access.info("refused: %s", refused)
+            raise
+
+    async def _admit(self, sid: str, environ: dict[str, Any], auth: object) -> None:
         origin = environ.get("HTTP_ORIGIN")
         if origin and not self.origin_allowed(origin, environ):
             raise Refuse("forbidden origin")

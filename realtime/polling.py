@@ -1,5 +1,6 @@
 """Payloads of HTTP polling: many packets in one body. https://github.com/socketio/engine.io-protocol (v4)"""
 
+import asyncio
 from typing import Any
 
 from aiohttp import web
@@ -26,12 +27,16 @@ def payload(data: bytes) -> dict[str, Any]:
 
 
 async def read_body(request: web.Request, limits: Limits) -> bytes:
-    """Raises Refused for one that is too long."""
+    """Raises Refused for one that is too long, or too long under way."""
     body = bytearray()
-    async for chunk in request.content.iter_any():
-        body += chunk
-        if len(body) > limits.polling_payload:
-            raise Refused(f"a payload may have {limits.polling_payload} bytes")
+    try:
+        async with asyncio.timeout(limits.body_seconds):
+            async for chunk in request.content.iter_any():
+                body += chunk
+                if len(body) > limits.polling_payload:
+                    raise Refused(f"a payload may have {limits.polling_payload} bytes")
+    except TimeoutError:
+        raise Refused(f"a payload may take {limits.body_seconds:g} seconds") from None
     return bytes(body)
 
 

@@ -6,6 +6,7 @@ None of that is reached here: the transport hands over text, in order, and this 
 
 import asyncio
 import logging
+import time
 from collections import deque
 from collections.abc import Awaitable
 from typing import Any, Protocol
@@ -15,6 +16,7 @@ import socketio
 
 from realtime import frames
 from realtime.bodies import depth
+from realtime.context import CURRENT
 from realtime.engine import Engine, library
 from realtime.frames import NAMESPACE, Packet
 from realtime.limits import Limits
@@ -23,6 +25,7 @@ from realtime.transport import Socket
 from storage.errors import Malformed, Unavailable
 
 logger = logging.getLogger("bellwire.socket")
+access = logging.getLogger("bellwire.access")
 
 REFRESH = '["session:refresh"'
 DEPART_AT_ONCE = 20
@@ -132,6 +135,9 @@ class Server(socketio.AsyncServer):
     def _depart(self) -> None:
         for _ in range(min(len(self.departing), DEPART_AT_ONCE)):
             socket = self.departing.popleft()
+            CURRENT.set(socket)
+            about = {"seconds": round(time.monotonic() - socket.began, 1), "code": socket.code}
+            access.info("connection closed", extra={"fields": about})
             self._disconnect(socket)
             self.environ.pop(socket.sid, None)
         if self.departing:
@@ -152,6 +158,7 @@ class Server(socketio.AsyncServer):
             self._disconnect(socket)
         elif session and self.manager.sid_from_eio_sid(socket.sid, NAMESPACE):
             socket.met()
+            access.info("connected")
             self.tasks.spawn(self._begin(socket, session))
 
     async def _trigger_event(self, event: str, namespace: str, *arguments: Any) -> Any:

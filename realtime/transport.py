@@ -6,6 +6,7 @@ polling, and is written out in the same loop step that ends the upgrade.
 """
 
 import asyncio
+import hashlib
 import math
 import time
 from collections import deque
@@ -16,6 +17,7 @@ from aiohttp.web import RequestPayloadError
 from engineio.async_socket import AsyncSocket
 
 from realtime import frames
+from realtime.context import CURRENT
 from realtime.polling import Refused, packets, payload, read_body
 from realtime.probe import NOOP, Probe
 from realtime.websocket import CLOSE_LINGER, LOST, NoHandshake, Taken, Websocket, accept
@@ -40,13 +42,15 @@ class Socket(AsyncSocket):
 
     # All that engineio's own class has too, so that there is no dictionary for each.
     __slots__ = (
-        "address", "closed", "closing", "confirmed_at", "connected", "corked", "deadline", "engine", "held",
+        "address", "began", "closed", "closing", "code", "confirmed_at", "connected", "corked", "deadline", "engine", "held",
         "held_bytes", "inbox", "phase", "pinged_at", "poll_waiter", "posting", "probe_of", "probed_at", "server", "sid",
         "space", "taken_at", "transport", "upgraded", "upgrading", "user", "websocket", "worker", "write",
     )  # fmt: skip
 
     def __init__(self, engine: "Engine", sid: str, address: str | None) -> None:
         self.address = address
+        self.began = time.monotonic()
+        self.code = LOST
         self.server = self.engine = engine
         self.sid = sid
         self.connected = self.upgrading = self.upgraded = False
@@ -70,6 +74,15 @@ class Socket(AsyncSocket):
         self.phase = 0
         self.deadline: asyncio.TimerHandle | None = None
         self.expect_connect()
+
+    def described(self) -> dict[str, str]:
+        """The session's own id is a secret: who knows it may speak in its name."""
+        known = {"connection": hashlib.sha256(self.sid.encode()).hexdigest()[:16]}
+        if self.user:
+            known["user"] = self.user.user_id
+        if self.address:
+            known["address"] = self.address
+        return known
 
     # Outbound
 
@@ -147,6 +160,7 @@ class Socket(AsyncSocket):
         self.worker = self.engine.tasks.spawn(self._work(first))
 
     async def _work(self, first: Awaitable[None] | None = None) -> None:
+        CURRENT.set(self)
         try:
             if first is not None:
                 await first
@@ -322,6 +336,7 @@ class Socket(AsyncSocket):
             return
         self.uncork()
         self.closing = True
+        self.code = code
         self._write_by(ignore)
         if self.websocket:
             self.websocket.close(code)

@@ -12,6 +12,7 @@ from aiohttp import web
 from server import metrics, openapi, operator, pages
 from server.call import SERVICES, write_json
 from server.listening import Door, listen
+from server.logs import name_request, observed
 from server.middleware import browsers, endpoint, errors
 from server.routes import ROUTES
 from server.services import Services, build, running
@@ -25,7 +26,7 @@ CLOSING = "The server is closing; come back in a moment"
 
 def create_app(settings: Settings) -> web.Application:
     """Everything that answers HTTP; ``cleanup_ctx`` builds and releases the services."""
-    app = web.Application(middlewares=[browsers, errors], client_max_size=settings.max_body + 1)
+    app = web.Application(middlewares=[observed, browsers, errors], client_max_size=settings.max_body + 1)
 
     async def live(app: web.Application) -> AsyncIterator[None]:
         async with build(settings) as services:
@@ -38,6 +39,7 @@ def create_app(settings: Settings) -> web.Application:
 
     app.cleanup_ctx.append(live)
     app.on_shutdown.append(close_sockets)
+    app.on_response_prepare.append(name_request)
     for route in ROUTES:
         add = app.router.add_get if route.method == "GET" else partial(app.router.add_route, route.method)
         add(route.path, endpoint(route))
@@ -120,12 +122,18 @@ async def serving(settings: Settings, listening: socket.socket | None = None) ->
     """The application, listening at ``services.address``; on a socket that is open already, if one is given."""
     app = create_app(settings)
     runner = web.AppRunner(
-        app, access_log=None, shutdown_timeout=FINISH_SECONDS, handle_signals=False, auto_decompress=False
+        app,
+        access_log=None,
+        shutdown_timeout=FINISH_SECONDS,
+        handle_signals=False,
+        auto_decompress=False,
+        keepalive_timeout=settings.max_idle_seconds,
     )
     await runner.setup()
     try:
         assert runner.server is not None
-        door = Door(listening or listen(settings.host, settings.port), runner.server)
+        listening = listening or listen(settings.host, settings.port)
+        door = Door(listening, runner.server, patience=settings.max_head_seconds)
         door.open()
         host, port = door.socket.getsockname()[:2]
         services = app[SERVICES]

@@ -1,5 +1,6 @@
 """One request on its way through a handler: who asks, what they sent, and how the answer is written."""
 
+import asyncio
 import base64
 import binascii
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -142,7 +143,7 @@ async def read_json(request: web.Request, limits: Limits) -> Any:
     if request.content_type != "application/json":
         raise Unsupported("Send the body as application/json")
     require_plain(request)
-    return bodies.parse_json(await read_bytes(request, limits.body), limits)
+    return bodies.parse_json(await read_bytes(request, limits.body, limits.body_seconds), limits)
 
 
 async def read_json_or_form(request: web.Request, services: Services) -> Any:
@@ -168,17 +169,20 @@ def require_plain(request: web.Request) -> None:
         raise Unsupported("Send the body without a Content-Encoding")
 
 
-async def read_bytes(request: web.Request, limit: int) -> bytes:
+async def read_bytes(request: web.Request, limit: int, seconds: float) -> bytes:
     if request.content_length is not None and request.content_length > limit:
         raise TooLarge(f"The body may have {limit} bytes")
     body = bytearray()
     try:
-        async for chunk in request.content.iter_any():
-            body += chunk
-            if len(body) > limit:
-                raise TooLarge(f"The body may have {limit} bytes")
+        async with asyncio.timeout(seconds):
+            async for chunk in request.content.iter_any():
+                body += chunk
+                if len(body) > limit:
+                    raise TooLarge(f"The body may have {limit} bytes")
     except web.RequestPayloadError:
         raise Malformed("The body can't be read") from None
+    except TimeoutError:
+        raise Malformed(f"The body took longer than {seconds:g} seconds to come") from None
     return bytes(body)
 
 

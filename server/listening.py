@@ -5,6 +5,8 @@ import logging
 import socket
 from collections.abc import Callable
 
+from aiohttp.web_protocol import RequestHandler
+
 from realtime.tasks import Tasks
 
 logger = logging.getLogger("bellwire.http")
@@ -24,12 +26,16 @@ def listen(host: str, port: int) -> socket.socket:
 class Door:
     """Takes connections while it is open: a few, then, where more wait, a pause for those who are here already.
 
-    When a network fails thousands come back at once; asyncio alone would see to them before anybody else.
+    When a network fails thousands come back at once; asyncio alone would see to them before anybody else. Whoever sends
+    no request within ``patience`` seconds is shown out; aiohttp would wait as long as between two requests.
     """
 
-    def __init__(self, listening: socket.socket, protocol: Callable[[], asyncio.BaseProtocol]) -> None:
+    def __init__(
+        self, listening: socket.socket, protocol: Callable[[], asyncio.BaseProtocol], *, patience: float
+    ) -> None:
         self.socket = listening
         self.protocol = protocol
+        self.patience = patience
         self.tasks = Tasks()
         self.pausing: asyncio.TimerHandle | None = None
         self.loop = asyncio.get_running_loop()
@@ -66,7 +72,17 @@ class Door:
 
     async def _begin(self, connection: socket.socket) -> None:
         try:
-            await self.loop.connect_accepted_socket(self.protocol, connection)
+            transport, _ = await self.loop.connect_accepted_socket(self.protocol, connection)
         except OSError as error:
             logger.debug("a connection was lost at once: %s", error)
             connection.close()
+        else:
+            self.loop.call_later(self.patience, show_out, transport)
+
+
+def show_out(transport: asyncio.Transport) -> None:
+    """Close a connection that has asked nothing yet. Relied on of aiohttp 3.14: ``_request_count``."""
+    handler = transport.get_protocol()
+    if isinstance(handler, RequestHandler) and not handler._request_count and not transport.is_closing():
+        logger.debug("closed a connection that asked nothing")
+        transport.abort()

@@ -1,7 +1,6 @@
 """What stands around every handler: errors become the dialect's answer, browsers get their headers."""
 
 import logging
-import time
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
@@ -9,7 +8,7 @@ from aiohttp import web
 
 from realtime import bodies
 from realtime.caller import Caller
-from server import dialects, metrics
+from server import dialects
 from server.call import (
     SERVICES,
     Call,
@@ -26,6 +25,7 @@ from server.call import (
 )
 from server.dialects import Dialect
 from server.form import FORM, UPLOAD, UPLOADER
+from server.logs import ASKED
 from storage.errors import (
     Malformed,
     MethodNotAllowed,
@@ -70,11 +70,8 @@ def write_problem(problem: Problem, dialect: Dialect) -> web.Response:
 async def errors(request: web.Request, handler: Next) -> web.StreamResponse:
     """Whatever goes wrong is answered in the dialect; what nobody foresaw is logged, and tells nothing."""
     headers = {}
-    began = time.perf_counter()
     try:
-        response = await handler(request)
-        metrics.count_request(request, response.status, began)
-        return response
+        return await handler(request)
     except web.HTTPException as error:
         if error.status < 400:
             raise
@@ -85,11 +82,10 @@ async def errors(request: web.Request, handler: Next) -> web.StreamResponse:
     except ConnectionResetError:
         problem = Malformed("The connection was lost")
     except Exception:
-        logger.exception("%s %s failed", request.method, request.rel_url.raw_path)
+        logger.exception("a request failed")
         problem = Problem()
     answer = write_problem(problem, await dialect_of(request))
     answer.headers.update(headers)
-    metrics.count_request(request, answer.status, began)
     return answer
 
 
@@ -125,7 +121,7 @@ async def browsers(request: web.Request, handler: Next) -> web.StreamResponse:
         if allowed:
             response.headers["Access-Control-Allow-Methods"] = "GET, POST, PATCH, DELETE"
             response.headers["Access-Control-Allow-Headers"] = (
-                "Authorization, Content-Type, Idempotency-Key, X-API-Dialect, Range, If-Range, If-None-Match"
+                "Authorization, Content-Type, Idempotency-Key, X-API-Dialect, X-Request-ID, Range, If-Range, If-None-Match"
             )
             response.headers["Access-Control-Max-Age"] = "600"
     else:
@@ -140,7 +136,7 @@ async def browsers(request: web.Request, handler: Next) -> web.StreamResponse:
         if allowed and api and origin:
             response.headers["Access-Control-Allow-Origin"] = origin
             response.headers["Access-Control-Expose-Headers"] = (
-                "Accept-Ranges, Content-Disposition, Content-Range, ETag, Retry-After"
+                "Accept-Ranges, Content-Disposition, Content-Range, ETag, Retry-After, X-Request-ID"
             )
     return response
 
@@ -201,7 +197,9 @@ async def attempt(work: Awaitable[T]) -> tuple[T | None, Problem | None]:
 
 
 async def authenticate(request: web.Request) -> Caller:
-    return await request.app[SERVICES].accounts.authenticate(await token_of(request))
+    caller = await request.app[SERVICES].accounts.authenticate(await token_of(request))
+    request[ASKED].user = caller.user.id
+    return caller
 
 
 async def read_values(route: Route, request: web.Request) -> Any:

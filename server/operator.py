@@ -23,6 +23,7 @@ from aiohttp import web
 from realtime import bodies, documents, shapes
 from realtime.administration import with_password
 from realtime.bodies import parse_json
+from realtime.limits import MIB
 from server.administration import CreateUser, new_user
 from server.call import SERVICES, read_bytes, token_of, write_json
 from server.services import Services, build, secret_of
@@ -35,6 +36,8 @@ from storage.types import read_name
 
 LOCK_TRIES, LOCK_PAUSE = 100, 0.1
 PATH = "/internal/operator"
+# Of a command: an operator may name a million users.
+MOST, SECONDS = 64 * MIB, 60.0
 TTL = 60
 LONGEST_TTL = 10 * 365 * 24 * 3600
 Arguments = dict[str, Any]
@@ -113,7 +116,7 @@ async def serve(request: web.Request) -> web.Response:
         )
     except jwt.PyJWTError:
         raise Unauthenticated from None
-    asked = parse_json(await read_bytes(request, 64 * 1024 * 1024), services.limits)
+    asked = parse_json(await read_bytes(request, MOST, SECONDS), services.limits)
     try:
         return write_json({"data": await COMMANDS[asked["command"]](services, asked["arguments"])})
     except Problem as problem:

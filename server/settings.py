@@ -91,6 +91,7 @@ class Settings(BaseSettings):
     retention_events: int = Field(10_000, gt=0, description="how many events of a channel are kept for resuming")
     ping_interval: float = Field(25, gt=0, description="seconds between pings of a socket")
     ping_timeout: float = Field(20, gt=0, description="seconds in which a ping must be answered")
+    log_format: Literal["human", "json"] = Field("human", description="how the lines of the log are written")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="least level that is logged")
 
     max_content: int = Field(16 * KIB, gt=0, description="bytes of a message's text")
@@ -114,6 +115,11 @@ class Settings(BaseSettings):
     max_transfer: int = Field(1_000_000_000, gt=0, le=10**15, description="credits of one transfer or grant")
     max_devices: int = Field(20, gt=0, description="devices of a user")
     max_body: int = Field(256 * KIB, gt=0, description="bytes of a JSON body")
+    max_body_seconds: float = Field(30, gt=0, description="seconds that receiving a JSON body may take")
+    max_head_seconds: float = Field(10, gt=0, description="seconds in which a new connection must have sent a request")
+    max_idle_seconds: float = Field(
+        75, gt=0, description="seconds that a connection may stay between two requests; more than a proxy keeps it"
+    )
     max_nesting: int = Field(32, gt=0, description="depth of a JSON body")
     max_packet: int = Field(256 * KIB, gt=0, description="bytes of a socket packet")
     max_polling_packets: int = Field(1000, gt=0, description="packets of a polling payload")

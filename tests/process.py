@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 import signal
 import sys
 from pathlib import Path
@@ -12,6 +13,8 @@ import aiohttp
 import orjson
 
 from tests.people import Api
+
+READY = re.compile(r"Bellwire is at (\S+)  .*\n")
 
 
 class ServerProcess:
@@ -33,14 +36,15 @@ class ServerProcess:
     async def start(self) -> str:
         """Start, and wait until it listens; its address."""
         with self.log.open("ab") as log:
+            before = log.tell()
             self.process = await asyncio.create_subprocess_exec(
-                sys.executable, "run.py", env=self.environment, stdout=asyncio.subprocess.PIPE, stderr=log
+                sys.executable, "run.py", env=self.environment, stdout=log, stderr=log
             )
-        assert self.process.stdout
         async with asyncio.timeout(30):
-            line = (await self.process.stdout.readline()).decode()
-        assert line.startswith("Bellwire is at "), (line, self.log.read_text())
-        self.url = line.split()[3]
+            while not (said := READY.search(self.log.read_bytes()[before:].decode())):
+                assert self.process.returncode is None, self.log.read_text()
+                await asyncio.sleep(0.02)
+        self.url = said[1]
         self.environment["BELLWIRE_PORT"] = self.url.rsplit(":", 1)[1]
         return self.url
 

@@ -12,6 +12,7 @@ import pytest
 
 from tests.conftest import ServerFactory
 from tests.people import Person, RawSocket
+from tests.process import ServerProcess
 
 CANARY = "canary"
 
@@ -90,4 +91,50 @@ async def test_no_secret_and_no_text_is_logged(
 
 
 def written(record: Any) -> str:
-    return f"{record.getMessage()} {record.exc_text or ''} {record.exc_info or ''}"
+    return f"{record.getMessage()} {getattr(record, 'fields', '')} {record.exc_text or ''} {record.exc_info or ''}"
+
+
+async def lines(process: ServerProcess, message: str) -> list[dict[str, Any]]:
+    """The lines with that message, waited for until there is one."""
+    async with asyncio.timeout(5):
+        while True:
+            written = [orjson.loads(line) for line in process.log.read_bytes().splitlines()]
+            if found := [each for each in written if each["message"] == message]:
+                return found
+            await asyncio.sleep(0.05)
+
+
+async def test_each_request_and_each_connection_has_a_line(tmp_path: Path) -> None:
+    async with (
+        ServerProcess(tmp_path / "data", log_format="json") as process,
+        aiohttp.ClientSession() as session,
+    ):
+        ann = await process.user(session, "ann@example.org")
+        named = await ann.request("GET", "/api/v1/users/me", headers={"X-Request-ID": "ours-1"})
+        assert named.headers["X-Request-ID"] == "ours-1"
+        odd = await ann.request("GET", "/nothing", headers={"X-Request-ID": "no good one"})
+        assert len(odd.headers["X-Request-ID"]) == 16
+        (line,) = await lines(process, "GET /api/v1/users/me 200")
+        assert line["request"] == "ours-1" and line["user"] == ann.id and line["logger"] == "bellwire.access"
+        assert line["level"] == "INFO" and line["time"].endswith("+00:00") and line["ms"] > 0
+        (line,) = await lines(process, "GET unknown 404")
+        assert line["request"] == odd.headers["X-Request-ID"] and "user" not in line
+
+        raw = await RawSocket.open(session, process.url)
+        await raw.send('40/chat,{"token":"nonsense","v":1}')
+        (refused,) = await lines(process, "refused: authentication required")
+        await raw.close()
+        bad = (await lines(process, "connection closed"))[0]
+        assert bad["connection"] == refused["connection"] and "user" not in bad
+
+        raw = await ann.socket()
+        (opened,) = await lines(process, "connected")
+        assert opened["user"] == ann.id and opened["connection"] != refused["connection"]
+        await raw.close()
+        async with asyncio.timeout(5):
+            while len(closed := await lines(process, "connection closed")) < 2:
+                await asyncio.sleep(0.05)
+        assert closed[1]["connection"] == opened["connection"] and closed[1]["user"] == ann.id
+        assert closed[1]["code"] == 1000 and closed[1]["seconds"] >= 0
+        sids = [orjson.loads(packet[1:])["sid"] for packet in raw.packets if packet.startswith("0")]
+        assert sids and sids[0] not in process.log.read_text()
