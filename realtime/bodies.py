@@ -6,7 +6,18 @@ Unknown fields are ignored, wrong ones are not; ``null`` means absent.
 from typing import Annotated, Any, Literal, TypeVar
 
 import orjson
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    GetJsonSchemaHandler,
+    StringConstraints,
+    ValidationError,
+    model_validator,
+)
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
 
 from realtime.fields import (
     ActionUrl,
@@ -55,6 +66,16 @@ class Body(BaseModel):
     @classmethod
     def drop_nulls(cls, data: Any) -> Any:
         return no_nulls(data)
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        schema = handler(core)
+        whole = handler.resolve_ref_schema(schema)
+        for name, each in whole.get("properties", {}).items():
+            if name not in whole.get("required", ()) and {"type": "null"} not in each.get("anyOf", ()):
+                kept = {key: each.pop(key) for key in ("title", "default", "description") if key in each}
+                whole["properties"][name] = {"anyOf": [each, {"type": "null"}], **kept}
+        return schema
 
 
 B = TypeVar("B", bound=Body)

@@ -22,6 +22,7 @@ from storage.erasure import Place
 from storage.errors import NotFound, Unavailable
 from storage.notifications import Filter
 from storage.transaction import Command, Tx
+from storage.types import camel
 
 logger = logging.getLogger("bellwire")
 
@@ -131,7 +132,7 @@ class Erasure:
         read = self.database.read
         yield {"kind": "user", **documents.user(user, private=True)}
         for kind, values in await read(lambda it: list(erasure.rows(it, user.pk))):
-            yield {"kind": kind, **{name: shown(name, value) for name, value in values.items()}}
+            yield {"kind": kind, **{camel(name): shown(name, value) for name, value in values.items()}}
         last = (0, 0)
         while found := await read(lambda it, after=last: erasure.said(it, user.pk, after)):  # type: ignore[misc]
             last = found[-1]

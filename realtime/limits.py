@@ -2,6 +2,8 @@
 
 from dataclasses import asdict, dataclass
 
+from storage.types import camel
+
 KIB = 1024
 MIB = 1024 * KIB
 
@@ -71,8 +73,4 @@ class Limits:
 
     def shown(self) -> dict[str, float]:
         """As clients see them, in camelCase."""
-        words = {name: name.split("_") for name in asdict(self)}
-        return {
-            first + "".join(word.title() for word in rest): getattr(self, name)
-            for name, (first, *rest) in words.items()
-        }
+        return {camel(name): value for name, value in asdict(self).items()}

@@ -12,7 +12,7 @@ from aiohttp import web
 from server import metrics, openapi, operator, pages
 from server.call import SERVICES, write_json
 from server.listening import Door, listen
-from server.logs import name_request, observed
+from server.logs import library, name_request, observed
 from server.middleware import browsers, endpoint, errors
 from server.routes import ROUTES
 from server.services import Services, build, running
@@ -124,6 +124,7 @@ async def serving(settings: Settings, listening: socket.socket | None = None) ->
     runner = web.AppRunner(
         app,
         access_log=None,
+        logger=library,
         shutdown_timeout=FINISH_SECONDS,
         handle_signals=False,
         auto_decompress=False,

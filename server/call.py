@@ -36,6 +36,10 @@ class NoQuery(Body):
     """Nothing is asked for"""
 
 
+class Lines:
+    """The answer is no document but many, one a line"""
+
+
 class Paging(Body):
     """Lists take these; ``cursor`` is the ``nextCursor`` of the page before."""
 

@@ -14,6 +14,7 @@ from typing import Literal, TextIO
 
 import orjson
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 
 from realtime.context import CURRENT
 from server import metrics
@@ -27,6 +28,17 @@ ASKED: web.RequestKey["Asked"] = web.RequestKey("asked", object)  # type: ignore
 QUIET = {"/healthz", "/readyz", "/metrics", "/socket.io/"}
 
 access = logging.getLogger("bellwire.access")
+library = logging.getLogger("bellwire.library.http")
+
+
+class ClientMistakes(logging.Filter):
+    """Leaves out requests that are none: aiohttp would show what was sent, tokens and all, with a traceback each."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return not (record.exc_info and isinstance(record.exc_info[1], HttpProcessingError))
+
+
+library.addFilter(ClientMistakes())
 
 
 def configure(level: str, format: Format, stream: TextIO) -> None:

@@ -7,11 +7,13 @@ from pydantic import TypeAdapter
 
 from realtime.envelope import Envelope
 from realtime.limits import Limits
-from server.call import NoBody, NoQuery, Route
+from server.call import Lines, NoBody, NoQuery, Route
 from server.dialects import DIALECTS, HEADER, envelope
 
 REF = "#/components/schemas/{model}"
 VERSION = "0.1.0"
+# Answers that are no JSON document.
+PLAIN = {bytes: "*/*", Lines: "application/x-ndjson"}
 Mode = Literal["validation", "serialization"]
 
 
@@ -20,7 +22,8 @@ def document(routes: list[Route], limits: Limits, url: str) -> dict[str, Any]:
     wanted: dict[tuple[Any, Mode], TypeAdapter[Any]] = {(Envelope, "serialization"): TypeAdapter(Envelope)}
     for route in routes:
         inputs = [*types(route, route.body), route.query]
-        outputs = types(route, route.answer) + ([each.Error for each in DIALECTS.values()] if route.spoken else [])
+        outputs = [] if route.answer in PLAIN else types(route, route.answer)
+        outputs = outputs + ([each.Error for each in DIALECTS.values()] if route.spoken else [])
         wanted |= {(each, "validation"): TypeAdapter(each) for each in inputs if each not in (NoBody, NoQuery)}
         wanted |= {(each, "serialization"): TypeAdapter(each) for each in outputs}
     schemas, definitions = TypeAdapter.json_schemas(
@@ -101,7 +104,7 @@ def describe_file(described: dict[str, Any]) -> None:
     """Whole, in part, or not at all if the client has it; by a token or by a link."""
     described["security"] = [{"bearer": []}, {}]
     described["responses"] |= {
-        "206": {"description": "The part that was asked for", "content": {"application/octet-stream": {}}},
+        "206": {"description": "The part that was asked for", "content": {PLAIN[bytes]: {}}},
         "304": {"description": "The client has it already"},
         "416": {"description": "There is no such part"},
     }
@@ -122,7 +125,8 @@ def form_of(schema: dict[str, Any]) -> dict[str, Any]:
 
 
 def answer_content(route: Route, schemas: dict[Any, Any]) -> dict[str, Any]:
-    return {"application/octet-stream": {}} if route.answer is bytes else json(answer_schema(route, schemas))
+    plain = PLAIN.get(route.answer)
+    return {plain: {}} if plain else json(answer_schema(route, schemas))
 
 
 def answer_schema(route: Route, schemas: dict[Any, Any]) -> dict[str, Any]:

@@ -41,7 +41,7 @@ from server import (
     streams,
     templates,
 )
-from server.call import Paging, Route
+from server.call import Lines, Paging, Route
 
 T = TypeVar("T")
 
@@ -215,12 +215,12 @@ ROUTES: list[Route] = [
     route("DELETE", f"{DEVICES}/{{deviceId}}", devices.remove, DeviceDocument, "Forget a device", errors=(404,)),
 
     *(route("POST", f"{ADMIN}/users/{{id}}/{verb}", administration.administer, UserDocument, summary,
-            permission="admin", errors=(403, 404))
+            permission="admin", errors=(403, 404, 409))
       for verb, summary in (("disable", "Disable an account"), ("enable", "Enable an account"),
                             ("ban", "Ban a user"), ("unban", "Lift a ban"), ("sign-out", "Sign out everywhere"))),
     route("DELETE", f"{ADMIN}/users/{{id}}", administration.delete, Success, "Delete a user, like they themselves could",
           permission="admin", errors=(403, 404)),
-    route("POST", f"{ADMIN}/users/{{id}}/export", administration.export, bytes,
+    route("POST", f"{ADMIN}/users/{{id}}/export", administration.export, Lines,
           "All that is kept of a user, a JSON document a line", permission="admin", errors=(403, 404)),
     route("GET", f"{ADMIN}/audit", administration.audit, Page[AuditDocument], "What admins did, newest first",
           query=Paging, permission="admin", errors=(403,)),

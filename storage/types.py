@@ -42,3 +42,9 @@ def read_name(value: object) -> Name:
     if isinstance(value, str | int) and not isinstance(value, bool) and NUMBER.fullmatch(str(value)):
         return "number", int(value)
     raise ValueError("must be 24 hex digits, a uuid or a number")
+
+
+def camel(name: str) -> str:
+    """A name as it goes over the wire: ``created_at`` is ``createdAt``."""
+    first, *rest = name.split("_")
+    return first + "".join(word.title() for word in rest)

@@ -168,7 +168,7 @@ async def test_what_is_kept_of_a_user_is_given_out(either: Served) -> None:
     assert by_kind["user"][0]["email"] == "ann@example.org"
     assert [each["content"] for each in by_kind["message"]] == [f"said {number}" for number in range(120)]
     assert [each["name"] for each in by_kind["chat"]] == ["Ours"]
-    assert by_kind["block"] == [{"kind": "block", "user_id": bob.id}]
+    assert by_kind["block"] == [{"kind": "block", "userId": bob.id}]
     assert by_kind["notification"][0]["title"] == "told" and by_kind["transaction"][0]["amount"] == 5
     assert b"what Bob said" not in answer.body and b"argon2" not in answer.body
 

@@ -5,6 +5,7 @@ import contextlib
 import logging
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import aiohttp
 import orjson
@@ -67,6 +68,11 @@ async def use(person: Person, other: Person, url: str) -> None:
             await bad.send(packet)
             await asyncio.sleep(0.05)
         await bad.close()
+    reader, writer = await asyncio.open_connection("127.0.0.1", urlsplit(url).port)
+    writer.write(f"GET / HTTP/1.1\r\nHost: here\r\nAuthorization: Bearer {CANARY}\0\r\n\r\n".encode())
+    assert (await reader.read(4096)).startswith(b"HTTP/1.0 400")
+    writer.close()
+    await writer.wait_closed()
     opened = await person.get("/socket.io/?EIO=4&transport=polling")
     sid = orjson.loads(opened.body[1:])["sid"]
     path = f"/socket.io/?EIO=4&transport=polling&sid={sid}"
