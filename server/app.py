@@ -134,7 +134,7 @@ async def serving(settings: Settings, listening: socket.socket | None = None) ->
     try:
         assert runner.server is not None
         listening = listening or listen(settings.host, settings.port)
-        door = Door(listening, runner.server, patience=settings.max_head_seconds)
+        door = Door(listening, runner.server, head=settings.max_head_seconds, stall=settings.max_stall_seconds)
         door.open()
         host, port = door.socket.getsockname()[:2]
         services = app[SERVICES]

@@ -15,6 +15,8 @@ WAITING = 1024
 TAKEN_AT_ONCE = 8
 PAUSE = 0.005
 OUT_OF_DESCRIPTORS = 1.0
+# Of Linux, RFC 5482.
+USER_TIMEOUT: int = getattr(socket, "TCP_USER_TIMEOUT", 0)
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -27,15 +29,17 @@ class Door:
     """Takes connections while it is open: a few, then, where more wait, a pause for those who are here already.
 
     When a network fails thousands come back at once; asyncio alone would see to them before anybody else. Whoever sends
-    no request within ``patience`` seconds is shown out; aiohttp would wait as long as between two requests.
+    no request within ``head`` seconds is shown out; aiohttp would wait as long as between two requests. Whoever takes
+    nothing for ``stall`` seconds of what is sent is dropped by the kernel.
     """
 
     def __init__(
-        self, listening: socket.socket, protocol: Callable[[], asyncio.BaseProtocol], *, patience: float
+        self, listening: socket.socket, protocol: Callable[[], asyncio.BaseProtocol], *, head: float, stall: float
     ) -> None:
         self.socket = listening
         self.protocol = protocol
-        self.patience = patience
+        self.head = head
+        self.stall = int(1000 * stall)
         self.tasks = Tasks()
         self.pausing: asyncio.TimerHandle | None = None
         self.loop = asyncio.get_running_loop()
@@ -63,6 +67,8 @@ class Door:
                 self._pause(OUT_OF_DESCRIPTORS)
                 return
             connection.setblocking(False)
+            if USER_TIMEOUT:
+                connection.setsockopt(socket.IPPROTO_TCP, USER_TIMEOUT, self.stall)
             self.tasks.spawn(self._begin(connection))
         self._pause(PAUSE)
 
@@ -77,7 +83,7 @@ class Door:
             logger.debug("a connection was lost at once: %s", error)
             connection.close()
         else:
-            self.loop.call_later(self.patience, show_out, transport)
+            self.loop.call_later(self.head, show_out, transport)
 
 
 def show_out(transport: asyncio.Transport) -> None:

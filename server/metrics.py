@@ -1,5 +1,6 @@
 """Counters for Prometheus, at ``/metrics``."""
 
+import asyncio
 import resource
 from collections.abc import Iterator
 from pathlib import Path
@@ -27,10 +28,14 @@ class Live(Collector):
     def collect(self) -> Iterator[Any]:
         services = self.services
         writer, hub, engine = services.database.writer, services.hub, services.socketio.eio
+        waiting = [each.buffered for each in engine.sockets.values()]
         gauges: dict[str, tuple[str, float]] = {
             "bellwire_sockets": ("Open Engine.IO sessions", len(engine.sockets)),
             "bellwire_sessions": ("Connected users' sessions", services.sessions.count),
             "bellwire_channels": ("Channels with readers on this node", len(hub.channels)),
+            "bellwire_outbound_bytes": ("Bytes that wait for sockets to read them", sum(waiting)),
+            "bellwire_outbound_most_bytes": ("The most of them that wait for one socket", max(waiting, default=0)),
+            "bellwire_tasks": ("Tasks of the process", len(asyncio.all_tasks())),
             "bellwire_writes_waiting": ("Commands that wait for a commit", writer.depth),
         }
         counters = {

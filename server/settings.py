@@ -120,6 +120,9 @@ class Settings(BaseSettings):
     max_idle_seconds: float = Field(
         75, gt=0, description="seconds that a connection may stay between two requests; more than a proxy keeps it"
     )
+    max_stall_seconds: float = Field(
+        60, gt=0, description="seconds that a client may take nothing of what is sent to it, where the system can tell"
+    )
     max_nesting: int = Field(32, gt=0, description="depth of a JSON body")
     max_packet: int = Field(256 * KIB, gt=0, description="bytes of a socket packet")
     max_polling_packets: int = Field(1000, gt=0, description="packets of a polling payload")

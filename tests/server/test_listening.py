@@ -29,7 +29,7 @@ async def test_all_of_a_crowd_get_in_with_pauses(monkeypatch):
     pauses = []
     pause = Door._pause
     monkeypatch.setattr(Door, "_pause", lambda self, seconds: (pauses.append(seconds), pause(self, seconds)))
-    door = Door(listen("127.0.0.1", 0), Echo, patience=10)
+    door = Door(listen("127.0.0.1", 0), Echo, head=10, stall=10)
     port = door.socket.getsockname()[1]
     waiting = [asyncio.create_task(heard(port)) for _ in range(100)]
     await asyncio.sleep(0.1)
@@ -43,7 +43,7 @@ async def test_all_of_a_crowd_get_in_with_pauses(monkeypatch):
 
 async def test_without_descriptors_it_waits_and_goes_on(monkeypatch):
     monkeypatch.setattr(listening, "OUT_OF_DESCRIPTORS", 0.05)
-    door = Door(listen("127.0.0.1", 0), Echo, patience=10)
+    door = Door(listen("127.0.0.1", 0), Echo, head=10, stall=10)
     accept = socket.socket.accept
     failures = iter([OSError(24, "Too many open files")])
 
