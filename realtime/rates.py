@@ -15,25 +15,37 @@ from realtime.limits import Limits
 from storage.errors import TooMany
 
 MOST = 20_000
+BACKWARD = 2.0
 
 
 class Rates:
     """Windows of a minute or an hour. ``storage`` is shared by all nodes, or this process's own."""
 
     def __init__(self, limits: Limits, storage: Storage | None = None) -> None:
-        self.windows = FixedWindowRateLimiter(storage or MemoryStorage())
+        self.storage = storage or MemoryStorage()
+        self.windows = FixedWindowRateLimiter(self.storage)
+        self.asked_at = time.time()
         self.failed_logins = RateLimitItemPerMinute(limits.failed_logins, namespace="failed-logins")
         self.logins = RateLimitItemPerMinute(limits.logins_per_address, namespace="logins")
         self.registrations = RateLimitItemPerHour(limits.registrations_per_address, namespace="registrations")
         self.uploads = RateLimitItemPerMinute(limits.uploads_per_minute, namespace="uploads")
 
+    async def _follow_clock(self) -> None:
+        """Our own windows end by the wall clock: where that was set back they are forgotten, or they would last."""
+        moment = time.time()
+        if moment < self.asked_at - BACKWARD and isinstance(self.storage, MemoryStorage):
+            await self.storage.reset()
+        self.asked_at = moment
+
     async def spend(self, window: RateLimitItem, key: str | None) -> None:
         """Count one; None is nobody and has no limit. Raises TooMany."""
+        await self._follow_clock()
         if key is not None and not await self.windows.hit(window, key):
             await self._refuse(window, key)
 
     async def require(self, window: RateLimitItem, key: str) -> None:
         """Raises TooMany where no more may be counted."""
+        await self._follow_clock()
         if not await self.windows.test(window, key):
             await self._refuse(window, key)
 

@@ -1,0 +1,140 @@
+"""A clock that is set forward and back under a running server: nothing is late by more than two seconds, nothing is lost."""
+
+import asyncio
+import importlib.util
+import time
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+
+from tests.people import RawSocket
+from tests.process import ProcessUser, ServerProcess
+
+LATE = 2.0
+HOUR = 3600
+# The clocks of Berlin go back at 01:00 UTC.
+WINTER_TIME = 1792890000
+
+
+class Clock:
+    """The wall clock of one process; what counts seconds since the boot goes on."""
+
+    def __init__(self, folder: Path) -> None:
+        self.file = folder / "clock"
+        self.set(0)
+
+    def set(self, seconds: float) -> None:
+        """So much ahead of ours, or behind it."""
+        draft = self.file.with_suffix(".new")
+        draft.write_text(f"{seconds:+f}")
+        draft.replace(self.file)
+        self.ahead = seconds
+
+    @property
+    def environment(self) -> dict[str, str]:
+        found = importlib.util.find_spec("libfaketime")
+        assert found and found.submodule_search_locations
+        library = Path(found.submodule_search_locations[0]) / "vendor" / "libfaketime" / "src" / "libfaketime.so.1"
+        return {
+            "LD_PRELOAD": str(library),
+            "FAKETIME_TIMESTAMP_FILE": str(self.file),
+            "FAKETIME_NO_CACHE": "1",
+            "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+        }
+
+
+class World:
+    """Ann and Bob in a chat, by sockets; Bob's token is for half an hour."""
+
+    def __init__(self, server: ServerProcess, clock: Clock) -> None:
+        self.server, self.clock = server, clock
+
+    async def begin(self, session: aiohttp.ClientSession) -> None:
+        self.ann = await self.server.user(session, "ann@example.org", "--permission=admin")
+        (self.bob,) = await self.ann.others(1)
+        short = await self.ann.post(f"/api/v1/users/{self.bob.id}/tokens", {"ttl": HOUR // 2})
+        self.short = ProcessUser(session, self.server.url, short.json["data"]["token"], self.bob.id)
+        self.chat = (await self.ann.post("/api/v2/chats", {"type": "direct", "memberIds": [self.bob.id]})).json["_id"]
+        self.hers, self.his = await self.ann.socket(), await self.short.socket()
+
+    async def say(self, content: str) -> dict[str, Any]:
+        sent = await self.ann.post("/api/v2/messages", {"type": "text", "chatId": self.chat, "content": content})
+        assert sent.status == 201, sent
+        return dict(sent.json)
+
+
+@pytest.fixture
+async def world(tmp_path: Path) -> Any:
+    clock = Clock(tmp_path)
+    server = ServerProcess(tmp_path / "data", ping_interval=2, ping_timeout=2)
+    server.environment |= {**clock.environment, "TZ": "Europe/Berlin"}
+    async with server, aiohttp.ClientSession() as session:
+        made = World(server, clock)
+        await made.begin(session)
+        yield made
+        assert "Traceback" not in server.log.read_text()
+
+
+async def closed(raw: RawSocket, began: float) -> float:
+    """How long after the beginning it was told of its end."""
+    assert (await raw.event("session:closed", seconds=10))[0] == {"reason": "expired"}
+    return time.monotonic() - began
+
+
+async def heard(raw: RawSocket, content: str) -> dict[str, Any]:
+    def found() -> Any:
+        return [body for name, (body, *_) in raw.events if name == "message:new" and body["content"] == content]
+
+    return dict((await raw.until(found))[0])
+
+
+async def test_an_hour_forward(world: World) -> None:
+    await world.say("before")
+    await heard(world.his, "before")
+    planned = time.strftime("%Y-%m-%dT%H:%M:%S.000Z", time.gmtime(time.time() + HOUR // 2))
+    stream = (await world.ann.post("/api/v1/streams", {"title": "soon", "startsAt": planned})).json["data"]["id"]
+    began = time.monotonic()
+    world.clock.set(HOUR)
+    assert await closed(world.his, began) < LATE
+    while (await world.ann.get(f"/api/v1/streams/{stream}")).json["data"]["status"] != "expired":
+        assert time.monotonic() - began < LATE
+        await asyncio.sleep(0.1)
+    after = await world.say("after")
+    assert (await heard(world.hers, "after"))["seq"] == after["seq"] == 2
+    assert (await world.short.get("/api/v1/users/me")).status == 401
+    await asyncio.sleep(6)  # Pings go on by the other clock.
+    assert not world.hers.closed
+
+
+async def test_an_hour_back(world: World) -> None:
+    before = await world.say("before")
+    wrong = {"email": "ann@example.org", "password": "not hers at all"}
+    while (await world.bob.post("/api/v1/auth/login", wrong)).status != 429:
+        pass
+    world.clock.set(-HOUR)
+    assert (await world.bob.post("/api/v1/auth/login", wrong)).status == 401, "a limit does not last longer"
+    after = await world.say("after")
+    assert [before["seq"], after["seq"]] == [1, 2] and after["createdAt"] < before["createdAt"]
+    assert await heard(world.his, "after") and await heard(world.hers, "after")
+    history = (await world.short.get(f"/api/v2/messages?chatId={world.chat}")).json["items"]
+    assert [each["content"] for each in history] == ["before", "after"]
+    again = await world.bob.socket()
+    assert await again.call("message:send", {"type": "text", "chatId": world.chat, "content": "a new socket"})
+    await heard(world.hers, "a new socket")
+    await asyncio.sleep(6)
+    assert not world.hers.closed and not world.his.closed and not again.closed
+
+
+async def test_a_token_that_ends_as_winter_time_begins(world: World) -> None:
+    world.clock.set(WINTER_TIME - time.time() - 4)
+    made = await world.ann.post(f"/api/v1/users/{world.bob.id}/tokens", {"ttl": 5})
+    ends = time.monotonic() + 5
+    brief = ProcessUser(world.ann.session, world.server.url, made.json["data"]["token"], world.bob.id)
+    raw = await brief.socket()
+    before = await world.say("summer")
+    assert -1.1 < await closed(raw, ends) < LATE
+    after = await world.say("winter")
+    assert before["createdAt"] < after["createdAt"] and after["createdAt"] < "2026-10-25T01:05"
+    assert not world.hers.closed
