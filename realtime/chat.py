@@ -110,8 +110,7 @@ class Chats:
             pk = chat.find_direct(tx.connection, caller.pk, other.pk)
             if pk is not None:
                 return seen_by(tx.connection, pk, caller.pk), False
-            if accounts.blocks_whom(tx.connection, other.pk, caller.pk):
-                raise Forbidden
+            require_open(tx, caller, [other])
             return seen_by(tx.connection, open_direct(tx, caller.user, other), caller.pk), True
 
         return apply
@@ -121,7 +120,7 @@ class Chats:
     ) -> Callable[[Tx], tuple[shapes.ChatDocument, bool]]:
         def apply(tx: Tx) -> tuple[shapes.ChatDocument, bool]:
             caller.fresh(tx)
-            refuse_blocked(tx, caller, others)
+            require_open(tx, caller, others)
             if body.id and chat.id_taken(tx.connection, caller.user.tenant_pk, body.id):
                 raise Conflict("A chat with this id exists already")
             pk = chat.add(
@@ -173,7 +172,7 @@ class Chats:
                 raise Forbidden
             if len(others) < len(wanted):
                 raise NotFound
-            refuse_blocked(tx, caller, others)
+            require_open(tx, caller, others)
             inside = chat.known_members(tx.connection, pk, [each.pk for each in others])
             new = [each for each in others if each.pk not in inside]
             if gate.member_count + len(new) > self.limits.chat_members:
@@ -326,8 +325,10 @@ def only(users: Sequence[accounts.User]) -> accounts.User:
     return users[0]
 
 
-def refuse_blocked(tx: Tx, caller: Caller, others: Sequence[accounts.User]) -> None:
-    """Raises Forbidden if one of them blocks the caller."""
+def require_open(tx: Tx, caller: Caller, others: Sequence[accounts.User]) -> None:
+    """Raises NotFound if one of them has been deleted since they were looked up, Forbidden if one blocks the caller."""
+    if len(accounts.by_ids(tx.connection, caller.user.tenant_pk, [each.id for each in others])) < len(others):
+        raise NotFound
     if accounts.any_blocks(tx.connection, [each.pk for each in others], caller.pk):
         raise Forbidden
 

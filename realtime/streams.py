@@ -17,7 +17,7 @@ from realtime.caller import Caller
 from realtime.chat import admit, leave, tell
 from realtime.limits import Limits
 from realtime.messages import announce
-from storage import accounts, activities, chat, devices, log, outbox, streams
+from storage import accounts, activities, audit, chat, devices, log, outbox, streams
 from storage.activities import Activity
 from storage.database import Database
 from storage.errors import Conflict, Forbidden, NotFound, Problem
@@ -89,12 +89,14 @@ class Streams:
         tenant_pk = caller.user.tenant_pk
 
         def apply(tx: Tx) -> Stream:
-            caller.fresh(tx).require(MANAGE)
+            actor = caller.fresh(tx)
+            actor.require(MANAGE)
             if body.id and streams.find(tx.connection, tenant_pk, body.id):
                 raise Conflict("A stream with this id exists already")
             chat_pk = chat.add(tx, tenant_pk, type="group", name=body.title)
             chat.add_members(tx, chat_pk, [(caller.pk, "owner")], 0)
             announce(tx, chat_pk, [caller.pk], 0)
+            audit.add(tx, actor.user, "stream.create", body.id)
             pk = streams.add(
                 tx,
                 tenant_pk,
@@ -147,6 +149,7 @@ class Streams:
             actor = caller.fresh(tx)
             if actor.pk != stream.owner_pk:
                 actor.require(MANAGE)
+                audit.add(tx, actor.user, "stream.change", stream.id)
             return change(tx, stream)
 
         return await self.database.write(Command(apply, channels=[found.pk, found.chat_pk]))

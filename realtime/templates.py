@@ -7,7 +7,7 @@ can't take much time or memory, whatever the values are. They are data; nothing 
 import asyncio
 import re
 from collections.abc import Callable, Iterable, Mapping
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
 from liquid import BoundTemplate, DictLoader, Environment, StrictUndefined
@@ -18,7 +18,7 @@ from realtime import documents, shapes
 from realtime.bodies import ChangeTemplate, CreateTemplate, PreviewTemplate, Variant
 from realtime.caller import Caller
 from realtime.limits import Limits
-from storage import templates
+from storage import audit, templates
 from storage.database import Database
 from storage.errors import FieldError, Invalid, NotFound
 from storage.templates import Template
@@ -125,7 +125,8 @@ class Templates:
         await asyncio.to_thread(check_all, body.title, body.message, body.locales, self.limits)
         require_tenant(caller, body.tenantId)
         values = values_of(body) | {"key": body.key}
-        return await self._write(caller, body.key, lambda tx: templates.add(tx, caller.user.tenant_pk, values))
+        make = partial(templates.add, tenant_pk=caller.user.tenant_pk, values=values)
+        return await self._write(caller, "template.create", body.key, make)
 
     async def page(self, caller: Caller, *, after: int, limit: int) -> list[tuple[int, shapes.TemplateDocument]]:
         """In the order they were made, each with its place."""
@@ -145,7 +146,7 @@ class Templates:
             existing(tx.connection, caller, key)
             return templates.change(tx, caller.user.tenant_pk, key, values_of(body))
 
-        return await self._write(caller, key, apply)
+        return await self._write(caller, "template.change", key, apply)
 
     async def remove(self, caller: Caller, key: str) -> shapes.TemplateDocument:
         def apply(tx: Tx) -> Template:
@@ -153,7 +154,7 @@ class Templates:
             templates.remove(tx, caller.user.tenant_pk, key)
             return found
 
-        return await self._write(caller, key, apply)
+        return await self._write(caller, "template.delete", key, apply)
 
     async def preview(self, caller: Caller, key: str, body: PreviewTemplate) -> shapes.PreviewDocument:
         """The texts as a notification would have them; nothing is sent."""
@@ -166,9 +167,13 @@ class Templates:
             "isActionable": found.actionable,
         }
 
-    async def _write(self, caller: Caller, key: str, change: Callable[[Tx], Template]) -> shapes.TemplateDocument:
+    async def _write(
+        self, caller: Caller, action: str, key: str, change: Callable[[Tx], Template]
+    ) -> shapes.TemplateDocument:
         def apply(tx: Tx) -> Template:
-            caller.fresh(tx).require(PERMISSION)
+            actor = caller.fresh(tx)
+            actor.require(PERMISSION)
+            audit.add(tx, actor.user, action, key)
             return change(tx)
 
         lock = f"template:{caller.user.tenant_pk}:{key}"

@@ -60,7 +60,8 @@ async def run(examples: int, seed: int, phases: str) -> dict[str, Any]:
                 "--continue-on-failure", "--no-color", "--warnings=off", "--generation-database=none", "--report=json",
                 f"--report-json-path={report}",
                 env={
-                    **os.environ, "SCHEMATHESIS_HOOKS": "tests.fuzz.hooks", "PYTHONPATH": str(Path.cwd()), "FUZZ_URL": server.url,
+                    **os.environ, "SCHEMATHESIS_HOOKS": "tests.fuzz.hooks", "PYTHONPATH": str(Path.cwd()),
+                    "FUZZ_URL": server.url,
                     "FUZZ_TOKEN": str(admin.token), "FUZZ_WORLD": orjson.dumps(await world(admin)).decode(),
                     "FUZZ_SEED": str(seed),
                 },

@@ -209,3 +209,21 @@ def last_transaction(connection: Any) -> Any:
     from storage.models import credit_transactions
 
     return connection.execute(credit_transactions.select().order_by(credit_transactions.c.pk.desc())).first()
+
+
+@pytest.mark.parametrize("body", [{"type": "direct"}, {"type": "group", "name": "x"}], ids=["direct", "group"])
+async def test_who_is_deleted_meanwhile_is_not_invited(
+    serve: ServerFactory, monkeypatch: pytest.MonkeyPatch, body: dict[str, Any]
+) -> None:
+    server = await serve()
+    ann, bob = await server.people.many(2)
+    chats = server.services.chats
+    look = chats._people
+
+    async def late(*arguments: Any) -> Any:
+        found = await look(*arguments)
+        await bob.delete(ME)
+        return found
+
+    monkeypatch.setattr(chats, "_people", late)
+    assert (await ann.post("/api/v2/chats", {**body, "memberIds": [bob.id]})).status == 404
