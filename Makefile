@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN = .venv/bin
 
-.PHONY: run test check format bench fuzz install lock chromium
+.PHONY: run test check format bench fuzz prove install lock chromium
 
 run: .venv/installed static/node_modules/.package-lock.json
 	$(BIN)/python run.py
@@ -27,6 +27,11 @@ bench: install tests/load/peers/node_modules/.package-lock.json
 fuzz: install
 	$(BIN)/python -m tests.fuzz.frames
 	$(BIN)/python -m tests.fuzz.api
+
+# Everything that docs/guarantees.md promises, under faults, and against servers that are broken on purpose; an hour.
+prove: install
+	command -v strace >/dev/null || { apt-get update && apt-get install -y strace; }
+	$(BIN)/python -m tests.faults.prove --all --write docs/guarantees.md $(ARGS)
 
 install: .venv/tested static/node_modules/.package-lock.json tests/node_modules/.package-lock.json chromium
 

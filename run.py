@@ -17,6 +17,7 @@ from server import logs, operator
 from server.app import drain, serving
 from server.settings import Settings
 from server.workers import Workers
+from storage.backup import NoBackup
 from storage.database import Database, DatabaseBroken
 from storage.errors import Problem, Unavailable
 from storage.migrations import NotMigrated
@@ -49,6 +50,10 @@ def arguments() -> argparse.ArgumentParser:
     commands.add_parser("migrate", help="bring the database to the newest schema")
     check = commands.add_parser("check", help="print the effective settings, secrets masked; or audit")
     check.add_argument("what", nargs="?", choices=["ledger"], help="ledger: whether all credits add up")
+    backup = commands.add_parser("backup", help="write everything into one file, beside a running server too")
+    restore = commands.add_parser("restore", help="read a backup into an empty database")
+    for each in (backup, restore):
+        each.add_argument("file", type=Path)
     epoch = commands.add_parser("epoch", help="the name of the history that clients resume from")
     epoch.add_argument("--new", action="store_true", required=True, help="begin a new one; every client reloads")
     return parser
@@ -128,6 +133,10 @@ def main() -> int:
                 print(json.dumps(asyncio.run(operator.run(settings, "user add", given)), ensure_ascii=False))
             case "epoch":
                 print(asyncio.run(operator.run(settings, "epoch --new", {})))
+            case "backup":
+                print(json.dumps(operator.make_backup(settings, asked.file)))
+            case "restore":
+                print(json.dumps(operator.restore_backup(settings, asked.file)))
             case "migrate":
                 asyncio.run(migrate(settings))
             case "check" if asked.what == "ledger":
@@ -152,7 +161,7 @@ def main() -> int:
     except Problem as problem:
         print(operator.reason(problem), file=sys.stderr)
         return 1
-    except (ValueError, OSError, NotMigrated, DatabaseBroken, operator.Busy) as error:
+    except (ValueError, OSError, NotMigrated, DatabaseBroken, operator.Busy, NoBackup) as error:
         print(error, file=sys.stderr)
         return 1
     return 0

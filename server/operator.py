@@ -28,9 +28,11 @@ from server.administration import CreateUser, new_user
 from server.call import SERVICES, read_bytes, token_of, write_json
 from server.services import Services, build, secret_of
 from server.settings import Settings
-from storage import accounts, credits
+from storage import accounts, backup, credits
 from storage.accounts import PERMISSIONS, PLATFORM, User
+from storage.backup import NoBackup
 from storage.errors import Invalid, NotFound, Problem, Unauthenticated
+from storage.files import Files
 from storage.transaction import Command, Tx
 from storage.types import read_name
 
@@ -142,6 +144,30 @@ def reason(problem: Problem) -> str:
 def masked(value: str) -> str:
     """A URL without its password."""
     return re.sub(r"(://[^:/@]+):[^@]+@", r"\1:********@", value)
+
+
+# What goes past the server
+
+
+def media_folder(settings: Settings) -> Path | None:
+    """None where files lie in a store that has its own backups."""
+    return Files(settings.media_url or str(settings.data_dir / "media")).folder
+
+
+def make_backup(settings: Settings, file: Path) -> dict[str, int]:
+    if file.exists():
+        raise NoBackup(f"{file} is there already")
+    secret = settings.data_dir / "secret"
+    return backup.make(settings.database, file, media=media_folder(settings), secret=secret)
+
+
+def restore_backup(settings: Settings, file: Path) -> dict[str, int]:
+    """Raises NoBackup where a server is running, or anything is there already."""
+    with holding(settings) if settings.embedded else contextlib.nullcontext() as lock:
+        if settings.embedded and lock is None:
+            raise NoBackup(f"A server is running on {settings.data_dir}: restore into a new folder")
+        secret = None if settings.jwt_secret.get_secret_value() else settings.data_dir / "secret"
+        return backup.restore(settings.database, file, media=media_folder(settings), secret=secret)
 
 
 # The commands

@@ -55,9 +55,13 @@ def shared(tx: Tx, name: str, size: int = 32) -> str:
     return found
 
 
+def fresh() -> str:
+    return secrets.token_hex(8)
+
+
 def renew(tx: Tx) -> str:
     """Begin a new history."""
-    epoch = secrets.token_hex(8)
+    epoch = fresh()
     put(tx, "epoch", epoch)
     return epoch
 

@@ -18,7 +18,10 @@ READY = re.compile(r"Bellwire is at (\S+)  .*\n")
 
 
 class ServerProcess:
-    """``python run.py`` on a data folder; the port stays the same over restarts."""
+    """``python run.py`` on a data folder; the port stays the same over restarts.
+
+    Where the environment has ``BROKEN``, the server is one with that fault, see ``tests/faults/broken.py``.
+    """
 
     def __init__(self, data_dir: Path, **settings: Any) -> None:
         named = {f"BELLWIRE_{name.upper()}": str(value) for name, value in settings.items()}
@@ -37,8 +40,9 @@ class ServerProcess:
         """Start, and wait until it listens; its address."""
         with self.log.open("ab") as log:
             before = log.tell()
+            program = ["-m", "tests.faults.broken"] if self.environment.get("BROKEN") else ["run.py"]
             self.process = await asyncio.create_subprocess_exec(
-                sys.executable, "run.py", env=self.environment, stdout=log, stderr=log
+                sys.executable, *program, env=self.environment, stdout=log, stderr=log
             )
         async with asyncio.timeout(30):
             while not (said := READY.search(self.log.read_bytes()[before:].decode())):

@@ -22,12 +22,12 @@ def is_newest(connection: Connection) -> bool:
     return connection.execute(text("SELECT version_num FROM alembic_version")).scalar() == newest()
 
 
-def upgrade(connection: Connection) -> None:
-    """Bring the database behind ``connection`` to the newest schema; the caller commits."""
+def upgrade(connection: Connection, upto: str = "head") -> None:
+    """Bring the database behind ``connection`` to the newest schema, or up to an older one; the caller commits."""
     if not is_newest(connection):
         from storage.migrations import steps
 
-        steps.take(connection)
+        steps.take(connection, upto)
 
 
 def upgrade_file(path: Path) -> None:

@@ -179,9 +179,9 @@ PARTS = {
 
 HEAD = """# Performance
 
-Measured {date} by `make bench` on {cpus} cores ({machine}, Python {python}), commit `{commit}`, default settings, SQLite,
-every message durable before its ack. Each line compares with a peer in the same run: absolute figures mean little from one
-machine to the next.
+Measured {date} by `make bench` on {cpus} cores ({machine}, Python {python}), commit `{commit}`, default settings but for
+higher limits on what one user sends, SQLite, every message durable before its ack. Each line compares with a peer in the
+same run: absolute figures mean little from one machine to the next.
 
 *node* is Socket.IO 4.8 with better-sqlite3, written by hand; *node, the same work* does in its transaction what this server
 does (membership, client's key, event log, outbox); *python* is aiohttp and python-socketio as their documentation shows

@@ -47,6 +47,11 @@ async def product(**settings: str) -> AsyncIterator[Target]:
             "BELLWIRE_DATA_DIR": str(place),
             "BELLWIRE_PORT": "0",
             "BELLWIRE_LOG_LEVEL": "WARNING",
+            # Limits count, and are not reached: one client sends what many people would.
+            "BELLWIRE_MAX_SENDS_PER_SECOND": "1000000",
+            "BELLWIRE_MAX_SENDS_AT_ONCE": "1000000",
+            "BELLWIRE_MAX_EVENTS_PER_SECOND": "1000000",
+            "BELLWIRE_MAX_EVENTS_AT_ONCE": "1000000",
             **settings,
         }
         async with running(sys.executable, "run.py", **environment) as (line, pid):

@@ -1,0 +1,230 @@
+"""All rows in one file, for either database: a gzipped tar of what it is, a file of JSON lines for each table, and media.
+
+What is written is one moment of the database, read beside a running server. It is read into an empty database, of its
+own kind or of the other, whose schema is made first as it was when the backup was made, and brought to the newest after.
+"""
+
+import asyncio
+import base64
+import contextlib
+import io
+import json
+import os
+import tarfile
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import IO, Any
+
+import orjson
+from sqlalchemy import Connection, LargeBinary, MetaData, Row, Table, create_engine, inspect, select, text
+from sqlalchemy.ext.asyncio import create_async_engine
+
+from storage import migrations
+from storage.database import sqlite_path
+from storage.epoch import PUT, fresh
+from storage.models import metadata
+
+FORMAT = 1
+ABOUT, SECRET, ROWS, MEDIA = "backup.json", "secret", "rows/", "media/"
+AT_ONCE = 1000
+# What is true of a running installation alone.
+LEFT_OUT = {"nodes", "alembic_version"}
+Work = Callable[[Connection], dict[str, int]]
+
+
+class NoBackup(Exception):
+    """The file is none, or there is no place to bring it back to; the text says which"""
+
+
+# Making one
+
+
+def make(url: str, path: Path, *, media: Path | None, secret: Path | None) -> dict[str, int]:
+    """Write everything into ``path``; how many rows of each table, and how many files.
+
+    Files are looked for before the database and after it, so that none is missed that a row names.
+    """
+    draft = path.with_name(f"{path.name}.new")
+    try:
+        with (
+            open(draft, "xb", opener=private) as file,
+            tarfile.open(fileobj=file, mode="w:gz", compresslevel=1) as archive,
+        ):
+            kept = add_files(archive, media, set())
+            counts = on_connection(url, lambda connection: write_rows(connection, archive), writes=False)
+            kept |= add_files(archive, media, kept)
+            if secret is not None and secret.exists():
+                archive.add(secret, SECRET)
+        draft.rename(path)
+    finally:
+        draft.unlink(missing_ok=True)
+    return {**counts, "files": len(kept)}
+
+
+def private(path: str, flags: int) -> int:
+    """For open(): only its owner may read what holds secrets."""
+    return os.open(path, flags, 0o600)
+
+
+def add_files(archive: tarfile.TarFile, folder: Path | None, known: set[str]) -> set[str]:
+    """Those that are not known yet; one that is removed meanwhile is of nobody any more."""
+    if folder is None or not folder.exists():
+        return set()
+    new = {str(each.relative_to(folder)) for each in folder.rglob("*") if each.is_file()} - known
+    for name in sorted(new):
+        with contextlib.suppress(FileNotFoundError):
+            archive.add(folder / name, MEDIA + name)
+    return new
+
+
+def write_rows(connection: Connection, archive: tarfile.TarFile) -> dict[str, int]:
+    """All tables of one moment, each after those that its rows point to."""
+    migrations.require_newest(connection)
+    counts = {}
+    for table in metadata.sorted_tables:
+        name = str(table.name)
+        if name not in LEFT_OUT:
+            with tempfile.TemporaryFile() as lines:
+                rows = connection.execution_options(yield_per=AT_ONCE).execute(
+                    select(table).order_by(*table.primary_key)
+                )
+                counts[name] = sum(lines.write(written(row)) > 0 for row in rows)
+                add(archive, f"{ROWS}{name}", lines)
+    about = {"format": FORMAT, "schema": migrations.newest(), "rows": counts}
+    add(archive, ABOUT, io.BytesIO(orjson.dumps(about)))
+    return counts
+
+
+def add(archive: tarfile.TarFile, name: str, content: IO[bytes]) -> None:
+    info = tarfile.TarInfo(name)
+    info.size = content.seek(0, io.SEEK_END)
+    info.mode = 0o600
+    content.seek(0)
+    archive.addfile(info, content)
+
+
+def written(row: Row[Any]) -> bytes:
+    def plain(value: Any) -> str:
+        return base64.b64encode(value).decode()
+
+    return orjson.dumps({str(name): value for name, value in row._mapping.items()}, default=plain) + b"\n"
+
+
+# Bringing it back
+
+
+def restore(url: str, path: Path, *, media: Path | None, secret: Path | None) -> dict[str, int]:
+    """Read ``path`` into an empty database; how many rows of each table, and how many files.
+
+    The history begins anew: clients that have seen more than the backup holds reload. Raises NoBackup.
+    """
+    try:
+        with tarfile.open(path) as archive:
+            about = json.load(part(archive, ABOUT))
+            if about["format"] != FORMAT or about["schema"] > migrations.newest():
+                raise NoBackup(f"{path} was made by a newer version: schema {about['schema']}")
+            counts = on_connection(url, lambda connection: read_rows(connection, archive, about), writes=True)
+            names = [each for each in archive.getnames() if each.startswith(MEDIA)]
+            if media is not None:
+                for name in names:
+                    bring(archive, name, media / name.removeprefix(MEDIA))
+            if secret is not None and SECRET in archive.getnames() and not secret.exists():
+                bring(archive, SECRET, secret)
+    except (tarfile.TarError, KeyError, ValueError, EOFError) as error:
+        raise NoBackup(f"{path} is no backup, or not a whole one: {error}") from None
+    return {**counts, "files": len(names) if media is not None else 0}
+
+
+def part(archive: tarfile.TarFile, name: str) -> IO[bytes]:
+    found = archive.extractfile(name)
+    if found is None:
+        raise KeyError(name)
+    return found
+
+
+def bring(archive: tarfile.TarFile, name: str, target: Path) -> None:
+    if ".." in Path(name).parts:
+        raise ValueError(f"{name} leads out of its folder")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with open(target, "xb", opener=private) as file, part(archive, name) as content:
+        while some := content.read(1 << 20):
+            file.write(some)
+
+
+def read_rows(connection: Connection, archive: tarfile.TarFile, about: dict[str, Any]) -> dict[str, int]:
+    """In one transaction: all of it is there after, or nothing."""
+    if inspect(connection).get_table_names():
+        raise NoBackup("The database is not empty: restore into a new one")
+    migrations.upgrade(connection, about["schema"])
+    there = MetaData()
+    there.reflect(connection)
+    counts = {}
+    for table in there.sorted_tables:
+        if table.name in about["rows"]:
+            # What was made by the schema itself is in the backup too.
+            connection.execute(table.delete())
+            counts[str(table.name)] = sum(insert(connection, table, rows) for rows in pages(archive, table))
+            go_on(connection, table)
+    if counts != about["rows"]:
+        raise ValueError("rows are missing")
+    migrations.upgrade(connection)
+    connection.execute(PUT, {"name": "epoch", "value": fresh()})
+    return counts
+
+
+def pages(archive: tarfile.TarFile, table: Table) -> Iterator[list[dict[str, Any]]]:
+    binary = [column.name for column in table.columns if isinstance(column.type, LargeBinary)]
+    page: list[dict[str, Any]] = []
+    for line in part(archive, f"{ROWS}{table.name}"):
+        row = orjson.loads(line)
+        page.append(row | {name: base64.b64decode(row[name]) for name in binary if row[name] is not None})
+        if len(page) == AT_ONCE:
+            yield page
+            page = []
+    if page:
+        yield page
+
+
+def insert(connection: Connection, table: Table, rows: list[dict[str, Any]]) -> int:
+    connection.execute(table.insert(), rows)
+    return len(rows)
+
+
+def go_on(connection: Connection, table: Table) -> None:
+    """PostgreSQL counts on where the rows end; SQLite does so by itself."""
+    if connection.dialect.name != "postgresql":
+        return
+    for column in table.primary_key:
+        sequence = connection.execute(
+            text("SELECT pg_get_serial_sequence(:table, :column)"), {"table": table.name, "column": column.name}
+        ).scalar()
+        if sequence:
+            last = f"SELECT setval(:sequence, greatest((SELECT max({column.name}) FROM {table.name}), 1))"
+            connection.execute(text(last), {"sequence": sequence})
+
+
+def on_connection(url: str, work: Work, *, writes: bool) -> dict[str, int]:
+    """``work`` in one transaction, that sees one moment."""
+    path = sqlite_path(url)
+    if path is None:
+        return asyncio.run(on_postgres(url, work))
+    if not writes and not path.exists():
+        raise NoBackup(f"There is no database at {path}")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    here = create_engine(f"sqlite:///{path}")
+    with here.begin() as connection:
+        # The driver begins a transaction only where something is written.
+        connection.exec_driver_sql("BEGIN")
+        counts = work(connection)
+    here.dispose()
+    return counts
+
+
+async def on_postgres(url: str, work: Work) -> dict[str, int]:
+    engine = create_async_engine(url, isolation_level="REPEATABLE READ")
+    try:
+        async with engine.begin() as connection:
+            return await connection.run_sync(work)
+    finally:
+        await engine.dispose()

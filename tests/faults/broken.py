@@ -1,0 +1,300 @@
+"""The server with one thing broken on purpose: ``python -m tests.faults.broken`` instead of ``run.py``.
+
+The environment's ``BROKEN`` says what: ``mutant:NAME`` breaks one guarantee, so that a proof that can't fail is found out;
+``kill:POINT:N`` kills the process the N-th time that it comes by a point of its work.
+"""
+
+import asyncio
+import itertools
+import os
+import random
+import secrets
+import signal
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import push.worker
+import run
+from push.worker import Worker
+from realtime.engine import Engine
+from realtime.hub import Hub
+from realtime.plan import Plans
+from realtime.session import Sessions
+from server import middleware
+from storage import credits, database, log, messages, outbox
+from storage.transaction import run_batch
+from storage.types import new_id
+from storage.writer import SqliteExecutor, Writer
+
+MUTANTS: dict[str, Callable[[], None]] = {}
+POINTS: dict[str, Callable[[Callable[[], None]], None]] = {}
+
+
+def mutant(function: Callable[[], None]) -> Callable[[], None]:
+    MUTANTS[function.__name__] = function
+    return function
+
+
+def point(function: Callable[[Callable[[], None]], None]) -> Callable[[Callable[[], None]], None]:
+    POINTS[function.__name__] = function
+    return function
+
+
+def around(
+    owner: Any, name: str, before: Callable[[], None] | None = None, after: Callable[[], None] | None = None
+) -> None:
+    original = getattr(owner, name)
+
+    def wrapped(*arguments: Any, **options: Any) -> Any:
+        if before:
+            before()
+        answer = original(*arguments, **options)
+        if after:
+            after()
+        return answer
+
+    setattr(owner, name, wrapped)
+
+
+# Where a process may die
+
+
+def transact(commit: Callable[[Any, Any], None]) -> None:
+    """The writer's transaction, with a COMMIT of our own; ``commit(executor, bare)``."""
+
+    def replaced(self: Any, connection: Any, bare: Any, commands: Any) -> Any:
+        bare.execute("BEGIN IMMEDIATE")
+        outcome = run_batch(connection, commands, bare)
+        self.marks.count(connection, bare)
+        self.outcome = outcome
+        commit(self, bare)
+        self.marks.after_commit()
+        return outcome
+
+    SqliteExecutor._transact = replaced  # type: ignore[method-assign]
+
+
+@point
+def before_commit(die: Callable[[], None]) -> None:
+    transact(lambda self, bare: (die(), bare.execute("COMMIT")))  # type: ignore[func-returns-value]
+
+
+@point
+def after_commit(die: Callable[[], None]) -> None:
+    transact(lambda self, bare: (bare.execute("COMMIT"), die()))  # type: ignore[func-returns-value]
+
+
+@point
+def after_publish(die: Callable[[], None]) -> None:
+    around(Hub, "publish", after=die)
+
+
+@point
+def before_reply(die: Callable[[], None]) -> None:
+    around(middleware, "write_answer", before=die)
+
+
+@point
+def in_push(die: Callable[[], None]) -> None:
+    """Apple has it, and we have not written so yet."""
+    result = Worker._result
+
+    async def replaced(self: Worker, request: Any) -> Any:
+        answer = await result(self, request)
+        die()
+        return answer
+
+    Worker._result = replaced  # type: ignore[method-assign]
+
+
+# What is broken
+
+
+@mutant
+def acknowledged_before_commit() -> None:
+    def lagging(self: Any, connection: Any, bare: Any, commands: Any) -> Any:
+        if bare.in_transaction:
+            bare.execute("COMMIT")
+            self.marks.after_commit()
+        bare.execute("BEGIN IMMEDIATE")
+        outcome = run_batch(connection, commands, bare)
+        self.marks.count(connection, bare)
+        return outcome
+
+    SqliteExecutor._transact = lagging  # type: ignore[method-assign]
+
+
+@mutant
+def published_before_commit() -> None:
+    init, go = Writer.__init__, SqliteExecutor.run
+
+    def known(self: Any, executor: Any, **options: Any) -> None:
+        init(self, executor, **options)
+        executor.writer = self
+
+    async def looped(self: Any, commands: Any) -> Any:
+        self.loop = asyncio.get_running_loop()
+        return await go(self, commands)
+
+    def commit(self: Any, bare: Any) -> None:
+        self.loop.call_soon_threadsafe(self.writer.on_commit, self.outcome[1])
+        time.sleep(0.05)
+        bare.execute("COMMIT")
+
+    Writer.__init__, SqliteExecutor.run = known, looped  # type: ignore[method-assign, assignment]
+    transact(commit)
+
+
+@mutant
+def keys_not_looked_up() -> None:
+    add = messages.add
+
+    def renamed(tx: Any, message: Any, *, client_key: str | None, fingerprint: str | None) -> None:
+        add(tx, message, client_key=f"{client_key}-{secrets.token_hex(4)}", fingerprint=fingerprint)
+
+    messages.add = renamed
+    messages.by_key = lambda *arguments, **options: None
+
+
+@mutant
+def gaps_not_filled() -> None:
+    Hub._fill = lambda self, channel, upto=0: None  # type: ignore[method-assign]
+
+
+@mutant
+def hints_taken_as_they_come() -> None:
+    Hub._hear = lambda self, channel, events: self._deliver(channel, events)  # type: ignore[method-assign]
+
+
+@mutant
+def offsets_forgotten() -> None:
+    """A resume says that it is whole, and begins at the head."""
+    of = Plans.of
+
+    async def replaced(self: Any, *arguments: Any) -> Any:
+        plan = await of(self, *arguments)
+        if plan is None:
+            return None
+        heads = await self.database.read(lambda it: log.heads(it, [pk for pk, _, _ in plan.channels]))
+        return replace(plan, channels=[(pk, name, heads.get(pk, cursor)) for pk, name, cursor in plan.channels])
+
+    Plans.of = replaced  # type: ignore[method-assign]
+
+
+@mutant
+def dead_tokens_kept() -> None:
+    async def replaced(self: Any, delivery: Any, target: Any, request: Any, result: Any) -> None:
+        self._settle(delivery, "dropped", result.status, result.reason)
+
+    Worker._drop = replaced  # type: ignore[method-assign]
+
+
+@mutant
+def leases_never_returned() -> None:
+    push.worker.LEASE = 10**6
+    outbox.release = lambda tx, lease=None: None
+
+
+@mutant
+def pushes_promised_apart() -> None:
+    """With the next message, not with their own."""
+    promise = outbox.promise
+    late: list[Any] = []
+
+    def replaced(tx: Any, *arguments: Any, **options: Any) -> None:
+        if late:
+            promise(tx, *late.pop())
+        late.append(arguments)
+
+    outbox.promise = replaced
+
+
+@mutant
+def pushes_not_collapsed() -> None:
+    result = Worker._result
+
+    async def replaced(self: Worker, request: Any) -> Any:
+        return await result(self, replace(request, collapse_id=secrets.token_hex(8)))
+
+    Worker._result = replaced  # type: ignore[method-assign]
+
+
+@mutant
+def nothing_synced() -> None:
+    prepare = database.prepare_writer
+
+    def replaced(connection: Any, record: Any) -> None:
+        prepare(connection, record)
+        connection.execute("PRAGMA synchronous = OFF")
+
+    database.prepare_writer = replaced
+
+
+@mutant
+def credits_out_of_nothing() -> None:
+    move = credits.move
+
+    def replaced(tx: Any, tenant_pk: int, **options: Any) -> str:
+        id = move(tx, tenant_pk, **options)
+        if random.random() < 0.02:
+            taker = credits.account(tx, tenant_pk, options["taker"])
+            here = credits.credit_accounts.c.pk == taker.pk
+            tx.execute(credits.update(credits.credit_accounts).where(here).values(balance=taker.balance + 1))
+        return id
+
+    credits.move = replaced
+
+
+@mutant
+def transfers_without_ledger() -> None:
+    move = credits.move
+    credits.move = lambda tx, tenant_pk, **options: (
+        new_id() if options["kind"] == "transfer" and random.random() < 0.02 else move(tx, tenant_pk, **options)
+    )
+
+
+@mutant
+def expired_tokens_stay() -> None:
+    async def never(self: Any) -> None:
+        return None
+
+    Sessions.tick = never  # type: ignore[method-assign]
+
+
+@mutant
+def slow_readers_kept() -> None:
+    Engine.slow = lambda self, socket: None  # type: ignore[method-assign]
+
+
+@mutant
+def stopped_without_a_word() -> None:
+    async def gone(services: Any) -> None:
+        os._exit(0)
+
+    run.drain = gone
+
+
+def apply(what: str) -> None:
+    kind, name, *rest = what.split(":")
+    if kind == "mutant":
+        MUTANTS[name]()
+    else:
+        passed = itertools.count(1)
+        at = int(rest[0])
+
+        def die() -> None:
+            if next(passed) == at:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+        POINTS[name](die)
+    if proof := os.environ.get("BROKEN_PROOF"):
+        Path(proof).write_text(what)
+
+
+if __name__ == "__main__":
+    apply(os.environ["BROKEN"])
+    sys.exit(run.main())

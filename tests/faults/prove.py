@@ -1,0 +1,268 @@
+"""All proofs in one: what the server promises, what was done to it, and how often the promise broke.
+
+``python -m tests.faults.prove`` runs everything, for most of an hour, and prints the table; ``--write FILE`` puts it
+between the marks of that file. ``--quick`` runs a short piece of each; ``--only a1 b`` some; ``--mutants`` runs them against
+servers that are broken on purpose, each of which must be found out.
+"""
+
+import argparse
+import asyncio
+import os
+import platform
+import re
+import subprocess
+import sys
+import tempfile
+import time
+import traceback
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from tests.faults import acks, credits, nodes, pushes, readers, syncs
+from tests.faults.broken import MUTANTS
+
+BEGIN, END = "<!-- proofs: begin -->", "<!-- proofs: end -->"
+Figures = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Row:
+    """``zeros`` are the figures that must be nought; ``many`` says of how many trials that is shown."""
+
+    promise: str
+    what: str
+    full: Callable[[], Awaitable[Figures]]
+    quick: Callable[[], Awaitable[Figures]]
+    zeros: tuple[str, ...]
+    many: Callable[[Figures], int]
+    unit: str
+
+
+async def on_both(keys: int, kills: int) -> Figures:
+    """The ledger's attack on SQLite, then on PostgreSQL; figures added up."""
+    with tempfile.TemporaryDirectory(prefix="bellwire-prove-") as name:
+        told = await credits.run(Path(name), keys=keys, kills=kills)
+    async with nodes.installation(0) as (here, _):
+        with tempfile.TemporaryDirectory(prefix="bellwire-prove-") as name:
+            other = await credits.run(Path(name), keys=keys, kills=kills, database_url=here.database_url)
+    return {key: value + other[key] if isinstance(value, int) else value for key, value in told.items()}
+
+
+async def on_sqlite(keys: int, kills: int) -> Figures:
+    with tempfile.TemporaryDirectory(prefix="bellwire-prove-") as name:
+        return await credits.run(Path(name), keys=keys, kills=kills)
+
+
+async def by_pytest(*names: str) -> Figures:
+    """Proofs that are tests, too."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *names, stdout=asyncio.subprocess.PIPE
+    )
+    said = (await process.communicate())[0].decode()
+    counted = {word: int(number) for number, word in re.findall(r"(\d+) (passed|failed|error)", said)}
+    return {"cases": sum(counted.values()), "failures": sum(counted.values()) - counted.get("passed", 0)}
+
+
+LEDGER = (
+    "snapshots_that_do_not_add_up", "audit", "balances_not_as_answered", "keys_with_two_effects",
+    "keys_with_another_effect_than_answered", "keys_with_two_answers", "transfers_without_message", "tracebacks",
+)  # fmt: skip
+WHOLE = ("acked_never_seen", "acked_twice", "wrong_order", "missed", "different", "unrecovered")
+CLOCK = "tests/faults/test_clock.py"
+ROWS = {
+    "a1": Row(
+        "P1, P2, P3",
+        "one node killed at five points of its work and at any moment, under load; SQLite",
+        lambda: acks.run(points=20, kills=40, rate=150),
+        lambda: acks.run(points=1, kills=4, rate=100),
+        (
+            "lost",
+            "duplicate",
+            "ghost",
+            "gap",
+            "phantom",
+            "disorder",
+            "missed",
+            "undelivered",
+            "shown_twice",
+            "tracebacks",
+        ),
+        lambda told: told["ok"],
+        "acknowledged messages",
+    ),
+    "a1 nodes": Row(
+        "P1, P2, P3",
+        "two nodes and PostgreSQL killed in turn, under load",
+        lambda: nodes.kills(60),
+        lambda: nodes.kills(4),
+        WHOLE,
+        lambda told: told["acked"],
+        "acknowledged messages",
+    ),
+    "a2": Row(
+        "P1",
+        "calls of fsync and fdatasync counted by strace under load",
+        lambda: syncs.run(wanted=1000),
+        lambda: syncs.run(wanted=100),
+        ("commits_without",),
+        lambda told: told["commits"],
+        "commit groups",
+    ),
+    "b": Row(
+        "P3, P4",
+        "Redis killed, stopped, swallowed, emptied, its clients cut off, under load",
+        lambda: nodes.cycles(40),
+        lambda: nodes.cycles(4),
+        (*WHOLE, "failed_posts", "tracebacks"),
+        lambda told: told["acked"],
+        "acknowledged messages",
+    ),
+    "c": Row(
+        "P5",
+        "each key sent up to eight times at once, the server killed meanwhile; both databases",
+        lambda: on_both(5000, 50),
+        lambda: on_sqlite(400, 4),
+        LEDGER,
+        lambda told: told["keys"],
+        "keys",
+    ),
+    "d": Row(
+        "bounds",
+        "100 bad readers of five kinds among 100 good ones, at 200 messages a second",
+        lambda: readers.run(bad=20, good=100, rate=200, seconds=60),
+        lambda: readers.run(bad=2, good=5, rate=200, seconds=16),
+        ("bad_left", "longest_over_limit", "tracebacks"),
+        lambda told: told["bad"],
+        "bad readers",
+    ),
+    "g": Row(
+        "P6",
+        "fifteen faults of Apple's service, the server killed in the middle of each",
+        lambda: pushes.run(messages=200),
+        lambda: pushes.run(
+            messages=60, faults=["410 newer than the registration", "200 after the deadline", "500 and 503"]
+        ),
+        ("undelivered", "shown_twice", "sent_to_dead", "stuck", "tracebacks"),
+        lambda told: told["pushes"],
+        "pushes",
+    ),
+    "h": Row(
+        "P7",
+        "the clock set forward and back, winter time, tokens that end meanwhile",
+        lambda: by_pytest(CLOCK),
+        lambda: by_pytest(CLOCK),
+        ("failures",),
+        lambda told: told["cases"],
+        "cases",
+    ),
+    "i": Row(
+        "P4",
+        "rolling restarts of two nodes behind a balancer, under load",
+        lambda: nodes.rolling(20),
+        lambda: nodes.rolling(3),
+        (*WHOLE, "failed_requests"),
+        lambda told: told["restarts"],
+        "restarts",
+    ),
+}
+# The proof that each mutant must not pass.
+FOUND_BY = {
+    "acknowledged_before_commit": "a1", "published_before_commit": "a1", "keys_not_looked_up": "a1",
+    "pushes_promised_apart": "a1", "leases_never_returned": "g", "nothing_synced": "a2", "gaps_not_filled": "b",
+    "hints_taken_as_they_come": "b", "offsets_forgotten": "a1", "dead_tokens_kept": "g", "pushes_not_collapsed": "g",
+    "credits_out_of_nothing": "c", "transfers_without_ledger": "c", "slow_readers_kept": "d", "expired_tokens_stay": "h",
+    "stopped_without_a_word": "i",
+}  # fmt: skip
+
+
+def broken(row: Row, told: Figures) -> dict[str, Any]:
+    return {name: told[name] for name in row.zeros if told[name]}
+
+
+def bound(row: Row, told: Figures) -> str:
+    """Nought of n says with 95 % that it is less than 3 in n."""
+    many = row.many(told)
+    return f"< {3 / many:.2g}" if many else "none"
+
+
+async def proofs(names: Sequence[str], quick: bool) -> list[str]:
+    lines = [
+        "| row | promise | what was done | n | must be nought | seen | with 95 % | |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for name in names:
+        row = ROWS[name]
+        began = time.monotonic()
+        told = await (row.quick if quick else row.full)()
+        wrong = broken(row, told)
+        print(f"{name}: {round(time.monotonic() - began)} s {told}", flush=True)
+        seen = ", ".join(f"**{key} {value}**" for key, value in wrong.items()) or "0 each"
+        zeros = ", ".join(each.replace("_", " ") for each in row.zeros)
+        kills = f", {told['kills']} kills" if told.get("kills") else ""
+        many = f"{row.many(told):,} {row.unit}{kills}"
+        lines.append(
+            f"| {name} | {row.promise} | {row.what} | {many} | {zeros} | {seen} | {bound(row, told)} "
+            f"| {'**no**' if wrong else 'holds'} |"
+        )
+    return lines
+
+
+async def mutants(names: Sequence[str]) -> list[str]:
+    """Each must be found out, by figures or by a server that can't go on."""
+    lines, caught = ["| broken on purpose | found by | what it showed |", "|---|---|---|"], 0
+    for name in names:
+        row = ROWS[FOUND_BY[name]]
+        with tempfile.TemporaryDirectory() as folder:
+            applied = Path(folder) / "applied"
+            os.environ |= {"BROKEN": f"mutant:{name}", "BROKEN_PROOF": str(applied)}
+            try:
+                shown = ", ".join(f"{key} {value}" for key, value in broken(row, await row.quick()).items())
+            except Exception as error:
+                traceback.print_exc(limit=-2)
+                shown = f"{type(error).__name__} {error}".strip().partition("\n")[0][:80]
+            finally:
+                del os.environ["BROKEN"], os.environ["BROKEN_PROOF"]
+            shown = shown if applied.exists() else ""
+        caught += bool(shown)
+        print(f"{name}: {shown or 'NOT FOUND OUT'}", flush=True)
+        lines.append(f"| {name.replace('_', ' ')} | {FOUND_BY[name]} | {shown or '**nothing**'} |")
+    return [f"Caught {caught} of {len(names)} seeded.", "", *lines]
+
+
+def where() -> str:
+    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True).stdout.strip()
+    kind = next(
+        (line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line),
+        "",
+    )
+    return (
+        f"Measured {datetime.now(UTC):%Y-%m-%d} by `make prove` on {os.cpu_count()} cores ({kind}, Python "
+        f"{platform.python_version()}), commit `{commit}`."
+    )
+
+
+async def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--only", nargs="+", default=[*ROWS], choices=[*ROWS])
+    parser.add_argument("--mutants", nargs="*", choices=[*MUTANTS], help="these, or all; and no proofs")
+    parser.add_argument("--all", action="store_true", help="proofs and mutants")
+    parser.add_argument("--write", type=Path)
+    asked = parser.parse_args()
+    text: list[str] = [where(), ""]
+    if asked.mutants is None or asked.all:
+        text += await proofs(asked.only, asked.quick)
+    if asked.mutants is not None or asked.all:
+        text += ["", *await mutants(asked.mutants or [*MUTANTS])]
+    print("\n".join(text))
+    if asked.write:
+        before, _, rest = asked.write.read_text().partition(BEGIN)
+        asked.write.write_text("\n".join([before + BEGIN, "", *text, "", END + rest.partition(END)[2]]))
+    return int(any("**no**" in line or "**nothing**" in line for line in text))
+
+
+if __name__ == "__main__":
+    sys.exit(asyncio.run(main()))
