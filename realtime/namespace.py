@@ -14,7 +14,7 @@ from pydantic import AfterValidator, Field, ValidationInfo
 from socketio.exceptions import ConnectionRefusedError as Refuse
 from sqlalchemy import Connection
 
-from realtime import bodies, documents, envelope, frames
+from realtime import bodies, documents, envelope, events, frames, shapes
 from realtime.accounts import Accounts
 from realtime.bodies import Body
 from realtime.caller import Caller
@@ -75,7 +75,9 @@ class Inbound(Generic[B]):
     """One event that clients may send: how its payload is read, and what it does, at once where it can."""
 
     body: type[B]
+    answer: Any
     handle: Callable[["ChatNamespace", Session, B], Answer | Posted | Awaitable[Answer]]
+    summary: str
 
 
 class ChatNamespace(socketio.AsyncNamespace):
@@ -356,17 +358,27 @@ class ChatNamespace(socketio.AsyncNamespace):
 
 
 INBOUND: dict[str, Inbound[Any]] = {
-    "message:send": Inbound(bodies.SendMessage, ChatNamespace.send),
-    "message:edit": Inbound(bodies.SocketEditMessage, ChatNamespace.edit),
-    "message:delete": Inbound(bodies.MessageRef, ChatNamespace.delete),
-    "message:read": Inbound(bodies.ReadMessage, ChatNamespace.read),
-    "typing": Inbound(bodies.ChatRef, ChatNamespace.typing),
-    "stream:watch": Inbound(bodies.StreamRef, ChatNamespace.watch_stream),
-    "stream:unwatch": Inbound(bodies.StreamRef, ChatNamespace.unwatch_stream),
-    "presence:watch": Inbound(bodies.WatchPresence, ChatNamespace.watch_presence),
-    "notification:read": Inbound(bodies.NotificationRef, ChatNamespace.read_notification),
-    "session:refresh": Inbound(bodies.RefreshSession, ChatNamespace.refresh),
-    "app:state": Inbound(bodies.AppState, ChatNamespace.state),
+    "message:send": Inbound(bodies.SendMessage, shapes.MessageDocument, ChatNamespace.send, "Send a message"),
+    "message:edit": Inbound(bodies.SocketEditMessage, shapes.MessageDocument, ChatNamespace.edit, "Edit one's message"),
+    "message:delete": Inbound(bodies.MessageRef, shapes.MessageDocument, ChatNamespace.delete, "Delete a message"),
+    "message:read": Inbound(bodies.ReadMessage, shapes.ReadDocument, ChatNamespace.read, "Read up to a message"),
+    "typing": Inbound(bodies.ChatRef, events.TypingEvent, ChatNamespace.typing, "Tell the others that one is typing"),
+    "stream:watch": Inbound(bodies.StreamRef, shapes.StreamDocument, ChatNamespace.watch_stream, "Hear of a stream"),
+    "stream:unwatch": Inbound(
+        bodies.StreamRef, shapes.StreamDocument, ChatNamespace.unwatch_stream, "Hear of a stream no more"
+    ),
+    "presence:watch": Inbound(
+        bodies.WatchPresence, shapes.PresencesDocument, ChatNamespace.watch_presence, "Hear when users come and go"
+    ),
+    "notification:read": Inbound(
+        bodies.NotificationRef, shapes.NotificationDocument, ChatNamespace.read_notification, "Mark a notification read"
+    ),
+    "session:refresh": Inbound(
+        bodies.RefreshSession, events.ExpiringEvent, ChatNamespace.refresh, "Go on with a newer token"
+    ),
+    "app:state": Inbound(
+        bodies.AppState, shapes.StateDocument, ChatNamespace.state, "Say whether somebody is looking at the app"
+    ),
 }
 
 

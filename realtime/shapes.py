@@ -268,6 +268,14 @@ class PresenceDocument(TypedDict):
     lastSeenAt: str | None
 
 
+class PresencesDocument(TypedDict):
+    items: list[PresenceDocument]
+
+
+class StateDocument(TypedDict):
+    active: bool
+
+
 class ReadDocument(TypedDict):
     chatId: str
     userId: str

@@ -9,7 +9,7 @@ from functools import partial
 
 from aiohttp import web
 
-from server import metrics, openapi, operator, pages
+from server import asyncapi, metrics, openapi, operator, pages
 from server.call import SERVICES, write_json
 from server.listening import Door, listen
 from server.logs import library, name_request, observed
@@ -49,6 +49,7 @@ def create_app(settings: Settings) -> web.Application:
     app.router.add_get("/readyz", readyz)
     app.router.add_get("/metrics", metrics.show)
     app.router.add_get("/openapi.json", show_openapi)
+    app.router.add_get("/asyncapi.json", show_asyncapi)
     app.router.add_post(operator.PATH, operator.serve)
     pages.install(app)
     return app
@@ -115,6 +116,11 @@ async def drain(services: Services) -> None:
         await asyncio.sleep(max(0.0, began + seconds * number / len(sockets) - loop.time()))
         each.close_now(1012)
     await asyncio.sleep(max(0.0, began + seconds - loop.time()))
+
+
+async def show_asyncapi(request: web.Request) -> web.Response:
+    services = request.app[SERVICES]
+    return write_json(asyncapi.document(services.limits, services.public_url))
 
 
 @contextlib.asynccontextmanager

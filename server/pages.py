@@ -76,6 +76,7 @@ def files() -> Iterator[tuple[str, File]]:
     yield "/", File(STATIC / "index.html", POLICY)
     yield "/monitor", File(STATIC / "monitor.html", POLICY)
     yield "/docs", File(STATIC / "docs.html", DOCS_POLICY)
+    yield "/docs/socket", File(STATIC / "socket.html", POLICY)
     for name, source in VENDOR.items():
         yield f"/vendor/{name}", File(STATIC / "node_modules" / source)
     for path in (STATIC / "style.css", *sorted((STATIC / "js").rglob("*.js"))):

@@ -8,6 +8,7 @@ import argparse
 import asyncio
 import contextlib
 import itertools
+import os
 import random
 import tempfile
 import time
@@ -114,15 +115,14 @@ async def retry(load: Load) -> None:
 
 
 async def run(*, points: int, kills: int, rate: float, seed: int = 1) -> dict[str, Any]:
-    """``points`` kills at each of five points, and ``kills`` at any moment."""
-    dice = random.Random(seed)
-    plan = [*POINTS * points, *[""] * kills]
+    """``points`` kills at each of five points, and ``kills`` at any moment; a mutant's are all at any moment."""
+    dice, mutant = random.Random(seed), os.environ.get("BROKEN", "")
+    plan = [*([""] * len(POINTS) if mutant else POINTS) * points, *[""] * kills]
     dice.shuffle(plan)
     with tempfile.TemporaryDirectory(prefix="bellwire-acks-") as name:
         folder = Path(name)
         async with Apple(delay=0.01) as apple, aiohttp.ClientSession() as session:
             server = ServerProcess(folder / "data", **apple.write_files(folder / "apple"))
-            mutant = server.environment.get("BROKEN", "")
             async with server:
                 first = await server.user(session, "first@example.org", "--permission", "admin")
                 people = [first, *await first.others(PEOPLE)]

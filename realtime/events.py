@@ -1,0 +1,105 @@
+"""The events that the server sends, each with its document; what clients may send stands in ``realtime/namespace.py``.
+
+The wire's own reference, ``/asyncapi.json``, is made of both.
+"""
+
+from typing import Any, Literal, NamedTuple
+
+from typing_extensions import TypedDict
+
+from realtime.shapes import (
+    BalanceEvent,
+    ChatDocument,
+    MessageDocument,
+    NotificationDocument,
+    NotificationsReadDocument,
+    PresenceDocument,
+    ReadDocument,
+    StreamDocument,
+)
+
+
+class Place(TypedDict):
+    """The second argument of a durable event: ``seq`` counts from 1, without gaps, in each channel."""
+
+    channel: str
+    seq: int
+
+
+class NewChatEvent(ChatDocument):
+    """``at`` is the seq of the chat's channel when one joined; its live events start after it."""
+
+    at: int
+
+
+class ChangedChatEvent(TypedDict):
+    chatId: str
+    changes: dict[str, Any]
+    added: list[str]
+    removed: list[str]
+
+
+class ChatRef(TypedDict):
+    chatId: str
+
+
+class TypingEvent(ChatRef):
+    userId: str
+
+
+class ReadyEvent(TypedDict):
+    """``recovered`` says of each channel that was to be resumed whether it was; ``heads`` where each channel is."""
+
+    userId: str
+    v: Literal[1]
+    epoch: str
+    serverTime: str
+    limits: dict[str, float]
+    recovered: dict[str, bool]
+    heads: dict[str, int]
+    expiresAt: str
+
+
+class ExpiringEvent(TypedDict):
+    expiresAt: str
+
+
+class ClosedEvent(TypedDict):
+    reason: Literal["logout", "banned", "expired", "deleted"]
+
+
+class ResetEvent(TypedDict):
+    """A gap that can't be filled: reload over REST and go on from ``head``."""
+
+    channel: str
+    head: int
+
+
+class Outbound(NamedTuple):
+    """``durable`` ones come with their place, and again to who resumes."""
+
+    document: Any
+    durable: bool
+    summary: str
+
+
+OUTBOUND: dict[str, Outbound] = {
+    "session:ready": Outbound(ReadyEvent, False, "All that was missed has been sent; from here on it is live"),
+    "session:expiring": Outbound(ExpiringEvent, False, "The token ends in a minute: send session:refresh"),
+    "session:closed": Outbound(ClosedEvent, False, "The connection ends for good; DISCONNECT follows"),
+    "channel:reset": Outbound(ResetEvent, False, "A gap that can't be filled"),
+    "message:new": Outbound(MessageDocument, True, "A message was posted"),
+    "message:updated": Outbound(MessageDocument, True, "A message was edited"),
+    "message:deleted": Outbound(MessageDocument, True, "A message was deleted; its tombstone"),
+    "message:read": Outbound(ReadDocument, True, "Somebody has read up to a message"),
+    "chat:new": Outbound(NewChatEvent, True, "One is in a chat from now on"),
+    "chat:updated": Outbound(ChangedChatEvent, True, "A chat was changed, or its members"),
+    "chat:removed": Outbound(ChatRef, True, "One is in a chat no more, or it was deleted"),
+    "notification:new": Outbound(NotificationDocument, True, "A notification"),
+    "notification:read": Outbound(NotificationsReadDocument, True, "Notifications were read, here or elsewhere"),
+    "notification:deleted": Outbound(NotificationDocument, True, "A notification was deleted"),
+    "credit:balance": Outbound(BalanceEvent, True, "Credits came or went"),
+    "stream:status": Outbound(StreamDocument, True, "A stream changed"),
+    "typing": Outbound(TypingEvent, False, "Somebody is typing; gone after six seconds"),
+    "presence": Outbound(PresenceDocument, False, "Somebody whom one watches came or went"),
+}

@@ -1,0 +1,99 @@
+"""The AsyncAPI 3.0 document of the socket, made of the tables of events and the models that their handlers use.
+
+https://www.asyncapi.com/docs/reference/specification/v3.0.0
+"""
+
+from typing import Any, Literal
+
+from pydantic import TypeAdapter
+
+from realtime.envelope import Envelope
+from realtime.events import OUTBOUND, Place
+from realtime.frames import NAMESPACE
+from realtime.limits import Limits
+from realtime.namespace import INBOUND, Auth
+from server.openapi import REF, VERSION
+
+Mode = Literal["validation", "serialization"]
+INTRODUCTION = f"""Socket.IO v5 over Engine.IO v4, at the path `/socket.io/`, namespace `{NAMESPACE}`.
+
+CONNECT carries the payload of the message `connect`. What is refused comes as CONNECT_ERROR: `authentication required`,
+`token expired`, `unsupported version`, `forbidden origin`, `malformed auth`. Every event of a client is answered, if it asks
+for an ack, with the envelope that REST answers in. Durable events come with two arguments: the document and its place."""
+
+
+def document(limits: Limits, url: str) -> dict[str, Any]:
+    """The whole document; ``url`` is how clients reach the server."""
+    outputs: list[Any] = [Envelope, Place, *(each.document for each in OUTBOUND.values())]
+    outputs += [each.answer for each in INBOUND.values()]
+    bodies: list[Any] = [Auth, *(each.body for each in INBOUND.values())]
+    wanted: dict[tuple[Any, Mode], TypeAdapter[Any]] = {(each, "serialization"): TypeAdapter(each) for each in outputs}
+    wanted |= {(each, "validation"): TypeAdapter(each) for each in bodies}
+    inputs = [(key, key[1], adapter) for key, adapter in wanted.items()]
+    schemas, definitions = TypeAdapter.json_schemas(inputs, ref_template=REF)
+    found = {key: schema for (key, _), schema in schemas.items()}
+    messages = {"connect": message("connect", "The payload of CONNECT", found[Auth, "validation"])}
+    operations: dict[str, Any] = {"connect": operation("receive", "connect", "Come in")}
+    for name, inbound in INBOUND.items():
+        key = key_of(name)
+        messages[key] = message(name, inbound.summary, found[inbound.body, "validation"])
+        answer = found[inbound.answer, "serialization"]
+        messages[f"{key}_ack"] = message(name, "Its ack", acknowledged(found[Envelope, "serialization"], answer))
+        operations[key] = {**operation("receive", key, inbound.summary), "reply": reply(f"{key}_ack")}
+    for name, outbound in OUTBOUND.items():
+        key = f"on_{key_of(name)}"
+        payload = found[outbound.document, "serialization"]
+        if outbound.durable:
+            payload = {
+                "type": "array", "items": [payload, found[Place, "serialization"]], "minItems": 2, "maxItems": 2,
+            }  # fmt: skip
+        messages[key] = message(name, outbound.summary, payload)
+        operations[key] = operation("send", key, outbound.summary)
+    scheme, _, rest = url.partition("://")
+    return {
+        "asyncapi": "3.0.0",
+        "info": {
+            "title": "Bellwire", "version": VERSION, "description": INTRODUCTION,
+            "license": {"name": "MIT", "url": "https://opensource.org/license/mit"},
+        },
+        "defaultContentType": "application/json",
+        "servers": {
+            "here": {
+                "host": rest.partition("/")[0], "pathname": "/socket.io/", "protocol": "wss" if scheme == "https" else "ws",
+            }
+        },
+        "channels": {
+            "chat": {
+                "address": NAMESPACE,
+                "messages": {key: {"$ref": f"#/components/messages/{key}"} for key in messages},
+            }
+        },
+        "operations": operations,
+        "components": {"messages": messages, "schemas": definitions.get("$defs", {})},
+        "x-limits": limits.shown(),
+    }  # fmt: skip
+
+
+def key_of(name: str) -> str:
+    return name.replace(":", "_")
+
+
+def message(name: str, summary: str, payload: dict[str, Any]) -> dict[str, Any]:
+    return {"name": name, "title": name, "summary": summary, "payload": payload}
+
+
+def operation(action: str, key: str, summary: str) -> dict[str, Any]:
+    return {
+        "action": action, "summary": summary, "channel": {"$ref": "#/channels/chat"},
+        "messages": [{"$ref": f"#/channels/chat/messages/{key}"}],
+    }  # fmt: skip
+
+
+def reply(key: str) -> dict[str, Any]:
+    return {"channel": {"$ref": "#/channels/chat"}, "messages": [{"$ref": f"#/channels/chat/messages/{key}"}]}
+
+
+def acknowledged(envelope: dict[str, Any], answer: dict[str, Any]) -> dict[str, Any]:
+    """The envelope, its data what REST would answer, null where ``isSuccess`` is false."""
+    data = {"anyOf": [answer, {"type": "null"}]}
+    return {"allOf": [envelope, {"type": "object", "properties": {"data": data}}]}
