@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import itertools
 import logging
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
@@ -109,6 +110,8 @@ class ChatNamespace(socketio.AsyncNamespace):
         self.origin_allowed = origin_allowed
         self.events = Buckets(limits.events_per_second, limits.events_at_once)
         self.typed: Fresh[tuple[int, int], bool] = Fresh(TYPING_EVERY)
+        self.connects: Counter[str] = Counter()
+        self.received: Counter[str] = Counter()
         self.leaving: dict[int, User] = {}
         self.writing: asyncio.Task[None] | None = None
         self.transport = server
@@ -123,7 +126,9 @@ class ChatNamespace(socketio.AsyncNamespace):
             await self._admit(sid, environ, auth)
         except Refuse as refused:
             access.info("refused: %s", refused)
+            self.connects[str(refused)] += 1
             raise
+        self.connects["accepted"] += 1
 
     async def _admit(self, sid: str, environ: dict[str, Any], auth: object) -> None:
         origin = environ.get("HTTP_ORIGIN")
@@ -216,6 +221,7 @@ class ChatNamespace(socketio.AsyncNamespace):
             self.events.take(session.caller.pk)
             name, payload = read_event(packet, self.limits)
             inbound = INBOUND.get(name)
+            self.received[name if inbound else "unknown"] += 1
             if inbound is None:
                 raise Invalid.field("event", f"There is no event {name[:64]!r}")
             answer = inbound.handle(self, session, bodies.read(inbound.body, payload, self.limits))

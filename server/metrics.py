@@ -2,12 +2,12 @@
 
 import asyncio
 import resource
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from aiohttp import web
-from prometheus_client import CollectorRegistry, Counter, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Summary, disable_created_metrics, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
@@ -17,6 +17,8 @@ from server.services import Services
 
 REGISTRY = web.AppKey("registry", CollectorRegistry)
 REQUESTS = web.AppKey("requests", Counter)
+SECONDS = web.AppKey("seconds", Summary)
+disable_created_metrics()
 
 
 class Live(Collector):
@@ -45,6 +47,7 @@ class Live(Collector):
             "bellwire_slow_readers_cut": ("Sockets cut off because they did not read", engine.cut),
             "bellwire_commits": ("Committed batches", writer.batches),
             "bellwire_commands": ("Committed commands", writer.commands),
+            "bellwire_commit_seconds": ("Time spent in batches, from their begin to their commit", writer.seconds),
             "bellwire_resumed": ("Sessions that resumed from offsets", services.sessions.resumed),
         }
         redis, broker = services.cluster.redis, services.cluster.broker
@@ -63,14 +66,22 @@ class Live(Collector):
             "bellwire_outbox_age_seconds": ("Age of the oldest of both", worker.depth.age),
         }
         counters["bellwire_push_retries"] = ("Pushes put off to a later try", worker.retried)
-        outcomes = CounterMetricFamily("bellwire_pushes", "Settled pushes by what became of them", labels=["outcome"])
-        for outcome in ("sent", "skipped", "dropped", "dead"):
-            outcomes.add_metric([outcome], worker.settled[outcome])
-        yield outcomes
+        namespace = services.namespace
+        settled = {outcome: worker.settled[outcome] for outcome in ("sent", "skipped", "dropped", "dead")}
+        yield by("bellwire_pushes", "Settled pushes by what became of them", "outcome", settled)
+        yield by("bellwire_connects", "CONNECTs by what they were told", "outcome", namespace.connects)
+        yield by("bellwire_events", "Events from clients", "event", namespace.received)
         for name, (text, value) in gauges.items():
             yield GaugeMetricFamily(name, text, value=value)
         for name, (text, value) in counters.items():
             yield CounterMetricFamily(name, text, value=value)
+
+
+def by(name: str, text: str, label: str, counts: Mapping[str, float]) -> CounterMetricFamily:
+    family = CounterMetricFamily(name, text, labels=[label])
+    for value, count in counts.items():
+        family.add_metric([value], count)
+    return family
 
 
 def figures(services: Services) -> dict[str, float]:
@@ -105,12 +116,14 @@ def install(app: web.Application, services: Services) -> None:
     app[REQUESTS] = Counter(
         "bellwire_http_requests", "Answered requests", ["method", "route", "status"], registry=registry
     )
+    app[SECONDS] = Summary("bellwire_http_seconds", "Time until the answer was ready", ["route"], registry=registry)
 
 
 def count_request(request: web.Request, route: str, status: int, seconds: float) -> None:
     """``route`` is a pattern, never a path: that would hold ids. Sockets and long polls have no length."""
     request.app[REQUESTS].labels(request.method, route, status).inc()
     if route != "/socket.io/":
+        request.app[SECONDS].labels(route).observe(seconds)
         services = request.app[SERVICES]
         services.answers += 1
         services.answer_seconds += seconds
