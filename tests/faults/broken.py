@@ -25,7 +25,7 @@ from realtime.hub import Hub
 from realtime.plan import Plans
 from realtime.session import Sessions
 from server import middleware
-from storage import credits, database, log, messages, outbox
+from storage import credits, database, messages, outbox
 from storage.transaction import run_batch
 from storage.types import new_id
 from storage.writer import SqliteExecutor, Writer
@@ -173,16 +173,13 @@ def hints_taken_as_they_come() -> None:
 @mutant
 def offsets_forgotten() -> None:
     """A resume says that it is whole, and begins at the head."""
-    of = Plans.of
+    plan = Plans._plan
 
-    async def replaced(self: Any, *arguments: Any) -> Any:
-        plan = await of(self, *arguments)
-        if plan is None:
-            return None
-        heads = await self.database.read(lambda it: log.heads(it, [pk for pk, _, _ in plan.channels]))
-        return replace(plan, channels=[(pk, name, heads.get(pk, cursor)) for pk, name, cursor in plan.channels])
+    def replaced(self: Any, now: str, asked: Any, readable: Any, whole: Any) -> Any:
+        made = plan(self, now, asked, readable, whole)
+        return replace(made, channels=[(each.pk, each.name, each.head) for each in readable])
 
-    Plans.of = replaced  # type: ignore[method-assign]
+    Plans._plan = replaced  # type: ignore[method-assign]
 
 
 @mutant
