@@ -18,7 +18,7 @@ from server.services import Services
 REGISTRY = web.AppKey("registry", CollectorRegistry)
 REQUESTS = web.AppKey("requests", Counter)
 SECONDS = web.AppKey("seconds", Summary)
-disable_created_metrics()
+disable_created_metrics()  # type: ignore[no-untyped-call]
 
 
 class Live(Collector):
