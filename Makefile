@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN = .venv/bin
 
-.PHONY: run test check format bench fuzz prove install lock chromium
+.PHONY: run test check format bench fuzz prove install lock chromium nginx
 
 run: .venv/installed static/node_modules/.package-lock.json
 	$(BIN)/python run.py
@@ -33,11 +33,15 @@ prove: install
 	command -v strace >/dev/null || { apt-get update && apt-get install -y strace; }
 	$(BIN)/python -m tests.faults.prove --all --write docs/guarantees.md $(ARGS)
 
-install: .venv/tested static/node_modules/.package-lock.json tests/node_modules/.package-lock.json chromium
+install: .venv/tested static/node_modules/.package-lock.json tests/node_modules/.package-lock.json chromium nginx
 
 # The browser of the tests: the system's, Debian's where there is none, or what CHROMIUM names.
 chromium:
 	test -n "$(CHROMIUM)" || command -v chromium google-chrome >/dev/null || { apt-get update && apt-get install -y chromium; }
+
+# A test puts nodes behind it.
+nginx:
+	command -v nginx >/dev/null || test -x /usr/sbin/nginx || { apt-get update && apt-get install -y nginx-light; }
 
 # Debian's python3 comes without venv; apt brings it where we may.
 .venv/installed: requirements.txt

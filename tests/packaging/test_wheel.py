@@ -33,7 +33,10 @@ async def test_the_wheel_serves_the_page(tmp_path: Path) -> None:
     where = await output(python, "-c", "import server, static, run; print(server.__file__)", folder=elsewhere)
     assert where.startswith(str(tmp_path))
     process = await asyncio.create_subprocess_exec(
-        tmp_path / "venv" / "bin" / "bellwire", cwd=elsewhere, env={"BELLWIRE_PORT": "0"}, stdout=asyncio.subprocess.PIPE
+        tmp_path / "venv" / "bin" / "bellwire",
+        cwd=elsewhere,
+        env={"BELLWIRE_PORT": "0"},
+        stdout=asyncio.subprocess.PIPE,
     )
     assert process.stdout
     try:
