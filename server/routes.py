@@ -84,14 +84,15 @@ LOGGED_IN = accounts.LoggedInDocument
 # fmt: off
 ROUTES: list[Route] = [
     route("POST", f"{AUTH}/register", accounts.register, LOGGED_IN, "Register with e-mail and password",
-          body=accounts.Register, status=201, public=True, errors=(404, 409)),
-    route("POST", f"{AUTH}/login", accounts.login, LOGGED_IN, "Log in", body=accounts.Login, public=True, errors=(404,)),
+          body=accounts.Register, status=201, public=True, errors=(404, 409, 429)),
+    route("POST", f"{AUTH}/login", accounts.login, LOGGED_IN, "Log in", body=accounts.Login, public=True,
+          errors=(404, 429)),
     route("POST", f"{AUTH}/refresh", accounts.refresh, LOGGED_IN, "A new pair of tokens for a refresh token",
           body=accounts.RefreshToken, public=True),
     route("POST", f"{AUTH}/logout", accounts.logout, Success, "End a login, its tokens and its sockets",
           body=accounts.LogOut, bodiless=True, public=True),
     route("POST", f"{AUTH}/password", accounts.change_password, UserDocument, "Change the password; ends other logins",
-          body=accounts.ChangePassword, errors=(403, 409)),
+          body=accounts.ChangePassword, errors=(403, 409, 429)),
     route("POST", f"{AUTH}/reset", accounts.reset_password, UserDocument, "Set a password with a one-time link",
           body=accounts.ResetPassword, public=True, errors=(404,)),
 
@@ -132,7 +133,7 @@ ROUTES: list[Route] = [
           body=bodies.MuteChat, errors=(404,)),
 
     route("POST", MESSAGES, messages.post, MessageDocument, "Send a message",
-          body=bodies.SendMessage, status=201, multipart="too", keyed=True, errors=(403, 404, 409)),
+          body=bodies.SendMessage, status=201, multipart="too", keyed=True, errors=(403, 404, 409, 429)),
     route("GET", MESSAGES, messages.history, HistoryDocument, "Messages of a chat, ascending by seq",
           query=messages.History, errors=(404,)),
     route("GET", f"{MESSAGES}/{{id}}", messages.get, MessageDocument, "A message", errors=(404,)),
@@ -146,7 +147,7 @@ ROUTES: list[Route] = [
           body=bodies.ReportMessage, status=201, errors=(404, 409)),
 
     route("POST", MEDIA, media.upload, UploadDocument, "Upload a file, to be sent as a message",
-          body=media.UploadFile, status=201, multipart="only", errors=(409,)),
+          body=media.UploadFile, status=201, multipart="only", errors=(409, 429)),
     route("GET", f"{MEDIA}/{{id}}", media.show, bytes, "A file, or a part of it", query=media.Linked, public=True,
           errors=(401, 403, 404)),
     route("GET", f"{MEDIA}/{{id}}/thumbnail", media.thumbnail, bytes, "A small picture of it", query=media.Linked,
