@@ -80,8 +80,11 @@ async def run(*, messages: int, faults: list[str] | None = None) -> dict[str, An
                         dead = {push.token for push in apple.pushes if push.status == 410}
                         alive = {pair for pair in wanted if pair[0] not in dead}
                         told["undelivered"] += len(alive - good)
-                        first = {push.token: push.at for push in reversed(apple.pushes) if push.status == 410}
-                        told["sent_to_dead"] += sum(push.at > first[push.token] + 5 for push in apple.after_dead)
+                        before = len(apple.after_dead)
+                        for chat in chats:
+                            await ann.post("/api/v2/messages", {"type": "text", "chatId": chat, "content": "later"})
+                        told["stuck"] += not await quiet(ann, 60)
+                        told["sent_to_dead"] += len(apple.after_dead) - before
                 ids: dict[Any, set[Any]] = {}
                 for push in apple.good:
                     ids.setdefault((push.token, push.payload["messageId"]), set()).add(push.collapse_id)
