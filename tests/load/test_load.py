@@ -86,7 +86,7 @@ async def test_push() -> None:
 async def test_the_examples(server: Served, node: str) -> None:
     ann, bob = await server.people.many(2)
     chat = await ann.group(bob)
-    for command in ([sys.executable, "tests/load/examples/send.py"], [node, "tests/load/examples/send.mjs"]):
+    for command in ([sys.executable, "examples/send.py"], [node, "examples/send.mjs"]):
         process = await asyncio.create_subprocess_exec(
             *command, server.url, str(ann.token), chat, "10", stdout=asyncio.subprocess.PIPE
         )

@@ -1,6 +1,6 @@
 """Sends messages into a chat over one plain websocket, each when the last was acknowledged: the protocol in 30 lines.
 
-python tests/load/examples/send.py http://127.0.0.1:8080 TOKEN CHAT 1000
+python examples/send.py http://127.0.0.1:8080 TOKEN CHAT 1000
 """
 
 import asyncio

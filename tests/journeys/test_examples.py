@@ -1,0 +1,94 @@
+"""The Python client and the bot: through cuts, restarts and a server that is killed."""
+
+import asyncio
+import importlib.util
+import sys
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+
+from tests.faults.nodes import place_of
+from tests.process import ServerProcess
+from tests.proxy import Proxy
+
+spec = importlib.util.spec_from_file_location("bellwire", "examples/bellwire.py")
+assert spec and spec.loader
+bellwire: Any = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(bellwire)
+
+
+async def test_nothing_is_missed_or_sent_twice_through_cuts_and_kills(tmp_path: Path) -> None:
+    async with ServerProcess(tmp_path / "data") as server, aiohttp.ClientSession() as session:
+        ann = await server.user(session, "ann@example.org", "--permission=users.manage")
+        (bob,) = await ann.others(1)
+        async with Proxy(lambda: place_of(server.url)) as door:
+            url = f"http://127.0.0.1:{door.port}"
+            async with bellwire.Client(url, ann.token) as one, bellwire.Client(url, bob.token) as other:
+                chat = (await one.post("/api/v2/chats", {"type": "group", "name": "x", "memberIds": [bob.id]}))["_id"]
+                heard: list[Any] = []
+
+                async def listen() -> None:
+                    async for event in other.events():
+                        heard.append(event)
+
+                listening = asyncio.create_task(listen())
+                sending = [asyncio.create_task(one.send(chat, f"message {number}")) for number in range(5)]
+                await asyncio.gather(*sending)
+                for number in range(5, 25):
+                    sending.append(asyncio.create_task(one.send(chat, f"message {number}")))
+                    await asyncio.sleep(0.05)
+                    if number in (8, 16):
+                        door.cut()
+                    if number == 12:
+                        await server.kill()
+                        await server.start()
+                async with asyncio.timeout(40):
+                    sent = await asyncio.gather(*sending)
+                    while len([each for each in heard if each.name == "message:new"]) < 25:
+                        await asyncio.sleep(0.05)
+                said = [each for each in heard if each.name == "message:new"]
+                assert [each.seq for each in said] == list(range(1, 26))
+                assert {each.payload["_id"] for each in said} == {each["_id"] for each in sent}
+                assert sorted(each.payload["content"] for each in said) == sorted(f"message {n}" for n in range(25))
+                assert not [each for each in heard if each.reload], "all was resumed"
+
+                # Another program goes on where this one was.
+                listening.cancel()
+                offsets, epoch = dict(other.offsets), other.epoch
+                await one.send(chat, "meanwhile")
+            async with bellwire.Client(url, bob.token, offsets=offsets, epoch=epoch) as again:
+                found = [event async for event in up_to(again, "message:new")]
+                assert found[-1].payload["content"] == "meanwhile"
+            with pytest.raises(bellwire.Refused) as refused:
+                async with bellwire.Client(url, ann.token) as one:
+                    await one.send("f" * 24, "into nowhere")
+            assert refused.value.status == 404
+
+
+async def up_to(client: Any, name: str) -> Any:
+    async with asyncio.timeout(10):
+        async for event in client.events():
+            yield event
+            if event.name == name:
+                return
+
+
+async def test_the_bot_answers(tmp_path: Path) -> None:
+    async with ServerProcess(tmp_path / "data") as server, aiohttp.ClientSession() as session:
+        ann = await server.user(session, "ann@example.org", "--permission=users.manage")
+        (bot,) = await ann.others(1)
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "examples/echo.py", server.url, str(bot.token), stdout=asyncio.subprocess.PIPE
+        )
+        assert process.stdout
+        assert await asyncio.wait_for(process.stdout.readline(), 20) == b"ready\n"
+        socket = await ann.socket()
+        body = {"type": "text", "targetUserId": bot.id, "content": "hello"}
+        assert (await ann.post("/api/v2/messages", body)).status == 201
+        said = await socket.event("message:new", 2, seconds=10)
+        assert said[0]["content"] == "You said: hello"
+        await socket.close()
+        process.terminate()
+        await process.wait()
