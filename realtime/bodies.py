@@ -339,6 +339,27 @@ class Grant(Body):
 # Broadcasts
 
 
+WebhookEvents = Annotated[
+    list[Literal["message:new", "message:updated", "message:deleted", "stream:status", "push:failed"]],
+    Field(min_length=1, max_length=16),
+]
+
+
+class CreateWebhook(Body):
+    """``events`` are what it is told of."""
+
+    url: Annotated[ActionUrl, AfterValidator(not_blank)]
+    events: WebhookEvents
+
+
+class ChangeWebhook(Body):
+    """What is absent stays; what waits for one that is not ``active`` is given up."""
+
+    url: Annotated[ActionUrl, AfterValidator(not_blank)] | None = None
+    events: WebhookEvents | None = None
+    active: bool | None = None
+
+
 class SendBroadcast(Body):
     title: Annotated[Title, AfterValidator(not_blank)]
     message: NotificationText

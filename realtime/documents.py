@@ -21,6 +21,7 @@ from storage import (
     notifications,
     streams,
     templates,
+    webhooks,
 )
 from storage.types import SECOND
 
@@ -207,6 +208,30 @@ def device(item: devices.Device) -> shapes.DeviceDocument:
         "pushable": item.pushable,
         "createdAt": time(item.created_at),
         "updatedAt": time(item.registered_at),
+    }
+
+
+def webhook(item: webhooks.Webhook) -> shapes.WebhookDocument:
+    return {
+        "id": item.id,
+        "url": item.url,
+        "events": item.events,
+        "active": item.active,
+        "createdAt": time(item.created_at),
+    }
+
+
+def webhook_call(item: webhooks.Call) -> shapes.WebhookCallDocument:
+    return {
+        "id": item.pk,
+        "event": item.event,
+        "state": item.state,
+        "attempts": item.attempts,
+        "status": item.status,
+        "reason": item.reason,
+        "dueAt": time(item.due_at) if item.state == "waiting" else None,
+        "createdAt": time(item.created_at),
+        "settledAt": optional_time(item.settled_at),
     }
 
 

@@ -70,6 +70,7 @@ class Limits:
     streams_followed: int = 500
     activities: int = 50
     activity_attributes: int = 1_500
+    webhooks: int = 20
     page: int = 200
 
     def shown(self) -> dict[str, float]:

@@ -245,6 +245,34 @@ class DeviceDocument(TypedDict):
     updatedAt: str
 
 
+class WebhookDocument(TypedDict):
+    id: str
+    url: str
+    events: list[str]
+    active: bool
+    createdAt: str
+
+
+class NewWebhookDocument(WebhookDocument):
+    """``secret`` signs the calls, and is shown this once."""
+
+    secret: str
+
+
+class WebhookCallDocument(TypedDict):
+    """``dueAt`` is when it is tried next, while it waits."""
+
+    id: int
+    event: str
+    state: Literal["waiting", "sent", "dead"]
+    attempts: int
+    status: int | None
+    reason: str | None
+    dueAt: str | None
+    createdAt: str
+    settledAt: str | None
+
+
 class DeliveryDocument(TypedDict):
     """A push as an admin sees it; ``deviceId`` is null when the device is gone."""
 

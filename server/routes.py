@@ -17,6 +17,7 @@ from realtime.shapes import (
     LinkDocument,
     MemberDocument,
     MessageDocument,
+    NewWebhookDocument,
     NodeDocument,
     PreviewDocument,
     ReadDocument,
@@ -25,6 +26,8 @@ from realtime.shapes import (
     TemplateDocument,
     UploadDocument,
     UserDocument,
+    WebhookCallDocument,
+    WebhookDocument,
 )
 from server import (
     accounts,
@@ -40,6 +43,7 @@ from server import (
     notifications,
     streams,
     templates,
+    webhooks,
 )
 from server.call import Lines, Paging, Route
 
@@ -246,6 +250,18 @@ ROUTES: list[Route] = [
           also_200=True, keyed=True, permission="admin", errors=(403, 409)),
     route("GET", f"{ADMIN}/broadcasts", broadcasts.list_all, Page[BroadcastDocument], "Broadcasts, newest first",
           query=Paging, permission="admin", errors=(403,)),
+    route("POST", f"{ADMIN}/webhooks", webhooks.create, NewWebhookDocument, "Tell a backend of one's own what happens",
+          body=bodies.CreateWebhook, status=201, permission="admin", errors=(403, 409)),
+    route("GET", f"{ADMIN}/webhooks", webhooks.list_all, Page[WebhookDocument], "The tenant's webhooks, newest first",
+          query=Paging, permission="admin", errors=(403,)),
+    route("PATCH", f"{ADMIN}/webhooks/{{id}}", webhooks.change, WebhookDocument, "Another address, other events, or none",
+          body=bodies.ChangeWebhook, permission="admin", errors=(403, 404)),
+    route("DELETE", f"{ADMIN}/webhooks/{{id}}", webhooks.remove, Success, "Forget a webhook, and what it was to be told",
+          permission="admin", errors=(403, 404)),
+    route("GET", f"{ADMIN}/webhooks/{{id}}/calls", webhooks.calls, Page[WebhookCallDocument],
+          "What a webhook was told, newest first", query=Paging, permission="admin", errors=(403, 404)),
+    route("POST", f"{ADMIN}/webhooks/{{id}}/calls/{{number}}/retry", webhooks.retry, Success, "Make a call again",
+          permission="admin", errors=(403, 404)),
     route("GET", f"{ADMIN}/reports", administration.reports, Page[ReportDocument], "Reported messages, newest first",
           query=Paging, permission="admin", errors=(403,)),
 ]

@@ -41,11 +41,12 @@ from realtime.streams import Bundle, Streams, Timing
 from realtime.tasks import Tasks
 from realtime.templates import Templates
 from realtime.tokens import Tokens
+from realtime.webhooks import Webhooks
 from server.addresses import Addresses
 from server.cluster import Cluster, joined
 from server.form import Uploads
 from server.settings import Settings
-from storage import deliveries, epoch, log, logins
+from storage import deliveries, epoch, log, logins, webhooks
 from storage.database import Database
 from storage.files import Files
 from storage.transaction import Command, Event, Tx
@@ -78,6 +79,7 @@ class Services:
     templates: Templates
     credits: Credits
     broadcasts: Broadcasts
+    webhooks: Webhooks
     erasure: Erasure
     devices: Devices
     worker: Worker
@@ -253,6 +255,7 @@ async def build(settings: Settings) -> AsyncIterator[Services]:
             templates=Templates(database, limits),
             credits=Credits(database),
             broadcasts=Broadcasts(database),
+            webhooks=Webhooks(database, most=limits.webhooks, private=settings.webhook_private),
             erasure=Erasure(administration, policy=settings.deleted_messages),
             devices=Devices(database, limits, lasts=settings.push_hours * 3600),
             worker=Worker(database, gateway_of(settings, database), reach, policy_of(settings)),
@@ -273,6 +276,7 @@ async def build(settings: Settings) -> AsyncIterator[Services]:
         database.writer.on_commit = committed
         yield services
         await socketio.eio.stop()
+        await services.webhooks.sender.close()
         await chats.tasks.finish()
         await hub.tasks.finish()
 
@@ -328,6 +332,7 @@ class Background:
         self._every(TICK, services.streams.tick)
         self._every(TICK, services.broadcasts.work)
         self._every(TICK, services.erasure.work)
+        self._every(TICK, services.webhooks.work)
         self._every(SWEEP_EVERY, services.streams.bury)
         self._every(MEASURE_EVERY, services.worker.measure)
         self._every(SWEEP_EVERY, self._sweep)
@@ -369,6 +374,9 @@ class Background:
                 await asyncio.sleep(0)
         sweep = Command(partial(deliveries.sweep, before=now() - PUSHES_KEPT * SECOND))
         while not self.stopping.is_set() and await write(sweep):
+            await asyncio.sleep(0)
+        forget = Command(partial(webhooks.sweep, before=now() - PUSHES_KEPT * SECOND))
+        while not self.stopping.is_set() and await write(forget):
             await asyncio.sleep(0)
         await write(Command(lambda tx: logins.sweep(tx, before=now() - DAY * SECOND)))
         while not self.stopping.is_set() and await services.chats.sweep():

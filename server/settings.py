@@ -87,6 +87,10 @@ class Settings(BaseSettings):
     deleted_messages: Literal["keep", "remove"] = Field(
         "keep", description="whether messages of deleted users stay, without a name, or are removed"
     )
+    webhook_private: bool = Field(
+        False, description="whether webhooks may go to private networks, and without TLS: for an operator's own"
+    )
+    max_webhooks: int = Field(20, ge=0, description="webhooks of a tenant")
     retention_days: float = Field(30, gt=0, description="how long events are kept for resuming")
     retention_events: int = Field(10_000, gt=0, description="how many events of a channel are kept for resuming")
     ping_interval: float = Field(25, gt=0, description="seconds between pings of a socket")

@@ -10,6 +10,7 @@ from typing import Any
 import orjson
 from sqlalchemy import Connection, bindparam, delete, func, insert, select, text, update
 
+from storage import webhooks
 from storage.models import channels, events
 from storage.prepared import Bulk, padded
 from storage.transaction import Event, Tx, clock
@@ -93,6 +94,7 @@ def write(tx: Tx, channel_pk: int, channel: str, seq: int, name: str, document: 
     tx.later(ADD, (channel_pk, seq, name, payload, tx.now))
     event = Event(channel_pk, channel, seq, name, payload)
     tx.events.append(event)
+    webhooks.promise(tx, name, channel_pk, seq)
     return event
 
 

@@ -25,7 +25,7 @@ from sqlalchemy import (
     update,
 )
 
-from storage import activities
+from storage import activities, webhooks
 from storage.devices import PUSHABLE
 from storage.devices import find as find_device
 from storage.models import activities as live_activities
@@ -387,3 +387,4 @@ def settle(tx: Tx, lease: str, settlements: Sequence[Settlement]) -> None:
     ]
     if rows:
         tx.execute(SETTLE, rows)
+        webhooks.promise_failures(tx, [each.pk for each in settlements if each.state == "dead"])

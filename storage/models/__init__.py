@@ -14,6 +14,7 @@ from storage.models.media import EXPIRING, media, media_usage
 from storage.models.notification import broadcasts, notifications, templates
 from storage.models.push import deliveries, devices, outbox
 from storage.models.stream import ALIVE, UPCOMING, activities, exclusions, followers, streams
+from storage.models.webhook import calls, webhooks
 
 __all__ = [
     "ALIVE",
@@ -24,6 +25,7 @@ __all__ = [
     "audit",
     "blocks",
     "broadcasts",
+    "calls",
     "channels",
     "chats",
     "credit_accounts",
@@ -51,4 +53,5 @@ __all__ = [
     "templates",
     "tenants",
     "users",
+    "webhooks",
 ]

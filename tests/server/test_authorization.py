@@ -30,6 +30,7 @@ from tests.people import Answer, Api, Person, RawSocket
 PEOPLE = ("foreign", "foreign_admin", "stranger", "removed", "reader", "member", "admin")
 ABSENT = "f" * 24
 OK = 0
+WEBHOOK = {"url": "https://example.org/hook", "events": ["push:failed"]}
 TEMPLATE = {"key": "T", "category": "c", "title": "t", "message": "m"}
 
 
@@ -78,6 +79,10 @@ async def world(server: Served) -> World:
     assert (await host.post("/api/v1/credits/grants", {"userId": member.id, "amount": 5})).status == 201
     transactions = (await member.get("/api/v1/credits/transactions")).json["data"]["items"]
     ids["transaction"] = transactions[0]["id"]
+    hooks = (await made.admin.get(f"{ADMIN}/webhooks")).json["data"]["items"]
+    ids["webhook"] = (
+        hooks[0]["id"] if hooks else (await made.admin.post(f"{ADMIN}/webhooks", WEBHOOK)).json["data"]["id"]
+    )
     assert (await member.post("/api/v1/devices", device("d"))).status == 201
     assert (await member.post("/api/v1/users/me/blocks", {"userId": made.stranger.id})).status == 201
     return made
@@ -236,6 +241,14 @@ ROWS: dict[str, Row] = {
     f"GET {ADMIN}/push/dead-letters": admins(),
     f"POST {ADMIN}/push/dead-letters/{{number}}/retry": Row((403, 404, 403, 403, 403, 403, 404), ids=("1",)),
     f"GET {ADMIN}/push/deliveries": admins(404, query="?userId={member}"),
+    f"POST {ADMIN}/webhooks": admins(body=same(WEBHOOK)),
+    f"GET {ADMIN}/webhooks": admins(),
+    f"PATCH {ADMIN}/webhooks/{{id}}": admins(404, ids=("webhook",), body=same({"active": True})),
+    f"DELETE {ADMIN}/webhooks/{{id}}": admins(404, ids=("webhook",), spoils=True),
+    f"GET {ADMIN}/webhooks/{{id}}/calls": admins(404, ids=("webhook",)),
+    f"POST {ADMIN}/webhooks/{{id}}/calls/{{number}}/retry": Row(
+        (403, 404, 403, 403, 403, 403, 404), ids=("webhook", "1")
+    ),
     f"GET {ADMIN}/nodes": Row((403, 403, 403, 403, 403, 403, OK)),
     f"GET {ADMIN}/chats": admins(query="?query=Group"),
     f"POST {ADMIN}/broadcasts": admins(body=same({"title": "t", "message": "m", "preview": True})),

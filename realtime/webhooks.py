@@ -1,0 +1,172 @@
+"""Webhooks: an operator's own backend hears what happens, once it is committed, and again until it says that it has heard."""
+
+import asyncio
+import logging
+import random
+from collections.abc import Callable
+from functools import partial
+from typing import Any, TypeVar
+
+import orjson
+
+from push.webhooks import Sender, new_secret, wrong_with
+from realtime import documents
+from realtime.bodies import ChangeWebhook, CreateWebhook
+from realtime.caller import Caller
+from storage import audit, webhooks
+from storage.database import Database
+from storage.errors import Conflict, Invalid, NotFound, Unavailable
+from storage.transaction import Command, Tx
+from storage.types import SECOND, now
+from storage.webhooks import Call, Told, Webhook
+
+logger = logging.getLogger("bellwire.webhooks")
+
+T = TypeVar("T")
+ADMIN = "admin"
+AT_ONCE = 50
+LEASE = 60
+# Seconds until the next try: the first ones soon, for a restart of theirs; then as long as somebody may need to wake up.
+PAUSES = (5, 30, 120, 600, 1800, 3600)
+LASTS = 24 * 3600
+GONE = 410
+
+
+class Webhooks:
+    """``await work()`` every now and then, in any number of processes."""
+
+    def __init__(self, database: Database, *, most: int, private: bool) -> None:
+        self.database = database
+        self.most = most
+        self.private = private
+        self.sender = Sender(private=private)
+
+    # Their addresses
+
+    async def create(self, caller: Caller, body: CreateWebhook) -> Webhook:
+        """Raises Forbidden, Invalid for an address that can't be called, Conflict where there are enough."""
+        self._check(body.url)
+
+        def apply(tx: Tx, actor: Caller) -> Webhook:
+            tenant_pk = actor.user.tenant_pk
+            if len(webhooks.of_tenant(tx.connection, tenant_pk, before=None, limit=self.most)) >= self.most:
+                raise Conflict(f"There may be {self.most} webhooks")
+            made = webhooks.add(tx, tenant_pk, url=body.url, events=sorted(set(body.events)), secret=new_secret())
+            audit.add(tx, actor.user, "webhook.create", made.id, events=made.events)
+            return made
+
+        return await self._write(caller, apply)
+
+    async def page(self, caller: Caller, *, before: int | None, limit: int) -> list[Webhook]:
+        caller.require(ADMIN)
+        return await self.database.read(
+            lambda it: webhooks.of_tenant(it, caller.user.tenant_pk, before=before, limit=limit)
+        )
+
+    async def change(self, caller: Caller, id: str, body: ChangeWebhook) -> Webhook:
+        if body.url is not None:
+            self._check(body.url)
+        values = body.model_dump(exclude_none=True)
+
+        def apply(tx: Tx, actor: Caller) -> Webhook:
+            found = existing(tx, actor, id)
+            webhooks.change(tx, found.pk, values)
+            audit.add(tx, actor.user, "webhook.change", id, changed=sorted(values))
+            return existing(tx, actor, id)
+
+        return await self._write(caller, apply)
+
+    async def remove(self, caller: Caller, id: str) -> None:
+        def apply(tx: Tx, actor: Caller) -> None:
+            webhooks.remove(tx, existing(tx, actor, id).pk)
+            audit.add(tx, actor.user, "webhook.delete", id)
+
+        await self._write(caller, apply)
+
+    async def calls(self, caller: Caller, id: str, *, before: int | None, limit: int) -> list[Call]:
+        """What a webhook was told. Raises NotFound."""
+        caller.require(ADMIN)
+
+        def look(connection: Any) -> list[Call]:
+            found = webhooks.find(connection, caller.user.tenant_pk, id)
+            if found is None:
+                raise NotFound
+            return webhooks.log_of(connection, found.pk, before=before, limit=limit)
+
+        return await self.database.read(look)
+
+    async def retry(self, caller: Caller, id: str, pk: int) -> None:
+        """Make a call again that was given up. Raises NotFound."""
+
+        def apply(tx: Tx, actor: Caller) -> None:
+            if not webhooks.retry(tx, existing(tx, actor, id).pk, pk):
+                raise NotFound
+            audit.add(tx, actor.user, "webhook.retry", id, call=pk)
+
+        await self._write(caller, apply)
+
+    def _check(self, url: str) -> None:
+        if wrong := wrong_with(url, private=self.private):
+            raise Invalid.field("url", wrong)
+
+    async def _write(self, caller: Caller, change: Callable[[Tx, Caller], T]) -> T:
+        def apply(tx: Tx) -> T:
+            actor = caller.fresh(tx)
+            actor.require(ADMIN)
+            return change(tx, actor)
+
+        return await self.database.write(Command(apply, keys=[f"webhooks:{caller.user.tenant_pk}"]))
+
+    # Calling
+
+    async def work(self) -> None:
+        """Make all calls that are due."""
+        while await self.database.read(webhooks.anything):
+            claim = partial(webhooks.claim, lasts=LEASE * SECOND, limit=AT_ONCE)
+            told = await self.database.write(Command(claim))
+            await asyncio.gather(*(self._call(each) for each in told))
+
+    async def _call(self, told: Told) -> None:
+        call, webhook = told.call, told.webhook
+        if told.document is None:
+            return await self._settle(call, "dead", None, "it is in the log no more")
+        if not webhook.active:
+            return await self._settle(call, "dead", None, "the webhook is switched off")
+        body = orjson.dumps(
+            {
+                "type": call.event,
+                "timestamp": documents.time(call.created_at),
+                "tenantId": told.tenant,
+                "data": told.document,
+            }
+        )
+        result = await self.sender.send(webhook.url, webhook.secret, f"{webhook.id}-{call.pk}", body)
+        if result.good:
+            await self._settle(call, "sent", result.status, result.reason)
+        elif result.status == GONE or now() > call.created_at + LASTS * SECOND:
+            logger.warning("webhook %s was not told of %s: %s %s", webhook.id, call.event, result.status, result.reason)
+            await self._settle(call, "dead", result.status, result.reason)
+        else:
+            pause = PAUSES[min(call.attempts, len(PAUSES) - 1)] * random.uniform(0.8, 1.2)
+            await self._settle(call, "waiting", result.status, result.reason, pause)
+        return None
+
+    async def _settle(
+        self, call: Call, state: webhooks.State, status: int | None, reason: str, pause: float = 0
+    ) -> None:
+        """Where it can't be written, the lease ends and it is called again, under the same id."""
+        settle = partial(
+            webhooks.settle, pk=call.pk, state=state, status=status, reason=reason, pause=int(pause * SECOND)
+        )
+        try:
+            await self.database.write(Command(settle))
+        except Unavailable as error:
+            logger.warning("what came of a call can't be kept: %s", error)
+
+
+def existing(tx: Tx, actor: Caller, id: str) -> Webhook:
+    """Raises NotFound."""
+    found = webhooks.find(tx.connection, actor.user.tenant_pk, id)
+    if found is None:
+        raise NotFound
+    return found

@@ -1,0 +1,243 @@
+"""Webhooks: an operator's addresses, and calls that were promised to them in the transaction of what they tell.
+
+A call is claimed for a while, so that several processes share them and a crash gives them back.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple
+
+import orjson
+from sqlalchemy import Connection, Select, delete, insert, select, text, update
+
+from storage.models import calls, chats, deliveries, events, streams, tenants, users, webhooks
+from storage.prepared import Bulk, Prepared
+from storage.transaction import Tx, clock
+from storage.types import new_id
+
+State = Literal["waiting", "sent", "dead"]
+# The table that says whose the channel of an event is.
+OF_LOG = {"message:new": chats, "message:updated": chats, "message:deleted": chats, "stream:status": streams}
+ANY = Prepared(select(webhooks.c.pk).where(webhooks.c.active).limit(1))
+ADD = Bulk(
+    calls,
+    (
+        "webhook_pk",
+        "event",
+        "channel_pk",
+        "seq",
+        "document",
+        "state",
+        "attempts",
+        "due_at",
+        "lease_until",
+        "created_at",
+    ),
+)
+WAITING = text("calls.state = 'waiting'")
+
+
+@dataclass(frozen=True, slots=True)
+class Webhook:
+    pk: int
+    tenant_pk: int
+    id: str
+    url: str
+    events: list[str]
+    secret: str
+    active: bool
+    created_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """``reason`` is what came of the last attempt."""
+
+    pk: int
+    webhook_pk: int
+    event: str
+    state: State
+    attempts: int
+    status: int | None
+    reason: str | None
+    due_at: int
+    created_at: int
+    settled_at: int | None
+
+
+class Told(NamedTuple):
+    """A call with what it takes to make it; ``document`` is None where the log has it no more."""
+
+    call: Call
+    webhook: Webhook
+    tenant: str
+    document: Any
+
+
+SELECT = select(*(webhooks.c[name] for name in Webhook.__slots__))
+CALL = select(*(calls.c[name] for name in Call.__slots__))
+
+
+def read(row: Any) -> Webhook:
+    values = dict(zip(Webhook.__slots__, row, strict=True))
+    return Webhook(**{**values, "events": orjson.loads(values["events"])})
+
+
+# Their addresses
+
+
+def add(tx: Tx, tenant_pk: int, *, url: str, events: list[str], secret: str) -> Webhook:
+    id = new_id()
+    row = {
+        "tenant_pk": tenant_pk, "id": id, "url": url, "events": orjson.dumps(events).decode(), "secret": secret,
+        "active": True, "created_at": tx.now,
+    }  # fmt: skip
+    tx.execute(insert(webhooks), row)
+    found = find(tx.connection, tenant_pk, id)
+    assert found is not None
+    return found
+
+
+def find(connection: Connection, tenant_pk: int, id: str) -> Webhook | None:
+    row = connection.execute(SELECT.where(webhooks.c.tenant_pk == tenant_pk, webhooks.c.id == id)).first()
+    return read(row) if row else None
+
+
+def of_tenant(connection: Connection, tenant_pk: int, *, before: int | None, limit: int) -> list[Webhook]:
+    """Newest first, with a number below ``before``."""
+    statement = SELECT.where(webhooks.c.tenant_pk == tenant_pk)
+    if before is not None:
+        statement = statement.where(webhooks.c.pk < before)
+    return [read(row) for row in connection.execute(statement.order_by(webhooks.c.pk.desc()).limit(limit))]
+
+
+def change(tx: Tx, pk: int, values: Mapping[str, Any]) -> None:
+    if "events" in values:
+        values = {**values, "events": orjson.dumps(values["events"]).decode()}
+    if values:
+        tx.execute(update(webhooks).where(webhooks.c.pk == pk).values(**values))
+
+
+def remove(tx: Tx, pk: int) -> None:
+    """With what it was to be told."""
+    tx.execute(delete(calls).where(calls.c.webhook_pk == pk))
+    tx.execute(delete(webhooks).where(webhooks.c.pk == pk))
+
+
+# Promising
+
+
+def promise(tx: Tx, event: str, channel_pk: int, seq: int) -> None:
+    """Tell what happened at this place of a channel. Where nobody wants to hear, nothing is written."""
+    if event not in OF_LOG or tx.first(ANY, {}) is None:
+        return
+    place = OF_LOG[event]
+    for pk in wanting(tx, event, select(place.c.tenant_pk).where(place.c.pk == channel_pk)):
+        tx.later(ADD, (pk, event, channel_pk, seq, None, "waiting", 0, tx.now, 0, tx.now))
+
+
+def promise_document(tx: Tx, tenant_pk: int, event: str, document: Any) -> None:
+    for pk in wanting(tx, event, select(tenants.c.pk).where(tenants.c.pk == tenant_pk)):
+        shown = orjson.dumps(document).decode()
+        tx.later(ADD, (pk, event, None, None, shown, "waiting", 0, tx.now, 0, tx.now))
+
+
+def wanting(tx: Tx, event: str, tenant: Select[tuple[int]]) -> list[int]:
+    """The webhooks of a tenant that want to hear of an event."""
+    active = select(webhooks.c.pk, webhooks.c.events).where(
+        webhooks.c.tenant_pk == tenant.scalar_subquery(), webhooks.c.active
+    )
+    return [row.pk for row in tx.execute(active.order_by(webhooks.c.pk)) if event in orjson.loads(row.events)]
+
+
+def promise_failures(tx: Tx, delivery_pks: Collection[int]) -> None:
+    """Of pushes that are given up."""
+    if not delivery_pks or tx.first(ANY, {}) is None:
+        return
+    rows: Sequence[Any] = tx.execute(
+        select(
+            deliveries.c.push_id,
+            deliveries.c.kind,
+            deliveries.c.status,
+            deliveries.c.reason,
+            users.c.id,
+            users.c.tenant_pk,
+        )
+        .join(users, users.c.pk == deliveries.c.user_pk)
+        .where(deliveries.c.pk.in_(delivery_pks))
+    ).all()
+    for push_id, kind, status, reason, user_id, tenant_pk in rows:
+        document = {"pushId": push_id, "kind": kind, "userId": user_id, "status": status, "reason": reason}
+        promise_document(tx, tenant_pk, "push:failed", document)
+
+
+# Calling
+
+
+def anything(connection: Connection) -> bool:
+    return connection.execute(due(clock(connection)).limit(1)).first() is not None
+
+
+def due(at: int) -> Any:
+    return select(calls.c.pk).where(WAITING, calls.c.due_at <= at, calls.c.lease_until <= at)
+
+
+def claim(tx: Tx, lasts: int, limit: int) -> list[Told]:
+    """Due calls, held for ``lasts`` microseconds."""
+    first = due(tx.now).order_by(calls.c.due_at).limit(limit)
+    pks = list(tx.execute(first.with_for_update(skip_locked=True)).scalars())
+    if not pks:
+        return []
+    tx.execute(update(calls).where(calls.c.pk.in_(pks)).values(lease_until=tx.now + lasts))
+    wide = len(Call.__slots__)
+    rows: Sequence[Any] = tx.execute(
+        CALL.add_columns(
+            *(webhooks.c[name] for name in Webhook.__slots__), tenants.c.uuid, events.c.payload, calls.c.document
+        )
+        .join(webhooks, webhooks.c.pk == calls.c.webhook_pk)
+        .join(tenants, tenants.c.pk == webhooks.c.tenant_pk)
+        .outerjoin(events, (events.c.channel_pk == calls.c.channel_pk) & (events.c.seq == calls.c.seq))
+        .where(calls.c.pk.in_(pks))
+        .order_by(calls.c.pk)
+    ).all()
+    return [
+        Told(
+            Call(*row[:wide]),
+            read(row[wide:-3]),
+            row[-3],
+            orjson.loads(row[-2]) if row[-2] is not None else orjson.loads(row[-1]) if row[-1] else None,
+        )
+        for row in rows
+    ]
+
+
+def settle(tx: Tx, pk: int, state: State, *, status: int | None, reason: str, pause: int = 0) -> None:
+    """What came of an attempt. One that waits on is due after ``pause`` microseconds."""
+    values = {
+        "state": state, "attempts": calls.c.attempts + 1, "status": status, "reason": reason[:255], "lease_until": 0,
+        "due_at": tx.now + pause, "settled_at": None if state == "waiting" else tx.now,
+    }  # fmt: skip
+    tx.execute(update(calls).where(calls.c.pk == pk).values(**values))
+
+
+def retry(tx: Tx, webhook_pk: int, pk: int) -> bool:
+    """Whether it was a dead one, which waits again."""
+    dead = calls.c.pk == pk, calls.c.webhook_pk == webhook_pk, calls.c.state == "dead"
+    again = {"state": "waiting", "due_at": tx.now, "created_at": tx.now, "settled_at": None}
+    return bool(tx.execute(update(calls).where(*dead).values(**again)).rowcount)
+
+
+def log_of(connection: Connection, webhook_pk: int, *, before: int | None, limit: int) -> list[Call]:
+    """Newest first, with a number below ``before``."""
+    statement = CALL.where(calls.c.webhook_pk == webhook_pk)
+    if before is not None:
+        statement = statement.where(calls.c.pk < before)
+    return [Call(*row) for row in connection.execute(statement.order_by(calls.c.pk.desc()).limit(limit))]
+
+
+def sweep(tx: Tx, *, before: int, limit: int = 500) -> bool:
+    """Drop calls that were settled before; whether there may be more."""
+    old = select(calls.c.pk).where(calls.c.settled_at.is_not(None), calls.c.settled_at < before).limit(limit)
+    pks = list(tx.execute(old).scalars())
+    tx.execute(delete(calls).where(calls.c.pk.in_(pks)))
+    return len(pks) == limit
