@@ -23,7 +23,8 @@ VALUES: dict[str, Any] = {
     "timeZone": "Europe/Berlin", "content": "Hello", "deviceId": "my-phone", "platform": "ios", "pushToken": "0a1b2c",
     "environment": "sandbox", "bundleId": "org.example.app", "key": "welcome", "attributesType": "StreamAttributes",
     "permissions": ["users.manage"], "ttl": 3600, "avatarUrl": "https://example.org/ann.png", "reason": "spam",
-    "url": "https://example.org/hook", "refreshToken": "$REFRESH", "token": "0a1b2c", "tenantId": "$TENANT", "tenant_id": "$TENANT", "query": "ann",
+    "url": "https://example.org/hook", "refreshToken": "$REFRESH", "token": "0a1b2c", "tenantId": "$TENANT",
+    "tenant_id": "$TENANT", "query": "ann",
 }  # fmt: skip
 INTRODUCTION = """# REST
 

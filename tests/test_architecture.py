@@ -11,6 +11,7 @@ OWNERS = {
         "server/",
         "realtime/transport.py",
         "realtime/websocket.py",
+        "push/webhooks.py",
         "realtime/engine.py",
         "realtime/polling.py",
     },
