@@ -39,28 +39,28 @@ class Speaker:
         self.user, self.dice = user, dice
         self.socket: RawSocket | None = None
 
-    async def say(self, operation: Operation) -> None:
+    async def say(self, operation: Operation, *, again: bool = False) -> None:
+        """What was unknown stays so, until it is answered well: a refusal now says nothing of the first time."""
         body = {
             "type": "text", "chatId": operation.chat, "content": operation.key, "clientMessageId": operation.key,
         }  # fmt: skip
         try:
             if self.socket and not self.socket.closed and self.dice.random() < 0.5:
                 ack = await self.socket.call("message:send", body)
-                self._told(operation, 201 if ack["isSuccess"] else ack["statusCode"], ack, ack.get("data"))
+                self._told(operation, 201 if ack["isSuccess"] else ack["statusCode"], ack, ack.get("data"), again)
             else:
                 answer = await self.user.post(PATH, body)
-                self._told(operation, answer.status, answer.json, answer.json)
+                self._told(operation, answer.status, answer.json, answer.json, again)
         except aiohttp.ClientConnectorError:
-            if operation.outcome != "ok":
-                operation.outcome = "failed"
+            operation.outcome = "unknown" if again else "failed"
         except (ConnectionError, *UNREACHABLE):
             operation.outcome = "unknown"
 
-    def _told(self, operation: Operation, status: int, said: Any, document: Any) -> None:
+    def _told(self, operation: Operation, status: int, said: Any, document: Any, again: bool) -> None:
         if status == 201:
             operation.outcome, operation.document = "ok", document
         else:
-            operation.outcome = "unknown" if UNKNOWN in str(said) else "failed"
+            operation.outcome = "unknown" if again or UNKNOWN in str(said) else "failed"
 
     async def connect(self) -> None:
         await self.leave()
@@ -111,7 +111,7 @@ async def retry(load: Load) -> None:
     """Most of what is unknown is sent again under its key, by whoever sent it first."""
     for operation in load.operations:
         if operation.outcome == "unknown" and load.dice.random() < RETRIED:
-            await load.senders[operation.key].say(operation)
+            await load.senders[operation.key].say(operation, again=True)
 
 
 async def run(*, points: int, kills: int, rate: float, seed: int = 1) -> dict[str, Any]:

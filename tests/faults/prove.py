@@ -198,7 +198,12 @@ async def proofs(names: Sequence[str], quick: bool) -> list[str]:
     for name in names:
         row = ROWS[name]
         began = time.monotonic()
-        told = await (row.quick if quick else row.full)()
+        try:
+            told = await (row.quick if quick else row.full)()
+        except Exception as error:
+            traceback.print_exc()
+            lines.append(f"| {name} | {row.promise} | {row.what} | | | **broke off: {type(error).__name__}** | | **no** |")
+            continue
         wrong = broken(row, told)
         print(f"{name}: {round(time.monotonic() - began)} s {told}", flush=True)
         seen = ", ".join(f"**{key} {value}**" for key, value in wrong.items()) or "0 each"
