@@ -202,7 +202,8 @@ async def proofs(names: Sequence[str], quick: bool) -> list[str]:
             told = await (row.quick if quick else row.full)()
         except Exception as error:
             traceback.print_exc()
-            lines.append(f"| {name} | {row.promise} | {row.what} | | | **broke off: {type(error).__name__}** | | **no** |")
+            why = type(error).__name__
+            lines.append(f"| {name} | {row.promise} | {row.what} | | | **broke off: {why}** | | **no** |")
             continue
         wrong = broken(row, told)
         print(f"{name}: {round(time.monotonic() - began)} s {told}", flush=True)
