@@ -25,7 +25,8 @@ async def commits(api: ProcessUser) -> int:
 
 async def run(*, wanted: int) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(prefix="bellwire-syncs-") as folder:
-        async with ServerProcess(Path(folder) / "data", max_sends_per_second=10**6) as server, aiohttp.ClientSession() as session:
+        server = ServerProcess(Path(folder) / "data", max_sends_per_second=10**6)
+        async with server, aiohttp.ClientSession() as session:
             ann = await server.user(session, "ann@example.org")
             chat = (await ann.post("/api/v2/chats", {"type": "group", "name": "x"})).json["_id"]
             trace = Path(folder) / "trace"
