@@ -38,12 +38,24 @@ def arguments() -> argparse.ArgumentParser:
     token.add_argument("--user", action="extend", nargs="+", default=[], metavar="EMAIL|NAME|ID")
     token.add_argument("--users", type=Path, metavar="FILE", help="a user a line")
     token.add_argument("--ttl", type=int, default=24 * 3600, metavar="SECONDS")
-    user = commands.add_parser("user", help="users").add_subparsers(dest="verb", required=True)
-    add = user.add_parser("add", help="make a user and print it as JSON")
+    users = commands.add_parser("user", help="users").add_subparsers(dest="verb", required=True)
+    add = users.add_parser("add", help="make a user and print it as JSON")
     add.add_argument("email")
     for name in ("name", "password", "id", "uuid"):
         add.add_argument(f"--{name}")
     add.add_argument("--number", type=int)
+    verbs = ("ban", "unban", "disable", "enable", "sign-out", "delete", "reset-link")
+    acts = [users.add_parser(verb, help=f"{verb} a user, as an admin could") for verb in verbs]
+    for act in acts:
+        act.add_argument("who", metavar="EMAIL|NAME|ID")
+    tenant = commands.add_parser("tenant", help="tenants").add_subparsers(dest="verb", required=True)
+    new = tenant.add_parser("add", help="make a tenant and print it as JSON")
+    new.add_argument("name")
+    new.add_argument("--uuid")
+    push = commands.add_parser("push", help="print the pushes that were given up, or try one again")
+    push.add_argument("--retry", type=int, metavar="NUMBER")
+    for each in (*acts, push):
+        each.add_argument("--tenant", metavar="UUID")
     for each in (token, add):
         each.add_argument("--tenant", metavar="UUID")
         each.add_argument("--permission", action="append", default=[], dest="permissions", metavar="P")
@@ -127,6 +139,15 @@ def main() -> int:
                     raise Problem("Name a user: --user EMAIL|NAME|ID, or --users FILE")
                 given |= {"tenant": asked.tenant, "permissions": asked.permissions}
                 print("\n".join(asyncio.run(operator.run(settings, "token", given))))
+            case "user" if asked.verb != "add":
+                given = {"verb": asked.verb, "who": asked.who, "tenant": asked.tenant}
+                print(json.dumps(asyncio.run(operator.run(settings, "user act", given)), ensure_ascii=False))
+            case "tenant":
+                given = {"name": asked.name, "uuid": asked.uuid}
+                print(json.dumps(asyncio.run(operator.run(settings, "tenant add", given)), ensure_ascii=False))
+            case "push":
+                given = {"tenant": asked.tenant, "retry": asked.retry}
+                print(json.dumps(asyncio.run(operator.run(settings, "push", given)), ensure_ascii=False))
             case "user":
                 names = ("email", "name", "password", "id", "number", "uuid", "tenant", "permissions")
                 given = {name: getattr(asked, name) for name in names}

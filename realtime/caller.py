@@ -2,9 +2,10 @@
 
 from collections.abc import Collection
 from dataclasses import dataclass, replace
+from typing import Any
 
 from storage import accounts
-from storage.accounts import User
+from storage.accounts import Tenant, User
 from storage.errors import Forbidden, Unauthenticated
 from storage.transaction import Tx
 
@@ -58,3 +59,24 @@ class Caller:
         """Raises Forbidden unless the caller has all that ``other`` has: nobody acts through somebody stronger."""
         if not expand(other.permissions) <= self.permissions:
             raise Forbidden
+
+
+@dataclass(frozen=True, slots=True)
+class Operator(Caller):
+    """Whoever may run commands on the server, which is nobody's account; ``of`` a tenant."""
+
+    @classmethod
+    def of(cls, tenant: Tenant) -> "Operator":
+        nothing: dict[str, Any] = dict.fromkeys(User.__slots__)
+        nobody = User(**{**nothing, "pk": 0, "tenant_pk": tenant.pk, "tenant": tenant.uuid})
+        return cls(nobody, ALL | {accounts.PLATFORM}, 0, 0)
+
+    @property
+    def permissions(self) -> frozenset[str]:
+        return self.granted
+
+    def fresh(self, tx: Tx) -> "Caller":
+        return self
+
+    def require_over(self, other: User) -> None:
+        return None

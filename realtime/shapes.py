@@ -312,10 +312,10 @@ class ReadDocument(TypedDict):
 
 
 class AuditDocument(TypedDict):
-    """``target`` is the id of what was done something to."""
+    """``target`` is the id of what was done something to; without an actor it was the operator, by a command."""
 
     id: int
-    actorId: str
+    actorId: str | None
     action: str
     target: str | None
     details: dict[str, Any]

@@ -23,6 +23,7 @@ from aiohttp import web
 from realtime import bodies, documents, shapes
 from realtime.administration import with_password
 from realtime.bodies import parse_json
+from realtime.caller import Operator
 from realtime.limits import MIB
 from server.administration import CreateUser, new_user
 from server.call import SERVICES, read_bytes, token_of, write_json
@@ -229,6 +230,42 @@ async def add_user(services: Services, arguments: Arguments) -> shapes.UserDocum
     return documents.user(await services.database.write(Command(apply)), private=True)
 
 
+async def act_on_user(services: Services, arguments: Arguments) -> Any:
+    """ban, unban, disable, enable, sign-out, delete, reset-link: as an admin could, and over anybody."""
+    tenant = await tenant_of(services, arguments)
+    operator, administration = Operator.of(tenant), services.administration
+    user = await services.database.read(lambda it: find_user(it, tenant.pk, arguments["who"]))
+    match arguments["verb"]:
+        case "delete":
+            await services.erasure.delete(operator, user.id)
+            return {"deleted": user.id}
+        case "reset-link":
+            token, _ = await administration.reset_link(operator, user.id)
+            return {"url": f"{services.public_url}/#reset={token}"}
+        case "sign-out":
+            user = await administration.sign_out(operator, user.id)
+        case verb:
+            status = {"disable": "disabled", "enable": "active", "ban": "banned", "unban": "active"}[verb]
+            lifts = {"enable": "disabled", "unban": "banned"}.get(verb)
+            user = await administration.set_status(operator, user.id, status, lifts=lifts)
+    return documents.user(user, private=True)
+
+
+async def add_tenant(services: Services, arguments: Arguments) -> Any:
+    operator = Operator.of(await tenant_of(services, {}))
+    made = await services.administration.add_tenant(operator, arguments["name"], arguments["uuid"])
+    return {"uuid": made.uuid, "name": made.name}
+
+
+async def push_letters(services: Services, arguments: Arguments) -> Any:
+    """Dead letters of a tenant, newest first; or one of them tried again."""
+    operator = Operator.of(await tenant_of(services, arguments))
+    if arguments["retry"] is None:
+        return await services.devices.pushes(operator, user_id=None, push_id=None, before=None, limit=200)
+    await services.devices.retry(operator, arguments["retry"])
+    return {"retried": arguments["retry"]}
+
+
 def check_permissions(permissions: list[str]) -> None:
     unknown = set(permissions) - {*PERMISSIONS, PLATFORM}
     if unknown:
@@ -247,6 +284,9 @@ async def check_ledger(services: Services, arguments: Arguments) -> dict[str, in
 COMMANDS: dict[str, Callable[[Services, Arguments], Awaitable[Any]]] = {
     "token": issue_tokens,
     "user add": add_user,
+    "user act": act_on_user,
+    "tenant add": add_tenant,
+    "push": push_letters,
     "epoch --new": new_epoch,
     "check ledger": check_ledger,
 }

@@ -13,10 +13,10 @@ from storage.transaction import Tx
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """``target`` is the id of what it was done to; ``details`` never hold a secret or a text."""
+    """``target`` is the id of what it was done to; ``details`` never hold a secret or a text. No actor: the operator."""
 
     pk: int
-    actor_id: str
+    actor_id: str | None
     action: str
     target: str | None
     details: dict[str, Any]
@@ -24,14 +24,14 @@ class Entry:
 
 
 def add(tx: Tx, actor: User, action: str, target: str | None = None, **details: Any) -> None:
-    row = {"tenant_pk": actor.tenant_pk, "actor_pk": actor.pk, "action": action, "target": target, "at": tx.now}
+    row = {"tenant_pk": actor.tenant_pk, "actor_pk": actor.pk or None, "action": action, "target": target, "at": tx.now}
     tx.execute(insert(audit), row | {"details": orjson.dumps(details).decode()})
 
 
 def of_tenant(connection: Connection, tenant_pk: int, *, before: int | None, limit: int) -> list[Entry]:
     """Newest first, with a number below ``before``."""
     columns = (audit.c.pk, users.c.id, audit.c.action, audit.c.target, audit.c.details, audit.c.at)
-    statement = select(*columns).join(users, users.c.pk == audit.c.actor_pk).where(audit.c.tenant_pk == tenant_pk)
+    statement = select(*columns).outerjoin(users, users.c.pk == audit.c.actor_pk).where(audit.c.tenant_pk == tenant_pk)
     if before is not None:
         statement = statement.where(audit.c.pk < before)
     rows = connection.execute(statement.order_by(audit.c.pk.desc()).limit(limit))

@@ -86,7 +86,7 @@ audit = Table(
     metadata,
     Column("pk", Key, primary_key=True),
     Column("tenant_pk", Key, ForeignKey(tenants.c.pk), nullable=False),
-    Column("actor_pk", Key, ForeignKey(users.c.pk), nullable=False),
+    Column("actor_pk", Key, ForeignKey(users.c.pk)),
     Column("action", String(64), nullable=False),
     Column("target", String(64)),
     Column("details", Text, nullable=False),

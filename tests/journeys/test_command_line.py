@@ -119,3 +119,36 @@ async def test_a_file_copied_back_to_an_earlier_state(tmp_path: Path) -> None:
                 await told.close()
             epoch = ready["epoch"]
             await ann.post("/api/v2/messages", body)
+
+
+async def test_what_admins_can_the_operator_can_by_commands(tmp_path: Path) -> None:
+    async with ServerProcess(tmp_path / "data") as server, aiohttp.ClientSession() as session:
+        root = await server.user(session, "root@example.org", "--permission", "admin")
+        ann = await server.user(session, "ann@example.org")
+        socket = await ann.socket()
+        assert orjson.loads(await server.command("user", "ban", "ann@example.org"))["status"] == "banned"
+        assert (await socket.event("session:closed"))[0] == {"reason": "banned"}
+        assert (await ann.get("/api/v1/users/me")).status == 401
+        with pytest.raises(ChildProcessError, match="The user is banned"):
+            await server.command("user", "enable", "ann@example.org")
+        assert orjson.loads(await server.command("user", "unban", ann.id))["status"] == "active"
+        assert "#reset=" in orjson.loads(await server.command("user", "reset-link", ann.id))["url"]
+        await server.command("user", "sign-out", "root@example.org")
+        assert (await root.get("/api/v1/users/me")).status == 401, "over anybody"
+        root = type(root)(session, server.url, await server.command("token", "--user", root.id), root.id)
+        assert orjson.loads(await server.command("user", "delete", ann.id)) == {"deleted": ann.id}
+        with pytest.raises(ChildProcessError, match="no user"):
+            await server.command("user", "ban", "ann@example.org")
+        made = orjson.loads(await server.command("tenant", "add", "Another"))
+        there = orjson.loads(await server.command("user", "add", "ann@example.org", "--tenant", made["uuid"]))
+        assert there["tenantId"] == made["uuid"]
+        assert orjson.loads(await server.command("push")) == []
+        with pytest.raises(ChildProcessError, match="not found"):
+            await server.command("push", "--retry", "1")
+        trail = (await root.get("/api/v1/admin/audit")).json["data"]["items"]
+        actions = [(each["actorId"], each["action"]) for each in reversed(trail)]
+        assert actions == [
+            (None, action)
+            for action in ("user.ban", "user.unban", "user.reset-link", "user.sign-out", "user.delete", "tenant.create")
+        ]
+        await socket.close()
