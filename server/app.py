@@ -12,11 +12,12 @@ from aiohttp import web
 from server import asyncapi, metrics, openapi, operator, pages
 from server.call import SERVICES, write_json
 from server.listening import Door, listen
-from server.logs import library, name_request, observed
+from server.logs import TRACING, library, name_request, observed
 from server.middleware import browsers, endpoint, errors
 from server.routes import ROUTES
 from server.services import Services, build, running
 from server.settings import Settings
+from server.tracing import Tracing
 
 logger = logging.getLogger("bellwire")
 
@@ -37,7 +38,14 @@ def create_app(settings: Settings) -> web.Application:
                 metrics.install(app, services)
                 yield
 
-    app.cleanup_ctx.append(live)
+    tracing = app[TRACING] = Tracing(settings.otlp_url) if settings.otlp_url else None
+
+    async def traced(app: web.Application) -> AsyncIterator[None]:
+        yield
+        if tracing:
+            await asyncio.to_thread(tracing.close)
+
+    app.cleanup_ctx.extend([traced, live])
     app.on_shutdown.append(close_sockets)
     app.on_response_prepare.append(name_request)
     for route in ROUTES:

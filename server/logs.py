@@ -4,6 +4,7 @@ What is logged names people, requests and connections by their ids. Tokens, the 
 may speak in its name), paths with their ids, and texts are in no line.
 """
 
+import contextlib
 import logging
 import re
 import secrets
@@ -18,12 +19,14 @@ from aiohttp.http_exceptions import HttpProcessingError
 
 from realtime.context import CURRENT
 from server import metrics
+from server.tracing import Tracing
 
 Format = Literal["human", "json"]
 
 REQUEST_ID = "X-Request-ID"
 GIVEN_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 ASKED: web.RequestKey["Asked"] = web.RequestKey("asked", object)  # type: ignore[arg-type]
+TRACING: web.AppKey[Tracing | None] = web.AppKey("tracing", object)  # type: ignore[arg-type]
 # Asked all the time by who looks after us, or told of by the lines of their connection.
 QUIET = {"/healthz", "/readyz", "/metrics", "/socket.io/"}
 
@@ -99,27 +102,34 @@ async def observed(
     """Counts each request and writes its line, with the route's pattern for a path."""
     asked = request[ASKED] = Asked(request.headers.get(REQUEST_ID))
     CURRENT.set(asked)
+    resource = request.match_info.route.resource
+    route = resource.canonical if resource else "unknown"
+    tracing = request.app[TRACING]
     began, status = time.perf_counter(), 500
-    try:
-        response = await handler(request)
-        status = response.status
-        return response
-    except web.HTTPException as error:
-        status = error.status
-        raise
-    finally:
-        seconds = time.perf_counter() - began
-        resource = request.match_info.route.resource
-        route = resource.canonical if resource else "unknown"
-        metrics.count_request(request, route, status, seconds)
-        access.log(
-            logging.DEBUG if route in QUIET else logging.INFO,
-            "%s %s %d",
-            request.method,
-            route,
-            status,
-            extra={"fields": {"ms": round(seconds * 1000, 1)}},
-        )
+    with tracing.request(request, route, asked.id) if tracing else contextlib.nullcontext() as span:
+        try:
+            response = await handler(request)
+            status = response.status
+            return response
+        except web.HTTPException as error:
+            status = error.status
+            raise
+        finally:
+            if tracing:
+                tracing.end(span, status, asked.user)
+            tell(request, route, status, time.perf_counter() - began)
+
+
+def tell(request: web.Request, route: str, status: int, seconds: float) -> None:
+    metrics.count_request(request, route, status, seconds)
+    access.log(
+        logging.DEBUG if route in QUIET else logging.INFO,
+        "%s %s %d",
+        request.method,
+        route,
+        status,
+        extra={"fields": {"ms": round(seconds * 1000, 1)}},
+    )
 
 
 async def name_request(request: web.Request, response: web.StreamResponse) -> None:

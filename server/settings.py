@@ -96,6 +96,7 @@ class Settings(BaseSettings):
     ping_interval: float = Field(25, gt=0, description="seconds between pings of a socket")
     ping_timeout: float = Field(20, gt=0, description="seconds in which a ping must be answered")
     log_format: Literal["human", "json"] = Field("human", description="how the lines of the log are written")
+    otlp_url: str = Field("", description="where traces go, OTLP over HTTP; needs the extra: bellwire[tracing]")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="least level that is logged")
 
     max_content: int = Field(16 * KIB, gt=0, description="bytes of a message's text")
