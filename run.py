@@ -6,6 +6,7 @@ import contextlib
 import gc
 import json
 import logging
+import os
 import signal
 import socket
 import sys
@@ -126,6 +127,8 @@ def check(settings: Settings) -> None:
 
 def main() -> int:
     asked = arguments().parse_args()
+    # What is written holds people's messages: it is for its owner alone.
+    os.umask(0o077)
     try:
         settings = Settings()
         logs.configure(

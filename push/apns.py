@@ -16,6 +16,7 @@ import re
 import ssl
 import time
 from collections import deque
+from contextvars import Context
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, NamedTuple
@@ -247,7 +248,7 @@ class Lane:
             connection.begin(self.waiting.popleft())
         if self.waiting and self.opening is None and len(self.connections) < self.most and not self.closing:
             if time.monotonic() >= self.open_after:
-                self.opening = asyncio.create_task(self._open())
+                self.opening = asyncio.create_task(self._open(), context=Context())
             elif not self.connections:
                 self._give_up("no connection; the next is tried in a moment")
 

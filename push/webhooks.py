@@ -6,15 +6,16 @@ import hmac
 import secrets
 import socket
 import time
-from ipaddress import ip_address
+from http import HTTPStatus
+from ipaddress import ip_address, ip_network
 from typing import NamedTuple
-from urllib.parse import urlsplit
 
 import aiohttp
-from aiohttp.abc import AbstractResolver, ResolveResult
+from yarl import URL
 
 PREFIX = "whsec_"
 SECONDS = 10.0
+KNOWN = frozenset(HTTPStatus)
 
 
 class Result(NamedTuple):
@@ -32,26 +33,22 @@ class NotPublic(OSError):
     """The address is one of a private network"""
 
 
+# They stand for IPv4 addresses, private ones among them: RFC 6052, RFC 8215, RFC 3056.
+TRANSLATED = [ip_network(each) for each in ("64:ff9b::/96", "64:ff9b:1::/48", "2002::/16")]
+
+
 def is_public(host: str) -> bool:
-    return ip_address(host).is_global
+    """Raises ValueError for what is no address."""
+    address = ip_address(host)
+    return address.is_global and not any(address in each for each in TRANSLATED if each.version == address.version)
 
 
-class Public(AbstractResolver):
-    """Only addresses of the public network, looked up once for the connection that is made."""
-
-    def __init__(self) -> None:
-        self.resolver = aiohttp.ThreadedResolver()
-
-    async def resolve(
-        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
-    ) -> list[ResolveResult]:
-        found = [each for each in await self.resolver.resolve(host, port, family) if is_public(each["host"])]
-        if not found:
-            raise NotPublic(NotPublic.__doc__)
-        return found
-
-    async def close(self) -> None:
-        await self.resolver.close()
+def public_socket(address: aiohttp.AddrInfoType) -> socket.socket:
+    """For the connection that is made now, whatever the URL's host looked like. Raises NotPublic."""
+    family, kind, protocol, _, place = address
+    if not is_public(str(place[0])):
+        raise NotPublic(NotPublic.__doc__)
+    return socket.socket(family, kind, protocol)
 
 
 def new_secret() -> str:
@@ -65,17 +62,19 @@ def sign(secret: str, id: str, timestamp: int, body: bytes) -> str:
 
 
 def wrong_with(url: str, *, private: bool) -> str | None:
-    """What is wrong with an address, if anything. A name is looked at again when it is called."""
+    """What is wrong with an address, if anything. Where a name leads is looked at when it is called."""
     try:
-        parts = urlsplit(url)
-        host, _ = parts.hostname, parts.port
-    except ValueError:
-        return "must be a URL"
-    if parts.scheme not in ("https", "http") or not host or parts.username or parts.fragment:
+        parsed = URL(url) if url.isascii() else URL()
+        host = parsed.host or ""
+        whole = parsed.scheme in ("https", "http") and bool(host) and parsed.user is None and not parsed.fragment
+        host.encode("idna")
+    except (ValueError, UnicodeError):
+        whole = False
+    if not whole:
         return "must be a URL like https://example.org/path"
     if private:
         return None
-    if parts.scheme != "https":
+    if parsed.scheme != "https":
         return "must begin with https://"
     try:
         return None if is_public(host) else "must be a public address"
@@ -94,8 +93,8 @@ class Sender:
         if wrong := wrong_with(url, private=self.private):
             return Result(None, wrong)
         if self.session is None:
-            resolver = None if self.private else Public()
-            connector = aiohttp.TCPConnector(resolver=resolver, limit=100, limit_per_host=20)
+            factory = None if self.private else public_socket
+            connector = aiohttp.TCPConnector(limit=0, socket_factory=factory)
             self.session = aiohttp.ClientSession(connector=connector, timeout=aiohttp.ClientTimeout(total=SECONDS))
         timestamp = int(time.time())
         headers = {
@@ -104,10 +103,12 @@ class Sender:
         }  # fmt: skip
         try:
             async with self.session.post(url, data=body, headers=headers, allow_redirects=False) as answer:
-                return Result(answer.status, answer.reason or "")
+                phrase = HTTPStatus(answer.status).phrase if answer.status in KNOWN else ""
+                return Result(answer.status, phrase)
         except TimeoutError:
             return Result(None, f"no answer within {SECONDS:g} s")
-        except (aiohttp.ClientError, OSError) as error:
+        except Exception as error:
+            # What a stranger's server answers, or where a name leads, can go wrong in every way.
             return Result(None, type(error).__name__)
 
     async def close(self) -> None:

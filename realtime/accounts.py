@@ -14,14 +14,14 @@ from sqlalchemy import Connection
 from realtime.caller import Caller
 from realtime.fresh import Fresh
 from realtime.rates import Rates
-from realtime.tokens import Claims, Refresh, Tokens
+from realtime.tokens import LEEWAY, Claims, Refresh, Tokens
 from storage import accounts, logins
 from storage.accounts import PLATFORM, NewUser, Tenant, User
 from storage.database import Database
 from storage.errors import Conflict, Forbidden, Invalid, NotFound, Unauthenticated
 from storage.gather import Gather
 from storage.transaction import Command, Tx
-from storage.types import now
+from storage.types import SECOND, now
 
 ACCESS_TTL = 15 * 60
 REFRESH_TTL = 30 * 24 * 3600
@@ -123,10 +123,15 @@ class Accounts:
         """Those whose tokens still count: the user active, the login alive, nothing signed out since."""
         states = accounts.states(connection, {each.pk for each in callers}) if callers else {}
         living = logins.not_ended(connection, {each.login for each in callers if each.login})
+        latest = now() + LEEWAY * SECOND
 
         def counts(caller: Caller) -> bool:
             status, valid_after = states[caller.pk]
-            signed_in = caller.issued_at >= valid_after if caller.login is None else (caller.login, caller.pk) in living
+            if caller.login is not None:
+                signed_in = (caller.login, caller.pk) in living
+            else:
+                # Of who was signed out, a token of the future may be from before: the clock was set back.
+                signed_in = not valid_after or valid_after <= caller.issued_at <= latest
             return status == "active" and signed_in
 
         return {each for each in callers if counts(each)}

@@ -36,7 +36,7 @@ class Limits:
     body_seconds: float = 30
     head_seconds: float = 10
     idle_seconds: float = 75
-    stall_seconds: float = 60
+    stall_seconds: float = 300
     nesting: int = 32
     packet: int = 256 * KIB
     polling_packets: int = 1000

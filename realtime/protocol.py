@@ -99,6 +99,7 @@ class Server(socketio.AsyncServer):
 
     async def _refresh(self, socket: Socket, session: Any, packet: Packet) -> None:
         """Past the inbox, so that a slow database does not let a token expire; one at a time."""
+        CURRENT.set(socket)
         try:
             await self.work(socket, packet)
         finally:

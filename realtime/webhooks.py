@@ -1,8 +1,10 @@
 """Webhooks: an operator's own backend hears what happens, once it is committed, and again until it says that it has heard."""
 
 import asyncio
+import contextlib
 import logging
 import random
+from collections import Counter
 from collections.abc import Callable
 from functools import partial
 from typing import Any, TypeVar
@@ -13,22 +15,26 @@ from push.webhooks import Sender, new_secret, wrong_with
 from realtime import documents
 from realtime.bodies import ChangeWebhook, CreateWebhook
 from realtime.caller import Caller
+from realtime.tasks import Tasks
 from storage import audit, webhooks
 from storage.database import Database
 from storage.errors import Conflict, Invalid, NotFound, Unavailable
 from storage.transaction import Command, Tx
-from storage.types import SECOND, now
+from storage.types import SECOND
 from storage.webhooks import Call, Told, Webhook
 
 logger = logging.getLogger("bellwire.webhooks")
 
 T = TypeVar("T")
 ADMIN = "admin"
-AT_ONCE = 50
+# Calls of a webhook under way at a time, so that a slow one keeps nobody else waiting.
+EACH = 10
 LEASE = 60
+STOP_SECONDS = 2.0
 # Seconds until the next try: the first ones soon, for a restart of theirs; then as long as somebody may need to wake up.
 PAUSES = (5, 30, 120, 600, 1800, 3600)
-LASTS = 24 * 3600
+# A day, with these pauses.
+TRIES = 28
 GONE = 410
 
 
@@ -40,6 +46,10 @@ class Webhooks:
         self.most = most
         self.private = private
         self.sender = Sender(private=private)
+        self.flying: Counter[int] = Counter()
+        self.claiming = asyncio.Lock()
+        self.tasks = Tasks()
+        self.stopping = False
 
     # Their addresses
 
@@ -120,18 +130,45 @@ class Webhooks:
     # Calling
 
     async def work(self) -> None:
-        """Make all calls that are due."""
-        while await self.database.read(webhooks.anything):
-            claim = partial(webhooks.claim, lasts=LEASE * SECOND, limit=AT_ONCE)
-            told = await self.database.write(Command(claim))
-            await asyncio.gather(*(self._call(each) for each in told))
+        """Begin all calls that are due, as many at a time for each webhook as are not under way."""
+        if self.claiming.locked():
+            return
+        async with self.claiming:
+            while not self.stopping and await self.database.read(webhooks.anything):
+                room = {pk: EACH - count for pk, count in self.flying.items()}
+                claim = partial(webhooks.claim, lasts=LEASE * SECOND, room=room, each=EACH)
+                told = await self.database.write(Command(claim))
+                if not told:
+                    return
+                for each in told:
+                    self.flying[each.webhook.pk] += 1
+                    self.tasks.spawn(self._call(each))
+
+    async def stop(self) -> None:
+        """What is under way and not answered in a moment is called again, by whoever comes next."""
+        self.stopping = True
+        await self.tasks.finish(STOP_SECONDS)
+        await self.sender.close()
 
     async def _call(self, told: Told) -> None:
+        try:
+            await self._attempt(told)
+        except Exception:
+            logger.exception("a call of webhook %s failed", told.webhook.id)
+        finally:
+            self.flying[told.webhook.pk] -= 1
+            if not self.flying[told.webhook.pk]:
+                del self.flying[told.webhook.pk]
+        if not self.stopping:
+            with contextlib.suppress(Unavailable):
+                await self.work()
+
+    async def _attempt(self, told: Told) -> None:
         call, webhook = told.call, told.webhook
         if told.document is None:
-            return await self._settle(call, "dead", None, "it is in the log no more")
+            return await self._settle(told, "dead", None, "it is in the log no more")
         if not webhook.active:
-            return await self._settle(call, "dead", None, "the webhook is switched off")
+            return await self._settle(told, "dead", None, "the webhook is switched off")
         body = orjson.dumps(
             {
                 "type": call.event,
@@ -142,22 +179,21 @@ class Webhooks:
         )
         result = await self.sender.send(webhook.url, webhook.secret, f"{webhook.id}-{call.pk}", body)
         if result.good:
-            await self._settle(call, "sent", result.status, result.reason)
-        elif result.status == GONE or now() > call.created_at + LASTS * SECOND:
+            await self._settle(told, "sent", result.status, result.reason)
+        elif result.status == GONE or call.attempts >= TRIES:
             logger.warning("webhook %s was not told of %s: %s %s", webhook.id, call.event, result.status, result.reason)
-            await self._settle(call, "dead", result.status, result.reason)
+            await self._settle(told, "dead", result.status, result.reason)
         else:
-            pause = PAUSES[min(call.attempts, len(PAUSES) - 1)] * random.uniform(0.8, 1.2)
-            await self._settle(call, "waiting", result.status, result.reason, pause)
+            pause = PAUSES[min(call.attempts, len(PAUSES)) - 1] * random.uniform(0.8, 1.2)
+            await self._settle(told, "waiting", result.status, result.reason, pause)
         return None
 
     async def _settle(
-        self, call: Call, state: webhooks.State, status: int | None, reason: str, pause: float = 0
+        self, told: Told, state: webhooks.State, status: int | None, reason: str, pause: float = 0
     ) -> None:
         """Where it can't be written, the lease ends and it is called again, under the same id."""
-        settle = partial(
-            webhooks.settle, pk=call.pk, state=state, status=status, reason=reason, pause=int(pause * SECOND)
-        )
+        place = partial(webhooks.settle, pk=told.call.pk, lease=told.lease, state=state)
+        settle = partial(place, status=status, reason=reason, pause=int(pause * SECOND))
         try:
             await self.database.write(Command(settle))
         except Unavailable as error:

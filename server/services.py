@@ -276,7 +276,7 @@ async def build(settings: Settings) -> AsyncIterator[Services]:
         database.writer.on_commit = committed
         yield services
         await socketio.eio.stop()
-        await services.webhooks.sender.close()
+        await services.webhooks.stop()
         await chats.tasks.finish()
         await hub.tasks.finish()
 

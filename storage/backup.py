@@ -7,9 +7,12 @@ own kind or of the other, whose schema is made first as it was when the backup w
 import asyncio
 import base64
 import contextlib
+import filecmp
 import io
 import json
 import os
+import secrets
+import shutil
 import tarfile
 import tempfile
 from collections.abc import Callable, Iterator
@@ -18,14 +21,17 @@ from typing import IO, Any
 
 import orjson
 from sqlalchemy import Connection, LargeBinary, MetaData, Row, Table, create_engine, inspect, select, text
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from storage import migrations
 from storage.database import sqlite_path
 from storage.epoch import PUT, fresh
-from storage.models import metadata
+from storage.models import calls, deliveries, metadata, outbox
+from storage.types import now
 
 FORMAT = 1
+RESTORED = "restored from a backup"
 ABOUT, SECRET, ROWS, MEDIA = "backup.json", "secret", "rows/", "media/"
 AT_ONCE = 1000
 # What is true of a running installation alone.
@@ -45,7 +51,7 @@ def make(url: str, path: Path, *, media: Path | None, secret: Path | None) -> di
 
     Files are looked for before the database and after it, so that none is missed that a row names.
     """
-    draft = path.with_name(f"{path.name}.new")
+    draft = path.with_name(f"{path.name}.{secrets.token_hex(4)}")
     try:
         with (
             open(draft, "xb", opener=private) as file,
@@ -56,7 +62,10 @@ def make(url: str, path: Path, *, media: Path | None, secret: Path | None) -> di
             kept |= add_files(archive, media, kept)
             if secret is not None and secret.exists():
                 archive.add(secret, SECRET)
-        draft.rename(path)
+        sync(draft)
+        # Never over one that is there.
+        os.link(draft, path)
+        sync(path.parent)
     finally:
         draft.unlink(missing_ok=True)
     return {**counts, "files": len(kept)}
@@ -124,16 +133,30 @@ def restore(url: str, path: Path, *, media: Path | None, secret: Path | None) ->
             about = json.load(part(archive, ABOUT))
             if about["format"] != FORMAT or about["schema"] > migrations.newest():
                 raise NoBackup(f"{path} was made by a newer version: schema {about['schema']}")
-            counts = on_connection(url, lambda connection: read_rows(connection, archive, about), writes=True)
             names = [each for each in archive.getnames() if each.startswith(MEDIA)]
-            if media is not None:
-                for name in names:
-                    bring(archive, name, media / name.removeprefix(MEDIA))
-            if secret is not None and SECRET in archive.getnames() and not secret.exists():
-                bring(archive, SECRET, secret)
+            if names and media is None:
+                raise NoBackup(f"The backup holds {len(names)} files: restore with BELLWIRE_MEDIA_URL naming a folder")
+            on_connection(url, require_empty, writes=True)
+            # The rows last: until they are there, all of it may be done again.
+            for name in names:
+                assert media is not None
+                bring(archive, name, media, name.removeprefix(MEDIA))
+            if secret is not None and SECRET in archive.getnames():
+                bring(archive, SECRET, secret.parent, secret.name)
+            counts = on_connection(url, lambda connection: read_rows(connection, archive, about), writes=True)
     except (tarfile.TarError, KeyError, ValueError, EOFError) as error:
         raise NoBackup(f"{path} is no backup, or not a whole one: {error}") from None
-    return {**counts, "files": len(names) if media is not None else 0}
+    except SQLAlchemyError as error:
+        raise NoBackup(f"{path} can't be read into the database: {type(error).__name__}") from None
+    return {**counts, "files": len(names)}
+
+
+def sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def part(archive: tarfile.TarFile, name: str) -> IO[bytes]:
@@ -143,19 +166,33 @@ def part(archive: tarfile.TarFile, name: str) -> IO[bytes]:
     return found
 
 
-def bring(archive: tarfile.TarFile, name: str, target: Path) -> None:
-    if ".." in Path(name).parts:
+def bring(archive: tarfile.TarFile, name: str, folder: Path, place: str) -> None:
+    """Write a file, whole or not at all; one that is there already must be the same. Raises NoBackup."""
+    target = (folder / place).resolve()
+    if not target.is_relative_to(folder.resolve()):
         raise ValueError(f"{name} leads out of its folder")
     target.parent.mkdir(parents=True, exist_ok=True)
-    with open(target, "xb", opener=private) as file, part(archive, name) as content:
-        while some := content.read(1 << 20):
-            file.write(some)
+    draft = target.with_name(f"{target.name}.{secrets.token_hex(4)}")
+    try:
+        with open(draft, "xb", opener=private) as file, part(archive, name) as content:
+            shutil.copyfileobj(content, file)
+        if not target.exists():
+            os.replace(draft, target)
+        elif not filecmp.cmp(draft, target, shallow=False):
+            raise NoBackup(f"{target} is there already, and another one")
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+def require_empty(connection: Connection) -> dict[str, int]:
+    if inspect(connection).get_table_names():
+        raise NoBackup("The database is not empty: restore into a new one")
+    return {}
 
 
 def read_rows(connection: Connection, archive: tarfile.TarFile, about: dict[str, Any]) -> dict[str, int]:
     """In one transaction: all of it is there after, or nothing."""
-    if inspect(connection).get_table_names():
-        raise NoBackup("The database is not empty: restore into a new one")
+    require_empty(connection)
     migrations.upgrade(connection, about["schema"])
     there = MetaData()
     there.reflect(connection)
@@ -170,7 +207,17 @@ def read_rows(connection: Connection, archive: tarfile.TarFile, about: dict[str,
         raise ValueError("rows are missing")
     migrations.upgrade(connection)
     connection.execute(PUT, {"name": "epoch", "value": fresh()})
+    forget_promises(connection)
     return counts
+
+
+def forget_promises(connection: Connection) -> None:
+    """What was to be told when the backup was made was told since, or is old: phones and webhooks are left alone."""
+    moment = now()
+    over = {"reason": RESTORED, "settled_at": moment}
+    connection.execute(outbox.delete())
+    connection.execute(deliveries.update().where(deliveries.c.state == "waiting").values(state="skipped", **over))
+    connection.execute(calls.update().where(calls.c.state == "waiting").values(state="dead", **over))
 
 
 def pages(archive: tarfile.TarFile, table: Table) -> Iterator[list[dict[str, Any]]]:
@@ -212,7 +259,7 @@ def on_connection(url: str, work: Work, *, writes: bool) -> dict[str, int]:
     if not writes and not path.exists():
         raise NoBackup(f"There is no database at {path}")
     path.parent.mkdir(parents=True, exist_ok=True)
-    here = create_engine(f"sqlite:///{path}")
+    here = create_engine(f"sqlite:///{path}", hide_parameters=True)
     with here.begin() as connection:
         # The driver begins a transaction only where something is written.
         connection.exec_driver_sql("BEGIN")
@@ -222,7 +269,7 @@ def on_connection(url: str, work: Work, *, writes: bool) -> dict[str, int]:
 
 
 async def on_postgres(url: str, work: Work) -> dict[str, int]:
-    engine = create_async_engine(url, isolation_level="REPEATABLE READ")
+    engine = create_async_engine(url, isolation_level="REPEATABLE READ", hide_parameters=True)
     try:
         async with engine.begin() as connection:
             return await connection.run_sync(work)

@@ -91,7 +91,7 @@ class Database:
         if self.path:
             await asyncio.to_thread(migrations.upgrade_file, self.path)
             return
-        engine = create_async_engine(self.url)
+        engine = create_async_engine(self.url, hide_parameters=True)
         async with engine.begin() as connection:
             await connection.run_sync(migrations.upgrade)
         await engine.dispose()

@@ -5,6 +5,7 @@ A connection that comes back asks the database three or four times; a thousand a
 
 import asyncio
 from collections.abc import Callable, Sequence
+from contextvars import Context
 from typing import Generic, TypeVar
 
 from sqlalchemy import Connection
@@ -38,7 +39,7 @@ class Gather(Generic[K, V]):
         future: asyncio.Future[V] = asyncio.get_running_loop().create_future()
         self.waiting.append((item, future))
         if self.task is None:
-            self.task = asyncio.create_task(self._work())
+            self.task = asyncio.create_task(self._work(), context=Context())
         return await future
 
     async def _work(self) -> None:

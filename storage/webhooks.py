@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
 import orjson
-from sqlalchemy import Connection, Select, delete, insert, select, text, update
+from sqlalchemy import Connection, Select, bindparam, case, delete, func, insert, literal, select, text, update
 
 from storage.models import calls, chats, deliveries, events, streams, tenants, users, webhooks
 from storage.prepared import Bulk, Prepared
@@ -16,9 +16,18 @@ from storage.transaction import Tx, clock
 from storage.types import new_id
 
 State = Literal["waiting", "sent", "dead"]
+AT_ONCE = 100
 # The table that says whose the channel of an event is.
 OF_LOG = {"message:new": chats, "message:updated": chats, "message:deleted": chats, "stream:status": streams}
-ANY = Prepared(select(webhooks.c.pk).where(webhooks.c.active).limit(1))
+HEARD = {
+    event: Prepared(
+        select(webhooks.c.pk)
+        .join(place, place.c.tenant_pk == webhooks.c.tenant_pk)
+        .where(place.c.pk == bindparam("channel"), webhooks.c.active)
+        .limit(1)
+    )
+    for event, place in OF_LOG.items()
+}
 ADD = Bulk(
     calls,
     (
@@ -66,9 +75,10 @@ class Call:
 
 
 class Told(NamedTuple):
-    """A call with what it takes to make it; ``document`` is None where the log has it no more."""
+    """A call with what it takes to make it, held under ``lease``; ``document`` is None where the log has it no more."""
 
     call: Call
+    lease: int
     webhook: Webhook
     tenant: str
     document: Any
@@ -129,7 +139,7 @@ def remove(tx: Tx, pk: int) -> None:
 
 def promise(tx: Tx, event: str, channel_pk: int, seq: int) -> None:
     """Tell what happened at this place of a channel. Where nobody wants to hear, nothing is written."""
-    if event not in OF_LOG or tx.first(ANY, {}) is None:
+    if event not in OF_LOG or tx.first(HEARD[event], {"channel": channel_pk}) is None:
         return
     place = OF_LOG[event]
     for pk in wanting(tx, event, select(place.c.tenant_pk).where(place.c.pk == channel_pk)):
@@ -152,7 +162,7 @@ def wanting(tx: Tx, event: str, tenant: Select[tuple[int]]) -> list[int]:
 
 def promise_failures(tx: Tx, delivery_pks: Collection[int]) -> None:
     """Of pushes that are given up."""
-    if not delivery_pks or tx.first(ANY, {}) is None:
+    if not delivery_pks:
         return
     rows: Sequence[Any] = tx.execute(
         select(
@@ -164,7 +174,7 @@ def promise_failures(tx: Tx, delivery_pks: Collection[int]) -> None:
             users.c.tenant_pk,
         )
         .join(users, users.c.pk == deliveries.c.user_pk)
-        .where(deliveries.c.pk.in_(delivery_pks))
+        .where(deliveries.c.pk.in_(delivery_pks), deliveries.c.state == "dead", deliveries.c.settled_at == tx.now)
     ).all()
     for push_id, kind, status, reason, user_id, tenant_pk in rows:
         document = {"pushId": push_id, "kind": kind, "userId": user_id, "status": status, "reason": reason}
@@ -182,13 +192,21 @@ def due(at: int) -> Any:
     return select(calls.c.pk).where(WAITING, calls.c.due_at <= at, calls.c.lease_until <= at)
 
 
-def claim(tx: Tx, lasts: int, limit: int) -> list[Told]:
-    """Due calls, held for ``lasts`` microseconds."""
-    first = due(tx.now).order_by(calls.c.due_at).limit(limit)
+def claim(tx: Tx, lasts: int, room: Mapping[int, int], each: int) -> list[Told]:
+    """Due calls, held for ``lasts`` microseconds: ``each`` of a webhook at most, or what ``room`` says of it.
+
+    An attempt counts from here on, so that one that never comes back is one, too.
+    """
+    number = func.row_number().over(partition_by=calls.c.webhook_pk, order_by=(calls.c.due_at, calls.c.pk))
+    waiting = due(tx.now).add_columns(calls.c.webhook_pk, number.label("number")).subquery()
+    allowed = case(room, value=waiting.c.webhook_pk, else_=each) if room else literal(each)
+    wanted = select(waiting.c.pk).where(waiting.c.number <= allowed).limit(AT_ONCE)
+    first = due(tx.now).where(calls.c.pk.in_(wanted))
     pks = list(tx.execute(first.with_for_update(skip_locked=True)).scalars())
     if not pks:
         return []
-    tx.execute(update(calls).where(calls.c.pk.in_(pks)).values(lease_until=tx.now + lasts))
+    lease = tx.now + lasts
+    tx.execute(update(calls).where(calls.c.pk.in_(pks)).values(lease_until=lease, attempts=calls.c.attempts + 1))
     wide = len(Call.__slots__)
     rows: Sequence[Any] = tx.execute(
         CALL.add_columns(
@@ -200,9 +218,12 @@ def claim(tx: Tx, lasts: int, limit: int) -> list[Told]:
         .where(calls.c.pk.in_(pks))
         .order_by(calls.c.pk)
     ).all()
+    # Of webhooks that were removed while something was promised to them.
+    tx.execute(delete(calls).where(calls.c.pk.in_(set(pks) - {row[0] for row in rows})))
     return [
         Told(
             Call(*row[:wide]),
+            lease,
             read(row[wide:-3]),
             row[-3],
             orjson.loads(row[-2]) if row[-2] is not None else orjson.loads(row[-1]) if row[-1] else None,
@@ -211,19 +232,19 @@ def claim(tx: Tx, lasts: int, limit: int) -> list[Told]:
     ]
 
 
-def settle(tx: Tx, pk: int, state: State, *, status: int | None, reason: str, pause: int = 0) -> None:
-    """What came of an attempt. One that waits on is due after ``pause`` microseconds."""
+def settle(tx: Tx, pk: int, lease: int, state: State, *, status: int | None, reason: str, pause: int = 0) -> None:
+    """What came of an attempt, if it is held still. One that waits on is due after ``pause`` microseconds."""
     values = {
-        "state": state, "attempts": calls.c.attempts + 1, "status": status, "reason": reason[:255], "lease_until": 0,
+        "state": state, "status": status, "reason": reason[:255], "lease_until": 0,
         "due_at": tx.now + pause, "settled_at": None if state == "waiting" else tx.now,
     }  # fmt: skip
-    tx.execute(update(calls).where(calls.c.pk == pk).values(**values))
+    tx.execute(update(calls).where(calls.c.pk == pk, calls.c.lease_until == lease).values(**values))
 
 
 def retry(tx: Tx, webhook_pk: int, pk: int) -> bool:
     """Whether it was a dead one, which waits again."""
     dead = calls.c.pk == pk, calls.c.webhook_pk == webhook_pk, calls.c.state == "dead"
-    again = {"state": "waiting", "due_at": tx.now, "created_at": tx.now, "settled_at": None}
+    again = {"state": "waiting", "attempts": 0, "due_at": tx.now, "settled_at": None}
     return bool(tx.execute(update(calls).where(*dead).values(**again)).rowcount)
 
 
@@ -237,7 +258,7 @@ def log_of(connection: Connection, webhook_pk: int, *, before: int | None, limit
 
 def sweep(tx: Tx, *, before: int, limit: int = 500) -> bool:
     """Drop calls that were settled before; whether there may be more."""
-    old = select(calls.c.pk).where(calls.c.settled_at.is_not(None), calls.c.settled_at < before).limit(limit)
-    pks = list(tx.execute(old).scalars())
-    tx.execute(delete(calls).where(calls.c.pk.in_(pks)))
+    old = calls.c.settled_at.is_not(None), calls.c.settled_at < before
+    pks = list(tx.execute(select(calls.c.pk).where(*old).limit(limit)).scalars())
+    tx.execute(delete(calls).where(calls.c.pk.in_(pks), *old))
     return len(pks) == limit

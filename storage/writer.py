@@ -13,6 +13,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextvars import Context
 from typing import Any, Protocol, TypeVar
 
 from sqlalchemy import Connection, Engine
@@ -86,7 +87,7 @@ class Writer:
         future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         self._waiting.append((command, future))
         if self._task is None:
-            self._task = asyncio.create_task(self._work())
+            self._task = asyncio.create_task(self._work(), context=Context())
         return future
 
     @property

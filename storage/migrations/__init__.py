@@ -33,7 +33,7 @@ def upgrade(connection: Connection, upto: str = "head") -> None:
 def upgrade_file(path: Path) -> None:
     """The same for a SQLite file, which is made if absent."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    engine = create_engine(f"sqlite:///{path}")
+    engine = create_engine(f"sqlite:///{path}", hide_parameters=True)
     with engine.begin() as connection:
         upgrade(connection)
     engine.dispose()

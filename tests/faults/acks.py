@@ -30,6 +30,7 @@ PATH = "/api/v2/messages"
 POINTS = ("before_commit", "after_commit", "after_publish", "before_reply", "in_push")
 CHATS, PEOPLE = 12, 10
 RETRIED = 0.7
+REPEATED = 5
 
 
 class Speaker:
@@ -123,6 +124,8 @@ async def run(*, points: int, kills: int, rate: float, seed: int = 1) -> dict[st
         folder = Path(name)
         async with Apple(delay=0.01) as apple, aiohttp.ClientSession() as session:
             server = ServerProcess(folder / "data", **apple.write_files(folder / "apple"))
+            died = folder / "died"
+            server.environment["BROKEN_DIED"] = str(died)
             async with server:
                 first = await server.user(session, "first@example.org", "--permission", "admin")
                 people = [first, *await first.others(PEOPLE)]
@@ -135,7 +138,8 @@ async def run(*, points: int, kills: int, rate: float, seed: int = 1) -> dict[st
                 await asyncio.gather(*(each.connected.wait() for each in followers))
                 load = Load([Speaker(each, dice) for each in people[:-1]], chats, rate, dice)
                 running = asyncio.create_task(load.run())
-                killed = 0
+                killed = missed = 0
+                otherwise = [0, 0]
                 for where in plan:
                     await asyncio.gather(*(each.connect() for each in load.speakers))
                     load.running.set()
@@ -144,6 +148,9 @@ async def run(*, points: int, kills: int, rate: float, seed: int = 1) -> dict[st
                             await asyncio.wait_for(server.process.wait(), 20)
                     else:
                         await asyncio.sleep(dice.uniform(0.2, 2))
+                    if where:
+                        missed += not died.exists()
+                        died.unlink(missing_ok=True)
                     if server.process.returncode is None:
                         await server.kill()
                     killed += 1
@@ -153,6 +160,7 @@ async def run(*, points: int, kills: int, rate: float, seed: int = 1) -> dict[st
                     server.environment["BROKEN"] = f"kill:{following}:{dice.randint(5, 60)}" if following else mutant
                     await server.start()
                     await retry(load)
+                    await repeat(load, otherwise)
                 running.cancel()
                 engine = create_async_engine(f"sqlite+aiosqlite:///file:{folder / 'data/bellwire.db'}?mode=ro&uri=true")
                 async with engine.connect() as connection:
@@ -165,11 +173,28 @@ async def run(*, points: int, kills: int, rate: float, seed: int = 1) -> dict[st
                 for each in (*followers, *load.speakers):
                     await (each.stop() if isinstance(each, Follower) else each.leave())
                 return {
-                    "kills": killed, **history.check(load.operations, stored, [each.ids for each in followers]),
+                    "kills": killed, "points_missed": missed, "answered_otherwise": otherwise[0],
+                    "another_body_taken": otherwise[1],
+                    **history.check(load.operations, stored, [each.ids for each in followers]),
                     "disorder": sum(len(each.wrong) for each in followers), "missed": int(whole_after < 0),
                     "unrecovered": sum(each.unrecovered for each in followers), "undelivered": undelivered,
                     "shown_twice": shown_twice(apple), "tracebacks": server.log.read_text().count("Traceback"),
                 }  # fmt: skip
+
+
+async def repeat(load: Load, otherwise: list[int]) -> None:
+    """Of what was acknowledged some is sent again: the first answer comes; and with another text, a refusal."""
+    known = [each for each in load.operations if each.outcome == "ok"]
+    for operation in load.dice.sample(known, min(REPEATED, len(known))):
+        user = load.senders[operation.key].user
+        body = {
+            "type": "text", "chatId": operation.chat, "content": operation.key, "clientMessageId": operation.key,
+        }  # fmt: skip
+        with contextlib.suppress(ConnectionError, *UNREACHABLE):
+            answer = await user.post(PATH, body)
+            otherwise[0] += answer.status != 503 and (answer.status, answer.json) != (201, operation.document)
+            other = await user.post(PATH, {**body, "content": "another text"})
+            otherwise[1] += other.status not in (409, 503)
 
 
 async def whole(followers: list[Follower], heads: dict[str, int], seconds: float = 10) -> float:

@@ -285,6 +285,8 @@ def apply(what: str) -> None:
 
         def die() -> None:
             if next(passed) == at:
+                if where := os.environ.get("BROKEN_DIED"):
+                    Path(where).write_text(name)
                 os.kill(os.getpid(), signal.SIGKILL)
 
         POINTS[name](die)

@@ -74,7 +74,7 @@ def check(
         "duplicate": sum(len(found) > 1 for found in there.values()),
         "ghost": sum(each.outcome == "failed" and bool(there[each.key]) for each in all_of_them),
         "gap": sum(
-            sorted(log) != list(range(1, stored.heads[channel] + 1)) for channel, log in stored.logs.items() if log
+            sorted(stored.logs.get(channel, {})) != list(range(1, head + 1)) for channel, head in stored.heads.items()
         ),
         "phantom": phantoms,
     }

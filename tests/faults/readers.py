@@ -226,6 +226,10 @@ async def run(*, bad: int, good: int, rate: float, seconds: float) -> dict[str, 
                 "usual_p99_among_ms": round(1000 * usual(among, max(each.gone or 0 for each in fiends)), 2),
                 "p99_ratio": round(usual(among, max(each.gone or 0 for each in fiends)) / usual(alone, seconds), 2),
                 **{f"{name}_more": after[name] - before[name] for name in ("tasks", "sockets", "descriptors")},
+                "leaked": sum(max(0.0, after[name] - before[name]) for name in ("tasks", "sockets", "descriptors")),
+                "unheard": good * int(rate * seconds) - len(every(among)), "late": sum(each > 5 for each in late),
+                "memory_over": int(watch.most_memory - before["memory"] > (1.5 * len(fiends) + 32) * MIB),
+                "slower_than_twice": int(usual(among, max(each.gone or 0 for each in fiends)) > 2 * usual(alone, seconds)),
                 "tracebacks": server.log.read_text().count("Traceback"),
             }  # fmt: skip
 

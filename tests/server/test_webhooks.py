@@ -13,9 +13,13 @@ import aiohttp
 import orjson
 import pytest
 from aiohttp import web
+from sqlalchemy import func, select
 
 import realtime.webhooks
 from push.webhooks import wrong_with
+from storage import webhooks
+from storage.models import calls
+from storage.transaction import Command
 from tests.apns import TOPIC, Apple, Fault
 from tests.conftest import Served, ServerFactory
 from tests.people import Person
@@ -159,6 +163,59 @@ async def test_what_is_gone_is_not_told(server: Served, backend: Backend) -> Non
     assert backend.documents()[-1]["data"]["content"] is None
 
 
+async def test_a_slow_backend_keeps_nobody_else_waiting(server: Served, backend: Backend) -> None:
+    silent = await asyncio.start_server(lambda reader, writer: None, "127.0.0.1", 0)
+    deaf = await server.people.make(tenant=await server.people.tenant(), permissions=["admin"])
+    admin = await server.people.make(grant=["admin"])
+    await hook(deaf, f"http://127.0.0.1:{silent.sockets[0].getsockname()[1]}/", MESSAGES)
+    await hook(admin, backend.url, MESSAGES)
+    theirs, ours = await deaf.group(), await admin.group()
+    for _ in range(60):
+        await deaf.send(theirs, "x")
+    await asyncio.sleep(1.5)
+    for _ in range(30):
+        await admin.send(ours, "y")
+    await backend.until(30, 5)
+    assert 0 < len(server.services.webhooks.flying) <= 2
+    silent.close()
+
+
+@pytest.mark.parametrize("line", [b"HTTP/1.1 500 Erreur d\xe9tect\xe9e", b"HTTP/1.1 200 \xe9", b"nonsense"])
+async def test_what_a_backend_answers_breaks_nothing(server: Served, line: bytes) -> None:
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(65536)
+        writer.write(line + b"\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+        writer.close()
+
+    odd = await asyncio.start_server(answer, "127.0.0.1", 0)
+    admin = await server.people.make(grant=["admin"])
+    made = await hook(admin, f"http://127.0.0.1:{odd.sockets[0].getsockname()[1]}/", MESSAGES)
+    await admin.send(await admin.group(), "x")
+
+    async def tried() -> Any:
+        items = (await admin.get(f"{PATH}/{made['id']}/calls")).json["data"]["items"]
+        return items[0] if items and (items[0]["attempts"] > 1 or items[0]["state"] == "sent") else None
+
+    call = await until(tried)
+    assert call["state"] == ("sent" if b"200" in line else "waiting"), call
+    odd.close()
+
+
+async def test_a_webhook_that_was_removed_meanwhile_leaves_nothing(server: Served, backend: Backend) -> None:
+    admin = await server.people.make(grant=["admin"])
+    await hook(admin, backend.url, MESSAGES)
+    database = server.services.database
+    await database.write(
+        Command(lambda tx: tx.later(webhooks.ADD, (10**6, "message:new", 1, 1, None, "waiting", 0, 0, 0, 0)))
+    )
+
+    async def gone() -> bool:
+        count = select(func.count()).select_from(calls)
+        return await database.read(lambda connection: connection.execute(count).scalar_one()) == 0
+
+    await until(gone)
+
+
 async def test_changing_and_removing(server: Served, backend: Backend) -> None:
     admin = await server.people.make(grant=["admin"])
     made = await hook(admin, backend.url, ["message:new", "message:new"])
@@ -229,7 +286,8 @@ async def test_nothing_is_lost_when_the_server_is_killed(tmp_path: Path, backend
 
 BAD = [
     "", "x", "ftp://example.org", "http://example.org/", "https://", "https://127.0.0.1/", "https://[::1]/",
-    "https://10.0.0.1/", "https://169.254.169.254/latest", "https://me:pw@example.org/", "https://x:y/",
+    "https://10.0.0.1/", "https://127\u30020\u30020\u30021/", "https://\uff11\uff12\uff17.0.0.1/", "https://[64:ff9b::7f00:1]/",
+    "https://a..b/", "https://" + "a" * 64 + ".org/", "https://169.254.169.254/latest", "https://me:pw@example.org/", "https://x:y/",
 ]  # fmt: skip
 
 
