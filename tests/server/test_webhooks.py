@@ -4,6 +4,7 @@ import asyncio
 import base64
 import hashlib
 import hmac
+import socket
 import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -164,10 +165,10 @@ async def test_what_is_gone_is_not_told(server: Served, backend: Backend) -> Non
 
 
 async def test_a_slow_backend_keeps_nobody_else_waiting(server: Served, backend: Backend) -> None:
-    silent = await asyncio.start_server(lambda reader, writer: None, "127.0.0.1", 0)
+    silent = socket.create_server(("127.0.0.1", 0), backlog=100)
     deaf = await server.people.make(tenant=await server.people.tenant(), permissions=["admin"])
     admin = await server.people.make(grant=["admin"])
-    await hook(deaf, f"http://127.0.0.1:{silent.sockets[0].getsockname()[1]}/", MESSAGES)
+    await hook(deaf, f"http://127.0.0.1:{silent.getsockname()[1]}/", MESSAGES)
     await hook(admin, backend.url, MESSAGES)
     theirs, ours = await deaf.group(), await admin.group()
     for _ in range(60):
@@ -175,7 +176,7 @@ async def test_a_slow_backend_keeps_nobody_else_waiting(server: Served, backend:
     await asyncio.sleep(1.5)
     for _ in range(30):
         await admin.send(ours, "y")
-    await backend.until(30, 5)
+    await backend.until(30, 20)
     assert 0 < len(server.services.webhooks.flying) <= 2
     silent.close()
 
@@ -183,7 +184,8 @@ async def test_a_slow_backend_keeps_nobody_else_waiting(server: Served, backend:
 @pytest.mark.parametrize("line", [b"HTTP/1.1 500 Erreur d\xe9tect\xe9e", b"HTTP/1.1 200 \xe9", b"nonsense"])
 async def test_what_a_backend_answers_breaks_nothing(server: Served, line: bytes) -> None:
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.read(65536)
+        head = await reader.readuntil(b"\r\n\r\n")
+        await reader.readexactly(int(head.lower().partition(b"content-length: ")[2].split(b"\r\n")[0]))
         writer.write(line + b"\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
         writer.close()
 
@@ -304,10 +306,9 @@ async def test_limits_and_bad_addresses(serve: ServerFactory) -> None:
     assert (await admin.post(PATH, good)).status == 409
 
 
-@pytest.mark.parametrize("host", ["localhost", "localhost.localdomain"])
-async def test_a_name_that_leads_inside_is_not_called(serve: ServerFactory, backend: Backend, host: str) -> None:
+async def test_a_name_that_leads_inside_is_not_called(serve: ServerFactory, backend: Backend) -> None:
     server = await serve()
-    url = backend.url.replace("http://127.0.0.1", f"https://{host}")
+    url = backend.url.replace("http://127.0.0.1", "https://localhost")
     assert wrong_with(url, private=False) is None, "what it leads to is looked at when it is called"
     result = await server.services.webhooks.sender.send(url, "whsec_eA==", "id", b"{}")
     assert result.status is None and result.reason and not backend.calls
