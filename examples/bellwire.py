@@ -47,7 +47,8 @@ class Refused(Exception):
 class Client:
     """``token`` is an access token, or gives one each time that it is asked.
 
-    ``offsets`` and ``epoch`` are what an earlier run has seen; keep them where they outlive the program to miss nothing.
+    ``offsets`` and ``epoch`` are what an earlier run has taken from ``events``; keep them where they outlive the program to
+    miss nothing. With a token that is given each time, the connection goes on when one ends.
     """
 
     def __init__(
@@ -62,11 +63,15 @@ class Client:
         self._token = token
         self.offsets = dict(offsets or {})
         self.epoch = epoch
-        self._heard: asyncio.Queue[Event | None] = asyncio.Queue()
+        # Where the connection is; ``offsets`` is where its reader is.
+        self._cursors = dict(self.offsets)
+        self._heard: asyncio.Queue[tuple[Event | None, dict[str, int | None]]] = asyncio.Queue()
         self._ready = asyncio.Event()
+        self._over: str | None = None
         self._socket = socketio.AsyncClient(reconnection_delay=0.5, reconnection_delay_max=5)
         self._socket.on("*", self._hear, namespace=NAMESPACE)
         self._socket.on("disconnect", self._lost, namespace=NAMESPACE)
+        self._socket.on("connect_error", self._refused, namespace=NAMESPACE)
 
     async def __aenter__(self) -> Self:
         self._session = aiohttp.ClientSession()
@@ -80,7 +85,7 @@ class Client:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await self._socket.disconnect()
+        await self._socket.shutdown()
         await self._session.close()
 
     async def token(self) -> str:
@@ -89,7 +94,7 @@ class Client:
     # REST
 
     async def post(self, path: str, body: Any = None) -> Any:
-        """The document. Raises Refused; what the network or the server could not answer now is asked again."""
+        """The document. Raises Refused; what could not be answered now is asked again, if it has a ``clientMessageId``."""
         return await self._ask("POST", path, body)
 
     async def get(self, path: str) -> Any:
@@ -97,19 +102,22 @@ class Client:
 
     async def _ask(self, method: str, path: str, body: Any) -> Any:
         pause = 0.5
+        # What may have been done must not be asked again, unless it has a key.
+        harmless = method == "GET" or (isinstance(body, dict) and "clientMessageId" in body)
         while True:
             headers = {"Authorization": f"Bearer {await self.token()}"}
             try:
                 async with self._session.request(method, self.url + path, json=body, headers=headers) as response:
-                    answer = await response.json()
+                    # A proxy before the server answers in its own way.
+                    plain = response.content_type != "application/json"
+                    answer: Any = await response.text() if plain else await response.json()
                     if response.status < 400:
                         return answer.get("data", answer) if "isSuccess" in answer else answer
-                    if response.status not in AGAIN:
+                    if response.status not in (*AGAIN, 502, 504) or not (harmless or response.status == 429):
                         raise Refused(response.status, answer)
                     pause = max(pause, float(response.headers.get("Retry-After", 0)))
             except (aiohttp.ClientConnectionError, TimeoutError):
-                if method == "POST" and not (isinstance(body, dict) and "clientMessageId" in body):
-                    # It may have been done: without a key it must not be asked again.
+                if not harmless:
                     raise
             await asyncio.sleep(pause)
             pause = min(2 * pause, LONGEST_PAUSE)
@@ -121,7 +129,7 @@ class Client:
         body = {"type": "text", "chatId": chat, "content": content, "clientMessageId": secrets.token_hex(12), **more}
         pause = 0.5
         while True:
-            await self._ready.wait()
+            await self._connected()
             try:
                 ack = await self._socket.call("message:send", body, namespace=NAMESPACE, timeout=ACK_SECONDS)
             except (socketio.exceptions.SocketIOError, TimeoutError):
@@ -135,7 +143,7 @@ class Client:
 
     async def call(self, name: str, payload: Any) -> Any:
         """Send another event, once; the ack's document. Raises Refused."""
-        await self._ready.wait()
+        await self._connected()
         ack = await self._socket.call(name, payload, namespace=NAMESPACE, timeout=ACK_SECONDS)
         if not ack["isSuccess"]:
             raise Refused(ack["statusCode"], ack)
@@ -143,51 +151,117 @@ class Client:
 
     async def events(self) -> AsyncIterator[Event]:
         """Everything that happens, in the order of each channel, until the connection ends for good."""
-        while (event := await self._heard.get()) is not None:
+        while True:
+            event, places = await self._heard.get()
+            if event is None:
+                return
             yield event
+            # Whoever asks for the next one has taken this one.
+            for channel, seq in places.items():
+                if seq is None:
+                    self.offsets.pop(channel, None)
+                else:
+                    self.offsets[channel] = seq
+
+    async def _connected(self) -> None:
+        """Raises Refused where the connection has ended for good."""
+        await self._ready.wait()
+        if self._over:
+            raise Refused(401, self._over)
 
     async def _auth(self) -> dict[str, Any]:
         auth = {"token": await self.token(), "v": 1, "client": "bellwire.py"}
-        return auth | ({"offsets": self.offsets, "epoch": self.epoch} if self.epoch else {})
+        return auth | ({"offsets": self._cursors, "epoch": self.epoch} if self.epoch else {})
 
     async def _connect(self) -> None:
         await self._socket.connect(
             self.url, auth=self._auth, namespaces=[NAMESPACE], transports=["websocket"], retry=True
         )
-        await self._ready.wait()
+        await self._connected()
 
     async def _hear(self, name: str, payload: Any, place: Any = None) -> None:
         if name == "session:ready":
-            lost = tuple(channel for channel, whole in payload["recovered"].items() if not whole)
-            for channel, head in payload["heads"].items():
-                if channel not in self.offsets or channel in lost:
-                    self.offsets[channel] = head
-            self.epoch = payload["epoch"]
-            self._ready.set()
-            self._heard.put_nowait(Event(name, payload, reload=lost))
+            self._resumed(payload)
+        elif name == "session:expiring" and not isinstance(self._token, str):
+            await self._socket.emit("session:refresh", {"token": await self.token()}, namespace=NAMESPACE)
         elif name == "session:closed":
-            self._heard.put_nowait(Event(name, payload))
-            self._heard.put_nowait(None)
+            await self._closed(payload)
+        elif name == "channel:reset":
+            self._move(payload["channel"], payload["head"])
+            self._tell(Event(name, payload, reload=(payload["channel"],)), payload["channel"])
         elif place is None:
-            self._heard.put_nowait(Event(name, payload))
+            self._tell(Event(name, payload))
         else:
             await self._take(name, payload, place["channel"], place["seq"])
 
+    def _resumed(self, payload: Any) -> None:
+        """Go on from the heads of what was not resumed; what is not in there is not ours to read."""
+        lost = {channel for channel, whole in payload["recovered"].items() if not whole}
+        for channel, head in payload["heads"].items():
+            known = self._cursors.get(channel)
+            if channel in lost or (known is not None and known < head):
+                # A chat that was joined while we were away has had messages since.
+                lost.add(channel)
+            if known is None or channel in lost:
+                self._cursors[channel] = head
+        for channel in lost - payload["heads"].keys():
+            self._cursors.pop(channel, None)
+        self.epoch = payload["epoch"]
+        self._ready.set()
+        self._tell(Event("session:ready", payload, reload=tuple(sorted(lost))), *self._cursors, *lost)
+
     async def _take(self, name: str, payload: Any, channel: str, seq: int) -> None:
-        known = self.offsets.get(channel)
+        known = self._cursors.get(channel)
         if known is not None and seq <= known:
             return
         if known is not None and seq > known + 1:
-            # Something is missing: a new connection brings it.
+            # Something is missing: another connection brings it.
             self._ready.clear()
-            await self._socket.eio.disconnect(abort=True)
+            await self._socket.eio.ws.close()
             return
-        self.offsets[channel] = seq
-        if name == "chat:new":
-            self.offsets.setdefault(f"chat:{payload['_id']}", payload["at"])
-        elif name == "chat:removed":
-            self.offsets.pop(f"chat:{payload['chatId']}", None)
-        self._heard.put_nowait(Event(name, payload, channel, seq))
+        self._cursors[channel] = seq
+        touched = [channel]
+        if name in ("chat:new", "chat:removed"):
+            touched.append(f"chat:{payload.get('_id') or payload['chatId']}")
+            self._move(touched[1], payload.get("at"))
+        self._tell(Event(name, payload, channel, seq), *touched)
+
+    def _move(self, channel: str, seq: int | None) -> None:
+        if seq is None:
+            self._cursors.pop(channel, None)
+        else:
+            self._cursors[channel] = max(seq, self._cursors.get(channel, 0))
+
+    def _tell(self, event: Event, *channels: str) -> None:
+        self._heard.put_nowait((event, {channel: self._cursors.get(channel) for channel in channels}))
+
+    # The end
 
     async def _lost(self, *reason: Any) -> None:
-        self._ready.clear()
+        if not self._over:
+            self._ready.clear()
+
+    async def _closed(self, payload: Any) -> None:
+        self._tell(Event("session:closed", payload))
+        if payload["reason"] == "expired" and not isinstance(self._token, str):
+            self._again = asyncio.create_task(self._come_back())
+        else:
+            self._end(payload["reason"])
+
+    async def _come_back(self) -> None:
+        """With a new token, when the old connection is gone."""
+        await self._socket.wait()
+        await self._connect()
+
+    async def _refused(self, why: Any = None) -> None:
+        """CONNECT was refused: for a token that ended there may be another one, the rest is final."""
+        message = why.get("message") if isinstance(why, dict) else None
+        final = {"authentication required", "unsupported version", "forbidden origin", "malformed auth"}
+        if message in final or (message == "token expired" and isinstance(self._token, str)):
+            self._end(message)
+            asyncio.get_running_loop().call_soon(lambda: asyncio.ensure_future(self._socket.shutdown()))
+
+    def _end(self, why: str) -> None:
+        self._over = why
+        self._ready.set()
+        self._heard.put_nowait((None, {}))

@@ -92,3 +92,56 @@ async def test_the_bot_answers(tmp_path: Path) -> None:
         await socket.close()
         process.terminate()
         await process.wait()
+
+
+async def test_a_gap_brings_another_connection(tmp_path: Path) -> None:
+    async with ServerProcess(tmp_path / "data") as server, aiohttp.ClientSession() as session:
+        ann = await server.user(session, "ann@example.org", "--permission=users.manage")
+        (bob,) = await ann.others(1)
+        async with bellwire.Client(server.url, bob.token) as client:
+            body = {"type": "group", "name": "x", "memberIds": [bob.id]}
+            chat = (await ann.post("/api/v2/chats", body)).json["_id"]
+            for number in range(3):
+                await ann.post("/api/v2/messages", {"type": "text", "chatId": chat, "content": str(number)})
+            heard = [
+                event.payload["content"] async for event in up_to(client, "message:new") if event.name == "message:new"
+            ]
+            while client._cursors[f"chat:{chat}"] < 3:
+                await asyncio.sleep(0.05)
+            # As if the newest two had never come.
+            client._cursors[f"chat:{chat}"] = 1
+            await ann.post("/api/v2/messages", {"type": "text", "chatId": chat, "content": "3"})
+            async with asyncio.timeout(15):
+                async for event in client.events():
+                    heard += [event.payload["content"]] if event.name == "message:new" else []
+                    if heard[-1] == "3":
+                        break
+            assert heard == ["0", "1", "2", "1", "2", "3"]
+
+
+async def test_it_goes_on_when_a_token_ends(tmp_path: Path) -> None:
+    async with ServerProcess(tmp_path / "data") as server, aiohttp.ClientSession() as session:
+        ann = await server.user(session, "ann@example.org", "--permission=users.manage")
+        (bob,) = await ann.others(1)
+
+        async def token() -> str:
+            made = await ann.post(f"/api/v1/users/{bob.id}/tokens", {"ttl": 2})
+            return str(made.json["data"]["token"])
+
+        body = {"type": "direct", "memberIds": [bob.id]}
+        chat = (await ann.post("/api/v2/chats", body)).json["_id"]
+        async with bellwire.Client(server.url, token) as client:
+            reasons = []
+            async with asyncio.timeout(20):
+                async for event in client.events():
+                    if event.name == "session:closed":
+                        reasons.append(event.payload["reason"])
+                        await ann.post("/api/v2/messages", {"type": "text", "chatId": chat, "content": "while away"})
+                    if event.name == "message:new":
+                        break
+            assert reasons[0] == "expired" and event.payload["content"] == "while away"
+        async with bellwire.Client(server.url, await token()) as client:
+            seen = [event.name async for event in client.events()]
+            assert seen[-1] == "session:closed"
+            with pytest.raises(bellwire.Refused):
+                await client.send(chat, "too late")
