@@ -11,7 +11,11 @@ from typing import Any
 
 import aiohttp
 import orjson
+from pydantic import SecretStr
 
+import run
+from server import operator
+from server.settings import Settings
 from tests.people import Api
 
 READY = re.compile(r"Bellwire is at (\S+)  .*\n")
@@ -77,9 +81,20 @@ class ServerProcess:
         return output.decode().strip()
 
     async def user(self, session: aiohttp.ClientSession, email: str, *options: str) -> "ProcessUser":
-        """A user made by the command line, with a token made by it."""
-        made = orjson.loads(await self.command("user", "add", email, *options))
-        return ProcessUser(session, self.url, await self.command("token", "--user", email), made["id"])
+        """A user, with a token: as by the command line, and where the server holds the database, without a process for it."""
+        if "BELLWIRE_DATABASE_URL" in self.environment:
+            made = orjson.loads(await self.command("user", "add", email, *options))
+            return ProcessUser(session, self.url, await self.command("token", "--user", email), made["id"])
+        asked = vars(run.arguments().parse_args(["user", "add", email, *options]))
+        names = ("email", "name", "password", "id", "number", "uuid", "tenant", "permissions")
+        made = await self._ask("user add", {name: asked[name] for name in names})
+        token = {"users": [made["id"]], "ttl": 24 * 3600, "tenant": asked["tenant"], "permissions": []}
+        return ProcessUser(session, self.url, (await self._ask("token", token))[0], made["id"])
+
+    async def _ask(self, command: str, arguments: dict[str, Any]) -> Any:
+        data_dir = Path(self.environment["BELLWIRE_DATA_DIR"])
+        settings = Settings(data_dir=data_dir, jwt_secret=SecretStr(self.environment.get("BELLWIRE_JWT_SECRET", "")))
+        return await asyncio.to_thread(operator.ask_server, settings, command, arguments)
 
     async def __aenter__(self) -> "ServerProcess":
         await self.start()
