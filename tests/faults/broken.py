@@ -123,6 +123,9 @@ def acknowledged_before_commit() -> None:
         bare.execute("BEGIN IMMEDIATE")
         outcome = run_batch(connection, commands, bare)
         self.marks.count(connection, bare)
+        if not any(event.name == "message:new" for event in outcome[1]):
+            bare.execute("COMMIT")
+            self.marks.after_commit()
         return outcome
 
     SqliteExecutor._transact = lagging  # type: ignore[method-assign]
