@@ -1,6 +1,6 @@
 // Sends messages into a chat, each when the last was acknowledged, with the official client.
 //
-// node examples/send.mjs http://127.0.0.1:8080 TOKEN CHAT 1000
+// npm install socket.io-client && node examples/send.mjs http://127.0.0.1:8080 TOKEN CHAT 1000
 import { io } from "socket.io-client";
 
 const [url, token, chat, messages = "100"] = process.argv.slice(2);
