@@ -188,6 +188,7 @@ async def test_what_a_backend_answers_breaks_nothing(server: Served, line: bytes
         await reader.readexactly(int(head.lower().partition(b"content-length: ")[2].split(b"\r\n")[0]))
         writer.write(line + b"\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
         writer.close()
+        await writer.wait_closed()
 
     odd = await asyncio.start_server(answer, "127.0.0.1", 0)
     admin = await server.people.make(grant=["admin"])
@@ -200,7 +201,10 @@ async def test_what_a_backend_answers_breaks_nothing(server: Served, line: bytes
 
     call = await until(tried)
     assert call["state"] == ("sent" if b"200" in line else "waiting"), call
+    assert (await admin.delete(f"{PATH}/{made['id']}")).status == 200
     odd.close()
+    await odd.wait_closed()
+    await asyncio.sleep(0.2)
 
 
 async def test_a_webhook_that_was_removed_meanwhile_leaves_nothing(server: Served, backend: Backend) -> None:
