@@ -13,6 +13,14 @@ from storage.accounts import PLATFORM, NewUser, Tenant, User
 from storage.errors import Conflict, Forbidden, Invalid
 from storage.transaction import Command, Tx
 
+# The status that follows, and the one that is lifted.
+VERBS = {
+    "disable": ("disabled", None),
+    "enable": ("active", "disabled"),
+    "ban": ("banned", None),
+    "unban": ("active", "banned"),
+}
+
 
 class Administration:
     def __init__(self, accounts: Accounts) -> None:
@@ -96,6 +104,13 @@ class Administration:
         await self.database.write(Command(apply))
 
     # Who may come
+
+    async def act(self, caller: Caller, user_id: str, verb: str) -> User:
+        """disable, enable, ban, unban or sign-out; see ``set_status`` and ``sign_out``."""
+        if verb == "sign-out":
+            return await self.sign_out(caller, user_id)
+        status, lifts = VERBS[verb]
+        return await self.set_status(caller, user_id, status, lifts=lifts)
 
     async def set_status(self, caller: Caller, user_id: str, status: str, *, lifts: str | None = None) -> User:
         """active, disabled or banned. Whoever is not active is signed out everywhere.

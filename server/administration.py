@@ -132,13 +132,7 @@ async def change_tenant(call: Call) -> Any:
 async def administer(call: Call) -> Any:
     """disable, enable, ban, unban and sign-out, by the last word of the path."""
     verb = call.request.path.rsplit("/", 1)[1]
-    if verb == "sign-out":
-        user = await call.services.administration.sign_out(call.caller, call.id())
-    else:
-        status = {"disable": "disabled", "enable": "active", "ban": "banned", "unban": "active"}[verb]
-        lifts = {"enable": "disabled", "unban": "banned"}.get(verb)
-        user = await call.services.administration.set_status(call.caller, call.id(), status, lifts=lifts)
-    return documents.user(user, private=True)
+    return documents.user(await call.services.administration.act(call.caller, call.id(), verb), private=True)
 
 
 async def delete(call: Call) -> Any:

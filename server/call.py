@@ -82,6 +82,13 @@ class Call:
         except ValueError:
             raise NotFound from None
 
+    def number(self) -> int:
+        """The number of the path. Raises NotFound for what can't be one."""
+        value = self.request.match_info["number"]
+        if not (value.isascii() and value.isdecimal()) or len(value) > 18:
+            raise NotFound
+        return int(value)
+
     def id(self, name: str = "id") -> str:
         """An id of the path. Raises NotFound for what can't be one."""
         value = self.request.match_info[name]

@@ -9,7 +9,6 @@ from pydantic import model_validator
 from realtime import documents
 from realtime.fields import HexId, Uuid
 from server.call import Call, Created, Paging, paged
-from storage.errors import NotFound
 
 
 class Deliveries(Paging):
@@ -53,9 +52,6 @@ async def pushes(call: Call, *, user_id: str | None = None, push_id: str | None 
 
 
 async def retry(call: Call) -> Any:
-    id = call.request.match_info["number"]
-    if not (id.isascii() and id.isdecimal()) or len(id) > 18:
-        raise NotFound
-    await call.services.devices.retry(call.caller, int(id))
+    await call.services.devices.retry(call.caller, call.number())
     call.services.worker.wake()
     return {"success": True}

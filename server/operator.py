@@ -242,13 +242,8 @@ async def act_on_user(services: Services, arguments: Arguments) -> Any:
         case "reset-link":
             token, _ = await administration.reset_link(operator, user.id)
             return {"url": f"{services.public_url}/#reset={token}"}
-        case "sign-out":
-            user = await administration.sign_out(operator, user.id)
         case verb:
-            status = {"disable": "disabled", "enable": "active", "ban": "banned", "unban": "active"}[verb]
-            lifts = {"enable": "disabled", "unban": "banned"}.get(verb)
-            user = await administration.set_status(operator, user.id, status, lifts=lifts)
-    return documents.user(user, private=True)
+            return documents.user(await administration.act(operator, user.id, verb), private=True)
 
 
 async def add_tenant(services: Services, arguments: Arguments) -> Any:

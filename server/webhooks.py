@@ -4,7 +4,6 @@ from typing import Any
 
 from realtime import documents
 from server.call import Call, Created, paged
-from storage.errors import NotFound
 
 
 async def create(call: Call) -> Any:
@@ -35,8 +34,5 @@ async def calls(call: Call) -> Any:
 
 
 async def retry(call: Call) -> Any:
-    number = call.request.match_info["number"]
-    if not (number.isascii() and number.isdecimal()) or len(number) > 18:
-        raise NotFound
-    await call.services.webhooks.retry(call.caller, call.id(), int(number))
+    await call.services.webhooks.retry(call.caller, call.id(), call.number())
     return {"success": True}

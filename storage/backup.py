@@ -27,6 +27,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from storage import migrations
 from storage.database import sqlite_path
 from storage.epoch import PUT, fresh
+from storage.files import sync
 from storage.models import calls, deliveries, metadata, outbox
 from storage.types import now
 
@@ -149,14 +150,6 @@ def restore(url: str, path: Path, *, media: Path | None, secret: Path | None) ->
     except SQLAlchemyError as error:
         raise NoBackup(f"{path} can't be read into the database: {type(error).__name__}") from None
     return {**counts, "files": len(names)}
-
-
-def sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def part(archive: tarfile.TarFile, name: str) -> IO[bytes]:
