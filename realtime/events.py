@@ -75,6 +75,10 @@ class ResetEvent(TypedDict):
     head: int
 
 
+class SkipEvent(TypedDict):
+    """Stands in the place of an event about an object that is not visible to this reader: only ``seq`` moves on."""
+
+
 class Outbound(NamedTuple):
     """``durable`` ones come with their place, and again to who resumes."""
 
@@ -88,6 +92,9 @@ OUTBOUND: dict[str, Outbound] = {
     "session:expiring": Outbound(ExpiringEvent, False, "The token ends in a minute: send session:refresh"),
     "session:closed": Outbound(ClosedEvent, False, "The connection ends for good; DISCONNECT follows"),
     "channel:reset": Outbound(ResetEvent, False, "A gap that can't be filled"),
+    "channel:skip": Outbound(
+        SkipEvent, True, "In place of an event about an object from before the reader joined: only the offset moves"
+    ),
     "message:new": Outbound(MessageDocument, True, "A message was posted"),
     "message:updated": Outbound(MessageDocument, True, "A message was edited"),
     "message:deleted": Outbound(MessageDocument, True, "A message was deleted; its tombstone"),

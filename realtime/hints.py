@@ -1,6 +1,7 @@
 """What travels between nodes, in bytes: signed with a key that only this installation has, so that nothing else is heard.
 
-A hint is an event up to 8 KiB, else its place; a whisper is what is not durable. Each is ``kind, node, signature, body``.
+A hint is an event up to 8 KiB, else its place; that of an event about an older object is its place with the event behind
+it. A whisper is what is not durable. Each is ``kind, node, signature, body``.
 """
 
 import hashlib
@@ -19,6 +20,7 @@ NODE, SIGNATURE = 8, 16
 EVENT, PLACE, WHISPER = b"e", b"p", b"w"
 HEAD = 1 + NODE + SIGNATURE
 NUMBERS = struct.Struct(">QQBB")
+ABOUT = struct.Struct(">Q")
 
 
 class Place(NamedTuple):
@@ -51,7 +53,10 @@ class Hints:
             return self._sealed(PLACE, NUMBERS.pack(event.channel_pk, event.seq, 0, 0))
         channel, name = event.channel.encode(), event.name.encode()
         numbers = NUMBERS.pack(event.channel_pk, event.seq, len(channel), len(name))
-        return self._sealed(EVENT, b"".join((numbers, channel, name, event.payload)))
+        if event.about is None:
+            return self._sealed(EVENT, b"".join((numbers, channel, name, event.payload)))
+        # A node of an earlier version reads the place alone, and the event from the log.
+        return self._sealed(PLACE, b"".join((numbers, ABOUT.pack(event.about), channel, name, event.payload)))
 
     def of_whisper(self, whisper: Whisper) -> bytes:
         return self._sealed(WHISPER, orjson.dumps([*whisper]))
@@ -68,11 +73,14 @@ class Hints:
         if kind == WHISPER:
             return Whisper(*orjson.loads(body))
         pk, seq, channel, name = NUMBERS.unpack_from(body)
+        start, about = NUMBERS.size, None
         if kind == PLACE:
-            return Place(pk, seq)
-        start = NUMBERS.size
+            if len(body) == start:
+                return Place(pk, seq)
+            (about,) = ABOUT.unpack_from(body, start)
+            start += ABOUT.size
         middle, end = start + channel, start + channel + name
-        return Event(pk, body[start:middle].decode(), seq, body[middle:end].decode(), body[end:])
+        return Event(pk, body[start:middle].decode(), seq, body[middle:end].decode(), body[end:], about)
 
     def _sealed(self, kind: bytes, body: bytes) -> bytes:
         return b"".join((kind, self.node, self._signature(kind, self.node, body), body))

@@ -18,7 +18,7 @@ from sqlalchemy import Connection
 from realtime import frames
 from realtime.broker import Broker
 from realtime.limits import KIB
-from realtime.subscription import Channel, Reader, Replay
+from realtime.subscription import EVERYTHING, Channel, Reader, Replay, View
 from realtime.tasks import Tasks
 from storage import log
 from storage.database import Database
@@ -59,15 +59,17 @@ class Hub:
 
     # Subscriptions
 
-    def add(self, reader: Reader, pk: int, name: str, cursor: int) -> Replay | None:
+    def add(self, reader: Reader, pk: int, name: str, cursor: int, view: View = EVERYTHING) -> Replay | None:
         """A new subscription that has everything up to ``cursor``; None if the reader has the channel already."""
         if pk in reader.subscriptions:
             return None
         channel = self.channels.get(pk)
         if channel is None:
             channel = self.channels[pk] = Channel(pk, name, personal=name.startswith("user:"))
+        if view.restricted and (channel.position is None or view.head >= channel.position):
+            channel.restricted = True
         reader.subscriptions[channel.pk] = channel
-        replay = channel.replaying[reader] = Replay(reader, channel, cursor)
+        replay = channel.replaying[reader] = Replay(reader, channel, cursor, view.joined_seq)
         return replay
 
     async def start(self, replays: Collection[Replay]) -> None:
@@ -125,7 +127,8 @@ class Hub:
                 await self._filled(channel, replay.cursor)
             elif replay.cursor == channel.position:
                 del channel.replaying[reader]
-                channel.live[reader] = None
+                channel.live[reader] = replay.joined_seq
+                channel.newest_joined = max(channel.newest_joined, replay.joined_seq)
                 reader.live_at = time.monotonic()
                 return
             else:
@@ -142,6 +145,8 @@ class Hub:
             if event.seq != replay.cursor + 1:
                 break
             replay.cursor = event.seq
+            if channel.restricted and is_hidden(event, replay.joined_seq):
+                event = skipped(event)
             waiting.append(event)
             size += len(event.payload)
             if event.name == "chat:updated" and reader.user_id in removed_by(event):
@@ -220,7 +225,7 @@ class Hub:
         for end, event in enumerate(events, 1):
             if event.name == "chat:updated":
                 self._write_live(channel, events[start:end])
-                self._remove(channel, event)
+                self._apply_update(channel, event)
                 start = end
         self._write_live(channel, events[start:])
 
@@ -230,15 +235,28 @@ class Hub:
         channel.position = events[-1].seq
         if not channel.live:
             return
-        data = frames.joined(events)
-        for reader in channel.live:
-            write = reader.write
-            write(data)
+        if channel.restricted and any(is_hidden(event, channel.newest_joined) for event in events):
+            self._write_visible(channel, events)
+        else:
+            data = frames.joined(events)
+            for reader in channel.live:
+                write = reader.write
+                write(data)
         self.delivered += len(events) * len(channel.live)
         if channel.personal:
             for reader in list(channel.live):
                 for event in events:
                     reader.told(event)
+
+    def _write_visible(self, channel: Channel, events: Sequence[Event]) -> None:
+        """To each live reader the events about objects that it may see; the others keep their seq and show nothing."""
+        built: dict[int, bytes] = {}
+        for reader, joined_seq in channel.live.items():
+            data = built.get(joined_seq)
+            if data is None:
+                seen = [skipped(event) if is_hidden(event, joined_seq) else event for event in events]
+                data = built[joined_seq] = frames.joined(seen)
+            reader.write(data)
 
     def _write(self, reader: Reader, channel: Channel, events: Sequence[Event]) -> None:
         reader.write(frames.joined(events))
@@ -247,9 +265,13 @@ class Hub:
             for event in events:
                 reader.told(event)
 
-    def _remove(self, channel: Channel, event: Event) -> None:
-        """Apply a removal at its seq: nothing above it reaches the removed."""
-        removed = removed_by(event)
+    def _apply_update(self, channel: Channel, event: Event) -> None:
+        """Apply a ``chat:updated`` at its seq: nothing above a removal reaches the removed."""
+        document = orjson.loads(event.payload)
+        visible = document.get("changes", {}).get("historyVisible")
+        if visible is not None:
+            channel.restricted = visible == "joined"
+        removed = document["removed"]
         if removed:
             # A replaying one has not had the events before it yet: it ends when its replay comes here.
             for reader in list(channel.live):
@@ -399,6 +421,16 @@ def heads_of(connection: Connection, asked: Sequence[Collection[int]]) -> list[M
     """For each of these sets of channels their heads."""
     heads = log.heads(connection, {pk for pks in asked for pk in pks})
     return [heads] * len(asked)
+
+
+def is_hidden(event: Event, joined_seq: int) -> bool:
+    """Whether an event is about an object from before a joining."""
+    return event.about is not None and event.about <= joined_seq
+
+
+def skipped(event: Event) -> Event:
+    """What stands in an event's place for those who may not see what it is about."""
+    return Event(event.channel_pk, event.channel, event.seq, "channel:skip", b"{}")
 
 
 def removed_by(event: Event) -> Collection[str]:

@@ -218,7 +218,7 @@ class Messages:
                 raise Conflict(f"A message may be edited {self.limits.edits} times")
             document = documents.message(messages.rewrite(tx, chat_pk, seq, content=content))
             log.rewrite(tx, chat_pk, seqs, document)
-            event = log.append(tx, chat_pk, "message:updated", document)
+            event = log.append(tx, chat_pk, "message:updated", document, about=seq)
             messages.set_edits(tx, chat_pk, seq, [*seqs[1:], event.seq])
             return document
 
@@ -259,7 +259,9 @@ class Messages:
             if seq > gate.read_seq:
                 chat.set_member(tx, chat_pk, caller.pk, read_seq=seq)
                 public = gate.member_count <= READ_ON_CHAT
-                log.append(tx, chat_pk if public else caller.pk, "message:read", document)
+                log.append(
+                    tx, chat_pk if public else caller.pk, "message:read", document, about=seq if public else None
+                )
                 outbox.promise_badge(tx, caller.pk, but_device=caller.device)
             return document
 
@@ -316,7 +318,7 @@ def entomb(tx: Tx, item: Message) -> shapes.MessageDocument:
     )
     document = documents.message(tombstone)
     log.rewrite(tx, item.chat_pk, seqs, document)
-    log.append(tx, item.chat_pk, "message:deleted", document)
+    log.append(tx, item.chat_pk, "message:deleted", document, about=item.seq)
     if item.media is not None:
         media.doom(tx, item.chat_pk, seq=item.seq)
     return document

@@ -10,6 +10,7 @@ from sqlalchemy import Connection
 from realtime.accounts import Accounts
 from realtime.caller import Caller
 from realtime.limits import Limits
+from realtime.subscription import View
 from storage import chat, epoch, log, streams
 from storage.database import Database
 from storage.gather import Gather
@@ -20,21 +21,29 @@ STREAM = "stream:"
 
 @dataclass(slots=True)
 class Plan:
-    """``(number, name, cursor)`` of each channel to read, and what could be recovered."""
+    """``(number, name, cursor, view)`` of each channel to read, and what could be recovered."""
 
     epoch: str
     recovered: dict[str, bool]
-    channels: list[tuple[int, str, int]]
+    channels: list[tuple[int, str, int, View]]
 
 
 class Readable(NamedTuple):
-    """A channel that a user may read from ``first`` on; the log has what is above ``floor``."""
+    """A channel that a user may read from ``first`` on; the log has what is above ``floor``.
+
+    ``restricted`` says whether events about objects up to ``first`` are hidden.
+    """
 
     pk: int
     name: str
     head: int
     floor: int
     first: int
+    restricted: bool = False
+
+    @property
+    def view(self) -> View:
+        return View(self.first, self.restricted, self.head)
 
 
 class Asked(NamedTuple):
@@ -124,7 +133,9 @@ class Plans:
         recovered = dict.fromkeys(asked.offsets, False) | dict.fromkeys(whole, True)
         cursors = [asked.offsets[each.name] if each.name in whole else each.head for each in readable]
         return Plan(
-            now, recovered, [(each.pk, each.name, cursor) for each, cursor in zip(readable, cursors, strict=True)]
+            now,
+            recovered,
+            [(each.pk, each.name, cursor, each.view) for each, cursor in zip(readable, cursors, strict=True)],
         )
 
     def _named(self, connection: Connection, asked: Asked, readable: Sequence[Readable]) -> list[Readable]:

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from storage.transaction import Event
 
@@ -38,19 +38,38 @@ class Reader(Protocol):
         """A gap can't be filled, and the subscription has ended: retention took what the reader was to get."""
 
 
+class View(NamedTuple):
+    """What one reader may see of a channel.
+
+    ``restricted`` says whether objects up to ``joined_seq`` are hidden from the reader, as of the channel's seq ``head``.
+    """
+
+    joined_seq: int
+    restricted: bool
+    head: int
+
+
+EVERYTHING = View(0, False, 0)
+
+
 @dataclass(eq=False, slots=True)
 class Channel:
     """A channel with readers on this node. ``position`` is the last seq delivered, at
     ``delivered_at`` of the monotonic clock; None until it was read.
+
+    ``live`` maps each live reader to its ``joined_seq``, of which ``newest_joined`` is at least the highest;
+    ``restricted`` says whether readers see only what came after their joining.
     """
 
     pk: int
     name: str
     personal: bool
+    restricted: bool = False
+    newest_joined: int = 0
     position: int | None = None
     delivered_at: float = 0.0
     hinted: int = 0
-    live: dict[Reader, None] = field(default_factory=dict)
+    live: dict[Reader, int] = field(default_factory=dict)
     replaying: "dict[Reader, Replay]" = field(default_factory=dict)
     opened: "asyncio.Future[None] | None" = None
     filling: "asyncio.Task[None] | None" = None
@@ -63,6 +82,7 @@ class Replay:
     reader: Reader
     channel: Channel
     cursor: int
+    joined_seq: int
     settled: "asyncio.Future[None] | None" = None
 
     @property

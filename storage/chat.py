@@ -341,7 +341,15 @@ def owners(connection: Connection, chat_pk: int) -> int:
 
 
 READABLE = (
-    select(members.c.user_pk, channels.c.pk, channels.c.name, channels.c.head, channels.c.floor, members.c.joined_seq)
+    select(
+        members.c.user_pk,
+        channels.c.pk,
+        channels.c.name,
+        channels.c.head,
+        channels.c.floor,
+        members.c.joined_seq,
+        chats.c.history_visible != "all",
+    )
     .join(members, members.c.chat_pk == channels.c.pk)
     .join(chats, chats.c.pk == channels.c.pk)
     .where(members.c.user_pk.in_(bindparam("pks", expanding=True)), chats.c.deleted_at.is_(None))
@@ -349,7 +357,7 @@ READABLE = (
 
 
 def channels_of(connection: Connection, user_pks: Collection[int]) -> list[Any]:
-    """``(user_pk, pk, name, head, floor, joined_seq)`` of the channel of each chat that each of these users is in."""
+    """``(user_pk, pk, name, head, floor, joined_seq, restricted)`` of the channel of each chat that these users are in."""
     return list(connection.execute(READABLE, {"pks": padded(user_pks)}))
 
 

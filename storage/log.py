@@ -16,7 +16,7 @@ from storage.prepared import Bulk, padded
 from storage.transaction import Event, Tx, clock
 from storage.types import SECOND
 
-ADD = Bulk(events, ("channel_pk", "seq", "name", "payload", "at"))
+ADD = Bulk(events, ("channel_pk", "seq", "name", "payload", "at", "about"))
 OPEN = insert(channels)
 BOUNDS = select(channels.c.pk, channels.c.head, channels.c.floor).where(
     channels.c.pk.in_(bindparam("pks", expanding=True))
@@ -32,7 +32,7 @@ WANTED = {
 }
 PAGES = {
     dialect: text(
-        f"SELECT w.pk, w.after, c.name AS channel, e.seq, e.name, e.payload FROM ({wanted}) AS w "
+        f"SELECT w.pk, w.after, c.name AS channel, e.seq, e.name, e.payload, e.about FROM ({wanted}) AS w "
         "JOIN events AS e ON e.channel_pk = w.pk AND e.seq > w.after AND e.seq <= w.after + :limit "
         "JOIN channels AS c ON c.pk = w.pk ORDER BY w.pk, w.after, e.seq"
     )
@@ -82,17 +82,19 @@ def open_channel(tx: Tx, name: str) -> int:
     return int(primary_key[0])
 
 
-def append(tx: Tx, channel_pk: int, name: str, document: object) -> Event:
-    """Add an event with the channel's next seq. ``document`` is JSON-able."""
+def append(tx: Tx, channel_pk: int, name: str, document: object, *, about: int | None = None) -> Event:
+    """Add an event with the channel's next seq. ``document`` is JSON-able; ``about`` as in ``Event``."""
     seq, channel = tx.take(channel_pk)
-    return write(tx, channel_pk, channel, seq, name, document)
+    return write(tx, channel_pk, channel, seq, name, document, about=about)
 
 
-def write(tx: Tx, channel_pk: int, channel: str, seq: int, name: str, document: object) -> Event:
+def write(
+    tx: Tx, channel_pk: int, channel: str, seq: int, name: str, document: object, *, about: int | None = None
+) -> Event:
     """Add an event whose seq was taken before, for a document that tells it."""
     payload = orjson.dumps(document)
-    tx.later(ADD, (channel_pk, seq, name, payload, tx.now))
-    event = Event(channel_pk, channel, seq, name, payload)
+    tx.later(ADD, (channel_pk, seq, name, payload, tx.now, about))
+    event = Event(channel_pk, channel, seq, name, payload, about)
     tx.events.append(event)
     webhooks.promise(tx, name, channel_pk, seq)
     return event
@@ -117,8 +119,8 @@ def pages(connection: Connection, wanted: Sequence[tuple[int, int]], limit: int)
     """For each ``(channel, seq)`` the events above the seq, in order, up to ``limit`` of them."""
     found: dict[tuple[int, int], list[Event]] = {each: [] for each in wanted}
     values = {"wanted": orjson.dumps(list(found)).decode(), "limit": limit}
-    for pk, after, channel, seq, name, payload in connection.execute(PAGES[connection.dialect.name], values):
-        found[pk, after].append(Event(pk, channel, seq, name, bytes(payload)))
+    for pk, after, channel, seq, name, payload, about in connection.execute(PAGES[connection.dialect.name], values):
+        found[pk, after].append(Event(pk, channel, seq, name, bytes(payload), about))
     return [found[each] for each in wanted]
 
 

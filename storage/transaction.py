@@ -29,13 +29,18 @@ SERIALIZATION_FAILURES = {"40001", "40P01"}
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """A durable event: what happened on a channel, at which place of its order. ``payload`` is JSON."""
+    """A durable event: what happened on a channel, at which place of its order. ``payload`` is JSON.
+
+    ``about`` is the seq of the oldest object that it refers to, None where that is its own: who may not see the object
+    must not receive the event.
+    """
 
     channel_pk: int
     channel: str
     seq: int
     name: str
     payload: bytes
+    about: int | None = None
 
 
 class Part:

@@ -56,6 +56,8 @@ events = Table(
     Column("name", String(64), nullable=False),
     Column("payload", LargeBinary, nullable=False),
     Column("at", BigInteger, nullable=False),
+    # The seq of the oldest object that the event refers to; null: its own.
+    Column("about", BigInteger),
     Index("ix_events_at", "at"),
     sqlite_with_rowid=False,
 )

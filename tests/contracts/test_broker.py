@@ -41,8 +41,8 @@ class Node:
 Join = Callable[..., Awaitable[Node]]
 
 
-def event(pk: int, seq: int, payload: bytes = b'{"a":1}') -> Event:
-    return Event(pk, f"chat:{pk}", seq, "message:new", payload)
+def event(pk: int, seq: int, payload: bytes = b'{"a":1}', about: int | None = None) -> Event:
+    return Event(pk, f"chat:{pk}", seq, "message:new", payload, about)
 
 
 @contextlib.asynccontextmanager
@@ -95,7 +95,7 @@ async def test_what_is_published_is_heard_where_it_is_wanted(nodes: tuple[Node, 
     pks = range(1, 41)
     await far.broker.subscribe(pks)
     far.doubts.clear()
-    sent = [event(pk, seq) for seq in (1, 2, 3) for pk in pks]
+    sent = [event(pk, seq, about=1 if seq == 3 else None) for seq in (1, 2, 3) for pk in pks]
     near.broker.publish([*sent, event(99, 1)])
     await eventually(lambda: len(far.events) >= len(sent))
     await asyncio.sleep(0.05)

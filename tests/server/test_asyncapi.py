@@ -71,6 +71,12 @@ async def everything(server: Served) -> tuple[list[RawSocket], dict[str, Any]]:
     await call(his, "message:read", {"chatId": chat, "messageId": sent["_id"]})
     await call(mine, "message:edit", {"messageId": sent["_id"], "content": "y"})
     await call(his, "typing", {"chatId": chat})
+    older, dan = await ann.send(chat), await server.people.make()
+    late = await dan.socket()
+    await ann.post(f"/api/v2/chats/{chat}/members", {"userIds": [dan.id]})
+    await late.event("chat:new")
+    await ann.patch(f"/api/v2/messages/{older['_id']}", {"content": "z"})
+    await late.event("channel:skip")
     await call(mine, "message:delete", {"messageId": sent["_id"]})
     await call(mine, "presence:watch", {"userIds": [bob.id]})
     await call(mine, "app:state", {"active": True})
@@ -96,7 +102,7 @@ async def everything(server: Served) -> tuple[list[RawSocket], dict[str, Any]]:
     await ann.post(f"/api/v1/admin/users/{bob.id}/sign-out")
     await his.event("session:closed")
     await mine.event("presence")
-    return [mine, his], acks
+    return [mine, his, late], acks
 
 
 async def test_what_goes_over_the_wire_is_as_it_says(document: dict[str, Any], serve: ServerFactory) -> None:

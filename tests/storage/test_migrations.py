@@ -84,6 +84,7 @@ async def test_what_the_first_release_kept_is_there_in_the_newest(
     ann = Api(server.people.session, server.url, made["accessToken"])
     chat = (await ann.post("/api/v2/chats", {"type": "group", "name": "x", "memberIds": [bob.id]})).json["_id"]
     message = (await ann.post("/api/v2/messages", {"type": "text", "chatId": chat, "content": "old"})).json
+    assert (await ann.patch(f"/api/v2/messages/{message['_id']}", {"content": "older"})).status == 200
     await bob.post(f"/api/v2/messages/{message['_id']}/read")
     await bob.post("/api/v1/users/me/blocks", {"userId": made["user"]["id"]})
     await bob.post(f"/api/v2/messages/{message['_id']}/report", {"reason": "r"})
@@ -104,8 +105,10 @@ async def test_what_the_first_release_kept_is_there_in_the_newest(
     for name, rows in kept.items():
         assert [{key: row[key] for key in rows[0]} for row in found[name]] == rows if rows else found[name] == [], name
 
+    about = [row["about"] for row in found["events"] if row["name"] == "message:updated"]
+    assert about == [message["seq"]], "edits of then are skipped for who joined later"
     again = (await newest.people.anonymous.post("/api/v1/auth/login", account)).json["data"]
     ann = Api(newest.people.session, newest.url, again["accessToken"])
-    assert (await ann.get(f"/api/v2/messages/{message['_id']}")).json["content"] == "old"
+    assert (await ann.get(f"/api/v2/messages/{message['_id']}")).json["content"] == "older"
     sent = await ann.post("/api/v2/messages", {"type": "text", "chatId": chat, "content": "new"})
     assert sent.status == 201 and sent.json["seq"] > message["seq"]
