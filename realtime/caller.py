@@ -46,7 +46,7 @@ class Caller:
     def require(self, permission: str) -> None:
         """Raises Forbidden."""
         if not self.may(permission):
-            raise Forbidden
+            raise Forbidden(permission=permission)
 
     def fresh(self, tx: Tx) -> "Caller":
         """The caller as stored now, read inside the transaction. Raises Unauthenticated if they may not act any more."""

@@ -145,7 +145,7 @@ def mime_of(head: bytes) -> str:
         mime = str(puremagic.from_string(head, mime=True))
     except (puremagic.PureError, ValueError):
         mime = ""
-    return {"application/ogg": "audio/ogg", "": "application/octet-stream"}.get(mime, mime)
+    return {"application/ogg": "audio/ogg", "text/ascii": "text/plain", "": "application/octet-stream"}.get(mime, mime)
 
 
 def picture(path: Path, thumbnail: Path) -> Found | None:

@@ -52,6 +52,16 @@ class Listener(Protocol):
         """All sessions are over: what was put off is done now."""
 
 
+class Origins(Protocol):
+    """Which web pages may connect. ``environ`` holds HTTP_HOST."""
+
+    def allowed(self, origin: str, environ: Mapping[str, Any]) -> bool: ...
+
+    def is_named(self, origin: str) -> bool:
+        """Whether the origin is allowed by its name, not because all are, or because it is the server's own."""
+        ...
+
+
 class Pace:
     """Lets so many through in a second, after those of a twentieth of one at once, one after the other.
 
@@ -106,12 +116,18 @@ class Engine(engineio.AsyncServer):
         self.refusing: str | None = None
         self.cut = 0
         self.tasks = Tasks()
-        self.origin_allowed: Callable[[str, Mapping[str, Any]], bool] = lambda origin, environ: True
+        self.origins: Origins | None = None
 
     # Coming and going
 
     async def handle_request(self, request: web.Request) -> web.StreamResponse:
         """A new websocket, as clients ask for one, needs nothing of what the edge finds out about a request."""
+        if request.method != "OPTIONS" and "transport" not in request.query:
+            # Mandatory in the protocol; engineio would take polling.
+            refused: web.StreamResponse = await self._make_response(
+                self._bad_request("The parameter transport is missing"), {}
+            )
+            return refused
         asked = request.method == "GET" and request.query_string in NEW_WEBSOCKET
         if not asked or request.headers.get("Upgrade", "").lower() != "websocket":
             response: web.StreamResponse = await super().handle_request(request)
@@ -214,13 +230,23 @@ class Engine(engineio.AsyncServer):
 
     def _cors_headers(self, environ: dict[str, Any]) -> list[tuple[str, str]]:
         origin = environ.get("HTTP_ORIGIN")
-        if not origin or not self.origin_allowed(origin, environ):
+        if not origin or not self.origins or not self.origins.allowed(origin, environ):
             return []
         headers = [("Access-Control-Allow-Origin", origin), ("Vary", "Origin")]
+        named = self.origins.is_named(origin)
+        if named:
+            # For balancers that are sticky by a cookie; who is meant stands in the token alone.
+            headers.append(("Access-Control-Allow-Credentials", "true"))
         if environ["REQUEST_METHOD"] == "OPTIONS":
+            wanted = environ.get("HTTP_ACCESS_CONTROL_REQUEST_HEADERS") if named else None
             headers.append(("Access-Control-Allow-Methods", "OPTIONS, GET, POST"))
-            headers.append(("Access-Control-Allow-Headers", "content-type"))
+            headers.append(("Access-Control-Allow-Headers", wanted or "content-type"))
         return headers
+
+    def _ok(self, *arguments: Any, **options: Any) -> Any:
+        """The protocol says ``ok`` where engineio says ``OK``."""
+        answer = super()._ok(*arguments, **options)
+        return {**answer, "response": b"ok"} if answer["response"] == b"OK" else answer
 
     def _bad_request(self, message: str | None = None) -> Any:
         if message == "Invalid transport" and "polling" not in self.transports:

@@ -90,6 +90,12 @@ def ack(id: int, document: object) -> bytes:
     return text_frame(b"%b%d[%b]" % (ACK, id, orjson.dumps(document)))
 
 
+def connect_error(namespace: str, message: str) -> bytes:
+    """CONNECT_ERROR in a namespace as a client named it; its data is an object."""
+    of = b"" if namespace == "/" else namespace.encode() + b","
+    return text_frame(b"44%b%b" % (of, orjson.dumps({"message": message})))
+
+
 def parse(text: str) -> Packet:
     """Read an Engine.IO message's text. Raises Malformed."""
     kind, rest = text[:1], text[1:]

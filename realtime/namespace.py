@@ -5,7 +5,7 @@ import contextlib
 import itertools
 import logging
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Annotated, Any, Generic, TypeVar
@@ -20,6 +20,7 @@ from realtime.accounts import Accounts
 from realtime.bodies import Body
 from realtime.caller import Caller
 from realtime.chat import Chats
+from realtime.engine import Origins
 from realtime.fields import limits_of
 from realtime.frames import NAMESPACE, Packet
 from realtime.fresh import Fresh
@@ -95,7 +96,7 @@ class ChatNamespace(socketio.AsyncNamespace):
         hub: Hub,
         presence: Presence,
         limits: Limits,
-        origin_allowed: Callable[[str, Mapping[str, Any]], bool],
+        origins: Origins,
     ) -> None:
         super().__init__(NAMESPACE)
         self.sessions = sessions
@@ -107,7 +108,7 @@ class ChatNamespace(socketio.AsyncNamespace):
         self.hub = hub
         self.presence = presence
         self.limits = limits
-        self.origin_allowed = origin_allowed
+        self.origins = origins
         self.events = Buckets(limits.events_per_second, limits.events_at_once)
         self.typed: Fresh[tuple[int, int], bool] = Fresh(TYPING_EVERY)
         self.connects: Counter[str] = Counter()
@@ -116,7 +117,7 @@ class ChatNamespace(socketio.AsyncNamespace):
         self.writing: asyncio.Task[None] | None = None
         self.transport = server
         server.namespace = self
-        server.eio.origin_allowed = origin_allowed
+        server.eio.origins = origins
         server.register_namespace(self)
 
     # Connecting
@@ -132,7 +133,7 @@ class ChatNamespace(socketio.AsyncNamespace):
 
     async def _admit(self, sid: str, environ: dict[str, Any], auth: object) -> None:
         origin = environ.get("HTTP_ORIGIN")
-        if origin and not self.origin_allowed(origin, environ):
+        if origin and not self.origins.allowed(origin, environ):
             raise Refuse("forbidden origin")
         said = self._read_auth(auth)
         try:

@@ -41,7 +41,7 @@ async def read_body(request: web.Request, limits: Limits) -> bytes:
 
 
 def packets(body: bytes, limits: Limits) -> list[str]:
-    """The packets of a payload, all looked at before the first is handled; binary ones are left out. Raises Refused."""
+    """The packets of a payload, all looked at before the first is handled. Raises Refused."""
     parts = body.split(SEPARATOR)
     if len(parts) > limits.polling_packets:
         raise Refused(f"a payload may have {limits.polling_packets} packets")
@@ -50,6 +50,6 @@ def packets(body: bytes, limits: Limits) -> list[str]:
     if any(part[:1] not in KINDS for part in parts):
         raise Refused("no Engine.IO packet")
     try:
-        return [part.decode() for part in parts if part[:1] != b"b"]
+        return [part.decode() for part in parts]
     except UnicodeDecodeError:
         raise Refused("no UTF-8") from None

@@ -45,6 +45,9 @@ class Probe:
         else:
             self.parted(1002)
 
+    def binary(self) -> None:
+        self.parted(1002)
+
     def cork(self) -> None:
         """Every answer here is waited for."""
 

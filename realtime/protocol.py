@@ -81,8 +81,6 @@ class Server(socketio.AsyncServer):
             packet = frames.parse(text)
         except Malformed as error:
             raise Refused(error.message) from None
-        if packet.kind in "34":
-            return
         session = socket.user
         if session and not session.refreshing and packet.data.startswith(REFRESH):
             session.refreshing = True
@@ -109,7 +107,10 @@ class Server(socketio.AsyncServer):
         try:
             if packet.kind == "0":
                 await self._connect(socket, packet)
-            elif packet.kind == "1" and packet.namespace == NAMESPACE:
+            elif socket.user is None or packet.namespace != NAMESPACE or packet.kind == "4":
+                # Socket.IO v5: what does not follow a CONNECT closes the connection at once.
+                socket.close_now(1008)
+            elif packet.kind == "1":
                 self._disconnect(socket)
             elif self._is_event(socket, packet):
                 work = self.namespace.event(socket.user, packet)
@@ -147,6 +148,10 @@ class Server(socketio.AsyncServer):
     # CONNECT and DISCONNECT
 
     async def _connect(self, socket: Socket, packet: Packet) -> None:
+        if packet.namespace != NAMESPACE:
+            return socket.write(frames.connect_error(packet.namespace, "Invalid namespace"))
+        if socket.user is not None:
+            return socket.write(frames.connect_error(NAMESPACE, "already connected"))
         try:
             auth = orjson.loads(packet.data) if packet.data else None
         except orjson.JSONDecodeError:
@@ -161,6 +166,7 @@ class Server(socketio.AsyncServer):
             socket.met()
             access.info("connected")
             self.tasks.spawn(self._begin(socket, session))
+        return None
 
     async def _trigger_event(self, event: str, namespace: str, *arguments: Any) -> Any:
         """Of python-socketio's own events CONNECT alone is anybody's here."""

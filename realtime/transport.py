@@ -134,7 +134,7 @@ class Socket(AsyncSocket):
     # Inbound
 
     def receive_text(self, text: str) -> None:
-        """One Engine.IO packet. Raises Refused for what is none; binary is none here."""
+        """One Engine.IO packet. Raises Refused for what is none."""
         kind = text[:1]
         if kind == "3":
             self.pinged_at = math.inf
@@ -144,6 +144,8 @@ class Socket(AsyncSocket):
             self.enqueue(Goodbye(1000))
         elif kind == "2":
             self.write(frames.text_frame(b"3" + text[1:].encode()))
+        elif kind == "b":
+            self.binary()
         elif kind not in ("5", "6"):
             raise Refused("no Engine.IO packet")
 
@@ -254,7 +256,9 @@ class Socket(AsyncSocket):
             # engineio has no answer for a refusal of a session that ended meanwhile.
             if not self.closing:
                 raise
-        except (ConnectionResetError, RequestPayloadError):
+        except RequestPayloadError:
+            raise Refused("the body can't be read") from None
+        except ConnectionResetError:
             self.abort()
         finally:
             self.posting = False
@@ -273,7 +277,10 @@ class Socket(AsyncSocket):
         except (NoHandshake, ConnectionResetError) as error:
             if not self.connected:
                 self.abort()
-            return self.engine._bad_request(str(error))
+            answer = self.engine._bad_request(str(error))
+            if isinstance(error, NoHandshake):
+                answer["headers"] += error.headers
+            return answer
         if self.connected:
             websocket.receiver = Probe(self, websocket)
         else:
@@ -301,6 +308,11 @@ class Socket(AsyncSocket):
         if self.inbox and len(self.inbox) >= self.engine.limits.inbox and self.websocket:
             self.websocket.pause()
         return None
+
+    def binary(self) -> None:
+        """The bytes that an event announced are ignored, as the event says; before CONNECT there is no such event."""
+        if self.user is None and self.worker is None:
+            self.close_now(1003)
 
     def parted(self, code: int) -> None:
         """What came before the goodbye counts."""

@@ -15,12 +15,13 @@ import struct
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from aiohttp import WSMsgType, web
+from aiohttp import HttpVersion11, WSMsgType, web
 from aiohttp._websocket.reader import WebSocketDataQueue
 from aiohttp.http import WebSocketReader
 from aiohttp.web_request import BaseRequest
 
 from realtime import frames
+from realtime.frame_check import FrameCheck
 
 logger = logging.getLogger("bellwire.socket")
 
@@ -40,7 +41,11 @@ SWITCHING = (
 
 
 class NoHandshake(Exception):
-    """The request is no websocket's"""
+    """The request is no websocket's; ``headers`` go into its answer"""
+
+    def __init__(self, message: str, *headers: tuple[str, str]) -> None:
+        super().__init__(message)
+        self.headers = headers
 
 
 class Receiver(Protocol):
@@ -49,6 +54,9 @@ class Receiver(Protocol):
     write: Callable[[bytes], None]
 
     def text(self, text: str) -> None: ...
+
+    def binary(self) -> None:
+        """A binary message came."""
 
     def cork(self) -> None:
         """Several frames come now; hold back what is written until ``uncork``."""
@@ -65,13 +73,14 @@ class Receiver(Protocol):
 class Websocket(asyncio.Protocol):
     """``receiver`` may be changed between two messages."""
 
-    __slots__ = ("aborting", "paused", "reader", "reading", "receiver", "rest", "scheduled", "transport")
+    __slots__ = ("aborting", "check", "paused", "reader", "reading", "receiver", "rest", "scheduled", "transport")
 
     def __init__(self, transport: asyncio.Transport, receiver: Receiver, *, largest: int) -> None:
         self.transport = transport
         self.receiver: Receiver | None = receiver
         # A little above the limit, so that the limit's own error is the one that is seen.
         self.reader: WebSocketReader | None = WebSocketReader(Inlet(self), largest + 1024, False, True)
+        self.check = FrameCheck()
         self.rest = b""
         self.paused = self.scheduled = False
         self.reading = True
@@ -113,15 +122,27 @@ class Websocket(asyncio.Protocol):
         reader, receiver = self.reader, self.receiver
         if reader is None:
             return
-        if receiver is None or len(data) < 2 or len(data) <= MASKED + (data[1] & 127):
+        accepted = self.check.accepted(data)
+        if accepted < len(data):
+            self._feed_until(data[:accepted])
+        elif receiver is None or len(data) < 2 or len(data) <= MASKED + (data[1] & 127):
             reader.feed_data(data)
-            return
-        # More than one frame, as it seems: what is said to them goes in one write.
-        receiver.cork()
-        try:
-            reader.feed_data(data)
-        finally:
-            receiver.uncork()
+        else:
+            # More than one frame, as it seems: what is said to them goes in one write.
+            receiver.cork()
+            try:
+                reader.feed_data(data)
+            finally:
+                receiver.uncork()
+
+    def _feed_until(self, data: bytes) -> None:
+        """What stands before a frame that is not allowed counts; nothing after it is read."""
+        assert self.reader is not None
+        self.reader.feed_data(data)
+        receiver = self.receiver
+        self.reader, self.rest = None, b""
+        if receiver:
+            receiver.parted(1002)
 
     def pause(self) -> None:
         self.paused = True
@@ -144,6 +165,8 @@ class Websocket(asyncio.Protocol):
             return
         if kind is WSMsgType.TEXT:
             receiver.text(data)
+        elif kind is WSMsgType.BINARY:
+            receiver.binary()
         elif kind is WSMsgType.PING:
             receiver.write(b"\x8a%c%b" % (len(data), data))
         elif kind is WSMsgType.CLOSE:
@@ -257,15 +280,21 @@ def accept(request: web.Request, receiver: Receiver, *, largest: int, limit: int
 def handshake(request: web.Request) -> bytes:
     """The answer to the client's key, RFC 6455 section 4.2. Raises NoHandshake, which says what is wrong."""
     headers = request.headers
-    if "upgrade" not in [word.strip() for word in headers.get("Connection", "").lower().split(",")]:
-        raise NoHandshake("A websocket's handshake has the header Connection: Upgrade")
+    if request.version < HttpVersion11:
+        raise NoHandshake("A WebSocket handshake requires HTTP/1.1 or later")
+    words = ",".join(headers.getall("Connection", ())).lower().split(",")
+    if "upgrade" not in [word.strip() for word in words]:
+        raise NoHandshake("A WebSocket handshake requires the header Connection: Upgrade")
     if headers.get("Sec-WebSocket-Version") != VERSION:
-        raise NoHandshake(f"A websocket's handshake has the header Sec-WebSocket-Version: {VERSION}")
+        raise NoHandshake(
+            f"A WebSocket handshake requires the header Sec-WebSocket-Version: {VERSION}",
+            ("Sec-WebSocket-Version", VERSION),
+        )
     key = headers.get("Sec-WebSocket-Key", "").encode()
     try:
         known = len(base64.b64decode(key, validate=True)) == 16
     except binascii.Error:
         known = False
     if not known:
-        raise NoHandshake("A websocket's handshake has a key of 16 bytes in Sec-WebSocket-Key")
+        raise NoHandshake("A WebSocket handshake requires a key of 16 bytes in Sec-WebSocket-Key")
     return base64.b64encode(hashlib.sha1(key + GUID, usedforsecurity=False).digest())

@@ -6,12 +6,13 @@ import logging
 import socket
 from collections.abc import AsyncIterator
 from functools import partial
+from typing import Any
 
 from aiohttp import web
 
 from server import asyncapi, metrics, openapi, operator, pages
 from server.call import SERVICES, write_json
-from server.listening import Door, listen
+from server.listening import Connection, Door, listen
 from server.logs import TRACING, library, name_request, observed
 from server.middleware import browsers, endpoint, errors
 from server.routes import ROUTES
@@ -135,20 +136,19 @@ async def show_asyncapi(request: web.Request) -> web.Response:
 async def serving(settings: Settings, listening: socket.socket | None = None) -> AsyncIterator[Services]:
     """The application, listening at ``services.address``; on a socket that is open already, if one is given."""
     app = create_app(settings)
-    runner = web.AppRunner(
-        app,
-        access_log=None,
-        logger=library,
-        shutdown_timeout=FINISH_SECONDS,
-        handle_signals=False,
-        auto_decompress=False,
-        keepalive_timeout=settings.max_idle_seconds,
-    )
+    options: dict[str, Any] = {
+        "access_log": None,
+        "logger": library,
+        "auto_decompress": False,
+        "keepalive_timeout": settings.max_idle_seconds,
+    }
+    runner = web.AppRunner(app, shutdown_timeout=FINISH_SECONDS, handle_signals=False, **options)
     await runner.setup()
     try:
         assert runner.server is not None
         listening = listening or listen(settings.host, settings.port)
-        door = Door(listening, runner.server, head=settings.max_head_seconds, stall=settings.max_stall_seconds)
+        connection = partial(Connection, runner.server, loop=asyncio.get_running_loop(), **options)
+        door = Door(listening, connection, head=settings.max_head_seconds, stall=settings.max_stall_seconds)
         door.open()
         host, port = door.socket.getsockname()[:2]
         services = app[SERVICES]

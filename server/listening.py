@@ -1,10 +1,16 @@
-"""The socket that connections come to: many may wait in it, and few are taken at once, so that the rest of us goes on."""
+"""The socket that connections come to: many may wait in it, and few are taken at once, so that the rest of us goes on.
+
+Relied on of aiohttp 3.14: ``RequestHandler`` takes what ``Server`` gives it, puts what it could not parse behind
+``_messages``, keeps the request being handled as ``_current_request``, and counts requests in ``_request_count``.
+"""
 
 import asyncio
 import logging
 import socket
 from collections.abc import Callable
 
+from aiohttp import web
+from aiohttp.http import RawRequestMessage
 from aiohttp.web_protocol import RequestHandler
 
 from realtime.tasks import Tasks
@@ -23,6 +29,31 @@ def listen(host: str, port: int) -> socket.socket:
     """Raises OSError where the address can't be had."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     return socket.create_server((host, port), family=family, backlog=WAITING)
+
+
+class Connection(RequestHandler):
+    """aiohttp's connection, which tells a request that waits for its body when the body turns out to be broken."""
+
+    __slots__ = ()
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        if self._messages and not isinstance(self._messages[-1][0], RawRequestMessage):
+            self._fail_body()
+
+    def _fail_body(self) -> None:
+        """The parser gave up. Where that was in a body, its request answers; otherwise aiohttp does, with a 400."""
+        if len(self._messages) > 1:
+            body = self._messages[-2][1]
+        elif self._current_request is not None:
+            body = self._current_request.content
+        else:
+            return
+        if not body.is_eof() and body.exception() is None:
+            self._messages.pop()
+            body.set_exception(web.RequestPayloadError("the body is not encoded as its head says"))
+            body.feed_eof()
+            self.close()
 
 
 class Door:
@@ -87,7 +118,7 @@ class Door:
 
 
 def show_out(transport: asyncio.Transport) -> None:
-    """Close a connection that has asked nothing yet. Relied on of aiohttp 3.14: ``_request_count``."""
+    """Close a connection that has asked nothing yet."""
     handler = transport.get_protocol()
     if isinstance(handler, RequestHandler) and not handler._request_count and not transport.is_closing():
         logger.debug("closed a connection that asked nothing")

@@ -14,6 +14,7 @@ from realtime import documents
 from realtime.bodies import Body
 from realtime.fields import HexId
 from server.call import Call, Created, token_of
+from server.conditions import not_modified, precondition_failed
 from storage.errors import Invalid, NotFound, Unavailable, Unsupported
 from storage.media import Media
 
@@ -88,7 +89,9 @@ async def serve(call: Call, key: str, size: int, mime: str, item: Media, version
         "Accept-Ranges": "bytes",
         "ETag": f'"{version}"',
     }
-    if any(each.value in (version, "*") for each in request.if_none_match or ()):
+    if precondition_failed(request, version):
+        return web.Response(status=412, headers=headers)
+    if not_modified(request, version):
         return web.Response(status=304, headers=headers)
     part = part_of(request, size, version)
     if part is None:

@@ -1,6 +1,7 @@
 """What stands around every handler: errors become the dialect's answer, browsers get their headers."""
 
 import logging
+import re
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
@@ -27,6 +28,7 @@ from server.dialects import Dialect
 from server.form import FORM, UPLOAD, UPLOADER
 from server.logs import ASKED
 from storage.errors import (
+    Forbidden,
     Malformed,
     MethodNotAllowed,
     NotFound,
@@ -50,7 +52,10 @@ HTTP_PROBLEMS: dict[int, type[Problem]] = {
     415: Unsupported,
     503: Unavailable,
 }
+# RFC 9112, section 3.2: a name, or an address in brackets, and a port.
+HOST = re.compile(r"([A-Za-z0-9._~!$&'()*+,;=%-]*|\[[0-9A-Fa-f:.]+\])(:[0-9]{0,5})?")
 SECURITY = {
+    "Server": "Bellwire",
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
 }
@@ -62,6 +67,8 @@ def write_problem(problem: Problem, dialect: Dialect) -> web.Response:
         headers["Retry-After"] = str(max(1, round(problem.retry_after)))
     if problem.status == 401:
         headers["WWW-Authenticate"] = "Bearer"
+    elif isinstance(problem, Forbidden) and problem.permission:
+        headers["WWW-Authenticate"] = f'Bearer error="insufficient_scope", scope="{problem.permission}"'
     status, document = dialect.problem(problem)
     return write_json(document, status, headers)
 
@@ -71,6 +78,8 @@ async def errors(request: web.Request, handler: Next) -> web.StreamResponse:
     """Whatever goes wrong is answered in the dialect; what nobody foresaw is logged, and tells nothing."""
     headers = {}
     try:
+        if not HOST.fullmatch(request.headers.get("Host", "")):
+            raise Malformed("The Host header is not a host and port")
         return await handler(request)
     except web.HTTPException as error:
         if error.status < 400:
@@ -84,6 +93,11 @@ async def errors(request: web.Request, handler: Next) -> web.StreamResponse:
     except Exception:
         logger.exception("a request failed")
         problem = Problem()
+    if problem.status == 401 and "Authorization" in request.headers:
+        # RFC 6750, section 3.1.
+        headers["WWW-Authenticate"] = 'Bearer error="invalid_token"'
+    if problem.status == 415 and "Content-Encoding" in request.headers:
+        headers["Accept-Encoding"] = "identity"
     answer = write_problem(problem, await dialect_of(request))
     answer.headers.update(headers)
     return answer
@@ -121,18 +135,20 @@ async def browsers(request: web.Request, handler: Next) -> web.StreamResponse:
         if allowed:
             response.headers["Access-Control-Allow-Methods"] = "GET, POST, PATCH, DELETE"
             response.headers["Access-Control-Allow-Headers"] = (
-                "Authorization, Content-Type, Idempotency-Key, X-API-Dialect, X-Request-ID, Range, If-Range, If-None-Match"
+                "Authorization, Content-Type, Idempotency-Key, X-API-Dialect, X-Request-ID, Range, If-Range, If-Match, "
+                "If-None-Match, traceparent, tracestate"
             )
             response.headers["Access-Control-Max-Age"] = "600"
     else:
         response = await handler(request)
-    if services.draining:
+    if services.draining or request.content.exception() is not None:
         # Whoever keeps connections shall not find this one closed when they use it next.
         response.force_close()
     if not response.prepared:
         response.headers.update(SECURITY)
-        if api and origin:
+        if api:
             response.headers["Vary"] = "Origin"
+            response.headers.setdefault("Cache-Control", "no-store")
         if allowed and api and origin:
             response.headers["Access-Control-Allow-Origin"] = origin
             response.headers["Access-Control-Expose-Headers"] = (

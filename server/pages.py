@@ -11,6 +11,7 @@ from pathlib import Path
 
 from aiohttp import web
 
+from server.conditions import not_modified
 from storage.errors import Unavailable
 
 STATIC = Path(__file__).parent.parent / "static"
@@ -43,7 +44,7 @@ class Packed:
 @lru_cache(maxsize=256)
 def packed(path: Path, changed_at: int) -> Packed:
     plain = path.read_bytes()
-    return Packed(plain, gzip.compress(plain, mtime=0), f'W/"{hashlib.sha256(plain).hexdigest()[:20]}"')
+    return Packed(plain, gzip.compress(plain, mtime=0), hashlib.sha256(plain).hexdigest()[:20])
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,10 +60,10 @@ class File:
         except FileNotFoundError:
             raise Unavailable("The browser code is not installed; run: make install") from None
         file = await asyncio.to_thread(packed, self.path, changed_at)
-        headers = {"ETag": file.etag, "Cache-Control": "no-cache", "Vary": "Accept-Encoding"}
+        headers = {"ETag": f'W/"{file.etag}"', "Cache-Control": "no-cache", "Vary": "Accept-Encoding"}
         if self.policy:
             headers |= {"Content-Security-Policy": self.policy, "Permissions-Policy": PERMISSIONS}
-        if request.headers.get("If-None-Match") == file.etag:
+        if not_modified(request, file.etag):
             return web.Response(status=304, headers=headers)
         body = file.plain
         if GZIP.search(request.headers.get("Accept-Encoding", "")):

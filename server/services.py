@@ -7,7 +7,7 @@ import json
 import logging
 import os
 import secrets
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -45,6 +45,7 @@ from realtime.webhooks import Webhooks
 from server.addresses import Addresses
 from server.cluster import Cluster, joined
 from server.form import Uploads
+from server.origins import Origins
 from server.settings import Settings
 from storage import deliveries, epoch, log, logins, webhooks
 from storage.database import Database
@@ -85,7 +86,7 @@ class Services:
     worker: Worker
     namespace: ChatNamespace
     socketio: Server
-    origins: "Origins"
+    origins: Origins
     cluster: Cluster
     addresses: Addresses
     rates: Rates
@@ -220,7 +221,7 @@ async def build(settings: Settings) -> AsyncIterator[Services]:
             ping_timeout=settings.ping_timeout,
             transports=["polling", "websocket"] if settings.polling else ["websocket"],
         )
-        origins = Origins(settings)
+        origins = Origins(settings.public_url, settings.cors_origins)
         addresses = Addresses(settings.trusted_proxies)
         socketio.eio.address_of = addresses.of
         namespace = ChatNamespace(
@@ -234,7 +235,7 @@ async def build(settings: Settings) -> AsyncIterator[Services]:
             hub=hub,
             presence=cluster.presence,
             limits=limits,
-            origin_allowed=origins.allowed,
+            origins=origins,
         )
         reach = Reach(sessions, hub, cluster.presence, cluster.node)
         administration = Administration(users)
@@ -298,21 +299,6 @@ async def running(services: Services) -> AsyncIterator[None]:
         await services.worker.stop()
         if services.cluster.nodes:
             await services.cluster.nodes.stop()
-
-
-class Origins:
-    """Where browsers may come from: our own address, and what the settings name."""
-
-    def __init__(self, settings: Settings) -> None:
-        self.named = {each.rstrip("/") for each in settings.cors_origins}
-        if settings.public_url:
-            self.named.add("/".join(settings.public_url.split("/")[:3]))
-
-    def allowed(self, origin: str, environ: Mapping[str, Any]) -> bool:
-        """``environ`` names the host that was asked; the same host is always allowed."""
-        if "*" in self.named or origin in self.named:
-            return True
-        return origin.split("://", 1)[-1] == environ.get("HTTP_HOST")
 
 
 class Background:

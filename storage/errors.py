@@ -73,6 +73,11 @@ class Forbidden(Problem):
 
     status, code = 403, "forbidden"
 
+    def __init__(self, message: str | None = None, *, permission: str | None = None) -> None:
+        """``permission`` is the one that would be needed, where a permission is what is missing."""
+        super().__init__(message)
+        self.permission = permission
+
 
 class NotFound(Problem):
     """Resource not found"""
