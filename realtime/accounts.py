@@ -1,9 +1,11 @@
 """Accounts: register, log in, refresh, log out, provision, ban. Ending a login also ends its sockets."""
 
 import asyncio
+import contextlib
 import hashlib
 import secrets
 import time
+import unicodedata
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -18,8 +20,10 @@ from realtime.tokens import LEEWAY, Claims, Refresh, Tokens
 from storage import accounts, logins
 from storage.accounts import PLATFORM, NewUser, Tenant, User
 from storage.database import Database
+from storage.email import key_of
 from storage.errors import Conflict, Forbidden, Invalid, NotFound, Unauthenticated
 from storage.gather import Gather
+from storage.text import is_blank, without_directions
 from storage.transaction import Command, Tx
 from storage.types import SECOND, now
 
@@ -195,7 +199,7 @@ class Accounts:
         self._require_local()
         await self.rates.spend(self.rates.logins, address)
         home = await self.tenant(tenant)
-        account = hashlib.sha256(f"{home.pk} {email.casefold()}".encode()).hexdigest()
+        account = hashlib.sha256(f"{home.pk} {key_of(email)}".encode()).hexdigest()
         await self.rates.require(self.rates.failed_logins, account)
         user = await self.database.read(lambda connection: accounts.find(connection, home.pk, email=email))
         if self.decoy is None:
@@ -340,14 +344,15 @@ class Accounts:
 
     async def hash(self, password: str) -> str:
         async with self.hashing:
-            return await asyncio.to_thread(self.hasher.hash, password)
+            return await asyncio.to_thread(self.hasher.hash, normalized(password))
 
     async def check(self, hashed: str, password: str) -> bool:
-        async with self.hashing:
-            try:
-                return await asyncio.to_thread(self.hasher.verify, hashed, password)
-            except argon2.exceptions.VerificationError:
-                return False
+        """Also as it was typed: so it was hashed by earlier versions."""
+        for spelling in dict.fromkeys((normalized(password), password)):
+            async with self.hashing:
+                with contextlib.suppress(argon2.exceptions.VerificationError):
+                    return await asyncio.to_thread(self.hasher.verify, hashed, spelling)
+        return False
 
     def _logged_in(self, user: User, login: str, generation: int = 0) -> LoggedIn:
         access, _ = self.tokens.issue(user, ttl=ACCESS_TTL, login=login)
@@ -372,8 +377,13 @@ def caller_of(user: User, claims: Claims) -> Caller:
 def name_of(claims: Claims) -> str:
     """What an issuer's token calls its subject, as far as it can be stored."""
     name = claims.profile.get("name")
-    clean = name.replace("\0", "").strip()[:255] if isinstance(name, str) else ""
-    return clean or str(claims.value)
+    clean = without_directions(name.replace("\0", "")).strip()[:255] if isinstance(name, str) else ""
+    return str(claims.value) if is_blank(clean) else clean
+
+
+def normalized(password: str) -> str:
+    """The same password, however a keyboard composed its characters (NIST SP 800-63B, section 5.1.1.2)."""
+    return unicodedata.normalize("NFKC", password)
 
 
 def digest(token: str) -> str:

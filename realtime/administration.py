@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import Connection
 
 from realtime.accounts import RESET_TTL, Accounts, digest
-from realtime.caller import Caller
+from realtime.caller import Caller, Operator
 from storage import accounts, audit, logins
 from storage.accounts import PLATFORM, NewUser, Tenant, User
 from storage.errors import Conflict, Forbidden, Invalid
@@ -105,17 +105,20 @@ class Administration:
 
     # Who may come
 
-    async def act(self, caller: Caller, user_id: str, verb: str) -> User:
+    async def act(self, caller: Caller, user_id: str, verb: str, *, own: bool = False) -> User:
         """disable, enable, ban, unban or sign-out; see ``set_status`` and ``sign_out``."""
         if verb == "sign-out":
             return await self.sign_out(caller, user_id)
         status, lifts = VERBS[verb]
-        return await self.set_status(caller, user_id, status, lifts=lifts)
+        return await self.set_status(caller, user_id, status, lifts=lifts, own=own)
 
-    async def set_status(self, caller: Caller, user_id: str, status: str, *, lifts: str | None = None) -> User:
+    async def set_status(
+        self, caller: Caller, user_id: str, status: str, *, lifts: str | None = None, own: bool = False
+    ) -> User:
         """active, disabled or banned. Whoever is not active is signed out everywhere.
 
-        ``lifts`` names the status that active shall lift: raises Conflict for a user of another one.
+        ``lifts`` names the status that active shall lift: raises Conflict for a user of another one. ``own`` says that
+        the caller's own account may be meant.
         """
 
         def apply(tx: Tx, user: User) -> User:
@@ -127,7 +130,7 @@ class Administration:
 
         action = {"disabled": "user.disable", "banned": "user.ban"}.get(status)
         action = action or ("user.unban" if lifts == "banned" else "user.enable")
-        user = await self.administer(caller, user_id, action, apply)
+        user = await self.administer(caller, user_id, action, apply, closes=status != "active", own=own)
         self.accounts.ended(user.pk, None, "banned") if status != "active" else self.accounts.callers.clear()
         return user
 
@@ -142,10 +145,20 @@ class Administration:
         self.accounts.ended(user.pk, None, "logout")
         return user
 
-    async def administer(self, caller: Caller, user_id: str, action: str, change: Callable[[Tx, User], User]) -> User:
+    async def administer(
+        self,
+        caller: Caller,
+        user_id: str,
+        action: str,
+        change: Callable[[Tx, User], User],
+        *,
+        closes: bool = False,
+        own: bool = False,
+    ) -> User:
         """Run ``change`` on a user of the tenant, who is locked, and keep it in the trail.
 
-        Raises NotFound, and Forbidden over somebody stronger.
+        Raises NotFound, and Forbidden over somebody stronger. Where it ``closes`` the account, raises Conflict for the
+        tenant's last admin, and for the caller's own account unless ``own``.
         """
         caller.require("admin")
         found = await self.database.read(lambda connection: accounts.need(connection, caller.user.tenant_pk, user_id))
@@ -155,10 +168,15 @@ class Administration:
             actor.require("admin")
             user = accounts.get(tx.connection, found.pk)
             actor.require_over(user)
+            if closes and not isinstance(actor, Operator):
+                if user.pk == actor.pk and not own:
+                    raise Conflict("This is your own account; add ?confirm=self to go on")
+                keep_an_admin(tx, user)
             audit.add(tx, actor.user, action, user.id)
             return change(tx, user)
 
-        return await self.database.write(Command(apply, channels=[found.pk]))
+        keys = [admins_of(caller.user.tenant_pk)] if closes else []
+        return await self.database.write(Command(apply, channels=[found.pk], keys=keys))
 
     # What was done
 
@@ -167,6 +185,17 @@ class Administration:
         caller.require("admin")
         tenant_pk = caller.user.tenant_pk
         return await self.database.read(lambda it: audit.of_tenant(it, tenant_pk, before=before, limit=limit))
+
+
+def admins_of(tenant_pk: int) -> str:
+    """The key under which the number of a tenant's admins is locked."""
+    return f"admins:{tenant_pk}"
+
+
+def keep_an_admin(tx: Tx, user: User) -> None:
+    """Raises Conflict where the tenant would be left without an admin; whoever calls holds ``admins_of``."""
+    if "admin" in user.permissions and not accounts.other_admins(tx.connection, user.tenant_pk, user.pk):
+        raise Conflict("This is the last admin of the tenant; make another one first")
 
 
 def actor_may_give(actor: Caller, permissions: Collection[str]) -> None:

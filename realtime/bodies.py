@@ -26,6 +26,7 @@ from realtime.fields import (
     BundleId,
     ClientKey,
     Content,
+    DisplayName,
     HexId,
     Label,
     Metadata,
@@ -45,6 +46,7 @@ from realtime.fields import (
 )
 from realtime.limits import Limits
 from storage.errors import FieldError, Invalid, Malformed
+from storage.text import is_blank
 
 CODES = {
     "missing": "required",
@@ -174,7 +176,7 @@ class SendMessage(Body):
             if self.amount is not None and self.amount != self.credits:
                 raise ValueError("amount differs from creditTransfer.amount")
             return self
-        if self.content is None or not self.content.strip():
+        if self.content is None or is_blank(self.content):
             raise ValueError("content must not be empty")
         return self
 
@@ -214,7 +216,7 @@ class CreateChat(Body):
     """A group with a name, or the direct chat with one user."""
 
     type: Literal["group", "direct"]
-    name: Title | None = None
+    name: DisplayName | None = None
     memberIds: list[HexId] = Field(default_factory=list)
     historyVisible: Literal["joined", "all"] = "joined"
     id: HexId | None = None
@@ -229,7 +231,7 @@ class CreateChat(Body):
 
 
 class ChangeChat(Body):
-    name: Title | None = None
+    name: DisplayName | None = None
     historyVisible: Literal["joined", "all"] | None = None
 
 

@@ -12,7 +12,7 @@ from typing import Any, Literal
 from sqlalchemy import Connection
 
 from realtime import documents
-from realtime.administration import Administration
+from realtime.administration import Administration, admins_of, keep_an_admin
 from realtime.caller import Caller
 from realtime.chat import leave, tell
 from realtime.messages import entomb
@@ -40,14 +40,19 @@ class Erasure:
         self.policy = policy
 
     async def delete_me(self, caller: Caller) -> None:
-        def apply(tx: Tx) -> None:
-            self._forget(tx, caller.fresh(tx).user)
+        """Raises Conflict for the tenant's last admin."""
 
-        await self.database.write(Command(apply, channels=[caller.pk]))
+        def apply(tx: Tx) -> None:
+            user = caller.fresh(tx).user
+            keep_an_admin(tx, user)
+            self._forget(tx, user)
+
+        keys = [admins_of(caller.user.tenant_pk)]
+        await self.database.write(Command(apply, channels=[caller.pk], keys=keys))
         self.accounts.ended(caller.pk, None, "deleted")
 
-    async def delete(self, caller: Caller, user_id: str) -> None:
-        """Raises NotFound, Forbidden over somebody stronger."""
+    async def delete(self, caller: Caller, user_id: str, *, own: bool = False) -> None:
+        """Raises NotFound, Forbidden over somebody stronger, Conflict as ``Administration.administer`` says."""
 
         def apply(tx: Tx, user: User) -> User:
             if user.status == "deleted":
@@ -55,7 +60,7 @@ class Erasure:
             self._forget(tx, user)
             return user
 
-        user = await self.administration.administer(caller, user_id, "user.delete", apply)
+        user = await self.administration.administer(caller, user_id, "user.delete", apply, closes=True, own=own)
         self.accounts.ended(user.pk, None, "deleted")
 
     def _forget(self, tx: Tx, user: User) -> None:

@@ -3,8 +3,9 @@
 The limits come in as pydantic's context.
 """
 
+import contextlib
 import re
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Annotated, Any, Literal
 
 import orjson
@@ -12,11 +13,15 @@ from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints, 
 from pydantic_core import PydanticCustomError
 
 from realtime.limits import Limits
+from storage.text import is_blank, without_directions
 from storage.types import HEX_ID, SECOND, UUID, read_name
 
 DEFAULTS = Limits()
 LATEST = 253_000_000_000 * SECOND
 OPAQUE = re.compile(r"[A-Za-z0-9._~+=:-]+")
+RFC_3339 = re.compile(
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]+)?([Zz]|[+-][0-9]{2}:[0-9]{2})"
+)
 TEMPLATE_KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
@@ -40,7 +45,7 @@ def text(value: str) -> str:
 
 
 def not_blank(value: str) -> str:
-    if not value.strip():
+    if is_blank(value):
         raise PydanticCustomError("required", "must not be empty")
     return value
 
@@ -149,19 +154,19 @@ def hex_id(value: str) -> str:
 
 
 def moment(value: str) -> int:
-    """An ISO 8601 time from 1970 to 9998, as microseconds since 1970."""
-    try:
-        at = datetime.fromisoformat(value)
-        moment = int(at.replace(tzinfo=at.tzinfo or UTC).timestamp() * SECOND)
-    except (ValueError, OverflowError):
-        moment = -1
+    """A time of RFC 3339, with its offset from UTC, from 1970 to 9998, as microseconds since 1970."""
+    moment = -1
+    if RFC_3339.fullmatch(value):
+        with contextlib.suppress(ValueError, OverflowError):
+            moment = int(datetime.fromisoformat(value.upper()).timestamp() * SECOND)
     if not 0 <= moment < LATEST:
-        raise ValueError("must be a time like 2026-01-15T10:30:00Z")
+        raise ValueError("must be a time with its offset, like 2026-01-15T10:30:00Z")
     return moment
 
 
 Text = Annotated[str, AfterValidator(text)]
 Title = Annotated[Text, AfterValidator(not_blank), at_most("title")]
+DisplayName = Annotated[Text, AfterValidator(without_directions), AfterValidator(not_blank), at_most("title")]
 Content = Annotated[Text, AfterValidator(content)]
 HexId = Annotated[str, AfterValidator(hex_id), Field(pattern="^[0-9a-f]{24}$")]
 ClientKey = Annotated[Text, AfterValidator(client_key)]

@@ -13,10 +13,11 @@ from typing_extensions import TypedDict
 from realtime import documents
 from realtime.accounts import LoggedIn
 from realtime.bodies import Body
-from realtime.fields import HexId, Text, Title, Uuid
+from realtime.fields import DisplayName, HexId, Text, Uuid
 from realtime.shapes import UserDocument
 from server.call import Call, Created, Paging, page, paged, token_of
 from storage import accounts
+from storage.email import is_valid, key_of
 from storage.errors import Invalid
 
 logger = logging.getLogger("bellwire.http")
@@ -27,7 +28,7 @@ DAYS_30 = 30 * 24 * 3600
 
 
 def email(value: str) -> str:
-    if not EMAIL.fullmatch(value) or len(value.casefold()) > 255:
+    if not EMAIL.fullmatch(value) or not is_valid(value) or len(key_of(value)) > 255:
         raise ValueError("must be an e-mail address")
     return value
 
@@ -48,7 +49,7 @@ Password = Annotated[Text, StringConstraints(min_length=8, max_length=1024)]
 class Register(Body):
     email: Email
     password: Password
-    name: Title | None = None
+    name: DisplayName | None = None
     tenant: Uuid | None = None
 
 
@@ -88,7 +89,7 @@ class QuietHours(Body):
 class ChangeMe(Body):
     """What is absent stays; here ``null`` clears where a user may be without."""
 
-    name: Title | None = None
+    name: DisplayName | None = None
     avatarUrl: Annotated[Text, StringConstraints(max_length=2048)] | None = None
     locale: Annotated[Text, StringConstraints(max_length=35)] | None = None
     timeZone: Annotated[str, AfterValidator(time_zone)] | None = None

@@ -3,7 +3,7 @@
 import logging
 from collections.abc import AsyncIterator
 from operator import itemgetter
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import orjson
 from aiohttp import web
@@ -12,7 +12,7 @@ from typing_extensions import TypedDict
 
 from realtime import documents
 from realtime.bodies import Body
-from realtime.fields import Attributes, HexId, Title, Uuid
+from realtime.fields import Attributes, DisplayName, HexId, Uuid
 from server.accounts import Email, Password
 from server.call import Call, Created, paged
 from storage import accounts
@@ -26,7 +26,7 @@ DAYS_30 = 30 * 24 * 3600
 
 class CreateUser(Body):
     email: Email | None = None
-    name: Title | None = None
+    name: DisplayName | None = None
     password: Password | None = None
     id: HexId | None = None
     number: Annotated[int, Field(ge=1, lt=accounts.LARGEST_NUMBER)] | None = None
@@ -40,7 +40,7 @@ class IssueToken(Body):
 
 
 class CreateTenant(Body):
-    name: Title
+    name: DisplayName
     uuid: Uuid | None = None
 
 
@@ -60,6 +60,12 @@ class ChangeTenant(Body):
     @classmethod
     def drop_nulls(cls, data: Any) -> Any:
         return data
+
+
+class Confirm(Body):
+    """``self`` says that the caller's own account is meant, and not by mistake."""
+
+    confirm: Literal["self"] | None = None
 
 
 class TokenDocument(TypedDict):
@@ -132,11 +138,12 @@ async def change_tenant(call: Call) -> Any:
 async def administer(call: Call) -> Any:
     """disable, enable, ban, unban and sign-out, by the last word of the path."""
     verb = call.request.path.rsplit("/", 1)[1]
-    return documents.user(await call.services.administration.act(call.caller, call.id(), verb), private=True)
+    own = call.query.confirm == "self"
+    return documents.user(await call.services.administration.act(call.caller, call.id(), verb, own=own), private=True)
 
 
 async def delete(call: Call) -> Any:
-    await call.services.erasure.delete(call.caller, call.id())
+    await call.services.erasure.delete(call.caller, call.id(), own=call.query.confirm == "self")
     return {"success": True}
 
 

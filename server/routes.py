@@ -103,7 +103,7 @@ ROUTES: list[Route] = [
     route("GET", f"{USERS}/me", accounts.me, UserDocument, "Oneself"),
     route("PATCH", f"{USERS}/me", accounts.change_me, UserDocument, "Change oneself", body=accounts.ChangeMe),
     route("DELETE", f"{USERS}/me", accounts.delete_me, Success,
-          "Delete oneself; what one said stays or goes by the server's policy"),
+          "Delete oneself; what one said stays or goes by the server's policy", errors=(409,)),
     route("GET", f"{USERS}/me/blocks", accounts.blocks, Page[UserDocument], "Whom one blocks", query=Paging),
     route("POST", f"{USERS}/me/blocks", accounts.block, UserDocument, "Block a user",
           body=accounts.BlockUser, status=201, also_200=True, errors=(404,)),
@@ -220,11 +220,11 @@ ROUTES: list[Route] = [
     route("DELETE", f"{DEVICES}/{{deviceId}}", devices.remove, DeviceDocument, "Forget a device", errors=(404,)),
 
     *(route("POST", f"{ADMIN}/users/{{id}}/{verb}", administration.administer, UserDocument, summary,
-            permission="admin", errors=(403, 404, 409))
+            query=administration.Confirm, permission="admin", errors=(403, 404, 409))
       for verb, summary in (("disable", "Disable an account"), ("enable", "Enable an account"),
                             ("ban", "Ban a user"), ("unban", "Lift a ban"), ("sign-out", "Sign out everywhere"))),
     route("DELETE", f"{ADMIN}/users/{{id}}", administration.delete, Success, "Delete a user, like they themselves could",
-          permission="admin", errors=(403, 404)),
+          query=administration.Confirm, permission="admin", errors=(403, 404, 409)),
     route("POST", f"{ADMIN}/users/{{id}}/export", administration.export, Lines,
           "All that is kept of a user, a JSON document a line", permission="admin", errors=(403, 404)),
     route("GET", f"{ADMIN}/audit", administration.audit, Page[AuditDocument], "What admins did, newest first",

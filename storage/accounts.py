@@ -9,10 +9,11 @@ from typing import Any
 import orjson
 from sqlalchemy import ColumnElement, Connection, bindparam, delete, false, insert, or_, select, text, update
 
-from storage import epoch, log
+from storage import email, epoch, log
 from storage.errors import Conflict, NotFound
 from storage.models import blocks, chats, members, tenants, users
 from storage.prepared import padded
+from storage.text import fold
 from storage.transaction import Tx
 from storage.types import new_id
 
@@ -141,7 +142,7 @@ def tenant(connection: Connection, uuid: str) -> Tenant | None:
 
 def add_user(tx: Tx, tenant_pk: int, new: NewUser) -> User:
     """Raises Conflict, naming what is taken, if the tenant has one of the names or the e-mail already."""
-    email_key = new.email.casefold() if new.email else None
+    email_key = email.key_of(new.email) if new.email else None
     taken = or_(
         *(
             users.c[name] == value
@@ -170,7 +171,7 @@ def add_user(tx: Tx, tenant_pk: int, new: NewUser) -> User:
             "email": new.email,
             "email_key": email_key,
             "name": new.name,
-            "name_key": new.name.casefold()[:512],
+            "name_key": name_key(new.name),
             "password": new.password,
             "permissions": orjson.dumps(sorted(new.permissions)).decode(),
             "locale": new.locale,
@@ -194,7 +195,7 @@ def find(connection: Connection, tenant_pk: int, **names: Any) -> User | None:
     if name == "number" and not 0 < value < LARGEST_NUMBER:
         return None
     column = users.c.email_key if name == "email" else users.c[name]
-    value = value.casefold() if name == "email" else value
+    value = email.key_of(value) if name == "email" else value
     row = connection.execute(
         SELECT.where(users.c.tenant_pk == tenant_pk, column == value, users.c.status != "deleted")
     ).first()
@@ -240,19 +241,35 @@ def search(
     connection: Connection, tenant_pk: int, query: str, *, emails: bool, after: int = 0, limit: int = 50
 ) -> list[User]:
     """Users whose name contains ``query`` (with ``emails``, whose e-mail does too), in the order they were made."""
-    pattern = "%" + re.sub(r"([\\%_])", r"\\\1", query.casefold()) + "%"
-    match: ColumnElement[bool] = users.c.name_key.like(pattern, escape="\\")
+    match: ColumnElement[bool] = users.c.name_key.like(containing(fold(query)), escape="\\")
     if emails:
-        match = or_(match, users.c.email_key.like(pattern, escape="\\"))
+        match = or_(match, users.c.email_key.like(containing(query.casefold()), escape="\\"))
     statement = SELECT.where(users.c.tenant_pk == tenant_pk, users.c.status != "deleted", users.c.pk > after, match)
     return [read_user(row) for row in connection.execute(statement.order_by(users.c.pk).limit(limit))]
+
+
+def name_key(name: str) -> str:
+    """Under which a name is searched."""
+    return fold(name)[:512]
+
+
+def containing(text: str) -> str:
+    """A pattern of LIKE, with a backslash as its escape."""
+    return "%" + re.sub(r"([\\%_])", r"\\\1", text) + "%"
+
+
+def other_admins(connection: Connection, tenant_pk: int, user_pk: int) -> bool:
+    """Whether the tenant has an active user with the stored permission ``admin`` beside this one."""
+    admin = users.c.permissions.like('%"admin"%')
+    others = (users.c.tenant_pk == tenant_pk, users.c.pk != user_pk, users.c.status == "active", admin)
+    return connection.execute(select(users.c.pk).where(*others).limit(1)).first() is not None
 
 
 def change(tx: Tx, pk: int, values: Mapping[str, Any]) -> User:
     """Set columns of a user. ``name`` and ``permissions`` are stored in their searchable and JSON form."""
     columns = dict(values)
     if "name" in columns:
-        columns["name_key"] = columns["name"].casefold()[:512]
+        columns["name_key"] = name_key(columns["name"])
     if "permissions" in columns:
         columns["permissions"] = orjson.dumps(sorted(columns["permissions"])).decode()
     tx.execute(update(users).where(users.c.pk == pk).values(**columns, updated_at=tx.now))

@@ -1,6 +1,5 @@
 """Chats and their members."""
 
-import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -20,9 +19,10 @@ from sqlalchemy import (
     update,
 )
 
-from storage import log, media
+from storage import accounts, log, media
 from storage.models import blocks, channels, chats, events, members, messages, users
 from storage.prepared import Prepared, padded
+from storage.text import fold
 from storage.transaction import Tx, first
 from storage.types import new_id
 
@@ -149,11 +149,11 @@ def find(connection: Connection, tenant_pk: int, id: str) -> int | None:
 
 def search(connection: Connection, tenant_pk: int, query: str, *, before: int | None, limit: int) -> list[Chat]:
     """The tenant's chats of this id, or whose name contains ``query``, newest first, with a number below ``before``."""
-    pattern = "%" + re.sub(r"([\\%_])", r"\\\1", query.lower()) + "%"
+    pattern = accounts.containing(fold(query))
     statement = CHAT.where(
         chats.c.tenant_pk == tenant_pk,
         chats.c.deleted_at.is_(None),
-        or_(chats.c.id == query, func.lower(chats.c.name).like(pattern, escape="\\")),
+        or_(chats.c.id == query, chats.c.name_key.like(pattern, escape="\\")),
     )
     if before is not None:
         statement = statement.where(chats.c.pk < before)
@@ -204,6 +204,7 @@ def add(
             "id": id,
             "type": type,
             "name": name,
+            "name_key": None if name is None else accounts.name_key(name),
             "history_visible": history_visible,
             "pair": pair,
             "member_count": 0,
@@ -215,6 +216,8 @@ def add(
 
 
 def change(tx: Tx, pk: int, **values: Any) -> None:
+    if values.get("name") is not None:
+        values["name_key"] = accounts.name_key(values["name"])
     tx.execute(update(chats).where(chats.c.pk == pk).values(**values, updated_at=tx.now))
 
 
@@ -283,7 +286,7 @@ def drop_slice(tx: Tx, pk: int, *, rows: int = 500) -> None:
         tx.execute(gone if last is None else gone.where(order <= last))
         if last is not None:
             return
-    tx.execute(update(chats).where(chats.c.pk == pk).values(swept=True, name=None))
+    tx.execute(update(chats).where(chats.c.pk == pk).values(swept=True, name=None, name_key=None))
 
 
 # Members

@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, case, delete, or_, select, tuple_, update
 
+from storage import accounts
 from storage.models import (
     activities,
     blocks,
@@ -45,7 +46,7 @@ class Heir(NamedTuple):
 
 def forget(tx: Tx, user_pk: int, name: str) -> None:
     """From now on it is an account of nobody; the rest goes in slices."""
-    values = {**NOBODY, "name": name, "name_key": name.casefold(), "status": "deleted", "updated_at": tx.now}
+    values = {**NOBODY, "name": name, "name_key": accounts.name_key(name), "status": "deleted", "updated_at": tx.now}
     tx.execute(update(users).where(users.c.pk == user_pk).values(**values))
     tx.execute(delete(reset_links).where(reset_links.c.user_pk == user_pk))
 

@@ -26,6 +26,7 @@ chats = Table(
     Column("id", String(24), nullable=False),
     Column("type", String(16), nullable=False),
     Column("name", String(255)),
+    Column("name_key", String(512)),
     Column("history_visible", String(16), nullable=False),
     Column("pair", String(64), unique=True),
     Column("member_count", Integer, nullable=False),

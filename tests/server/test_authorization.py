@@ -56,6 +56,9 @@ async def world(server: Served) -> World:
     made.people["admin"] = await people.make("admin", permissions=["admin"])
     made.people["foreign"] = await people.make("foreign", tenant=abroad)
     made.people["foreign_admin"] = await people.make("foreign admin", tenant=abroad, permissions=["admin"])
+    # A tenant keeps an admin, so each has another one.
+    for tenant in ({}, {"tenant": abroad}):
+        await people.make("another admin", permissions=["admin"], **tenant)
     owner, member, ids = made.owner, made.member, made.ids
 
     ids["chat"] = chat = await owner.group(made.removed, made.reader, member)

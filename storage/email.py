@@ -1,0 +1,26 @@
+"""E-mail addresses: one mailbox has one key, however its address is written."""
+
+import unicodedata
+
+import idna
+
+from storage import text
+
+
+def key_of(address: str) -> str:
+    """The address for comparison: without case, composed, and with the domain as DNS knows it (RFC 5891)."""
+    local, _, domain = address.rpartition("@")
+    return f"{unicodedata.normalize('NFKC', local).casefold()}@{encoded(domain) or domain.casefold()}"
+
+
+def is_valid(address: str) -> bool:
+    """Whether every character of it shows, and a domain beyond ASCII is one that DNS can have."""
+    domain = address.rpartition("@")[2]
+    return not text.hides_something(address) and (domain.isascii() or encoded(domain) is not None)
+
+
+def encoded(domain: str) -> str | None:
+    try:
+        return idna.encode(domain, uts46=True).decode()
+    except idna.IDNAError:
+        return None
