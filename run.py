@@ -12,16 +12,20 @@ import socket
 import sys
 from pathlib import Path
 
-from pydantic import SecretStr, ValidationError
+try:
+    from pydantic import SecretStr, ValidationError
 
-from server import logs, operator
-from server.app import drain, serving
-from server.settings import Settings
-from server.workers import Workers
-from storage.backup import NoBackup
-from storage.database import Database, DatabaseBroken
-from storage.errors import Problem, Unavailable
-from storage.migrations import NotMigrated
+    from server import logs, operator
+    from server.app import drain, serving
+    from server.masking import masked
+    from server.settings import Settings, unknown_names
+    from server.workers import Workers
+    from storage.backup import NoBackup
+    from storage.database import Database, DatabaseBroken
+    from storage.errors import Problem, Unavailable
+    from storage.migrations import NotMigrated
+except ModuleNotFoundError as error:
+    sys.exit(f"{error.name} is not installed for this Python: run `make install`, then .venv/bin/python run.py")
 
 logger = logging.getLogger("bellwire")
 
@@ -122,7 +126,7 @@ def check(settings: Settings) -> None:
     for name, field in type(settings).model_fields.items():
         value = getattr(settings, name)
         shown = ("********" if value.get_secret_value() else "") if isinstance(value, SecretStr) else value
-        print(f"BELLWIRE_{name.upper()}={operator.masked(str(shown))}  # {field.description}")
+        print(f"BELLWIRE_{name.upper()}={masked(str(shown))}  # {field.description}")
 
 
 def main() -> int:
@@ -130,6 +134,8 @@ def main() -> int:
     # What is written holds people's messages: it is for its owner alone.
     os.umask(0o077)
     try:
+        if unknown := unknown_names():
+            raise ValueError("\n".join(unknown))
         settings = Settings()
         logs.configure(
             settings.log_level, settings.log_format, sys.stderr if asked.command not in SERVING else sys.stdout
@@ -177,16 +183,16 @@ def main() -> int:
     except ValidationError as error:
         for each in error.errors():
             name = f"BELLWIRE_{str(each['loc'][0]).upper()}: " if each["loc"] else ""
-            print(name + each["msg"].removeprefix("Value error, "), file=sys.stderr)
+            print(name + masked(each["msg"].removeprefix("Value error, ")), file=sys.stderr)
         return 2
     except Unavailable:
-        print(f"The database can't be reached: {operator.masked(settings.database)}", file=sys.stderr)
+        print(f"The database can't be reached: {masked(settings.database)}", file=sys.stderr)
         return 1
     except Problem as problem:
         print(operator.reason(problem), file=sys.stderr)
         return 1
     except (ValueError, OSError, NotMigrated, DatabaseBroken, operator.Busy, NoBackup) as error:
-        print(error, file=sys.stderr)
+        print(masked(str(error)), file=sys.stderr)
         return 1
     return 0
 

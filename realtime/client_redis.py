@@ -209,7 +209,7 @@ class Lane:
         """Subscribe to all that is wanted, and watch the connection until it is lost. Raises one of UNREACHABLE."""
         subscribed: set[bytes] = set()
         async with asyncio.timeout(SILENT):
-            await link.call(b"PING")
+            await link.require_primary()
             while missing := self.wanted - subscribed:
                 self._subscribe(link, missing)
                 subscribed |= missing

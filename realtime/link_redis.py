@@ -21,15 +21,15 @@ logger = logging.getLogger("bellwire.redis")
 CONNECT_SECONDS = 2.0
 MOST_WAITING = 1 << 20
 UNREACHABLE = (OSError, RedisError, hiredis.HiredisError, TimeoutError)
+# Another node of the cluster has the key; a primary that became a replica; one that does not serve yet, or no more.
+WRONG_SERVER = ("MOVED", "READONLY", "MASTERDOWN", "LOADING", "CLUSTERDOWN")
 NOTHING = object()
 Push = list[Any]
 Command = Sequence[Any]
 
 
 class Link(asyncio.Protocol):
-    """``pushed`` gets what subscriptions bring; ``lost`` is done when the connection is; ``moved`` says that another server
-    of the cluster has what was asked for.
-    """
+    """``pushed`` gets what subscriptions bring; ``lost`` is done when the connection is."""
 
     def __init__(self, pushed: Callable[[Sequence[Push]], None]) -> None:
         self.pushed = pushed
@@ -37,7 +37,6 @@ class Link(asyncio.Protocol):
         self.replies: deque[asyncio.Future[Any] | None] = deque()
         self.lost: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.heard_at = time.monotonic()
-        self.moved = False
         self.complained = False
         self.sent = self.done = self.fragile_until = 0
         self.writer: asyncio.StreamWriter | None = None
@@ -55,6 +54,15 @@ class Link(asyncio.Protocol):
         self.transport = self.writer.transport  # type: ignore[union-attr,assignment]
         self.transport.set_protocol(self)
         self.heard_at = time.monotonic()
+
+    async def require_primary(self) -> None:
+        """Raises ConnectionError for a replica, which takes no writes; one that does not say is taken for a primary."""
+        try:
+            role = await self.call(b"ROLE")
+        except hiredis.ReplyError:
+            return
+        if role and role[0] == b"slave":
+            raise ConnectionError("the server is a replica, which takes no writes")
 
     @property
     def writable(self) -> bool:
@@ -98,8 +106,9 @@ class Link(asyncio.Protocol):
             self.close()
 
     def _answered(self, item: Any) -> None:
-        if isinstance(item, hiredis.ReplyError) and str(item).startswith("MOVED"):
-            self.moved = True
+        if isinstance(item, hiredis.ReplyError) and str(item).startswith(WRONG_SERVER):
+            # Whatever else is asked here would be refused too: the servers are to be looked for again.
+            logger.warning("Redis: this is not the server to ask any more: %s", str(item).split(" ")[0])
             return self.close()
         fragile, self.done = self.done < self.fragile_until, self.done + 1
         if isinstance(item, hiredis.ReplyError) and not self.complained:

@@ -2,7 +2,7 @@
 
 import asyncio
 from typing import Any, Protocol
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from redis.asyncio.connection import AbstractConnection, Connection, parse_url
 from redis.asyncio.retry import Retry
@@ -60,7 +60,17 @@ class Several:
         self.login = login + at
         self.hosts = [(host, int(port)) for host, _, port in (each.rpartition(":") for each in hosts.split(","))]
         self.path = parts.path.strip("/")
-        self.query = f"?{parts.query}" if parts.query else ""
+        self.parameters = parse_qsl(parts.query, keep_blank_values=True)
+
+    def take(self, name: str) -> str | None:
+        """A parameter that is not for the server itself."""
+        found = dict(self.parameters).get(name)
+        self.parameters = [each for each in self.parameters if each[0] != name]
+        return found
+
+    @property
+    def query(self) -> str:
+        return f"?{urlencode(self.parameters)}" if self.parameters else ""
 
 
 def servers_of(url: str) -> "Servers":
@@ -105,18 +115,20 @@ class OneServer:
 
 
 class SentinelServer(OneServer):
-    """``redis+sentinel://[user:password@]host:port,host:port/db/name``: the master that the sentinels name."""
+    """``redis+sentinel://[user:password@]host:port,host:port/db/name``: the master that the sentinels name.
+
+    ``?sentinel_username=&sentinel_password=`` are those of the sentinels, which need not be those of the master.
+    """
 
     def __init__(self, url: str) -> None:
         parts = Several(url)
         database, _, self.name = parts.path.rpartition("/")
         if not self.name:
             raise ValueError("a Sentinel URL ends with the name of the master: redis+sentinel://host:26379/0/NAME")
+        login = {name: parts.take(f"sentinel_{name}") for name in ("username", "password")}
         super().__init__(f"{parts.scheme}://{parts.login}{parts.hosts[0][0]}:0/{database or 0}{parts.query}")
-        self.sentinel = Sentinel(  # type: ignore[no-untyped-call]
-            parts.hosts,
-            sentinel_kwargs={"socket_timeout": 1.0, "socket_connect_timeout": 1.0, "retry": Retry(NoBackoff(), 0)},
-        )
+        times = {"socket_timeout": 1.0, "socket_connect_timeout": 1.0, "retry": Retry(NoBackoff(), 0)}
+        self.sentinel = Sentinel(parts.hosts, sentinel_kwargs={**times, **login})  # type: ignore[no-untyped-call]
 
     async def connection(self, server: str) -> AbstractConnection:
         host, port = await self.sentinel.discover_master(self.name)

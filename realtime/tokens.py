@@ -1,6 +1,5 @@
 """JSON Web Tokens: our own with a secret, an issuer's with a PEM or a JWKS URL. One algorithm family per key."""
 
-import asyncio
 import hashlib
 import hmac
 import time
@@ -10,8 +9,9 @@ from typing import Any
 
 import jwt
 
+from realtime.key_set import KeySet
 from storage.accounts import User
-from storage.errors import Unauthenticated, Unavailable
+from storage.errors import Unauthenticated
 from storage.types import SECOND, read_name
 
 OWN = "HS256"
@@ -19,7 +19,6 @@ OWN = "HS256"
 OWN_HEADER = jwt.encode({}, "x" * 32, algorithm=OWN).split(".")[0] + "."
 LEEWAY = 10
 SHORTEST_SECRET = 32
-ASK_EVERY = 5.0
 YEAR_9999 = 253_000_000_000
 REQUIRED = ["exp", "iat", "sub"]
 
@@ -77,8 +76,7 @@ class Tokens:
         self.secret = secret
         self.algorithm = algorithm
         self.public_key = public_key
-        self.jwks = jwt.PyJWKClient(jwks_url, cache_keys=True, timeout=5) if jwks_url else None
-        self.asked_at = 0.0
+        self.key_set = KeySet(jwks_url) if jwks_url else None
         self.issuer = issuer
         self.audience = audience
         self.refresh_secret = hmac.digest(secret.encode(), b"refresh", hashlib.sha256)
@@ -124,27 +122,15 @@ class Tokens:
             raise Unauthenticated from None
 
     async def _external_key(self, token: str) -> Any:
-        if self.jwks:
-            return await asyncio.to_thread(self._published_key, self.jwks, jwt.get_unverified_header(token).get("kid"))
+        if self.key_set:
+            return await self.key_set.find(jwt.get_unverified_header(token).get("kid"))
         if self.public_key:
             return self.public_key
         raise jwt.InvalidAlgorithmError("no key for this algorithm")
 
-    def _published_key(self, jwks: jwt.PyJWKClient, kid: str | None) -> Any:
-        """The issuer's key of this id. A stranger's id makes us ask the issuer again only every few seconds."""
-        for ask in (False, True):
-            if ask:
-                if time.monotonic() - self.asked_at < ASK_EVERY:
-                    break
-                self.asked_at = time.monotonic()
-            try:
-                keys = jwks.get_jwk_set(refresh=ask).keys
-            except jwt.PyJWKClientConnectionError as error:
-                raise Unavailable("The issuer's keys can't be read") from error
-            for key in keys:
-                if key.key_id == kid:
-                    return key.key
-        raise jwt.InvalidKeyError("no such key")
+    async def close(self) -> None:
+        if self.key_set:
+            await self.key_set.close()
 
     def _read(self, claims: Mapping[str, Any], *, external: bool) -> Claims:
         name, value = read_name(claims["sub"])

@@ -26,9 +26,13 @@ USER_TIMEOUT: int = getattr(socket, "TCP_USER_TIMEOUT", 0)
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """Raises OSError where the address can't be had."""
+    """Raises OSError, which names the settings, where the address can't be had."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    return socket.create_server((host, port), family=family, backlog=WAITING)
+    try:
+        return socket.create_server((host, port), family=family, backlog=WAITING)
+    except OSError as error:
+        why = error.strerror or str(error)
+        raise OSError(f"BELLWIRE_HOST={host} BELLWIRE_PORT={port} can't be listened on: {why}") from None
 
 
 class Connection(RequestHandler):

@@ -9,7 +9,6 @@ import fcntl
 import hashlib
 import hmac
 import json
-import re
 import time
 import urllib.error
 import urllib.request
@@ -140,11 +139,6 @@ async def run(settings: Settings, command: str, arguments: Arguments) -> Any:
 
 def reason(problem: Problem) -> str:
     return "; ".join([problem.message, *(f"{each.field}: {each.message}" for each in problem.details)])
-
-
-def masked(value: str) -> str:
-    """A URL without its password."""
-    return re.sub(r"(://[^:/@]+):[^@]+@", r"\1:********@", value)
 
 
 # What goes past the server

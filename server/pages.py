@@ -57,8 +57,12 @@ class File:
     async def serve(self, request: web.Request) -> web.Response:
         try:
             changed_at = self.path.stat().st_mtime_ns
+            if self.policy:
+                require_vendor()
         except FileNotFoundError:
-            raise Unavailable("The browser code is not installed; run: make install") from None
+            raise Unavailable(
+                "The pages are not installed: run `make install` in a clone, or install the package again where npm is"
+            ) from None
         file = await asyncio.to_thread(packed, self.path, changed_at)
         headers = {"ETag": f'W/"{file.etag}"', "Cache-Control": "no-cache", "Vary": "Accept-Encoding"}
         if self.policy:
@@ -70,6 +74,12 @@ class File:
             headers["Content-Encoding"] = "gzip"
             body = file.gzip
         return web.Response(body=body, headers=headers, content_type=TYPES[self.path.suffix], charset="utf-8")
+
+
+def require_vendor() -> None:
+    """Raises FileNotFoundError where npm has not brought what every page loads."""
+    for source in VENDOR.values():
+        (STATIC / "node_modules" / source).stat()
 
 
 def files() -> Iterator[tuple[str, File]]:

@@ -187,6 +187,7 @@ async def build(settings: Settings) -> AsyncIterator[Services]:
         audience=settings.jwt_audience,
     )
     async with contextlib.AsyncExitStack() as stack:
+        stack.push_async_callback(tokens.close)
         database = Database(settings.database)
         await database.start()
         stack.push_async_callback(database.close)

@@ -1,10 +1,13 @@
 """Every setting, on one screen: an environment variable ``BELLWIRE_…``, or a line of ``.env``."""
 
+import difflib
+import os
 import re
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Annotated, Literal
 
+from dotenv import dotenv_values
 from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
@@ -12,9 +15,16 @@ from realtime.limits import KIB, MIB, Limits
 from realtime.servers_redis import servers_of
 from server.dialects import DIALECTS
 
+PREFIX = "BELLWIRE_"
+# What tests read from the environment is no setting of the server.
+OF_TESTS = "BELLWIRE_TEST_"
+ENV_FILE = ".env"
+DATABASES = ("postgresql+asyncpg://", "postgresql://", "postgres://", "sqlite:///")
+EVERYWHERE = ("0.0.0.0", "::")
+
 
 class Settings(BaseSettings):
-    model_config = SettingsConfigDict(env_prefix="BELLWIRE_", env_file=".env", extra="ignore", frozen=True)
+    model_config = SettingsConfigDict(env_prefix=PREFIX, env_file=ENV_FILE, extra="ignore", frozen=True)
 
     host: str = Field("127.0.0.1", description="address to listen on")
     port: int = Field(8080, ge=0, le=65535, description="port to listen on; 0 takes a free one")
@@ -165,6 +175,15 @@ class Settings(BaseSettings):
     max_registrations_per_address: int = Field(20, gt=0, description="registrations from an address in an hour")
 
     @model_validator(mode="after")
+    def reachable(self) -> "Settings":
+        if self.host in EVERYWHERE and not self.public_url:
+            raise ValueError(
+                f"with BELLWIRE_HOST={self.host}, BELLWIRE_PUBLIC_URL is needed too: how clients reach the server, like "
+                "https://chat.example.org; it is part of each URL of a file"
+            )
+        return self
+
+    @model_validator(mode="after")
     def whole_key(self) -> "Settings":
         if self.apns_key and not (self.apns_key_id and self.apns_team_id):
             raise ValueError(
@@ -194,6 +213,23 @@ class Settings(BaseSettings):
                 "BELLWIRE_STICKY can't be kept with BELLWIRE_WORKERS above 1: no balancer chooses among them"
             )
         return self
+
+    @field_validator("database_url")
+    @classmethod
+    def known_database(cls, value: str) -> str:
+        if value and not value.startswith(DATABASES):
+            raise ValueError("must begin with postgresql+asyncpg:// or sqlite:///, or be empty")
+        return value
+
+    @field_validator("jwt_public_key", "apns_key", "apns_ca")
+    @classmethod
+    def readable(cls, value: Path | None) -> Path | None:
+        if value is not None:
+            try:
+                value.open("rb").close()
+            except OSError as error:
+                raise ValueError(f"{value} can't be read: {error.strerror}") from None
+        return value
 
     @field_validator("default_dialect")
     @classmethod
@@ -229,3 +265,15 @@ class Settings(BaseSettings):
             if name.startswith(prefix)
         }
         return Limits(**given)
+
+
+def unknown_names() -> list[str]:
+    """A sentence for each variable of the environment, or line of ``.env``, that is named like a setting and is none."""
+    known = {f"{PREFIX}{name.upper()}" for name in Settings.model_fields}
+    given = {name.upper() for name in (*os.environ, *dotenv_values(ENV_FILE))}
+    sentences = []
+    for name in sorted(given - known):
+        if name.startswith(PREFIX) and not name.startswith(OF_TESTS):
+            near = difflib.get_close_matches(name, known, 1)
+            sentences.append(f"{name} is not a setting" + (f"; did you mean {near[0]}?" if near else ""))
+    return sentences

@@ -42,6 +42,7 @@ class RedisServer:
         self.options = options
         self.port = port or free_port()
         self.url = f"redis://127.0.0.1:{self.port}"
+        self.password: str | None = None
         self.process: asyncio.subprocess.Process | None = None
 
     async def start(self) -> None:
@@ -73,7 +74,7 @@ class RedisServer:
         self.process.send_signal(signal.SIGCONT)
 
     async def call(self, *command: Any) -> Any:
-        async with redis.asyncio.Redis(port=self.port) as client:
+        async with redis.asyncio.Redis(port=self.port, password=self.password) as client:
             return await client.execute_command(*command)
 
     async def __aenter__(self) -> "RedisServer":
@@ -106,14 +107,18 @@ async def cluster(folder: Path, size: int = 3) -> AsyncIterator[list[RedisServer
 
 
 @contextlib.asynccontextmanager
-async def sentinels(folder: Path) -> AsyncIterator[tuple[RedisServer, RedisServer, RedisServer]]:
-    """A master, its replica, and a sentinel that moves to the replica within seconds."""
+async def sentinels(
+    folder: Path, password: str | None = None
+) -> AsyncIterator[tuple[RedisServer, RedisServer, RedisServer]]:
+    """A master, its replica, and a sentinel, with a password of its own, that moves to the replica within seconds."""
     master = RedisServer(folder / "master")
     replica = RedisServer(folder / "replica", "--replicaof", "127.0.0.1", str(master.port))
     watch = RedisServer(folder / "sentinel", "sentinel.conf", "--sentinel")
+    watch.password = password
     watch.folder.mkdir(parents=True)
+    access = f"requirepass {password}\n" if password else ""
     (watch.folder / "sentinel.conf").write_text(
-        f"port {watch.port}\nbind 127.0.0.1\nsentinel monitor main 127.0.0.1 {master.port} 1\n"
+        f"{access}port {watch.port}\nbind 127.0.0.1\nsentinel monitor main 127.0.0.1 {master.port} 1\n"
         "sentinel down-after-milliseconds main 500\nsentinel failover-timeout main 2000\n"
     )
     async with master, replica, watch:

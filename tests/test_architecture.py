@@ -14,13 +14,14 @@ OWNERS = {
         "push/webhooks.py",
         "realtime/engine.py",
         "realtime/polling.py",
+        "realtime/key_set.py",
     },
     "socketio": {"realtime/"},
     "engineio": {"realtime/transport.py", "realtime/engine.py", "realtime/polling.py"},
     "redis": {"realtime/link_redis.py", "realtime/servers_redis.py"},
     "aioapns": {"push/apns.py"},
     "sqlite3": {"storage/"},
-    "jwt": {"realtime/tokens.py", "server/operator.py", "push/provider.py"},
+    "jwt": {"realtime/tokens.py", "realtime/key_set.py", "server/operator.py", "push/provider.py"},
     "h2": {"push/apns.py"},
     "hpack": {"push/apns.py"},
     "argon2": {"realtime/accounts.py"},
@@ -32,6 +33,7 @@ OWNERS = {
     "liquid": {"realtime/templates.py"},
     "humanize": {"server/dialects/template.py"},
     "pydantic_settings": {"server/settings.py"},
+    "dotenv": {"server/settings.py"},
 }
 FILES = sorted(Path().glob("*.py")) + sorted(
     path for room in ROOMS for path in Path(room).rglob("*.py") if "versions" not in path.parts

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import socket
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from pathlib import Path
@@ -16,6 +17,8 @@ from realtime.broker_memory import MemoryBroker
 from realtime.broker_redis import RedisBroker
 from realtime.client_redis import RedisClient
 from realtime.hints import Hints
+from realtime.link_redis import UNREACHABLE
+from realtime.presence_redis import RedisPresence
 from realtime.servers_redis import servers_of
 from storage.transaction import Event
 from tests.conftest import eventually
@@ -269,6 +272,46 @@ async def test_the_sentinels_say_who_is_master(tmp_path: Path) -> None:
             await eventually(lambda: near.broker.redis.connected, 20)  # type: ignore[attr-defined]
             near.broker.publish([event(1, 2)])
             await eventually(lambda: event(1, 2) in far.events)
+
+
+async def test_sentinels_with_a_password_of_their_own(tmp_path: Path) -> None:
+    async with sentinels(tmp_path, "of-the-sentinels") as (_, _, watch):
+        url = f"redis+sentinel://127.0.0.1:{watch.port}/0/main"
+        async with joining(f"{url}?sentinel_password=of-the-sentinels&socket_timeout=5") as join:
+            near, far = await join(), await join()
+            await far.broker.subscribe([1])
+            near.broker.publish([event(1, 1)])
+            await eventually(lambda: far.events)
+        for wrong in (url, f"{url}?sentinel_password=wrong"):
+            servers = servers_of(wrong)
+            with pytest.raises(UNREACHABLE):
+                await servers.connection("")
+            await servers.close()
+
+
+async def test_a_primary_that_became_a_replica_is_left(redis: RedisServer, join: Join) -> None:
+    """A failover that leaves the old address: its writes are refused, and the one that takes them is looked for."""
+    node = await join()
+    client = node.broker.redis  # type: ignore[attr-defined]
+    presence = RedisPresence(client, "test", "here")
+    await presence.enter(1)
+    await redis.call("REPLICAOF", "127.0.0.1", "1")
+    assert client.connected, "nothing was written yet"
+    await presence.refresh()
+    await eventually(lambda: not client.connected)
+    tried = client.connections
+    node.doubts.clear()
+    await redis.call("REPLICAOF", "NO", "ONE")
+    await eventually(lambda: client.connected)
+    assert client.connections == tried + 1 and None in node.doubts
+    await eventually(lambda: redis_has(redis, "test:p:1"))
+    await presence.forget()
+
+
+def redis_has(redis: RedisServer, key: str) -> Any:
+    with socket.create_connection(("127.0.0.1", redis.port)) as connection:
+        connection.sendall(f"EXISTS {key}\r\n".encode())
+        return connection.recv(16) == b":1\r\n"
 
 
 async def test_a_shard_that_goes_is_followed(tmp_path: Path) -> None:

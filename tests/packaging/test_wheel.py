@@ -1,8 +1,12 @@
 """The wheel: installed into an empty environment it serves the page, from any folder."""
 
 import asyncio
+import contextlib
+import os
+import shutil
 import sys
 import sysconfig
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import aiohttp
@@ -10,43 +14,78 @@ import aiohttp
 from tests.process import READY
 
 
-async def output(*command: str | Path, folder: Path | None = None) -> str:
+async def output(*command: str | Path, folder: Path | None = None, **environment: str) -> str:
     process = await asyncio.create_subprocess_exec(
-        *command, cwd=folder, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
+        *command,
+        cwd=folder,
+        env={**os.environ, **environment},
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
     )
     said = (await process.communicate())[0].decode()
     assert process.returncode == 0, said
     return said
 
 
-async def test_the_wheel_serves_the_page(tmp_path: Path) -> None:
-    await output(sys.executable, "-m", "pip", "wheel", ".", "--no-deps", "--wheel-dir", tmp_path)
-    (wheel,) = tmp_path.glob("*.whl")
+async def install(source: Path, tmp_path: Path, **environment: str) -> Path:
+    """The folder of programs of an empty environment with the wheel of ``source`` in it."""
+    wheels = tmp_path / "wheels"
+    await output(sys.executable, "-m", "pip", "wheel", source, "--no-deps", "--wheel-dir", wheels, **environment)
+    (wheel,) = wheels.glob("*.whl")
     await output(sys.executable, "-m", "venv", tmp_path / "venv")
-    python = tmp_path / "venv" / "bin" / "python"
-    await output(python, "-m", "pip", "install", "--no-deps", "--no-index", wheel)
+    programs = tmp_path / "venv" / "bin"
+    await output(programs / "python", "-m", "pip", "install", "--no-deps", "--no-index", wheel)
     # What it depends on is installed here already; of the project itself nothing is.
-    site = Path((await output(python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))")).strip())
+    site = Path(
+        (await output(programs / "python", "-c", "import sysconfig; print(sysconfig.get_path('purelib'))")).strip()
+    )
     (site / "dependencies.pth").write_text(sysconfig.get_path("purelib") + "\n")
-    elsewhere = tmp_path / "elsewhere"
-    elsewhere.mkdir()
-    where = await output(python, "-c", "import server, static, run; print(server.__file__)", folder=elsewhere)
-    assert where.startswith(str(tmp_path))
+    return programs
+
+
+@contextlib.asynccontextmanager
+async def running(programs: Path, folder: Path) -> AsyncIterator[tuple[aiohttp.ClientSession, str]]:
     process = await asyncio.create_subprocess_exec(
-        tmp_path / "venv" / "bin" / "bellwire",
-        cwd=elsewhere,
-        env={"BELLWIRE_PORT": "0"},
-        stdout=asyncio.subprocess.PIPE,
+        programs / "bellwire", cwd=folder, env={"BELLWIRE_PORT": "0"}, stdout=asyncio.subprocess.PIPE
     )
     assert process.stdout
     try:
-        async with asyncio.timeout(30), aiohttp.ClientSession() as session:
+        async with asyncio.timeout(60), aiohttp.ClientSession() as session:
             ready = READY.fullmatch((await process.stdout.readline()).decode())
             assert ready
-            for path in ("/", "/vendor/htm.js", "/static/js/app.js", "/docs", "/openapi.json", "/asyncapi.json"):
-                async with session.get(ready[1] + path) as answer:
-                    assert answer.status == 200, path
-        assert (elsewhere / "data" / "bellwire.db").exists()
+            yield session, ready[1]
     finally:
         process.terminate()
         await process.communicate()
+
+
+async def test_the_wheel_serves_the_page(tmp_path: Path) -> None:
+    programs = await install(Path(), tmp_path)
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    where = await output(
+        programs / "python", "-c", "import server, static, run; print(server.__file__)", folder=elsewhere
+    )
+    assert where.startswith(str(tmp_path))
+    async with running(programs, elsewhere) as (session, url):
+        for path in ("/", "/vendor/htm.js", "/static/js/app.js", "/docs", "/openapi.json", "/asyncapi.json"):
+            async with session.get(url + path) as answer:
+                assert answer.status == 200, path
+    assert (elsewhere / "data" / "bellwire.db").exists()
+
+
+async def test_a_fresh_clone_is_installed_without_npm_and_says_how_to_get_the_pages(tmp_path: Path) -> None:
+    clone = tmp_path / "clone"
+    clone.mkdir()
+    for name in (await output("git", "ls-files", "-co", "--exclude-standard")).splitlines():
+        if Path(name).exists():
+            (clone / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(name, clone / name)
+    tools = tmp_path / "tools"
+    tools.mkdir()
+    programs = await install(clone, tmp_path, PATH=str(tools))
+    async with running(programs, tmp_path) as (session, url):
+        async with session.get(f"{url}/openapi.json") as answer:
+            assert answer.status == 200
+        async with session.get(f"{url}/vendor/htm.js") as answer:
+            assert answer.status == 503 and "install the package again where npm is" in await answer.text()
