@@ -13,6 +13,7 @@ from push.gateway import LARGEST_PAYLOAD
 from storage.briefs import Brief, LiveBrief, Text
 from storage.notifications import Notification
 from storage.streams import Stream
+from storage.text import boundaries
 from storage.types import SECOND
 
 TEXTS = {
@@ -112,13 +113,14 @@ def fitted(payload: dict[str, Any]) -> dict[str, Any]:
 
 
 def shortened(text: str, over: int) -> str:
-    """Cut so that its JSON has at least ``over`` bytes less, between characters, and marked."""
+    """Cut so that its JSON has at least ``over`` bytes less, between characters as people see them, and marked."""
     wanted = len(orjson.dumps(text)) - over
-    low, high = 0, len(text)
+    ends = boundaries(text)
+    low, high = 0, len(ends) - 1
     while low < high:
         middle = (low + high + 1) // 2
-        low, high = (middle, high) if len(orjson.dumps(text[:middle] + "…")) <= wanted else (low, middle - 1)
-    return text[:low] + "…" if low else ""
+        low, high = (middle, high) if len(orjson.dumps(text[: ends[middle]] + "…")) <= wanted else (low, middle - 1)
+    return text[: ends[low]] + "…" if low else ""
 
 
 def collapse_id(brief: Brief) -> str:

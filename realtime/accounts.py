@@ -23,7 +23,7 @@ from storage.database import Database
 from storage.email import key_of
 from storage.errors import Conflict, Forbidden, Invalid, NotFound, Unauthenticated
 from storage.gather import Gather
-from storage.text import is_blank, without_directions
+from storage.text import cut, is_blank, without_directions
 from storage.transaction import Command, Tx
 from storage.types import SECOND, now
 
@@ -377,7 +377,7 @@ def caller_of(user: User, claims: Claims) -> Caller:
 def name_of(claims: Claims) -> str:
     """What an issuer's token calls its subject, as far as it can be stored."""
     name = claims.profile.get("name")
-    clean = without_directions(name.replace("\0", "")).strip()[:255] if isinstance(name, str) else ""
+    clean = cut(without_directions(name.replace("\0", "")).strip(), 255) if isinstance(name, str) else ""
     return str(claims.value) if is_blank(clean) else clean
 
 

@@ -23,6 +23,7 @@ from realtime.fields import (
     ActionUrl,
     Amount,
     AnyName,
+    AppleToken,
     BundleId,
     ClientKey,
     Content,
@@ -316,7 +317,7 @@ class RegisterDevice(Body):
     pushToken: Token
     environment: Literal["production", "sandbox"] | None = None
     bundleId: BundleId | None = None
-    pushToStartToken: Token | None = None
+    pushToStartToken: AppleToken | None = None
     locale: Annotated[Text, StringConstraints(max_length=35)] | None = None
 
     @model_validator(mode="after")
@@ -397,7 +398,7 @@ class RegisterActivity(Body):
 
     streamId: HexId
     deviceId: Opaque
-    liveActivityToken: Token
+    liveActivityToken: AppleToken
     activityId: Opaque
 
 

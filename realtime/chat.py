@@ -14,7 +14,7 @@ from realtime.fresh import Fresh
 from realtime.limits import Limits
 from realtime.messages import ChatNumbers, announce, open_direct
 from realtime.tasks import Tasks
-from storage import accounts, chat, log, messages, streams
+from storage import accounts, chat, log, messages, outbox, streams
 from storage.chat import Gate, Member
 from storage.database import Database
 from storage.errors import Conflict, Forbidden, Invalid, NotFound, Unauthenticated
@@ -240,9 +240,11 @@ class Chats:
 
         def apply(tx: Tx, pk: int, gate: Gate) -> shapes.ChatDocument:
             chat.set_member(tx, pk, caller.pk, muted_until=until)
+            if messages.unread(tx.connection, pk, caller.pk, gate.read_seq):
+                outbox.promise_badge(tx, caller.pk, but_device=caller.device)
             return seen_by(tx.connection, pk, caller.pk)
 
-        return await self._change(caller, chat_id, apply)
+        return await self._change(caller, chat_id, apply, also=[caller.pk])
 
     async def delete(self, caller: Caller, chat_id: str) -> shapes.ChatDocument:
         """Gone at once for everybody; its rows go in slices. Raises NotFound, Forbidden, Conflict for a stream's."""
@@ -275,6 +277,7 @@ class Chats:
             gone = chat.drop_members(tx, slice_of.pk, slice_of.user_pks)
             for user_pk in gone:
                 log.append(tx, user_pk, "chat:removed", {"chatId": slice_of.chat_id})
+                outbox.promise_badge(tx, user_pk)
             if not slice_of.user_pks:
                 chat.drop_slice(tx, slice_of.pk)
 
@@ -364,6 +367,8 @@ def leave(tx: Tx, chat_pk: int, chat_id: str, user: accounts.User) -> None:
     chat.remove_member(tx, chat_pk, user.pk)
     tell(tx, chat_pk, chat_id, removed=[user.id])
     log.append(tx, user.pk, "chat:removed", {"chatId": chat_id})
+    if messages.unread(tx.connection, chat_pk, user.pk, member.read_seq):
+        outbox.promise_badge(tx, user.pk)
 
 
 def tell(

@@ -4,18 +4,19 @@ A bomb or a broken file costs that process, never the server. Names and headers 
 """
 
 import asyncio
+import contextlib
+import io
 import json
 import os
 import resource
 import sys
-import warnings
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import puremagic
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageCms, ImageOps, UnidentifiedImageError
 
 from storage.errors import Invalid, Unsupported
 
@@ -34,7 +35,13 @@ UTF_16 = {b"\xff\xfe": "utf-16-le", b"\xfe\xff": "utf-16-be"}
 HEAD = 4096
 SPACE = 64 * 1024
 THUMBNAIL = 320
+# Above these a picture is a file like any other. A JPEG is decoded at an eighth, and phones make them of 200 megapixels.
 MOST_PIXELS = 50_000_000
+MOST_JPEG_PIXELS = 250_000_000
+# No camera and no program for people makes one of these.
+ABSURD_PIXELS = 1_000_000_000
+# EXIF orientations that lay the picture on its side.
+SIDEWAYS = (5, 6, 7, 8)
 MEMORY = 1 << 30
 CPU_SECONDS = 10
 PATIENCE = 20.0
@@ -89,8 +96,10 @@ class Decoder:
                     await process.wait()
         if process.returncode == REFUSED:
             raise Unsupported("Markup is not taken")
+        if process.returncode == BROKEN:
+            raise Invalid.field("file", "is broken: it can't be decoded")
         if process.returncode:
-            raise Invalid.field("file", "is broken, or too large to be looked into")
+            raise Invalid.field("file", "takes too much memory or time to be decoded")
         return Found(**json.loads(output))
 
 
@@ -103,8 +112,8 @@ def bound(memory: int, seconds: int) -> None:
     resource.setrlimit(resource.RLIMIT_FSIZE, (4 << 20, 4 << 20))
     resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    Image.MAX_IMAGE_PIXELS = MOST_PIXELS
-    warnings.simplefilter("error", Image.DecompressionBombWarning)
+    # We look at the size ourselves, for each format has a limit of its own.
+    Image.MAX_IMAGE_PIXELS = None
 
 
 def inspect(path: Path, thumbnail: Path) -> Found:
@@ -156,20 +165,47 @@ def picture(path: Path, thumbnail: Path) -> Found | None:
         return None
     with image:
         mime = MIMES[str(image.format)]
-        image.load()
-        upright = ImageOps.exif_transpose(image)
-        width, height = upright.size
-        shrink(upright, thumbnail)
+        width, height = image.size
+        jpeg = mime == "image/jpeg"
+        if width * height > ABSURD_PIXELS:
+            raise OSError("too many pixels")
+        if width * height > (MOST_JPEG_PIXELS if jpeg else MOST_PIXELS):
+            return Found("file", mime)
+        if jpeg:
+            # Every block of it is read all the same, so that a broken one is found out.
+            image.draft(None, (2 * THUMBNAIL, 2 * THUMBNAIL))
+        try:
+            image.load()
+        except MemoryError:
+            return Found("file", mime)
+        if image.getexif().get(ExifTags.Base.Orientation) in SIDEWAYS:
+            width, height = height, width
+        shrink(ImageOps.exif_transpose(image), thumbnail)
     return Found("image", mime, width, height, thumbnail=True)
 
 
 def shrink(image: Image.Image, thumbnail: Path) -> None:
     """A fresh picture carries nothing of what the file says of its maker."""
     image.thumbnail((THUMBNAIL, THUMBNAIL))
-    small = image.convert("RGBA" if "A" in image.getbands() or "transparency" in image.info else "RGB")
+    small = in_standard_colours(image)
     clean = Image.new(small.mode, small.size)
     clean.paste(small)
     clean.save(thumbnail, "WEBP", quality=80)
+
+
+def in_standard_colours(image: Image.Image) -> Image.Image:
+    """As sRGB, which is what a picture without a profile is taken for: a phone's has the wider Display P3."""
+    mode = "RGBA" if "A" in image.getbands() or "transparency" in image.info else "RGB"
+    profile = image.info.get("icc_profile")
+    source = image if image.mode in ("RGB", "RGBA", "CMYK", "L") else image.convert(mode)
+    if profile:
+        # A profile that can't be read, or is of other colours than the picture's, changes nothing.
+        with contextlib.suppress(ImageCms.PyCMSError, OSError, ValueError, TypeError):
+            own = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+            converted = ImageCms.profileToProfile(source, own, ImageCms.createProfile("sRGB"), outputMode=mode)
+            if converted is not None:
+                return converted
+    return source.convert(mode)
 
 
 def recording(path: Path, mime: str, thumbnail: Path) -> Found | None:

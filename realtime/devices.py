@@ -5,6 +5,7 @@ import hashlib
 from realtime import documents, shapes
 from realtime.bodies import RegisterDevice
 from realtime.caller import Caller
+from realtime.fields import token_of_apns
 from realtime.limits import Limits
 from storage import accounts, activities, audit, deliveries, devices, outbox
 from storage.database import Database
@@ -24,10 +25,11 @@ class Devices:
 
     async def register(self, caller: Caller, body: RegisterDevice) -> tuple[shapes.DeviceDocument, bool]:
         """The device, and whether it is new. Whoever had its token before loses it. Raises Conflict over the limit."""
+        token = token_of_apns(body.pushToken) if body.platform == devices.APPLE else body.pushToken
         values = {
             "device_id": body.deviceId,
             "platform": body.platform,
-            "push_token": body.pushToken,
+            "push_token": token,
             "environment": body.environment or "production",
             "bundle_id": body.bundleId or "",
             "push_to_start_token": body.pushToStartToken,
@@ -41,7 +43,7 @@ class Devices:
                 raise Conflict(f"A user may have {self.limits.devices} devices; delete one first")
             return device, new
 
-        key = f"token:{hashlib.sha256(body.pushToken.encode()).hexdigest()}"
+        key = f"token:{hashlib.sha256(token.encode()).hexdigest()}"
         device, new = await self.database.write(Command(apply, channels=[caller.pk], keys=[key]))
         return documents.device(device), new
 

@@ -17,6 +17,7 @@ from storage.text import is_blank, without_directions
 from storage.types import HEX_ID, SECOND, UUID, read_name
 
 DEFAULTS = Limits()
+HEX = re.compile("[0-9A-Fa-f]+")
 LATEST = 253_000_000_000 * SECOND
 OPAQUE = re.compile(r"[A-Za-z0-9._~+=:-]+")
 RFC_3339 = re.compile(
@@ -147,6 +148,11 @@ def opaque(longest: int) -> AfterValidator:
     return AfterValidator(check)
 
 
+def token_of_apns(value: str) -> str:
+    """Apple's tokens are bytes; where one is written in hex digits, their case means nothing."""
+    return value.lower() if HEX.fullmatch(value) else value
+
+
 def hex_id(value: str) -> str:
     if not HEX_ID.fullmatch(value):
         raise ValueError("must be 24 hex digits")
@@ -187,5 +193,6 @@ BundleId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9.-]{1,155}$")]
 Amount = Annotated[int, AfterValidator(amount), Field(ge=1)]
 Opaque = Annotated[str, opaque(255)]
 Token = Annotated[str, opaque(512)]
+AppleToken = Annotated[Token, AfterValidator(token_of_apns)]
 AnyName = Annotated[Any, AfterValidator(read_name), WithJsonSchema({"type": ["string", "integer"]})]
 Role = Literal["owner", "admin", "member", "readonly"]

@@ -321,6 +321,7 @@ def entomb(tx: Tx, item: Message) -> shapes.MessageDocument:
     log.append(tx, item.chat_pk, "message:deleted", document, about=item.seq)
     if item.media is not None:
         media.doom(tx, item.chat_pk, seq=item.seq)
+    outbox.promise_recount(tx, item.chat_pk, item.seq, item.sender_pk)
     return document
 
 

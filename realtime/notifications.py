@@ -168,6 +168,9 @@ class Notifications:
                 document = documents.notification(gone)
                 log.rewrite(tx, item.recipient.pk, [item.seq], document)
                 log.append(tx, item.recipient.pk, "notification:deleted", document)
+                if item.read_at is None:
+                    own = caller.device if caller.pk == item.recipient.pk else None
+                    outbox.promise_badge(tx, item.recipient.pk, but_device=own)
             return gone
 
         return await self.database.write(Command(apply, channels=[place.recipient.pk]))

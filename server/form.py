@@ -5,6 +5,7 @@ import hashlib
 import logging
 import re
 import secrets
+import unicodedata
 from collections import Counter
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -17,6 +18,7 @@ from realtime.limits import KIB, Limits
 from realtime.media import Upload
 from realtime.rates import Rates
 from storage.errors import Invalid, Malformed, TooLarge, TooMany, Unavailable
+from storage.text import cut, is_blank, without_directions
 from storage.types import new_id
 
 logger = logging.getLogger("bellwire.http")
@@ -25,6 +27,8 @@ WHOLE = re.compile(r"-?[0-9]{1,19}")
 CHUNK = 256 * KIB
 WATCH_EVERY = 0.25
 MOST_PARTS = 32
+# Controls, lone surrogates, and separators of lines and paragraphs; joiners and spaces of all kinds belong to names.
+NO_PART_OF_NAMES = frozenset(("Cc", "Cs", "Zl", "Zp"))
 UPLOAD: web.RequestKey[Upload] = web.RequestKey("upload", Upload)
 UPLOADER: web.RequestKey[int] = web.RequestKey("uploader", int)
 FORM = "multipart/form-data"
@@ -149,10 +153,11 @@ def absorb(file: BinaryIO, digest: Any, chunk: bytes) -> None:
 
 
 def file_name(given: str | None, limits: Limits) -> str:
-    """The last part of what the client calls a file, without what can't be shown; its suffix stays when it is cut."""
+    """The last part of what the client calls a file, without controls and what turns it; its suffix stays when it is cut."""
     last = re.split(r"[/\\]", given or "")[-1]
-    name = "".join(each for each in last if each.isprintable()).strip(" .") or "file"
+    shown = "".join(each for each in without_directions(last) if unicodedata.category(each) not in NO_PART_OF_NAMES)
+    name = "file" if is_blank(shown) else shown.strip(" .") or "file"
     stem, dot, suffix = name.rpartition(".")
     if len(name) <= limits.file_name or not stem or len(suffix) > 16:
-        return name[: limits.file_name]
-    return stem[: limits.file_name - len(dot + suffix)] + dot + suffix
+        return cut(name, limits.file_name)
+    return cut(stem, limits.file_name - len(dot + suffix)) + dot + suffix

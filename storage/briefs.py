@@ -10,7 +10,7 @@ from sqlalchemy import Connection, Integer, and_, func, literal_column, or_, sel
 from storage import activities, models, notifications, streams
 from storage.activities import Activity
 from storage.devices import SELECT as DEVICES
-from storage.devices import Device
+from storage.devices import Device, signed_in
 from storage.models import chats, devices, members, messages, tenants, users
 from storage.notifications import UNREAD, Notification
 from storage.outbox import LIVE, Delivery
@@ -77,7 +77,7 @@ def briefs(connection: Connection, wanted: Sequence[Delivery], at: int) -> dict[
 
 def live_briefs(connection: Connection, wanted: Sequence[Delivery], at: int) -> dict[int, LiveBrief | str]:
     shown = activities.by_pks(connection, {each.target_pk for each in wanted if each.kind != "live_start"})
-    phones = devices_of(connection, {each.target_pk for each in wanted if each.kind == "live_start"})
+    phones = devices_of(connection, {each.target_pk for each in wanted if each.kind == "live_start"}, at)
     told = {pk: streams.get(connection, pk) for pk in {each.channel_pk for each in wanted}}
     homes = {
         row.pk: row
@@ -117,13 +117,14 @@ def live_briefs(connection: Connection, wanted: Sequence[Delivery], at: int) -> 
     return {each.pk: brief(each) for each in wanted}
 
 
-def devices_of(connection: Connection, pks: Collection[int]) -> dict[int, Device]:
-    rows: Any = connection.execute(DEVICES.where(devices.c.pk.in_(pks))) if pks else []
+def devices_of(connection: Connection, pks: Collection[int], at: int) -> dict[int, Device]:
+    """Those whose logins live."""
+    rows: Any = connection.execute(DEVICES.where(devices.c.pk.in_(pks), signed_in(at))) if pks else []
     return {row.pk: Device(*row) for row in rows}
 
 
 def plain_briefs(connection: Connection, wanted: Sequence[Delivery], at: int) -> dict[int, Brief | str]:
-    found = devices_of(connection, {each.target_pk for each in wanted})
+    found = devices_of(connection, {each.target_pk for each in wanted}, at)
     people = {row.pk: row for row in connection.execute(
         select(users.c.pk, users.c.status, users.c.locale, users.c.time_zone, users.c.quiet_from, users.c.quiet_to)
         .where(users.c.pk.in_({each.user_pk for each in wanted}))

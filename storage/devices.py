@@ -4,12 +4,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, delete, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, delete, exists, insert, or_, select, update
 
-from storage.models import devices
+from storage.models import devices, logins
 from storage.transaction import Tx
 
-PUSHABLE = "ios"
+APPLE = PUSHABLE = "ios"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,10 +37,19 @@ class Device:
 SELECT = select(*(devices.c[name] for name in Device.__slots__))
 
 
+def signed_in(at: int) -> ColumnElement[bool]:
+    """That the login a device was registered with has neither ended nor expired; those of tokens without one stay."""
+    living = exists().where(logins.c.id == devices.c.login_id, logins.c.ended_at.is_(None), logins.c.expires_at > at)
+    return or_(devices.c.login_id.is_(None), living)
+
+
 def register(tx: Tx, user_pk: int, values: Mapping[str, Any]) -> tuple[Device, bool]:
     """Keep a device of a user, and whether it is new. Whoever had its token before loses it."""
+    token = values["push_token"]
+    # Earlier versions kept tokens of Apple's in capitals where they came so.
+    spellings = [token, token.upper()] if values["platform"] == APPLE else [token]
     taken = (
-        devices.c.push_token == values["push_token"],
+        devices.c.push_token.in_(spellings),
         devices.c.environment == values["environment"],
         devices.c.bundle_id == values["bundle_id"],
         or_(devices.c.user_pk != user_pk, devices.c.device_id != values["device_id"]),

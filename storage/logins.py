@@ -101,7 +101,9 @@ def use_reset_link(tx: Tx, digest: str) -> int | None:
 
 
 def sweep(tx: Tx, *, before: int) -> None:
-    """Drop what can't matter any more: logins, links and revocations that ended before ``before``."""
+    """Drop what can't matter any more: logins with their devices, links and revocations that ended before ``before``."""
     tx.execute(delete(revocations).where(revocations.c.at < before))
     tx.execute(delete(reset_links).where(reset_links.c.expires_at < before))
+    expired = select(logins.c.id).where(logins.c.expires_at < before)
+    tx.execute(delete(devices).where(devices.c.login_id.in_(expired)))
     tx.execute(delete(logins).where(logins.c.expires_at < before))

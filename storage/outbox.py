@@ -26,7 +26,7 @@ from sqlalchemy import (
 )
 
 from storage import activities, webhooks
-from storage.devices import PUSHABLE
+from storage.devices import PUSHABLE, signed_in
 from storage.devices import find as find_device
 from storage.models import activities as live_activities
 from storage.models import blocks, deliveries, devices, followers, members, messages, outbox, users
@@ -34,7 +34,7 @@ from storage.prepared import Bulk, Prepared
 from storage.transaction import Tx, clock
 from storage.types import SECOND
 
-Kind = Literal["message", "notification", "badge", "live_start", "live_update", "live_end"]
+Kind = Literal["message", "notification", "badge", "recount", "live_start", "live_update", "live_end"]
 LIVE = ("live_start", "live_update", "live_end")
 ON_SCREEN = ("live_update", "live_end")
 State = Literal["waiting", "sent", "skipped", "dropped", "dead"]
@@ -44,7 +44,10 @@ PAGE = 500
 
 @dataclass(frozen=True, slots=True)
 class Cause:
-    """Why to push: ``channel_pk`` and ``seq`` are the place of its event; ``ref_pk`` a notification's number."""
+    """Why to push: ``channel_pk`` and ``seq`` are the place of its event; ``ref_pk`` a notification's number.
+
+    A ``recount`` becomes badges of those who had not read a message; its ``ref_pk`` is who wrote it.
+    """
 
     pk: int
     kind: Kind
@@ -137,6 +140,23 @@ def promise_badge(tx: Tx, user_pk: int, *, but_device: str | None = None) -> Non
     tx.later(ADD, ("badge", user_pk, 0, but, 0, tx.now + BADGE_DELAY, 0, tx.now))
 
 
+def promise_recount(tx: Tx, chat_pk: int, seq: int, sender_pk: int) -> None:
+    """Tell those who had not read a deleted message how much is unread now; once for all that is deleted in a moment."""
+    if tx.first(ANY_DEVICE, {}) is None:
+        return
+    waiting = select(outbox.c.pk, outbox.c.seq, outbox.c.ref_pk).where(
+        outbox.c.kind == "recount", outbox.c.channel_pk == chat_pk, outbox.c.cursor == 0, outbox.c.lease.is_(None)
+    )
+    promised = tx.execute(waiting.limit(1)).first()
+    if promised is None:
+        tx.later(ADD, ("recount", chat_pk, seq, sender_pk, 0, tx.now + BADGE_DELAY, 0, tx.now))
+        return
+    # Who has not read an older one has not read the newest either.
+    sender = promised.ref_pk if promised.ref_pk == sender_pk else None
+    values = {"seq": max(seq, promised.seq), "ref_pk": sender}
+    tx.execute(update(outbox).where(outbox.c.pk == promised.pk).values(values))
+
+
 def promise_live(tx: Tx, kind: Kind, stream_pk: int, seq: int, *, only: int | None = None) -> None:
     """Push the Live Activities of a stream, or ``only`` one; or tell its followers' phones, or only one's, to start one."""
     tx.later(ADD, (kind, stream_pk, seq, only, 0, tx.now, 0, tx.now))
@@ -203,7 +223,7 @@ def audience(connection: Connection, cause: Cause, at: int) -> Page:
     if cause.kind in ON_SCREEN:
         found = activities.to_push(connection, cause.channel_pk, after=cause.cursor, only=cause.ref_pk, limit=PAGE)
         return Page(found, found[-1][1] if len(found) == PAGE else None)
-    query = select(devices.c.user_pk, devices.c.pk).where(devices.c.platform == PUSHABLE)
+    query = select(devices.c.user_pk, devices.c.pk).where(devices.c.platform == PUSHABLE, signed_in(at))
     if cause.kind == "message":
         query = (
             query.join(members, members.c.user_pk == devices.c.user_pk)
@@ -221,6 +241,21 @@ def audience(connection: Connection, cause: Cause, at: int) -> Page:
                 ~exists().where(blocks.c.user_pk == members.c.user_pk, blocks.c.blocked_pk == messages.c.sender_pk),
             )
         )
+    elif cause.kind == "recount":
+        query = (
+            query.join(members, members.c.user_pk == devices.c.user_pk)
+            .join(users, users.c.pk == devices.c.user_pk)
+            .where(
+                members.c.chat_pk == cause.channel_pk,
+                members.c.user_pk > cause.cursor,
+                members.c.joined_seq < cause.seq,
+                members.c.read_seq < cause.seq,
+                or_(members.c.muted_until.is_(None), members.c.muted_until <= at),
+                users.c.status == "active",
+            )
+        )
+        if cause.ref_pk is not None:
+            query = query.where(members.c.user_pk != cause.ref_pk)
     elif cause.kind == "live_start":
         if cause.ref_pk is not None:
             query = query.where(devices.c.user_pk == cause.ref_pk)
@@ -300,7 +335,7 @@ def add_deliveries(
             rows.append(
                 {
                     "outbox_pk": cause.pk,
-                    "kind": cause.kind,
+                    "kind": "badge" if cause.kind == "recount" else cause.kind,
                     "channel_pk": cause.channel_pk,
                     "seq": cause.seq,
                     "ref_pk": cause.ref_pk,

@@ -42,11 +42,9 @@ def without_directions(text: str) -> str:
 
 def cut(text: str, size: int) -> str:
     """The beginning of a text, at most ``size`` code points, which ends between two characters as people see them."""
-    if len(text) <= size:
-        return text
-    end = 0
-    for cluster in CLUSTER.finditer(text):
-        if cluster.end() > size:
-            break
-        end = cluster.end()
-    return text[:end]
+    return text if len(text) <= size else text[: max(end for end in boundaries(text) if end <= size)]
+
+
+def boundaries(text: str) -> list[int]:
+    """The places between characters as people see them, the beginning and the end included."""
+    return [0, *(cluster.end() for cluster in CLUSTER.finditer(text))]

@@ -69,9 +69,8 @@ async def test_markup_is_refused(tmp_path: Path, data: bytes) -> None:
         b"", encoded("JPEG")[:2000], encoded("PNG")[:5000], b"\x89PNG\r\n\x1a\n" + b"\0" * 100,
         b"\xff\xd8\xff\xe0" + b"\0" * 50,
         b"GIF89a\xff\xff\xff\xff", bomb(60_000, 60_000),
-        bomb(7_000, 7_200),
     ],
-    ids=["empty", "cut jpeg", "cut png", "false png", "false jpeg", "huge gif", "bomb", "large and cut"],
+    ids=["empty", "cut jpeg", "cut png", "false png", "false jpeg", "huge gif", "bomb"],
 )  # fmt: skip
 async def test_broken_and_hostile_images(tmp_path: Path, data: bytes) -> None:
     with pytest.raises(Invalid):

@@ -1,0 +1,116 @@
+"""What a push says, from values alone: within Apple's bytes, cut between characters as people see them."""
+
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+import orjson
+import pytest
+
+from push import payloads
+from push.gateway import LARGEST_PAYLOAD
+from storage.briefs import Brief, Text
+from storage.devices import Device
+from storage.outbox import Delivery
+from storage.types import SECOND
+
+DELIVERY = Delivery(1, "message", 2, 3, None, 4, 5, None, "id", 0, 0, 0)
+DEVICE = Device(5, 4, None, "phone", "ios", "aa", "sandbox", "org.example", None, None, 0, 0)
+TEXT = Text("m" * 24, "c" * 24, 7, None, "s" * 24, "Ann", "text", "hello", None, None)
+BRIEF = Brief(DELIVERY, DEVICE, "en", "Europe/Istanbul", None, None, TEXT, 3)
+
+
+@pytest.mark.parametrize("piece", ["👨‍👩‍👧‍👦", "e\u0301", "🇹🇷", "क्षि", "\\", '"', "\n", "é", "a"])
+@pytest.mark.parametrize("lead", ["", "x", "xy", "xyz"])
+def test_a_long_text_is_cut_between_characters(piece: str, lead: str) -> None:
+    """Sixteen KB of them, at every offset."""
+    body = lead + piece * (16_384 // len(piece.encode()))
+    made = payloads.alert(replace(BRIEF, about=replace(TEXT, content=body)), at=0, content=True)
+    shown = made["aps"]["alert"]["body"]
+    size = len(orjson.dumps(made))
+    assert shown.endswith("…") and body.startswith(shown[:-1])
+    assert (len(shown) - 1 - len(lead)) % len(piece) == 0, "between two of them"
+    assert LARGEST_PAYLOAD - 2 * len(orjson.dumps(piece)) < size <= LARGEST_PAYLOAD
+
+
+def test_the_title_is_cut_after_the_body() -> None:
+    made = payloads.alert(replace(BRIEF, about=replace(TEXT, chat="t" * 5000, content="b" * 5000)), at=0, content=True)
+    assert made["aps"]["alert"]["body"] == "" and made["aps"]["alert"]["title"].endswith("…")
+    assert len(orjson.dumps(made)) <= LARGEST_PAYLOAD
+
+
+def test_a_direct_message_and_one_of_a_group() -> None:
+    made = payloads.alert(BRIEF, at=0, content=True)
+    assert made == {
+        "aps": {
+            "alert": {"title": "Ann", "body": "hello"},
+            "thread-id": TEXT.chat_id,
+            "badge": 3,
+            "mutable-content": 1,
+            "sound": "default",
+        },
+        "type": "message",
+        "chatId": TEXT.chat_id,
+        "messageId": TEXT.id,
+        "seq": 7,
+        "senderId": TEXT.sender_id,
+    }
+    group = payloads.alert(replace(BRIEF, about=replace(TEXT, chat="Friends")), at=0, content=True)
+    assert group["aps"]["alert"] == {"title": "Friends", "subtitle": "Ann", "body": "hello"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "body"),
+    [
+        ({"amount": 5, "content": None}, "5 credits"),
+        ({"amount": 5, "content": "thanks"}, "5 credits: thanks"),
+        ({"media": "image", "content": None}, "Photo"),
+        ({"media": "video", "content": ""}, "Video"),
+        ({"media": "audio", "content": None}, "Voice message"),
+        ({"media": "file", "content": "look"}, "File: look"),
+    ],
+)
+def test_what_is_no_text_is_said_in_words(changes: dict[str, Any], body: str) -> None:
+    made = payloads.alert(replace(BRIEF, about=replace(TEXT, **changes)), at=0, content=True)
+    assert made["aps"]["alert"]["body"] == body
+
+
+def test_without_content_nothing_is_told() -> None:
+    made = payloads.alert(replace(BRIEF, locale="tr-TR"), at=0, content=False)
+    assert made["aps"]["alert"] == {"title": "Yeni mesaj"} and "senderId" not in made
+    assert "Ann" not in str(made) and "hello" not in str(made)
+
+
+def test_a_badge_alone() -> None:
+    assert payloads.alert(replace(BRIEF, about=None), at=0, content=True) == {"aps": {"badge": 3}}
+    assert payloads.collapse_id(replace(BRIEF, about=None)) == "badge"
+    assert payloads.collapse_id(BRIEF) == TEXT.id
+
+
+@pytest.mark.parametrize(
+    ("hours", "clock", "quiet"),
+    [
+        (("22:00", "07:00"), "21:59", False), (("22:00", "07:00"), "22:00", True), (("22:00", "07:00"), "06:59", True),
+        (("22:00", "07:00"), "07:00", False), (("12:00", "13:00"), "12:00", True), (("12:00", "13:00"), "12:59", True),
+        (("12:00", "13:00"), "13:00", False), (("12:00", "13:00"), "11:59", False), ((None, "13:00"), "12:30", False),
+        (("12:00", None), "12:30", False),
+    ],
+)  # fmt: skip
+def test_quiet_hours_go_by_the_users_clock(hours: tuple[str | None, str | None], clock: str, quiet: bool) -> None:
+    hour, minute = map(int, clock.split(":"))
+    # Istanbul is three hours ahead of UTC all year.
+    at = int(datetime(2026, 6, 1, hour, minute, 30, tzinfo=UTC).timestamp()) * SECOND - 3 * 3600 * SECOND
+    made = payloads.alert(replace(BRIEF, quiet_from=hours[0], quiet_to=hours[1]), at=at, content=True)
+    assert (made["aps"].get("interruption-level") == "passive") == quiet
+    assert ("sound" in made["aps"]) != quiet
+    for zone in (None, "Nowhere/Here", ""):
+        there = replace(BRIEF, quiet_from=hours[0], quiet_to=hours[1], time_zone=zone)
+        assert payloads.quiet(there, at + 3 * 3600 * SECOND) == quiet, "UTC where the zone is not known"
+
+
+@pytest.mark.parametrize(
+    ("locale", "word"),
+    [("tr", "Fotoğraf"), ("tr_TR", "Fotoğraf"), ("TR-CY", "Fotoğraf"), ("fr", "Photo"), (None, "Photo")],
+)
+def test_words_are_in_the_devices_language(locale: str | None, word: str) -> None:
+    assert payloads.word(locale, "image") == word
