@@ -2,7 +2,8 @@
 
 Relied on of aiohttp 3.14: ``request.protocol`` holds what came after the request in ``_message_tail``, and lets go of its
 transport when told that the connection is lost; ``WebSocketReader`` hands each message to its queue's ``feed_data``, and an
-error to its ``set_exception``. Protocol: RFC 6455.
+error to its ``set_exception``. Relied on of asyncio: a transport keeps its reading method as ``_read_ready_cb``.
+Protocol: RFC 6455.
 """
 
 import asyncio
@@ -211,6 +212,13 @@ class Websocket(asyncio.Protocol):
         self.reader, self.rest = None, b""
         if self.aborting:
             self.aborting.cancel()
+        release(self.transport)
+
+
+def release(transport: asyncio.BaseTransport) -> None:
+    """Break the circle of a transport that is lost, which only the collector would find; short connections are many."""
+    if hasattr(transport, "_read_ready_cb"):
+        transport._read_ready_cb = None
 
 
 class Inlet(WebSocketDataQueue):

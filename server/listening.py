@@ -8,12 +8,14 @@ import asyncio
 import logging
 import socket
 from collections.abc import Callable
+from typing import Any
 
 from aiohttp import web
 from aiohttp.http import RawRequestMessage
 from aiohttp.web_protocol import RequestHandler
 
 from realtime.tasks import Tasks
+from realtime.websocket import release
 
 logger = logging.getLogger("bellwire.http")
 
@@ -36,13 +38,30 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 class Connection(RequestHandler):
-    """aiohttp's connection, which tells a request that waits for its body when the body turns out to be broken."""
+    """aiohttp's connection, which tells a request that waits for its body when the body turns out to be broken.
 
-    __slots__ = ()
+    ``deadline`` ends it if no request comes.
+    """
+
+    __slots__ = ("deadline",)
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.deadline: asyncio.TimerHandle | None = None
+
+    def connection_lost(self, error: BaseException | None) -> None:
+        transport = self.transport
+        super().connection_lost(error)
+        if self.deadline:
+            self.deadline.cancel()
+        if transport is not None:
+            release(transport)
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
-        if self._messages and not isinstance(self._messages[-1][0], RawRequestMessage):
+        if self._messages and not isinstance(problem := self._messages[-1][0], RawRequestMessage):
+            # Its frames lead back to this connection.
+            problem.exc.__traceback__ = problem.exc.__context__ = None
             self._fail_body()
 
     def _fail_body(self) -> None:
@@ -113,12 +132,13 @@ class Door:
 
     async def _begin(self, connection: socket.socket) -> None:
         try:
-            transport, _ = await self.loop.connect_accepted_socket(self.protocol, connection)
+            transport, handler = await self.loop.connect_accepted_socket(self.protocol, connection)
         except OSError as error:
             logger.debug("a connection was lost at once: %s", error)
             connection.close()
         else:
-            self.loop.call_later(self.head, show_out, transport)
+            if isinstance(handler, Connection) and not transport.is_closing():
+                handler.deadline = self.loop.call_later(self.head, show_out, transport)
 
 
 def show_out(transport: asyncio.Transport) -> None:
