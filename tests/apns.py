@@ -30,6 +30,8 @@ from h2.exceptions import ProtocolError
 from h2.settings import SettingCodes
 from hyperframe.frame import SettingsFrame
 
+from tests.guard import HANG_SECONDS
+
 TEAM, KEY_ID, TOPIC = "TEAM123456", "KEY1234567", "org.example.app"
 STREAMS = 1000
 TYPES = {"alert", "background", "liveactivity", "voip", "complication", "fileprovider", "mdm", "location", "pushtotalk"}
@@ -150,7 +152,7 @@ class Apple:
     def good(self) -> list[Push]:
         return [push for push in self.pushes if push.status == 200]
 
-    async def until(self, check: Callable[[], Any], seconds: float = 10) -> Any:
+    async def until(self, check: Callable[[], Any], seconds: float = HANG_SECONDS) -> Any:
         async with asyncio.timeout(seconds):
             while not (found := check()):
                 self.heard.clear()

@@ -21,6 +21,7 @@ from server.services import Services
 from server.settings import Settings
 from storage.database import Database
 from tests.apns import Apple
+from tests.guard import HANG_SECONDS, UNHURRIED
 from tests.people import People
 
 ServerFactory = Callable[..., Awaitable["Served"]]
@@ -114,7 +115,7 @@ async def serve(tmp_path: Path, no_traceback: None) -> AsyncIterator[ServerFacto
     async with contextlib.AsyncExitStack() as stack:
 
         async def start(**given: Any) -> Served:
-            values = {"data_dir": tmp_path / "data", "port": 0, "log_level": "WARNING", **given}
+            values = {**UNHURRIED, "data_dir": tmp_path / "data", "port": 0, "log_level": "WARNING", **given}
             services = await stack.enter_async_context(serving(Settings(_env_file=None, **values)))
             people = await stack.enter_async_context(People(services))
             return Served(services, people)
@@ -188,7 +189,7 @@ def no_traceback(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
     assert not seen, seen[0].getMessage()
 
 
-async def eventually(check: Callable[[], Any], seconds: float = 5) -> Any:
+async def eventually(check: Callable[[], Any], seconds: float = HANG_SECONDS) -> Any:
     """Wait until ``check`` gives something true."""
     async with asyncio.timeout(seconds):
         while not (found := check()):

@@ -4,6 +4,8 @@ import asyncio
 import json
 from typing import Any
 
+from tests.guard import HANG_SECONDS
+
 
 class NodeClient:
     def __init__(self, process: asyncio.subprocess.Process) -> None:
@@ -33,7 +35,7 @@ class NodeClient:
         wanted = {"is": kind, **values}
         return [line for line in self.lines if wanted.items() <= line.items()]
 
-    async def until(self, kind: str, count: int = 1, seconds: float = 15, **values: Any) -> dict[str, Any]:
+    async def until(self, kind: str, count: int = 1, seconds: float = HANG_SECONDS, **values: Any) -> dict[str, Any]:
         """The newest line of this kind, once there are ``count``."""
         async with asyncio.timeout(seconds):
             while len(self.seen(kind, **values)) < count:

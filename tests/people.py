@@ -14,6 +14,7 @@ from server.services import Services
 from storage import accounts
 from storage.accounts import NewUser, User
 from storage.transaction import Command
+from tests.guard import HANG_SECONDS
 
 
 class Answer:
@@ -177,7 +178,7 @@ class RawSocket:
             id, _, data = text[8:].partition("[")
             self.acks[int(id)] = orjson.loads("[" + data)[0]
 
-    async def until(self, check: Any, seconds: float = 5) -> Any:
+    async def until(self, check: Any, seconds: float = HANG_SECONDS) -> Any:
         async with asyncio.timeout(seconds):
             while not (found := check()):
                 if self.closed:
@@ -197,7 +198,7 @@ class RawSocket:
         data = orjson.loads(found[-1][8:])
         return data if found[-1].startswith("40") else data["message"]
 
-    async def call(self, name: str, payload: Any, seconds: float = 5) -> Any:
+    async def call(self, name: str, payload: Any, seconds: float = HANG_SECONDS) -> Any:
         """Emit with an id; the ack."""
         id = next(self.ids)
         await self.send(f"42/chat,{id}" + orjson.dumps([name, payload]).decode())
@@ -211,12 +212,12 @@ class RawSocket:
         places = [arguments[1] for _, arguments in self.events if len(arguments) > 1]
         return [place["seq"] for place in places if place["channel"] == channel]
 
-    async def event(self, name: str, count: int = 1, seconds: float = 5) -> list[Any]:
+    async def event(self, name: str, count: int = 1, seconds: float = HANG_SECONDS) -> list[Any]:
         """The arguments of the newest event of this name, once there are ``count``."""
         await self.until(lambda: len(self.named(name)) >= count, seconds)
         return self.named(name)[-1]
 
-    async def gone(self, seconds: float = 5) -> None:
+    async def gone(self, seconds: float = HANG_SECONDS) -> None:
         """Wait until the server closed it."""
         async with asyncio.timeout(seconds):
             await self.reading
@@ -255,14 +256,14 @@ class Client:
 
     async def connect(self, auth: Any, transports: list[str] | None) -> None:
         await self.sio.connect(self.url, auth=auth, namespaces=["/chat"], transports=transports)
-        await asyncio.wait_for(asyncio.shield(self.ready), 30)
+        await asyncio.wait_for(asyncio.shield(self.ready), HANG_SECONDS)
 
     def seqs(self, channel: str) -> list[int]:
         """What arrived on a channel."""
         return list(self.by_channel[channel])
 
     async def call(self, name: str, payload: Any) -> Any:
-        return await self.sio.call(name, payload, namespace="/chat", timeout=10)
+        return await self.sio.call(name, payload, namespace="/chat", timeout=HANG_SECONDS)
 
     async def close(self) -> None:
         await self.sio.disconnect()

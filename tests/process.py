@@ -16,6 +16,7 @@ from pydantic import SecretStr
 import run
 from server import operator
 from server.settings import Settings
+from tests.guard import HANG_SECONDS, UNHURRIED
 from tests.people import Api
 
 READY = re.compile(r"Bellwire is at (\S+)  .*\n")
@@ -28,7 +29,7 @@ class ServerProcess:
     """
 
     def __init__(self, data_dir: Path, **settings: Any) -> None:
-        named = {f"BELLWIRE_{name.upper()}": str(value) for name, value in settings.items()}
+        named = {f"BELLWIRE_{name.upper()}": str(value) for name, value in {**UNHURRIED, **settings}.items()}
         self.environment = {
             **os.environ,
             "BELLWIRE_DATA_DIR": str(data_dir),
@@ -48,7 +49,7 @@ class ServerProcess:
             self.process = await asyncio.create_subprocess_exec(
                 sys.executable, *program, env=self.environment, stdout=log, stderr=log
             )
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(HANG_SECONDS):
             while not (said := READY.search(self.log.read_bytes()[before:].decode())):
                 assert self.process.returncode is None, self.log.read_text()
                 await asyncio.sleep(0.02)
@@ -59,7 +60,7 @@ class ServerProcess:
     async def stop(self) -> int:
         """SIGTERM; the exit status."""
         self.process.send_signal(signal.SIGTERM)
-        return await asyncio.wait_for(self.process.wait(), 30)
+        return await asyncio.wait_for(self.process.wait(), HANG_SECONDS)
 
     async def kill(self) -> None:
         self.process.kill()

@@ -5,6 +5,7 @@ from typing import Any
 
 from tests.apns import TOPIC
 from tests.conftest import Served
+from tests.guard import HANG_SECONDS
 from tests.people import Api, Person
 
 
@@ -27,7 +28,7 @@ async def pair(server: Served, *tokens: str) -> tuple[Person, Person, str]:
     return ann, bob, await ann.group(bob)
 
 
-async def quiet(server: Served, seconds: float = 30) -> None:
+async def quiet(server: Served, seconds: float = HANG_SECONDS) -> None:
     """Wait until the outbox has nothing left, and nothing is under way."""
     worker = server.services.worker
     async with asyncio.timeout(seconds):

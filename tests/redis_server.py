@@ -13,6 +13,8 @@ from typing import Any
 
 import redis.asyncio
 
+from tests.guard import HANG_SECONDS
+
 
 def binary() -> str:
     """That of BELLWIRE_TEST_REDIS, else the system's, else the one that a wheel brings."""
@@ -52,7 +54,7 @@ class RedisServer:
             binary(), *(self.options if "--sentinel" in self.options else (*plain, *self.options)),
             cwd=self.folder, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.DEVNULL,
         )  # fmt: skip
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(HANG_SECONDS):
             while True:
                 with contextlib.suppress(OSError):
                     _, writer = await asyncio.open_connection("127.0.0.1", self.port)
@@ -99,7 +101,7 @@ async def cluster(folder: Path, size: int = 3) -> AsyncIterator[list[RedisServer
             await node.call("CLUSTER", "SET-CONFIG-EPOCH", number + 1)
         for node in nodes[1:]:
             await nodes[0].call("CLUSTER", "MEET", "127.0.0.1", node.port)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(HANG_SECONDS):
             for node in nodes:
                 while b"cluster_state:ok" not in await node.call("CLUSTER", "INFO"):
                     await asyncio.sleep(0.1)
@@ -122,7 +124,7 @@ async def sentinels(
         "sentinel down-after-milliseconds main 500\nsentinel failover-timeout main 2000\n"
     )
     async with master, replica, watch:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(HANG_SECONDS):
             while b"state=online" not in str(await master.call("INFO", "replication")).encode():
                 if "slave0" in str(await master.call("INFO", "replication")):
                     break

@@ -15,6 +15,7 @@ from playwright.async_api import expect
 from tests.browser.conftest import Visit
 from tests.browser.visitor import Visitor
 from tests.conftest import Served, ServerFactory, eventually
+from tests.guard import HANG_SECONDS
 from tests.people import Person
 from tests.proxy import Proxy
 
@@ -411,7 +412,7 @@ async def test_history_has_no_end_and_no_holes(visit: Visit, server: Served) -> 
         await page.page.locator(".scroller").evaluate("each => { each.scrollTop = -each.scrollHeight }")
         return await page.page.locator(".messages > .hint").count() > 0 and await lines.count() == 300
 
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(HANG_SECONDS):
         while not await more():
             await asyncio.sleep(0.05)
     shown = await lines.all_text_contents()
@@ -465,7 +466,7 @@ async def test_groups_and_streams(visit: Visit, server: Served) -> None:
 
 async def eventually_said(person: Person, chat_id: str, text: str) -> None:
     path = f"/api/v2/messages?chatId={chat_id}"
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(HANG_SECONDS):
         while text not in [each["content"] for each in (await person.get(path)).json["items"]]:
             await asyncio.sleep(0.05)
 

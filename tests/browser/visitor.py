@@ -7,9 +7,10 @@ from typing import Any, Self
 
 from playwright.async_api import Browser, BrowserContext, ConsoleMessage, Page, Playwright, expect
 
+from tests.guard import HANG_SECONDS
 from tests.people import Person
 
-expect.set_options(timeout=10_000)
+expect.set_options(timeout=HANG_SECONDS * 1000)
 
 FLAGS = ["--no-sandbox", "--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]
 # What a browser says of a network that was cut.
@@ -44,7 +45,7 @@ class Visitor:
         context = await browser.new_context(
             **{"locale": "en-US", "viewport": {"width": 1200, "height": 800}, **options}
         )
-        context.set_default_timeout(10_000)
+        context.set_default_timeout(HANG_SECONDS * 1000)
         return cls(context, await context.new_page(), url)
 
     def _said(self, message: ConsoleMessage) -> None:

@@ -213,13 +213,13 @@ async def test_a_link_that_says_nothing_is_noticed_within_seconds(join: Join, re
         far = await join(at=f"redis://127.0.0.1:{proxy.port}")
         await far.broker.subscribe([1])
         proxy.swallow(True)
-        await eventually(lambda: not far.broker.redis.connected, 5)  # type: ignore[attr-defined]
+        await eventually(lambda: not far.broker.redis.connected)  # type: ignore[attr-defined]
         began = asyncio.get_running_loop().time()
         await far.broker.subscribe([2])
         assert asyncio.get_running_loop().time() - began < 0.5, "nobody waits for what is away"
         far.doubts.clear()
         proxy.swallow(False)
-        await eventually(lambda: None in far.doubts, 4)
+        await eventually(lambda: None in far.doubts)
 
 
 async def test_a_redis_that_refuses_is_asked_again(join: Join, redis: RedisServer) -> None:
@@ -231,7 +231,7 @@ async def test_a_redis_that_refuses_is_asked_again(join: Join, redis: RedisServe
     await node.broker.subscribe([1])
     await asyncio.sleep(1)
     await redis.call("ACL", "SETUSER", "ann", "allchannels")
-    await eventually(lambda: client.connected, 5)
+    await eventually(lambda: client.connected)
     await node.broker.subscribe([2])
     near.broker.publish([event(1, 1), event(2, 1)])
     await eventually(lambda: len(node.events) == 2)
@@ -268,8 +268,8 @@ async def test_the_sentinels_say_who_is_master(tmp_path: Path) -> None:
             await eventually(lambda: far.events)
             far.doubts.clear()
             await master.kill()
-            await eventually(lambda: None in far.doubts, 20)
-            await eventually(lambda: near.broker.redis.connected, 20)  # type: ignore[attr-defined]
+            await eventually(lambda: None in far.doubts)
+            await eventually(lambda: near.broker.redis.connected)  # type: ignore[attr-defined]
             near.broker.publish([event(1, 2)])
             await eventually(lambda: event(1, 2) in far.events)
 

@@ -23,6 +23,7 @@ from tests.apns import TOPIC, Apple
 from tests.faults import history
 from tests.faults.history import Operation
 from tests.faults.installation import UNREACHABLE, Follower
+from tests.guard import HANG_SECONDS
 from tests.people import RawSocket
 from tests.process import ProcessUser, ServerProcess
 
@@ -145,7 +146,7 @@ async def run(*, points: int, kills: int, rate: float, seed: int = 1) -> dict[st
                     load.running.set()
                     if where:
                         with contextlib.suppress(TimeoutError):
-                            await asyncio.wait_for(server.process.wait(), 20)
+                            await asyncio.wait_for(server.process.wait(), HANG_SECONDS)
                     else:
                         await asyncio.sleep(dice.uniform(0.2, 2))
                     if where:
@@ -197,7 +198,7 @@ async def repeat(load: Load, otherwise: list[int]) -> None:
             otherwise[1] += other.status not in (409, 503)
 
 
-async def whole(followers: list[Follower], heads: dict[str, int], seconds: float = 10) -> float:
+async def whole(followers: list[Follower], heads: dict[str, int], seconds: float = HANG_SECONDS) -> float:
     """How long until every reader has everything; less than nought for never."""
     began = time.monotonic()
     while any(each.offsets.get(name, 0) < head for each in followers for name, head in heads.items()):
@@ -207,7 +208,7 @@ async def whole(followers: list[Follower], heads: dict[str, int], seconds: float
     return time.monotonic() - began
 
 
-async def pushed(apple: Apple, ids: set[str], seconds: float = 60) -> int:
+async def pushed(apple: Apple, ids: set[str], seconds: float = HANG_SECONDS) -> int:
     """How many messages the phone that is away was never told of."""
     with contextlib.suppress(TimeoutError):
         await apple.until(lambda: ids <= {push.payload.get("messageId") for push in apple.good}, seconds)

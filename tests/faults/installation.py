@@ -18,6 +18,7 @@ import asyncpg
 import orjson
 
 from storage.database import Database
+from tests.guard import HANG_SECONDS
 from tests.process import ProcessUser, ServerProcess
 from tests.proxy import Proxy
 from tests.redis_server import RedisServer
@@ -300,7 +301,7 @@ class Load:
     def acked(self) -> int:
         return sum(len(each.acked) for each in self.writers)
 
-    async def whole(self, seconds: float = 5.0) -> float:
+    async def whole(self, seconds: float = HANG_SECONDS) -> float:
         """Wait until every follower has what the log has now; how long that took. Raises TimeoutError."""
         heads = await self.installation.heads(self.chats)
         began = time.monotonic()

@@ -23,6 +23,7 @@ import asyncpg
 
 from tests.faults.installation import Balancer, Follower, Installation, Load, Writer, database_of
 from tests.faults.test_nodes import clients_killed, flushed, killed, stopped, swallowed
+from tests.guard import HANG_SECONDS
 from tests.node_client import NodeClient
 from tests.process import ProcessUser
 from tests.proxy import Proxy
@@ -333,7 +334,7 @@ async def storm(count: int) -> dict[str, Any]:
         await task
         heads = await here.heads(chats)
         members = {f"chat:{chat}": {each.id for each in group} for chat, group in zip(chats, groups, strict=True)}
-        async with asyncio.timeout(15):
+        async with asyncio.timeout(HANG_SECONDS):
             while any(
                 each.offsets.get(name, 0) < head
                 for each in followers

@@ -14,6 +14,7 @@ from typing import Any
 
 import aiohttp
 
+from tests.guard import HANG_SECONDS
 from tests.process import ProcessUser, ServerProcess
 
 
@@ -35,7 +36,7 @@ async def run(*, wanted: int) -> dict[str, Any]:
                 stderr=asyncio.subprocess.PIPE,
             )  # fmt: skip
             assert tracer.stderr
-            await asyncio.wait_for(tracer.stderr.readline(), 10)
+            await asyncio.wait_for(tracer.stderr.readline(), HANG_SECONDS)
             await asyncio.sleep(0.5)
             before = await commits(ann)
 

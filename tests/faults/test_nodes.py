@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from server.settings import Settings
 from tests.faults.installation import UNREACHABLE, Balancer, Installation, Load
+from tests.guard import HANG_SECONDS
 from tests.node_client import NodeClient
 from tests.process import ProcessUser, ServerProcess
 
@@ -64,7 +65,7 @@ async def briefly(two: Installation, seconds: float) -> None:
 
 async def hints_flow(two: Installation, url: str) -> None:
     """There is a connection to Redis again, and not only the look at the log's tail."""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(HANG_SECONDS):
         while True:
             async with two.session.get(f"{url}/metrics") as answer:
                 if "bellwire_redis_connected 1.0" in await answer.text():

@@ -43,7 +43,7 @@ async def test_workers_on_one_port(tmp_path: Path, postgres_database: str) -> No
         for each in sockets:
             await each.until(lambda each=each: each.seqs(f"chat:{chat}") == list(range(1, 21)))  # type: ignore[misc]
         os.kill(at_work[0], signal.SIGKILL)
-        await eventually(lambda: len(set(children(server.process.pid)) - {at_work[0]}) == 3, 10)
+        await eventually(lambda: len(set(children(server.process.pid)) - {at_work[0]}) == 3)
         for _ in range(20):
             assert (await ann.get("/api/v1/users/me")).status == 200
         began = time.monotonic()
@@ -53,7 +53,7 @@ async def test_workers_on_one_port(tmp_path: Path, postgres_database: str) -> No
         await again.start()
         at_work = children(again.process.pid)
         await again.kill()
-        await eventually(lambda: not any(Path(f"/proc/{pid}").exists() for pid in at_work), 15)
+        await eventually(lambda: not any(Path(f"/proc/{pid}").exists() for pid in at_work))
 
 
 async def test_draining(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import aiohttp
 import pytest
 
 from tests.faults.nodes import place_of
+from tests.guard import HANG_SECONDS
 from tests.process import ServerProcess
 from tests.proxy import Proxy
 
@@ -44,7 +45,7 @@ async def test_nothing_is_missed_or_sent_twice_through_cuts_and_kills(tmp_path: 
                     if number == 12:
                         await server.kill()
                         await server.start()
-                async with asyncio.timeout(40):
+                async with asyncio.timeout(HANG_SECONDS):
                     sent = await asyncio.gather(*sending)
                     while len([each for each in heard if each.name == "message:new"]) < 25:
                         await asyncio.sleep(0.05)
@@ -68,7 +69,7 @@ async def test_nothing_is_missed_or_sent_twice_through_cuts_and_kills(tmp_path: 
 
 
 async def up_to(client: Any, name: str) -> Any:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(HANG_SECONDS):
         async for event in client.events():
             yield event
             if event.name == name:
@@ -83,7 +84,7 @@ async def test_the_bot_answers(tmp_path: Path) -> None:
             sys.executable, "examples/echo.py", server.url, str(bot.token), stdout=asyncio.subprocess.PIPE
         )
         assert process.stdout
-        assert await asyncio.wait_for(process.stdout.readline(), 20) == b"ready\n"
+        assert await asyncio.wait_for(process.stdout.readline(), HANG_SECONDS) == b"ready\n"
         socket = await ann.socket()
         body = {"type": "text", "targetUserId": bot.id, "content": "hello"}
         assert (await ann.post("/api/v2/messages", body)).status == 201
@@ -111,7 +112,7 @@ async def test_a_gap_brings_another_connection(tmp_path: Path) -> None:
             # As if the newest two had never come.
             client._cursors[f"chat:{chat}"] = 1
             await ann.post("/api/v2/messages", {"type": "text", "chatId": chat, "content": "3"})
-            async with asyncio.timeout(15):
+            async with asyncio.timeout(HANG_SECONDS):
                 async for event in client.events():
                     heard += [event.payload["content"]] if event.name == "message:new" else []
                     if heard[-1] == "3":
@@ -132,7 +133,7 @@ async def test_it_goes_on_when_a_token_ends(tmp_path: Path) -> None:
         chat = (await ann.post("/api/v2/chats", body)).json["_id"]
         async with bellwire.Client(server.url, token) as client:
             reasons = []
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(HANG_SECONDS):
                 async for event in client.events():
                     if event.name == "session:closed":
                         reasons.append(event.payload["reason"])

@@ -74,7 +74,7 @@ async def test_a_phone_that_sleeps_keeps_its_socket_open_and_is_pushed(apple: Ap
     await apple.until(lambda: len(apple.good) == 1)
     assert time.monotonic() - started < 10 and not socket.closed
     await ann.send(chat)
-    await apple.until(lambda: len(apple.good) == 2, 10)
+    await apple.until(lambda: len(apple.good) == 2)
     await quiet(server)
     assert len(apple.pushes) == 2
     await socket.close()
@@ -99,7 +99,7 @@ async def test_the_same_while_polling(apple: Apple, start: ServerFactory) -> Non
         await asyncio.sleep(0.05)
         await ann.send(chat)
         assert "message:new" in await poll, "it took the event, and says nothing more"
-        await apple.until(lambda: len(apple.good) == 1, 10)
+        await apple.until(lambda: len(apple.good) == 1)
         poll = asyncio.create_task(get())
         await asyncio.sleep(0.05)
         await ann.send(chat)
@@ -125,8 +125,8 @@ async def test_who_sleeps_keeps_nobody_waiting(apple: Apple, start: ServerFactor
     started = time.monotonic()
     for _ in range(5):
         await ann.send(chat)
-    await apple.until(lambda: len(apple.good) == 27 * 5, 2.5)
-    await apple.until(lambda: len(apple.good) == 30 * 5, 10)
+    await apple.until(lambda: len(apple.good) == 27 * 5)
+    await apple.until(lambda: len(apple.good) == 30 * 5)
     assert time.monotonic() - started < 10
     await quiet(server)
     assert len(apple.pushes) == 150
@@ -157,7 +157,7 @@ async def test_one_app_that_is_refused_keeps_no_other_waiting(
     apple.plan = lambda push: Fault("status", 403, "UnrelatedKeyIdInToken") if push.token == "other" else None
     for _ in range(3):
         await ann.send(chat)
-    await apple.until(lambda: len(apple.good) == 3, 3)
+    await apple.until(lambda: len(apple.good) == 3)
     await asyncio.sleep(0.3)
     assert len(apple.of("other")) <= 3 and "for sandbox org.example.app.other" in caplog.text
     caplog.clear()
@@ -200,7 +200,7 @@ async def test_an_app_in_the_background_is_pushed(apple: Apple, start: ServerFac
     socket = await bob.socket()
     assert (await socket.call("app:state", {"active": False}))["isSuccess"]
     await ann.send(chat)
-    await apple.until(lambda: len(apple.good) == 1, 2)
+    await apple.until(lambda: len(apple.good) == 1)
     await socket.call("app:state", {"active": True})
     await ann.send(chat)
     await quiet(server)
@@ -420,7 +420,7 @@ async def test_a_closed_door_pauses_all_and_alarms_once(
     assert len([each for each in caplog.records if "lets nothing in" in each.getMessage()]) == 1
     assert len(apple.pushes) <= 20
     apple.plan = lambda push: None
-    await apple.until(lambda: len({push.collapse_id for push in apple.good}) == 20, 15)
+    await apple.until(lambda: len({push.collapse_id for push in apple.good}) == 20)
     await quiet(server)
     assert len(apple.good) == 20
     caplog.clear()

@@ -141,7 +141,7 @@ async def test_who_is_reached_on_the_other_node_is_not_pushed(two: Two, apple: A
     asleep.pongs = False
     sent = await ann.send(chat, "hello")
     await far.event("message:new")
-    await apple.until(lambda: apple.good, 15)
+    await apple.until(lambda: apple.good)
     assert [push.token for push in apple.good] == ["c1"], "a socket that says nothing is no proof"
     assert apple.good[0].payload["messageId"] == sent["_id"]
 
@@ -157,7 +157,7 @@ async def test_without_redis_who_can_not_be_asked_is_pushed(two: Two, redis: Red
     await worker.stop()
     await ann.send(chat, "hello")
     await far.event("message:new")
-    await apple.until(lambda: apple.good, 15)
+    await apple.until(lambda: apple.good)
 
 
 async def test_polling_is_refused_with_a_sentence(two: Two) -> None:

@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
+from tests.guard import HANG_SECONDS
 from tests.load.target import Peer, Target
 
 PEERS = Path("tests/load/peers")
@@ -28,7 +29,7 @@ async def running(*command: str, **environment: str) -> AsyncIterator[tuple[str,
         *command, stdout=asyncio.subprocess.PIPE, env={**os.environ, **environment}
     )
     assert process.stdout
-    line = (await asyncio.wait_for(process.stdout.readline(), 60)).decode().strip()
+    line = (await asyncio.wait_for(process.stdout.readline(), HANG_SECONDS)).decode().strip()
     if not line:
         raise SystemExit(f"{' '.join(command)} does not start")
     drain = asyncio.create_task(process.stdout.read())

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import Served
+from tests.guard import HANG_SECONDS
 from tests.load import push, servers
 from tests.load.bench import Line
 from tests.load.figures import Order
@@ -94,6 +95,6 @@ async def test_the_examples(server: Served, node: str, tmp_path: Path) -> None:
         process = await asyncio.create_subprocess_exec(
             *command, server.url, str(ann.token), chat, "10", stdout=asyncio.subprocess.PIPE
         )
-        output, _ = await asyncio.wait_for(process.communicate(), 30)
+        output, _ = await asyncio.wait_for(process.communicate(), HANG_SECONDS)
         assert process.returncode == 0 and output.startswith(b"10 messages"), output
     assert len((await ann.get(f"/api/v2/messages?chatId={chat}")).json["items"]) == 20

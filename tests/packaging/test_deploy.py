@@ -20,6 +20,7 @@ import yaml
 from server.settings import Settings
 from tests.faults.installation import Follower, Installation
 from tests.faults.nodes import node_binary, place_of
+from tests.guard import HANG_SECONDS
 from tests.node_client import NodeClient
 from tests.process import ProcessUser
 from tests.redis_server import free_port
@@ -66,7 +67,7 @@ async def nginx(folder: Path, upstreams: list[str]) -> AsyncIterator[str]:
         program, "-c", folder / "nginx.conf", "-e", folder / "error.log", "-p", folder
     )
     try:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(HANG_SECONDS):
             while True:
                 with contextlib.suppress(OSError):
                     (await asyncio.open_connection("127.0.0.1", port))[1].close()
@@ -103,7 +104,7 @@ class Poller:
                     pass
 
 
-async def until(check: object, seconds: float = 20) -> None:
+async def until(check: object, seconds: float = HANG_SECONDS) -> None:
     async with asyncio.timeout(seconds):
         while not check():  # type: ignore[operator]
             await asyncio.sleep(0.05)

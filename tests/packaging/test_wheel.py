@@ -11,6 +11,7 @@ from pathlib import Path
 
 import aiohttp
 
+from tests.guard import HANG_SECONDS
 from tests.process import READY
 
 
@@ -50,7 +51,7 @@ async def running(programs: Path, folder: Path) -> AsyncIterator[tuple[aiohttp.C
     )
     assert process.stdout
     try:
-        async with asyncio.timeout(60), aiohttp.ClientSession() as session:
+        async with asyncio.timeout(HANG_SECONDS), aiohttp.ClientSession() as session:
             ready = READY.fullmatch((await process.stdout.readline()).decode())
             assert ready
             yield session, ready[1]

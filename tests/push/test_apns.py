@@ -14,6 +14,7 @@ from push.apns import ApnsGateway
 from push.gateway import Outcome, PushRequest, PushResult
 from push.provider import Provider, ProviderToken
 from tests.apns import KEY_ID, TEAM, TOPIC, Apple, Fault, Push
+from tests.guard import HANG_SECONDS
 
 
 @pytest.fixture
@@ -181,7 +182,7 @@ async def test_silence_of_a_whole_connection_ends_it(
 
 async def until_sent(gateway: ApnsGateway) -> None:
     """Try again as the outbox would, until a push is taken."""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(HANG_SECONDS):
         while (await gateway.send(request())).outcome is not Outcome.DELIVERED:
             await asyncio.sleep(0.05)
 

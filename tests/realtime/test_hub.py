@@ -16,6 +16,7 @@ from storage.database import Database
 from storage.models import channels, events
 from storage.transaction import Command, Event, Tx
 from tests.conftest import eventually
+from tests.guard import HANG_SECONDS
 
 
 class Recorder:
@@ -172,7 +173,7 @@ async def test_a_gap_on_a_channel_that_was_left_is_nobodys_work(database: Databa
     await read(hub, second, pk, 0)
     channel.hinted = 99
     hub._fill(channel)
-    await asyncio.wait_for(hub.tasks.finish(), 2)
+    await asyncio.wait_for(hub.tasks.finish(), HANG_SECONDS)
     assert hub.channels[pk] is not channel
 
 

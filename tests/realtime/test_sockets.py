@@ -17,6 +17,7 @@ import pytest
 from realtime import frames
 from storage.errors import Unauthenticated
 from tests.conftest import Served, ServerFactory, eventually
+from tests.guard import HANG_SECONDS
 from tests.people import Api, RawSocket
 from tests.process import ServerProcess
 
@@ -504,7 +505,7 @@ async def test_bad_polling_requests(server: Served) -> None:
     await asyncio.sleep(0.1)
     assert (await anonymous.get(polling.base)).status == 400
     waiting.cancel()
-    await eventually(lambda: not server.services.socketio.eio.sockets, 10)
+    await eventually(lambda: not server.services.socketio.eio.sockets)
 
 
 async def test_a_final_close_while_polling(server: Served) -> None:
@@ -543,7 +544,7 @@ async def test_a_slow_upgrade_on_a_busy_channel(server: Served) -> None:
     await ann.send(chat_id, "6")
     arrived = [each for each in polling.packets if "message:new" in each]
     while len(arrived) < 6:
-        arrived.append(await asyncio.wait_for(ws.receive_str(), 5))
+        arrived.append(await asyncio.wait_for(ws.receive_str(), HANG_SECONDS))
     assert [each[each.rindex('"seq":') + 6 : -2] for each in arrived] == ["1", "2", "3", "4", "5", "6"]
     assert (await server.people.anonymous.get(polling.base)).status == 400
     await ws.close()
@@ -564,7 +565,7 @@ async def test_a_probe_that_breaks_off_leaves_polling_as_it_was(server: Served) 
         await ws.close()
     await ann.send(chat_id, "still here")
     found: list[str] = []
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(HANG_SECONDS):
         while not any("still here" in each for each in found):
             found += await polling.poll()
     assert found.count("6") <= 3
@@ -585,7 +586,7 @@ async def test_a_websocket_that_speaks_nonsense(server: Served) -> None:
     ):
         reader, writer = await asyncio.open_connection(host, int(port))
         writer.write(handshake + nonsense)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(HANG_SECONDS):
             data = await reader.read()
         assert b" 101 " in data
         writer.close()
@@ -631,10 +632,10 @@ async def test_payloads_of_one_session_at_once(server: Served) -> None:
     polling = await Polling(server.people.anonymous).open()
     await polling.connect(ann.auth())
     packets = [f'42/chat,{id}["presence:watch",{{"userIds":[]}}]' for id in range(300)]
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(HANG_SECONDS):
         statuses = await asyncio.gather(*(polling.post(*packets) for _ in range(3)))
     assert 400 in statuses
-    await eventually(lambda: not server.services.socketio.eio.sockets, 10)
+    await eventually(lambda: not server.services.socketio.eio.sockets)
 
 
 async def test_a_ping_flood_that_is_not_read(serve: ServerFactory) -> None:
@@ -805,9 +806,9 @@ async def test_a_payload_that_waits_while_the_socket_is_upgraded(
         await ws.send_str(f'42/chat,{id}["app:state",{{"active":true}}]')
     await asyncio.sleep(0.1)
     gate.set()
-    assert await asyncio.wait_for(posting, 5) == 200
+    assert await asyncio.wait_for(posting, HANG_SECONDS) == 200
     acks = set()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(HANG_SECONDS):
         while len(acks) < 200:
             text = await ws.receive_str()
             if text.startswith("43/chat,"):

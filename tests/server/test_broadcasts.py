@@ -10,6 +10,7 @@ from realtime.broadcasts import SLICE, Broadcasts
 from storage import broadcasts
 from storage.database import Database
 from tests.conftest import Served, ServerFactory
+from tests.guard import HANG_SECONDS
 
 BROADCASTS = "/api/v1/admin/broadcasts"
 TEXT = {"title": "Maintenance", "message": "Tonight at ten."}
@@ -17,7 +18,7 @@ TEXT = {"title": "Maintenance", "message": "Tonight at ten."}
 
 async def done(server: Served, admin: Any) -> Any:
     """Wait until the newest broadcast has been sent; its document."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(HANG_SECONDS):
         while not (item := (await admin.get(BROADCASTS)).json["data"]["items"][0])["doneAt"]:
             await asyncio.sleep(0.05)
     return item

@@ -9,6 +9,7 @@ import pytest
 
 from storage import erasure
 from tests.conftest import Served, ServerFactory
+from tests.guard import HANG_SECONDS
 from tests.people import Person
 
 ME, ADMIN = "/api/v1/users/me", "/api/v1/admin"
@@ -16,7 +17,7 @@ ME, ADMIN = "/api/v1/users/me", "/api/v1/admin"
 
 async def erased(server: Served) -> None:
     """Wait until nothing is left to be done."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(HANG_SECONDS):
         while await server.services.database.read(erasure.unfinished):
             await asyncio.sleep(0.05)
 

@@ -10,6 +10,7 @@ import pytest
 from server import listening
 from server.listening import Door, listen
 from tests.conftest import ServerFactory
+from tests.guard import HANG_SECONDS
 
 
 class Echo(asyncio.Protocol):
@@ -63,7 +64,7 @@ async def told(port: int, said: bytes, *, whole: bool = True) -> bytes:
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.write(said)
     try:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(HANG_SECONDS):
             return await reader.read(-1 if whole else 4096)
     finally:
         writer.close()

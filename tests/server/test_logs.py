@@ -12,6 +12,7 @@ import orjson
 import pytest
 
 from tests.conftest import ServerFactory
+from tests.guard import HANG_SECONDS
 from tests.people import Person, RawSocket
 from tests.process import ServerProcess
 
@@ -102,7 +103,7 @@ def written(record: Any) -> str:
 
 async def lines(process: ServerProcess, message: str) -> list[dict[str, Any]]:
     """The lines with that message, waited for until there is one."""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(HANG_SECONDS):
         while True:
             written = [orjson.loads(line) for line in process.log.read_bytes().splitlines()]
             if found := [each for each in written if each["message"] == message]:
@@ -137,7 +138,7 @@ async def test_each_request_and_each_connection_has_a_line(tmp_path: Path) -> No
         (opened,) = await lines(process, "connected")
         assert opened["user"] == ann.id and opened["connection"] != refused["connection"]
         await raw.close()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(HANG_SECONDS):
             while len(closed := await lines(process, "connection closed")) < 2:
                 await asyncio.sleep(0.05)
         assert closed[1]["connection"] == opened["connection"] and closed[1]["user"] == ann.id

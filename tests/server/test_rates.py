@@ -10,6 +10,7 @@ from aiohttp.test_utils import make_mocked_request
 
 from server.addresses import Addresses
 from tests.conftest import Served, ServerFactory
+from tests.guard import HANG_SECONDS
 from tests.people import Api, RawSocket
 
 AUTH = "/api/v1/auth"
@@ -157,7 +158,7 @@ async def test_uploads_of_a_user(serve: ServerFactory) -> None:
 
     held = asyncio.Event()
     slow = asyncio.create_task(upload(ann, held))
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(HANG_SECONDS):
         while not server.services.uploads.under_way:
             await asyncio.sleep(0.01)
     assert refused(await upload(ann), 1)
@@ -191,7 +192,7 @@ async def test_sockets_of_an_address(serve: ServerFactory) -> None:
     assert polling.status == 503 and polling.headers["Retry-After"]
     for each in list(engine.sockets.values()):
         each.abort()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(HANG_SECONDS):
         while engine.of_address:
             await asyncio.sleep(0.01)
     assert await opened(server, "203.0.113.7") == 101

@@ -23,6 +23,7 @@ from storage.models import calls
 from storage.transaction import Command
 from tests.apns import TOPIC, Apple, Fault
 from tests.conftest import Served, ServerFactory
+from tests.guard import HANG_SECONDS
 from tests.people import Person
 from tests.process import ServerProcess
 
@@ -46,7 +47,7 @@ class Backend:
     def documents(self) -> list[Any]:
         return [orjson.loads(body) for _, body in self.calls]
 
-    async def until(self, count: int, seconds: float = 10) -> None:
+    async def until(self, count: int, seconds: float = HANG_SECONDS) -> None:
         async with asyncio.timeout(seconds):
             while len(self.calls) < count:
                 await asyncio.sleep(0.02)
@@ -78,7 +79,7 @@ async def hook(admin: Person, url: str, events: list[str]) -> Any:
     return answer.json["data"]
 
 
-async def until(check: Callable[[], Any], seconds: float = 10) -> Any:
+async def until(check: Callable[[], Any], seconds: float = HANG_SECONDS) -> Any:
     async with asyncio.timeout(seconds):
         while not (found := await check()):
             await asyncio.sleep(0.05)
@@ -285,7 +286,7 @@ async def test_nothing_is_lost_when_the_server_is_killed(tmp_path: Path, backend
                 sent.add((await admin.post("/api/v2/messages", body)).json["_id"])
             await server.kill()
             await server.start()
-        async with asyncio.timeout(75):
+        async with asyncio.timeout(HANG_SECONDS):
             while {each["data"]["_id"] for each in backend.documents()} != sent:
                 await asyncio.sleep(0.1)
 

@@ -286,4 +286,4 @@ async def test_what_waits_for_the_same_channel_is_told_together(
     dropped = database.writer.submit(append(busy))
     dropped.cancel()
     await held
-    await eventually(lambda: told == [[(busy, 5)]], 1)
+    await eventually(lambda: told == [[(busy, 5)]])
