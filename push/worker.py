@@ -12,7 +12,7 @@ import random
 import secrets
 import time
 from collections import Counter, OrderedDict
-from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Sequence
 from typing import Any
 
 from push.circuit import Circuit
@@ -58,6 +58,8 @@ class Worker:
         self.dead: OrderedDict[tuple[str, str], int] = OrderedDict()
         self.flying: dict[int, float] = {}
         self.asking: set[int] = set()
+        # How many are being claimed: they have their place before they are known.
+        self.reserved = 0
         self.stopping = False
         self.awake = {name: asyncio.Event() for name in ("causes", "deliveries")}
         self.tasks: set[asyncio.Task[None]] = set()
@@ -70,7 +72,17 @@ class Worker:
     @property
     def room(self) -> int:
         """How many more pushes may be under way."""
-        return max(0, self.policy.in_flight - len(self.flying))
+        return max(0, self.policy.in_flight - len(self.flying) - self.reserved)
+
+    @contextlib.contextmanager
+    def _reserving(self, most: int) -> Iterator[int]:
+        """Keep places for deliveries that are claimed meanwhile; how many."""
+        places = min(self.room, most)
+        self.reserved += places
+        try:
+            yield places
+        finally:
+            self.reserved -= places
 
     async def start(self) -> None:
         if self.database.path:
@@ -165,15 +177,17 @@ class Worker:
         ]
         cursors = {cause.pk: page.cursor for cause, page in found}
         near = await self._near((cause.kind, user_pk) for cause, page in wanted for user_pk, _ in page)
-        hold = outbox.Hold(self.lease, int(LEASE * SECOND), self.room, near, self.policy.live_starts)
         lasts: dict[str, int] = {cause.kind: int(self._lasts(cause.kind) * SECOND) for cause, _ in found}
+        with self._reserving(sum(len(each) for _, each in wanted)) as room:
+            hold = outbox.Hold(self.lease, int(LEASE * SECOND), room, near, self.policy.live_starts)
 
-        def apply(tx: Tx) -> list[Delivery]:
-            made = outbox.add_deliveries(tx, wanted, hold, lasts)
-            outbox.advance(tx, cursors, self.lease)
-            return made
+            def apply(tx: Tx) -> list[Delivery]:
+                made = outbox.add_deliveries(tx, wanted, hold, lasts)
+                outbox.advance(tx, cursors, self.lease)
+                return made
 
-        self._begin(await self._write(apply), near)
+            made = await self._write(apply)
+        self._begin(made, near)
         self.awake["deliveries"].set()
 
     def _lasts(self, kind: str) -> float:
@@ -187,14 +201,15 @@ class Worker:
     # Deliveries
 
     async def _send_due(self) -> bool:
-        limit = min(self.room, CLAIMED_AT_ONCE)
-        if not limit or self.circuit.all.shut or not await self.database.read(outbox.deliveries_due):
+        if not self.room or self.circuit.all.shut or not await self.database.read(outbox.deliveries_due):
             return False
         lease = int(LEASE * SECOND)
-        due = await self._write(lambda tx: outbox.claim_deliveries(tx, self.lease, lease, limit))
-        held = [each for each in due if each.pk not in self.flying and each.pk not in self.asking]
-        self._begin(held, await self._near((each.kind, each.user_pk) for each in held))
-        return len(due) == limit
+        with self._reserving(CLAIMED_AT_ONCE) as limit:
+            due = await self._write(lambda tx: outbox.claim_deliveries(tx, self.lease, lease, limit)) if limit else []
+            held = [each for each in due if each.pk not in self.flying and each.pk not in self.asking]
+            near = await self._near((each.kind, each.user_pk) for each in held)
+        self._begin(held, near)
+        return 0 < len(due) == limit
 
     def _begin(self, held: Sequence[Delivery], connected: Collection[int]) -> None:
         """Send to those who are away; ask first about those who are connected."""

@@ -15,6 +15,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -89,6 +90,7 @@ class Apple:
         self.count = 0
         self.connections = 0
         self.open: set[Connection] = set()
+        self.held: list[Callable[[], None]] | None = None
         self.providers: deque[tuple[str, float]] = deque(maxlen=16)
         self.dead: dict[str, int] = {}
         self.after_dead: list[Push] = []
@@ -121,6 +123,15 @@ class Apple:
         for connection in list(self.open):
             connection.abort()
         await asyncio.sleep(0)
+
+    def hold(self) -> None:
+        """Answer nothing until ``release``, to which all that comes meanwhile is kept."""
+        self.held = []
+
+    def release(self) -> None:
+        held, self.held = self.held or [], None
+        for answer in held:
+            answer()
 
     def write_files(self, folder: Path) -> dict[str, str]:
         """The key and the certificate, and the settings that name them."""
@@ -294,7 +305,9 @@ class Connection(asyncio.Protocol):
             self.done(push, 0, "silence")
             return
         delay = apple.delay + (fault.seconds if fault.kind == "late" else 0)
-        if delay:
+        if apple.held is not None:
+            apple.held.append(partial(self.answer, stream, push, fault))
+        elif delay:
             asyncio.get_running_loop().call_later(delay, self.answer, stream, push, fault)
         else:
             self.answer(stream, push, fault)

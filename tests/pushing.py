@@ -3,6 +3,10 @@
 import asyncio
 from typing import Any
 
+from sqlalchemy import update
+
+from storage.models import deliveries
+from storage.transaction import Command
 from tests.apns import TOPIC
 from tests.conftest import Served
 from tests.guard import HANG_SECONDS
@@ -26,6 +30,13 @@ async def pair(server: Served, *tokens: str) -> tuple[Person, Person, str]:
     for token in tokens or ("b1",):
         await phone(bob, token)
     return ann, bob, await ann.group(bob)
+
+
+async def due_now(server: Served) -> None:
+    """What waits for its next attempt need wait no longer."""
+    due = update(deliveries).where(deliveries.c.state == "waiting").values(due_at=0)
+    await server.services.database.write(Command(lambda tx: tx.execute(due)))
+    server.services.worker.wake()
 
 
 async def quiet(server: Served, seconds: float = HANG_SECONDS) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from storage import outbox, streams
 from tests.apns import TOPIC, Apple, Fault, Push
-from tests.conftest import ServerFactory
+from tests.conftest import ServerFactory, eventually
 from tests.people import Person
 from tests.process import ServerProcess
 from tests.pushing import phone, quiet
@@ -154,11 +154,11 @@ async def test_rotating_while_an_end_is_on_its_way(apple: Apple, start: ServerFa
     owner, ann = await server.people.make(grant=["streams.manage"]), await server.people.make()
     stream = await stream_of(owner)
     await register(ann, stream, "old")
-    apple.delay = 0.4
+    apple.hold()
     await owner.post(f"{STREAMS}/{stream}/cancel")
-    while not apple.pushes:
-        await asyncio.sleep(0.01)
+    await eventually(lambda: apple.held)
     await register(ann, stream, "new", status=409)
+    apple.release()
     await apple.until(lambda: {push.token for push in ends(apple)} == {"old", "new"})
     await quiet(server)
     assert [push.token for push in apple.pushes] == ["old", "new"]
@@ -252,11 +252,12 @@ async def test_phones_of_followers_are_told_to_start(apple: Apple, start: Server
     stream = await stream_of(owner)
     for person in (ann, bob):
         await person.post(f"{STREAMS}/{stream}/follow")
-    await asyncio.sleep(1.2)
+    await server.services.streams.tick()
+    await quiet(server)
     assert apple.pushes == [], "it is too early"
     await owner.patch(f"{STREAMS}/{stream}", {"startsAt": in_seconds(600)})
     await apple.until(lambda: apple.good)
-    await asyncio.sleep(1.2)
+    await server.services.streams.tick()
     await quiet(server)
     (push,) = apple.pushes
     aps = push.payload["aps"]
@@ -271,7 +272,7 @@ async def test_phones_of_followers_are_told_to_start(apple: Apple, start: Server
     for _ in range(6):
         another = await stream_of(owner, in_seconds(600))
         await ann.post(f"{STREAMS}/{another}/follow")
-    await asyncio.sleep(2.5)
+    await server.services.streams.tick()
     await quiet(server)
     assert len(apple.pushes) == 5
 

@@ -3,16 +3,23 @@
 import asyncio
 import json
 import time
+from dataclasses import replace
 from typing import Any
 
 import aiohttp
 import pytest
 
+from push import circuit
+from push.gateway import LogGateway
+from push.worker import Worker
+from realtime import reach
+from storage import outbox
 from tests.apns import TOPIC, Apple, Fault, Push
-from tests.conftest import Served, ServerFactory
+from tests.conftest import Served, ServerFactory, eventually
 from tests.files import encoded
+from tests.guard import HANG_SECONDS
 from tests.people import Person
-from tests.pushing import pair, phone, quiet
+from tests.pushing import due_now, pair, phone, quiet
 
 
 def alerts(pushes: list[Push]) -> list[Push]:
@@ -54,12 +61,12 @@ async def test_who_saw_it_gets_none(apple: Apple, start: ServerFactory) -> None:
     await socket.event("message:new")
     await quiet(server)
     await socket.close()
-    await asyncio.sleep(0.1)
+    await eventually(lambda: server.services.sessions.count == 1)
     await ann.send(chat)
     await quiet(server)
     await client.close()
     assert apple.pushes == []
-    await asyncio.sleep(0.1)
+    await eventually(lambda: server.services.sessions.count == 0)
     await ann.send(chat)
     await apple.until(lambda: len(apple.good) == 1)
 
@@ -69,15 +76,20 @@ async def test_a_phone_that_sleeps_keeps_its_socket_open_and_is_pushed(apple: Ap
     ann, bob, chat = await pair(server)
     socket = await bob.socket()
     socket.pongs = False
-    started = time.monotonic()
     await ann.send(chat)
     await apple.until(lambda: len(apple.good) == 1)
-    assert time.monotonic() - started < 10 and not socket.closed
+    assert not socket.closed
     await ann.send(chat)
     await apple.until(lambda: len(apple.good) == 2)
     await quiet(server)
     assert len(apple.pushes) == 2
     await socket.close()
+
+
+async def polled(server: Served, poll: "asyncio.Task[str]") -> None:
+    """Until a poll waits for what comes, or is answered already."""
+    sockets = server.services.socketio.eio.sockets
+    await eventually(lambda: poll.done() or any(each.poll_waiter for each in sockets.values()))
 
 
 async def test_the_same_while_polling(apple: Apple, start: ServerFactory) -> None:
@@ -96,12 +108,12 @@ async def test_the_same_while_polling(apple: Apple, start: ServerFactory) -> Non
         while "session:ready" not in await get():
             pass
         poll = asyncio.create_task(get())
-        await asyncio.sleep(0.05)
+        await polled(server, poll)
         await ann.send(chat)
         assert "message:new" in await poll, "it took the event, and says nothing more"
         await apple.until(lambda: len(apple.good) == 1)
         poll = asyncio.create_task(get())
-        await asyncio.sleep(0.05)
+        await polled(server, poll)
         await ann.send(chat)
         first = await poll
         while "message:new" not in first:
@@ -112,7 +124,11 @@ async def test_the_same_while_polling(apple: Apple, start: ServerFactory) -> Non
         again.cancel()
 
 
-async def test_who_sleeps_keeps_nobody_waiting(apple: Apple, start: ServerFactory) -> None:
+async def test_who_sleeps_keeps_nobody_waiting(
+    apple: Apple, start: ServerFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for patience in ("PATIENCE", "LONGEST"):
+        monkeypatch.setattr(reach, patience, HANG_SECONDS)
     server = await start()
     ann = await server.people.make("Ann")
     bobs = await server.people.many(30)
@@ -122,15 +138,14 @@ async def test_who_sleeps_keeps_nobody_waiting(apple: Apple, start: ServerFactor
     sleepers = [await bob.socket() for bob in bobs[:3]]
     for each in sleepers:
         each.pongs = False
-    started = time.monotonic()
     for _ in range(5):
         await ann.send(chat)
     await apple.until(lambda: len(apple.good) == 27 * 5)
+    assert not {"b0", "b1", "b2"} & {push.token for push in apple.pushes}, "they are waited for still"
+    await asyncio.gather(*(each.close() for each in sleepers))
     await apple.until(lambda: len(apple.good) == 30 * 5)
-    assert time.monotonic() - started < 10
     await quiet(server)
     assert len(apple.pushes) == 150
-    await asyncio.gather(*(each.close() for each in sleepers))
 
 
 async def test_no_more_is_held_than_is_under_way(apple: Apple, start: ServerFactory) -> None:
@@ -148,6 +163,27 @@ async def test_no_more_is_held_than_is_under_way(apple: Apple, start: ServerFact
     assert most <= 5 and len(apple.pushes) == 50
 
 
+async def test_claims_at_the_same_time_share_the_places(apple: Apple, start: ServerFactory) -> None:
+    server = await start(push_in_flight=5)
+    ann, _, chat = await pair(server, *(f"t{n}" for n in range(10)))
+    services = server.services
+    await services.worker.stop()
+    policy = services.worker.policy
+    first, second = (Worker(services.database, LogGateway(), services.worker.reach, policy) for _ in range(2))
+    await ann.send(chat)
+    causes = await first._write(lambda tx: outbox.claim_causes(tx, first.lease, 30_000_000, 10))
+    # Ten deliveries that nobody holds, and a cause that becomes ten more.
+    policy = replace(policy, in_flight=0)
+    first.policy = policy
+    await first._expand(causes)
+    await ann.send(chat)
+    causes = await second._write(lambda tx: outbox.claim_causes(tx, second.lease, 30_000_000, 10))
+    flown: list[int] = []
+    second._fly = lambda held, since: flown.append(len(held))  # type: ignore[method-assign]
+    await asyncio.gather(second._expand(causes), second._send_due())
+    assert sum(flown) == 5 and second.reserved == 0
+
+
 async def test_one_app_that_is_refused_keeps_no_other_waiting(
     apple: Apple, start: ServerFactory, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -157,8 +193,8 @@ async def test_one_app_that_is_refused_keeps_no_other_waiting(
     apple.plan = lambda push: Fault("status", 403, "UnrelatedKeyIdInToken") if push.token == "other" else None
     for _ in range(3):
         await ann.send(chat)
-    await apple.until(lambda: len(apple.good) == 3)
-    await asyncio.sleep(0.3)
+    await apple.until(lambda: len(apple.good) == 3 and apple.of("other"))
+    await eventually(lambda: server.services.worker.circuit.door(f"sandbox {TOPIC}.other").shut)
     assert len(apple.of("other")) <= 3 and "for sandbox org.example.app.other" in caplog.text
     caplog.clear()
 
@@ -166,14 +202,13 @@ async def test_one_app_that_is_refused_keeps_no_other_waiting(
 async def test_a_token_registered_again_while_its_410_was_on_the_way(apple: Apple, start: ServerFactory) -> None:
     server = await start()
     ann, bob, chat = await pair(server)
-    apple.delay = 0.3
+    apple.hold()
     apple.plan = lambda push: Fault("status", 410, "Unregistered", int(time.time() * 1000)) if not apple.good else None
     await ann.send(chat)
-    while not apple.pushes:
-        await asyncio.sleep(0.01)
+    await eventually(lambda: apple.held)
     apple.plan = lambda push: None
-    await asyncio.sleep(0.1)
     await phone(bob, "b1", locale="tr")
+    apple.release()
     await apple.until(lambda: len(apple.good) == 1)
     await ann.send(chat)
     await apple.until(lambda: len(apple.good) == 2)
@@ -239,11 +274,13 @@ async def test_reached_users_too_if_the_setting_says_so(apple: Apple, start: Ser
 async def test_what_was_read_or_deleted_meanwhile_is_not_pushed(apple: Apple, start: ServerFactory) -> None:
     server = await start()
     ann, bob, chat = await pair(server)
-    server.services.worker.circuit.all.until = time.monotonic() + 1.0
+    door = server.services.worker.circuit.all
+    door.proven, door.trying = False, True
     read, deleted, kept = [await ann.send(chat, text) for text in ("read", "deleted", "kept")]
     assert (await bob.post(f"/api/v2/messages/{read['_id']}/read")).status == 200
     assert (await ann.delete(f"/api/v2/messages/{deleted['_id']}")).status == 200
     await ann.patch(f"/api/v2/messages/{kept['_id']}", {"content": "edited"})
+    door.trying = False
     await apple.until(lambda: alerts(apple.good))
     await quiet(server)
     (push,) = alerts(apple.pushes)
@@ -407,19 +444,18 @@ async def test_what_is_refused_is_a_dead_letter_that_an_admin_retries(apple: App
 async def test_a_closed_door_pauses_all_and_alarms_once(
     apple: Apple, start: ServerFactory, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    from push import circuit
-
-    monkeypatch.setattr(circuit, "PAUSE", 1.0)
+    monkeypatch.setattr(circuit, "PAUSE", HANG_SECONDS)
     server = await start()
     ann, _, chat = await pair(server)
     apple.plan = lambda push: Fault("status", 403, "InvalidProviderToken")
     for _ in range(20):
         await ann.send(chat)
-    await apple.until(lambda: apple.pushes)
-    await asyncio.sleep(0.5)
+    await eventually(lambda: server.services.worker.circuit.all.shut and not server.services.worker.in_flight)
     assert len([each for each in caplog.records if "lets nothing in" in each.getMessage()]) == 1
     assert len(apple.pushes) <= 20
     apple.plan = lambda push: None
+    server.services.worker.circuit.all.until = 0.0
+    await due_now(server)
     await apple.until(lambda: len({push.collapse_id for push in apple.good}) == 20)
     await quiet(server)
     assert len(apple.good) == 20

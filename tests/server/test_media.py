@@ -343,7 +343,7 @@ async def test_a_slow_upload_ends(serve: ServerFactory) -> None:
     ann = await server.people.make()
 
     async def slow() -> Any:
-        for _ in range(100):
+        while True:
             yield b"x" * 100
             await asyncio.sleep(0.05)
 
@@ -351,16 +351,14 @@ async def test_a_slow_upload_ends(serve: ServerFactory) -> None:
 
     async def silent(beginning: bytes) -> Any:
         yield beginning
-        await asyncio.sleep(10)
+        await asyncio.Event().wait()
 
     headers = {"Content-Type": "multipart/form-data; boundary=b"}
-    begun = time.monotonic()
     for beginning in (head + b"me", b"preamble", b"--b\r\n"):
         with contextlib.suppress(aiohttp.ClientError):
             assert (await ann.post(MESSAGES, data=silent(beginning), headers=headers)).status == 400
     with contextlib.suppress(aiohttp.ClientError):
         assert (await ann.post(MEDIA, data=form(slow()))).status == 400
-    assert time.monotonic() - begun < 4
     assert list(server.services.media.temporary.iterdir()) == []
 
 
@@ -502,7 +500,8 @@ async def test_what_is_deleted_goes_and_what_is_left_goes_too(database_url: str,
     assert len(files_of(server)) == 2 + 2
     server.services.media.unsent = 0
     late = await upload(ann, NOTE)
-    await asyncio.sleep(0.01)
+    expired = now()
+    await eventually(lambda: now() > expired)
     await server.services.media.sweep()
     assert (await ann.get(f"{MEDIA}/{late['id']}")).status == 404
     assert (await ann.post(MESSAGES, {"type": "media", "chatId": chat, "file": late["id"]})).status == 404
