@@ -28,6 +28,7 @@ from realtime.fields import (
     ClientKey,
     Content,
     DisplayName,
+    FilledContent,
     HexId,
     Label,
     Metadata,
@@ -190,7 +191,7 @@ class SendMessage(Body):
 
 
 class EditMessage(Body):
-    content: Annotated[Content, AfterValidator(not_blank)]
+    content: FilledContent
 
 
 class SocketEditMessage(EditMessage):
@@ -207,7 +208,7 @@ class ReadMessage(Body):
 
 
 class ReportMessage(Body):
-    reason: Annotated[Content, AfterValidator(not_blank)]
+    reason: FilledContent
 
 
 # Chats
@@ -335,7 +336,7 @@ class RegisterDevice(Body):
 class Grant(Body):
     userId: HexId
     amount: Amount
-    reason: Annotated[Content, AfterValidator(not_blank)] | None = None
+    reason: FilledContent | None = None
     clientMessageId: ClientKey | None = None
 
 

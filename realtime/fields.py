@@ -170,29 +170,38 @@ def moment(value: str) -> int:
     return moment
 
 
+def documented(**keywords: Any) -> Any:
+    """What the documents say of a value, beside the validator that holds it to that."""
+    return Field(json_schema_extra=keywords)
+
+
+NOT_EMPTY = documented(minLength=1)
 Text = Annotated[str, AfterValidator(text)]
-Title = Annotated[Text, AfterValidator(not_blank), at_most("title")]
-DisplayName = Annotated[Text, AfterValidator(without_directions), AfterValidator(not_blank), at_most("title")]
+Title = Annotated[Text, AfterValidator(not_blank), at_most("title"), NOT_EMPTY]
+DisplayName = Annotated[
+    Text, AfterValidator(without_directions), AfterValidator(not_blank), at_most("title"), NOT_EMPTY
+]
 Content = Annotated[Text, AfterValidator(content)]
-HexId = Annotated[str, AfterValidator(hex_id), Field(pattern="^[0-9a-f]{24}$")]
-ClientKey = Annotated[Text, AfterValidator(client_key)]
+FilledContent = Annotated[Content, AfterValidator(not_blank), NOT_EMPTY]
+HexId = Annotated[str, AfterValidator(hex_id), documented(pattern="^[0-9a-f]{24}$")]
+ClientKey = Annotated[Text, AfterValidator(client_key), NOT_EMPTY]
 Metadata = Annotated[dict[str, Any], plain("metadata")]
-Label = Annotated[Text, AfterValidator(not_blank), at_most("key")]
-TemplateKey = Annotated[Label, AfterValidator(template_key)]
-NotificationText = Annotated[Text, AfterValidator(not_blank), at_most("notification_message")]
+Label = Annotated[Text, AfterValidator(not_blank), at_most("key"), NOT_EMPTY]
+TemplateKey = Annotated[Label, AfterValidator(template_key), documented(pattern=f"^{TEMPLATE_KEY.pattern}$")]
+NotificationText = Annotated[Text, AfterValidator(not_blank), at_most("notification_message"), NOT_EMPTY]
 Attributes = Annotated[dict[str, Any], plain("activity_attributes")]
 NotificationMetadata = Annotated[dict[str, Any], plain("notification_metadata")]
-EntityId = Annotated[Text, AfterValidator(not_blank), at_most("entity_id")]
+EntityId = Annotated[Text, AfterValidator(not_blank), at_most("entity_id"), NOT_EMPTY]
 ActionUrl = Annotated[Text, at_most("action_url")]
 Placeholders = Annotated[
     dict[str, Any], BeforeValidator(no_nulls), AfterValidator(placeholders), plain("placeholder_bytes")
 ]
-Moment = Annotated[str, AfterValidator(moment)]
+Moment = Annotated[str, AfterValidator(moment), documented(format="date-time")]
 Uuid = Annotated[str, StringConstraints(pattern=f"^{UUID.pattern}$", to_lower=True)]
 BundleId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9.-]{1,155}$")]
-Amount = Annotated[int, AfterValidator(amount), Field(ge=1)]
-Opaque = Annotated[str, opaque(255)]
-Token = Annotated[str, opaque(512)]
+Amount = Annotated[int, Field(ge=1), AfterValidator(amount)]
+Opaque = Annotated[str, opaque(255), documented(pattern=f"^{OPAQUE.pattern}$", maxLength=255)]
+Token = Annotated[str, opaque(512), documented(pattern=f"^{OPAQUE.pattern}$", maxLength=512)]
 AppleToken = Annotated[Token, AfterValidator(token_of_apns)]
 AnyName = Annotated[Any, AfterValidator(read_name), WithJsonSchema({"type": ["string", "integer"]})]
 Role = Literal["owner", "admin", "member", "readonly"]

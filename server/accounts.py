@@ -13,7 +13,7 @@ from typing_extensions import TypedDict
 from realtime import documents
 from realtime.accounts import LoggedIn
 from realtime.bodies import Body
-from realtime.fields import DisplayName, HexId, Text, Uuid
+from realtime.fields import DisplayName, HexId, Text, Uuid, documented
 from realtime.shapes import UserDocument
 from server.call import Call, Created, Paging, page, paged, token_of
 from storage import accounts
@@ -42,7 +42,7 @@ def time_zone(value: str) -> str:
     return value
 
 
-Email = Annotated[Text, AfterValidator(email)]
+Email = Annotated[Text, AfterValidator(email), documented(format="email", maxLength=255)]
 Password = Annotated[Text, StringConstraints(min_length=8, max_length=1024)]
 
 

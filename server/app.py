@@ -3,15 +3,16 @@
 import asyncio
 import contextlib
 import logging
+import re
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from functools import partial
 from typing import Any
 
 from aiohttp import web
 
 from server import asyncapi, metrics, openapi, operator, pages
-from server.call import SERVICES, write_json
+from server.call import SERVICES, Route, write_json
 from server.listening import Connection, Door, listen
 from server.logs import TRACING, library, name_request, observed
 from server.middleware import browsers, endpoint, errors
@@ -52,6 +53,8 @@ def create_app(settings: Settings) -> web.Application:
     for route in ROUTES:
         add = app.router.add_get if route.method == "GET" else partial(app.router.add_route, route.method)
         add(route.path, endpoint(route))
+    for path, methods in overlapping(ROUTES).items():
+        app.router.add_route("*", path, partial(refuse, methods=methods))
     for method in ("GET", "POST", "OPTIONS"):
         app.router.add_route(method, "/socket.io/", socketio)
     app.router.add_get("/healthz", healthz)
@@ -62,6 +65,20 @@ def create_app(settings: Settings) -> web.Application:
     app.router.add_post(operator.PATH, operator.serve)
     pages.install(app)
     return app
+
+
+def overlapping(routes: Sequence[Route]) -> dict[str, set[str]]:
+    """Paths that a pattern of another route matches too, with their methods: others are not meant for the pattern."""
+    patterns = [re.compile(re.sub(r"{\w+}", "[^/]+", each.path)) for each in routes if "{" in each.path]
+    methods: dict[str, set[str]] = {}
+    for each in routes:
+        if "{" not in each.path and any(pattern.fullmatch(each.path) for pattern in patterns):
+            methods.setdefault(each.path, set()).add(each.method)
+    return methods
+
+
+async def refuse(request: web.Request, methods: set[str]) -> web.Response:
+    raise web.HTTPMethodNotAllowed(request.method, sorted(methods))
 
 
 async def socketio(request: web.Request) -> web.StreamResponse:

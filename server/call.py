@@ -3,10 +3,11 @@
 import asyncio
 import base64
 import binascii
+import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from operator import attrgetter
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar, get_args
 
 import orjson
 from aiohttp import web
@@ -15,6 +16,7 @@ from pydantic import Field
 from realtime import bodies
 from realtime.bodies import Body
 from realtime.caller import Caller
+from realtime.fields import documented
 from realtime.limits import Limits
 from realtime.media import Upload
 from server.dialects import Dialect
@@ -24,6 +26,7 @@ from storage.errors import Invalid, Malformed, NotFound, TooLarge, Unauthenticat
 from storage.types import Name, is_id, read_name
 
 SERVICES = web.AppKey("services", Services)
+CURSOR = re.compile("[A-Za-z0-9_-]+={0,2}")
 B = TypeVar("B", bound=Body)
 T = TypeVar("T")
 
@@ -44,7 +47,7 @@ class Paging(Body):
     """Lists take these; ``cursor`` is the ``nextCursor`` of the page before."""
 
     limit: Annotated[int, Field(ge=1, le=200)] = 50
-    cursor: str | None = None
+    cursor: Annotated[str, documented(pattern=f"^{CURSOR.pattern}$")] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,11 +205,15 @@ def read_query(request: web.Request, model: type[B], limits: Limits) -> B:
     values: dict[str, Any] = {}
     for name, text in request.query.items():
         wanted = model.model_fields.get(name)
-        number = wanted is not None and "int" in str(wanted.annotation)
+        number = wanted is not None and takes_integers(wanted.annotation)
         if number and not WHOLE.fullmatch(text):
             raise Invalid.field(name, "must be a whole number")
         values[name] = int(text) if number else text
     return bodies.read(model, values, limits)
+
+
+def takes_integers(annotation: Any) -> bool:
+    return annotation is int or any(map(takes_integers, get_args(annotation)))
 
 
 def write_json(document: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> web.Response:

@@ -1,5 +1,6 @@
 """The OpenAPI 3.1 document, made of the route table and the models that the handlers use."""
 
+import json as encoder
 import re
 from typing import Any, Literal
 
@@ -14,6 +15,8 @@ REF = "#/components/schemas/{model}"
 VERSION = "0.1.0"
 # Answers that are no JSON document.
 PLAIN = {bytes: "*/*", Lines: "application/x-ndjson"}
+# Keywords whose own keys are names, and no keywords.
+MEMBERS = ("properties", "patternProperties", "$defs")
 Mode = Literal["validation", "serialization"]
 
 
@@ -21,10 +24,10 @@ def document(routes: list[Route], limits: Limits, url: str) -> dict[str, Any]:
     """The whole document. ``limits`` are shown beside it, as ``x-limits``."""
     wanted: dict[tuple[Any, Mode], TypeAdapter[Any]] = {(Envelope, "serialization"): TypeAdapter(Envelope)}
     for route in routes:
-        inputs = [*types(route, route.body), route.query]
+        inputs = types(route, route.body)
         outputs = [] if route.answer in PLAIN else types(route, route.answer)
         outputs = outputs + ([each.Error for each in DIALECTS.values()] if route.spoken else [])
-        wanted |= {(each, "validation"): TypeAdapter(each) for each in inputs if each not in (NoBody, NoQuery)}
+        wanted |= {(each, "validation"): TypeAdapter(each) for each in inputs if each is not NoBody}
         wanted |= {(each, "serialization"): TypeAdapter(each) for each in outputs}
     schemas, definitions = TypeAdapter.json_schemas(
         [(key, key[1], adapter) for key, adapter in wanted.items()],
@@ -32,8 +35,14 @@ def document(routes: list[Route], limits: Limits, url: str) -> dict[str, Any]:
     )
     schemas = {key: schema for (key, _), schema in schemas.items()}
     components = definitions.get("$defs", {})
-    forms = [route.body.__name__ for route in routes if route.multipart and isinstance(route.body, type)]
-    components |= {f"{name}Form": form_of(components[name]) for name in forms}
+    for schema in (*components.values(), *schemas.values()):
+        simplify(schema)
+    for route in routes:
+        if route.multipart and isinstance(route.body, type):
+            name = route.body.__name__
+            components[f"{name}Form"] = form_of(components[name])
+            if route.multipart == "only":
+                del components[name]
     paths: dict[str, Any] = {}
     for route in routes:
         paths.setdefault(route.path, {})[route.method.lower()] = operation(route, schemas)
@@ -83,7 +92,7 @@ def operation(route: Route, schemas: dict[Any, Any]) -> dict[str, Any]:
     if parameters:
         described["parameters"] = parameters
     if route.body is not NoBody:
-        schema = any_of([schemas[each, "validation"] for each in types(route, route.body)])
+        schema = one_of([schemas[each, "validation"] for each in types(route, route.body)])
         content = {} if route.multipart == "only" else json(schema)
         if route.multipart:
             content["multipart/form-data"] = {"schema": {"$ref": form_name(route)}}
@@ -121,7 +130,7 @@ def form_of(schema: dict[str, Any]) -> dict[str, Any]:
     text = {"type": "string", "contentMediaType": "application/json"}
     is_object = re.compile(r"'object'|\$ref")
     properties = {name: text if is_object.search(str(each)) else each for name, each in schema["properties"].items()}
-    return {**schema, "properties": {**properties, "file": {"contentMediaType": "application/octet-stream"}}}
+    return {**schema, "properties": {**properties, "file": {"type": "string", "format": "binary"}}}
 
 
 def answer_content(route: Route, schemas: dict[Any, Any]) -> dict[str, Any]:
@@ -133,7 +142,7 @@ def answer_schema(route: Route, schemas: dict[Any, Any]) -> dict[str, Any]:
     answers = [schemas[each, "serialization"] for each in types(route, route.answer)]
     if route.spoken:
         each_its_own = answers if len(answers) > 1 else answers * len(DIALECTS)
-        return any_of([dialect.schema(each) for dialect, each in zip(DIALECTS.values(), each_its_own, strict=True)])
+        return one_of([dialect.schema(each) for dialect, each in zip(DIALECTS.values(), each_its_own, strict=True)])
     return envelope.schema(answers[0]) if route.envelope else answers[0]
 
 
@@ -159,6 +168,37 @@ def any_of(schemas: list[dict[str, Any]]) -> dict[str, Any]:
     return schemas[0] if len(schemas) == 1 else {"anyOf": schemas}
 
 
+def one_of(schemas: list[dict[str, Any]]) -> dict[str, Any]:
+    """Of each dialect its own, in which no other is written."""
+    return schemas[0] if len(schemas) == 1 else {"oneOf": schemas}
+
+
+def simplify(schema: Any) -> None:
+    """Leave out what generators of clients stumble over, and says nothing: titles, which need not be unique, and defaults.
+
+    ``null`` means absent, so that ``default: null`` says nothing; other defaults go into words, for generators make members
+    with a default required.
+    """
+    if isinstance(schema, list):
+        for each in schema:
+            simplify(each)
+    elif isinstance(schema, dict):
+        if isinstance(schema.get("title"), str):
+            del schema["title"]
+        default = schema.pop("default", None)
+        if default is not None:
+            words = f"Default: {encoder.dumps(default)}."
+            schema["description"] = f"{schema['description']} {words}" if "description" in schema else words
+        for name, each in schema.items():
+            if name in MEMBERS and isinstance(each, dict):
+                for member, part in each.items():
+                    simplify(part)
+                    if part == {"type": "null"}:
+                        each[member] = {"const": None}
+            else:
+                simplify(each)
+
+
 def header(name: str, schema: dict[str, Any]) -> dict[str, Any]:
     return {"name": name, "in": "header", "required": False, "schema": schema}
 
@@ -172,6 +212,7 @@ def path_schema(route: Route, name: str) -> dict[str, Any]:
 
 def query_parameters(route: Route) -> list[dict[str, Any]]:
     schema = route.query.model_json_schema()
+    simplify(schema)
     required = schema.get("required", [])
     return [
         {"name": name, "in": "query", "required": name in required, "schema": simple(each)}
@@ -183,7 +224,8 @@ def simple(schema: dict[str, Any]) -> dict[str, Any]:
     """A query value is there or not, it is never null."""
     choices = [each for each in schema.get("anyOf", []) if each.get("type") != "null"]
     kept = choices[0] if choices else schema
-    return {name: value for name, value in kept.items() if name not in ("title", "default")}
+    described = {name: schema[name] for name in ("description",) if name in schema}
+    return {**kept, **described}
 
 
 def words(route: Route) -> list[str]:

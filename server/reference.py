@@ -80,9 +80,9 @@ def request(document: dict[str, Any], route: Route) -> str:
     content = described.get("requestBody", {}).get("content", {})
     if "application/json" in content:
         schema = content["application/json"]["schema"]
-        if route.spoken and "anyOf" in schema and not route.path.startswith("/api/"):
+        if route.spoken and "oneOf" in schema and not route.path.startswith("/api/"):
             # The dialect of these paths is the last of the three.
-            schema = schema["anyOf"][-1]
+            schema = schema["oneOf"][-1]
         body = json.dumps(example(document, schema), ensure_ascii=False)
         quoted = '"' + body.replace('"', '\\"') + '"' if "$" in body else shlex.quote(body)
         parts += ['-H "Content-Type: application/json"', f"-d {quoted}"]
@@ -93,13 +93,13 @@ def request(document: dict[str, Any], route: Route) -> str:
     return "    " + " \\\n      ".join(parts)
 
 
-def example(document: dict[str, Any], schema: dict[str, Any], name: str = "") -> Any:
-    """Something that the schema allows, no more than it requires."""
+def example(document: dict[str, Any], schema: dict[str, Any], name: str = "", model: str = "") -> Any:
+    """Something that the schema, that of a ``model``, allows; no more than it requires."""
     if "$ref" in schema:
         place: Any = document
         for word in schema["$ref"].removeprefix("#/").split("/"):
             place = place[word]
-        return example(document, place, name)
+        return example(document, place, name, word)
     if name in VALUES:
         return VALUES[name]
     if "const" in schema or "enum" in schema:
@@ -109,7 +109,7 @@ def example(document: dict[str, Any], schema: dict[str, Any], name: str = "") ->
             return example(document, schema[several][0], name)
     match schema.get("type"):
         case "object":
-            needed = [*schema.get("required", ()), *OFTEN.get(schema.get("title", ""), ())]
+            needed = [*schema.get("required", ()), *OFTEN.get(model, ())]
             needed = needed or list(schema.get("properties", {}))[:1]
             return {each: example(document, schema["properties"][each], each) for each in needed if each != "id"}
         case "array":

@@ -61,7 +61,7 @@ class HistoryDocument(TypedDict):
     after: int | None
 
 
-class Success(TypedDict):
+class Succeeded(TypedDict):
     success: bool
 
 
@@ -93,7 +93,7 @@ ROUTES: list[Route] = [
           errors=(404, 429)),
     route("POST", f"{AUTH}/refresh", accounts.refresh, LOGGED_IN, "A new pair of tokens for a refresh token",
           body=accounts.RefreshToken, public=True),
-    route("POST", f"{AUTH}/logout", accounts.logout, Success, "End a login, its tokens and its sockets",
+    route("POST", f"{AUTH}/logout", accounts.logout, Succeeded, "End a login, its tokens and its sockets",
           body=accounts.LogOut, bodiless=True, public=True),
     route("POST", f"{AUTH}/password", accounts.change_password, UserDocument, "Change the password; ends other logins",
           body=accounts.ChangePassword, errors=(403, 409, 429)),
@@ -102,12 +102,12 @@ ROUTES: list[Route] = [
 
     route("GET", f"{USERS}/me", accounts.me, UserDocument, "Oneself"),
     route("PATCH", f"{USERS}/me", accounts.change_me, UserDocument, "Change oneself", body=accounts.ChangeMe),
-    route("DELETE", f"{USERS}/me", accounts.delete_me, Success,
+    route("DELETE", f"{USERS}/me", accounts.delete_me, Succeeded,
           "Delete oneself; what one said stays or goes by the server's policy", errors=(409,)),
     route("GET", f"{USERS}/me/blocks", accounts.blocks, Page[UserDocument], "Whom one blocks", query=Paging),
     route("POST", f"{USERS}/me/blocks", accounts.block, UserDocument, "Block a user",
           body=accounts.BlockUser, status=201, also_200=True, errors=(404,)),
-    route("DELETE", f"{USERS}/me/blocks/{{userId}}", accounts.unblock, Success, "Unblock a user", errors=(404,)),
+    route("DELETE", f"{USERS}/me/blocks/{{userId}}", accounts.unblock, Succeeded, "Unblock a user", errors=(404,)),
     route("GET", USERS, accounts.find, Page[UserDocument], "Find users by name, or by ids", query=accounts.FindUsers),
     route("GET", f"{USERS}/{{id}}", accounts.get, UserDocument, "A user", errors=(404,)),
     route("POST", USERS, administration.create, UserDocument, "Provision a user; ids may be supplied",
@@ -132,7 +132,7 @@ ROUTES: list[Route] = [
           body=bodies.ChangeMember, errors=(403, 404, 409)),
     route("DELETE", f"{CHATS}/{{id}}/members/{{userId}}", chat.remove_member, ChatDocument, "Remove a member",
           errors=(403, 404, 409)),
-    route("POST", f"{CHATS}/{{id}}/leave", chat.leave, Success, "Leave a group", errors=(404, 409)),
+    route("POST", f"{CHATS}/{{id}}/leave", chat.leave, Succeeded, "Leave a group", errors=(404, 409)),
     route("POST", f"{CHATS}/{{id}}/mute", chat.mute, ChatDocument, "Mute until a time; null unmutes",
           body=bodies.MuteChat, errors=(404,)),
 
@@ -147,7 +147,7 @@ ROUTES: list[Route] = [
           errors=(403, 404)),
     route("POST", f"{MESSAGES}/{{id}}/read", messages.mark_read, ReadDocument, "Read up to and with this message",
           errors=(404,)),
-    route("POST", f"{MESSAGES}/{{id}}/report", messages.report, Success, "Report a message to the admins",
+    route("POST", f"{MESSAGES}/{{id}}/report", messages.report, Succeeded, "Report a message to the admins",
           body=bodies.ReportMessage, status=201, errors=(404, 409)),
 
     route("POST", MEDIA, media.upload, UploadDocument, "Upload a file, to be sent as a message",
@@ -159,7 +159,7 @@ ROUTES: list[Route] = [
     route("POST", f"{MEDIA}/{{id}}/link", media.link, LinkDocument, "A URL that needs no token, for ten minutes",
           status=201, errors=(404,)),
 
-    route("POST", "/api/v1/notifications/live-activity-sessions", streams.register_activity, Success,
+    route("POST", "/api/v1/notifications/live-activity-sessions", streams.register_activity, Succeeded,
           "Register the runtime token of a Live Activity", body=bodies.RegisterActivity, status=201, bare=True,
           errors=(403, 404, 409)),
     route("POST", STREAMS, streams.create, StreamDocument, "Schedule a stream", body=bodies.CreateStream, status=201,
@@ -223,7 +223,7 @@ ROUTES: list[Route] = [
             query=administration.Confirm, permission="admin", errors=(403, 404, 409))
       for verb, summary in (("disable", "Disable an account"), ("enable", "Enable an account"),
                             ("ban", "Ban a user"), ("unban", "Lift a ban"), ("sign-out", "Sign out everywhere"))),
-    route("DELETE", f"{ADMIN}/users/{{id}}", administration.delete, Success, "Delete a user, like they themselves could",
+    route("DELETE", f"{ADMIN}/users/{{id}}", administration.delete, Succeeded, "Delete a user, like they themselves could",
           query=administration.Confirm, permission="admin", errors=(403, 404, 409)),
     route("POST", f"{ADMIN}/users/{{id}}/export", administration.export, Lines,
           "All that is kept of a user, a JSON document a line", permission="admin", errors=(403, 404)),
@@ -237,7 +237,7 @@ ROUTES: list[Route] = [
           "Set how the app calls its Live Activity", body=administration.ChangeTenant, permission="admin", errors=(403,)),
     route("GET", f"{ADMIN}/push/dead-letters", devices.dead_letters, Page[DeliveryDocument],
           "Pushes that were given up, newest first", query=Paging, permission="admin", errors=(403,)),
-    route("POST", f"{ADMIN}/push/dead-letters/{{number}}/retry", devices.retry, Success, "Try a push again",
+    route("POST", f"{ADMIN}/push/dead-letters/{{number}}/retry", devices.retry, Succeeded, "Try a push again",
           permission="admin", errors=(403, 404)),
     route("GET", f"{ADMIN}/push/deliveries", devices.deliveries, Page[DeliveryDocument],
           "What became of a user's pushes, newest first", query=devices.Deliveries, permission="admin", errors=(403, 404)),
@@ -256,11 +256,11 @@ ROUTES: list[Route] = [
           query=Paging, permission="admin", errors=(403,)),
     route("PATCH", f"{ADMIN}/webhooks/{{id}}", webhooks.change, WebhookDocument, "Another address, other events, or none",
           body=bodies.ChangeWebhook, permission="admin", errors=(403, 404)),
-    route("DELETE", f"{ADMIN}/webhooks/{{id}}", webhooks.remove, Success, "Forget a webhook, and what it was to be told",
+    route("DELETE", f"{ADMIN}/webhooks/{{id}}", webhooks.remove, Succeeded, "Forget a webhook, and what it was to be told",
           permission="admin", errors=(403, 404)),
     route("GET", f"{ADMIN}/webhooks/{{id}}/calls", webhooks.calls, Page[WebhookCallDocument],
           "What a webhook was told, newest first", query=Paging, permission="admin", errors=(403, 404)),
-    route("POST", f"{ADMIN}/webhooks/{{id}}/calls/{{number}}/retry", webhooks.retry, Success, "Make a call again",
+    route("POST", f"{ADMIN}/webhooks/{{id}}/calls/{{number}}/retry", webhooks.retry, Succeeded, "Make a call again",
           permission="admin", errors=(403, 404)),
     route("GET", f"{ADMIN}/reports", administration.reports, Page[ReportDocument], "Reported messages, newest first",
           query=Paging, permission="admin", errors=(403,)),

@@ -184,3 +184,43 @@ async def test_browsers_of_other_origins(serve: Any) -> None:
     assert wrong.headers["X-Content-Type-Options"] == "nosniff"
     other = await ann.get("/api/v1/users/me", headers={"Origin": "https://evil.example"})
     assert other.status == 200 and "Access-Control-Allow-Origin" not in other.headers
+
+
+async def test_a_method_that_is_not_there_is_told_those_that_are(server: Served, document: dict[str, Any]) -> None:
+    """Also where the pattern of another route matches: ``/notifications/read-all`` is no notification."""
+    admin = await server.people.make(grant=["admin"])
+    for path, described in document["paths"].items():
+        allowed = {method.upper() for method in described}
+        answer = await admin.request("PUT", path.replace("{", "").replace("}", ""))
+        assert answer.status == 405, path
+        assert {*answer.headers["Allow"].split(",")} - {"HEAD"} == allowed, path
+    assert (await admin.get("/api/v1/notifications/read-all")).status == 405
+
+
+def every(document: Any, found: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """All objects of a document."""
+    if isinstance(document, dict):
+        found.append(document)
+    for each in document.values() if isinstance(document, dict) else document if isinstance(document, list) else ():
+        every(each, found)
+    return found
+
+
+async def test_generators_find_nothing_to_stumble_over(document: dict[str, Any]) -> None:
+    """What linters and generators of clients refused: see ``simplify`` in ``server/openapi.py``."""
+    schemas = document["components"]["schemas"]
+    objects = every({"schemas": schemas, "paths": document["paths"]}, [])
+    assert not any("ge" in each or "default" in each for each in objects)
+    assert not any(isinstance(each.get("title"), str) for each in objects)
+    referred = {
+        each["$ref"].removeprefix("#/components/schemas/") for each in objects if isinstance(each.get("$ref"), str)
+    }
+    assert referred == {*schemas}, "all are used"
+    send = schemas["SendMessage"]["properties"]
+    assert send["chatId"]["anyOf"][0] == {"type": "string", "pattern": "^[0-9a-f]{24}$"}
+    assert schemas["Grant"]["properties"]["amount"]["minimum"] == 1
+    assert schemas["Register"]["properties"]["email"]["format"] == "email"
+    assert schemas["CreateStream"]["properties"]["startsAt"]["format"] == "date-time"
+    assert schemas["CreateStream"]["properties"]["title"]["minLength"] == 1
+    cursors = [each for each in objects if each.get("name") == "cursor" and each.get("in") == "query"]
+    assert len(cursors) > 10 and all("pattern" in each["schema"] for each in cursors)
