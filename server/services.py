@@ -49,6 +49,7 @@ from server.origins import Origins
 from server.settings import Settings
 from storage import deliveries, epoch, log, logins, webhooks
 from storage.database import Database
+from storage.errors import Unavailable
 from storage.files import Files
 from storage.transaction import Command, Event, Tx
 from storage.types import SECOND, now
@@ -340,6 +341,8 @@ class Background:
                     return
                 try:
                     await work()
+                except Unavailable:
+                    logger.warning("%s: the database does not answer; again in %s s", work.__qualname__, seconds)
                 except Exception:
                     logger.exception("%s failed; again in %s s", work.__qualname__, seconds)
 

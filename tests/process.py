@@ -16,7 +16,7 @@ from pydantic import SecretStr
 import run
 from server import operator
 from server.settings import Settings
-from tests.guard import HANG_SECONDS, UNHURRIED
+from tests.guard import HANG_SECONDS, UNLIMITED
 from tests.people import Api
 
 READY = re.compile(r"Bellwire is at (\S+)  .*\n")
@@ -29,7 +29,7 @@ class ServerProcess:
     """
 
     def __init__(self, data_dir: Path, **settings: Any) -> None:
-        named = {f"BELLWIRE_{name.upper()}": str(value) for name, value in {**UNHURRIED, **settings}.items()}
+        named = {f"BELLWIRE_{name.upper()}": str(value) for name, value in {**UNLIMITED, **settings}.items()}
         self.environment = {
             **os.environ,
             "BELLWIRE_DATA_DIR": str(data_dir),

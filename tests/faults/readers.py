@@ -24,6 +24,7 @@ import orjson
 
 from realtime.limits import MIB, Limits
 from tests.fuzz.frames import HANDSHAKE, frame
+from tests.guard import HANG_SECONDS
 from tests.load.figures import memory_bytes
 from tests.load.wire import Wire, dial
 from tests.process import ProcessUser, ServerProcess
@@ -158,7 +159,10 @@ class Load:
             sender = self.senders[number % SENDERS]
             sender.emit(next(self.ids), "message:send", {"type": "text", "chatId": self.chat, "content": content})
             self.sent += 1
-        await asyncio.sleep(1)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(HANG_SECONDS):
+                while len(every(self.delays)) < int(rate * seconds) * len(self.readers):
+                    await asyncio.sleep(0.05)
         return self.delays
 
 
@@ -204,6 +208,7 @@ async def run(*, bad: int, good: int, rate: float, seconds: float) -> dict[str, 
             among = await load.run(rate, seconds)
             watch.stopping.set()
             await sampling
+            await asyncio.wait(lives, timeout=HANG_SECONDS)
             left = sum(each.gone is None for each in fiends)
             for life in lives:
                 life.cancel()

@@ -79,7 +79,7 @@ async def test_a_fresh_clone_is_installed_without_npm_and_says_how_to_get_the_pa
     clone = tmp_path / "clone"
     clone.mkdir()
     for name in (await output("git", "ls-files", "-co", "--exclude-standard")).splitlines():
-        if Path(name).exists():
+        if Path(name).is_file():
             (clone / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(name, clone / name)
     tools = tmp_path / "tools"
