@@ -95,7 +95,7 @@ def run(keys: Iterable[str], again: bool, jobs: int, most: int) -> None:
                     now, took = time.monotonic(), time.monotonic() - last
                     rate, last = number / (now - began) * 60, now
                     print(f"{key} {number}/{len(items)} {rate:.1f}/min {took:.1f} s {told(item, result)}", flush=True)
-                    (STATE / "report.md").write_text("\n".join(report()))
+                    write_report()
     finally:
         for each in workers:
             each.terminate()
@@ -109,7 +109,8 @@ def told(item: WorkItem, result: WorkResult) -> str:
     return f"{what} {spec.module_path}:{spec.start_pos[0]} `{result.diff}`"
 
 
-def report() -> list[str]:
+def report() -> tuple[list[str], list[str]]:
+    """The table, and those that survived."""
     rows, survivors, sums = [], [], [0] * 4
     for key in MODULES:
         if not session_of(key).exists():
@@ -125,14 +126,15 @@ def report() -> list[str]:
         survivors += sorted(
             lived, key=lambda each: (str(each[0].mutations[0].module_path), each[0].mutations[0].start_pos)
         )
-    return [
-        "| module | mutants | killed | timed out | survived | score |",
-        "|---|--:|--:|--:|--:|--:|",
-        *rows,
-        row("**all**", sums),
-        "",
-        *(f"- {told(item, result)}" for item, result in survivors),
-    ]
+    head = ["| module | mutants | killed | timed out | survived | score |", "|---|--:|--:|--:|--:|--:|"]
+    return [*head, *rows, row("**all**", sums)], [f"- {told(item, result)}" for item, result in survivors]
+
+
+def write_report() -> str:
+    table, survivors = report()
+    text = "\n".join([*table, "", *survivors])
+    (STATE / "report.md").write_text(text)
+    return text
 
 
 def row(name: str, counts: Sequence[int]) -> str:
@@ -162,11 +164,12 @@ def main() -> None:
     if not asked.report:
         with contextlib.suppress(KeyboardInterrupt):
             run(asked.module, asked.again, asked.jobs, asked.most)
-    text = report()
-    print("\n".join(text))
+    print(write_report())
     if asked.write:
         before, _, rest = asked.write.read_text().partition(BEGIN)
-        asked.write.write_text("\n".join([before + BEGIN, "", where(), "", *text, "", END + rest.partition(END)[2]]))
+        asked.write.write_text(
+            "\n".join([before + BEGIN, "", where(), "", *report()[0], "", END + rest.partition(END)[2]])
+        )
 
 
 if __name__ == "__main__":
