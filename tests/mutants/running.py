@@ -40,6 +40,7 @@ LOADED = [
     "limits.aio", "liquid", "moto.server", "obstore.store", "PIL.Image", "prometheus_client", "puremagic",
     "pydantic_settings", "redis.asyncio", "socketio", "sqlalchemy.ext.asyncio", "trustme", "uvloop",
 ]  # fmt: skip
+FUNCTIONS = ast.FunctionDef, ast.AsyncFunctionDef
 
 
 class Watch:
@@ -226,15 +227,29 @@ class Cover:
 def covering_line(tree: ast.Module, line: int, covering: Callable[[Collection[int]], set[str]]) -> set[str]:
     """Of a line in a function those that ran it, or its statement; of any other, run at the import, those of what it is for.
 
-    That is the function whose head it is, or else the whole module.
+    That is the function whose head it is, or those that use what it names, or else the whole module.
     """
     here = [node for node in ast.walk(tree) if isinstance(node, ast.stmt) and line in lines_of(node)]
-    functions = [node for node in here if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
+    heads = [node for node in here if isinstance(node, FUNCTIONS)]
     inner = min(here, key=lambda node: len(lines_of(node)))
-    if any(line >= node.body[0].lineno for node in functions):
+    if any(line >= node.body[0].lineno for node in heads):
         return covering([line]) or covering(lines_of(inner, head=True))
-    bodies = functions or [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
-    return covering([each for node in bodies for each in range(node.body[0].lineno, lines_of(node).stop)])
+    names = named(inner)
+    for node in tree.body:
+        if isinstance(node, ast.Assign) and names & mentioned(node):
+            names |= named(node)
+    functions = [node for node in ast.walk(tree) if isinstance(node, FUNCTIONS)]
+    users = heads or [node for node in functions if names & mentioned(node)] or functions
+    return covering([each for node in users for each in range(node.body[0].lineno, lines_of(node).stop)])
+
+
+def named(node: ast.AST) -> set[str]:
+    return {each.id for each in ast.walk(node) if isinstance(each, ast.Name) and isinstance(each.ctx, ast.Store)}
+
+
+def mentioned(node: ast.AST) -> set[str]:
+    names = {each.attr for each in ast.walk(node) if isinstance(each, ast.Attribute)}
+    return names | {each.id for each in ast.walk(node) if isinstance(each, ast.Name)}
 
 
 def lines_of(node: Any, head: bool = False) -> range:
