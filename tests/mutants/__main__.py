@@ -49,6 +49,7 @@ def work(tree: Tree, cover: Cover, queue: Any, results: Any) -> None:
     """
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGCONT, tree.go_on)
     current, asked = "", queue.get()
     while asked is not None:
         with tree.database():

@@ -85,6 +85,7 @@ class Tree:
         self.path = STATE / f"tree{number}"
         self.output = STATE / f"output{number}"
         self.running = STATE / f"running{number}"
+        self.paused = False
         shutil.rmtree(self.path, ignore_errors=True)
         not_copied = shutil.ignore_patterns(".git", ".venv", "*_cache", "node_modules", STATE.name)
         shutil.copytree(".", self.path, ignore=not_copied)
@@ -93,6 +94,10 @@ class Tree:
         for name in LOADED:
             with contextlib.suppress(ImportError):
                 importlib.import_module(name)
+
+    def go_on(self, *_: object) -> None:
+        """The handler of SIGCONT."""
+        self.paused = True
 
     @contextlib.contextmanager
     def database(self) -> Iterator[None]:
@@ -154,6 +159,7 @@ class Tree:
         if not names:
             return WorkResult(WorkerOutcome.NO_TEST, "no test", TestOutcome.SURVIVED, diff)
         for _ in range(3):
+            self.paused = False
             file.write_text(changed)
             try:
                 status = self.tests(names, seconds)
@@ -163,7 +169,10 @@ class Tree:
             if status == 0:
                 return WorkResult(WorkerOutcome.NORMAL, f"{len(names)} tests", TestOutcome.SURVIVED, diff)
             said = "timeout" if status == -signal.SIGALRM else self.output.read_text(errors="replace")[-2000:]
-            # It counts if the test passes without the mutant, now: on a busy machine one may fail of something else.
+            # It counts if the test passes without the mutant, now: on a busy machine one may fail of something else. And
+            # if nobody stopped this process meanwhile, for clocks run on.
+            if self.paused:
+                continue
             if not (failed := self.running.read_text()) or self.tests([failed], seconds) == 0:
                 break
         return WorkResult(WorkerOutcome.NORMAL, said, TestOutcome.KILLED, diff)
