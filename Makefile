@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN = .venv/bin
 
-.PHONY: run test check format bench fuzz prove install lock chromium nginx
+.PHONY: run test check format bench fuzz prove mutants install lock chromium nginx
 
 run: .venv/installed static/node_modules/.package-lock.json
 	$(BIN)/python run.py
@@ -32,6 +32,10 @@ fuzz: install
 prove: install
 	command -v strace >/dev/null || { apt-get update && apt-get install -y strace; }
 	$(BIN)/python -m tests.faults.prove --all --write docs/guarantees.md $(ARGS)
+
+# How much the tests notice: one place of the code changed at a time, hours for all. Goes on where it was stopped.
+mutants: install
+	$(BIN)/python -m tests.mutants --write docs/guarantees.md $(ARGS)
 
 install: .venv/tested static/node_modules/.package-lock.json tests/node_modules/.package-lock.json chromium nginx
 
