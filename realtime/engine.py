@@ -122,7 +122,7 @@ class Engine(engineio.AsyncServer):
 
     async def handle_request(self, request: web.Request) -> web.StreamResponse:
         """A new websocket, as clients ask for one, needs nothing of what the edge finds out about a request."""
-        if request.method != "OPTIONS" and "transport" not in request.query:
+        if request.method != "OPTIONS" and not request.query.get("transport"):
             # Mandatory in the protocol; engineio would take polling.
             refused: web.StreamResponse = await self._make_response(
                 self._bad_request("The parameter transport is missing"), {}

@@ -241,7 +241,8 @@ async def test_events_of_another_namespace_close(server: Served) -> None:
 
 async def test_engine_io_to_the_letter(server: Served) -> None:
     anonymous = server.people.anonymous
-    assert (await anonymous.get("/socket.io/?EIO=4")).status == 400
+    for query in ("EIO=4", "EIO=4&transport="):
+        assert (await anonymous.get(f"/socket.io/?{query}")).status == 400
     opening = (await anonymous.get(POLLING)).body
     path = f"{POLLING}&sid={orjson.loads(opening[1:])['sid']}"
     answer = await anonymous.request("POST", path, data=b"3")
