@@ -9,9 +9,12 @@ import pytest
 
 from push import payloads
 from push.gateway import LARGEST_PAYLOAD
-from storage.briefs import Brief, Text
+from storage.briefs import Brief, LiveBrief, Text
 from storage.devices import Device
+from storage.notifications import Notification
 from storage.outbox import Delivery
+from storage.streams import Stream
+from storage.text import boundaries
 from storage.types import SECOND
 
 DELIVERY = Delivery(1, "message", 2, 3, None, 4, 5, None, "id", 0, 0, 0)
@@ -114,3 +117,83 @@ def test_quiet_hours_go_by_the_users_clock(hours: tuple[str | None, str | None],
 )
 def test_words_are_in_the_devices_language(locale: str | None, word: str) -> None:
     assert payloads.word(locale, "image") == word
+
+
+def notification(**changes: Any) -> Brief:
+    values = dict.fromkeys(Notification.__slots__)
+    values |= {"id": "n" * 24, "title": "Title", "message": "Message", "category": "news", "action_url": None}
+    return replace(BRIEF, about=Notification(**values | changes))
+
+
+def test_a_notification_carries_its_url_where_it_has_one() -> None:
+    made = payloads.alert(notification(action_url="https://example.org/a"), at=0, content=True)
+    assert made["actionUrl"] == "https://example.org/a" and made["category"] == made["aps"]["thread-id"] == "news"
+    assert made["aps"]["alert"] == {"title": "Title", "body": "Message"}
+    assert "actionUrl" not in payloads.alert(notification(), at=0, content=True)
+    hidden = payloads.alert(notification(action_url="https://example.org/a"), at=0, content=False)
+    assert hidden["aps"]["alert"] == {"title": "New notification"} and "actionUrl" not in hidden
+
+
+def test_a_url_that_is_too_long_by_itself_is_left_out() -> None:
+    made = payloads.alert(notification(action_url="https://example.org/" + "a" * 4096), at=0, content=True)
+    assert "actionUrl" not in made and len(orjson.dumps(made)) <= LARGEST_PAYLOAD
+    assert made["aps"]["alert"] == {"title": "", "body": ""}, "all was tried before"
+    short = payloads.alert(notification(action_url="https://example.org/" + "a" * 2000), at=0, content=True)
+    assert "actionUrl" in short
+
+
+def test_what_just_fits_is_left_alone() -> None:
+    empty = len(orjson.dumps(payloads.alert(replace(BRIEF, about=replace(TEXT, content="")), at=0, content=True)))
+    for over in (0, 1):
+        body = "x" * (LARGEST_PAYLOAD - empty + over)
+        made = payloads.alert(replace(BRIEF, about=replace(TEXT, content=body)), at=0, content=True)
+        assert (made["aps"]["alert"]["body"] == body) == (over == 0)
+
+
+@pytest.mark.parametrize("text", ["abcdef", "ééé", '"\\"\n', "👨‍👩‍👧a👨‍👩‍👧"])
+def test_as_much_of_a_text_as_fits_is_kept(text: str) -> None:
+    size = len(orjson.dumps(text))
+    ends = boundaries(text)
+    for over in range(1, size + 2):
+        fitting = [text[:end] + "…" for end in ends if end and len(orjson.dumps(text[:end] + "…")) <= size - over]
+        assert payloads.shortened(text, over) == (fitting[-1] if fitting else ""), over
+
+
+def test_hours_that_end_as_they_begin_are_none() -> None:
+    for minute in (0, 720):
+        there = replace(BRIEF, quiet_from="12:00", quiet_to="12:00", time_zone=None)
+        assert not payloads.quiet(there, minute * 60 * SECOND)
+
+
+# Live Activities
+
+STREAM_VALUES = {"id": "s" * 24, "title": "Match", "status": "scheduled", "starts_at": 5_000 * SECOND + 7}
+STREAM = Stream(**dict.fromkeys(Stream.__slots__) | STREAM_VALUES)  # type: ignore[arg-type]
+LIVE = LiveBrief(
+    replace(DELIVERY, stamp=4_000), None, replace(DEVICE, locale="tr"), STREAM, "Attributes", '{"league":1}'
+)
+STATE = {"status": "scheduled", "title": "Match", "startsAt": 5_000}
+
+
+def test_the_start_of_an_activity() -> None:
+    assert payloads.start(LIVE, stale=900) == {
+        "aps": {
+            "timestamp": 4_000,
+            "event": "start",
+            "content-state": STATE,
+            "stale-date": 5_900,
+            "attributes-type": "Attributes",
+            "attributes": {"league": 1, "streamId": STREAM.id},
+            "alert": {"title": "Match", "body": "Birazdan başlıyor"},
+        }
+    }
+    bare = payloads.start(replace(LIVE, attributes=None, device=None), stale=0)["aps"]
+    assert bare["attributes"] == {"streamId": STREAM.id} and bare["alert"]["body"] == "It begins soon"
+    assert bare["stale-date"] == 5_000
+
+
+def test_its_update_and_its_end() -> None:
+    updated = payloads.update(LIVE, stale=900)["aps"]
+    assert updated == {"timestamp": 4_000, "event": "update", "content-state": STATE, "stale-date": 5_900}
+    ended = payloads.end(LIVE, dismiss=300)["aps"]
+    assert ended == {"timestamp": 4_000, "event": "end", "content-state": STATE, "dismissal-date": 4_300}

@@ -185,3 +185,33 @@ async def test_the_document_of_rest_ack_and_event_is_one(server: Served) -> None
     payload, _ = await socket.event("message:new")
     assert orjson.dumps(payload) == orjson.dumps(sent)
     await socket.close()
+
+
+async def test_a_reply_names_what_its_author_may_see(either: Served) -> None:
+    ann, bob, dan = await either.people.many(3)
+    chat_id = await ann.group(bob)
+    old = await ann.send(chat_id)
+    await ann.post(f"/api/v2/chats/{chat_id}/members", {"userIds": [dan.id]})
+    body = {"type": "text", "chatId": chat_id, "content": "x"}
+    assert (await dan.post(PATH, {**body, "replyTo": old["_id"]})).status == 404, "it is from before the joining"
+    assert (await bob.post(PATH, {**body, "replyTo": old["_id"]})).status == 201
+    new = await ann.send(chat_id)
+    assert (await dan.post(PATH, {**body, "replyTo": new["_id"]})).json["replyTo"] == new["_id"]
+    await ann.patch(f"/api/v2/chats/{chat_id}", {"historyVisible": "all"})
+    assert (await dan.post(PATH, {**body, "replyTo": old["_id"]})).status == 201
+
+
+async def test_who_wrote_a_message_is_none_of_its_readers(either: Served) -> None:
+    ann, bob, cem = await either.people.many(3)
+    chat_id = await ann.group(bob, cem)
+    sent = await ann.send(chat_id)
+    for person in (ann, bob):
+        assert (await person.post(f"{PATH}/{sent['_id']}/read")).status == 200
+    shown = (await ann.get(f"{PATH}/{sent['_id']}")).json
+    assert (shown["readBy"], shown["readCount"]) == ([bob.id], 1)
+    again = await bob.send(chat_id)
+    assert (await bob.post(f"{PATH}/{again['_id']}/read")).status == 200
+    (first, second) = (await cem.get(f"{PATH}?chatId={chat_id}")).json["items"]
+    assert first["readBy"] == [bob.id] and second["readBy"] == [], (
+        "reading the later reads the earlier, but not one's own"
+    )
