@@ -6,6 +6,9 @@ import idna
 
 from storage import text
 
+# RFC 1035, section 3.1; no name that is longer is worth encoding.
+LONGEST_DOMAIN = 253
+
 
 def key_of(address: str) -> str:
     """The address for comparison: without case, composed, and with the domain as DNS knows it (RFC 5891)."""
@@ -20,6 +23,8 @@ def is_valid(address: str) -> bool:
 
 
 def encoded(domain: str) -> str | None:
+    if len(domain) > LONGEST_DOMAIN:
+        return None
     try:
         return idna.encode(domain, uts46=True).decode()
     except idna.IDNAError:
