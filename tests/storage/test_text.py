@@ -77,6 +77,8 @@ def test_one_mailbox_has_one_key() -> None:
     )
     assert email.key_of("J\u00f6rg@example.org") == email.key_of("jo\u0308rg@Example.ORG")
     assert email.key_of("a@under_score.local") == "a@under_score.local"
+    assert email.key_of("ann@" + "ü" * 100_000) == "ann@" + "ü" * 100_000, "at once"
+    assert not email.is_valid("ann@" + "ü" * 300)
     for address in (
         "a\u200bnn@example.org",
         "ann@exa\u202emple.org",
