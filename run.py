@@ -17,7 +17,7 @@ try:
 
     from server import logs, operator
     from server.app import drain, serving
-    from server.masking import masked
+    from server.masking import masked, masked_value
     from server.settings import Settings, unknown_names
     from server.workers import Workers
     from storage.backup import NoBackup
@@ -126,7 +126,7 @@ def check(settings: Settings) -> None:
     for name, field in type(settings).model_fields.items():
         value = getattr(settings, name)
         shown = ("********" if value.get_secret_value() else "") if isinstance(value, SecretStr) else value
-        print(f"BELLWIRE_{name.upper()}={masked(str(shown))}  # {field.description}")
+        print(f"BELLWIRE_{name.upper()}={masked_value(str(shown))}  # {field.description}")
 
 
 def main() -> int:
@@ -186,7 +186,7 @@ def main() -> int:
             print(name + masked(each["msg"].removeprefix("Value error, ")), file=sys.stderr)
         return 2
     except Unavailable:
-        print(f"The database can't be reached: {masked(settings.database)}", file=sys.stderr)
+        print(f"The database can't be reached: {masked_value(settings.database)}", file=sys.stderr)
         return 1
     except Problem as problem:
         print(operator.reason(problem), file=sys.stderr)

@@ -174,10 +174,14 @@ def picture(path: Path, thumbnail: Path) -> Found | None:
         if jpeg:
             # Every block of it is read all the same, so that a broken one is found out.
             image.draft(None, (2 * THUMBNAIL, 2 * THUMBNAIL))
+        large = jpeg and "progressive" in image.info and width * height > MOST_PIXELS
         try:
             image.load()
-        except MemoryError:
-            return Found("file", mime)
+        except (MemoryError, OSError) as error:
+            # Of a progressive one libjpeg keeps all of it, and says of too little memory only that it can't go on.
+            if large or isinstance(error, MemoryError):
+                return Found("file", mime)
+            raise
         if image.getexif().get(ExifTags.Base.Orientation) in SIDEWAYS:
             width, height = height, width
         shrink(ImageOps.exif_transpose(image), thumbnail)

@@ -18,9 +18,10 @@ from sqlalchemy import Connection
 from realtime import frames
 from realtime.broker import Broker
 from realtime.limits import KIB
-from realtime.subscription import EVERYTHING, Channel, Reader, Replay, View
+from realtime.subscription import Channel, Reader, Replay
 from realtime.tasks import Tasks
-from storage import log
+from storage import chat, log
+from storage.chat import NOWHERE, Position
 from storage.database import Database
 from storage.errors import Unavailable
 from storage.gather import Gather
@@ -49,7 +50,7 @@ class Hub:
         self.resets = 0
         self.looked_at = time.monotonic()
         self.tasks = Tasks()
-        self.heads: Gather[Collection[int], Mapping[int, int]] = Gather(database, heads_of)
+        self.positions: Gather[Collection[int], Mapping[int, Position]] = Gather(database, positions_of)
         self.pages: Gather[tuple[int, int], list[Event]] = Gather(database, partial(log.pages, limit=PAGE), most=16)
         self.doubtful: set[int] = set()
         self.doubting: asyncio.Task[None] | None = None
@@ -59,17 +60,18 @@ class Hub:
 
     # Subscriptions
 
-    def add(self, reader: Reader, pk: int, name: str, cursor: int, view: View = EVERYTHING) -> Replay | None:
-        """A new subscription that has everything up to ``cursor``; None if the reader has the channel already."""
+    def add(self, reader: Reader, pk: int, name: str, cursor: int, joined_seq: int = 0) -> Replay | None:
+        """A new subscription that has everything up to ``cursor``; None if the reader has the channel already.
+
+        Objects up to ``joined_seq`` are hidden from the reader where the channel is restricted.
+        """
         if pk in reader.subscriptions:
             return None
         channel = self.channels.get(pk)
         if channel is None:
             channel = self.channels[pk] = Channel(pk, name, personal=name.startswith("user:"))
-        if view.restricted and (channel.position is None or view.head >= channel.position):
-            channel.restricted = True
         reader.subscriptions[channel.pk] = channel
-        replay = channel.replaying[reader] = Replay(reader, channel, cursor, view.joined_seq)
+        replay = channel.replaying[reader] = Replay(reader, channel, cursor, joined_seq)
         return replay
 
     async def start(self, replays: Collection[Replay]) -> None:
@@ -87,9 +89,9 @@ class Hub:
                 channel.opened = opened
             try:
                 await self.broker.subscribe([channel.pk for channel in fresh])
-                heads = await self.heads.get([each.pk for each in fresh])
+                positions = await self.positions.get([each.pk for each in fresh])
                 for channel in fresh:
-                    channel.position = heads.get(channel.pk, 0)
+                    channel.position, channel.restricted = positions.get(channel.pk, NOWHERE)
                     if channel.hinted > channel.position:
                         self._fill(channel)
             finally:
@@ -307,8 +309,9 @@ class Hub:
                     self.repaired += len(whole)
                     self._deliver(channel, whole)
                 else:
-                    head = page[-1].seq if page else channel.hinted
-                    channel.position = max(head, channel.position)
+                    found = (await self.positions.get([channel.pk])).get(channel.pk, NOWHERE)
+                    channel.position = max(found.head, channel.position)
+                    channel.restricted = found.restricted
                     self._lose(channel, list(channel.live))
         except Exception:
             logger.exception("could not fill %s from the log", channel.name)
@@ -417,10 +420,10 @@ class Hub:
         return None
 
 
-def heads_of(connection: Connection, asked: Sequence[Collection[int]]) -> list[Mapping[int, int]]:
-    """For each of these sets of channels their heads."""
-    heads = log.heads(connection, {pk for pks in asked for pk in pks})
-    return [heads] * len(asked)
+def positions_of(connection: Connection, asked: Sequence[Collection[int]]) -> list[Mapping[int, Position]]:
+    """For each of these sets of channels where they are."""
+    positions = chat.positions(connection, {pk for pks in asked for pk in pks})
+    return [positions] * len(asked)
 
 
 def is_hidden(event: Event, joined_seq: int) -> bool:

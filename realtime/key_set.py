@@ -93,5 +93,8 @@ async def fetch(url: str) -> list[jwt.PyJWK]:
             body += more
     if len(body) > LARGEST_SET:
         raise ValueError(f"the key set has more than {LARGEST_SET} bytes")
-    keys = jwt.PyJWKSet.from_dict(orjson.loads(body)).keys
+    document = orjson.loads(body)
+    if not isinstance(document, dict):
+        raise ValueError("a key set is an object")
+    keys = jwt.PyJWKSet.from_dict(document).keys
     return [each for each in keys if each.public_key_use in (None, "sig")]

@@ -94,7 +94,7 @@ class Link(asyncio.Protocol):
         try:
             self.reader.feed(data)
             pushes: list[Push] = []
-            while (item := self.reader.gets()) is not NOTHING:
+            while not self.transport.is_closing() and (item := self.reader.gets()) is not NOTHING:
                 if isinstance(item, hiredis.PushNotification):
                     pushes.append(item)
                 else:

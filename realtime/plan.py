@@ -10,7 +10,6 @@ from sqlalchemy import Connection
 from realtime.accounts import Accounts
 from realtime.caller import Caller
 from realtime.limits import Limits
-from realtime.subscription import View
 from storage import chat, epoch, log, streams
 from storage.database import Database
 from storage.gather import Gather
@@ -21,29 +20,21 @@ STREAM = "stream:"
 
 @dataclass(slots=True)
 class Plan:
-    """``(number, name, cursor, view)`` of each channel to read, and what could be recovered."""
+    """``(number, name, cursor, joined_seq)`` of each channel to read, and what could be recovered."""
 
     epoch: str
     recovered: dict[str, bool]
-    channels: list[tuple[int, str, int, View]]
+    channels: list[tuple[int, str, int, int]]
 
 
 class Readable(NamedTuple):
-    """A channel that a user may read from ``first`` on; the log has what is above ``floor``.
-
-    ``restricted`` says whether events about objects up to ``first`` are hidden.
-    """
+    """A channel that a user may read from ``first`` on; the log has what is above ``floor``."""
 
     pk: int
     name: str
     head: int
     floor: int
     first: int
-    restricted: bool = False
-
-    @property
-    def view(self) -> View:
-        return View(self.first, self.restricted, self.head)
 
 
 class Asked(NamedTuple):
@@ -135,7 +126,7 @@ class Plans:
         return Plan(
             now,
             recovered,
-            [(each.pk, each.name, cursor, each.view) for each, cursor in zip(readable, cursors, strict=True)],
+            [(each.pk, each.name, cursor, each.first) for each, cursor in zip(readable, cursors, strict=True)],
         )
 
     def _named(self, connection: Connection, asked: Asked, readable: Sequence[Readable]) -> list[Readable]:

@@ -1,6 +1,7 @@
 """Where Redis is: one server, the master that sentinels name, or the nodes of a cluster."""
 
 import asyncio
+import re
 from typing import Any, Protocol
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
@@ -19,6 +20,9 @@ COMMON: dict[str, Any] = {
     "socket_connect_timeout": CONNECT_SECONDS,
     "maint_notifications_config": MaintNotificationsConfig(enabled=False),
 }
+
+
+PORT = re.compile(r"[^:]*(:[0-9]{1,5})?|\[[0-9A-Fa-f:.]+\](:[0-9]{1,5})?")
 
 
 class Servers(Protocol):
@@ -76,6 +80,10 @@ class Several:
 def servers_of(url: str) -> "Servers":
     """Raises ValueError for a URL that can't be one of Redis."""
     scheme = url.split("://")[0]
+    hosts = urlsplit(url).netloc.rpartition("@")[2].split(",")
+    if scheme != "unix" and not all(PORT.fullmatch(each) for each in hosts):
+        # The parsers' own words would quote what they took for the port, which may be a part of the password.
+        raise ValueError("a host is not host or host:port; in user and password write / @ : and % percent-encoded")
     kinds = {"sentinel": SentinelServer, "cluster": ClusterServers}
     return kinds.get(scheme.rpartition("+")[2], OneServer)(url)
 

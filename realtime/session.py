@@ -15,7 +15,7 @@ from realtime.caller import Caller
 from realtime.hub import Hub
 from realtime.limits import Limits
 from realtime.plan import Plans
-from realtime.subscription import EVERYTHING, Channel, View
+from realtime.subscription import Channel
 from realtime.transport import Socket, ignore
 from realtime.wheel import Wheel
 from storage import accounts, chat, epoch, log, logins
@@ -186,8 +186,8 @@ class Sessions:
         if plan is None:
             return session.close("logout")
         replays = []
-        for pk, name, cursor, view in plan.channels:
-            replay = None if session.ended else self.hub.add(session, pk, name, cursor, view)
+        for pk, name, cursor, joined_seq in plan.channels:
+            replay = None if session.ended else self.hub.add(session, pk, name, cursor, joined_seq)
             if replay:
                 replays.append(replay)
         await self.hub.start(replays)
@@ -235,24 +235,23 @@ class Sessions:
     async def _join(self, session: Session, chat_id: str, at: int) -> None:
         """Read a chat from the seq of joining on, unless the user left it since or joined it again later."""
 
-        def look(connection: Connection) -> tuple[int, View] | None:
+        def look(connection: Connection) -> int | None:
             pk = chat.find(connection, session.caller.user.tenant_pk, chat_id)
-            view = view_of(connection, pk, session.caller.pk) if pk is not None else None
-            return (pk, view) if pk is not None and view and view.joined_seq == at else None
+            gate = chat.gate(connection, pk, session.caller.pk) if pk is not None else None
+            return pk if gate and gate.joined_seq == at else None
 
-        found = await self.database.read(look, snapshot=True)
-        if found is None:
+        pk = await self.database.read(look)
+        if pk is None:
             return
-        pk, view = found
         earlier = session.subscriptions.get(pk)
         if earlier:
             # It may be of an earlier membership that has not ended here yet: bring it up to where this one began.
             await self.hub.look([pk])
             await self.hub.settle(session, earlier)
-        await self._read(session, pk, f"chat:{chat_id}", at, view)
+        await self._read(session, pk, f"chat:{chat_id}", at, at)
 
-    async def _read(self, session: Session, pk: int, name: str, cursor: int, view: View) -> None:
-        replay = None if session.ended else self.hub.add(session, pk, name, cursor, view)
+    async def _read(self, session: Session, pk: int, name: str, cursor: int, joined_seq: int) -> None:
+        replay = None if session.ended else self.hub.add(session, pk, name, cursor, joined_seq)
         if replay:
             await self.hub.start([replay])
 
@@ -281,15 +280,20 @@ class Sessions:
     async def _find_again(self, session: Session, pk: int, name: str) -> None:
         """Go on from the head of a channel that had a gap, if the user may read it still."""
 
-        def look(connection: Connection) -> View | None:
-            if pk == session.caller.pk or name.startswith("stream:"):
-                return EVERYTHING._replace(head=log.heads(connection, [pk])[pk])
-            return view_of(connection, pk, session.caller.pk)
+        def look(connection: Connection) -> tuple[int, int] | None:
+            joined_seq = 0
+            if pk != session.caller.pk and not name.startswith("stream:"):
+                gate = chat.gate(connection, pk, session.caller.pk)
+                if gate is None:
+                    return None
+                joined_seq = gate.joined_seq
+            return log.heads(connection, [pk])[pk], joined_seq
 
-        view = await self.database.read(look, snapshot=True)
-        if view is not None:
-            session.emit("channel:reset", {"channel": name, "head": view.head})
-            await self._read(session, pk, name, view.head, view)
+        found = await self.database.read(look, snapshot=True)
+        if found is not None:
+            head, joined_seq = found
+            session.emit("channel:reset", {"channel": name, "head": head})
+            await self._read(session, pk, name, head, joined_seq)
 
     # Ending
 
@@ -331,11 +335,3 @@ class Sessions:
 
     def all(self) -> Iterable[Session]:
         return [session for sessions in self.of_user.values() for session in sessions]
-
-
-def view_of(connection: Connection, chat_pk: int, user_pk: int) -> View | None:
-    """What a member may see of a chat; None for who is no member."""
-    gate = chat.gate(connection, chat_pk, user_pk)
-    if gate is None:
-        return None
-    return View(gate.joined_seq, gate.history_visible != "all", log.heads(connection, [chat_pk])[chat_pk])

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 from storage.transaction import Event
 
@@ -38,27 +38,13 @@ class Reader(Protocol):
         """A gap can't be filled, and the subscription has ended: retention took what the reader was to get."""
 
 
-class View(NamedTuple):
-    """What one reader may see of a channel.
-
-    ``restricted`` says whether objects up to ``joined_seq`` are hidden from the reader, as of the channel's seq ``head``.
-    """
-
-    joined_seq: int
-    restricted: bool
-    head: int
-
-
-EVERYTHING = View(0, False, 0)
-
-
 @dataclass(eq=False, slots=True)
 class Channel:
     """A channel with readers on this node. ``position`` is the last seq delivered, at
     ``delivered_at`` of the monotonic clock; None until it was read.
 
     ``live`` maps each live reader to its ``joined_seq``, of which ``newest_joined`` is at least the highest;
-    ``restricted`` says whether readers see only what came after their joining.
+    ``restricted`` says whether readers see only what came after their joining, as of ``position``.
     """
 
     pk: int

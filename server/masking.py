@@ -13,6 +13,12 @@ def masked(text: str) -> str:
     return URL.sub(lambda found: found[1] + masked_rest(found[2]), text)
 
 
+def masked_value(value: str) -> str:
+    """A value that is one URL, if it is any, whatever characters stand in it."""
+    scheme, separator, rest = value.partition("://")
+    return f"{scheme}://{masked_rest(rest)}" if separator else value
+
+
 def masked_rest(rest: str) -> str:
     """A URL behind its scheme. A password may hold an ``@``, so that the last one ends it."""
     login, at, after = rest.rpartition("@")

@@ -8,6 +8,8 @@ from urllib.parse import urlsplit
 SAME_AS = {"ws": "http", "wss": "https"}
 DEFAULT_PORTS = {"http": 80, "https": 443}
 ALL = "*"
+# What browsers send of a page without an origin of its own, such as a file or a sandboxed frame.
+NULL = "null"
 
 
 class Origin(NamedTuple):
@@ -20,7 +22,8 @@ class Origins:
     """``public_url`` and ``named`` may be used from everywhere; ``named`` may hold ``*`` for all."""
 
     def __init__(self, public_url: str, named: Iterable[str]) -> None:
-        self.all = ALL in named
+        named = [*named]
+        self.all, self.null = ALL in named, NULL in named
         urls = [*named, public_url] if public_url else named
         self.named = {origin for url in urls if (origin := origin_of(url))}
 
@@ -32,7 +35,7 @@ class Origins:
         return found is not None and found.scheme in DEFAULT_PORTS and found == host_as(found, environ.get("HTTP_HOST"))
 
     def is_named(self, origin: str) -> bool:
-        return read(origin) in self.named
+        return (self.null and origin == NULL) or read(origin) in self.named
 
 
 def read(text: str) -> Origin | None:

@@ -3,7 +3,7 @@
 import difflib
 import os
 import re
-from ipaddress import IPv4Network, IPv6Network
+from ipaddress import IPv4Network, IPv6Network, ip_address
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -14,13 +14,15 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from realtime.limits import KIB, MIB, Limits
 from realtime.servers_redis import servers_of
 from server.dialects import DIALECTS
+from server.origins import ALL, NULL, read
 
 PREFIX = "BELLWIRE_"
 # What tests read from the environment is no setting of the server.
 OF_TESTS = "BELLWIRE_TEST_"
 ENV_FILE = ".env"
 DATABASES = ("postgresql+asyncpg://", "postgresql://", "postgres://", "sqlite:///")
-EVERYWHERE = ("0.0.0.0", "::")
+# What Kubernetes and Docker put into the environment for a service whose name begins like our settings.
+OF_SERVICES = re.compile(r".*_(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT(_[0-9]+_(TCP|UDP|SCTP)(_\w+)?)?)")
 
 
 class Settings(BaseSettings):
@@ -176,7 +178,7 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def reachable(self) -> "Settings":
-        if self.host in EVERYWHERE and not self.public_url:
+        if is_everywhere(self.host) and not self.public_url:
             raise ValueError(
                 f"with BELLWIRE_HOST={self.host}, BELLWIRE_PUBLIC_URL is needed too: how clients reach the server, like "
                 "https://chat.example.org; it is part of each URL of a file"
@@ -221,6 +223,12 @@ class Settings(BaseSettings):
             raise ValueError("must begin with postgresql+asyncpg:// or sqlite:///, or be empty")
         return value
 
+    @field_validator("jwt_public_key", "apns_key", "apns_ca", mode="before")
+    @classmethod
+    def given(cls, value: object) -> object:
+        """An empty variable is none."""
+        return value or None
+
     @field_validator("jwt_public_key", "apns_key", "apns_ca")
     @classmethod
     def readable(cls, value: Path | None) -> Path | None:
@@ -236,6 +244,14 @@ class Settings(BaseSettings):
     def known(cls, value: str) -> str:
         if value not in DIALECTS:
             raise ValueError(f"must be one of: {', '.join(DIALECTS)}")
+        return value
+
+    @field_validator("cors_origins")
+    @classmethod
+    def origins(cls, value: list[str]) -> list[str]:
+        for each in value:
+            if each not in (ALL, NULL) and read(each) is None:
+                raise ValueError(f"{each!r} is not an origin like https://app.example.org")
         return value
 
     @field_validator("cors_origins", "media_types", "trusted_proxies", mode="before")
@@ -267,13 +283,21 @@ class Settings(BaseSettings):
         return Limits(**given)
 
 
+def is_everywhere(host: str) -> bool:
+    """Whether an address to listen on stands for all of them."""
+    try:
+        return ip_address(host).is_unspecified
+    except ValueError:
+        return host in ("", "0")
+
+
 def unknown_names() -> list[str]:
     """A sentence for each variable of the environment, or line of ``.env``, that is named like a setting and is none."""
     known = {f"{PREFIX}{name.upper()}" for name in Settings.model_fields}
     given = {name.upper() for name in (*os.environ, *dotenv_values(ENV_FILE))}
     sentences = []
     for name in sorted(given - known):
-        if name.startswith(PREFIX) and not name.startswith(OF_TESTS):
+        if name.startswith(PREFIX) and not name.startswith(OF_TESTS) and not OF_SERVICES.fullmatch(name):
             near = difflib.get_close_matches(name, known, 1)
             sentences.append(f"{name} is not a setting" + (f"; did you mean {near[0]}?" if near else ""))
     return sentences

@@ -142,13 +142,15 @@ def tenant(connection: Connection, uuid: str) -> Tenant | None:
 
 def add_user(tx: Tx, tenant_pk: int, new: NewUser) -> User:
     """Raises Conflict, naming what is taken, if the tenant has one of the names or the e-mail already."""
-    email_key = email.key_of(new.email) if new.email else None
+    email_keys = spellings(new.email) if new.email else []
+    email_key = email_keys[-1] if email_keys else None
     taken = or_(
         *(
             users.c[name] == value
-            for name, value in (("id", new.id), ("number", new.number), ("uuid", new.uuid), ("email_key", email_key))
+            for name, value in (("id", new.id), ("number", new.number), ("uuid", new.uuid))
             if value is not None
         ),
+        users.c.email_key.in_(email_keys),
         false(),
     )
     if tx.execute(select(users.c.pk).where(users.c.tenant_pk == tenant_pk, taken).limit(1)).first():
@@ -194,12 +196,19 @@ def find(connection: Connection, tenant_pk: int, **names: Any) -> User | None:
     (name, value), *_ = names.items()
     if name == "number" and not 0 < value < LARGEST_NUMBER:
         return None
+    values = spellings(value) if name == "email" else [value]
     column = users.c.email_key if name == "email" else users.c[name]
-    value = email.key_of(value) if name == "email" else value
-    row = connection.execute(
-        SELECT.where(users.c.tenant_pk == tenant_pk, column == value, users.c.status != "deleted")
-    ).first()
-    return read_user(row) if row else None
+    for each in values:
+        statement = SELECT.where(users.c.tenant_pk == tenant_pk, column == each, users.c.status != "deleted")
+        row = connection.execute(statement).first()
+        if row:
+            return read_user(row)
+    return None
+
+
+def spellings(address: str) -> list[str]:
+    """The keys of an e-mail address, the one that is made today last; an account of an earlier version may have the other."""
+    return list(dict.fromkeys((address.casefold(), email.key_of(address))))
 
 
 def need(connection: Connection, tenant_pk: int, id: str) -> User:
@@ -241,9 +250,11 @@ def search(
     connection: Connection, tenant_pk: int, query: str, *, emails: bool, after: int = 0, limit: int = 50
 ) -> list[User]:
     """Users whose name contains ``query`` (with ``emails``, whose e-mail does too), in the order they were made."""
-    match: ColumnElement[bool] = users.c.name_key.like(containing(fold(query)), escape="\\")
+    folded = fold(query)
+    match: ColumnElement[bool] = users.c.name_key.like(containing(folded), escape="\\") if folded else false()
     if emails:
-        match = or_(match, users.c.email_key.like(containing(query.casefold()), escape="\\"))
+        for each in {query.casefold(), email.part_of_key(query)}:
+            match = or_(match, users.c.email_key.like(containing(each), escape="\\"))
     statement = SELECT.where(users.c.tenant_pk == tenant_pk, users.c.status != "deleted", users.c.pk > after, match)
     return [read_user(row) for row in connection.execute(statement.order_by(users.c.pk).limit(limit))]
 

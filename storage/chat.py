@@ -149,7 +149,7 @@ def find(connection: Connection, tenant_pk: int, id: str) -> int | None:
 
 def search(connection: Connection, tenant_pk: int, query: str, *, before: int | None, limit: int) -> list[Chat]:
     """The tenant's chats of this id, or whose name contains ``query``, newest first, with a number below ``before``."""
-    pattern = accounts.containing(fold(query))
+    pattern = accounts.containing(fold(query) or query)
     statement = CHAT.where(
         chats.c.tenant_pk == tenant_pk,
         chats.c.deleted_at.is_(None),
@@ -351,7 +351,6 @@ READABLE = (
         channels.c.head,
         channels.c.floor,
         members.c.joined_seq,
-        chats.c.history_visible != "all",
     )
     .join(members, members.c.chat_pk == channels.c.pk)
     .join(chats, chats.c.pk == channels.c.pk)
@@ -360,8 +359,32 @@ READABLE = (
 
 
 def channels_of(connection: Connection, user_pks: Collection[int]) -> list[Any]:
-    """``(user_pk, pk, name, head, floor, joined_seq, restricted)`` of the channel of each chat that these users are in."""
+    """``(user_pk, pk, name, head, floor, joined_seq)`` of the channel of each chat that each of these users is in."""
     return list(connection.execute(READABLE, {"pks": padded(user_pks)}))
+
+
+class Position(NamedTuple):
+    """Where a channel is, and whether its members see only what came after their joining, as of that seq."""
+
+    head: int
+    restricted: bool
+
+
+NOWHERE = Position(0, False)
+POSITIONS = (
+    select(channels.c.pk, channels.c.head, chats.c.history_visible)
+    .outerjoin(chats, chats.c.pk == channels.c.pk)
+    .where(channels.c.pk.in_(bindparam("pks", expanding=True)))
+)
+
+
+def positions(connection: Connection, pks: Collection[int]) -> dict[int, Position]:
+    """Of channels of any kind; those that are no chat's are not restricted."""
+    found, wanted = {}, list(pks)
+    for start in range(0, len(wanted), 1000):
+        rows = connection.execute(POSITIONS, {"pks": padded(wanted[start : start + 1000])})
+        found.update({pk: Position(head, visible == "joined") for pk, head, visible in rows})
+    return found
 
 
 def known_members(connection: Connection, chat_pk: int, user_pks: Collection[int]) -> set[int]:

@@ -12,8 +12,13 @@ LONGEST_DOMAIN = 253
 
 def key_of(address: str) -> str:
     """The address for comparison: without case, composed, and with the domain as DNS knows it (RFC 5891)."""
-    local, _, domain = address.rpartition("@")
+    local, _, domain = address.removesuffix(".").rpartition("@")
     return f"{unicodedata.normalize('NFKC', local).casefold()}@{encoded(domain) or domain.casefold()}"
+
+
+def part_of_key(text: str) -> str:
+    """What a part of an address, as somebody types it to search, is in its key."""
+    return key_of(text) if "@" in text else encoded(text) or text.casefold()
 
 
 def is_valid(address: str) -> bool:

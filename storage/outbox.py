@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
 from sqlalchemy import (
+    ColumnElement,
     Connection,
     Select,
     Table,
@@ -132,11 +133,13 @@ def promise_badge(tx: Tx, user_pk: int, *, but_device: str | None = None) -> Non
     device = find_device(tx.connection, user_pk, but_device) if but_device else None
     but = device.pk if device else None
     promised = tx.execute(waiting.limit(1)).first()
-    if promised:
-        if promised.ref_pk is not None and promised.ref_pk != but:
-            # Another device has read since: now each is to be told.
-            tx.execute(update(outbox).where(outbox.c.pk == promised.pk).values(ref_pk=None))
+    if promised and promised.ref_pk in (None, but):
         return
+    if promised:
+        # Another device has read since: every device has to hear of it.
+        changed = tx.execute(update(outbox).where(*waiting_still(promised.pk)).values(ref_pk=None))
+        if changed.rowcount:
+            return
     tx.later(ADD, ("badge", user_pk, 0, but, 0, tx.now + BADGE_DELAY, 0, tx.now))
 
 
@@ -148,13 +151,18 @@ def promise_recount(tx: Tx, chat_pk: int, seq: int, sender_pk: int) -> None:
         outbox.c.kind == "recount", outbox.c.channel_pk == chat_pk, outbox.c.cursor == 0, outbox.c.lease.is_(None)
     )
     promised = tx.execute(waiting.limit(1)).first()
-    if promised is None:
-        tx.later(ADD, ("recount", chat_pk, seq, sender_pk, 0, tx.now + BADGE_DELAY, 0, tx.now))
-        return
-    # Who has not read an older one has not read the newest either.
-    sender = promised.ref_pk if promised.ref_pk == sender_pk else None
-    values = {"seq": max(seq, promised.seq), "ref_pk": sender}
-    tx.execute(update(outbox).where(outbox.c.pk == promised.pk).values(values))
+    if promised:
+        # Who has not read an older one has not read the newest either.
+        sender = promised.ref_pk if promised.ref_pk == sender_pk else None
+        values = {"seq": max(seq, promised.seq), "ref_pk": sender}
+        if tx.execute(update(outbox).where(*waiting_still(promised.pk)).values(values)).rowcount:
+            return
+    tx.later(ADD, ("recount", chat_pk, seq, sender_pk, 0, tx.now + BADGE_DELAY, 0, tx.now))
+
+
+def waiting_still(pk: int) -> tuple[ColumnElement[bool], ...]:
+    """A cause may be claimed between the look at it and its change."""
+    return outbox.c.pk == pk, outbox.c.lease.is_(None), outbox.c.cursor == 0
 
 
 def promise_live(tx: Tx, kind: Kind, stream_pk: int, seq: int, *, only: int | None = None) -> None:

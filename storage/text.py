@@ -16,6 +16,8 @@ HIDDEN = r"\p{Default_Ignorable_Code_Point}\p{White_Space}\p{Cc}\p{Cf}\u2800"
 SHOWN_CHARACTER, HIDDEN_CHARACTER = regex.compile(f"[^{HIDDEN}]"), regex.compile(f"[{HIDDEN}]")
 # Embeddings, overrides and isolates: one that is not closed turns the text around it.
 DIRECTIONS = regex.compile("[\u202a-\u202e\u2066-\u2069]+")
+# No writing has longer ones; what has is cut anywhere.
+LONGEST_CLUSTER = 64
 CLUSTER = regex.compile(r"\X")
 
 
@@ -47,4 +49,9 @@ def cut(text: str, size: int) -> str:
 
 def boundaries(text: str) -> list[int]:
     """The places between characters as people see them, the beginning and the end included."""
-    return [0, *(cluster.end() for cluster in CLUSTER.finditer(text))]
+    places = [0]
+    for cluster in CLUSTER.finditer(text):
+        if cluster.end() - cluster.start() > LONGEST_CLUSTER:
+            places.extend(range(cluster.start() + 1, cluster.end()))
+        places.append(cluster.end())
+    return places

@@ -1,6 +1,9 @@
 """Who sees only what came after their joining: what REST answers with 404 reaches no socket, live or replayed."""
 
+from collections.abc import Collection
 from typing import Any
+
+import pytest
 
 from tests.conftest import Served
 from tests.people import Person, RawSocket
@@ -105,4 +108,27 @@ async def test_who_joins_while_connected_and_joins_again_sees_from_the_latest_jo
     await ann.send(chat_id, "after")
     await socket.event("message:new", 2)
     assert SECRET not in texts(socket) and len(socket.named("channel:skip")) == 1
+    await socket.close()
+
+
+@pytest.mark.parametrize(("before", "after"), [("all", "joined"), ("joined", "all")])
+async def test_a_setting_that_changes_while_somebody_connects(either: Served, before: str, after: str) -> None:
+    """After it was read what the user may see, and before the channel is open here."""
+    ann, _, dan, chat_id, messages = await joined(either, historyVisible=before)
+    broker = either.services.hub.broker
+    subscribe = broker.subscribe
+
+    async def changed(channels: Collection[int]) -> None:
+        broker.subscribe = subscribe  # type: ignore[method-assign]
+        answer = await ann.patch(f"/api/v2/chats/{chat_id}", {"historyVisible": after})
+        assert answer.status == 200
+        await subscribe(channels)
+
+    broker.subscribe = changed  # type: ignore[method-assign]
+    socket = await dan.socket()
+    await ann.patch(f"/api/v2/messages/{messages[0]['_id']}", {"content": f"{SECRET}, edited"})
+    await ann.send(chat_id, "since")
+    await socket.event("message:new")
+    assert (SECRET in texts(socket)) == (after == "all")
+    assert bool(socket.named("channel:skip")) == (after == "joined")
     await socket.close()

@@ -31,6 +31,7 @@ class Issuer:
         self.fetches = 0
         self.release = asyncio.Event()
         self.numbers = itertools.count()
+        self.garbage = itertools.cycle(['{"keys": 7}', "[]", "7", "{}", "<html>"])
         self.url = ""
 
     async def serve(self, request: web.Request) -> web.Response:
@@ -40,7 +41,7 @@ class Issuer:
         if self.mode == "error":
             raise web.HTTPInternalServerError
         if self.mode == "garbage":
-            return web.Response(text='{"keys": 7}')
+            return web.Response(text=next(self.garbage))
         return web.json_response({"keys": [*self.extra, *(self.jwk(kid) for kid in self.published)]})
 
     def jwk(self, kid: str) -> dict[str, Any]:

@@ -6,16 +6,15 @@ from alembic import op
 revision = '0013'
 down_revision = '0012'
 
-SEQ_OF_PAYLOAD = {
-    'sqlite': "json_extract(CAST(payload AS TEXT), '$.seq')",
-    'postgresql': "(convert_from(payload, 'UTF8')::json ->> 'seq')::bigint",
+MEMBER_OF_PAYLOAD = {
+    'sqlite': "json_extract(CAST(payload AS TEXT), '$.{name}')",
+    'postgresql': "(convert_from(payload, 'UTF8')::json ->> '{name}')::bigint",
 }
 
 
 def upgrade() -> None:
     op.add_column('events', sa.Column('about', sa.BigInteger(), nullable=True))
-    # What the log keeps of edits and deletions is a small part of it, so one statement fills it.
-    op.execute(
-        f"UPDATE events SET about = {SEQ_OF_PAYLOAD[op.get_bind().dialect.name]} "
-        "WHERE name IN ('message:updated', 'message:deleted')"
-    )
+    # What the log keeps of edits, deletions and reading is a small part of it, so one statement fills it.
+    member = MEMBER_OF_PAYLOAD[op.get_bind().dialect.name]
+    for name, names in (('seq', "'message:updated', 'message:deleted'"), ('readSeq', "'message:read'")):
+        op.execute(f"UPDATE events SET about = {member.format(name=name)} WHERE name IN ({names})")

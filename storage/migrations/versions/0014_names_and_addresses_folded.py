@@ -28,12 +28,12 @@ def upgrade() -> None:
     addresses = connection.execute(
         sa.select(USERS.c.pk, USERS.c.tenant_pk, USERS.c.email, USERS.c.email_key)
         .where(USERS.c.email.is_not(None)).order_by(USERS.c.pk)).all()
-    # Two accounts of one mailbox: the older one has its key from now on.
+    # Of two accounts of one mailbox, one keeps the key that it was found by until now, and is found by it still.
     taken = {(tenant_pk, key) for _, tenant_pk, _, key in addresses}
     changed = []
     for pk, tenant_pk, address, known in addresses:
         key = email.key_of(address)
-        if key != known and (tenant_pk, key) not in taken:
+        if key != known and len(key) <= 255 and email.is_valid(address) and (tenant_pk, key) not in taken:
             taken.add((tenant_pk, key))
             changed.append({'at': pk, 'email_key': key})
     write(connection, USERS, changed)
