@@ -189,7 +189,7 @@ async def build(settings: Settings) -> AsyncIterator[Services]:
     )
     async with contextlib.AsyncExitStack() as stack:
         stack.push_async_callback(tokens.close)
-        database = Database(settings.database)
+        database = Database(settings.database, read_seconds=settings.database_timeout)
         await database.start()
         stack.push_async_callback(database.close)
         cluster = await stack.enter_async_context(joined(settings, database, secret))

@@ -32,6 +32,7 @@ class Settings(BaseSettings):
     port: int = Field(8080, ge=0, le=65535, description="port to listen on; 0 takes a free one")
     data_dir: Path = Field(Path("data"), description="folder of the database, the secret and the media")
     database_url: str = Field("", description="empty: SQLite in the data folder; or postgresql+asyncpg://…")
+    database_timeout: float = Field(15, gt=0, description="seconds that reading the database may take; 503 above")
     redis_url: str = Field(
         "", description="for several processes: redis://…, rediss://…, redis+sentinel://…, redis+cluster://…"
     )

@@ -25,8 +25,6 @@ from storage.writer import PostgresExecutor, SqliteExecutor, Writer, is_unreacha
 logger = logging.getLogger("bellwire.storage")
 T = TypeVar("T")
 
-READ_SECONDS = 15.0
-
 
 class DatabaseBroken(Exception):
     """The database can't be used"""
@@ -46,10 +44,11 @@ class Database:
     reader: Reader
     marks: Marks | None = None
 
-    def __init__(self, url: str, *, pool: int = 4) -> None:
+    def __init__(self, url: str, *, pool: int = 4, read_seconds: float = 15.0) -> None:
         self.url = url
         self.path = sqlite_path(url)
         self.pool = pool
+        self.read_seconds = read_seconds
 
     async def start(self) -> None:
         if self.path:
@@ -111,15 +110,15 @@ class Database:
     async def read(self, query: Callable[[Connection], T], *, snapshot: bool = False) -> T:
         """Run ``query`` on a reading connection; with ``snapshot`` all its statements see one moment.
 
-        Raises Unavailable if the database can't be reached.
+        Raises Unavailable if the database can't be reached, or has not answered after ``read_seconds``.
         """
         try:
-            async with asyncio.timeout(READ_SECONDS):
+            async with asyncio.timeout(self.read_seconds):
                 return await self.reader.read(query, snapshot)
         except Exception as error:
             if not is_unreachable(error):
                 raise
-            logger.warning("the database can't be read: %s", error)
+            logger.warning("the database can't be read: %r", error)
             raise Unavailable from error
 
 

@@ -23,4 +23,5 @@ UNHURRIED = {
     "max_head_seconds": NEVER,
     "max_unconnected": NEVER,
     "ping_timeout": NEVER,
+    "database_timeout": HANG_SECONDS,
 }
