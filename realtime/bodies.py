@@ -41,6 +41,7 @@ from realtime.fields import (
     Text,
     Title,
     Token,
+    UploadId,
     Uuid,
     few_locales,
     no_nulls,
@@ -150,7 +151,7 @@ class SendMessage(Body):
     replyTo: HexId | None = None
     metadata: Metadata | None = None
     clientMessageId: ClientKey | None = None
-    file: HexId | None = None
+    file: UploadId | None = None
     creditTransfer: Transfer | None = None
     amount: Amount | None = None
 
