@@ -103,6 +103,8 @@ async def serve(settings: Settings, fd: int | None = None) -> None:
             if await signals.get() is signal.SIGTERM:
                 draining, hurry = asyncio.create_task(drain(services)), asyncio.create_task(signals.get())
                 await asyncio.wait({draining, hurry}, return_when=asyncio.FIRST_COMPLETED)
+                if hurry.done():
+                    logger.info("stopping without draining any further: a second signal came")
                 for task in (draining, hurry):
                     task.cancel()
         if lock:

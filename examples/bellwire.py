@@ -175,7 +175,7 @@ class Client:
 
     async def _connect(self) -> None:
         await self._socket.connect(
-            self.url, auth=self._auth, namespaces=[NAMESPACE], transports=["websocket"], retry=True
+            self.url, auth=self._auth, namespaces=[NAMESPACE], transports=["websocket"], retry=True, wait_timeout=30
         )
         await self._connected()
 

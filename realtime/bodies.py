@@ -43,6 +43,7 @@ from realtime.fields import (
     Token,
     UploadId,
     Uuid,
+    documented,
     few_locales,
     no_nulls,
     not_blank,
@@ -151,7 +152,9 @@ class SendMessage(Body):
     replyTo: HexId | None = None
     metadata: Metadata | None = None
     clientMessageId: ClientKey | None = None
-    file: UploadId | None = None
+    file: Annotated[UploadId | None, documented(description="The id of an upload; in a form also the file itself.")] = (
+        None
+    )
     creditTransfer: Transfer | None = None
     amount: Amount | None = None
 
@@ -379,7 +382,7 @@ class SendBroadcast(Body):
 
 
 class CreateStream(Body):
-    title: Title
+    title: DisplayName
     startsAt: Moment
     id: HexId | None = None
 
@@ -387,7 +390,7 @@ class CreateStream(Body):
 class ChangeStream(Body):
     """What is absent stays."""
 
-    title: Title | None = None
+    title: DisplayName | None = None
     startsAt: Moment | None = None
 
 

@@ -55,6 +55,8 @@ def document(limits: Limits, url: str) -> dict[str, Any]:
         "info": {
             "title": "Bellwire", "version": VERSION, "description": INTRODUCTION,
             "license": {"name": "MIT", "url": "https://opensource.org/license/mit"},
+            "contact": {"name": "Bellwire", "url": url},
+            "tags": [{"name": "chat", "description": "Messages, typing, read receipts, presence and notifications"}],
         },
         "defaultContentType": "application/json",
         "servers": {
@@ -84,7 +86,7 @@ def message(name: str, summary: str, payload: dict[str, Any]) -> dict[str, Any]:
 
 def operation(action: str, key: str, summary: str) -> dict[str, Any]:
     return {
-        "action": action, "summary": summary, "channel": {"$ref": "#/channels/chat"},
+        "action": action, "summary": summary, "description": f"{summary}.", "channel": {"$ref": "#/channels/chat"},
         "messages": [{"$ref": f"#/channels/chat/messages/{key}"}],
     }  # fmt: skip
 

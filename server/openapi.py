@@ -13,8 +13,12 @@ from server.dialects import DIALECTS, HEADER, envelope
 
 REF = "#/components/schemas/{model}"
 VERSION = "0.1.0"
-# Answers that are no JSON document.
-PLAIN = {bytes: "*/*", Lines: "application/x-ndjson"}
+# Answers that are not JSON documents.
+PLAIN = {
+    bytes: {"*/*": {"schema": {"type": "string", "format": "binary"}}},
+    Lines: {"application/x-ndjson": {"schema": {"type": "string"}}},
+}
+SUMMARY = "Chat, notifications and push over one durable event log"
 # Keywords whose own keys are names, and no keywords.
 MEMBERS = ("properties", "patternProperties", "$defs")
 Mode = Literal["validation", "serialization"]
@@ -38,11 +42,8 @@ def document(routes: list[Route], limits: Limits, url: str) -> dict[str, Any]:
     for schema in (*components.values(), *schemas.values()):
         simplify(schema)
     for route in routes:
-        if route.multipart and isinstance(route.body, type):
-            name = route.body.__name__
-            components[f"{name}Form"] = form_of(components[name])
-            if route.multipart == "only":
-                del components[name]
+        if route.multipart == "only" and isinstance(route.body, type):
+            components[f"{route.body.__name__}Form"] = form_of(components.pop(route.body.__name__))
     paths: dict[str, Any] = {}
     for route in routes:
         paths.setdefault(route.path, {})[route.method.lower()] = operation(route, schemas)
@@ -51,11 +52,14 @@ def document(routes: list[Route], limits: Limits, url: str) -> dict[str, Any]:
         "info": {
             "title": "Bellwire",
             "version": VERSION,
-            "summary": "Chat, notifications and push over one durable event log",
+            "summary": SUMMARY,
+            "description": f"{SUMMARY}.",
+            "contact": {"name": "Bellwire", "url": url},
             "license": {"name": "MIT", "identifier": "MIT"},
         },
         "servers": [{"url": url}],
         "security": [{"bearer": []}],
+        "tags": [{"name": each, "description": each.capitalize()} for each in dict.fromkeys(map(tag, routes))],
         "paths": paths,
         "components": {
             "schemas": components,
@@ -73,6 +77,7 @@ def types(route: Route, named: Any) -> list[Any]:
 def operation(route: Route, schemas: dict[Any, Any]) -> dict[str, Any]:
     described: dict[str, Any] = {
         "summary": route.summary,
+        "description": f"{route.summary}.",
         "operationId": operation_id(route),
         "tags": [tag(route)],
         "responses": {str(route.status): {"description": "Done", "content": answer_content(route, schemas)}},
@@ -93,9 +98,10 @@ def operation(route: Route, schemas: dict[Any, Any]) -> dict[str, Any]:
         described["parameters"] = parameters
     if route.body is not NoBody:
         schema = one_of([schemas[each, "validation"] for each in types(route, route.body)])
-        content = {} if route.multipart == "only" else json(schema)
-        if route.multipart:
-            content["multipart/form-data"] = {"schema": {"$ref": form_name(route)}}
+        content = form(route) if route.multipart == "only" else json(schema)
+        if route.multipart == "too":
+            # Not a model of its own: generators make none of what only a form uses, where there is JSON too.
+            content["multipart/form-data"] = {"schema": schema, "encoding": {"file": {"contentType": "*/*"}}}
         described["requestBody"] = {"required": not route.bodiless, "content": content}
     speakers = list(DIALECTS.values()) if route.spoken else [envelope]
     for status in sorted(error_statuses(route)):
@@ -113,16 +119,16 @@ def describe_file(described: dict[str, Any]) -> None:
     """Whole, in part, or not at all if the client has it; by a token or by a link."""
     described["security"] = [{"bearer": []}, {}]
     described["responses"] |= {
-        "206": {"description": "The part that was asked for", "content": {PLAIN[bytes]: {}}},
+        "206": {"description": "The part that was asked for", "content": PLAIN[bytes]},
         "304": {"description": "The client has it already"},
         "416": {"description": "There is no such part"},
     }
     described["parameters"] += [header(name, {"type": "string"}) for name in ("Range", "If-Range", "If-None-Match")]
 
 
-def form_name(route: Route) -> str:
+def form(route: Route) -> dict[str, Any]:
     assert isinstance(route.body, type)
-    return REF.format(model=f"{route.body.__name__}Form")
+    return {"multipart/form-data": {"schema": {"$ref": REF.format(model=f"{route.body.__name__}Form")}}}
 
 
 def form_of(schema: dict[str, Any]) -> dict[str, Any]:
@@ -134,8 +140,7 @@ def form_of(schema: dict[str, Any]) -> dict[str, Any]:
 
 
 def answer_content(route: Route, schemas: dict[Any, Any]) -> dict[str, Any]:
-    plain = PLAIN.get(route.answer)
-    return {plain: {}} if plain else json(answer_schema(route, schemas))
+    return PLAIN.get(route.answer) or json(answer_schema(route, schemas))
 
 
 def answer_schema(route: Route, schemas: dict[Any, Any]) -> dict[str, Any]:
@@ -189,6 +194,9 @@ def simplify(schema: Any) -> None:
         if default is not None:
             words = f"Default: {encoder.dumps(default)}."
             schema["description"] = f"{schema['description']} {words}" if "description" in schema else words
+        if schema.get("const") is True:
+            # openapi-generator's Python compares such a member with a text.
+            del schema["const"]
         for name, each in schema.items():
             if name in MEMBERS and isinstance(each, dict):
                 for member, part in each.items():

@@ -16,6 +16,7 @@ import aiohttp
 import asyncpg
 import pytest
 
+from realtime import decoding
 from server.app import serving
 from server.services import Services
 from server.settings import Settings
@@ -110,8 +111,9 @@ async def s3(s3_address: str, monkeypatch: pytest.MonkeyPatch) -> str:
 
 
 @pytest.fixture
-async def serve(tmp_path: Path, no_traceback: None) -> AsyncIterator[ServerFactory]:
+async def serve(tmp_path: Path, no_traceback: None, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[ServerFactory]:
     """Start the application with settings of one's choice; several in one test if need be."""
+    monkeypatch.setattr(decoding, "PATIENCE", HANG_SECONDS)
     async with contextlib.AsyncExitStack() as stack:
 
         async def start(**given: Any) -> Served:

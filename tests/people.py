@@ -232,7 +232,7 @@ class Client:
 
     def __init__(self, url: str) -> None:
         self.url = url
-        self.sio = socketio.AsyncClient(reconnection=False)
+        self.sio = socketio.AsyncClient(reconnection=False, request_timeout=HANG_SECONDS)
         self.by_channel: dict[str, list[int]] = defaultdict(list)
         self.events: list[tuple[str, Any, Any]] = []
         self.ready = asyncio.get_running_loop().create_future()
@@ -255,7 +255,9 @@ class Client:
             self.ready.set_exception(ConnectionError(reason))
 
     async def connect(self, auth: Any, transports: list[str] | None) -> None:
-        await self.sio.connect(self.url, auth=auth, namespaces=["/chat"], transports=transports)
+        await self.sio.connect(
+            self.url, auth=auth, namespaces=["/chat"], transports=transports, wait_timeout=HANG_SECONDS
+        )
         await asyncio.wait_for(asyncio.shield(self.ready), HANG_SECONDS)
 
     def seqs(self, channel: str) -> list[int]:

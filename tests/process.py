@@ -1,6 +1,7 @@
 """The server as a process of its own, to be stopped, killed and started again on the same data."""
 
 import asyncio
+import contextlib
 import os
 import re
 import signal
@@ -16,9 +17,11 @@ from pydantic import SecretStr
 import run
 from server import operator
 from server.settings import Settings
-from tests.guard import HANG_SECONDS, UNLIMITED
+from tests.guard import HANG_SECONDS, UNHURRIED
 from tests.people import Api
 
+# A peer that is gone is noticed, in the end.
+DEFAULTS = {**UNHURRIED, "ping_timeout": HANG_SECONDS}
 READY = re.compile(r"Bellwire is at (\S+)  .*\n")
 
 
@@ -29,7 +32,7 @@ class ServerProcess:
     """
 
     def __init__(self, data_dir: Path, **settings: Any) -> None:
-        named = {f"BELLWIRE_{name.upper()}": str(value) for name, value in {**UNLIMITED, **settings}.items()}
+        named = {f"BELLWIRE_{name.upper()}": str(value) for name, value in {**DEFAULTS, **settings}.items()}
         self.environment = {
             **os.environ,
             "BELLWIRE_DATA_DIR": str(data_dir),
@@ -49,10 +52,14 @@ class ServerProcess:
             self.process = await asyncio.create_subprocess_exec(
                 sys.executable, *program, env=self.environment, stdout=log, stderr=log
             )
-        async with asyncio.timeout(HANG_SECONDS):
-            while not (said := READY.search(self.log.read_bytes()[before:].decode())):
-                assert self.process.returncode is None, self.log.read_text()
-                await asyncio.sleep(0.02)
+        try:
+            async with asyncio.timeout(HANG_SECONDS):
+                while not (said := READY.search(self.log.read_bytes()[before:].decode())):
+                    assert self.process.returncode is None, self.log.read_text()
+                    await asyncio.sleep(0.02)
+        except BaseException:
+            await self.kill()
+            raise
         self.url = said[1]
         self.environment["BELLWIRE_PORT"] = self.url.rsplit(":", 1)[1]
         return self.url
@@ -63,7 +70,8 @@ class ServerProcess:
         return await asyncio.wait_for(self.process.wait(), HANG_SECONDS)
 
     async def kill(self) -> None:
-        self.process.kill()
+        with contextlib.suppress(ProcessLookupError):
+            self.process.kill()
         await self.process.wait()
 
     async def command(self, *arguments: str) -> str:

@@ -6,8 +6,8 @@ from typing import Any
 from sqlalchemy import update
 
 from storage import deliveries as deliveries_of
-from storage.models import deliveries
-from storage.transaction import Command
+from storage.models import deliveries, outbox
+from storage.transaction import Command, Tx
 from tests.apns import TOPIC
 from tests.conftest import Served
 from tests.guard import HANG_SECONDS
@@ -34,9 +34,13 @@ async def pair(server: Served, *tokens: str) -> tuple[Person, Person, str]:
 
 
 async def due_now(server: Served) -> None:
-    """What waits for its next attempt need wait no longer."""
-    due = update(deliveries).where(deliveries.c.state == "waiting").values(due_at=0)
-    await server.services.database.write(Command(lambda tx: tx.execute(due)))
+    """What waits for its time need wait no longer."""
+
+    def apply(tx: Tx) -> None:
+        tx.execute(update(deliveries).where(deliveries.c.state == "waiting").values(due_at=0))
+        tx.execute(update(outbox).values(due_at=0))
+
+    await server.services.database.write(Command(apply))
     server.services.worker.wake()
 
 

@@ -54,13 +54,21 @@ class RedisServer:
             binary(), *(self.options if "--sentinel" in self.options else (*plain, *self.options)),
             cwd=self.folder, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.DEVNULL,
         )  # fmt: skip
-        async with asyncio.timeout(HANG_SECONDS):
-            while True:
-                with contextlib.suppress(OSError):
-                    _, writer = await asyncio.open_connection("127.0.0.1", self.port)
-                    writer.close()
-                    return
-                await asyncio.sleep(0.02)
+        try:
+            async with asyncio.timeout(HANG_SECONDS):
+                while not await self._listens():
+                    assert self.process.returncode is None, f"redis-server does not start on port {self.port}"
+                    await asyncio.sleep(0.02)
+        except BaseException:
+            await self.kill()
+            raise
+
+    async def _listens(self) -> bool:
+        with contextlib.suppress(OSError):
+            _, writer = await asyncio.open_connection("127.0.0.1", self.port)
+            writer.close()
+            return True
+        return False
 
     async def kill(self) -> None:
         if self.process and self.process.returncode is None:

@@ -77,7 +77,7 @@ def schema(data: dict[str, Any]) -> dict[str, Any]:
         "type": "object",
         "required": ["isSuccess", "statusCode", "data", "errors", "timestamp"],
         "properties": {
-            "isSuccess": {"const": True},
+            "isSuccess": {"type": "boolean"},
             "statusCode": {"type": "integer"},
             "data": data,
             "errors": {"type": "array", "items": {"type": "string"}, "maxItems": 0},

@@ -128,9 +128,9 @@ def schema(data: dict[str, Any]) -> dict[str, Any]:
         "type": "object",
         "required": ["statusCode", "timestamp", "message", "data"],
         "properties": {
-            "statusCode": {"const": 200},
+            "statusCode": {"type": "integer", "const": 200},
             "timestamp": {"type": "string", "format": "date-time"},
-            "message": {"const": "Success"},
+            "message": {"type": "string", "const": "Success"},
             "data": data,
         },
     }

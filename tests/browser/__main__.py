@@ -124,7 +124,7 @@ async def shots() -> None:
         ):
             body = {"userId": ann_id, "type": "info", "category": "orders", "title": title, "message": message}
             await admin.post("/api/v1/notifications", body)
-        await admin.post("/api/v1/streams", {"title": "Launch night", "startsAt": "2030-01-01T19:00:00Z"})
+        await admin.post("/api/v1/streams", {"title": "Launch night", "startsAt": "2999-01-01T19:00:00Z"})
         await ann.chat_with("Elif")
         await bob.open_chat("Deniz")
         await ann.say("Good morning! Look what I found yesterday.")

@@ -108,8 +108,13 @@ async def speak(one: Visitor, other: Visitor) -> None:
     await expect(one.page.locator(".composer [role=status]")).to_contain_text("Recording")
     await asyncio.sleep(1)
     await one.page.click("button[aria-label='Stop, and send it']")
+    # It plays for a second only: a look at the player may come too late, the event does not.
+    await other.page.evaluate(
+        "() => { window.played = new Promise(done => addEventListener('playing', () => done('played'), true)) }"
+    )
     await other.page.click(".voice")
-    await expect(other.page.locator("audio")).to_have_js_property("paused", False)
+    async with asyncio.timeout(HANG_SECONDS):
+        assert await other.page.evaluate("window.played") == "played"
 
 
 def photo(width: int = 640, height: int = 480) -> bytes:

@@ -26,7 +26,7 @@ def chromium() -> str:
 
 
 async def launch(playwright: Playwright) -> Browser:
-    return await playwright.chromium.launch(executable_path=chromium(), args=FLAGS)
+    return await playwright.chromium.launch(executable_path=chromium(), args=FLAGS, timeout=HANG_SECONDS * 1000)
 
 
 class Visitor:

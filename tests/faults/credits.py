@@ -18,9 +18,12 @@ from sqlalchemy import Connection, text
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from storage import credits
+from tests.guard import HANG_SECONDS
 from tests.process import ProcessUser, ServerProcess
 
 ACCOUNTS, GRANTED, WORKERS = 20, 1_000, 64
+# The ledger is looked at so many times, at least.
+SNAPSHOTS = 4
 PATH = "/api/v2/messages"
 
 
@@ -100,29 +103,31 @@ async def run(folder: Path, *, keys: int, kills: int, database_url: str = "", se
         wrong: list[Any] = []
         seen: list[int] = []
         watching = asyncio.create_task(watch(engine, wrong, seen))
-        attacks = [
-            Attack(*dice.sample(people, 2), dice.randint(1, 400), f"key-{number}", dice.randint(1, 8))
-            for number in range(keys)
-        ]
+        attacks: list[Attack] = []
+        killed = 0
         up = asyncio.Event()
         up.set()
-        waiting = iter(attacks)
 
         async def work() -> None:
-            for attack in waiting:
-                await asyncio.gather(*(attack.send(up) for _ in range(attack.copies)))
+            # There are attacks as long as there are kills.
+            while len(attacks) < keys or killed < kills:
+                number, copies = len(attacks), dice.randint(1, 8)
+                attack = Attack(*dice.sample(people, 2), dice.randint(1, 400), f"key-{number}", copies)
+                attacks.append(attack)
+                await asyncio.gather(*(attack.send(up) for _ in range(copies)))
 
         workers = [asyncio.create_task(work()) for _ in range(WORKERS)]
-        done = asyncio.gather(*workers)
-        killed = 0
-        while killed < kills and not done.done():
+        while killed < kills:
             await asyncio.sleep(dice.uniform(0.1, 0.6))
             up.clear()
             await server.kill()
             killed += 1
             await server.start()
             up.set()
-        await done
+        await asyncio.gather(*workers)
+        async with asyncio.timeout(HANG_SECONDS):
+            while len(seen) < SNAPSHOTS:
+                await asyncio.sleep(0.05)
         watching.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await watching
@@ -139,7 +144,7 @@ async def run(folder: Path, *, keys: int, kills: int, database_url: str = "", se
         expected[each.giver.id] -= each.amount
         expected[each.taker.id] += each.amount
     return {
-        "keys": keys,
+        "keys": len(attacks),
         "sent": sum(each.copies for each in attacks),
         "kills": killed,
         "accepted": len(accepted),

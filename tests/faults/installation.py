@@ -68,19 +68,21 @@ class Installation:
         self.links = [Proxy(lambda: ("127.0.0.1", self.redis.port)) for _ in range(count)]
         self.settings = {"jwt_secret": "s" * 40, "database_url": database_url, **settings}
         self.nodes: list[ServerProcess] = []
-        self.stack = contextlib.AsyncExitStack()
 
     async def __aenter__(self) -> "Installation":
-        await self.stack.enter_async_context(self.redis)
-        self.session = await self.stack.enter_async_context(
-            aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0), timeout=aiohttp.ClientTimeout(total=30))
-        )
-        for number, link in enumerate(self.links):
-            await self.stack.enter_async_context(link)
-            node = ServerProcess(
-                self.folder / f"node{number}", redis_url=f"redis://127.0.0.1:{link.port}", **self.settings
+        async with contextlib.AsyncExitStack() as stack:
+            await stack.enter_async_context(self.redis)
+            timeout = aiohttp.ClientTimeout(total=HANG_SECONDS)
+            self.session = await stack.enter_async_context(
+                aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0), timeout=timeout)
             )
-            self.nodes.append(await self.stack.enter_async_context(node))
+            for number, link in enumerate(self.links):
+                await stack.enter_async_context(link)
+                node = ServerProcess(
+                    self.folder / f"node{number}", redis_url=f"redis://127.0.0.1:{link.port}", **self.settings
+                )
+                self.nodes.append(await stack.enter_async_context(node))
+            self.stack = stack.pop_all()
         return self
 
     async def __aexit__(self, *error: Any) -> None:
@@ -131,7 +133,7 @@ class Balancer(Proxy):
             for node in self.here.nodes:
                 with contextlib.suppress(aiohttp.ClientError, OSError, TimeoutError):
                     async with self.here.session.get(
-                        f"{node.url}/readyz", timeout=aiohttp.ClientTimeout(total=1)
+                        f"{node.url}/readyz", timeout=aiohttp.ClientTimeout(total=HANG_SECONDS)
                     ) as answer:
                         if answer.status == 200:
                             ready.append(node.url)
@@ -296,6 +298,14 @@ class Load:
             each.stopped = True
         await asyncio.gather(*self.tasks)
         self.tasks = []
+
+    async def go_on(self, seconds: float) -> None:
+        """Wait so long, and until another message was acknowledged."""
+        before = self.acked
+        await asyncio.sleep(seconds)
+        async with asyncio.timeout(HANG_SECONDS):
+            while self.acked == before:
+                await asyncio.sleep(0.01)
 
     @property
     def acked(self) -> int:

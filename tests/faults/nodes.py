@@ -16,6 +16,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -75,7 +76,7 @@ async def redis_faults() -> dict[str, Any]:
             for writer in load.writers:
                 writer.slowest = 0.0
             before, began = load.acked, time.monotonic()
-            await fault(here, seconds)
+            await fault(here, partial(load.go_on, seconds))
             took, during = time.monotonic() - began, load.acked - before
             told[name] = {
                 "acks_per_second": round(during / took),
@@ -95,7 +96,7 @@ async def cycles(count: int) -> dict[str, Any]:
     async with installation() as (here, _), Load(here, people=10, writers=6) as load:
         for number in range(count):
             fault = dice.choice([killed, stopped, swallowed, clients_killed, flushed])
-            await fault(here, dice.choice([0.1, 0.5, 2, 5]))
+            await fault(here, partial(load.go_on, dice.choice([0.1, 0.5, 2, 5])))
             slowest = max(slowest, await load.whole(5))
             await asyncio.sleep(dice.uniform(0.1, 1.5))
             if number % 10 == 9:

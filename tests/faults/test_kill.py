@@ -134,7 +134,7 @@ async def test_a_full_outbox_survives(tmp_path: Path) -> None:
             def all_told() -> bool:
                 return {(push.token, push.payload["messageId"]) for push in apple.good} == wanted
 
-            await apple.until(all_told, 60)
+            await apple.until(all_told)
             ids: dict[tuple[str, str], set[Any]] = {}
             for push in apple.pushes:
                 ids.setdefault((push.token, push.payload["messageId"]), set()).add((push.id, push.collapse_id))

@@ -220,7 +220,7 @@ async def sockets(api: Api) -> int:
 async def run(frames: int, seed: int) -> dict[str, Any]:
     """The figures; ``dead``, ``tracebacks``, ``errors`` and ``sockets_left`` must be nought."""
     with tempfile.TemporaryDirectory() as folder:
-        server = ServerProcess(Path(folder) / "data", max_events_per_second=10**6, max_sends_per_second=10**6, **PING)
+        server = ServerProcess(Path(folder) / "data", max_head_seconds=10, max_unconnected=10, **PING)
         async with server, aiohttp.ClientSession() as session:
             ann, bob = await server.user(session, "ann@example.org"), await server.user(session, "bob@example.org")
             bob_id = (await bob.get("/api/v1/users/me")).json["data"]["id"]

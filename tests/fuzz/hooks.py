@@ -13,11 +13,14 @@ from typing import Any
 import requests
 import schemathesis
 
+from tests.guard import HANG_SECONDS
+
 URL, ADMIN = os.environ["FUZZ_URL"], os.environ["FUZZ_TOKEN"]
 # These end what the token gives; somebody new calls them each time.
 ENDING = re.compile(r"POST .*/auth/(logout|password)|DELETE /api/v1/users/me$")
 # Of a path, the word before a parameter says of what it is the id.
 NAMED = re.compile(r"(\w[\w-]*)/{(\w+)}")
+HEX_ID = re.compile("[0-9a-f]{24}")
 KNOWN_ID = 0.7
 MOST_KNOWN = 50
 
@@ -29,7 +32,7 @@ OF_FIELD = {"chatId": "chats", "userId": "users", "streamId": "streams", "messag
 
 def call(path: str, body: dict[str, Any]) -> Any:
     headers = {"Authorization": f"Bearer {ADMIN}"}
-    return requests.post(URL + path, json=body, headers=headers, timeout=10).json()["data"]
+    return requests.post(URL + path, json=body, headers=headers, timeout=HANG_SECONDS).json()["data"]
 
 
 @schemathesis.auth(refresh_interval=None)
@@ -46,11 +49,13 @@ class Tokens:
 
 
 def put_known(values: Any, kinds: dict[str, str]) -> Any:
-    """Ids that there are, mostly, in place of ids that somebody made up."""
+    """Existing ids, mostly, in place of invented ones. What does not have the form of an id stays: it must be refused."""
     if isinstance(values, dict):
         for name, kind in kinds.items():
             if isinstance(values.get(name), str) and known[kind] and dice.random() < KNOWN_ID:
-                values[name] = dice.choice(known[kind])
+                id = dice.choice(known[kind])
+                if HEX_ID.fullmatch(values[name]) or not HEX_ID.fullmatch(id):
+                    values[name] = id
     return values
 
 

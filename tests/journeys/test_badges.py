@@ -5,14 +5,15 @@ from typing import Any
 import pytest
 from sqlalchemy import update
 
-from storage import logins
+from storage import logins, outbox
 from storage.models import devices
 from storage.models import logins as table
 from storage.transaction import Command
+from storage.types import SECOND
 from tests.apns import Apple, Fault, Push
 from tests.conftest import Served, ServerFactory
 from tests.people import Person
-from tests.pushing import pair, phone, quiet
+from tests.pushing import due_now, pair, phone, quiet
 
 HEX = "c0ffee" * 10 + "aaaa"
 
@@ -28,7 +29,9 @@ async def waiting(server: Served, apple: Apple) -> None:
     apple.pushes.clear()
 
 
-async def test_a_deletion_tells_who_had_not_read_it(database_url: str, apple: Apple, start: ServerFactory) -> None:
+async def test_a_deletion_tells_who_had_not_read_it(
+    database_url: str, apple: Apple, start: ServerFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
     server = await start(database_url=database_url)
     ann, _, chat = await pair(server, "b1", "b2")
     cem, dan = await server.people.make("Cem"), await server.people.make("Dan")
@@ -45,8 +48,10 @@ async def test_a_deletion_tells_who_had_not_read_it(database_url: str, apple: Ap
     assert len(apple.pushes) == 2, "neither who wrote it, nor who had read it, nor who muted the chat"
 
     await waiting(server, apple)
+    monkeypatch.setattr(outbox, "BADGE_DELAY", 3600 * SECOND)
     for message in messages[5:8]:
         assert (await ann.delete(f"/api/v2/messages/{message['_id']}")).status == 200
+    await due_now(server)
     await quiet(server)
     assert sorted(badges(apple.pushes)) == [("b1", 5), ("b2", 5)], "once for all"
 

@@ -9,7 +9,9 @@ from typing import Any
 import aiohttp
 import pytest
 
+from tests.conftest import eventually
 from tests.faults.nodes import place_of
+from tests.faults.test_clock import HOUR, Clock
 from tests.guard import HANG_SECONDS
 from tests.process import ServerProcess
 from tests.proxy import Proxy
@@ -83,16 +85,18 @@ async def test_the_bot_answers(tmp_path: Path) -> None:
         process = await asyncio.create_subprocess_exec(
             sys.executable, "examples/echo.py", server.url, str(bot.token), stdout=asyncio.subprocess.PIPE
         )
-        assert process.stdout
-        assert await asyncio.wait_for(process.stdout.readline(), HANG_SECONDS) == b"ready\n"
-        socket = await ann.socket()
-        body = {"type": "text", "targetUserId": bot.id, "content": "hello"}
-        assert (await ann.post("/api/v2/messages", body)).status == 201
-        said = await socket.event("message:new", 2, seconds=10)
-        assert said[0]["content"] == "You said: hello"
-        await socket.close()
-        process.terminate()
-        await process.wait()
+        try:
+            assert process.stdout
+            assert await asyncio.wait_for(process.stdout.readline(), HANG_SECONDS) == b"ready\n"
+            socket = await ann.socket()
+            body = {"type": "text", "targetUserId": bot.id, "content": "hello"}
+            assert (await ann.post("/api/v2/messages", body)).status == 201
+            said = await socket.event("message:new", 2)
+            assert said[0]["content"] == "You said: hello"
+            await socket.close()
+        finally:
+            process.terminate()
+            await process.wait()
 
 
 async def test_a_gap_brings_another_connection(tmp_path: Path) -> None:
@@ -107,8 +111,7 @@ async def test_a_gap_brings_another_connection(tmp_path: Path) -> None:
             heard = [
                 event.payload["content"] async for event in up_to(client, "message:new") if event.name == "message:new"
             ]
-            while client._cursors[f"chat:{chat}"] < 3:
-                await asyncio.sleep(0.05)
+            await eventually(lambda: client._cursors[f"chat:{chat}"] == 3)
             # As if the newest two had never come.
             client._cursors[f"chat:{chat}"] = 1
             await ann.post("/api/v2/messages", {"type": "text", "chatId": chat, "content": "3"})
@@ -121,17 +124,21 @@ async def test_a_gap_brings_another_connection(tmp_path: Path) -> None:
 
 
 async def test_it_goes_on_when_a_token_ends(tmp_path: Path) -> None:
-    async with ServerProcess(tmp_path / "data") as server, aiohttp.ClientSession() as session:
+    clock = Clock(tmp_path)
+    server = ServerProcess(tmp_path / "data")
+    server.environment |= clock.environment
+    async with server, aiohttp.ClientSession() as session:
         ann = await server.user(session, "ann@example.org", "--permission=users.manage")
         (bob,) = await ann.others(1)
 
         async def token() -> str:
-            made = await ann.post(f"/api/v1/users/{bob.id}/tokens", {"ttl": 2})
+            made = await ann.post(f"/api/v1/users/{bob.id}/tokens", {"ttl": HOUR})
             return str(made.json["data"]["token"])
 
         body = {"type": "direct", "memberIds": [bob.id]}
         chat = (await ann.post("/api/v2/chats", body)).json["_id"]
         async with bellwire.Client(server.url, token) as client:
+            clock.set(HOUR)
             reasons = []
             async with asyncio.timeout(HANG_SECONDS):
                 async for event in client.events():
@@ -142,6 +149,7 @@ async def test_it_goes_on_when_a_token_ends(tmp_path: Path) -> None:
                         break
             assert reasons[0] == "expired" and event.payload["content"] == "while away"
         async with bellwire.Client(server.url, await token()) as client:
+            clock.set(2 * HOUR)
             seen = [event.name async for event in client.events()]
             assert seen[-1] == "session:closed"
             with pytest.raises(bellwire.Refused):

@@ -4,7 +4,9 @@ import asyncio
 import json
 import time
 from dataclasses import replace
+from datetime import datetime, timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import aiohttp
 import pytest
@@ -14,10 +16,11 @@ from push.gateway import LogGateway
 from push.worker import Worker
 from realtime import reach
 from storage import outbox
+from storage.types import SECOND
 from tests.apns import TOPIC, Apple, Fault, Push
 from tests.conftest import Served, ServerFactory, eventually
 from tests.files import encoded
-from tests.guard import HANG_SECONDS
+from tests.guard import HANG_SECONDS, NEVER
 from tests.people import Person
 from tests.pushing import due_now, pair, phone, quiet
 
@@ -52,6 +55,14 @@ async def test_who_is_away_gets_one_push_a_device(database_url: str, apple: Appl
         assert push.payload["aps"]["badge"] == 2 and push.collapse_id == sent["id"] == push.payload["notificationId"]
 
 
+@pytest.fixture
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A client may take as long as it likes to say that it has received an event."""
+    monkeypatch.setattr(reach, "PATIENCE", NEVER)
+    monkeypatch.setattr(reach, "LONGEST", NEVER)
+
+
+@pytest.mark.usefixtures("patient")
 async def test_who_saw_it_gets_none(apple: Apple, start: ServerFactory) -> None:
     server = await start()
     ann, bob, chat = await pair(server)
@@ -92,7 +103,7 @@ async def polled(server: Served, poll: "asyncio.Task[str]") -> None:
     await eventually(lambda: poll.done() or any(each.poll_waiter for each in sockets.values()))
 
 
-async def test_the_same_while_polling(apple: Apple, start: ServerFactory) -> None:
+async def test_the_same_while_polling(apple: Apple, start: ServerFactory, monkeypatch: pytest.MonkeyPatch) -> None:
     server = await start()
     ann, bob, chat = await pair(server)
     url = f"{server.url}/socket.io/?EIO=4&transport=polling"
@@ -112,6 +123,8 @@ async def test_the_same_while_polling(apple: Apple, start: ServerFactory) -> Non
         await ann.send(chat)
         assert "message:new" in await poll, "it took the event, and says nothing more"
         await apple.until(lambda: len(apple.good) == 1)
+        monkeypatch.setattr(reach, "PATIENCE", NEVER)
+        monkeypatch.setattr(reach, "LONGEST", NEVER)
         poll = asyncio.create_task(get())
         await polled(server, poll)
         await ann.send(chat)
@@ -288,7 +301,10 @@ async def test_what_was_read_or_deleted_meanwhile_is_not_pushed(apple: Apple, st
     assert push.payload["aps"]["alert"]["body"] == "edited" and push.payload["aps"]["badge"] == 1
 
 
-async def test_reading_tells_the_other_devices_their_badge(apple: Apple, start: ServerFactory) -> None:
+async def test_reading_tells_the_other_devices_their_badge(
+    apple: Apple, start: ServerFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(outbox, "BADGE_DELAY", 3600 * SECOND)
     server = await start()
     ann, bob, chat = await pair(server, "b1", "b2")
     first = await ann.send(chat)
@@ -298,6 +314,7 @@ async def test_reading_tells_the_other_devices_their_badge(apple: Apple, start: 
     socket = await bob.socket(deviceId="phone-b1")
     for message in (first, second):
         await socket.call("message:read", {"chatId": chat, "messageId": message["_id"]})
+    await due_now(server)
     await apple.until(lambda: len(apple.good) == 5)
     await quiet(server)
     (badge,) = apple.pushes[4:]
@@ -379,7 +396,9 @@ async def test_direct_chats_and_quiet_hours(apple: Apple, start: ServerFactory) 
     push = apple.good[0]
     assert push.payload["aps"]["alert"]["title"] == "Ann" and push.payload["aps"]["alert"]["body"].endswith("x…")
     assert 4000 < push.size <= 4096 and push.payload["aps"]["sound"]
-    await bob.patch("/api/v1/users/me", {"quietHours": {"from": "00:00", "to": "23:59"}, "timeZone": "Europe/Istanbul"})
+    at = datetime.now(ZoneInfo("Europe/Istanbul"))
+    hours = {"from": f"{at - timedelta(hours=1):%H:%M}", "to": f"{at + timedelta(hours=3):%H:%M}"}
+    await bob.patch("/api/v1/users/me", {"quietHours": hours, "timeZone": "Europe/Istanbul"})
     await ann.post("/api/v2/messages", {**body, "content": "later"})
     await apple.until(lambda: len(apple.good) == 2)
     aps = apple.good[1].payload["aps"]

@@ -76,10 +76,11 @@ async def test_presence_of_the_other_node(two: Two) -> None:
     assert (await near.event("presence"))[0]["online"] is True
     also = await bob.socket()
     await far.close()
-    await eventually(lambda: not other.services.sessions.count)
+    await eventually(lambda: not other.services.cluster.presence.connections and not other.services.namespace.writing)
     assert len(near.named("presence")) == 1, "one of the two is open still"
     await also.close()
     assert (await near.event("presence", 2))[0]["online"] is False
+    assert len(near.named("presence")) == 2
 
 
 @pytest.mark.parametrize("redis_is", ["up", "down"])

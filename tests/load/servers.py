@@ -28,17 +28,18 @@ async def running(*command: str, **environment: str) -> AsyncIterator[tuple[str,
     process = await asyncio.create_subprocess_exec(
         *command, stdout=asyncio.subprocess.PIPE, env={**os.environ, **environment}
     )
-    assert process.stdout
-    line = (await asyncio.wait_for(process.stdout.readline(), HANG_SECONDS)).decode().strip()
-    if not line:
-        raise SystemExit(f"{' '.join(command)} does not start")
-    drain = asyncio.create_task(process.stdout.read())
     try:
+        assert process.stdout
+        line = (await asyncio.wait_for(process.stdout.readline(), HANG_SECONDS)).decode().strip()
+        if not line:
+            raise SystemExit(f"{' '.join(command)} does not start")
+        drain = asyncio.create_task(process.stdout.read())
         yield line, process.pid
     finally:
-        process.kill()
+        with contextlib.suppress(ProcessLookupError):
+            process.kill()
         await process.wait()
-        await drain
+    await drain
 
 
 @contextlib.asynccontextmanager

@@ -12,6 +12,8 @@ from urllib.parse import urlsplit
 
 import orjson
 
+from tests.guard import HANG_SECONDS
+
 Heard = Callable[[bytes], None]
 
 
@@ -130,5 +132,5 @@ async def dial(
     host, port = parts.hostname, parts.port or 80
     loop = asyncio.get_running_loop()
     _, wire = await loop.create_connection(lambda: Wire(f"{host}:{port}", namespace, auth, until, query), host, port)
-    await asyncio.wait_for(asyncio.shield(wire.ready), 30)
+    await asyncio.wait_for(asyncio.shield(wire.ready), HANG_SECONDS)
     return wire

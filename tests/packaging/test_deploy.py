@@ -148,7 +148,7 @@ async def test_nginx_before_two_nodes(tmp_path: Path, postgres_database: str) ->
         assert await here.nodes[0].stop() == 0
         again = await ann.post("/api/v2/messages", {"type": "text", "chatId": chat, "content": "and one node"})
         assert again.status == 201
-        await until(lambda: all(each.offsets.get(f"chat:{chat}") == again.json["seq"] for each in followers), 30)
+        await until(lambda: all(each.offsets.get(f"chat:{chat}") == again.json["seq"] for each in followers))
         for each in official:
             await each.until("event", 2, name="message:new")
         for task in polling:

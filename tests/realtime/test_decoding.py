@@ -16,7 +16,7 @@ from tests.guard import HANG_SECONDS
 async def look(tmp_path: Path, data: bytes, name: str = "file", **environment: str) -> Found:
     path = tmp_path / name
     path.write_bytes(data)
-    return await Decoder(environment=environment).look(path, tmp_path / "thumbnail")
+    return await Decoder(seconds=600, environment=environment).look(path, tmp_path / "thumbnail")
 
 
 @pytest.mark.parametrize("format", ["JPEG", "PNG", "GIF", "WEBP"])

@@ -13,7 +13,8 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from realtime import key_set
 from realtime.key_set import KeySet
 from storage.errors import Unavailable
-from tests.conftest import Served, ServerFactory
+from tests.conftest import Served, ServerFactory, eventually
+from tests.guard import HANG_SECONDS
 from tests.people import Api, Person
 
 ME = "/api/v1/users/me"
@@ -55,6 +56,13 @@ class Issuer:
         return jwt.encode(claims, self.private[kid], "RS256", headers={"kid": kid} if header else None)
 
 
+@pytest.fixture(autouse=True)
+def long_timeouts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """How long a fetch takes, and how soon the next one may come, decides nothing here."""
+    monkeypatch.setattr(key_set, "FETCH_SECONDS", HANG_SECONDS)
+    monkeypatch.setattr(key_set, "RETRY_SECONDS", HANG_SECONDS)
+
+
 @pytest.fixture
 async def issuer(aiohttp_server: Any) -> Issuer:
     made, app = Issuer(), web.Application()
@@ -90,8 +98,7 @@ async def test_known_keys_go_on_when_the_issuer_fails(serve: ServerFactory, issu
         assert (await api(server, issuer.token(ann)).get(ME)).status == 200, hours
     if mode == "silent":
         issuer.release.set()
-    while keys_of(server).fetching:
-        await asyncio.sleep(0.01)
+    await eventually(lambda: not keys_of(server).fetching)
     if mode != "silent":
         assert (await api(server, issuer.token(ann, "two")).get(ME)).status == 503, "it may be a new key"
         age(keys_of(server), key_set.KEPT_SECONDS)
@@ -109,8 +116,7 @@ async def test_an_issuer_that_says_nothing_keeps_nobody_else_waiting(serve: Serv
     assert (await server.people.anonymous.post("/api/v1/auth/register", PASSWORD)).status == 201
     issuer.mode = "silent"
     waiting = [asyncio.create_task(api(server, issuer.token(ann)).get(ME)) for _ in range(24)]
-    while not issuer.fetches:
-        await asyncio.sleep(0.01)
+    await eventually(lambda: issuer.fetches)
     assert (await server.people.anonymous.post("/api/v1/auth/login", PASSWORD)).status == 200
     assert not any(each.done() for each in waiting), "the issuer has not answered yet"
     issuer.release.set()
@@ -140,8 +146,7 @@ async def test_a_token_without_a_key_id_is_taken_where_there_is_one_key(serve: S
     issuer.published = ["one", "two"]
     age(keys_of(server), key_set.REFRESH_SECONDS + 1)
     assert (await api(server, issuer.token(ann)).get(ME)).status == 200
-    while keys_of(server).fetching:
-        await asyncio.sleep(0.01)
+    await eventually(lambda: not keys_of(server).fetching)
     assert (await api(server, issuer.token(ann, header=False)).get("/api/v2/chats")).status == 401
 
 

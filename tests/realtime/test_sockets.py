@@ -18,7 +18,7 @@ import pytest
 
 from realtime import frames
 from storage.errors import Unauthenticated
-from storage.types import now
+from storage.types import SECOND, now
 from tests.conftest import Served, ServerFactory, eventually
 from tests.guard import HANG_SECONDS
 from tests.people import Api, RawSocket
@@ -144,10 +144,16 @@ async def test_a_session_ends_with_its_token_unless_refreshed(server: Served) ->
     socket = await ann.socket()
     (session,) = server.services.sessions.all()
     refreshed = await ann.socket()
-    longer, _ = server.services.tokens.issue(ann.user, ttl=61)
+    longer, _ = server.services.tokens.issue(ann.user, ttl=3600)
     ack = await refreshed.call("session:refresh", {"token": longer})
     assert ack["isSuccess"] and ack["data"]["expiresAt"] > time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime())
     assert (await refreshed.call("session:refresh", {"token": other.token}))["statusCode"] == 401
+    # The warning comes a minute before the end; as if that were now.
+    (longest,) = (each for each in server.services.sessions.all() if each is not session)
+    assert longest.due == -(-longest.caller.expires_at // SECOND) - 60
+    expiries = server.services.sessions.expiries
+    expiries.discard(longest.due, longest)
+    longest.due = expiries.add(0, longest)
     assert (await refreshed.event("session:expiring"))[0] == {"expiresAt": ack["data"]["expiresAt"]}
     session.caller = replace(session.caller, expires_at=now())
     server.services.sessions.time(session)
@@ -298,7 +304,7 @@ async def test_events_of_one_client_keep_their_order(server: Served) -> None:
     for number in range(300):
         body = {"type": "text", "chatId": chat_id, "content": str(number)}
         await socket.send(f"42/chat,{number}" + orjson.dumps(["message:send", body]).decode())
-    await socket.until(lambda: len(socket.acks) == 300, 20)
+    await socket.until(lambda: len(socket.acks) == 300)
     assert [socket.acks[number]["data"]["seq"] for number in range(300)] == list(range(1, 301))
     assert list(socket.acks) == list(range(300))
     await socket.close()
@@ -417,8 +423,7 @@ async def test_pings(serve: ServerFactory) -> None:
     dead.pongs = False
     alive = await ann.socket()
     await alive.until(lambda: alive.packets.count("2") >= 2)
-    await dead.until(lambda: dead.packets.count("2") == 1)
-    assert session.socket.pinged_at < math.inf
+    await eventually(lambda: session.socket.pinged_at < math.inf)
     # As if that had been long ago.
     session.socket.pinged_at = -math.inf
     await dead.gone()
@@ -933,6 +938,7 @@ async def test_much_at_once_keeps_nobody_waiting(server: Served, monkeypatch: py
     ann, bob = await server.people.many(2)
     chat_id = await ann.group(bob)
     loud, other = await ann.socket(), await bob.socket()
+    server.services.namespace.typed.seconds = 3600
     assert (await loud.call("typing", {"chatId": chat_id}))["isSuccess"]
     heard: list[str] = []
     handle = server.services.namespace.event
@@ -947,6 +953,6 @@ async def test_much_at_once_keeps_nobody_waiting(server: Served, monkeypatch: py
     assert (await other.call("app:state", {"active": True}))["isSuccess"]
     await eventually(lambda: len(heard) == 5001)
     assert heard.index(bob.id) < 4000
-    assert 1 <= len(other.named("typing")) <= 5
+    assert len(other.named("typing")) == 1
     await loud.close()
     await other.close()

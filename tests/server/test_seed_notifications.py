@@ -34,7 +34,7 @@ LIKE: dict[str, dict[str, Any]] = {
         "readAt": None,
         "entityId": SEEDS["template"]["request"]["entityId"],
         "payload": SEEDS["template"]["request"]["payload"],
-        "relativeTime": "now",
+        "relativeTime": re.compile(r"now|a second ago|\d+ seconds ago"),
     },
 }
 

@@ -60,6 +60,14 @@ async def test_the_published_example_and_its_six_answers(either: Served) -> None
     assert is_error(await ann.post(path, request), 409)
 
 
+async def test_a_title_is_without_characters_that_change_the_direction_of_text(server: Served) -> None:
+    owner, _ = await owner_of(server)
+    made = (await owner.post(STREAMS, {"title": "gpj.\u202eexe", "startsAt": SOON})).json["data"]
+    assert made["title"] == "gpj.exe"
+    changed = await owner.patch(f"{STREAMS}/{made['id']}", {"title": "\u2066x\u2069"})
+    assert changed.json["data"]["title"] == "x"
+
+
 async def test_what_may_follow_what(either: Served) -> None:
     owner, _ = await owner_of(either)
     ways = {

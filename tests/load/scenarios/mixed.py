@@ -7,6 +7,7 @@ from typing import Any
 
 import orjson
 
+from tests.guard import HANG_SECONDS
 from tests.load.figures import Meter, Order, Usage
 from tests.load.scenarios import Options
 from tests.load.target import Target, User, gathered
@@ -64,7 +65,7 @@ class Person:
         began = time.perf_counter()
         answer = self.waiting[self.sent] = asyncio.get_running_loop().create_future()
         self.wire.emit(self.sent, name, payload)
-        packet = await asyncio.wait_for(answer, 30)
+        packet = await asyncio.wait_for(answer, HANG_SECONDS)
         self.refused += b'"isSuccess":true' not in packet[:80]
         self.meter.add(time.perf_counter() - began)
 
