@@ -3,6 +3,7 @@
 https://developer.apple.com/documentation/usernotifications/generating-a-remote-notification
 """
 
+from bisect import bisect_right
 from datetime import UTC, datetime, time
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -92,7 +93,7 @@ def quiet(brief: Brief, at: int) -> bool:
         zone: Any = ZoneInfo(brief.time_zone) if brief.time_zone else UTC
     except (ZoneInfoNotFoundError, ValueError):
         zone = UTC
-    now = datetime.fromtimestamp(at / SECOND, zone).time().replace(second=0, microsecond=0)
+    now = datetime.fromtimestamp(at / SECOND, zone).time()
     start, end = time.fromisoformat(brief.quiet_from), time.fromisoformat(brief.quiet_to)
     return start <= now < end if start <= end else now >= start or now < end
 
@@ -107,8 +108,7 @@ def fitted(payload: dict[str, Any]) -> dict[str, Any]:
         if text.get(name):
             text = text | {name: shortened(text[name], over)}
             payload = {**payload, "aps": payload["aps"] | {"alert": text}}
-    if len(orjson.dumps(payload)) > LARGEST_PAYLOAD:
-        payload.pop("actionUrl", None)
+    payload.pop("actionUrl", None)
     return payload
 
 
@@ -116,11 +116,8 @@ def shortened(text: str, over: int) -> str:
     """Cut so that its JSON has at least ``over`` bytes less, between characters as people see them, and marked."""
     wanted = len(orjson.dumps(text)) - over
     ends = boundaries(text)
-    low, high = 0, len(ends) - 1
-    while low < high:
-        middle = (low + high + 1) // 2
-        low, high = (middle, high) if len(orjson.dumps(text[: ends[middle]] + "…")) <= wanted else (low, middle - 1)
-    return text[: ends[low]] + "…" if low else ""
+    fitting = bisect_right(ends, wanted, key=lambda end: len(orjson.dumps(text[:end] + "…")))
+    return text[: ends[fitting - 1]] + "…" if fitting > 1 else ""
 
 
 def collapse_id(brief: Brief) -> str:
@@ -166,11 +163,12 @@ def update(brief: LiveBrief, *, stale: float) -> dict[str, Any]:
 
 def end(brief: LiveBrief, *, dismiss: float) -> dict[str, Any]:
     """Ends an activity with its last state; it leaves the lock screen ``dismiss`` seconds later."""
+    assert brief.delivery.stamp is not None
     return {
         "aps": {
             "timestamp": brief.delivery.stamp,
             "event": "end",
             "content-state": content_state(brief.stream),
-            "dismissal-date": int((brief.delivery.stamp or 0) + dismiss),
+            "dismissal-date": int(brief.delivery.stamp + dismiss),
         }
     }

@@ -132,11 +132,8 @@ def form(route: Route) -> dict[str, Any]:
 
 
 def form_of(schema: dict[str, Any]) -> dict[str, Any]:
-    """A body as the parts of a form: the file itself or the id of an upload, and objects as JSON texts."""
-    text = {"type": "string", "contentMediaType": "application/json"}
-    is_object = re.compile(r"'object'|\$ref")
-    properties = {name: text if is_object.search(str(each)) else each for name, each in schema["properties"].items()}
-    return {**schema, "properties": {**properties, "file": {"type": "string", "format": "binary"}}}
+    """A body as the parts of a form: ``file`` is the file itself."""
+    return {**schema, "properties": {**schema["properties"], "file": {"type": "string", "format": "binary"}}}
 
 
 def answer_content(route: Route, schemas: dict[Any, Any]) -> dict[str, Any]:

@@ -28,22 +28,22 @@ class Module:
 
 
 MODULES = {
-    "push/payloads": Module("push/payloads.py", ["test_push", "live_activities"], pure=True),
-    "push/targets": Module("push/targets.py", ["test_push", "live_activities"], pure=True),
+    "push/payloads": Module("push/payloads.py", ["tests/push/test_payloads"], pure=True),
+    "push/targets": Module("push/targets.py", ["tests/push/test_targets", "tests/push/test_payloads"], pure=True),
     "realtime/plan": Module("realtime/plan.py", ["sockets", "history"], pure=True),
     "storage/transaction": Module("storage/transaction.py", ["storage/test_log", "messages"]),
     "storage/log": Module("storage/log.py", ["storage/test_log", "sockets"]),
     "realtime/posting": Module("realtime/posting.py", ["messages", "credits", "busy_chat"]),
     "realtime/credits": Module("realtime/credits.py", ["credits"]),
     "storage/credits": Module("storage/credits.py", ["credits"]),
-    "storage/briefs": Module("storage/briefs.py", ["test_push", "live_activities"]),
+    "storage/briefs": Module("storage/briefs.py", ["journeys/test_push", "badges", "live_activities"]),
     "realtime/chat": Module("realtime/chat.py", ["chat"]),
     "storage/chat": Module("storage/chat.py", ["chat"]),
     "realtime/messages": Module("realtime/messages.py", ["messages"]),
     "storage/messages": Module("storage/messages.py", ["messages"]),
     "realtime/hub": Module("realtime/hub.py", ["hub", "sockets"]),
     "realtime/session": Module("realtime/session.py", ["sockets"]),
-    "push/worker": Module("push/worker.py", ["test_push", "live_activities"]),
+    "push/worker": Module("push/worker.py", ["tests/push/test_targets", "test_push", "live_activities"]),
     "realtime/streams": Module("realtime/streams.py", ["streams", "live_activities"]),
     "storage/streams": Module("storage/streams.py", ["streams", "live_activities"]),
 }

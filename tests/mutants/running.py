@@ -33,7 +33,7 @@ OPTIONS = ["-q", "-p", "no:cacheprovider", "-p", "pytest_asyncio.plugin", "-p", 
 # At most so many tests a mutant, and so many seconds of tests.
 MOST, LONGEST = 40, 20
 # A test may take so many times as long as it does without a mutant, and so many seconds.
-TIMES, SLACK = 5, 15
+TIMES, SLACK = 5, 10
 # Loaded once, for all children; nothing of the tree itself, which each loads anew.
 LOADED = [
     "aiohttp.web", "aioapns", "aiosqlite", "alembic.command", "argon2", "asyncpg", "h2.connection", "hypothesis", "jwt",
