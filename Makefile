@@ -8,7 +8,7 @@ run: .venv/installed static/node_modules/.package-lock.json
 	$(BIN)/python run.py
 
 test: install
-	$(BIN)/python -m pytest -n 4 --dist worksteal $(ARGS)
+	$(BIN)/python -m pytest -n 6 --dist worksteal $(ARGS)
 
 check: .venv/tested
 	$(BIN)/ruff check .

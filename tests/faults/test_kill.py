@@ -13,7 +13,7 @@ from tests.apns import TOPIC, Apple
 from tests.people import RawSocket
 from tests.process import ProcessUser, ServerProcess
 
-KILLS = 20
+KILLS = 8
 SENDERS = 8
 PATH = "/api/v2/messages"
 
