@@ -8,7 +8,7 @@ run: .venv/installed static/node_modules/.package-lock.json
 	$(BIN)/python run.py
 
 test: install
-	$(BIN)/python -m pytest -n 6 --dist worksteal $(ARGS)
+	$(BIN)/python -m pytest -n 4 --dist worksteal $(ARGS)
 
 check: .venv/tested
 	$(BIN)/ruff check .
@@ -53,8 +53,9 @@ nginx:
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
 	touch $@
 
+# What of them is used is compiled when it is.
 .venv/tested: .venv/installed requirements-test.txt
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-test.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile -r requirements-test.txt
 	touch $@
 
 # The system's npm, or the one that a wheel brings.

@@ -32,7 +32,7 @@ from tests.process import ProcessUser, ServerProcess
 LIMITS = Limits()
 KINDS = ("never reads", "a byte a second", "only pongs", "half a packet", "no CONNECT")
 # Of each kind, what the limit is that they reach, in seconds; those who are cut off for their bytes have none.
-PING = {"ping_interval": 5, "ping_timeout": 30}
+PING = {"ping_interval": 5, "ping_timeout": 15}
 LEAVE_WITHIN = {
     "only pongs": LIMITS.unconnected,
     "half a packet": PING["ping_interval"] + PING["ping_timeout"],
