@@ -191,10 +191,10 @@ async def test_claims_at_the_same_time_share_the_places(apple: Apple, start: Ser
     await first._expand(causes)
     await ann.send(chat)
     causes = await second._write(lambda tx: outbox.claim_causes(tx, second.lease, 30_000_000, 10))
-    flown: list[int] = []
-    second._fly = lambda held, since: flown.append(len(held))  # type: ignore[method-assign]
+    # They fly, and do not land.
+    second._fly = lambda held, since: second.flying.update({each.pk: since for each in held})  # type: ignore[method-assign]
     await asyncio.gather(second._expand(causes), second._send_due())
-    assert sum(flown) == 5 and second.reserved == 0
+    assert second.in_flight == 5 and second.reserved == 0
 
 
 async def test_one_app_that_is_refused_keeps_no_other_waiting(
