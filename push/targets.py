@@ -14,7 +14,7 @@ from storage.transaction import Tx
 from storage.types import SECOND
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:
     """How pushes are sent: ``in_flight`` at once, given up after ``lasts``; ``topic`` where a device names no bundle.
 
@@ -24,16 +24,16 @@ class Policy:
     started on a device in an hour. Times in seconds.
     """
 
-    topic: str = ""
-    in_flight: int = 400
-    content: bool = True
-    reached_too: bool = False
-    lasts: float = 24 * 3600
-    live_lasts: float = 4 * 3600
-    live_starts: int = 5
-    dismiss_over: float = 300
-    dismiss_begun: float = 0
-    stale: float = 900
+    topic: str
+    in_flight: int
+    content: bool
+    reached_too: bool
+    lasts: float
+    live_lasts: float
+    live_starts: int
+    dismiss_over: float
+    dismiss_begun: float
+    stale: float
     retry_base: float = 1.0
     retry_most: float = 300.0
     slow_down: float = 30.0

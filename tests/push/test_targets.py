@@ -6,7 +6,9 @@ from typing import Any
 import pytest
 from sqlalchemy import select, update
 
-from push.targets import LockScreen, Phone, Policy, Starting, target_of
+from push.targets import LockScreen, Phone, Starting, target_of
+from server.services import policy_of
+from server.settings import Settings
 from storage.activities import Activity
 from storage.briefs import Brief
 from storage.models import activities, deliveries
@@ -18,7 +20,10 @@ from tests.journeys.test_live_activities import STREAMS, ends, in_seconds, regis
 from tests.push.test_payloads import BRIEF, DELIVERY, DEVICE, LIVE, STREAM
 from tests.pushing import due_now, pair, phone, quiet
 
-POLICY = Policy(topic="org.default", dismiss_over=300, dismiss_begun=20, stale=900)
+POLICY = replace(
+    policy_of(Settings(_env_file=None)),  # type: ignore[call-arg]
+    topic="org.default", dismiss_over=300, dismiss_begun=20, stale=900,
+)  # fmt: skip
 ACTIVITY = Activity(**dict.fromkeys(Activity.__slots__) | {"token": "live", "bundle_id": "", "environment": "sandbox"})  # type: ignore[arg-type]
 
 
@@ -56,6 +61,16 @@ def test_an_end_stays_as_long_as_its_moment_says(status: Any, after: int) -> Non
     assert not updating.tracked and updating.request(POLICY, 0).payload["aps"]["event"] == "update"
 
 
+def test_only_what_ends_an_activity_is_tracked() -> None:
+    assert not Phone(brief()).tracked and not Starting(LIVE, DEVICE).tracked
+
+
+def test_a_running_activity_is_of_the_app_that_registered_it() -> None:
+    for bundle, topic in (("org.own", "org.own"), ("", "org.default")):
+        request = LockScreen(LIVE, replace(ACTIVITY, bundle_id=bundle)).request(POLICY, 0)
+        assert request.topic == f"{topic}.push-type.liveactivity"
+
+
 def test_each_brief_has_its_target() -> None:
     assert isinstance(target_of(brief()), Phone)
     assert isinstance(target_of(replace(LIVE, activity=ACTIVITY, device=None)), LockScreen)
@@ -63,7 +78,7 @@ def test_each_brief_has_its_target() -> None:
 
 
 def test_the_defaults_wait_before_they_try_again() -> None:
-    assert 0 < Policy().retry_base < Policy().retry_most and Policy().slow_down > 0
+    assert 0 < POLICY.retry_base < POLICY.retry_most and POLICY.slow_down > 0
 
 
 # What an answer means
