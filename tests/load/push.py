@@ -23,6 +23,7 @@ from server.settings import Settings
 from storage import accounts, chat, devices
 from storage.accounts import NewUser, User
 from storage.transaction import Command, Tx
+from tests.guard import HANG_SECONDS
 
 TOPIC = "org.example.app"
 AT_ONCE = 400
@@ -117,7 +118,9 @@ async def ack(services: Services, caller: Caller, chat_id: str) -> float:
 
 
 async def out_of_the_outbox(settings: dict[str, str], folder: Path, *, members: int, rounds: int) -> dict[str, Any]:
-    given: dict[str, Any] = {"data_dir": folder / "data", "port": 0, "log_level": "ERROR", **settings}
+    given: dict[str, Any] = {
+        "data_dir": folder / "data", "port": 0, "log_level": "ERROR", "database_timeout": HANG_SECONDS, **settings,
+    }  # fmt: skip
     async with serving(Settings(_env_file=None, **given)) as services:
         ten, many = await audience(services, 10), await audience(services, members)
         few_acks = [await ack(services, *ten) for _ in range(10)]
