@@ -30,7 +30,7 @@ class Module:
 MODULES = {
     "push/payloads": Module("push/payloads.py", ["tests/push/test_payloads"], pure=True),
     "push/targets": Module("push/targets.py", ["tests/push/test_targets", "tests/push/test_payloads"], pure=True),
-    "realtime/plan": Module("realtime/plan.py", ["sockets", "history"], pure=True),
+    "realtime/plan": Module("realtime/plan.py", ["realtime/test_plan", "sockets", "history"], pure=True),
     "storage/transaction": Module("storage/transaction.py", ["storage/test_log", "messages"]),
     "storage/log": Module("storage/log.py", ["storage/test_log", "sockets"]),
     "realtime/posting": Module("realtime/posting.py", ["messages", "credits", "busy_chat"]),
@@ -86,8 +86,8 @@ OPPOSITE |= {other: one for one, other in OPPOSITE.items()}
 class Essence(ast.NodeTransformer):
     """What a module does. A mutant that differs only in what is taken away here means nothing, and is not counted.
 
-    Taken away: annotations, docstrings, logging, assertions and casts for the type checker, aliases of types (the names in
-    camel case), slots, frozen. What two operators write in two ways, like ``not a is b`` and ``a is not b``, is made one.
+    Taken away: annotations, docstrings, logging, assertions (those of ``zip`` too), casts, aliases of types (the names
+    in camel case), slots, frozen. What two operators write in two ways, like ``not a is b`` and ``a is not b``, is made one.
     """
 
     def visit(self, node: Any) -> Any:
@@ -99,6 +99,8 @@ class Essence(ast.NodeTransformer):
                 return ast.Pass()
             case ast.Assign([ast.Name(name)]) if re.fullmatch("__slots__|[A-Z]|[A-Z][a-z].*", name):
                 return ast.Pass()
+            case ast.Call(ast.Name("zip")):
+                node.keywords = []
             case ast.Call(ast.Name("cast")):
                 node.args[0] = ast.Constant(None)
             case ast.Call(ast.Name("dataclass")):
