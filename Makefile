@@ -53,7 +53,7 @@ nginx:
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
 	touch $@
 
-# What of them is used is compiled when it is.
+# Not compiled ahead of time: the tests import a small part of these packages.
 .venv/tested: .venv/installed requirements-test.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile -r requirements-test.txt
 	touch $@

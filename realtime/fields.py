@@ -184,7 +184,7 @@ DisplayName = Annotated[
 Content = Annotated[Text, AfterValidator(content)]
 FilledContent = Annotated[Content, AfterValidator(not_blank), NOT_EMPTY]
 HexId = Annotated[str, AfterValidator(hex_id), documented(pattern="^[0-9a-f]{24}$")]
-# The documents do not hold it to the pattern of an id: in a message that is no media it is ignored, whatever it is.
+# Without a pattern in the documents: the server ignores the field unless the message is of type media.
 UploadId = Annotated[str, AfterValidator(hex_id)]
 ClientKey = Annotated[Text, AfterValidator(client_key), NOT_EMPTY]
 Metadata = Annotated[dict[str, Any], plain("metadata")]

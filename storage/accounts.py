@@ -198,12 +198,9 @@ def find(connection: Connection, tenant_pk: int, **names: Any) -> User | None:
         return None
     values = spellings(value) if name == "email" else [value]
     column = users.c.email_key if name == "email" else users.c[name]
-    for each in values:
-        statement = SELECT.where(users.c.tenant_pk == tenant_pk, column == each, users.c.status != "deleted")
-        row = connection.execute(statement).first()
-        if row:
-            return read_user(row)
-    return None
+    statement = SELECT.where(users.c.tenant_pk == tenant_pk, column.in_(values), users.c.status != "deleted")
+    row = connection.execute(statement.order_by(column != values[0]).limit(1)).first()
+    return read_user(row) if row else None
 
 
 def spellings(address: str) -> list[str]:

@@ -17,7 +17,7 @@ def key_of(address: str) -> str:
 
 
 def part_of_key(text: str) -> str:
-    """What a part of an address, as somebody types it to search, is in its key."""
+    """A fragment of an address in the form that ``key_of`` stores, for searching."""
     return key_of(text) if "@" in text else encoded(text) or text.casefold()
 
 

@@ -191,7 +191,7 @@ async def test_claims_at_the_same_time_share_the_places(apple: Apple, start: Ser
     await first._expand(causes)
     await ann.send(chat)
     causes = await second._write(lambda tx: outbox.claim_causes(tx, second.lease, 30_000_000, 10))
-    # They fly, and do not land.
+    # They stay in flight.
     second._fly = lambda held, since: second.flying.update({each.pk: since for each in held})  # type: ignore[method-assign]
     await asyncio.gather(second._expand(causes), second._send_due())
     assert second.in_flight == 5 and second.reserved == 0
