@@ -21,7 +21,8 @@ class Policy:
     Without ``content`` a push does not tell what came; with ``reached_too`` devices of users who were reached are pushed as
     well. A Live Activity goes from the lock screen ``dismiss_over`` after its stream was cancelled or expired, and
     ``dismiss_begun`` after it was ready or begun; its picture is stale ``stale`` after the planned start; ``live_starts`` are
-    started on a device in an hour. Times in seconds.
+    started on a device in an hour. What failed is tried again after ``retry_base``, then twice as long each time up to
+    ``retry_most``; ``slow_down`` takes the place of ``retry_base`` where the gateway asks for fewer pushes. Times in seconds.
     """
 
     topic: str
@@ -34,15 +35,15 @@ class Policy:
     dismiss_over: float
     dismiss_begun: float
     stale: float
-    retry_base: float = 1.0
-    retry_most: float = 300.0
-    slow_down: float = 30.0
+    retry_base: float
+    retry_most: float
+    slow_down: float
 
 
 class Target:
     """Where a push goes. ``registered_at`` is since when the token is known, in microseconds.
 
-    ``tracked`` says that something else depends on what becomes of the push, and must be told.
+    ``tracked`` says that what becomes of the push must be recorded: ``delivered`` and ``failed`` are called of it.
     """
 
     tracked = False
@@ -53,15 +54,16 @@ class Target:
         raise NotImplementedError
 
     def delivered(self, tx: Tx) -> bool:
-        """The push was taken; False if the token is another by now."""
-        return True
+        """The push of a tracked target was accepted; False if the token is another by now."""
+        raise NotImplementedError
 
     def token_dead(self, tx: Tx, result: PushResult) -> bool:
         """Nothing can be pushed under this token any more; False if there is another by now."""
         raise NotImplementedError
 
     def failed(self, tx: Tx) -> None:
-        """The push is a dead letter."""
+        """The push of a tracked target is a dead letter."""
+        raise NotImplementedError
 
 
 class Phone(Target):

@@ -259,7 +259,6 @@ class Chats:
             return document
 
         document = await self._change(caller, chat_id, apply)
-        self.numbers.forget(caller.user.tenant_pk, chat_id)
         self.tasks.spawn(self.sweep_all())
         return document
 

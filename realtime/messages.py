@@ -28,7 +28,7 @@ T = TypeVar("T")
 
 
 class ChatNumbers:
-    """Which number a chat's id stands for: never changes, so it is remembered."""
+    """Which number a chat's id stands for. It never changes and is never used again, so it is remembered."""
 
     def __init__(self, database: Database) -> None:
         self.database = database
@@ -45,9 +45,6 @@ class ChatNumbers:
             if len(self.known) > CACHED_CHATS:
                 self.known.popitem(last=False)
         return pk
-
-    def forget(self, tenant_pk: int, id: str) -> None:
-        self.known.pop((tenant_pk, id), None)
 
 
 class Messages:
@@ -71,29 +68,18 @@ class Messages:
         if body.chatId is None:
             return await self._post_directly(caller, body)
         chat_pk = await self.numbers.find(caller.user.tenant_pk, body.chatId)
-        try:
-            recipient = await self._recipient(caller, body, chat_pk)
-            return await self.database.write(self._posting(caller, body, chat_pk, recipient))
-        except NotFound:
-            self.numbers.forget(caller.user.tenant_pk, body.chatId)
-            raise
+        recipient = await self._recipient(caller, body, chat_pk)
+        return await self.database.write(self._posting(caller, body, chat_pk, recipient))
 
     def submit(self, caller: Caller, body: SendMessage) -> "asyncio.Future[Answer] | None":
         """``post`` of what needs no look before: a text for a chat whose number is known. None for anything else."""
         if body.chatId is None or body.credits is not None:
             return None
-        known = (caller.user.tenant_pk, body.chatId)
-        chat_pk = self.numbers.known.get(known)
+        chat_pk = self.numbers.known.get((caller.user.tenant_pk, body.chatId))
         if chat_pk is None:
             return None
         self.sending.take(caller.pk)
-        posted = self.database.writer.submit(self._posting(caller, body, chat_pk, None))
-        posted.add_done_callback(lambda done: self._forget(done, *known))
-        return posted
-
-    def _forget(self, done: "asyncio.Future[Answer]", tenant_pk: int, chat_id: str) -> None:
-        if not done.cancelled() and isinstance(done.exception(), NotFound):
-            self.numbers.forget(tenant_pk, chat_id)
+        return self.database.writer.submit(self._posting(caller, body, chat_pk, None))
 
     async def prepare(self, caller: Caller, body: SendMessage, file: str) -> shapes.MessageDocument | None:
         """What the same message, with a file of this hash, was answered before; else whether it is worth storing the file.
@@ -187,7 +173,7 @@ class Messages:
                 connection, chat_pk, first=gate.first_seq, before=before, after=after, limit=limit + 1
             ), gate
 
-        found, _ = await self.database.read(look, snapshot=True)
+        found, _ = await self.database.read(look)
         forward = after is not None and before is None
         more = len(found) > limit
         items = (found[:limit] if forward else found[-limit:]) if more else found

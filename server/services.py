@@ -172,6 +172,9 @@ def policy_of(settings: Settings) -> Policy:
         stale=settings.stream_grace,
         live_starts=settings.live_starts,
         live_lasts=settings.live_hours * 3600,
+        retry_base=1,
+        retry_most=300,
+        slow_down=30,
     )
 
 

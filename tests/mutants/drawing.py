@@ -31,15 +31,19 @@ MODULES = {
     "push/payloads": Module("push/payloads.py", ["tests/push/test_payloads"], pure=True),
     "push/targets": Module("push/targets.py", ["tests/push/test_targets", "tests/push/test_payloads"], pure=True),
     "realtime/plan": Module("realtime/plan.py", ["realtime/test_plan", "sockets", "history"], pure=True),
-    "storage/transaction": Module("storage/transaction.py", ["storage/test_transaction", "storage/test_log", "messages"]),
+    "storage/transaction": Module(
+        "storage/transaction.py", ["storage/test_transaction", "storage/test_log", "messages"]
+    ),
     "storage/log": Module("storage/log.py", ["storage/test_log", "sockets"]),
-    "realtime/posting": Module("realtime/posting.py", ["messages", "media", "credits", "busy_chat"]),
+    "realtime/posting": Module(
+        "realtime/posting.py", ["test_posting", "messages", "media", "credits", "busy_chat", "journeys/test_push"]
+    ),
     "realtime/credits": Module("realtime/credits.py", ["credits"]),
     "storage/credits": Module("storage/credits.py", ["credits"]),
     "storage/briefs": Module("storage/briefs.py", ["journeys/test_push", "badges", "live_activities"]),
     "realtime/chat": Module("realtime/chat.py", ["chat"]),
     "storage/chat": Module("storage/chat.py", ["chat"]),
-    "realtime/messages": Module("realtime/messages.py", ["messages"]),
+    "realtime/messages": Module("realtime/messages.py", ["messages", "test_posting", "media", "credits", "history"]),
     "storage/messages": Module("storage/messages.py", ["messages"]),
     "realtime/hub": Module("realtime/hub.py", ["hub", "sockets"]),
     "realtime/session": Module("realtime/session.py", ["sockets"]),
@@ -87,7 +91,8 @@ class Essence(ast.NodeTransformer):
     """What a module does. A mutant that differs only in what is taken away here means nothing, and is not counted.
 
     Taken away: annotations, docstrings, logging, assertions (those of ``zip`` too), casts, aliases of types (the names
-    in camel case), slots, frozen. What two operators write in two ways, like ``not a is b`` and ``a is not b``, is made one.
+    in camel case), slots, frozen, kw_only. What two operators write in two ways, like ``not a is b`` and ``a is not b``, is
+    made one.
     """
 
     def visit(self, node: Any) -> Any:
@@ -104,7 +109,7 @@ class Essence(ast.NodeTransformer):
             case ast.Call(ast.Name("cast")):
                 node.args[0] = ast.Constant(None)
             case ast.Call(ast.Name("dataclass")):
-                node.keywords = [each for each in node.keywords if each.arg not in ("slots", "frozen")]
+                node.keywords = [each for each in node.keywords if each.arg not in ("slots", "frozen", "kw_only")]
             case ast.UnaryOp(ast.Not(), ast.UnaryOp(ast.Not(), inner)):
                 return self.visit(inner)
             case ast.UnaryOp(ast.Not(), ast.Compare(ops=[one]) as inner) if type(one) in OPPOSITE:

@@ -43,9 +43,11 @@ def test_a_message_is_asked_at_once_and_a_badge_when_it_suits() -> None:
 
 
 def test_a_start_goes_to_the_apps_own_topic() -> None:
-    starting = Starting(LIVE, replace(DEVICE, push_to_start_token="start"))
+    delivery = replace(LIVE.delivery, deadline_at=7 * SECOND + 5)
+    starting = Starting(replace(LIVE, delivery=delivery), replace(DEVICE, push_to_start_token="start"))
     request = starting.request(POLICY, 0)
     assert (request.token, request.topic) == ("start", "org.example.push-type.liveactivity")
+    assert request.expires_at == 7
     assert (request.push_type, request.priority, request.collapse_id) == ("liveactivity", 10, None)
     bare = Starting(LIVE, replace(DEVICE, bundle_id="")).request(POLICY, 0)
     assert bare.topic == "org.default.push-type.liveactivity"
@@ -59,10 +61,7 @@ def test_an_end_stays_as_long_as_its_moment_says(status: Any, after: int) -> Non
     assert target.tracked and aps["event"] == "end" and aps["dismissal-date"] == aps["timestamp"] + after
     updating = LockScreen(replace(ending, delivery=replace(LIVE.delivery, kind="live_update")), ACTIVITY)
     assert not updating.tracked and updating.request(POLICY, 0).payload["aps"]["event"] == "update"
-
-
-def test_only_what_ends_an_activity_is_tracked() -> None:
-    assert not Phone(brief()).tracked and not Starting(LIVE, DEVICE).tracked
+    assert not Phone(brief()).tracked and not Starting(ending, DEVICE).tracked
 
 
 def test_a_running_activity_is_of_the_app_that_registered_it() -> None:
@@ -77,8 +76,8 @@ def test_each_brief_has_its_target() -> None:
     assert isinstance(target_of(LIVE), Starting)
 
 
-def test_the_defaults_wait_before_they_try_again() -> None:
-    assert 0 < POLICY.retry_base < POLICY.retry_most and POLICY.slow_down > 0
+def test_the_waits_are_those_that_the_documentation_names() -> None:
+    assert (POLICY.retry_base, POLICY.retry_most, POLICY.slow_down) == (1, 300, 30)
 
 
 # What an answer means

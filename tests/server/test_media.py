@@ -242,6 +242,26 @@ async def test_refused_before_it_is_stored(server: Served) -> None:
     assert files_of(server) == [] and list(server.services.media.temporary.iterdir()) == []
 
 
+async def test_what_its_sender_may_not_send_is_not_kept(server: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    ann, bob, eve = await server.people.many(3)
+    chat = await ann.group(bob)
+    assert (await ann.patch(f"/api/v2/chats/{chat}/members/{bob.id}", {"role": "readonly"})).status == 200
+    direct = (await bob.post(MESSAGES, {"type": "text", "targetUserId": ann.id, "content": "hello"})).json["chatId"]
+    await ann.send(chat, "taken", clientMessageId="taken")
+    assert (await ann.post("/api/v1/users/me/blocks", {"userId": bob.id})).status == 201
+
+    async def keep(*_: Any) -> None:
+        pytest.fail("kept before it was refused")
+
+    monkeypatch.setattr(server.services.media, "keep", keep)
+    assert (await post(eve, chat, PHOTO)).status == 404
+    assert (await post(bob, chat, PHOTO)).status == 403
+    assert (await post(bob, direct, PHOTO)).status == 403
+    assert (await post(ann, chat, PHOTO, clientMessageId="taken")).status == 409
+    assert (await bob.post(MESSAGES, data=form(PHOTO, type="media", targetUserId="0" * 24))).status == 404
+    assert files_of(server) == []
+
+
 HOSTILE: dict[str, tuple[bytes, int]] = {
     "empty": (b"", 400),
     "svg": (b"<svg xmlns='http://www.w3.org/2000/svg' onload='alert(1)'/>", 415),

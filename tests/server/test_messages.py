@@ -99,6 +99,9 @@ async def test_history_in_pages(either: Served) -> None:
     assert [item["seq"] for item in forward["items"]] == seqs[:10] and forward["after"] == seqs[9]
     last = (await ann.get(f"{PATH}?chatId={chat_id}&limit=200&after={seqs[9]}")).json
     assert [item["seq"] for item in last["items"]] == seqs[10:] and last["after"] is None
+    for whole in ("limit=25", "limit=25&after=0"):
+        page = (await ann.get(f"{PATH}?chatId={chat_id}&{whole}")).json
+        assert [item["seq"] for item in page["items"]] == seqs and page["before"] is page["after"] is None, whole
     for wrong in ("limit=0", "limit=201", "limit=x", "before=-1", f"before={2**63}", "before=1e3"):
         assert (await ann.get(f"{PATH}?chatId={chat_id}&{wrong}")).status == 400, wrong
 
