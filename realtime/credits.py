@@ -65,10 +65,7 @@ class Credits:
             audit.add(tx, actor.user, "credits.grant", found.id, amount=body.amount)
             return tell(tx, found.pk, id)
 
-        keys = [f"issuing:{tenant_pk}"]
-        if body.clientMessageId:
-            keys.append(f"grant:{caller.pk}:{body.clientMessageId}")
-        return await self.database.write(Command(apply, channels=[found.pk], keys=keys))
+        return await self.database.write(Command(apply, channels=[found.pk], keys=[f"issuing:{tenant_pk}"]))
 
     async def reverse(self, caller: Caller, id: str) -> str:
         """Give back what a grant or a transfer moved, once, with a message of its own in the transfer's chat.
@@ -97,9 +94,9 @@ class Credits:
             audit.add(tx, actor.user, "credits.reverse", id)
             return self._give_back(tx, caller, found, giver, taker, place[0] if place else None)
 
-        users = [pk for pk in (found.from_user_pk, found.to_user_pk) if pk is not None]
-        keys = [f"issuing:{tenant_pk}", f"reverse:{found.pk}"]
-        return await self.database.write(Command(apply, channels=[*users, *(place[:1] if place else ())], keys=keys))
+        named = [found.from_user_pk, found.to_user_pk, place[0] if place else None]
+        channels = [pk for pk in named if pk is not None]
+        return await self.database.write(Command(apply, channels=channels, keys=[f"issuing:{tenant_pk}"]))
 
     def _give_back(
         self, tx: Tx, caller: Caller, found: Transaction, giver: User | None, taker: User, chat_pk: int | None
@@ -115,7 +112,9 @@ class Credits:
             creator_pk=caller.pk,
             reverses_pk=found.pk,
         )
-        if chat_pk is not None and message_id is not None and giver is not None:
+        if chat_pk is not None:
+            assert message_id is not None
+            assert giver is not None
             say(tx, chat_pk, message_id, taker, giver, found.amount)
         return id
 

@@ -108,18 +108,24 @@ class Messages:
             return target, chat.find_direct(connection, caller.pk, target.pk)
 
         target, chat_pk = await self.database.read(look)
-        if chat_pk is not None:
-            return await self.database.write(self._posting(caller, body, chat_pk, target))
+        if chat_pk is None:
 
-        def apply(tx: Tx) -> Answer:
-            pk = chat.find_direct(tx.connection, caller.pk, target.pk)
-            if pk is None:
+            def apply(tx: Tx) -> tuple[int, Answer | None]:
+                pk = chat.find_direct(tx.connection, caller.pk, target.pk)
+                if pk is not None:
+                    # Made meanwhile, and not locked by this command.
+                    return pk, None
                 if accounts.blocks_whom(tx.connection, target.pk, caller.pk):
                     raise Forbidden
                 pk = open_direct(tx, caller.user, target)
-            return post(tx, caller, body, pk, target, self.public_url())
+                return pk, post(tx, caller, body, pk, target, self.public_url())
 
-        return await self.database.write(Command(apply, channels=[caller.pk, target.pk], keys=keys_of(caller, body)))
+            first = Command(apply, channels=[caller.pk, target.pk], keys=keys_of(caller, body))
+            made_pk, answer = await self.database.write(first)
+            if answer is not None:
+                return answer
+            chat_pk = made_pk
+        return await self.database.write(self._posting(caller, body, chat_pk, target))
 
     def _posting(
         self, caller: Caller, body: SendMessage, chat_pk: int, recipient: accounts.User | None

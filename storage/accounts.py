@@ -224,7 +224,7 @@ def by_names(connection: Connection, tenant_pk: int, name: str, values: Collecti
     return {getattr(each, name): each for each in map(read_user, connection.execute(statement))}
 
 
-STATES = select(users.c.pk, users.c.status, users.c.valid_after).where(users.c.pk.in_(bindparam("pks", expanding=True)))
+STATES = select(users.c.pk, users.c.status, users.c.valid_after).where(users.c.pk.in_(bindparam("pks")))
 
 
 def states(connection: Connection, pks: Collection[int]) -> dict[int, tuple[str, int]]:
@@ -284,7 +284,7 @@ def change(tx: Tx, pk: int, values: Mapping[str, Any]) -> User:
     return get(tx.connection, pk)
 
 
-HERE = users.c.pk.in_(bindparam("pks", expanding=True)), users.c.status != "deleted"
+HERE = users.c.pk.in_(bindparam("pks")), users.c.status != "deleted"
 SEEN = update(users).where(*HERE).values(last_seen_at=bindparam("at"))
 
 

@@ -354,7 +354,7 @@ READABLE = (
     )
     .join(members, members.c.chat_pk == channels.c.pk)
     .join(chats, chats.c.pk == channels.c.pk)
-    .where(members.c.user_pk.in_(bindparam("pks", expanding=True)), chats.c.deleted_at.is_(None))
+    .where(members.c.user_pk.in_(bindparam("pks")), chats.c.deleted_at.is_(None))
 )
 
 
@@ -374,7 +374,7 @@ NOWHERE = Position(0, False)
 POSITIONS = (
     select(channels.c.pk, channels.c.head, chats.c.history_visible)
     .outerjoin(chats, chats.c.pk == channels.c.pk)
-    .where(channels.c.pk.in_(bindparam("pks", expanding=True)))
+    .where(channels.c.pk.in_(bindparam("pks")))
 )
 
 

@@ -122,12 +122,14 @@ def move(
 ) -> str:
     """Take ``amount`` from one user's account (None: the issuing one) and give it to another; the transaction's id.
 
-    Raises NotEnough, Conflict for more than an account can hold.
+    Raises NotEnough, Conflict for more than a tenant can hold.
     """
     source, target = account(tx, tenant_pk, giver), account(tx, tenant_pk, taker)
-    if target.balance + amount > MOST or source.balance - amount < -MOST:
-        raise Conflict("An account can't hold that much")
-    if giver is not None and source.balance < amount:
+    if giver is None:
+        # What its users hold together is what the issuing account lacks.
+        if source.balance - amount < -MOST:
+            raise Conflict(f"The users of a tenant can hold {MOST:,} credits together")
+    elif source.balance < amount:
         raise NotEnough
     id = new_id()
     primary_key = tx.execute(

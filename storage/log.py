@@ -18,10 +18,8 @@ from storage.types import SECOND
 
 ADD = Bulk(events, ("channel_pk", "seq", "name", "payload", "at", "about"))
 OPEN = insert(channels)
-BOUNDS = select(channels.c.pk, channels.c.head, channels.c.floor).where(
-    channels.c.pk.in_(bindparam("pks", expanding=True))
-)
-HEADS = select(channels.c.pk, channels.c.head).where(channels.c.pk.in_(bindparam("pks", expanding=True)))
+BOUNDS = select(channels.c.pk, channels.c.head, channels.c.floor).where(channels.c.pk.in_(bindparam("pks")))
+HEADS = select(channels.c.pk, channels.c.head).where(channels.c.pk.in_(bindparam("pks")))
 # seq has no gaps, so that a page is a span of it.
 WANTED = {
     "sqlite": "SELECT json_extract(value, '$[0]') AS pk, json_extract(value, '$[1]') AS after FROM json_each(:wanted)",
@@ -54,7 +52,7 @@ REWRITE = (
     update(events)
     .where(
         events.c.channel_pk == bindparam("channel"),
-        events.c.seq.in_(bindparam("seqs", expanding=True)),
+        events.c.seq.in_(bindparam("seqs")),
     )
     .values(payload=bindparam("document"))
 )
@@ -79,7 +77,9 @@ def open_channel(tx: Tx, name: str) -> int:
     """A new channel's number. Its name on the wire must be unique within its tenant."""
     primary_key = tx.execute(OPEN, {"name": name, "head": 0, "floor": 0}).inserted_primary_key
     assert primary_key is not None
-    return int(primary_key[0])
+    pk = int(primary_key[0])
+    tx.made(pk, name)
+    return pk
 
 
 def append(tx: Tx, channel_pk: int, name: str, document: object, *, about: int | None = None) -> Event:

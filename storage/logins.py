@@ -36,9 +36,7 @@ def find(connection: Connection, id: str) -> Any:
     return connection.execute(LOGIN, {"id": id}).first()
 
 
-LIVING = select(logins.c.id, logins.c.user_pk).where(
-    logins.c.id.in_(bindparam("ids", expanding=True)), logins.c.ended_at.is_(None)
-)
+LIVING = select(logins.c.id, logins.c.user_pk).where(logins.c.id.in_(bindparam("ids")), logins.c.ended_at.is_(None))
 
 
 def not_ended(connection: Connection, ids: Collection[str]) -> set[tuple[str, int]]:

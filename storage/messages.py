@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import orjson
-from sqlalchemy import Connection, bindparam, func, insert, literal, select, update
+from sqlalchemy import Connection, bindparam, func, insert, select, update
 
 from storage.models import chats, members, messages, reports, users
 from storage.prepared import Bulk, Prepared
@@ -203,7 +203,7 @@ def event_seqs(connection: Connection, chat_pk: int, seq: int) -> list[int]:
 def unread(connection: Connection, chat_pk: int, user_pk: int, read_seq: int) -> int:
     """Messages of others above ``read_seq``, not deleted, counted up to 1,000."""
     some = (
-        select(literal(1))
+        select(messages.c.seq)
         .where(
             messages.c.chat_pk == chat_pk,
             messages.c.seq > read_seq,

@@ -193,10 +193,10 @@ READABLE = (
 FOLLOWED = (
     READABLE.join(followers, followers.c.stream_pk == streams.c.pk)
     .join(users, users.c.pk == followers.c.user_pk)
-    .where(followers.c.user_pk.in_(bindparam("pks", expanding=True)), streams.c.status.in_(LIVING))
+    .where(followers.c.user_pk.in_(bindparam("pks")), streams.c.status.in_(LIVING))
 )
 NAMED = READABLE.join(users, users.c.tenant_pk == streams.c.tenant_pk).where(
-    users.c.pk == bindparam("user"), streams.c.id.in_(bindparam("ids", expanding=True))
+    users.c.pk == bindparam("user"), streams.c.id.in_(bindparam("ids"))
 )
 
 

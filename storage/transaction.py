@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
+import orjson
 from sqlalchemy import Connection, CursorResult, Executable, text
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
@@ -19,11 +20,11 @@ from storage.types import now
 T = TypeVar("T")
 
 LOCK_CHANNELS = text("SELECT pk, head, name FROM channels WHERE pk = ANY(:pks) ORDER BY pk FOR UPDATE")
+# SQLite has one writer, which needs no locks.
+FIND_CHANNELS = "SELECT pk, head, name FROM channels WHERE pk IN (SELECT value FROM json_each(?))"
 LOCK_KEYS = text("SELECT pg_advisory_xact_lock(hashtextextended(k, 0)) FROM unnest(CAST(:keys AS text[])) AS k")
 CLOCK = text("SELECT CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS bigint)")
-HEAD = Prepared(text("SELECT head, name FROM channels WHERE pk = :pk"))
 SET_HEAD = Prepared(text("UPDATE channels SET head = :head WHERE pk = :pk"))
-TAKE = Prepared(text("UPDATE channels SET head = head + 1 WHERE pk = :pk RETURNING head, name"))
 SERIALIZATION_FAILURES = {"40001", "40P01"}
 
 
@@ -119,15 +120,14 @@ class Tx:
         if answers is not None:
             self._mine.answers.add(answers)
 
+    def made(self, pk: int, name: str) -> None:
+        """The command made this channel."""
+        self._heads[pk] = [0, name]
+        self._fresh.add(pk)
+
     def take(self, pk: int) -> tuple[int, str]:
-        """The next seq of a channel, and the channel's name."""
-        head = self._heads.get(pk)
-        if head is None:
-            if self.bare is None:
-                seq, name = TAKE.first(self.connection, None, {"pk": pk})
-                return int(seq), str(name)
-            head = self._heads[pk] = list(HEAD.first(self._connection, self.bare, {"pk": pk}))
-            self._fresh.add(pk)
+        """The next seq of a channel, and the channel's name. The command named or made the channel, or else KeyError."""
+        head = self._heads[pk]
         self._before.setdefault(pk, head[0])
         self._mine.moved.add(pk)
         head[0] += 1
@@ -173,7 +173,6 @@ class Tx:
         for pk, head in self._before.items():
             self._heads[pk][0] = head
         for pk in self._fresh:
-            # It may be a channel that the command itself made.
             del self._heads[pk]
         del self.events[self._events :]
         self._next()
@@ -205,8 +204,9 @@ def first(source: Tx | Connection, query: Prepared, values: Mapping[str, Any], *
 class Command(Generic[T]):
     """A change, and what it must hold before it looks: channels by number, idempotency keys by name.
 
-    ``apply`` returns the answer. If it raises, its changes are undone. If it returns a ``Problem``, its changes stay
-    and the caller gets the problem.
+    ``channels`` names those to which it appends: they are locked in one order on every node, so that no two batches wait
+    for each other. ``apply`` returns the answer. If it raises, its changes are undone. If it returns a ``Problem``, its
+    changes stay and the caller gets the problem.
     """
 
     apply: Callable[[Tx], T]
@@ -226,7 +226,7 @@ def run_batch(
     Raises ``Undone`` if the database refused the transaction as a whole.
     """
     try:
-        heads = lock(connection, commands) if bare is None else []
+        heads = lock(connection, commands, bare)
         tx = Tx(connection, bare, clock(connection))
         tx.hold(heads)
         answers: list[Any] = []
@@ -253,12 +253,14 @@ def clock(connection: Connection) -> int:
     return connection.execute(CLOCK).scalar_one() if connection.dialect.name == "postgresql" else now()
 
 
-def lock(connection: Connection, commands: Sequence[Command[Any]]) -> Collection[Any]:
+def lock(connection: Connection, commands: Sequence[Command[Any]], bare: sqlite3.Connection | None) -> Collection[Any]:
     """Take every lock of the batch before anything is read, in one order on every node; the channels' heads."""
+    pks = sorted({pk for command in commands for pk in command.channels})
+    if bare is not None:
+        return bare.execute(FIND_CHANNELS, [orjson.dumps(pks).decode()]).fetchall() if pks else []
     keys = sorted({key for command in commands for key in command.keys})
     if keys:
         connection.execute(LOCK_KEYS, {"keys": keys})
-    pks = sorted({pk for command in commands for pk in command.channels})
     return connection.execute(LOCK_CHANNELS, {"pks": pks}).all() if pks else []
 
 

@@ -55,6 +55,24 @@ async def test_who_is_away_gets_one_push_a_device(database_url: str, apple: Appl
         assert push.payload["aps"]["badge"] == 2 and push.collapse_id == sent["id"] == push.payload["notificationId"]
 
 
+async def test_a_transfer_and_its_reversal_are_pushed(apple: Apple, start: ServerFactory) -> None:
+    server = await start()
+    admin = await server.people.make(grant=["admin", "credits.grant"])
+    ann, bob = await server.people.make("Ann"), await server.people.make("Bob")
+    await phone(ann, "a1")
+    await phone(bob, "b1")
+    assert (await admin.post("/api/v1/credits/grants", {"userId": ann.id, "amount": 5})).status == 201
+    body = {"type": "creditTransfer", "targetUserId": bob.id, "creditTransfer": {"amount": 5}}
+    sent = (await ann.post("/api/v2/messages", body)).json
+    await apple.until(lambda: apple.good)
+    assert [(push.token, push.payload["messageId"]) for push in apple.good] == [("b1", sent["_id"])]
+    moved = (await ann.get("/api/v1/credits/transactions?limit=1")).json["data"]["items"][0]
+    assert (await admin.post(f"/api/v1/admin/credits/transactions/{moved['id']}/reverse")).status == 201
+    await apple.until(lambda: len(apple.good) == 2)
+    back = (await ann.get(f"/api/v2/messages?chatId={sent['chatId']}")).json["items"][-1]
+    assert (apple.good[1].token, apple.good[1].payload["messageId"]) == ("a1", back["_id"])
+
+
 @pytest.fixture
 def patient(monkeypatch: pytest.MonkeyPatch) -> None:
     """A client may take as long as it likes to say that it has received an event."""

@@ -34,11 +34,11 @@ MODULES = {
     "storage/transaction": Module(
         "storage/transaction.py", ["storage/test_transaction", "storage/test_log", "messages"]
     ),
-    "storage/log": Module("storage/log.py", ["storage/test_log", "sockets"]),
+    "storage/log": Module("storage/log.py", ["storage/test_log", "storage/test_transaction", "webhooks", "sockets"]),
     "realtime/posting": Module(
         "realtime/posting.py", ["test_posting", "messages", "media", "credits", "busy_chat", "journeys/test_push"]
     ),
-    "realtime/credits": Module("realtime/credits.py", ["credits"]),
+    "realtime/credits": Module("realtime/credits.py", ["credits", "journeys/test_push"]),
     "storage/credits": Module("storage/credits.py", ["credits"]),
     "storage/briefs": Module("storage/briefs.py", ["journeys/test_push", "badges", "live_activities"]),
     "realtime/chat": Module("realtime/chat.py", ["chat"]),

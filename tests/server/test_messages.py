@@ -4,6 +4,7 @@ import asyncio
 from typing import Any
 
 import orjson
+import pytest
 
 from tests.conftest import Served
 from tests.people import Person
@@ -71,7 +72,8 @@ async def test_read_positions_only_grow(either: Served) -> None:
     assert (await ann.get(f"/api/v2/chats/{chat_id}")).json["unreadCount"] == 0
     read = await bob.post(f"{PATH}/{sent[3]['_id']}/read")
     assert read.json == {"chatId": chat_id, "userId": bob.id, "messageId": sent[3]["_id"], "readSeq": 4}
-    assert (await bob.post(f"{PATH}/{sent[1]['_id']}/read")).json["readSeq"] == 4
+    for earlier in (sent[1], sent[3]):
+        assert (await bob.post(f"{PATH}/{earlier['_id']}/read")).json["readSeq"] == 4
     await cid.post(f"{PATH}/{sent[0]['_id']}/read")
     await socket.event("message:read", 2)
     assert [arguments[0]["userId"] for arguments in socket.named("message:read")] == [bob.id, cid.id]
@@ -83,6 +85,47 @@ async def test_read_positions_only_grow(either: Served) -> None:
     assert (await bob.get(f"/api/v2/chats/{chat_id}")).json["unreadCount"] == 1
     assert mine["readBy"] == []
     await socket.close()
+
+
+@pytest.mark.parametrize("members", [100, 101])
+async def test_read_receipts_of_large_chats(server: Served, members: int) -> None:
+    """Up to 100 members everybody is sent a receipt, above that the reader alone; 100 readers are named."""
+    chat_id, (ann, bob, *others) = await room(server, members)
+    first, second = [await ann.send(chat_id) for _ in range(2)]
+    assert (first["readBy"], first["readCount"]) == ([], 0)
+    reader, sender = await bob.socket(), await ann.socket()
+    await bob.post(f"{PATH}/{first['_id']}/read")
+    channel = f"chat:{chat_id}" if members == 100 else f"user:{bob.id}"
+    assert (await reader.event("message:read"))[1]["channel"] == channel
+    await ann.send(chat_id)
+    await sender.event("message:new")
+    assert len(sender.named("message:read")) == (1 if members == 100 else 0)
+    await asyncio.gather(*(each.post(f"{PATH}/{second['_id']}/read") for each in (bob, *others)))
+    item = (await ann.get(f"{PATH}/{second['_id']}")).json
+    assert (len({*item["readBy"]}), item["readCount"]) == (min(members - 1, 100), members - 1)
+    extra = await server.people.make()
+    await ann.post(f"/api/v2/chats/{chat_id}/members", {"userIds": [extra.id]})
+    third = await ann.send(chat_id)
+    await asyncio.gather(*(each.post(f"{PATH}/{third['_id']}/read") for each in (bob, *others, extra)))
+    item = (await ann.get(f"{PATH}/{third['_id']}")).json
+    assert (len({*item["readBy"]}), item["readCount"]) == (100, members)
+    assert ann.id not in item["readBy"]
+
+
+async def test_unread_messages_are_counted_up_to_a_thousand(server: Served) -> None:
+    chat_id, (ann, bob) = await room(server)
+    await asyncio.gather(*(ann.send(chat_id) for _ in range(999)))
+    for count in (999, 1000, 1000):
+        assert (await bob.get(f"/api/v2/chats/{chat_id}")).json["unreadCount"] == count
+        await ann.send(chat_id)
+
+
+async def test_who_can_only_read_edits_nothing(server: Served) -> None:
+    chat_id, (ann, bob) = await room(server)
+    sent = await bob.send(chat_id)
+    await ann.patch(f"/api/v2/chats/{chat_id}/members/{bob.id}", {"role": "readonly"})
+    assert (await bob.patch(f"{PATH}/{sent['_id']}", {"content": "other"})).status == 403
+    assert (await bob.delete(f"{PATH}/{sent['_id']}")).status == 403
 
 
 async def test_history_in_pages(either: Served) -> None:
@@ -97,6 +140,12 @@ async def test_history_in_pages(either: Served) -> None:
     assert [item["seq"] for item in oldest["items"]] == seqs[:5] and oldest["before"] is None
     forward = (await ann.get(f"{PATH}?chatId={chat_id}&limit=10&after=0")).json
     assert [item["seq"] for item in forward["items"]] == seqs[:10] and forward["after"] == seqs[9]
+    assert (forward["before"], seqs[0]) == (None, 1), "there is nothing before the first"
+    second = (await ann.get(f"{PATH}?chatId={chat_id}&limit=10&after=1")).json
+    assert (second["before"], second["after"]) == (seqs[1], seqs[10])
+    both = (await ann.get(f"{PATH}?chatId={chat_id}&limit=10&before={seqs[8]}&after=1")).json
+    assert [item["seq"] for item in both["items"]] == seqs[1:8]
+    assert (both["before"], both["after"]) == (None, seqs[7])
     last = (await ann.get(f"{PATH}?chatId={chat_id}&limit=200&after={seqs[9]}")).json
     assert [item["seq"] for item in last["items"]] == seqs[10:] and last["after"] is None
     for whole in ("limit=25", "limit=25&after=0"):
@@ -174,10 +223,18 @@ async def test_reports_reach_the_admins(server: Served) -> None:
     assert (await bob.post(path, {"reason": "rude"})).status == 201
     assert (await bob.post(path, {"reason": "rude"})).status == 409
     assert (await admin.post(path, {"reason": "rude"})).status == 404
-    listed = (await admin.get("/api/v1/admin/reports")).json["data"]["items"]
-    assert [(each["messageId"], each["reporterId"], each["reason"]) for each in listed] == [
-        (sent["_id"], bob.id, "rude")
-    ]
+    other = await ann.send(chat_id)
+    for person in (bob, ann):
+        assert (await person.post(f"{PATH}/{other['_id']}/report", {"reason": "spam"})).status == 201
+    listed: list[tuple[str, str, str]] = []
+    cursor = ""
+    for size in (1, 1, 1):
+        page = (await admin.get(f"/api/v1/admin/reports?limit=1{cursor}")).json["data"]
+        assert len(page["items"]) == size
+        listed += [(each["messageId"], each["reporterId"], each["reason"]) for each in page["items"]]
+        cursor = f"&cursor={page['nextCursor']}"
+    assert listed == [(other["_id"], ann.id, "spam"), (other["_id"], bob.id, "spam"), (sent["_id"], bob.id, "rude")]
+    assert page["nextCursor"] is None
     assert (await ann.get("/api/v1/admin/reports")).status == 403
 
 

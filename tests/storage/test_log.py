@@ -1,6 +1,7 @@
 """The event log and group commit, on both databases."""
 
 import asyncio
+from functools import partial
 
 import pytest
 from sqlalchemy import select, text
@@ -152,6 +153,53 @@ async def test_retention_by_count_and_by_age(database: Database) -> None:
     assert await pages(database, second) == []
     assert len(await pages(database, first)) == 10
     assert await database.write(Command(lambda tx: log.append(tx, second, "note", {}).seq, channels=[second])) == 31
+
+
+async def notes(database: Database, pk: int, count: int) -> None:
+    """So many events."""
+
+    def apply(tx: Tx) -> None:
+        for _ in range(count):
+            log.append(tx, pk, "note", {})
+
+    await database.write(Command(apply, channels=[pk]))
+
+
+async def test_a_log_grows_a_tenth_longer_than_is_kept_before_it_is_trimmed(database: Database) -> None:
+    (pk,) = await open_channels(database, 1)
+
+    async def to_trim() -> list[tuple[int, int]]:
+        return await database.read(lambda connection: log.to_trim(connection, before=0, keep=110))
+
+    await notes(database, pk, 121)
+    assert await to_trim() == []
+    await notes(database, pk, 1)
+    assert await to_trim() == [(pk, 12)]
+    await trim(database, before=0, keep=110)
+    assert await database.read(lambda connection: log.bounds(connection, [pk])) == {pk: (122, 12)}
+    await notes(database, pk, 11)
+    assert await to_trim() == []
+
+
+async def test_what_is_exactly_as_old_is_kept(database: Database) -> None:
+    (pk,) = await open_channels(database, 1)
+    await notes(database, pk, 1)
+    await database.write(Command(lambda tx: tx.execute(events.update().values(at=5 * SECOND))))
+    for before, found in ((5 * SECOND, []), (5 * SECOND + 1, [(pk, 1)])):
+        assert await database.read(partial(log.to_trim, before=before, keep=1000)) == found
+
+
+async def test_a_log_is_trimmed_in_slices(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(log, "TRIMMED_AT_ONCE", 10)
+    other, pk = await open_channels(database, 2)
+    assert await database.read(lambda connection: log.bounds(connection, [pk])) == {pk: (0, 0)}
+    await notes(database, other, 30)
+    await notes(database, pk, 30)
+    for more, floor in ((True, 10), (True, 20), (False, 25), (False, 25)):
+        assert await database.write(Command(lambda tx: log.trim(tx, pk, 25))) is more
+        assert await database.read(lambda connection: log.bounds(connection, [pk])) == {pk: (30, floor)}
+    assert len(await pages(database, pk)) == 5 and len(await pages(database, other)) == 30
+    assert await database.write(Command(lambda tx: log.trim(tx, pk + 1, 25))) is False
 
 
 async def test_the_tail_names_what_changed_lately(database: Database) -> None:
