@@ -132,6 +132,13 @@ def mutated(code: str, spec: MutationSpec) -> str:
     return str(text)
 
 
+def is_large(lines: Sequence[str], spec: MutationSpec) -> bool:
+    """Whether a number of four digits or more is replaced by its neighbour, which makes no difference to anybody."""
+    line, column = spec.start_pos
+    number = re.match(r"[0-9_]*", lines[line - 1][column:])
+    return spec.operator_name == "core/NumberReplacer" and number is not None and len(number[0].replace("_", "")) > 3
+
+
 def draw(session: WorkDB, module: Module) -> None:
     """Fill a session with mutants that mean something; the results of those that were in it before are kept.
 
@@ -139,11 +146,12 @@ def draw(session: WorkDB, module: Module) -> None:
     lowest ids are the sample.
     """
     results, code = dict(session.results), Path(module.path).read_text()
+    lines = code.splitlines()
     init([Path(module.path)], session, {})
     known, found, seen = {None, essence(code)}, {}, Counter[str]()
     for item in session.work_items:
         spec = item.mutations[0]
-        if not OPERATORS.fullmatch(spec.operator_name):
+        if not OPERATORS.fullmatch(spec.operator_name) or is_large(lines, spec):
             continue
         text = mutated(code, spec)
         if (what := essence(text)) not in known:
