@@ -11,7 +11,7 @@ from typing import Any
 
 from aiohttp import web
 
-from server import asyncapi, metrics, openapi, operator, pages
+from server import descriptions, metrics, operator, pages
 from server.call import SERVICES, Route, write_json
 from server.listening import Connection, Door, listen
 from server.logs import TRACING, library, name_request, observed
@@ -60,8 +60,7 @@ def create_app(settings: Settings) -> web.Application:
     app.router.add_get("/healthz", healthz)
     app.router.add_get("/readyz", readyz)
     app.router.add_get("/metrics", metrics.show)
-    app.router.add_get("/openapi.json", show_openapi)
-    app.router.add_get("/asyncapi.json", show_asyncapi)
+    descriptions.install(app)
     app.router.add_post(operator.PATH, operator.serve)
     pages.install(app)
     return app
@@ -124,11 +123,6 @@ async def unready(services: Services) -> list[str]:
     return []
 
 
-async def show_openapi(request: web.Request) -> web.Response:
-    services = request.app[SERVICES]
-    return write_json(openapi.document(ROUTES, services.limits, services.public_url))
-
-
 async def drain(services: Services) -> None:
     """Say that nothing should come here any more, and serve what comes all the same, while the sockets are closed.
 
@@ -142,11 +136,6 @@ async def drain(services: Services) -> None:
         await asyncio.sleep(max(0.0, began + seconds * number / len(sockets) - loop.time()))
         each.close_now(1012)
     await asyncio.sleep(max(0.0, began + seconds - loop.time()))
-
-
-async def show_asyncapi(request: web.Request) -> web.Response:
-    services = request.app[SERVICES]
-    return write_json(asyncapi.document(services.limits, services.public_url))
 
 
 @contextlib.asynccontextmanager

@@ -1,9 +1,6 @@
 """The pages and what they load: read and compressed once, and sent again only to a browser that has an older one."""
 
 import asyncio
-import gzip
-import hashlib
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
@@ -11,7 +8,7 @@ from pathlib import Path
 
 from aiohttp import web
 
-from server.conditions import not_modified
+from server.packed import Packed, pack
 from storage.errors import Unavailable
 
 STATIC = Path(__file__).parent.parent / "static"
@@ -22,8 +19,6 @@ VENDOR = {
     "swagger-ui-bundle.js": "swagger-ui-dist/swagger-ui-bundle.js",
 }
 TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript"}
-# RFC 9110, section 12.5.3.
-GZIP = re.compile(r"\bgzip\b(?!\s*;\s*q=0(\.0*)?\s*(,|$))")
 # https://www.w3.org/TR/CSP3/: nothing but our own files, and what they make of the data of chats.
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; media-src 'self' blob:; "
@@ -34,17 +29,9 @@ DOCS_POLICY = POLICY.replace("style-src 'self'", "style-src 'self' 'unsafe-inlin
 PERMISSIONS = "camera=(), geolocation=(), microphone=(self)"
 
 
-@dataclass(frozen=True, slots=True)
-class Packed:
-    plain: bytes
-    gzip: bytes
-    etag: str
-
-
 @lru_cache(maxsize=256)
 def packed(path: Path, changed_at: int) -> Packed:
-    plain = path.read_bytes()
-    return Packed(plain, gzip.compress(plain, mtime=0), hashlib.sha256(plain).hexdigest()[:20])
+    return pack(path.read_bytes())
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,16 +51,8 @@ class File:
                 "The pages are not installed: run `make install` in a clone, or install the package again where npm is"
             ) from None
         file = await asyncio.to_thread(packed, self.path, changed_at)
-        headers = {"ETag": f'W/"{file.etag}"', "Cache-Control": "no-cache", "Vary": "Accept-Encoding"}
-        if self.policy:
-            headers |= {"Content-Security-Policy": self.policy, "Permissions-Policy": PERMISSIONS}
-        if not_modified(request, file.etag):
-            return web.Response(status=304, headers=headers)
-        body = file.plain
-        if GZIP.search(request.headers.get("Accept-Encoding", "")):
-            headers["Content-Encoding"] = "gzip"
-            body = file.gzip
-        return web.Response(body=body, headers=headers, content_type=TYPES[self.path.suffix], charset="utf-8")
+        headers = {"Content-Security-Policy": self.policy, "Permissions-Policy": PERMISSIONS} if self.policy else {}
+        return file.answer(request, TYPES[self.path.suffix], headers)
 
 
 def require_vendor() -> None:
