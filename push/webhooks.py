@@ -33,14 +33,16 @@ class NotPublic(OSError):
     """The address is one of a private network"""
 
 
-# They stand for IPv4 addresses, private ones among them: RFC 6052, RFC 8215, RFC 3056.
-TRANSLATED = [ip_network(each) for each in ("64:ff9b::/96", "64:ff9b:1::/48", "2002::/16")]
+# The first three stand for IPv4 addresses, private ones among them: RFC 6052, RFC 8215, RFC 3056. The last two lead
+# nowhere public either: RFC 9602, RFC 3879.
+NOT_PUBLIC = [ip_network(each) for each in ("64:ff9b::/96", "64:ff9b:1::/48", "2002::/16", "5f00::/16", "fec0::/10")]
 
 
 def is_public(host: str) -> bool:
     """Raises ValueError for what is no address."""
     address = ip_address(host)
-    return address.is_global and not any(address in each for each in TRANSLATED if each.version == address.version)
+    inside = any(address in each for each in NOT_PUBLIC if each.version == address.version)
+    return address.is_global and not address.is_multicast and not inside
 
 
 def public_socket(address: aiohttp.AddrInfoType) -> socket.socket:
@@ -95,7 +97,12 @@ class Sender:
         if self.session is None:
             factory = None if self.private else public_socket
             connector = aiohttp.TCPConnector(limit=0, socket_factory=factory)
-            self.session = aiohttp.ClientSession(connector=connector, timeout=aiohttp.ClientTimeout(total=SECONDS))
+            # What one tenant's backend sets as a cookie is nothing that another's should be sent.
+            self.session = aiohttp.ClientSession(
+                connector=connector,
+                timeout=aiohttp.ClientTimeout(total=SECONDS),
+                cookie_jar=aiohttp.DummyCookieJar(),
+            )
         timestamp = int(time.time())
         headers = {
             "Content-Type": "application/json", "User-Agent": "Bellwire", "webhook-id": id,
@@ -107,6 +114,9 @@ class Sender:
                 return Result(answer.status, phrase)
         except TimeoutError:
             return Result(None, f"no answer within {SECONDS:g} s")
+        except aiohttp.ClientConnectorError:
+            # One word for a name that is not there and for one that leads where no call may go.
+            return Result(None, "no connection")
         except Exception as error:
             # What a stranger's server answers, or where a name leads, can go wrong in every way.
             return Result(None, type(error).__name__)

@@ -415,7 +415,7 @@ class WatchPresence(Body):
 
 
 class RefreshSession(Body):
-    token: str
+    token: Text
 
 
 class AppState(Body):

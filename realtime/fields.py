@@ -23,6 +23,12 @@ OPAQUE = re.compile(r"[A-Za-z0-9._~+=:-]+")
 RFC_3339 = re.compile(
     r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]+)?([Zz]|[+-][0-9]{2}:[0-9]{2})"
 )
+# What a browser leaves out of a URL before it reads the scheme: https://url.spec.whatwg.org/#concept-basic-url-parser
+LEFT_OUT = str.maketrans("", "", "\t\n\r")
+C0_OR_SPACE = "".join(map(chr, range(0x21)))
+SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):")
+# URLs that are a document or a script themselves, or that lead into the reader's own device.
+REFUSED_SCHEMES = frozenset({"about", "blob", "data", "file", "filesystem", "javascript", "vbscript", "view-source"})
 TEMPLATE_KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
@@ -153,6 +159,26 @@ def token_of_apns(value: str) -> str:
     return value.lower() if HEX.fullmatch(value) else value
 
 
+def scheme_of(value: str) -> str | None:
+    """The scheme that a browser would find in a URL, in lower case; None for a relative one."""
+    found = SCHEME.match(value.lstrip(C0_OR_SPACE).translate(LEFT_OUT))
+    return found[1].lower() if found else None
+
+
+def link(value: str) -> str:
+    """Apps and pages may follow it: a path, a web address or one of an app's own scheme."""
+    scheme = scheme_of(value)
+    if scheme in REFUSED_SCHEMES:
+        raise ValueError(f"must not be a {scheme}: URL")
+    return value
+
+
+def web_address(value: str) -> str:
+    if scheme_of(value) not in ("http", "https"):
+        raise ValueError("must be a URL like https://example.org/picture.png")
+    return value
+
+
 def hex_id(value: str) -> str:
     if not HEX_ID.fullmatch(value):
         raise ValueError("must be 24 hex digits")
@@ -194,7 +220,8 @@ NotificationText = Annotated[Text, AfterValidator(not_blank), at_most("notificat
 Attributes = Annotated[dict[str, Any], plain("activity_attributes")]
 NotificationMetadata = Annotated[dict[str, Any], plain("notification_metadata")]
 EntityId = Annotated[Text, AfterValidator(not_blank), at_most("entity_id"), NOT_EMPTY]
-ActionUrl = Annotated[Text, at_most("action_url")]
+ActionUrl = Annotated[Text, at_most("action_url"), AfterValidator(link)]
+PictureUrl = Annotated[Text, StringConstraints(max_length=2048), AfterValidator(web_address)]
 Placeholders = Annotated[
     dict[str, Any], BeforeValidator(no_nulls), AfterValidator(placeholders), plain("placeholder_bytes")
 ]

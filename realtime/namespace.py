@@ -21,7 +21,7 @@ from realtime.bodies import Body
 from realtime.caller import Caller
 from realtime.chat import Chats
 from realtime.engine import Origins
-from realtime.fields import limits_of
+from realtime.fields import Text, limits_of
 from realtime.frames import NAMESPACE, Packet
 from realtime.fresh import Fresh
 from realtime.hub import Hub
@@ -62,14 +62,14 @@ def few_offsets(value: dict[str, int], info: ValidationInfo) -> dict[str, int]:
 class Auth(Body):
     """What CONNECT carries."""
 
-    token: str
+    token: Text
     v: int
-    deviceId: str | None = Field(default=None, max_length=255)
-    client: str | None = Field(default=None, max_length=255)
-    offsets: Annotated[dict[str, Annotated[int, Field(ge=0)]], AfterValidator(few_offsets)] = Field(
+    deviceId: Annotated[Text, Field(max_length=255)] | None = None
+    client: Annotated[Text, Field(max_length=255)] | None = None
+    offsets: Annotated[dict[Text, Annotated[int, Field(ge=0)]], AfterValidator(few_offsets)] = Field(
         default_factory=dict
     )
-    epoch: str | None = None
+    epoch: Text | None = None
 
 
 @dataclass(frozen=True, slots=True)

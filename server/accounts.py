@@ -13,7 +13,7 @@ from typing_extensions import TypedDict
 from realtime import documents
 from realtime.accounts import LoggedIn
 from realtime.bodies import Body
-from realtime.fields import DisplayName, HexId, Text, Uuid, documented
+from realtime.fields import DisplayName, HexId, PictureUrl, Text, Uuid, documented
 from realtime.shapes import UserDocument
 from server.call import Call, Created, Paging, page, paged, token_of
 from storage import accounts
@@ -55,27 +55,27 @@ class Register(Body):
 
 class Login(Body):
     email: Text
-    password: Annotated[str, StringConstraints(max_length=1024)]
+    password: Annotated[Text, StringConstraints(max_length=1024)]
     tenant: Uuid | None = None
 
 
 class RefreshToken(Body):
-    refreshToken: str
+    refreshToken: Text
 
 
 class LogOut(Body):
     """Only needed where there is no access token any more."""
 
-    refreshToken: str | None = None
+    refreshToken: Text | None = None
 
 
 class ChangePassword(Body):
-    old: Annotated[str, StringConstraints(max_length=1024)]
+    old: Annotated[Text, StringConstraints(max_length=1024)]
     new: Password
 
 
 class ResetPassword(Body):
-    token: str
+    token: Text
     password: Password
 
 
@@ -90,7 +90,7 @@ class ChangeMe(Body):
     """What is absent stays; here ``null`` clears where a user may be without."""
 
     name: DisplayName | None = None
-    avatarUrl: Annotated[Text, StringConstraints(max_length=2048)] | None = None
+    avatarUrl: PictureUrl | None = None
     locale: Annotated[Text, StringConstraints(max_length=35)] | None = None
     timeZone: Annotated[str, AfterValidator(time_zone)] | None = None
     quietHours: QuietHours | None = None

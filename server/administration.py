@@ -12,7 +12,7 @@ from typing_extensions import TypedDict
 
 from realtime import documents
 from realtime.bodies import Body
-from realtime.fields import Attributes, DisplayName, HexId, Uuid
+from realtime.fields import Attributes, DisplayName, HexId, Text, Uuid
 from server.accounts import Email, Password
 from server.call import Call, Created, paged
 from storage import accounts
@@ -31,11 +31,11 @@ class CreateUser(Body):
     id: HexId | None = None
     number: Annotated[int, Field(ge=1, lt=accounts.LARGEST_NUMBER)] | None = None
     uuid: Uuid | None = None
-    permissions: list[str] = Field(default_factory=list)
+    permissions: list[Text] = Field(default_factory=list)
 
 
 class IssueToken(Body):
-    permissions: list[str] = Field(default_factory=list)
+    permissions: list[Text] = Field(default_factory=list)
     ttl: Annotated[int, Field(ge=1, le=DAYS_30)] = 3600
 
 

@@ -16,7 +16,7 @@ from pydantic import Field
 from realtime import bodies
 from realtime.bodies import Body
 from realtime.caller import Caller
-from realtime.fields import documented
+from realtime.fields import Text, documented
 from realtime.limits import Limits
 from realtime.media import Upload
 from server.dialects import Dialect
@@ -47,7 +47,7 @@ class Paging(Body):
     """Lists take these; ``cursor`` is the ``nextCursor`` of the page before."""
 
     limit: Annotated[int, Field(ge=1, le=200)] = 50
-    cursor: Annotated[str, documented(pattern=f"^{CURSOR.pattern}$")] | None = None
+    cursor: Annotated[Text, documented(pattern=f"^{CURSOR.pattern}$")] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,8 +7,9 @@ from typing import Any, Self
 from pydantic import model_validator
 
 from realtime import documents
-from realtime.fields import HexId, Uuid
+from realtime.fields import OPAQUE, HexId, Uuid
 from server.call import Call, Created, Paging, paged
+from storage.errors import NotFound
 
 
 class Deliveries(Paging):
@@ -35,7 +36,10 @@ async def list_mine(call: Call) -> Any:
 
 
 async def remove(call: Call) -> Any:
-    return await call.services.devices.remove(call.caller, call.request.match_info["deviceId"])
+    id = call.request.match_info["deviceId"]
+    if not OPAQUE.fullmatch(id):
+        raise NotFound
+    return await call.services.devices.remove(call.caller, id)
 
 
 async def deliveries(call: Call) -> Any:

@@ -12,7 +12,7 @@ from pydantic import Field
 
 from realtime import documents
 from realtime.bodies import Body
-from realtime.fields import HexId
+from realtime.fields import HexId, Text
 from server.call import Call, Created, token_of
 from server.conditions import not_modified, precondition_failed
 from storage.errors import Invalid, NotFound, Unavailable, Unsupported
@@ -37,7 +37,7 @@ class Linked(Body):
     """What a link carries."""
 
     expires: Annotated[int, Field(ge=0, lt=2**53)] | None = None
-    signature: str | None = None
+    signature: Text | None = None
 
 
 async def upload(call: Call) -> Any:

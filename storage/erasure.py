@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, case, delete, or_, select, tuple_, update
 
 from storage import accounts
+from storage import media as uploads
 from storage.models import (
     activities,
     blocks,
@@ -49,6 +50,7 @@ def forget(tx: Tx, user_pk: int, name: str) -> None:
     values = {**NOBODY, "name": name, "name_key": accounts.name_key(name), "status": "deleted", "updated_at": tx.now}
     tx.execute(update(users).where(users.c.pk == user_pk).values(**values))
     tx.execute(delete(reset_links).where(reset_links.c.user_pk == user_pk))
+    uploads.drop_all(tx, user_pk)
 
 
 def unfinished(connection: Connection) -> list[int]:

@@ -115,6 +115,12 @@ def drop(tx: Tx, id: str) -> None:
     tx.execute(update(media).where(media.c.id == id, waiting).values(state="doomed", expires_at=tx.now))
 
 
+def drop_all(tx: Tx, owner_pk: int) -> None:
+    """What a user uploaded and did not send is to go at once."""
+    theirs = (text(EXPIRING), media.c.owner_pk == owner_pk, media.c.state.in_(("arriving", "ready")))
+    tx.execute(update(media).where(*theirs).values(state="doomed", expires_at=tx.now))
+
+
 def expire(tx: Tx) -> None:
     """What nobody sent in time is to go."""
     late = (text(EXPIRING), media.c.expires_at < tx.now, media.c.state.in_(("arriving", "ready")))

@@ -57,6 +57,7 @@ async def test_what_connect_refuses(server: Served) -> None:
         ({"token": ann.token, "v": 2}, "unsupported version"),
         ({"token": ann.token, "v": True}, "unsupported version"),
         ({"token": 5, "v": 1}, "malformed auth"),
+        (ann.auth(deviceId="a\0b"), "malformed auth"),
         ([1], "malformed auth"),
         ("x", "malformed auth"),
         (ann.auth(offsets=[]), "malformed auth"),

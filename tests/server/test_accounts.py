@@ -220,6 +220,8 @@ async def test_changing_oneself(server: Served) -> None:
     assert cleared["quietHours"] is None and cleared["avatarUrl"] is None and cleared["locale"] == "tr-TR"
     assert (await ann.patch(ME, {"name": None})).json["data"]["name"] == "Ann"
     for wrong in (
+        {"avatarUrl": "javascript:alert(1)"},
+        {"avatarUrl": "/a.png"},
         {"timeZone": "Mars"},
         {"quietHours": {"from": "25:00", "to": "1"}},
         {"name": "x" * 256},

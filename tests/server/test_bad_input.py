@@ -1,10 +1,13 @@
 """Whatever comes: the contract's error, nothing stored, no traceback, and the connection alive where it can be."""
 
-from typing import Any
+from collections.abc import Iterable, Iterator
+from typing import Annotated, Any, get_args, get_origin
 
 import orjson
 import pytest
+from pydantic import AfterValidator
 
+from realtime.bodies import Body
 from tests.conftest import Served
 from tests.people import Answer
 
@@ -201,3 +204,60 @@ async def test_edits_have_an_end(serve: Any) -> None:
     statuses = [(await ann.patch(f"{PATH}/{sent['_id']}", {"content": str(n)})).status for n in range(5)]
     assert statuses == [200, 200, 200, 409, 409]
     assert (await ann.delete(f"{PATH}/{sent['_id']}")).status == 200
+
+
+@pytest.mark.parametrize("path", ["/api/v1/devices/a%00b", "/v1/templates/a%00b", "/api/v1/users/a%00b"])
+async def test_a_name_with_nul_in_the_path_is_nobodys(either: Served, path: str) -> None:
+    admin = await either.people.make(grant=["admin"])
+    assert (await admin.delete(path)).status in (404, 405), path
+    assert (await admin.get("/api/v1/users?query=a%00b")).status == 400
+
+
+def models(base: type[Body]) -> Iterator[type[Body]]:
+    for each in base.__subclasses__():
+        yield each
+        yield from models(each)
+
+
+def is_unchecked(annotation: Any, metadata: Iterable[Any]) -> bool:
+    """Whether a value may be any ``str``, NUL and lone surrogates among them, which PostgreSQL can't keep."""
+    if annotation is str:
+        return not any(isinstance(each, AfterValidator) or getattr(each, "pattern", None) for each in metadata)
+    if get_origin(annotation) is Annotated:
+        inner, *more = get_args(annotation)
+        return is_unchecked(inner, [*metadata, *more])
+    return any(is_unchecked(each, metadata) for each in get_args(annotation) if not isinstance(each, str | int))
+
+
+def test_every_text_of_every_body_is_checked() -> None:
+    found = {
+        f"{model.__module__}.{model.__name__}.{name}"
+        for model in models(Body)
+        for name, field in model.model_fields.items()
+        if is_unchecked(field.annotation, field.metadata)
+    }
+    assert found == set() and len({*models(Body)}) > 40
+
+
+LINKS = [
+    "/messages/1",
+    "messages/1",
+    "https://example.org/a:b",
+    "myapp://chat/1",
+    "mailto:ann@example.org",
+    "?a=javascript:x",
+]
+SCRIPTS = [
+    "javascript:alert(1)", "JavaScript:alert(1)", " javascript:alert(1)", "java\tscript:alert(1)", "\x01javascript:alert(1)",
+    "data:text/html,x", "vbscript:x", "file:///etc/passwd", "blob:https://example.org/1", "java\r\nscript\n:alert(1)",
+]  # fmt: skip
+
+
+async def test_no_link_is_a_script(server: Served) -> None:
+    admin = await server.people.make(grant=["admin"])
+    notification = {"user_id": admin.user.number, "type": "info", "title": "t", "message": "m"}
+    for url in LINKS + SCRIPTS:
+        answer = await admin.post("/api/v1/notifications", {**notification, "action_url": url})
+        assert answer.status == (201 if url in LINKS else 422), (url, answer)
+    broadcast = {"type": "info", "category": "c", "title": "t", "message": "m", "actionUrl": SCRIPTS[0]}
+    assert (await admin.post("/api/v1/admin/broadcasts", broadcast)).status == 400

@@ -4,10 +4,12 @@ import asyncio
 from types import SimpleNamespace
 from typing import Any
 
+import aiohttp
 import orjson
 import pytest
 
 from storage import erasure
+from storage.transaction import Command, Tx
 from tests.conftest import Served, ServerFactory
 from tests.guard import HANG_SECONDS
 from tests.people import Person
@@ -81,7 +83,8 @@ async def test_nothing_that_names_the_user_is_left(database_url: str, serve: Ser
     server = await serve(database_url=database_url, deleted_messages="remove")
     ann, bob = await server.people.make("Canary Name", email="canary@example.org"), await server.people.make("Bob")
     chat = await ann.group(bob)
-    await ann.send(chat, "canary text")
+    for _ in range(30):
+        await ann.send(chat, "canary text " * 5)
     edited = (await ann.send(chat, "before"))["_id"]
     assert (await ann.patch(f"/api/v2/messages/{edited}", {"content": "canary edit"})).status == 200
     host = await server.people.make(grant=["notifications.send"])
@@ -89,8 +92,12 @@ async def test_nothing_that_names_the_user_is_left(database_url: str, serve: Ser
     assert (await host.post("/api/v1/notifications", notification)).status == 201
     device = {"deviceId": "canary-device", "platform": "android", "pushToken": "canary-token"}
     assert (await ann.post("/api/v1/devices", device)).status == 201
+    upload = aiohttp.FormData()
+    upload.add_field("file", b"words", filename="canary.txt")
+    assert (await ann.post("/api/v2/media", data=upload)).status == 201
     assert (await ann.delete(ME)).status == 200
     await erased(server)
+    await server.services.media.sweep()
 
     def look(connection: Any) -> list[str]:
         from storage.models import metadata
@@ -105,6 +112,16 @@ async def test_nothing_that_names_the_user_is_left(database_url: str, serve: Ser
         return [row for row in rows if "canary" in row[1].lower()]
 
     assert await server.services.database.read(look) == []
+    if path := server.services.database.path:
+
+        def checkpoint(tx: Tx) -> None:
+            assert tx.bare is not None
+            tx.bare.execute("COMMIT").execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+            tx.bare.execute("BEGIN")
+
+        await server.services.database.write(Command(checkpoint))
+        for secret in (b"canary@example.org", b"canary-token", b"canary text", b"canary.txt"):
+            assert secret not in path.read_bytes(), secret
 
 
 async def test_an_admin_deletes_who_is_not_stronger(either: Served) -> None:

@@ -17,7 +17,7 @@ from aiohttp import web
 from sqlalchemy import func, select
 
 import realtime.webhooks
-from push.webhooks import wrong_with
+from push.webhooks import is_public, wrong_with
 from storage import webhooks
 from storage.models import calls
 from storage.transaction import Command
@@ -37,12 +37,13 @@ class Backend:
     def __init__(self) -> None:
         self.calls: list[tuple[dict[str, str], bytes]] = []
         self.statuses: list[int] = []
+        self.headers: dict[str, str] = {}
         self.url = ""
 
     async def heard(self, request: web.Request) -> web.Response:
         self.calls.append((dict(request.headers), await request.read()))
         status = self.statuses.pop(0) if self.statuses else 200
-        return web.Response(status=status, headers={"Location": self.url} if status == 302 else {})
+        return web.Response(status=status, headers={"Location": self.url} if status == 302 else self.headers)
 
     def documents(self) -> list[Any]:
         return [orjson.loads(body) for _, body in self.calls]
@@ -319,4 +320,18 @@ async def test_a_name_that_leads_inside_is_not_called(serve: ServerFactory, back
     url = backend.url.replace("http://127.0.0.1", "https://localhost")
     assert wrong_with(url, private=False) is None, "what it leads to is looked at when it is called"
     result = await server.services.webhooks.sender.send(url, "whsec_eA==", "id", b"{}")
-    assert result.status is None and result.reason and not backend.calls
+    nowhere = await server.services.webhooks.sender.send("https://no.such.name.invalid/", "whsec_eA==", "id", b"{}")
+    assert result.status is None and result == nowhere, "nobody learns which names there are inside"
+    assert not backend.calls
+
+
+@pytest.mark.parametrize("address", ["fec0::1", "5f00::1", "ff02::1", "224.0.0.1", "2002:7f00:1::", "::ffff:10.0.0.1"])
+def test_addresses_that_are_not_public(address: str) -> None:
+    assert not is_public(address)
+
+
+async def test_what_one_backend_sets_as_a_cookie_is_sent_to_nobody(server: Served, backend: Backend) -> None:
+    backend.headers = {"Set-Cookie": "session=of-one-tenant; Path=/"}
+    for _ in range(2):
+        await server.services.webhooks.sender.send(backend.url, "whsec_eA==", "id", b"{}")
+    assert len(backend.calls) == 2 and not [headers for headers, _ in backend.calls if "Cookie" in headers]
