@@ -13,7 +13,7 @@ from typing import Any
 import argon2
 from sqlalchemy import Connection
 
-from realtime.caller import Caller
+from realtime.caller import Caller, expand
 from realtime.fresh import Fresh
 from realtime.rates import Rates
 from realtime.tokens import LEEWAY, Claims, Refresh, Tokens
@@ -124,13 +124,21 @@ class Accounts:
         return self.default_tenant if here else accounts.tenant(connection, str(uuid))
 
     def valid(self, connection: Connection, callers: Sequence[Caller]) -> set[Caller]:
-        """Those whose tokens still count: the user active, the login alive, nothing signed out since."""
-        states = accounts.states(connection, {each.pk for each in callers}) if callers else {}
+        """Those whose tokens still count: the user active, the login alive, nothing signed out since.
+
+        Whoever made the token for another must be active too, and have the permission that it took.
+        """
+        pks = {each.pk for each in callers} | {maker.pk for each in callers for maker in each.makers}
+        states = accounts.states(connection, pks) if callers else {}
         living = logins.not_ended(connection, {each.login for each in callers if each.login})
         latest = now() + LEEWAY * SECOND
 
         def counts(caller: Caller) -> bool:
-            status, valid_after = states[caller.pk]
+            status, valid_after, _ = states[caller.pk]
+            for maker in caller.makers:
+                state = states.get(maker.pk)
+                if state is None or state.status != "active" or not maker.needs <= expand(state.permissions):
+                    return False
             if caller.login is not None:
                 signed_in = (caller.login, caller.pk) in living
             else:
@@ -268,7 +276,10 @@ class Accounts:
         self.ended(found.user_pk, login, "logout")
 
     async def change_password(self, caller: Caller, old: str, new: str) -> User:
-        """Ends the user's other logins. Raises Forbidden if the old password is wrong, TooMany where it was too often."""
+        """Ends all of the user's tokens, logins and reset links but the caller's login.
+
+        Raises Forbidden if the old password is wrong, TooMany where it was too often.
+        """
         account = f"user {caller.pk}"
         await self.rates.require(self.rates.failed_logins, account)
         stored = (await self.database.read(lambda connection: accounts.get(connection, caller.pk))).password
@@ -277,23 +288,20 @@ class Accounts:
             raise Forbidden("The old password is wrong")
         password = await self.hash(new)
 
-        def apply(tx: Tx) -> tuple[User, list[str]]:
+        def apply(tx: Tx) -> User:
             user = caller.fresh(tx).user
             if user.password != stored:
                 raise Conflict("The password was changed meanwhile")
-            others = [each for each in logins.living(tx.connection, user.pk, tx.now) if each != caller.login]
-            for login in others:
-                logins.end(tx, user.pk, login, "logout")
-            return accounts.change(tx, user.pk, {"password": password}), others
+            logins.end_all(tx, user.pk, "logout", but=caller.login)
+            logins.end_reset_links(tx, user.pk)
+            return accounts.change(tx, user.pk, {"password": password})
 
-        user, others = await self.database.write(Command(apply, channels=[caller.pk]))
+        user = await self.database.write(Command(apply, channels=[caller.pk]))
         self.callers.clear()
-        for login in others:
-            self.ended(user.pk, login, "logout")
         return user
 
     async def reset_password(self, token: str, new: str) -> User:
-        """Raises NotFound if the link is unknown, used or expired. Ends all logins."""
+        """Raises NotFound if the link is unknown, used or expired. Ends all tokens, logins and reset links."""
         link = digest(token)
         owner = await self.database.read(lambda connection: logins.reset_link_of(connection, link))
         if owner is None:
@@ -305,6 +313,7 @@ class Accounts:
             if user_pk is None:
                 raise NotFound("This link is unknown, used or expired")
             logins.end_all(tx, user_pk, "logout")
+            logins.end_reset_links(tx, user_pk)
             return accounts.change(tx, user_pk, {"password": password})
 
         user = await self.database.write(Command(apply, channels=[owner]))
@@ -371,7 +380,7 @@ def caller_of(user: User, claims: Claims) -> Caller:
     """An issuer's ``sid`` is no login of ours, and only ``run.py`` gives ``platform.admin``."""
     permissions = claims.permissions - {PLATFORM} if claims.external else claims.permissions
     login = None if claims.external else claims.login
-    return Caller(user, permissions, claims.issued_at, claims.expires_at, login, claims.dialect)
+    return Caller(user, permissions, claims.issued_at, claims.expires_at, login, claims.dialect, makers=claims.makers)
 
 
 def name_of(claims: Claims) -> str:

@@ -1,17 +1,18 @@
 """Administration: who makes and changes other people's accounts, and what a tenant sets."""
 
 import secrets
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from sqlalchemy import Connection
 
 from realtime.accounts import RESET_TTL, Accounts, digest
-from realtime.caller import Caller, Operator
+from realtime.caller import Caller, Maker, Operator, expand
 from storage import accounts, audit, logins
 from storage.accounts import PLATFORM, NewUser, Tenant, User
 from storage.errors import Conflict, Forbidden, Invalid
 from storage.transaction import Command, Tx
+from storage.types import SECOND
 
 # The status that follows, and the one that is lifted.
 VERBS = {
@@ -51,21 +52,63 @@ class Administration:
 
         return await self.database.write(Command(apply))
 
-    async def issue_token(
-        self, caller: Caller, user_id: str, permissions: Collection[str], ttl: int
-    ) -> tuple[str, int]:
-        """A token of another user of the tenant, and when it expires, in seconds since 1970."""
+    async def change_user(self, caller: Caller, user_id: str, values: Mapping[str, Any], *, own: bool = False) -> User:
+        """Set a user's ``name``, ``permissions`` or both; whoever made tokens and may no more ends them.
+
+        Raises NotFound, Forbidden over somebody stronger and for permissions that the caller lacks, Conflict for the
+        tenant's last admin and, unless ``own``, for an admin who would be none any more.
+        """
 
         def apply(tx: Tx) -> User:
             actor = caller.fresh(tx)
             actor.require("users.manage")
             user = accounts.need(tx.connection, actor.user.tenant_pk, user_id)
             actor.require_over(user)
+            if "permissions" in values:
+                actor_may_give(actor, values["permissions"])
+                if "admin" in user.permissions and "admin" not in values["permissions"]:
+                    require_own(actor, user, own)
+                    keep_an_admin(tx, user)
+            if all(getattr(user, name) == value for name, value in values.items()):
+                return user
+            changed = accounts.change(tx, user.pk, values)
+            if expand(user.permissions) - expand(changed.permissions):
+                logins.revoke(tx, user.pk, None, "logout")
+            audit.add(tx, actor.user, "user.change", user.id, **told_of(user, changed))
+            return changed
+
+        values = {name: frozenset(value) if name == "permissions" else value for name, value in values.items()}
+        keys = [admins_of(caller.user.tenant_pk)]
+        user = await self.database.write(Command(apply, keys=keys))
+        self.accounts.callers.clear()
+        return user
+
+    async def issue_token(
+        self, caller: Caller, user_id: str, permissions: Collection[str], ttl: int
+    ) -> tuple[str, int]:
+        """A token of a user of the tenant, and when it expires, in seconds since 1970.
+
+        One of another user ends when its maker may make none any more; one of oneself with the login, or at the latest with
+        the token, that made it.
+        """
+
+        def apply(tx: Tx) -> tuple[User, dict[str, Any]]:
+            actor = caller.fresh(tx)
+            actor.require("users.manage")
+            user = accounts.need(tx.connection, actor.user.tenant_pk, user_id)
+            actor.require_over(user)
             actor_may_give(actor, permissions)
             audit.add(tx, actor.user, "user.token", user.id, permissions=sorted(permissions), ttl=ttl)
-            return user
+            if user.pk != actor.pk:
+                # Whoever has it by a token alone can't lose it.
+                maker = Maker(actor.pk, frozenset({"users.manage"} & expand(actor.user.permissions)))
+                return user, {"ttl": ttl, "makers": (*actor.makers, maker)}
+            login = logins.find(tx.connection, actor.login) if actor.login else None
+            left = ((login.expires_at if login else actor.expires_at) - tx.now) // SECOND
+            return user, {"ttl": min(ttl, left), "login": actor.login, "makers": actor.makers}
 
-        return self.accounts.tokens.issue(await self.database.write(Command(apply)), ttl=ttl, permissions=permissions)
+        user, options = await self.database.write(Command(apply))
+        return self.accounts.tokens.issue(user, permissions=permissions, **options)
 
     async def reset_link(self, caller: Caller, user_id: str) -> tuple[str, int]:
         """A token that sets a user's password once, and when it expires, in microseconds."""
@@ -169,8 +212,7 @@ class Administration:
             user = accounts.get(tx.connection, found.pk)
             actor.require_over(user)
             if closes and not isinstance(actor, Operator):
-                if user.pk == actor.pk and not own:
-                    raise Conflict("This is your own account; add ?confirm=self to go on")
+                require_own(actor, user, own)
                 keep_an_admin(tx, user)
             audit.add(tx, actor.user, action, user.id)
             return change(tx, user)
@@ -196,6 +238,19 @@ def keep_an_admin(tx: Tx, user: User) -> None:
     """Raises Conflict where the tenant would be left without an admin; whoever calls holds ``admins_of``."""
     if "admin" in user.permissions and not accounts.other_admins(tx.connection, user.tenant_pk, user.pk):
         raise Conflict("This is the last admin of the tenant; make another one first")
+
+
+def require_own(actor: Caller, user: User, own: bool) -> None:
+    """Raises Conflict where an admin would lock themselves out without having said so."""
+    if user.pk == actor.pk and not own:
+        raise Conflict("This is your own account; add ?confirm=self to go on")
+
+
+def told_of(before: User, after: User) -> dict[str, Any]:
+    """What a change of a user leaves in the trail."""
+    changed: dict[str, Any] = {"name": after.name} if after.name != before.name else {}
+    given, taken = after.permissions - before.permissions, before.permissions - after.permissions
+    return changed | {name: sorted(each) for name, each in (("given", given), ("taken", taken)) if each}
 
 
 def actor_may_give(actor: Caller, permissions: Collection[str]) -> None:

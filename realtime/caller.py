@@ -2,7 +2,7 @@
 
 from collections.abc import Collection
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from storage import accounts
 from storage.accounts import Tenant, User
@@ -17,11 +17,19 @@ def expand(permissions: Collection[str]) -> frozenset[str]:
     return frozenset(permissions) | (ALL if "admin" in permissions else frozenset())
 
 
+class Maker(NamedTuple):
+    """Who made a token for another. It counts while they are active and have the stored permissions that it ``needs``."""
+
+    pk: int
+    needs: frozenset[str]
+
+
 @dataclass(frozen=True, slots=True)
 class Caller:
     """A user and the token they came with. ``granted`` is what the token itself gives; times in microseconds.
 
-    ``device`` is the one that they speak from, where a socket has said so.
+    ``device`` is the one that they speak from, where a socket has said so. ``makers`` made the token: one user for another,
+    and before that somebody the token that this took.
     """
 
     user: User
@@ -31,6 +39,7 @@ class Caller:
     login: str | None = None
     dialect: str | None = None
     device: str | None = None
+    makers: tuple[Maker, ...] = ()
 
     @property
     def pk(self) -> int:

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Coroutine, Iterable, Mapping
+from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping
 from typing import Any, NamedTuple
 
 import orjson
@@ -303,6 +303,10 @@ class Sessions:
             if login is None or session.caller.login == login:
                 session.close(reason)
 
+    def _made_by(self, user_pks: Collection[int]) -> Iterable[Session]:
+        """Sessions whose tokens one of these users made."""
+        return [each for each in self.all() if any(maker.pk in user_pks for maker in each.caller.makers)]
+
     async def look_at_revocations(self) -> None:
         """Act on what other nodes and commands revoked, or on a new epoch, since the last look."""
         moment = time.monotonic()
@@ -313,9 +317,12 @@ class Sessions:
 
         name, rows = await self.database.read(look)
         self.looked_at = moment
-        reasons = {row.user_pk: row.reason for row in rows if row.pk not in self.revocations_seen}
+        fresh = [row for row in rows if row.pk not in self.revocations_seen]
+        reasons = {row.user_pk: row.reason for row in fresh}
         if reasons:
             self.accounts.callers.clear()
+        if makers := {row.user_pk for row in fresh if row.login_id is None}:
+            reasons |= {each.caller.pk: "logout" for each in self._made_by(makers) if each.caller.pk not in reasons}
         unsettled = {pk for pk, reason in reasons.items() if not await self._judge(pk, reason)}
         self.revocations_seen = {row.pk for row in rows if row.user_pk not in unsettled}
         if name != self.database.epoch:

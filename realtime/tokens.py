@@ -9,6 +9,7 @@ from typing import Any
 
 import jwt
 
+from realtime.caller import Maker
 from realtime.key_set import KeySet
 from storage.accounts import User
 from storage.errors import Unauthenticated
@@ -31,7 +32,10 @@ class TokenExpired(Unauthenticated):
 
 @dataclass(frozen=True, slots=True)
 class Claims:
-    """What a valid token says. ``name`` and ``value`` are one of the subject's three names; times in microseconds."""
+    """What a valid token says. ``name`` and ``value`` are one of the subject's three names; times in microseconds.
+
+    ``makers`` as in ``Caller``.
+    """
 
     name: str
     value: str | int
@@ -43,6 +47,7 @@ class Claims:
     external: bool
     dialect: str | None
     profile: Mapping[str, Any]
+    makers: tuple[Maker, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,13 +89,25 @@ class Tokens:
     # Access tokens
 
     def issue(
-        self, user: User, *, ttl: int, login: str | None = None, permissions: Collection[str] = ()
+        self,
+        user: User,
+        *,
+        ttl: int,
+        login: str | None = None,
+        permissions: Collection[str] = (),
+        makers: Collection[Maker] = (),
     ) -> tuple[str, int]:
         """A token for ``ttl`` seconds, and when it expires, in seconds since 1970."""
         now = time.time()
         expires = int(now) + ttl
         claims: dict[str, Any] = {"sub": user.id, "tenant": user.tenant, "iat": round(now, 6), "exp": expires}
-        optional = {"sid": login, "permissions": sorted(permissions), "iss": self.issuer, "aud": self.audience}
+        optional = {
+            "sid": login,
+            "permissions": sorted(permissions),
+            "iss": self.issuer,
+            "aud": self.audience,
+            "makers": [[each.pk, sorted(each.needs)] for each in makers],
+        }
         claims |= {name: value for name, value in optional.items() if value}
         return jwt.encode(claims, self.secret, algorithm=OWN), expires
 
@@ -155,6 +172,7 @@ class Tokens:
             external,
             dialect,
             claims,
+            () if external else tuple(Maker(pk, frozenset(needs)) for pk, needs in claims.get("makers", ())),
         )
 
     # Refresh tokens

@@ -34,6 +34,13 @@ class CreateUser(Body):
     permissions: list[Text] = Field(default_factory=list)
 
 
+class ChangeUser(Body):
+    """What is absent stays; ``permissions`` are all that the user has from now on."""
+
+    name: DisplayName | None = None
+    permissions: list[Text] | None = None
+
+
 class IssueToken(Body):
     permissions: list[Text] = Field(default_factory=list)
     ttl: Annotated[int, Field(ge=1, le=DAYS_30)] = 3600
@@ -106,6 +113,14 @@ def new_user(body: CreateUser) -> NewUser:
 async def create(call: Call) -> Any:
     return Created(
         documents.user(await call.services.administration.add_user(call.caller, new_user(call.body)), private=True)
+    )
+
+
+async def change(call: Call) -> Any:
+    values = call.body.model_dump(exclude_none=True)
+    own = call.query.confirm == "self"
+    return documents.user(
+        await call.services.administration.change_user(call.caller, call.id(), values, own=own), private=True
     )
 
 

@@ -112,6 +112,8 @@ ROUTES: list[Route] = [
     route("GET", f"{USERS}/{{id}}", accounts.get, UserDocument, "A user", errors=(404,)),
     route("POST", USERS, administration.create, UserDocument, "Provision a user; ids may be supplied",
           body=administration.CreateUser, status=201, permission="users.manage", errors=(403, 409)),
+    route("PATCH", f"{USERS}/{{id}}", administration.change, UserDocument, "Change a user's name or permissions",
+          body=administration.ChangeUser, query=administration.Confirm, permission="users.manage", errors=(403, 404, 409)),
     route("POST", f"{USERS}/{{id}}/tokens", administration.issue_token, administration.TokenDocument,
           "A token of another user",
           body=administration.IssueToken, status=201, permission="users.manage", errors=(403, 404)),

@@ -4,7 +4,7 @@ import re
 import uuid as uuids
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 from sqlalchemy import ColumnElement, Connection, bindparam, delete, false, insert, or_, select, text, update
@@ -224,12 +224,22 @@ def by_names(connection: Connection, tenant_pk: int, name: str, values: Collecti
     return {getattr(each, name): each for each in map(read_user, connection.execute(statement))}
 
 
-STATES = select(users.c.pk, users.c.status, users.c.valid_after).where(users.c.pk.in_(bindparam("pks")))
+STATES = select(users.c.pk, users.c.status, users.c.valid_after, users.c.permissions).where(
+    users.c.pk.in_(bindparam("pks"))
+)
 
 
-def states(connection: Connection, pks: Collection[int]) -> dict[int, tuple[str, int]]:
-    """Status, and the time before which tokens without a login count no more."""
-    return {pk: (status, after) for pk, status, after in connection.execute(STATES, {"pks": padded(pks)})}
+class State(NamedTuple):
+    """``valid_after`` is the time before which tokens without a login count no more."""
+
+    status: str
+    valid_after: int
+    permissions: frozenset[str]
+
+
+def states(connection: Connection, pks: Collection[int]) -> dict[int, State]:
+    rows = connection.execute(STATES, {"pks": padded(pks)})
+    return {pk: State(status, after, frozenset(orjson.loads(held))) for pk, status, after, held in rows}
 
 
 def by_ids(connection: Connection, tenant_pk: int, ids: Collection[str]) -> list[User]:

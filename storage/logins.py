@@ -52,27 +52,28 @@ def rotate(tx: Tx, id: str, *, lasts: int) -> None:
     )
 
 
-def living(connection: Connection, user_pk: int, at: int) -> list[str]:
-    """The ids of the user's logins that have neither ended nor expired."""
-    living = select(logins.c.id).where(
-        logins.c.user_pk == user_pk, logins.c.ended_at.is_(None), logins.c.expires_at > at
-    )
-    return list(connection.execute(living).scalars())
-
-
 def end(tx: Tx, user_pk: int, id: str, reason: str) -> None:
     """End one login, and forget its devices; its sockets close on every node within two seconds."""
     tx.execute(delete(devices).where(devices.c.user_pk == user_pk, devices.c.login_id == id))
     tx.execute(update(logins).where(logins.c.id == id, logins.c.ended_at.is_(None)).values(ended_at=tx.now))
-    tx.execute(insert(revocations), {"user_pk": user_pk, "login_id": id, "reason": reason, "at": tx.now})
+    revoke(tx, user_pk, id, reason)
 
 
-def end_all(tx: Tx, user_pk: int, reason: str) -> None:
-    """End all of a user's logins and tokens up to now, and forget the user's devices."""
-    tx.execute(delete(devices).where(devices.c.user_pk == user_pk))
-    tx.execute(update(logins).where(logins.c.user_pk == user_pk, logins.c.ended_at.is_(None)).values(ended_at=tx.now))
+def end_all(tx: Tx, user_pk: int, reason: str, *, but: str | None = None) -> None:
+    """End all of a user's logins ``but`` one, and the tokens without a login up to now, and forget their devices."""
+    theirs, living = devices.c.user_pk == user_pk, and_(logins.c.user_pk == user_pk, logins.c.ended_at.is_(None))
+    if but is not None:
+        theirs = and_(theirs, devices.c.login_id.is_distinct_from(but))
+        living = and_(living, logins.c.id != but)
+    tx.execute(delete(devices).where(theirs))
+    tx.execute(update(logins).where(living).values(ended_at=tx.now))
     tx.execute(update(users).where(users.c.pk == user_pk).values(valid_after=tx.now))
-    tx.execute(insert(revocations), {"user_pk": user_pk, "login_id": None, "reason": reason, "at": tx.now})
+    revoke(tx, user_pk, None, reason)
+
+
+def revoke(tx: Tx, user_pk: int, login_id: str | None, reason: str) -> None:
+    """Within two seconds every node closes the sockets whose tokens count no more: the user's, or made by the user."""
+    tx.execute(insert(revocations), {"user_pk": user_pk, "login_id": login_id, "reason": reason, "at": tx.now})
 
 
 def revoked(connection: Connection, seconds: int) -> list[Any]:
@@ -96,6 +97,12 @@ def use_reset_link(tx: Tx, digest: str) -> int | None:
     """The user a link is for, once; None if it is unknown, used or expired."""
     live = and_(reset_links.c.digest == digest, reset_links.c.used_at.is_(None), reset_links.c.expires_at > tx.now)
     return tx.execute(update(reset_links).where(live).values(used_at=tx.now).returning(reset_links.c.user_pk)).scalar()
+
+
+def end_reset_links(tx: Tx, user_pk: int) -> None:
+    """Links that were made before a password was set don't set another."""
+    unused = and_(reset_links.c.user_pk == user_pk, reset_links.c.used_at.is_(None))
+    tx.execute(update(reset_links).where(unused).values(used_at=tx.now))
 
 
 def sweep(tx: Tx, *, before: int) -> None:

@@ -13,8 +13,11 @@ from aiohttp import web
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
+from realtime import documents
+from storage import accounts
+from storage.types import SECOND
 from tests.conftest import Served, ServerFactory
-from tests.people import Api
+from tests.people import Api, Person
 
 AUTH = "/api/v1/auth"
 ME = "/api/v1/users/me"
@@ -93,6 +96,49 @@ async def test_changing_the_password_ends_other_logins(server: Served) -> None:
     assert (await server.people.anonymous.post(f"{AUTH}/login", again)).status == 200
 
 
+async def test_a_new_password_ends_every_other_token_and_its_sockets(either: Served) -> None:
+    made = await register(either)
+    manager = await either.people.make(grant=["users.manage", "admin"])
+    issued = (await manager.post(f"/api/v1/users/{made['user']['id']}/tokens", {})).json["data"]["token"]
+    second = (await either.people.anonymous.post(f"{AUTH}/login", ANN)).json["data"]["accessToken"]
+    mine, others = api(either, made["accessToken"]), [api(either, issued), api(either, second)]
+    sockets = [await each.socket() for each in others]
+    own = await mine.socket()
+    link = (await manager.post(f"/api/v1/admin/users/{made['user']['id']}/reset-link")).json["data"]["token"]
+    assert (await mine.post(f"{AUTH}/password", {"old": ANN["password"], "new": "battery staple"})).status == 200
+    for other, socket in zip(others, sockets, strict=True):
+        assert (await other.get(ME)).status == 401
+        assert (await socket.event("session:closed"))[0] == {"reason": "logout"}
+    reset = {"token": link, "password": "another password"}
+    assert (await either.people.anonymous.post(f"{AUTH}/reset", reset)).status == 404
+    assert (await mine.get(ME)).status == 200
+    assert (await own.call("presence:watch", {"userIds": []}))["statusCode"] == 200
+    assert own.named("session:closed") == []
+
+
+async def test_a_token_without_a_login_ends_with_the_password_it_changes(server: Served) -> None:
+    made = await register(server)
+    manager = await server.people.make(grant=["users.manage"])
+    issued = (await manager.post(f"/api/v1/users/{made['user']['id']}/tokens", {})).json["data"]["token"]
+    change = {"old": ANN["password"], "new": "battery staple"}
+    assert (await api(server, issued).post(f"{AUTH}/password", change)).status == 200
+    for token in (issued, made["accessToken"]):
+        assert (await api(server, token).get(ME)).status == 401
+
+
+async def test_reset_links_end_together(either: Served) -> None:
+    made = await register(either)
+    admin = await either.people.make(grant=["admin"])
+    path = f"/api/v1/admin/users/{made['user']['id']}/reset-link"
+    older, newer = [(await admin.post(path)).json["data"]["token"] for _ in range(2)]
+    other = await register(either, email="other@example.org")
+    untouched = (await admin.post(f"/api/v1/admin/users/{other['user']['id']}/reset-link")).json["data"]["token"]
+    anonymous = either.people.anonymous
+    assert (await anonymous.post(f"{AUTH}/reset", {"token": newer, "password": "battery staple"})).status == 200
+    assert (await anonymous.post(f"{AUTH}/reset", {"token": older, "password": "another password"})).status == 404
+    assert (await anonymous.post(f"{AUTH}/reset", {"token": untouched, "password": "another password"})).status == 200
+
+
 async def test_a_reset_link_works_once(server: Served) -> None:
     made = await register(server)
     admin = await server.people.make(grant=["admin"])
@@ -163,6 +209,97 @@ async def test_provisioning_keeps_the_names_supplied(either: Served) -> None:
     assert (await (await either.people.make()).post("/api/v1/users", body)).status == 403
     token = (await manager.post(f"/api/v1/users/{names['id']}/tokens", {})).json["data"]["token"]
     assert (await api(either, token).get(ME)).json["data"]["uuid"] == names["uuid"]
+
+
+async def made_for(maker: Api, person: Person, **options: Any) -> Api:
+    """The person with a token that the maker made for them."""
+    answer = await maker.post(f"/api/v1/users/{person.id}/tokens", options)
+    assert answer.status == 201, answer
+    return Api(maker.session, maker.url, answer.json["data"]["token"])
+
+
+@pytest.mark.parametrize("end", ["disable", "ban", "delete", "permission"])
+async def test_a_token_ends_with_the_right_of_its_maker(either: Served, end: str) -> None:
+    admin = await either.people.make(grant=["admin"])
+    manager = await either.people.make(permissions=["users.manage"])
+    other = await either.people.make(permissions=["users.manage"])
+    ann, bob, cid = await either.people.many(3)
+    made = await made_for(manager, ann, permissions=["users.manage"])
+    chained = await made_for(made, bob)
+    unaffected = await made_for(other, cid)
+    sockets = [await made.socket(), await chained.socket()]
+    kept = await unaffected.socket()
+    for each in (made, chained, unaffected):
+        assert (await each.get(ME)).status == 200
+    match end:
+        case "delete":
+            answer = await admin.delete(f"/api/v1/admin/users/{manager.id}")
+        case "permission":
+            answer = await admin.patch(f"/api/v1/users/{manager.id}", {"permissions": ["streams.manage"]})
+        case _:
+            answer = await admin.post(f"/api/v1/admin/users/{manager.id}/{end}")
+    assert answer.status == 200
+    for each, socket in zip((made, chained), sockets, strict=True):
+        assert (await each.get(ME)).status == 401
+        assert (await socket.event("session:closed"))[0] == {"reason": "logout"}
+    assert (await unaffected.get(ME)).status == 200 and (await ann.get(ME)).status == 200
+    assert kept.named("session:closed") == []
+
+
+async def test_a_token_of_ones_own_ends_with_what_made_it(server: Served) -> None:
+    made = await register(server)
+    user = await server.services.database.read(lambda it: accounts.find(it, 1, id=made["user"]["id"]))
+    assert user is not None
+    issue = server.services.tokens.issue
+    short, expires = issue(user, ttl=100, permissions=["users.manage"])
+    longer = await api(server, short).post(f"/api/v1/users/{user.id}/tokens", {"ttl": 2592000})
+    assert longer.json["data"]["expiresAt"] <= documents.time(expires * SECOND)
+    login = jwt.decode(made["accessToken"], options={"verify_signature": False})["sid"]
+    in_login, _ = issue(user, ttl=100, login=login, permissions=["users.manage"])
+    outlives = await api(server, in_login).post(f"/api/v1/users/{user.id}/tokens", {"ttl": 86400})
+    mine = api(server, outlives.json["data"]["token"])
+    assert outlives.json["data"]["expiresAt"] > documents.time(expires * SECOND), (
+        "the login lasts longer than its token"
+    )
+    assert (await mine.get(ME)).status == 200
+    assert (await api(server, made["accessToken"]).post(f"{AUTH}/logout")).status == 200
+    assert (await mine.get(ME)).status == 401
+
+
+async def test_permissions_are_given_and_taken_back(either: Served) -> None:
+    admin = await either.people.make(permissions=["admin"])
+    manager = await either.people.make(permissions=["users.manage"])
+    ann = await either.people.make("Ann")
+    path = f"/api/v1/users/{ann.id}"
+    changed = await manager.patch(path, {"name": "Anna", "permissions": ["users.manage"]})
+    assert changed.status == 200
+    assert (changed.json["data"]["name"], changed.json["data"]["permissions"]) == ("Anna", ["users.manage"])
+    assert (await ann.post("/api/v1/users", {"name": "New"})).status == 201, "stored permissions count at once"
+    for given in (["admin"], ["streams.manage"], ["platform.admin"]):
+        assert (await manager.patch(path, {"permissions": given})).status == 403, given
+    assert (await manager.patch(path, {"permissions": ["unknown"]})).status == 400
+    assert (await manager.patch(f"/api/v1/users/{admin.id}", {"name": "Weaker"})).status == 403
+    assert (await manager.patch(f"/api/v1/users/{'f' * 24}", {"name": "X"})).status == 404
+    assert (await manager.patch(path, {})).json["data"] == changed.json["data"]
+    assert (await manager.patch(path, {"permissions": []})).json["data"]["permissions"] == []
+    assert (await ann.post("/api/v1/users", {"name": "New"})).status == 403
+    assert (await ann.patch(path, {"name": "X"})).status == 403
+    trail = (await admin.get("/api/v1/admin/audit")).json["data"]["items"]
+    assert [each["details"] for each in trail if each["action"] == "user.change"] == [
+        {"taken": ["users.manage"]}, {"name": "Anna", "given": ["users.manage"]},
+    ]  # fmt: skip
+
+
+async def test_the_last_admin_stays_one(server: Served) -> None:
+    ann = await server.people.make(permissions=["admin"])
+    path = f"/api/v1/users/{ann.id}"
+    assert (await ann.patch(path, {"permissions": []})).status == 409
+    assert (await ann.patch(f"{path}?confirm=self", {"permissions": []})).status == 409
+    assert (await ann.patch(path, {"permissions": ["admin", "streams.manage"]})).status == 200
+    bob = await server.people.make(permissions=["admin"])
+    assert (await ann.patch(path, {"permissions": []})).status == 409, "not said"
+    assert (await ann.patch(f"{path}?confirm=self", {"permissions": []})).status == 200
+    assert (await bob.patch(f"/api/v1/users/{bob.id}?confirm=self", {"permissions": []})).status == 409
 
 
 async def test_nobody_gives_what_they_lack(server: Served) -> None:

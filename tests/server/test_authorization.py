@@ -189,6 +189,7 @@ ROWS: dict[str, Row] = {
     f"GET {USERS}": everybody(query="?query=member"),
     f"GET {USERS}/{{id}}": in_tenant(ids=("member",)),
     f"POST {USERS}": admins(body=lambda world, who: {"name": who}),
+    f"PATCH {USERS}/{{id}}": admins(404, ids=("member",), body=same({"name": "Member"})),
     f"POST {USERS}/{{id}}/tokens": admins(404, ids=("member",), body=same({})),
     "POST /api/v1/tenants": nobody(403, body=same({"name": "x"})),
     f"POST {CHATS}": everybody(body=same({"type": "group", "name": "x", "memberIds": []})),
