@@ -360,10 +360,13 @@ def admit(tx: Tx, chat_pk: int, chat_id: str, users: Sequence[accounts.User], ro
 
 
 def leave(tx: Tx, chat_pk: int, chat_id: str, user: accounts.User) -> None:
+    """Whoever may only read may not do more by coming back."""
     member = chat.member(tx.connection, chat_pk, user.pk)
     assert member is not None
     keep_an_owner(tx, chat_pk, member.role)
     chat.remove_member(tx, chat_pk, user.pk)
+    if member.role == "readonly":
+        streams.exclude(tx, chat_pk, user.pk, role=member.role)
     tell(tx, chat_pk, chat_id, removed=[user.id])
     log.append(tx, user.pk, "chat:removed", {"chatId": chat_id})
     if messages.unread(tx.connection, chat_pk, user.pk, member.read_seq):

@@ -226,9 +226,9 @@ class Streams:
         """Who comes when the chat is full, or was removed from it, follows and watches without it."""
         room = chat.get(tx.connection, stream.chat_pk)
         inside = chat.member(tx.connection, stream.chat_pk, caller.pk)
-        welcome = not streams.excluded(tx.connection, stream.chat_pk, caller.pk)
-        if inside is None and welcome and room.member_count < self.limits.chat_members:
-            admit(tx, stream.chat_pk, stream.chat_id, [caller.user], "member")
+        role = streams.role_of_return(tx.connection, stream.chat_pk, caller.pk)
+        if inside is None and role and room.member_count < self.limits.chat_members:
+            admit(tx, stream.chat_pk, stream.chat_id, [caller.user], role)
 
     # Live Activities
 

@@ -121,17 +121,20 @@ def of_chat(connection: Connection, chat_pk: int) -> int | None:
     return connection.execute(select(streams.c.pk).where(streams.c.chat_pk == chat_pk)).scalar()
 
 
-# Who was removed from a stream's chat
+# Who was removed from a chat, or left it with a role that stays theirs
 
 
-def exclude(tx: Tx, chat_pk: int, user_pk: int) -> None:
-    if not excluded(tx.connection, chat_pk, user_pk):
-        tx.execute(insert(exclusions), {"chat_pk": chat_pk, "user_pk": user_pk})
+def exclude(tx: Tx, chat_pk: int, user_pk: int, role: str | None = None) -> None:
+    """A user comes back by themselves with this ``role`` alone, or not at all."""
+    readmit(tx, chat_pk, [user_pk])
+    tx.execute(insert(exclusions), {"chat_pk": chat_pk, "user_pk": user_pk, "role": role})
 
 
-def excluded(connection: Connection, chat_pk: int, user_pk: int) -> bool:
+def role_of_return(connection: Connection, chat_pk: int, user_pk: int) -> str | None:
+    """The role with which a user may come to a chat by themselves; None for who was removed."""
     here = (exclusions.c.chat_pk == chat_pk, exclusions.c.user_pk == user_pk)
-    return connection.execute(select(exclusions.c.user_pk).where(*here)).first() is not None
+    row = connection.execute(select(exclusions.c.role).where(*here)).first()
+    return "member" if row is None else row.role
 
 
 def readmit(tx: Tx, chat_pk: int, user_pks: Collection[int]) -> None:

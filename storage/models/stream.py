@@ -43,8 +43,12 @@ exclusions = Table(
     metadata,
     Column("chat_pk", Key, ForeignKey(chats.c.pk), primary_key=True),
     Column("user_pk", Key, ForeignKey(users.c.pk), primary_key=True),
+    Column("role", String(16)),
     sqlite_with_rowid=False,
-    comment="who was removed from the chat of a stream, and does not come back by following or watching it",
+    comment=(
+        "who was removed from the chat of a stream, and does not come back by following or watching it; "
+        "with a role, who left with it, and comes back with it"
+    ),
 )
 
 activities = Table(

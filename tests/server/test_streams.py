@@ -210,6 +210,36 @@ async def test_the_chat_of_a_stream_is_left_and_kept_as_it_should(
     await first.close()
 
 
+@pytest.mark.parametrize("way", ["leave", "remove oneself", "unfollow"])
+@pytest.mark.parametrize("back", ["follow", "watch"])
+async def test_who_may_only_read_comes_back_as_a_reader(either: Served, way: str, back: str) -> None:
+    owner, stream = await owner_of(either)
+    ann = await either.people.make()
+    chat, path = f"/api/v2/chats/{stream['chatId']}", f"{STREAMS}/{stream['id']}"
+    assert (await ann.post(f"{path}/follow")).status == 200
+    assert (await owner.patch(f"{chat}/members/{ann.id}", {"role": "readonly"})).status == 200
+    match way:
+        case "leave":
+            assert (await ann.post(f"{chat}/leave")).status == 200
+        case "remove oneself":
+            assert (await ann.delete(f"{chat}/members/{ann.id}")).status == 200
+    assert (await ann.post(f"{path}/unfollow")).status == 200
+    if back == "follow":
+        assert (await ann.post(f"{path}/follow")).status == 200
+    else:
+        socket = await ann.socket()
+        assert (await socket.call("stream:watch", {"streamId": stream["id"]}))["statusCode"] == 200
+    text = {"type": "text", "chatId": stream["chatId"], "content": "hello"}
+    assert (await ann.post("/api/v2/messages", text)).status == 403
+    members = (await owner.get(f"{chat}/members")).json["items"]
+    assert [each["role"] for each in members if each["userId"] == ann.id] == ["readonly"]
+    assert (await owner.delete(f"{chat}/members/{ann.id}")).status == 200
+    assert (await ann.post(f"{path}/follow")).status == 200
+    assert (await ann.post("/api/v2/messages", text)).status == 404, "who was removed does not come back"
+    assert (await owner.post(f"{chat}/members", {"userIds": [ann.id]})).status == 201
+    assert (await ann.post("/api/v2/messages", text)).status == 201, "unless somebody takes them in"
+
+
 async def test_more_streams_and_activities_than_one_may_have(serve: ServerFactory) -> None:
     server = await serve(max_streams_followed=1, max_activities=1)
     _, first = await owner_of(server)
