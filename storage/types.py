@@ -1,9 +1,9 @@
 """Ids and times, the same everywhere: 24 hex digits, and microseconds since 1970 in UTC."""
 
-import itertools
-import os
 import re
+import secrets
 import time
+from collections.abc import Callable
 
 SECOND = 1_000_000
 HEX_ID = re.compile(r"[0-9a-f]{24}")
@@ -17,13 +17,16 @@ def now() -> int:
     return time.time_ns() // 1000
 
 
-PROCESS = os.urandom(5).hex()
-NUMBERS = itertools.count(int.from_bytes(os.urandom(2), "big"))
-
-
 def new_id() -> str:
-    """24 hex digits: the second, the process, a counter; those of one process sort in the order they were made."""
-    return f"{int(time.time()) & 0xFFFFFFFF:08x}{PROCESS}{next(NUMBERS) & 0xFFFFFF:06x}"
+    """24 hex digits: 8 of the second, 16 at random. Nobody can guess the next one, and ids tell no order."""
+    return f"{int(time.time()) & 0xFFFFFFFF:08x}{secrets.token_hex(8)}"
+
+
+def unused_id(is_taken: Callable[[str], bool]) -> str:
+    """A new id of something whose id may also be chosen: another one where somebody has chosen it."""
+    while is_taken(id := new_id()):
+        pass
+    return id
 
 
 def is_id(text: object) -> bool:
