@@ -142,8 +142,8 @@ def wanted(type: str | None) -> Filter:
 
 
 def notification(item: Notification, viewer: Caller, at: int) -> LaravelNotification:
-    """The e-mails are the two people's; beside them ``users.manage`` sees them, and each their own."""
-    between = viewer.pk in (item.recipient.pk, item.sender.pk) or viewer.may("users.manage")
+    """E-mails are shown to who has ``notifications.send`` or ``users.manage``; to others their own."""
+    sees_all = viewer.may("notifications.send") or viewer.may("users.manage")
     return {
         "id": item.pk,
         "uuid": item.uuid,
@@ -157,8 +157,8 @@ def notification(item: Notification, viewer: Caller, at: int) -> LaravelNotifica
         "is_read": item.read_at is not None,
         "read_at": None if item.read_at is None else time(item.read_at),
         "is_active": item.active,
-        "user": party(item.recipient, shown=between),
-        "sender": party(item.sender, shown=between),
+        "user": party(item.recipient, shown=sees_all or viewer.pk == item.recipient.pk),
+        "sender": party(item.sender, shown=sees_all or viewer.pk == item.sender.pk),
         "created_at": time(item.created_at),
         "updated_at": time(item.updated_at),
     }

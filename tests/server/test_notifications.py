@@ -103,7 +103,8 @@ async def test_an_inactive_notification_is_its_senders_alone(either: Served) -> 
     assert made.status == 201 and made.json["is_active"] is False
     id = made.json["id"]
     shown = await send(here.sender, "laravel")
-    assert items("laravel", await me.get(PATH, headers=speak("laravel"))) == [shown.json]
+    listed = items("laravel", await me.get(PATH, headers=speak("laravel")))
+    assert listed == [{**shown.json, "sender": {**shown.json["sender"], "email": None}}]
     assert (await me.get(f"{PATH}/unread-count")).json["data"] == {"count": 1}
     for answer in (await me.get(f"{PATH}/{id}"), await me.post(f"{PATH}/{id}/read"), await me.delete(f"{PATH}/{id}")):
         assert is_error("envelope", answer, 404)
@@ -182,13 +183,26 @@ async def test_own_is_for_ones_own_name(server: Served) -> None:
         assert is_error("laravel", await send(own, "laravel", sender_id=other), 403)
         assert is_error("laravel", await send(own, "laravel", sender_id=other, title=None), 403)
     any_name = await send(here.sender, "laravel", sender_id=own.user.number)
-    assert any_name.json["sender"] == {"id": own.user.number, "email": None}, "not the caller's to see"
-    assert any_name.json["user"] == {"id": 1, "email": None}
-    manager = await here.person(grant=["notifications.send", "users.manage"])
-    seen = await send(manager, "laravel", sender_id=own.user.number)
-    assert seen.json["user"] == {"id": 1, "email": "user@example.com"}
-    listed = items("laravel", await here.recipient.get(PATH, headers=speak("laravel")))
-    assert listed[0]["sender"]["email"] == own.user.email
+    assert any_name.json["sender"] == {"id": own.user.number, "email": own.user.email}
+    assert any_name.json["user"] == {"id": 1, "email": "user@example.com"}
+
+
+async def test_who_sees_the_emails_of_a_notification(server: Served) -> None:
+    """Whoever sends to everybody or manages users sees both; others their own, so that nobody counts up numbers for them."""
+    here = await world(server)
+    own = await here.person(grant=["notifications.send.own"])
+    theirs, mine = {"id": 1, "email": "user@example.com"}, {"id": own.user.number, "email": own.user.email}
+    hidden = {"email": None}
+    sent = await send(own, "laravel", sender_id=own.user.number)
+    assert (sent.json["user"], sent.json["sender"]) == ({**theirs, **hidden}, mine)
+    seen = items("laravel", await here.recipient.get(PATH, headers=speak("laravel")))
+    assert (seen[0]["user"], seen[0]["sender"]) == (theirs, {**mine, **hidden})
+    box = items("laravel", await own.get(f"{PATH}?box=sent", headers=speak("laravel")))
+    assert (box[0]["user"], box[0]["sender"]) == ({**theirs, **hidden}, mine)
+    for permission in ("notifications.send", "users.manage"):
+        stronger = await here.person(grant=["notifications.send.own", permission])
+        sent = await send(stronger, "laravel", sender_id=stronger.user.number)
+        assert sent.json["user"] == theirs, permission
 
 
 @pytest.mark.parametrize("name", NAMES)
