@@ -22,13 +22,16 @@ class Addresses:
     def of(self, request: web.BaseRequest) -> str | None:
         """The address that counts against limits; None for loopback and for proxies of ours, which have none.
 
-        Of what a proxy passes on, the last address that is no proxy of ours: what stands before it, anybody may have
-        written.
+        Of what a proxy passes on, the last address that is no proxy of ours: what stands before it, or before something
+        that is no address, anybody may have written.
         """
         here = read(request.remote)
         passed = [each.strip() for line in request.headers.getall(FORWARDED, ()) for each in line.split(",")]
         while here is not None and self._is_proxy(here) and passed:
-            here = read(passed.pop()) or here
+            found = read(passed.pop())
+            if found is None:
+                break
+            here = found
         if here is None or here.is_loopback or self._is_proxy(here):
             return None
         if isinstance(here, IPv6Address):

@@ -78,8 +78,11 @@ async def errors(request: web.Request, handler: Next) -> web.StreamResponse:
     """Whatever goes wrong is answered in the dialect; what nobody foresaw is logged, and tells nothing."""
     headers = {}
     try:
-        if not HOST.fullmatch(request.headers.get("Host", "")):
+        host = request.headers.get("Host", "")
+        if not HOST.fullmatch(host):
             raise Malformed("The Host header is not a host and port")
+        if not request.app[SERVICES].hosts.allowed(host):
+            raise Malformed("The server does not answer under this name: set BELLWIRE_PUBLIC_URL, or BELLWIRE_HOSTS")
         return await handler(request)
     except web.HTTPException as error:
         if error.status < 400:
@@ -128,7 +131,10 @@ async def browsers(request: web.Request, handler: Next) -> web.StreamResponse:
     """CORS for the origins of the settings, and the headers that keep a browser from guessing."""
     origin = request.headers.get("Origin")
     services = request.app[SERVICES]
-    allowed = origin is not None and services.origins.allowed(origin, {"HTTP_HOST": request.headers.get("Host")})
+    host = request.headers.get("Host", "")
+    allowed = (
+        origin is not None and services.hosts.allowed(host) and services.origins.allowed(origin, {"HTTP_HOST": host})
+    )
     api = request.path.startswith(("/api/", *dialects.paths()))
     if request.method == "OPTIONS" and api and "Access-Control-Request-Method" in request.headers:
         response: web.StreamResponse = web.Response()

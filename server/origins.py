@@ -1,6 +1,8 @@
 """Which web pages may use the server: an origin is scheme, host and port (RFC 6454), however it is written."""
 
+import re
 from collections.abc import Iterable, Mapping
+from ipaddress import ip_address
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
@@ -10,12 +12,40 @@ DEFAULT_PORTS = {"http": 80, "https": 443}
 ALL = "*"
 # What browsers send of a page without an origin of its own, such as a file or a sandboxed frame.
 NULL = "null"
+# Names that are kept for private use: RFC 6761, RFC 6762, and .internal, which ICANN reserved in 2024.
+PRIVATE = (".localhost", ".local", ".internal", ".test")
 
 
 class Origin(NamedTuple):
     scheme: str
     host: str
     port: int | None
+
+
+class Hosts:
+    """The names under which the server answers: those of the settings, and names that nobody else can have.
+
+    A page of a name that is made to lead here (DNS rebinding) is of the same origin for its browser; the name gives it away.
+    What no public name server can answer for is fine: addresses, names without a dot, ``.local``, ``.internal``.
+    """
+
+    def __init__(self, public_url: str, origins: Iterable[str], named: Iterable[str]) -> None:
+        urls = [*origins, public_url]
+        self.named = {each.lower() for each in named} | {found.host for url in urls if (found := origin_of(url))}
+
+    def allowed(self, header: str) -> bool:
+        """Of a ``Host`` header of the right form."""
+        host = header.rpartition(":")[0] if re.search(":[0-9]*$", header) else header
+        name = host.lower().removesuffix(".")
+        return name in self.named or "." not in name or name.endswith(PRIVATE) or is_address(name.strip("[]"))
+
+
+def is_address(text: str) -> bool:
+    try:
+        ip_address(text)
+    except ValueError:
+        return False
+    return True
 
 
 class Origins:

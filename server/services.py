@@ -45,7 +45,7 @@ from realtime.webhooks import Webhooks
 from server.addresses import Addresses
 from server.cluster import Cluster, joined
 from server.form import Uploads
-from server.origins import Origins
+from server.origins import Hosts, Origins
 from server.settings import Settings
 from storage import deliveries, epoch, log, logins, webhooks
 from storage.database import Database
@@ -88,6 +88,7 @@ class Services:
     namespace: ChatNamespace
     socketio: Server
     origins: Origins
+    hosts: Hosts
     cluster: Cluster
     addresses: Addresses
     rates: Rates
@@ -227,6 +228,7 @@ async def build(settings: Settings) -> AsyncIterator[Services]:
             transports=["polling", "websocket"] if settings.polling else ["websocket"],
         )
         origins = Origins(settings.public_url, settings.cors_origins)
+        hosts = Hosts(settings.public_url, settings.cors_origins, settings.hosts)
         addresses = Addresses(settings.trusted_proxies)
         socketio.eio.address_of = addresses.of
         namespace = ChatNamespace(
@@ -268,6 +270,7 @@ async def build(settings: Settings) -> AsyncIterator[Services]:
             namespace=namespace,
             socketio=socketio,
             origins=origins,
+            hosts=hosts,
             cluster=cluster,
             addresses=addresses,
             rates=rates,

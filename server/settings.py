@@ -52,6 +52,10 @@ class Settings(BaseSettings):
         default_factory=list,
         description="origins besides our own that browsers may come from, comma-separated; * for all",
     )
+    hosts: Annotated[list[str], NoDecode] = Field(
+        default_factory=list,
+        description="names besides that of the public URL under which the server is asked, comma-separated",
+    )
     default_dialect: str = Field("envelope", description="dialect of requests that show none")
 
     jwt_secret: SecretStr = Field(SecretStr(""), description="at least 32 bytes; empty: made on first start")
@@ -255,7 +259,7 @@ class Settings(BaseSettings):
                 raise ValueError(f"{each!r} is not an origin like https://app.example.org")
         return value
 
-    @field_validator("cors_origins", "media_types", "trusted_proxies", mode="before")
+    @field_validator("cors_origins", "hosts", "media_types", "trusted_proxies", mode="before")
     @classmethod
     def split(cls, value: object) -> object:
         return [each.strip() for each in value.split(",") if each.strip()] if isinstance(value, str) else value

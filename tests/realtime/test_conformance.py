@@ -128,7 +128,7 @@ async def in_chat(server: Served, person: Person) -> AsyncIterator[Wire]:
 @pytest.mark.parametrize("own", [True, False])
 async def test_an_origin_is_scheme_host_and_port(serve: ServerFactory, own: bool) -> None:
     """The official Swift client sends ``wss://`` and names the port in Host; proxies name an inner host."""
-    settings: dict[str, Any] = {"public_url": "https://chat.example.com"} if not own else {}
+    settings: dict[str, Any] = {"hosts": ["chat.example.com"]} if own else {"public_url": "https://chat.example.com"}
     server = await serve(cors_origins=["file://", "https://shop.example.com/"], **settings)
     host = "chat.example.com:443" if own else "internal:8080"
     spellings = ["https://chat.example.com", "wss://chat.example.com", "https://chat.example.com:443"]
@@ -150,6 +150,29 @@ async def test_an_origin_is_scheme_host_and_port(serve: ServerFactory, own: bool
     for origin in [*others, "https://chat.example.com:99999", "https://[chat.example.com"]:
         refused = await server.people.anonymous.get(POLLING, headers={"Origin": origin, "Host": host})
         assert "Access-Control-Allow-Origin" not in refused.headers, origin
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["127.0.0.1:8080", "[::1]:8080", "localhost", "LOCALHOST:1", "internal:8080", "10.0.0.7", "node.local", "api.internal:80",
+     "chat.example.com", "Chat.Example.com.:443", "other.example.com", "shop.example.com"],
+)  # fmt: skip
+async def test_the_names_under_which_it_answers(serve: ServerFactory, host: str) -> None:
+    server = await serve(
+        public_url="https://chat.example.com", hosts=["other.example.com"], cors_origins=["https://shop.example.com"]
+    )
+    assert (await server.people.anonymous.get("/healthz", headers={"Host": host})).status == 200
+
+
+@pytest.mark.parametrize(
+    "host", ["rebound.evil.org", "rebound.evil.org:80", "chat.example.com.evil.org", "evil.com:443"]
+)
+@pytest.mark.parametrize("path", ["/", "/api/v1/users/me", POLLING, "/openapi.json"])
+async def test_a_name_that_is_made_to_lead_here_is_refused(server: Served, host: str, path: str) -> None:
+    """A page of that name would be of the server's own origin, for its browser and for us (DNS rebinding)."""
+    refused = await server.people.anonymous.get(path, headers={"Host": host, "Origin": f"http://{host}"})
+    assert refused.status == 400 and "BELLWIRE_HOSTS" in refused.json["details"][0]["message"]
+    assert "Access-Control-Allow-Origin" not in refused.headers
 
 
 async def test_a_page_elsewhere_may_send_cookies_and_headers_where_it_is_named(serve: ServerFactory) -> None:
