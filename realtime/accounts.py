@@ -109,7 +109,7 @@ class Accounts:
         def of(claims: Claims) -> Caller | None:
             tenant = tenants[claims.tenant]
             user = users[tenant.pk, claims.name].get(claims.value) if tenant else None
-            return caller_of(user, claims) if user else None
+            return caller_of(user, claims) if user and not is_local(user, claims) else None
 
         callers = [of(each) for each in asked]
         valid = self.valid(connection, [each for each in callers if each])
@@ -156,6 +156,8 @@ class Accounts:
             if tenant is None:
                 raise Unauthenticated
             found = accounts.find(tx.connection, tenant.pk, **{claims.name: claims.value})
+            if found and is_local(found, claims):
+                raise Unauthenticated
             if found:
                 return found
             try:
@@ -374,6 +376,11 @@ class Accounts:
     def _require_local(self) -> None:
         if not self.local:
             raise Forbidden("Accounts are kept elsewhere; come with a token of your issuer")
+
+
+def is_local(user: User, claims: Claims) -> bool:
+    """Whether an issuer's token names an account that has its password here: whoever it was made for is somebody else."""
+    return claims.external and user.password is not None
 
 
 def caller_of(user: User, claims: Claims) -> Caller:

@@ -191,6 +191,16 @@ class Settings(BaseSettings):
         return self
 
     @model_validator(mode="after")
+    def audience_of_issuer(self) -> "Settings":
+        for name in ("jwks_url", "jwt_public_key"):
+            if getattr(self, name) and not self.jwt_audience:
+                raise ValueError(
+                    f"with BELLWIRE_{name.upper()}, BELLWIRE_JWT_AUDIENCE is needed too: what the issuer's tokens for this "
+                    "server say in aud; without it its tokens for any other service would be taken"
+                )
+        return self
+
+    @model_validator(mode="after")
     def whole_key(self) -> "Settings":
         if self.apns_key and not (self.apns_key_id and self.apns_team_id):
             raise ValueError(

@@ -52,7 +52,7 @@ class Issuer:
     def token(self, person: Person, kid: str = "one", *, header: bool = True) -> str:
         now = int(time.time())
         # Each another one: who a token is of is remembered for two seconds.
-        claims = {"sub": person.id, "iat": now, "exp": now + 600, "jti": str(next(self.numbers))}
+        claims = {"sub": person.id, "iat": now, "exp": now + 600, "jti": str(next(self.numbers)), "aud": "bellwire"}
         return jwt.encode(claims, self.private[kid], "RS256", headers={"kid": kid} if header else None)
 
 
@@ -89,7 +89,7 @@ def age(keys: KeySet, seconds: float) -> None:
 
 @pytest.mark.parametrize("mode", ["error", "garbage", "silent"])
 async def test_known_keys_go_on_when_the_issuer_fails(serve: ServerFactory, issuer: Issuer, mode: str) -> None:
-    server = await serve(jwks_url=issuer.url)
+    server = await serve(jwks_url=issuer.url, jwt_audience="bellwire")
     ann = await server.people.make()
     assert (await api(server, issuer.token(ann)).get(ME)).status == 200
     issuer.mode = mode
@@ -111,7 +111,7 @@ async def test_known_keys_go_on_when_the_issuer_fails(serve: ServerFactory, issu
 
 async def test_an_issuer_that_says_nothing_keeps_nobody_else_waiting(serve: ServerFactory, issuer: Issuer) -> None:
     """Passwords and files use threads; the keys of an issuer do not."""
-    server = await serve(jwks_url=issuer.url)
+    server = await serve(jwks_url=issuer.url, jwt_audience="bellwire")
     ann = await server.people.make()
     assert (await server.people.anonymous.post("/api/v1/auth/register", PASSWORD)).status == 201
     issuer.mode = "silent"
@@ -125,7 +125,7 @@ async def test_an_issuer_that_says_nothing_keeps_nobody_else_waiting(serve: Serv
 
 
 async def test_an_unknown_key_asks_the_issuer_now_and_then(serve: ServerFactory, issuer: Issuer) -> None:
-    server = await serve(jwks_url=issuer.url)
+    server = await serve(jwks_url=issuer.url, jwt_audience="bellwire")
     ann = await server.people.make()
     assert (await api(server, issuer.token(ann)).get(ME)).status == 200
     for _ in range(5):
@@ -138,7 +138,7 @@ async def test_an_unknown_key_asks_the_issuer_now_and_then(serve: ServerFactory,
 
 
 async def test_a_token_without_a_key_id_is_taken_where_there_is_one_key(serve: ServerFactory, issuer: Issuer) -> None:
-    server = await serve(jwks_url=issuer.url)
+    server = await serve(jwks_url=issuer.url, jwt_audience="bellwire")
     ann = await server.people.make()
     issuer.extra = [{**issuer.jwk("two"), "use": "enc", "kid": "for encryption"}]
     assert (await api(server, issuer.token(ann, header=False)).get(ME)).status == 200

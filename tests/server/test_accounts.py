@@ -467,6 +467,38 @@ async def test_an_issuers_public_key(serve: ServerFactory, tmp_path: Path) -> No
     assert (await register(server))["user"]["name"] == "Ann"
 
 
+async def test_an_issuer_speaks_for_nobody_who_has_a_password_here(serve: ServerFactory, tmp_path: Path) -> None:
+    """Whoever registers gets the next number, which may be the subject of somebody at the issuer's."""
+    private = ec.generate_private_key(ec.SECP256R1())
+    (tmp_path / "issuer.pem").write_bytes(pem(private))
+    server = await serve(
+        jwt_public_key=tmp_path / "issuer.pem", jwt_algorithm="ES256", jwt_audience="bellwire", provision_users=True
+    )
+    squatter = await register(server)
+    now = int(time.time())
+
+    def signed(sub: Any) -> Api:
+        claims = {"sub": str(sub), "iat": now, "exp": now + 60, "aud": "bellwire"}
+        return api(server, jwt.encode(claims, private, "ES256"))
+
+    names = {name: squatter["user"][name] for name in ("id", "number", "uuid")}
+    for name in names.values():
+        assert (await signed(name).get(ME)).status == 401, name
+        assert (await signed(name).get(ME)).status == 401, name
+    assert (await api(server, squatter["accessToken"]).get(ME)).status == 200
+    assert (await signed(int(names["number"]) + 5).get(ME)).json["data"]["number"] == names["number"] + 5
+    moved = await server.people.make("Moved")
+    assert (await signed(moved.id).get(ME)).json["data"]["name"] == "Moved", "brought over, without a password"
+
+
+@pytest.mark.parametrize("setting", ["jwt_public_key", "jwks_url"])
+async def test_an_issuer_needs_an_audience(serve: ServerFactory, tmp_path: Path, setting: str) -> None:
+    (tmp_path / "issuer.pem").write_bytes(pem(ec.generate_private_key(ec.SECP256R1())))
+    value = tmp_path / "issuer.pem" if setting == "jwt_public_key" else "https://issuer.example/keys"
+    with pytest.raises(ValueError, match="BELLWIRE_JWT_AUDIENCE"):
+        await serve(**{setting: value, "jwt_algorithm": "ES256"})
+
+
 async def test_an_issuers_key_set(serve: ServerFactory, aiohttp_server: Any) -> None:
     private = rsa.generate_private_key(65537, 2048)
     key = {**jwt.algorithms.RSAAlgorithm.to_jwk(private.public_key(), as_dict=True), "kid": "one", "use": "sig"}
@@ -477,10 +509,10 @@ async def test_an_issuers_key_set(serve: ServerFactory, aiohttp_server: Any) -> 
     app = web.Application()
     app.router.add_get("/keys", keys)
     issuer = await aiohttp_server(app)
-    server = await serve(jwks_url=str(issuer.make_url("/keys")))
+    server = await serve(jwks_url=str(issuer.make_url("/keys")), jwt_audience="bellwire")
     ann = await server.people.make()
     now = int(time.time())
-    claims = {"sub": ann.id, "iat": now, "exp": now + 60}
+    claims = {"sub": ann.id, "iat": now, "exp": now + 60, "aud": "bellwire"}
     good = jwt.encode(claims, private, "RS256", headers={"kid": "one"})
     assert (await api(server, good).get(ME)).status == 200
     other = rsa.generate_private_key(65537, 2048)
@@ -514,20 +546,29 @@ async def test_logging_out_with_the_refresh_token_alone(server: Served) -> None:
 
 
 async def test_keys_that_can_not_be_read_are_no_wrong_token(serve: ServerFactory) -> None:
-    server = await serve(jwks_url="http://127.0.0.1:9/keys")
+    server = await serve(jwks_url="http://127.0.0.1:9/keys", jwt_audience="bellwire")
     private = rsa.generate_private_key(65537, 2048)
     now = int(time.time())
-    token = jwt.encode({"sub": "a" * 24, "iat": now, "exp": now + 60}, private, "RS256", headers={"kid": "one"})
+    token = jwt.encode(
+        {"sub": "a" * 24, "iat": now, "exp": now + 60, "aud": "bellwire"}, private, "RS256", headers={"kid": "one"}
+    )
     assert (await api(server, token).get(ME)).status == 503
 
 
 async def test_an_issuers_sid_is_no_login_of_ours(serve: ServerFactory, tmp_path: Path) -> None:
     private = ec.generate_private_key(ec.SECP256R1())
     (tmp_path / "issuer.pem").write_bytes(pem(private))
-    server = await serve(jwt_public_key=tmp_path / "issuer.pem", jwt_algorithm="ES256")
+    server = await serve(jwt_public_key=tmp_path / "issuer.pem", jwt_algorithm="ES256", jwt_audience="bellwire")
     ann = await server.people.make()
     now = int(time.time())
-    claims = {"sub": ann.id, "iat": now, "exp": now + 60, "sid": "s" * 200, "permissions": ["platform.admin", "admin"]}
+    claims = {
+        "sub": ann.id,
+        "iat": now,
+        "exp": now + 60,
+        "aud": "bellwire",
+        "sid": "s" * 200,
+        "permissions": ["platform.admin", "admin"],
+    }
     mine = api(server, jwt.encode(claims, private, "ES256"))
     assert (await mine.post("/api/v1/tenants", {"name": "X"})).status == 403
     assert (await mine.get("/api/v1/admin/reports")).status == 200
