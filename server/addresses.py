@@ -25,18 +25,29 @@ class Addresses:
         Of what a proxy passes on, the last address that is no proxy of ours: what stands before it, or before something
         that is no address, anybody may have written.
         """
-        here = read(request.remote)
-        passed = [each.strip() for line in request.headers.getall(FORWARDED, ()) for each in line.split(",")]
-        while here is not None and self._is_proxy(here) and passed:
-            found = read(passed.pop())
-            if found is None:
-                break
-            here = found
+        here, _ = self._walk(request)
         if here is None or here.is_loopback or self._is_proxy(here):
             return None
         if isinstance(here, IPv6Address):
             return str(IPv6Network((here, SITE), strict=False))
         return str(here)
+
+    def is_private(self, request: web.BaseRequest) -> bool:
+        """Whether a request comes from this machine or a private network, and not through a proxy that nobody named."""
+        here, passed = self._walk(request)
+        return here is not None and not passed and (here.is_loopback or here.is_private)
+
+    def _walk(self, request: web.BaseRequest) -> tuple[Address | None, list[str]]:
+        """The nearest address that is no proxy of ours, and what is said of those behind it."""
+        here = read(request.remote)
+        passed = [each.strip() for line in request.headers.getall(FORWARDED, ()) for each in line.split(",")]
+        while here is not None and self._is_proxy(here) and passed:
+            found = read(passed[-1])
+            if found is None:
+                break
+            passed.pop()
+            here = found
+        return here, passed
 
     def _is_proxy(self, address: Address) -> bool:
         return any(address.version == each.version and address in each for each in self.trusted)

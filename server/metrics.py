@@ -2,6 +2,7 @@
 
 import asyncio
 import resource
+import secrets
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,9 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from realtime.broker_redis import RedisBroker
-from server.call import SERVICES
+from server.call import SERVICES, token_of
 from server.services import Services
+from storage.errors import Unauthenticated
 
 REGISTRY = web.AppKey("registry", CollectorRegistry)
 REQUESTS = web.AppKey("requests", Counter)
@@ -130,6 +132,13 @@ def count_request(request: web.Request, route: str, status: int, seconds: float)
 
 
 async def show(request: web.Request) -> web.Response:
+    """To this machine and private networks; to others with the token of the settings."""
+    services = request.app[SERVICES]
+    token = services.settings.metrics_token.get_secret_value()
+    if not services.addresses.is_private(request):
+        given = await token_of(request)
+        if not token or not secrets.compare_digest(given.encode(), token.encode()):
+            raise Unauthenticated
     return web.Response(
         body=generate_latest(request.app[REGISTRY]), headers={"Content-Type": "text/plain; version=0.0.4"}
     )

@@ -58,7 +58,12 @@ SECURITY = {
     "Server": "Bellwire",
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Opener-Policy": "same-origin",
 }
+# Of what is no page: it shows nothing, runs nothing and stands in no frame.
+NOTHING = "default-src 'none'; frame-ancestors 'none'"
+# RFC 6797; browsers look at it over TLS alone.
+HSTS = "max-age=31536000"
 
 
 def write_problem(problem: Problem, dialect: Dialect) -> web.Response:
@@ -152,6 +157,9 @@ async def browsers(request: web.Request, handler: Next) -> web.StreamResponse:
         response.force_close()
     if not response.prepared:
         response.headers.update(SECURITY)
+        response.headers.setdefault("Content-Security-Policy", NOTHING)
+        if services.public_url.startswith("https:"):
+            response.headers["Strict-Transport-Security"] = HSTS
         if api:
             response.headers["Vary"] = "Origin"
             response.headers.setdefault("Cache-Control", "no-store")

@@ -113,6 +113,9 @@ class Settings(BaseSettings):
     ping_interval: float = Field(25, gt=0, description="seconds between pings of a socket")
     ping_timeout: float = Field(20, gt=0, description="seconds in which a ping must be answered")
     log_format: Literal["human", "json"] = Field("human", description="how the lines of the log are written")
+    metrics_token: SecretStr = Field(
+        SecretStr(""), description="bearer token with which /metrics answers outside of private networks"
+    )
     otlp_url: str = Field("", description="where traces go, OTLP over HTTP; needs the extra: bellwire[tracing]")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="least level that is logged")
 

@@ -21,6 +21,19 @@ def test_every_metric_is_documented_and_shown() -> None:
     assert names(" ".join(each["expr"] for panel in dashboard["panels"] for each in panel["targets"])) == code
 
 
+async def test_the_metrics_are_for_private_networks_or_with_a_token(serve: ServerFactory) -> None:
+    server = await serve(metrics_token="a token for monitoring", trusted_proxies="127.0.0.1/32")
+    anonymous, outside = server.people.anonymous, {"X-Forwarded-For": "9.9.9.9"}
+    assert (await anonymous.get("/metrics")).status == 200
+    assert (await anonymous.get("/metrics", headers=outside)).status == 401
+    for token, status in (("wrong", 401), ("a token for monitoring", 200)):
+        given = {**outside, "Authorization": f"Bearer {token}"}
+        assert (await anonymous.get("/metrics", headers=given)).status == status
+    without = await serve(trusted_proxies="127.0.0.1/32")
+    for headers in (outside, {**outside, "Authorization": "Bearer "}, {**outside, "Authorization": "Bearer x"}):
+        assert (await without.people.anonymous.get("/metrics", headers=headers)).status == 401
+
+
 async def test_they_count(serve: ServerFactory) -> None:
     server = await serve()
     ann, bob = await server.people.many(2)

@@ -126,6 +126,23 @@ def test_whose_address_counts(remote: str | None, forwarded: str | None, counted
     assert addresses.of(request.clone(remote=remote) if remote else request.clone(remote="")) == counted
 
 
+@pytest.mark.parametrize(
+    ("remote", "forwarded", "private"),
+    [
+        ("127.0.0.1", None, True), ("::1", None, True), ("192.168.1.5", None, True), ("fd00::1", None, True),
+        ("9.9.9.9", None, False), ("2001:db8::1", None, True), ("2600::1", None, False),
+        ("127.0.0.1", "9.9.9.9", False), ("127.0.0.1", "10.1.2.3", False), ("192.168.1.5", "unknown", False),
+        ("10.1.2.3", None, True), ("10.1.2.3", "9.9.9.9", False), ("10.1.2.3", "192.168.1.5", True),
+        ("10.1.2.3", "192.168.1.5, 9.9.9.9", False), ("10.1.2.3", "9.9.9.9, nonsense", False), (None, None, False),
+    ],
+)  # fmt: skip
+def test_who_comes_from_a_private_network(remote: str | None, forwarded: str | None, private: bool) -> None:
+    """A proxy that nobody named may have been asked by anybody."""
+    request = make_mocked_request("GET", "/", headers={"X-Forwarded-For": forwarded} if forwarded else {})
+    addresses = Addresses([ip_network("10.0.0.0/8")])
+    assert addresses.is_private(request.clone(remote=remote) if remote else request.clone(remote="")) is private
+
+
 async def test_messages_of_a_user(serve: ServerFactory) -> None:
     server = await serve(max_sends_per_second=1e-3, max_sends_at_once=3)
     ann, bob = await server.people.many(2)
