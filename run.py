@@ -4,6 +4,7 @@ import argparse
 import asyncio
 import contextlib
 import gc
+import getpass
 import json
 import logging
 import os
@@ -34,6 +35,11 @@ SERVING = (None, "serve")
 GC_THRESHOLDS = (2_000, 10, 100)
 
 
+def read_password() -> str:
+    """A line of the standard input, not shown where somebody types it."""
+    return getpass.getpass() if sys.stdin.isatty() else sys.stdin.readline().rstrip("\n")
+
+
 def arguments() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="run.py", description=__doc__)
     commands = parser.add_subparsers(dest="command")
@@ -46,8 +52,9 @@ def arguments() -> argparse.ArgumentParser:
     users = commands.add_parser("user", help="users").add_subparsers(dest="verb", required=True)
     add = users.add_parser("add", help="make a user and print it as JSON")
     add.add_argument("email")
-    for name in ("name", "password", "id", "uuid"):
+    for name in ("name", "id", "uuid"):
         add.add_argument(f"--{name}")
+    add.add_argument("--password", help="- reads it from the standard input, so that no list of processes shows it")
     add.add_argument("--number", type=int)
     verbs = ("ban", "unban", "disable", "enable", "sign-out", "delete", "reset-link")
     acts = [users.add_parser(verb, help=f"{verb} a user, as an admin could") for verb in verbs]
@@ -162,6 +169,8 @@ def main() -> int:
             case "user":
                 names = ("email", "name", "password", "id", "number", "uuid", "tenant", "permissions")
                 given = {name: getattr(asked, name) for name in names}
+                if given["password"] == "-":
+                    given["password"] = read_password()
                 print(json.dumps(asyncio.run(operator.run(settings, "user add", given)), ensure_ascii=False))
             case "epoch":
                 print(asyncio.run(operator.run(settings, "epoch --new", {})))

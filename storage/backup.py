@@ -132,7 +132,9 @@ def restore(url: str, path: Path, *, media: Path | None, secret: Path | None) ->
     try:
         with tarfile.open(path) as archive:
             about = json.load(part(archive, ABOUT))
-            if about["format"] != FORMAT or about["schema"] > migrations.newest():
+            if not (isinstance(about, dict) and isinstance(about["schema"], str) and isinstance(about["rows"], dict)):
+                raise ValueError(f"{ABOUT} does not describe one")
+            if about["format"] != FORMAT or about["schema"] not in migrations.known():
                 raise NoBackup(f"{path} was made by a newer version: schema {about['schema']}")
             names = [each for each in archive.getnames() if each.startswith(MEDIA)]
             if names and media is None:
@@ -145,7 +147,7 @@ def restore(url: str, path: Path, *, media: Path | None, secret: Path | None) ->
             if secret is not None and SECRET in archive.getnames():
                 bring(archive, SECRET, secret.parent, secret.name)
             counts = on_connection(url, lambda connection: read_rows(connection, archive, about), writes=True)
-    except (tarfile.TarError, KeyError, ValueError, EOFError) as error:
+    except (tarfile.TarError, KeyError, ValueError, EOFError, RecursionError) as error:
         raise NoBackup(f"{path} is no backup, or not a whole one: {error}") from None
     except SQLAlchemyError as error:
         raise NoBackup(f"{path} can't be read into the database: {type(error).__name__}") from None

@@ -74,17 +74,18 @@ class ServerProcess:
             self.process.kill()
         await self.process.wait()
 
-    async def command(self, *arguments: str) -> str:
-        """A command of ``run.py`` on the same data; its output."""
+    async def command(self, *arguments: str, given: str = "") -> str:
+        """A command of ``run.py`` on the same data, with this standard input; its output."""
         process = await asyncio.create_subprocess_exec(
             sys.executable,
             "run.py",
             *arguments,
             env=self.environment,
+            stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
         )
-        output, problem = await process.communicate()
+        output, problem = await process.communicate(given.encode())
         if process.returncode:
             raise ChildProcessError(f"{process.returncode}: {problem.decode()}")
         return output.decode().strip()

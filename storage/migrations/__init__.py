@@ -11,9 +11,13 @@ class NotMigrated(Exception):
     """The database is not at the newest schema; run: python run.py migrate"""
 
 
-def newest() -> str:
+def known() -> set[str]:
     """A version's file begins with its number."""
-    return max(path.name.partition("_")[0] for path in VERSIONS.glob("[0-9]*.py"))
+    return {path.name.partition("_")[0] for path in VERSIONS.glob("[0-9]*.py")}
+
+
+def newest() -> str:
+    return max(known())
 
 
 def is_newest(connection: Connection) -> bool:

@@ -41,9 +41,15 @@ async def test_commands_with_and_without_a_server(tmp_path: Path) -> None:
     server = ServerProcess(tmp_path / "data")
     ann = orjson.loads(await server.command("user", "add", "ann@example.org", "--name", "Ann", "--number", "5"))
     assert (ann["name"], ann["number"], ann["email"]) == ("Ann", 5, "ann@example.org")
+    with pytest.raises(ChildProcessError, match="at least 8"):
+        await server.command("user", "add", "short@example.org", "--password", "-", given="short\n")
+    await server.command("user", "add", "eve@example.org", "--password", "-", given="not in any list\n")
     await server.start()
     try:
         async with aiohttp.ClientSession() as session:
+            login = {"email": "eve@example.org", "password": "not in any list"}
+            async with session.post(f"{server.url}/api/v1/auth/login", json=login) as answer:
+                assert answer.status == 200
             bob = await server.user(session, "bob@example.org", "--id", "b" * 24, "--permission", "platform.admin")
             assert bob.id == "b" * 24
             assert (await bob.post("/api/v1/tenants", {"name": "Another"})).status == 201

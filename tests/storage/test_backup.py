@@ -153,7 +153,18 @@ async def read(database: Database, operations: list[Operation]) -> dict[str, int
     return history.check(operations, stored, [])
 
 
-@pytest.mark.parametrize("what", ["nothing", "a text", "a cut one", "another format"])
+ABOUT = {
+    "another format": '{"format": 1, "schema": "9999", "rows": {}}',
+    "a number as schema": '{"format": 1, "schema": 14, "rows": {}}',
+    "an unknown schema": '{"format": 1, "schema": "0009x", "rows": {}}',
+    "no schema": '{"format": 1, "rows": {}}',
+    "a list": "[1]",
+    "rows in a list": '{"format": 1, "schema": "0001", "rows": []}',
+    "deep": "[" * 100_000,
+}
+
+
+@pytest.mark.parametrize("what", ["nothing", "a text", "a cut one", *ABOUT])
 async def test_what_is_no_backup_changes_nothing(tmp_path: Path, what: str) -> None:
     source, file = Database(f"sqlite:///{tmp_path / 'source.db'}"), tmp_path / "file"
     await source.start()
@@ -163,9 +174,9 @@ async def test_what_is_no_backup_changes_nothing(tmp_path: Path, what: str) -> N
         file.write_text("no backup at all")
     elif what == "a cut one":
         file.write_bytes((tmp_path / "good").read_bytes()[:-2000])
-    elif what == "another format":
+    elif what in ABOUT:
         with tarfile.open(file, "w:gz") as archive:
-            (tmp_path / "backup.json").write_text('{"format": 1, "schema": "9999", "rows": {}}')
+            (tmp_path / "backup.json").write_text(ABOUT[what])
             archive.add(tmp_path / "backup.json", "backup.json")
     url = f"sqlite:///{tmp_path / 'target.db'}"
     with pytest.raises((NoBackup, FileNotFoundError)):
