@@ -47,7 +47,9 @@ MODULES = {
     "storage/messages": Module("storage/messages.py", ["messages"]),
     "realtime/hub": Module("realtime/hub.py", ["hub", "sockets"]),
     "realtime/session": Module("realtime/session.py", ["sockets"]),
-    "push/worker": Module("push/worker.py", ["tests/push/test_targets", "test_push", "live_activities"]),
+    "push/worker": Module(
+        "push/worker.py", ["tests/push/test_worker", "tests/push/test_targets", "test_push", "live_activities"]
+    ),
     "realtime/streams": Module("realtime/streams.py", ["streams", "live_activities"]),
     "storage/streams": Module("storage/streams.py", ["streams", "live_activities"]),
 }

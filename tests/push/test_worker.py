@@ -1,0 +1,374 @@
+"""What becomes of a push that does not arrive at once: when it is tried again, and when nobody tries any more."""
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from sqlalchemy import select, update
+
+from push import worker as module
+from push.gateway import Outcome, PushRequest, PushResult
+from storage import briefs, outbox
+from storage.errors import Unavailable
+from storage.models import deliveries, devices
+from storage.models import outbox as causes
+from storage.transaction import Command
+from storage.types import SECOND, now
+from tests.conftest import Served, ServerFactory, eventually
+from tests.pushing import due_now, pair
+
+HOUR = 3600
+
+
+class Scripted:
+    """A gateway that answers as it is told, in turn or as a function says; then that all is well."""
+
+    def __init__(self) -> None:
+        self.requests: list[PushRequest] = []
+        self.results: list[PushResult | Exception] = []
+        self.plan: Callable[[PushRequest], PushResult | Exception | None] = lambda request: None
+        self.hold: asyncio.Event | None = None
+        self.closed = False
+
+    async def send(self, request: PushRequest) -> PushResult:
+        self.requests.append(request)
+        if self.hold:
+            await self.hold.wait()
+        result = self.plan(request) or (self.results.pop(0) if self.results else PushResult(Outcome.DELIVERED, 200))
+        if isinstance(result, Exception):
+            raise result
+        return result
+
+    async def close(self) -> None:
+        self.closed = True
+
+
+def fails(outcome: Outcome = Outcome.RETRY, status: int = 503, reason: str = "Unavailable", **more: Any) -> PushResult:
+    return PushResult(outcome, status, reason, **more)
+
+
+@pytest.fixture
+async def gateway() -> Scripted:
+    return Scripted()
+
+
+@pytest.fixture
+async def server(serve: ServerFactory, gateway: Scripted, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Served]:
+    """Nothing is tried again by itself: a test makes it due. Pauses are neither shorter nor longer than they are meant."""
+    served = await serve()
+    worker = served.services.worker
+    worker.gateway = gateway
+    worker.policy = replace(worker.policy, retry_base=HOUR, retry_most=5 * HOUR, slow_down=2 * HOUR, lasts=1000 * HOUR)
+    monkeypatch.setattr(random, "uniform", lambda low, high: (low + high) / 2)
+    yield served
+    assert not worker.flying and not worker.asking and worker.reserved == 0
+
+
+COLUMNS = ("state", "attempts", "status", "reason", "due_at", "deadline_at", "lease")
+
+
+async def rows(server: Served) -> list[Any]:
+    statement = select(*(deliveries.c[name] for name in COLUMNS)).order_by(deliveries.c.pk)
+    return list(await server.services.database.read(lambda connection: connection.execute(statement).all()))
+
+
+async def settled(server: Served, count: int) -> list[Any]:
+    """The deliveries, when so many settlements have been written in all."""
+    worker = server.services.worker
+    await eventually(lambda: sum(worker.settled.values()) + worker.retried >= count and not worker.flying)
+    await eventually(lambda: worker.settler.writing is None)
+    return await rows(server)
+
+
+def is_due_in(row: Any, seconds: float, before: int) -> bool:
+    return before + int(seconds * SECOND) <= row.due_at <= now() + int(seconds * SECOND)
+
+
+@pytest.mark.parametrize(
+    ("result", "pauses"),
+    [
+        (fails(), [1, 2, 4, 5, 5]),
+        (fails(Outcome.SLOW_DOWN, 429, "TooManyRequests"), [2, 4, 5]),
+        (fails(Outcome.TOKEN_DEAD, 410, "Unregistered", dead_at=1), [1, 2, 4]),
+    ],
+    ids=["retry", "slow down", "registered since"],
+)
+async def test_each_pause_is_twice_as_long_up_to_the_longest(
+    server: Served, gateway: Scripted, result: PushResult, pauses: list[int]
+) -> None:
+    gateway.results = [result] * len(pauses)
+    ann, _, chat = await pair(server)
+    before = now()
+    await ann.send(chat)
+    for number, hours in enumerate(pauses, 1):
+        (row,) = await settled(server, number)
+        assert (row.state, row.attempts, row.status, row.reason) == ("waiting", number, result.status, result.reason)
+        assert is_due_in(row, hours * HOUR, before), number
+        before = now()
+        await due_now(server)
+    (row,) = await settled(server, len(pauses) + 1)
+    assert row.state == "sent" and len({each.push_id for each in gateway.requests}) == 1
+
+
+async def test_pauses_are_spread(server: Served, gateway: Scripted, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that what failed together does not come back together."""
+    asked: list[tuple[float, float]] = []
+    monkeypatch.setattr(random, "uniform", lambda low, high: asked.append((low, high)) or high)
+    gateway.results = [fails()]
+    ann, _, chat = await pair(server)
+    before = now()
+    await ann.send(chat)
+    (row,) = await settled(server, 1)
+    assert asked == [(0.5, 1.5)] and is_due_in(row, 1.5 * HOUR, before)
+
+
+@pytest.mark.parametrize(("lasts", "state"), [(0.4, "dead"), (0.6, "waiting")])
+async def test_what_would_come_too_late_is_a_dead_letter_at_once(
+    server: Served, gateway: Scripted, caplog: pytest.LogCaptureFixture, lasts: float, state: str
+) -> None:
+    """The earliest next try is after half of the pause."""
+    worker = server.services.worker
+    worker.policy = replace(worker.policy, lasts=lasts * HOUR)
+    gateway.results = [fails()]
+    ann, _, chat = await pair(server)
+    await ann.send(chat)
+    (row,) = await settled(server, 1)
+    assert row.state == state and len(gateway.requests) == 1
+    assert row.reason == ("too late: Unavailable" if state == "dead" else "Unavailable")
+    caplog.clear()
+
+
+async def test_a_gateway_that_fails_is_tried_again(
+    server: Served, gateway: Scripted, caplog: pytest.LogCaptureFixture
+) -> None:
+    gateway.results = [ZeroDivisionError()]
+    ann, _, chat = await pair(server)
+    before = now()
+    await ann.send(chat)
+    (row,) = await settled(server, 1)
+    assert (row.state, row.attempts, row.status, row.reason) == ("waiting", 1, 0, "ZeroDivisionError")
+    assert is_due_in(row, HOUR, before) and "the gateway failed" in caplog.text
+    assert server.services.worker.circuit.all.proven, "no answer is no refusal"
+    caplog.clear()
+
+
+@pytest.mark.parametrize("late", [False, True])
+async def test_a_push_that_can_not_be_written_harms_no_other(
+    server: Served, gateway: Scripted, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, late: bool
+) -> None:
+    read = briefs.briefs
+
+    def broken(connection: Any, held: Any, at: int) -> Any:
+        if any(each.seq == 2 for each in held):
+            raise ZeroDivisionError
+        return read(connection, held, at)
+
+    monkeypatch.setattr(briefs, "briefs", broken)
+    worker = server.services.worker
+    if late:
+        worker.policy = replace(worker.policy, lasts=0)
+        gateway.plan = lambda request: pytest.fail("sent after its deadline")
+    ann, _, chat = await pair(server)
+    before = now()
+    await asyncio.gather(*(ann.send(chat) for _ in range(3)))
+    found = await settled(server, 3)
+    bad = [row for row in found if row.reason == "ZeroDivisionError"]
+    assert len(found) == 3 and len(bad) == 1
+    if late:
+        assert {row.state for row in found} == {"dead"} and not gateway.requests
+    else:
+        assert sorted(row.state for row in found) == ["sent", "sent", "waiting"]
+        assert (bad[0].attempts, bad[0].status) == (1, None) and is_due_in(bad[0], HOUR, before)
+    caplog.clear()
+
+
+async def test_a_database_that_does_not_answer_costs_no_try(
+    server: Served, gateway: Scripted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: Any) -> Any:
+        raise Unavailable
+
+    monkeypatch.setattr(briefs, "briefs", broken)
+    ann, _, chat = await pair(server)
+    before = now()
+    await asyncio.gather(*(ann.send(chat) for _ in range(2)))
+    found = await settled(server, 2)
+    assert {(row.state, row.reason) for row in found} == {("waiting", "the database does not answer")}
+    assert all(is_due_in(row, HOUR, before) for row in found) and not gateway.requests
+
+
+async def test_what_is_wrong_with_the_database_once_is_looked_at_again(
+    server: Served, gateway: Scripted, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(module, "LOOK_EVERY", 0.01)
+    claim, faults = outbox.claim_causes, [ZeroDivisionError(), Unavailable()]
+
+    def once(*given: Any) -> Any:
+        if faults:
+            raise faults.pop(0)
+        return claim(*given)
+
+    monkeypatch.setattr(outbox, "claim_causes", once)
+    ann, _, chat = await pair(server)
+    await ann.send(chat)
+    (row,) = await settled(server, 1)
+    assert row.state == "sent" and not faults and "_expand_due failed" in caplog.text
+    caplog.clear()
+
+
+async def connected(server: Served, count: int) -> tuple[Any, str]:
+    """Somebody who writes to so many who have a phone and a socket, of which nobody knows yet what it has seen."""
+    worker = server.services.worker
+    ann, _, chat = await pair(server, *(f"b{number}" for number in range(count)))
+    asked: list[set[Any]] = []
+
+    async def everybody(users: Any) -> set[int]:
+        return set(users)
+
+    async def reached(places: Any) -> set[Any]:
+        asked.append(set(places))
+        return set()
+
+    worker.reach.connected = everybody  # type: ignore[method-assign]
+    worker.reach.reached = reached  # type: ignore[method-assign]
+    return ann, chat
+
+
+async def test_when_many_are_asked_already_the_rest_wait_a_second(
+    server: Served, gateway: Scripted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "ASKED_AT_MOST", 1)
+    ann, chat = await connected(server, 2)
+    before = now()
+    await ann.send(chat)
+    found = await settled(server, 2)
+    assert {(row.state, row.attempts, row.reason) for row in found} == {("waiting", 0, "many are asked already")}
+    assert all(is_due_in(row, 1, before) for row in found) and not gateway.requests
+    monkeypatch.setattr(module, "ASKED_AT_MOST", 2)
+    await due_now(server)
+    assert {row.state for row in await settled(server, 4)} == {"sent"}
+
+
+async def test_who_was_asked_and_finds_no_room_waits(server: Served, gateway: Scripted) -> None:
+    worker = server.services.worker
+    worker.policy = replace(worker.policy, in_flight=3)
+    ann, chat = await connected(server, 3)
+    reached = worker.reach.reached
+
+    async def meanwhile(places: Any) -> set[Any]:
+        worker.policy = replace(worker.policy, in_flight=1)
+        worker.reach.reached = reached  # type: ignore[method-assign]
+        return await reached(places)
+
+    worker.reach.reached = meanwhile  # type: ignore[method-assign]
+    gateway.hold = asyncio.Event()
+    await ann.send(chat)
+    await eventually(lambda: gateway.requests and worker.retried == 2)
+    await eventually(lambda: worker.settler.writing is None)
+    waiting = [row for row in await rows(server) if row.reason]
+    assert {(row.state, row.attempts, row.reason) for row in waiting} == {("waiting", 0, "no room")}
+    worker.policy = replace(worker.policy, in_flight=3)
+    gateway.hold.set()
+    await due_now(server)
+    assert {row.state for row in await settled(server, 5)} == {"sent"}
+
+
+async def test_a_refused_key_costs_no_try(server: Served, gateway: Scripted, caplog: pytest.LogCaptureFixture) -> None:
+    gateway.results = [fails(Outcome.REFUSED, 403, "InvalidProviderToken")]
+    ann, _, chat = await pair(server)
+    before = now()
+    await ann.send(chat)
+    (row,) = await settled(server, 1)
+    assert (row.state, row.attempts, row.status, row.reason) == ("waiting", 0, 403, "InvalidProviderToken")
+    assert before + 58 * SECOND <= row.due_at <= now() + 60 * SECOND
+    worker = server.services.worker
+    assert worker.circuit.all.shut
+    worker.circuit.all.until = 0.0
+    await due_now(server)
+    assert (await settled(server, 2))[0].state == "sent" and worker.circuit.all.proven
+    caplog.clear()
+
+
+async def test_a_token_that_is_known_to_be_dead_is_not_tried(server: Served, gateway: Scripted) -> None:
+    """Not even by what was claimed before its device was forgotten."""
+    worker = server.services.worker
+    ann, _, chat = await pair(server, "b1", "b2")
+    await ann.send(chat)
+    await settled(server, 2)
+    registered = devices.c.registered_at
+    found = await server.services.database.read(
+        lambda it: dict(it.execute(select(devices.c.push_token, registered)).all())  # type: ignore[arg-type]
+    )
+    gateway.requests.clear()
+    worker.dead["b1", "sandbox"] = found["b1"]
+    worker.dead["b2", "sandbox"] = found["b2"] - 1
+    await ann.send(chat)
+    states = [(row.state, row.status, row.reason) for row in (await settled(server, 4))[2:]]
+    assert sorted(states, key=str) == [("dropped", 410, "token dead"), ("sent", 200, "")]
+    assert [each.token for each in gateway.requests] == ["b2"], "it was registered again since"
+
+
+async def test_so_many_dead_tokens_are_remembered(
+    server: Served, gateway: Scripted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "DEAD_REMEMBERED", 2)
+    gateway.plan = lambda request: fails(Outcome.TOKEN_DEAD, 410, "Unregistered")
+    worker = server.services.worker
+    for token in ("b1", "b2", "b3"):
+        ann, _, chat = await pair(server, token)
+        await ann.send(chat)
+        await eventually(lambda token=token: (token, "sandbox") in worker.dead and not worker.flying)
+    assert [token for token, _ in worker.dead] == ["b2", "b3"], "the oldest goes"
+
+
+# Stopping
+
+
+async def test_stopping_waits_for_what_is_under_way(server: Served, gateway: Scripted) -> None:
+    worker = server.services.worker
+    gateway.hold = asyncio.Event()
+    ann, _, chat = await pair(server)
+    await ann.send(chat)
+    await eventually(lambda: gateway.requests)
+    stopping = asyncio.create_task(worker.stop())
+    await asyncio.sleep(0)
+    gateway.hold.set()
+    await stopping
+    assert [row.state for row in await rows(server)] == ["sent"] and gateway.closed
+
+
+async def test_stopping_gives_back_what_takes_too_long(server: Served, gateway: Scripted) -> None:
+    worker = server.services.worker
+    gateway.hold = asyncio.Event()
+    ann, _, chat = await pair(server)
+    await ann.send(chat)
+    await eventually(lambda: gateway.requests)
+    await worker.stop(patience=0)
+    (row,) = await rows(server)
+    assert (row.state, row.lease) == ("waiting", None) and gateway.closed
+    await ann.send(chat)
+    held = await server.services.database.read(lambda it: it.execute(select(causes.c.lease)).scalars().all())
+    assert held == [None], "nothing more is claimed"
+    worker.flying.clear()
+
+
+async def test_a_deadline_that_is_now_is_past(
+    server: Served, gateway: Scripted, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    worker = server.services.worker
+    gateway.results = [fails()]
+    ann, _, chat = await pair(server)
+    await ann.send(chat)
+    await settled(server, 1)
+    moment = now() + 10 * SECOND
+    due = update(deliveries).values(deadline_at=moment)
+    await server.services.database.write(Command(lambda tx: tx.execute(due)))
+    monkeypatch.setattr(module, "now", lambda: moment)
+    await due_now(server)
+    (row,) = await settled(server, 2)
+    assert (row.state, row.reason) == ("dead", "too late") and len(gateway.requests) == 1
+    assert worker.settled["dead"] == 1
+    caplog.clear()
