@@ -21,7 +21,7 @@ from storage import accounts, logins
 from storage.accounts import PLATFORM, NewUser, Tenant, User
 from storage.database import Database
 from storage.email import key_of
-from storage.errors import Conflict, Forbidden, Invalid, NotFound, Unauthenticated
+from storage.errors import Conflict, Forbidden, NotFound, Unauthenticated
 from storage.gather import Gather
 from storage.text import cut, is_blank, without_directions
 from storage.transaction import Command, Tx
@@ -327,29 +327,6 @@ class Accounts:
         user = await self.database.write(change)
         self.callers.clear()
         return user
-
-    # Blocks
-
-    async def block(self, caller: Caller, user_id: str) -> tuple[User, bool]:
-        """The user, and whether the block is new."""
-
-        def apply(tx: Tx) -> tuple[User, bool]:
-            other = accounts.need(tx.connection, caller.user.tenant_pk, user_id)
-            if other.pk == caller.pk:
-                raise Invalid.field("userId", "You can't block yourself.")
-            return other, accounts.block(tx, caller.pk, other.pk)
-
-        return await self.database.write(Command(apply, channels=[caller.pk]))
-
-    async def unblock(self, caller: Caller, user_id: str) -> None:
-        """Raises NotFound if there is no such block."""
-
-        def apply(tx: Tx) -> None:
-            other = accounts.need(tx.connection, caller.user.tenant_pk, user_id)
-            if not accounts.unblock(tx, caller.pk, other.pk):
-                raise NotFound
-
-        await self.database.write(Command(apply, channels=[caller.pk]))
 
     # Helpers
 

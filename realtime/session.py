@@ -18,7 +18,7 @@ from realtime.plan import Plans
 from realtime.subscription import Channel
 from realtime.transport import Socket, ignore
 from realtime.wheel import Wheel
-from storage import accounts, chat, epoch, log, logins
+from storage import accounts, chat, epoch, log, logins, streams
 from storage.database import Database
 from storage.transaction import Event
 from storage.types import SECOND, now
@@ -221,6 +221,7 @@ class Sessions:
                         await self._join(session, chat_id, at)
                     case Left(chat_id):
                         await self._leave(session, chat_id)
+                        await self._leave_streams(session)
                         await self._watch_fewer(session)
                     case Parted():
                         await self._watch_fewer(session)
@@ -254,6 +255,15 @@ class Sessions:
         replay = None if session.ended else self.hub.add(session, pk, name, cursor, joined_seq)
         if replay:
             await self.hub.start([replay])
+
+    async def _leave_streams(self, session: Session) -> None:
+        """A stream whose owner blocks the user is heard of no more."""
+        names = {pk: each.name for pk, each in session.subscriptions.items() if each.name.startswith("stream:")}
+        ids = {name.removeprefix("stream:"): pk for pk, name in names.items()}
+        if ids:
+            readable = await self.database.read(lambda it: streams.named(it, session.caller.pk, ids))
+            for pk in names.keys() - {row.pk for row in readable}:
+                self.hub.remove(session, pk)
 
     async def _leave(self, session: Session, chat_id: str) -> None:
         """The chat's own channel ends a removed member's subscription at its seq; a deleted chat's channel is silent."""

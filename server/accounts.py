@@ -224,13 +224,13 @@ async def blocks(call: Call) -> Any:
 
 
 async def block(call: Call) -> Any:
-    user, new = await call.services.accounts.block(call.caller, call.body.userId)
+    user, new = await call.services.blocks.add(call.caller, call.body.userId)
     document = documents.user(user, private=False)
     return Created(document) if new else document
 
 
 async def unblock(call: Call) -> Any:
-    await call.services.accounts.unblock(call.caller, call.id("userId"))
+    await call.services.blocks.remove(call.caller, call.id("userId"))
     return {"success": True}
 
 

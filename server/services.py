@@ -20,6 +20,7 @@ from push.targets import Policy
 from push.worker import Worker
 from realtime.accounts import Accounts
 from realtime.administration import Administration
+from realtime.blocks import Blocks
 from realtime.broadcasts import Broadcasts
 from realtime.chat import Chats
 from realtime.credits import Credits
@@ -70,6 +71,7 @@ class Services:
     database: Database
     tokens: Tokens
     accounts: Accounts
+    blocks: Blocks
     administration: Administration
     hub: Hub
     sessions: Sessions
@@ -252,6 +254,7 @@ async def build(settings: Settings) -> AsyncIterator[Services]:
             database=database,
             tokens=tokens,
             accounts=users,
+            blocks=Blocks(database),
             administration=administration,
             hub=hub,
             sessions=sessions,

@@ -2,12 +2,12 @@
 
 from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
-from sqlalchemy import Connection, bindparam, delete, exists, func, insert, select, text, update
+from sqlalchemy import Connection, bindparam, delete, exists, func, insert, or_, select, text, update
 
 from storage import log
-from storage.models import UPCOMING, blocks, channels, chats, exclusions, followers, streams, users
+from storage.models import UPCOMING, blocks, channels, chats, exclusions, followers, members, streams, users
 from storage.prepared import padded
 from storage.transaction import Tx
 from storage.types import unused_id
@@ -139,6 +139,26 @@ def role_of_return(connection: Connection, chat_pk: int, user_pk: int) -> str | 
 
 def readmit(tx: Tx, chat_pk: int, user_pks: Collection[int]) -> None:
     tx.execute(delete(exclusions).where(exclusions.c.chat_pk == chat_pk, exclusions.c.user_pk.in_(user_pks)))
+
+
+class Room(NamedTuple):
+    """A stream and its chat."""
+
+    pk: int
+    chat_pk: int
+    chat_id: str
+
+
+def rooms_with(connection: Connection, owner_pk: int, user_pk: int) -> list[Room]:
+    """The streams of an owner that a user follows, or is in the chat of."""
+    inside = streams.c.chat_pk.in_(select(members.c.chat_pk).where(members.c.user_pk == user_pk))
+    followed = streams.c.pk.in_(select(followers.c.stream_pk).where(followers.c.user_pk == user_pk))
+    statement = (
+        select(streams.c.pk, streams.c.chat_pk, chats.c.id)
+        .join(chats, chats.c.pk == streams.c.chat_pk)
+        .where(streams.c.owner_pk == owner_pk, or_(inside, followed))
+    )
+    return [Room(*row) for row in connection.execute(statement)]
 
 
 # Followers

@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 import pytest
 
-from tests.conftest import Served, ServerFactory
+from tests.conftest import Served, ServerFactory, eventually
 from tests.people import Answer, Person
 
 SEED = orjson.loads(Path("tests/seeds/live_activity.json").read_bytes())
@@ -302,3 +302,46 @@ async def test_what_a_tenant_sets(server: Served, body: Any) -> None:
     assert (await admin.patch(path, {"liveActivity": None})).json["data"]["liveActivity"] is None
     nobody = await server.people.make()
     assert is_error(await nobody.get(path), 403) and is_error(await nobody.patch(path, body), 403)
+
+
+@pytest.mark.parametrize("full", [False, True])
+async def test_whom_the_owner_blocks_is_out_at_once(database_url: str, serve: ServerFactory, full: bool) -> None:
+    server = await serve(database_url=database_url, **({"max_chat_members": 2} if full else {}))
+    owner, stream = await owner_of(server)
+    one, chat = f"{STREAMS}/{stream['id']}", stream["chatId"]
+    other = await server.people.make()
+    if full:
+        await other.post(f"{one}/follow")
+    ann = await server.people.make()
+    socket, elsewhere = await ann.socket(), await ann.socket()
+    assert (await socket.call("stream:watch", {"streamId": stream["id"]}))["statusCode"] == 200
+    assert (await ann.post(f"{one}/follow")).status == 200
+    text = {"type": "text", "chatId": chat, "content": "x"}
+    assert (await ann.post("/api/v2/messages", text)).status == (404 if full else 201)
+    assert (await owner.post("/api/v1/users/me/blocks", {"userId": ann.id})).status == 201
+    assert (await ann.post("/api/v2/messages", text)).status == 404
+    assert (await ann.post(f"{one}/follow")).status == 403
+    for each in (socket, elsewhere):
+        assert (await each.event("chat:removed"))[0] == {"chatId": chat}
+    name = f"stream:{stream['id']}"
+    sessions = server.services.sessions.of_user[ann.user.pk]
+    await eventually(lambda: not [one for each in sessions for one in each.subscriptions.values() if one.name == name])
+    assert (await owner.post(f"{one}/cancel")).status == 200
+    assert (await ann.get("/api/v1/users/me")).status == 200
+    await socket.call("presence:watch", {"userIds": []})
+    assert socket.named("stream:status") == []
+    assert (await owner.delete(f"/api/v1/users/me/blocks/{ann.id}")).status == 200
+    assert (await ann.get(one)).json["data"]["status"] == "cancelled"
+
+
+async def test_a_block_ends_no_other_streams(server: Served) -> None:
+    owner, _ = await owner_of(server)
+    other, stream = await owner_of(server)
+    ann = await server.people.make()
+    socket = await ann.socket()
+    await socket.call("stream:watch", {"streamId": stream["id"]})
+    await ann.post(f"{STREAMS}/{stream['id']}/follow")
+    await owner.post("/api/v1/users/me/blocks", {"userId": ann.id})
+    assert (await other.post(f"{STREAMS}/{stream['id']}/cancel")).status == 200
+    assert (await socket.event("stream:status"))[0]["status"] == "cancelled"
+    assert (await ann.get(f"/api/v2/chats/{stream['chatId']}")).status == 200
