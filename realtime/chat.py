@@ -132,7 +132,7 @@ class Chats:
                 id=body.id,
             )
             roles = [(caller.pk, "owner"), *((each.pk, "member") for each in others)]
-            chat.add_members(tx, pk, sorted(roles), 0)
+            chat.add_members(tx, pk, sorted(roles), 0, maker_pk=caller.pk)
             announce(tx, pk, sorted(user_pk for user_pk, _ in roles), 0)
             return seen_by(tx.connection, pk, caller.pk), True
 

@@ -347,6 +347,8 @@ def user(item: accounts.User, *, private: bool) -> shapes.UserDocument:
             "quietHours": quiet,  # type: ignore[typeddict-item]
             "status": item.status,
         }
+        if item.presence is not None:
+            document["presence"] = "nobody"
     return document
 
 

@@ -320,7 +320,7 @@ def entomb(tx: Tx, item: Message) -> shapes.MessageDocument:
 def open_direct(tx: Tx, first: accounts.User, second: accounts.User) -> int:
     """Make the direct chat of two users, and tell both."""
     pk = chat.add(tx, first.tenant_pk, type="direct", pair=chat.pair_of(first.pk, second.pk))
-    chat.add_members(tx, pk, sorted([(first.pk, "member"), (second.pk, "member")]), 0)
+    chat.add_members(tx, pk, sorted([(first.pk, "member"), (second.pk, "member")]), 0, maker_pk=first.pk)
     announce(tx, pk, sorted([first.pk, second.pk]), 0)
     return pk
 

@@ -172,7 +172,7 @@ class ChatNamespace(socketio.AsyncNamespace):
         if session.begun or session.ended:
             return
         session.begun = True
-        if await self.presence.enter(session.caller.pk):
+        if await self.presence.enter(session.caller.pk) and session.caller.user.presence is None:
             self._show(session.caller.user, True, None)
         await self.sessions.begin(session)
 
@@ -204,10 +204,21 @@ class ChatNamespace(socketio.AsyncNamespace):
                 except Unavailable:
                     at = now()
                 online = await self.presence.online(list(some))
+                try:
+                    hidden = await self.sessions.database.read(partial(accounts.hidden, pks=list(some)))
+                except Unavailable:
+                    continue
                 for pk, user in some.items():
-                    self._show(user, pk in online, at)
+                    if pk not in hidden:
+                        self._show(user, pk in online, at)
         finally:
             self.writing = None
+
+    async def show_presence(self, user: accounts.User) -> None:
+        """To those who watch a user that has changed who may see it."""
+        online = user.presence is None and user.pk in await self.presence.online([user.pk])
+        seen_at = user.last_seen_at if user.presence is None else None
+        self.hub.whisper_to(f"presence:{user.pk}", "presence", documents.presence(user.id, online, seen_at))
 
     def _show(self, user: accounts.User, online: bool, at: int | None) -> None:
         seen_at = at if at is not None else user.last_seen_at

@@ -63,6 +63,8 @@ def post(
     seq, channel = tx.take(chat_pk)
     if file is not None:
         media.send(tx, file.id, chat_pk, seq)
+    if not gate.wrote:
+        chat.set_member(tx, chat_pk, caller.pk, wrote=True)
     message = Message(
         chat_pk=chat_pk,
         chat_id=gate.chat_id,

@@ -83,7 +83,7 @@ QuietHours = TypedDict("QuietHours", {"from": str, "to": str})
 
 
 class UserDocument(TypedDict):
-    """The last six are there for oneself and ``users.manage`` only."""
+    """From ``email`` on for oneself and ``users.manage`` only; ``presence`` where it is not ``contacts``."""
 
     id: str
     number: int
@@ -98,6 +98,7 @@ class UserDocument(TypedDict):
     timeZone: NotRequired[str | None]
     quietHours: NotRequired[QuietHours | None]
     status: NotRequired[str]
+    presence: NotRequired[Literal["nobody"]]
 
 
 class EnvelopeNotification(TypedDict):

@@ -94,7 +94,7 @@ class Streams:
             if body.id and streams.find(tx.connection, tenant_pk, body.id):
                 raise Conflict("A stream with this id exists already")
             chat_pk = chat.add(tx, tenant_pk, type="group", name=body.title)
-            chat.add_members(tx, chat_pk, [(caller.pk, "owner")], 0)
+            chat.add_members(tx, chat_pk, [(caller.pk, "owner")], 0, maker_pk=caller.pk)
             announce(tx, chat_pk, [caller.pk], 0)
             audit.add(tx, actor.user, "stream.create", body.id)
             pk = streams.add(

@@ -5,7 +5,7 @@ import logging
 import re
 import zoneinfo
 from functools import partial
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, StringConstraints, model_validator
 from typing_extensions import TypedDict
@@ -94,6 +94,7 @@ class ChangeMe(Body):
     locale: Annotated[Text, StringConstraints(max_length=35)] | None = None
     timeZone: Annotated[str, AfterValidator(time_zone)] | None = None
     quietHours: QuietHours | None = None
+    presence: Literal["contacts", "nobody"] | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -183,7 +184,12 @@ async def change_me(call: Call) -> Any:
     if "quietHours" in body.model_fields_set:
         quiet = body.quietHours
         values |= {"quiet_from": quiet.from_ if quiet else None, "quiet_to": quiet.to if quiet else None}
-    return documents.user(await call.services.accounts.change_me(call.caller, values), private=True)
+    if "presence" in body.model_fields_set:
+        values["presence"] = "nobody" if body.presence == "nobody" else None
+    user = await call.services.accounts.change_me(call.caller, values)
+    if "presence" in values:
+        await call.services.namespace.show_presence(user)
+    return documents.user(user, private=True)
 
 
 async def get(call: Call) -> Any:

@@ -40,7 +40,10 @@ class Tenant:
 
 @dataclass(frozen=True, slots=True)
 class User:
-    """A user of one tenant. ``status`` is active, disabled, banned or deleted; ``valid_after`` ends older tokens."""
+    """A user of one tenant. ``status`` is active, disabled, banned or deleted; ``valid_after`` ends older tokens.
+
+    ``presence`` is ``nobody`` for who shows nobody when they are here, else None.
+    """
 
     pk: int
     tenant_pk: int
@@ -57,6 +60,7 @@ class User:
     time_zone: str | None
     quiet_from: str | None
     quiet_to: str | None
+    presence: str | None
     status: str
     valid_after: int
     last_seen_at: int | None
@@ -94,6 +98,7 @@ COLUMNS = (
     users.c.time_zone,
     users.c.quiet_from,
     users.c.quiet_to,
+    users.c.presence,
     users.c.status,
     users.c.valid_after,
     users.c.last_seen_at,
@@ -311,11 +316,24 @@ def seen(tx: Tx, pks: Collection[int]) -> int:
 
 
 def sharing(connection: Connection, user_pk: int, others: Collection[int]) -> set[int]:
-    """Those of ``others`` that are in a chat with the user, and the user."""
+    """Those of ``others`` who show the user when they are here, and the user.
+
+    They do in chats that they made or have written in, unless they show it to nobody.
+    """
     mine = select(members.c.chat_pk).join(chats, chats.c.pk == members.c.chat_pk)
     mine = mine.where(members.c.user_pk == user_pk, chats.c.deleted_at.is_(None))
-    theirs = select(members.c.user_pk).where(members.c.chat_pk.in_(mine), members.c.user_pk.in_(others))
+    theirs = (
+        select(members.c.user_pk)
+        .join(users, users.c.pk == members.c.user_pk)
+        .where(members.c.chat_pk.in_(mine), members.c.user_pk.in_(others), members.c.wrote, users.c.presence.is_(None))
+    )
     return {*connection.execute(theirs).scalars(), *({user_pk} & set(others))}
+
+
+def hidden(connection: Connection, pks: Collection[int]) -> set[int]:
+    """Those of these users who show nobody when they are here."""
+    statement = select(users.c.pk).where(users.c.pk.in_(padded(pks)), users.c.presence == "nobody")
+    return set(connection.execute(statement).scalars())
 
 
 # Blocks

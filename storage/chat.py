@@ -70,6 +70,7 @@ class Gate:
     read_seq: int
     status: str
     blocked: bool
+    wrote: bool
 
     @property
     def first_seq(self) -> int:
@@ -126,6 +127,7 @@ GATE = Prepared(
             ),
             else_=literal(False),
         ),
+        members.c.wrote,
     )
     .join(members, members.c.chat_pk == chats.c.pk)
     .join(users, users.c.pk == members.c.user_pk)
@@ -292,8 +294,10 @@ def drop_slice(tx: Tx, pk: int, *, rows: int = 500) -> None:
 # Members
 
 
-def add_members(tx: Tx, chat_pk: int, rows: Sequence[tuple[int, str]], seq: int) -> None:
-    """Let users in, as ``(number, role)``; they see what comes after ``seq``."""
+def add_members(
+    tx: Tx, chat_pk: int, rows: Sequence[tuple[int, str]], seq: int, *, maker_pk: int | None = None
+) -> None:
+    """Let users in, as ``(number, role)``, to see what comes after ``seq``. The maker of a chat shows presence in it."""
     tx.execute(
         insert(members),
         [
@@ -304,6 +308,7 @@ def add_members(tx: Tx, chat_pk: int, rows: Sequence[tuple[int, str]], seq: int)
                 "joined_seq": seq,
                 "read_seq": seq,
                 "joined_at": tx.now,
+                "wrote": user_pk == maker_pk,
             }
             for user_pk, role in rows
         ],

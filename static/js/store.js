@@ -358,6 +358,8 @@ function arrived(message) {
     // What the chat's document counts already is not counted again.
     change(chat._id, { seq: message.seq, unreadCount: chat.unreadCount + (message.senderId === me() ? 0 : 1) });
     readNewest();
+    // Presence is shown to those whom one has written to: it may have been the first message.
+    if (otherOf(chat)?.userId === message.senderId && !state.people.get(message.senderId)?.online) watch();
   }
 }
 

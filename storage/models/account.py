@@ -32,6 +32,7 @@ users = Table(
     Column("created_at", BigInteger, nullable=False),
     Column("updated_at", BigInteger, nullable=False),
     Column("erased_at", BigInteger),
+    Column("presence", String(8)),
     UniqueConstraint("tenant_pk", "id"),
     UniqueConstraint("tenant_pk", "number"),
     UniqueConstraint("tenant_pk", "uuid"),

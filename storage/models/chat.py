@@ -11,6 +11,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    false,
     text,
 )
 
@@ -49,6 +50,7 @@ members = Table(
     Column("read_seq", BigInteger, nullable=False),
     Column("muted_until", BigInteger),
     Column("joined_at", BigInteger, nullable=False),
+    Column("wrote", Boolean, nullable=False, server_default=false()),
     sqlite_with_rowid=False,
 )
 

@@ -69,7 +69,7 @@ async def test_everything_shows_on_the_other_node(two: Two) -> None:
 async def test_presence_of_the_other_node(two: Two) -> None:
     here, other = two
     ann, bob = await here.people.many(2)
-    await ann.group(bob)
+    await bob.send(await ann.group(bob))
     near = await ann.socket()
     assert (await near.call("presence:watch", {"userIds": [bob.id]}))["data"]["items"][0]["online"] is False
     far = await there(bob, other).socket()

@@ -21,7 +21,7 @@ from storage.errors import Unauthenticated
 from storage.types import SECOND, now
 from tests.conftest import Served, ServerFactory, eventually
 from tests.guard import HANG_SECONDS
-from tests.people import Api, RawSocket
+from tests.people import Api, Person, RawSocket
 from tests.process import ServerProcess
 
 
@@ -181,7 +181,7 @@ async def test_typing(server: Served) -> None:
 
 async def test_presence(server: Served) -> None:
     ann, bob, stranger = await server.people.many(3)
-    await ann.group(bob)
+    await bob.send(await ann.group(bob))
     a, s = await ann.socket(), await stranger.socket()
     ack = await a.call("presence:watch", {"userIds": [bob.id, stranger.id, "a" * 24]})
     assert [(each["userId"], each["online"]) for each in ack["data"]["items"]] == [
@@ -201,6 +201,51 @@ async def test_presence(server: Served) -> None:
     assert (await a.call("presence:watch", {"userIds": ids}))["statusCode"] == 400
     await a.close()
     await s.close()
+
+
+async def shown(socket: RawSocket, person: Person) -> bool:
+    ack = await socket.call("presence:watch", {"userIds": [person.id]})
+    return bool(ack["data"]["items"][0]["online"])
+
+
+async def test_presence_is_the_watched_users_to_give(either: Served) -> None:
+    """Nobody sees whether somebody is here by putting them into a chat."""
+    ann, bob = await either.people.many(2)
+    a, b = await ann.socket(), await bob.socket()
+    group = await ann.group(bob)
+    assert not await shown(a, bob) and await shown(b, ann), "bob was only put into it"
+    direct = (await ann.post("/api/v2/messages", {"type": "text", "targetUserId": bob.id, "content": "hello"})).json
+    assert not await shown(a, bob)
+    await bob.send(direct["chatId"], "hello Ann")
+    assert await shown(a, bob)
+    assert (await ann.post(f"/api/v2/chats/{group}/leave")).status == 409
+    cat = await either.people.make()
+    c = await cat.socket()
+    await bob.group(cat)
+    assert await shown(c, bob), "who makes a group shows it in there"
+
+
+async def test_presence_can_be_shown_to_nobody(either: Served) -> None:
+    me = "/api/v1/users/me"
+    ann, bob = await either.people.many(2)
+    await bob.send(await ann.group(bob))
+    a, b = await ann.socket(), await bob.socket()
+    assert await shown(a, bob) and "presence" not in (await bob.get(me)).json["data"]
+    assert (await bob.patch(me, {"presence": "nobody"})).json["data"]["presence"] == "nobody"
+    assert (await a.event("presence"))[0] == {"userId": bob.id, "online": False, "lastSeenAt": None}
+    assert not await shown(a, bob) and await shown(b, bob), "one sees oneself"
+    await b.close()
+    await eventually(
+        lambda: not either.services.namespace.writing and not either.services.sessions.of_user.get(bob.user.pk)
+    )
+    b = await bob.socket()
+    assert len(a.named("presence")) == 1, "neither coming nor going is told"
+    assert (await bob.patch(me, {"presence": "somebody"})).status == 400
+    for presence in ("contacts", None):
+        assert (await bob.patch(me, {"presence": "nobody"})).status == 200
+        assert "presence" not in (await bob.patch(me, {"presence": presence})).json["data"]
+        assert await shown(a, bob)
+    assert a.named("presence")[-1][0]["online"] is True
 
 
 async def test_a_drain_closes_without_disconnect(tmp_path: Path) -> None:
