@@ -44,6 +44,7 @@ class Limits:
     idempotency_key: int = 255
     chat_members: int = 10_000
     members_per_call: int = 500
+    groups_per_day: int = 200
     replay_events: int = 5_000
     replay_bytes: int = 8 * MIB
     offsets: int = 5_000

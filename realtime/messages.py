@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any, TypeVar
 from weakref import WeakValueDictionary
 
+import orjson
 from sqlalchemy import Connection
 
 from realtime import documents, shapes
@@ -24,6 +25,7 @@ from storage.transaction import Command, Tx
 
 CACHED_CHATS = 50_000
 READ_ON_CHAT = 100
+MEMBERS_ANNOUNCED = 20
 T = TypeVar("T")
 
 
@@ -326,9 +328,13 @@ def open_direct(tx: Tx, first: accounts.User, second: accounts.User) -> int:
 
 
 def announce(tx: Tx, chat_pk: int, user_pks: list[int], at: int) -> None:
-    """Tell users of a chat they are in from ``at`` on. No message text goes into the log of their channels."""
+    """Tell users of a chat they are in from ``at`` on. No message text goes into the log of their channels.
+
+    Each has an event of their own, so that it names some of the members and how many there are.
+    """
     item = chat.get(tx.connection, chat_pk)
-    document = {**documents.conversation(item, chat.members_of(tx.connection, chat_pk)), "at": at}
+    some = chat.members_of(tx.connection, chat_pk, limit=MEMBERS_ANNOUNCED)
+    document = orjson.Fragment(orjson.dumps({**documents.conversation(item, some), "at": at}))
     for user_pk in user_pks:
         log.append(tx, user_pk, "chat:new", document)
 

@@ -7,7 +7,7 @@ import math
 import time
 from collections.abc import Hashable
 
-from limits import RateLimitItem, RateLimitItemPerHour, RateLimitItemPerMinute
+from limits import RateLimitItem, RateLimitItemPerDay, RateLimitItemPerHour, RateLimitItemPerMinute
 from limits.aio.storage import MemoryStorage, Storage
 from limits.aio.strategies import FixedWindowRateLimiter
 
@@ -29,6 +29,7 @@ class Rates:
         self.logins = RateLimitItemPerMinute(limits.logins_per_address, namespace="logins")
         self.registrations = RateLimitItemPerHour(limits.registrations_per_address, namespace="registrations")
         self.uploads = RateLimitItemPerMinute(limits.uploads_per_minute, namespace="uploads")
+        self.groups = RateLimitItemPerDay(limits.groups_per_day, namespace="groups")
 
     async def _follow_clock(self) -> None:
         """Our own windows end by the wall clock: where that was set back they are forgotten, or they would last."""

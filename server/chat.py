@@ -9,6 +9,9 @@ from server.call import Call, Created, Paging, page, paged, read_cursor, write_c
 
 
 async def create(call: Call) -> Any:
+    rates = call.services.rates
+    if call.body.type == "group":
+        await rates.spend(rates.groups, str(call.caller.pk))
     document, new = await call.services.chats.create(call.caller, call.body)
     return Created(document) if new else document
 

@@ -121,7 +121,7 @@ ROUTES: list[Route] = [
           body=administration.CreateTenant, status=201, permission="platform.admin", errors=(403, 409)),
 
     route("POST", CHATS, chat.create, ChatDocument, "Create a group, or find or create a direct chat",
-          body=bodies.CreateChat, status=201, also_200=True, errors=(403, 404, 409)),
+          body=bodies.CreateChat, status=201, also_200=True, errors=(403, 404, 409, 429)),
     route("GET", CHATS, chat.list_mine, Page[ChatDocument], "One's chats, the most recently active first", query=Paging),
     route("GET", f"{CHATS}/{{id}}", chat.get, ChatDocument, "A chat", errors=(404,)),
     route("PATCH", f"{CHATS}/{{id}}", chat.change, ChatDocument, "Rename a group",

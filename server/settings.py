@@ -153,6 +153,7 @@ class Settings(BaseSettings):
     max_polling_packets: int = Field(1000, gt=0, description="packets of a polling payload")
     max_polling_payload: int = Field(MIB, gt=0, description="bytes of a polling payload")
     max_chat_members: int = Field(10_000, gt=1, description="members of a chat")
+    max_groups_per_day: int = Field(200, gt=0, description="groups that a user makes in a day")
     max_members_per_call: int = Field(500, gt=0, description="users that one call may add")
     max_replay_events: int = Field(5_000, ge=0, description="events that a resume replays")
     max_replay_bytes: int = Field(8 * MIB, ge=0, description="bytes that a resume replays")

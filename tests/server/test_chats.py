@@ -43,6 +43,22 @@ async def test_the_document_of_a_group(server: Served) -> None:
     assert seen["lastMessage"] == sent and seen["unreadCount"] == 1 and seen["seq"] == sent["seq"]
 
 
+async def test_a_new_chat_is_told_with_some_of_its_members(either: Served) -> None:
+    """Each member has an event of their own: with all members in it a large group would fill everybody's log."""
+    ann, *others = await either.people.many(25)
+    listener = await others[-1].socket()
+    chat_id = await ann.group(*others)
+    told, place = await listener.event("chat:new")
+    assert (told["_id"], told["memberCount"], len(told["members"]), told["at"]) == (chat_id, 25, 20, 0)
+    assert place["channel"] == f"user:{others[-1].id}"
+    assert len((await ann.get(f"{PATH}/{chat_id}")).json["members"]) == 25
+    late = await either.people.make()
+    socket = await late.socket()
+    assert (await ann.post(f"{PATH}/{chat_id}/members", {"userIds": [late.id]})).status == 201
+    told = (await socket.event("chat:new"))[0]
+    assert (told["memberCount"], len(told["members"]), told["at"]) == (26, 20, 1)
+
+
 async def test_the_list_begins_with_the_latest(either: Served) -> None:
     ann, bob = await either.people.many(2)
     ids = [await ann.group(bob, name=f"group {number}") for number in range(5)]

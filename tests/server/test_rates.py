@@ -143,6 +143,18 @@ def test_who_comes_from_a_private_network(remote: str | None, forwarded: str | N
     assert addresses.is_private(request.clone(remote=remote) if remote else request.clone(remote="")) is private
 
 
+async def test_groups_of_a_user(serve: ServerFactory) -> None:
+    server = await serve(max_groups_per_day=2)
+    ann, bob = await server.people.many(2)
+    group = {"type": "group", "name": "Group", "memberIds": []}
+    statuses = [(await ann.post("/api/v2/chats", group)).status for _ in range(3)]
+    assert statuses == [201, 201, 429]
+    refused = await ann.post("/api/v2/chats", group)
+    assert 80_000 < int(refused.headers["Retry-After"]) <= 86_400
+    assert (await ann.post("/api/v2/chats", {"type": "direct", "memberIds": [bob.id]})).status == 201
+    assert (await bob.post("/api/v2/chats", group)).status == 201
+
+
 async def test_messages_of_a_user(serve: ServerFactory) -> None:
     server = await serve(max_sends_per_second=1e-3, max_sends_at_once=3)
     ann, bob = await server.people.many(2)
