@@ -52,6 +52,7 @@ class Limits:
     inbox: int = 32
     sockets_per_user: int = 50
     sockets_per_address: int = 5_000
+    connections_per_address: int = 6_000
     connects_per_address: float = 100
     connects_at_once: int = 1_000
     sends_per_second: float = 100

@@ -74,7 +74,9 @@ class Receiver(Protocol):
 class Websocket(asyncio.Protocol):
     """``receiver`` may be changed between two messages."""
 
-    __slots__ = ("aborting", "check", "paused", "reader", "reading", "receiver", "rest", "scheduled", "transport")
+    __slots__ = (
+        "aborting", "check", "left", "paused", "reader", "reading", "receiver", "rest", "scheduled", "transport",
+    )  # fmt: skip
 
     def __init__(self, transport: asyncio.Transport, receiver: Receiver, *, largest: int) -> None:
         self.transport = transport
@@ -86,6 +88,8 @@ class Websocket(asyncio.Protocol):
         self.paused = self.scheduled = False
         self.reading = True
         self.aborting: asyncio.TimerHandle | None = None
+        # Called when the connection is gone.
+        self.left: Callable[[], None] | None = None
 
     def start(self) -> None:
         """Hand out what came with the handshake."""
@@ -213,6 +217,8 @@ class Websocket(asyncio.Protocol):
         if self.aborting:
             self.aborting.cancel()
         release(self.transport)
+        if self.left:
+            self.left()
 
 
 def release(transport: asyncio.BaseTransport) -> None:
@@ -274,6 +280,7 @@ def accept(request: web.Request, receiver: Receiver, *, largest: int, limit: int
         raise ConnectionResetError
     websocket = Websocket(transport, receiver, largest=largest)
     websocket.rest = protocol._message_tail
+    websocket.left, protocol.left = getattr(protocol, "left", None), None  # type: ignore[attr-defined]
     held = protocol._buffer_paused
     transport.set_protocol(websocket)
     protocol.transport = None

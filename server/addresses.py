@@ -26,6 +26,13 @@ class Addresses:
         that is no address, anybody may have written.
         """
         here, _ = self._walk(request)
+        return self._key(here)
+
+    def of_host(self, host: str) -> str | None:
+        """The same of whoever is at the other end of a connection."""
+        return self._key(read(host))
+
+    def _key(self, here: Address | None) -> str | None:
         if here is None or here.is_loopback or self._is_proxy(here):
             return None
         if isinstance(here, IPv6Address):

@@ -153,11 +153,17 @@ async def serving(settings: Settings, listening: socket.socket | None = None) ->
     try:
         assert runner.server is not None
         listening = listening or listen(settings.host, settings.port)
+        services = app[SERVICES]
         connection = partial(Connection, runner.server, loop=asyncio.get_running_loop(), **options)
-        door = Door(listening, connection, head=settings.max_head_seconds, stall=settings.max_stall_seconds)
+        door = Door(
+            listening,
+            connection,
+            services.connections,
+            head=settings.max_head_seconds,
+            stall=settings.max_stall_seconds,
+        )
         door.open()
         host, port = door.socket.getsockname()[:2]
-        services = app[SERVICES]
         services.address = f"http://{f'[{host}]' if ':' in host else host}:{port}"
         try:
             yield services

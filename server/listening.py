@@ -5,6 +5,7 @@ Relied on of aiohttp 3.14: ``RequestHandler`` takes what ``Server`` gives it, pu
 """
 
 import asyncio
+import contextlib
 import logging
 import socket
 from collections.abc import Callable
@@ -16,6 +17,7 @@ from aiohttp.web_protocol import RequestHandler
 
 from realtime.tasks import Tasks
 from realtime.websocket import release
+from server.connections import Connections
 
 logger = logging.getLogger("bellwire.http")
 
@@ -23,6 +25,7 @@ WAITING = 1024
 TAKEN_AT_ONCE = 8
 PAUSE = 0.005
 OUT_OF_DESCRIPTORS = 1.0
+CROWDED = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 5\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
 # Of Linux, RFC 5482.
 USER_TIMEOUT: int = getattr(socket, "TCP_USER_TIMEOUT", 0)
 
@@ -40,14 +43,15 @@ def listen(host: str, port: int) -> socket.socket:
 class Connection(RequestHandler):
     """aiohttp's connection, which tells a request that waits for its body when the body turns out to be broken.
 
-    ``deadline`` ends it if no request comes.
+    ``deadline`` ends it if no request comes; ``left`` is called when it is gone.
     """
 
-    __slots__ = ("deadline",)
+    __slots__ = ("deadline", "left")
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self.deadline: asyncio.TimerHandle | None = None
+        self.left: Callable[[], None] | None = None
 
     def connection_lost(self, error: BaseException | None) -> None:
         transport = self.transport
@@ -56,6 +60,9 @@ class Connection(RequestHandler):
             self.deadline.cancel()
         if transport is not None:
             release(transport)
+            if self.left:
+                self.left()
+                self.left = None
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
@@ -82,15 +89,23 @@ class Connection(RequestHandler):
 class Door:
     """Takes connections while it is open: a few, then, where more wait, a pause for those who are here already.
 
-    When a network fails thousands come back at once; asyncio alone would see to them before anybody else. Whoever sends
-    no request within ``head`` seconds is shown out; aiohttp would wait as long as between two requests. Whoever takes
-    nothing for ``stall`` seconds of what is sent is dropped by the kernel.
+    When a network fails thousands come back at once; asyncio alone would see to them before anybody else. Where
+    ``connections`` has no place for one, it is told so and closed. Whoever sends no request within ``head`` seconds is shown
+    out; aiohttp would wait as long as between two requests. Whoever takes nothing for ``stall`` seconds of what is sent is
+    dropped by the kernel.
     """
 
     def __init__(
-        self, listening: socket.socket, protocol: Callable[[], asyncio.BaseProtocol], *, head: float, stall: float
+        self,
+        listening: socket.socket,
+        protocol: Callable[[], asyncio.BaseProtocol],
+        connections: Connections,
+        *,
+        head: float,
+        stall: float,
     ) -> None:
         self.socket = listening
+        self.connections = connections
         self.protocol = protocol
         self.head = head
         self.stall = int(1000 * stall)
@@ -113,7 +128,7 @@ class Door:
     def _take(self) -> None:
         for _ in range(TAKEN_AT_ONCE):
             try:
-                connection, _ = self.socket.accept()
+                connection, peer = self.socket.accept()
             except (BlockingIOError, InterruptedError, ConnectionAbortedError):
                 return
             except OSError as error:
@@ -121,24 +136,37 @@ class Door:
                 self._pause(OUT_OF_DESCRIPTORS)
                 return
             connection.setblocking(False)
+            left = self.connections.enter(peer[0])
+            if left is None:
+                refuse(connection)
+                continue
             if USER_TIMEOUT:
                 connection.setsockopt(socket.IPPROTO_TCP, USER_TIMEOUT, self.stall)
-            self.tasks.spawn(self._begin(connection))
+            self.tasks.spawn(self._begin(connection, left))
         self._pause(PAUSE)
 
     def _pause(self, seconds: float) -> None:
         self.loop.remove_reader(self.socket)
         self.pausing = self.loop.call_later(seconds, self.open)
 
-    async def _begin(self, connection: socket.socket) -> None:
+    async def _begin(self, connection: socket.socket, left: Callable[[], None]) -> None:
         try:
             transport, handler = await self.loop.connect_accepted_socket(self.protocol, connection)
         except OSError as error:
             logger.debug("a connection was lost at once: %s", error)
             connection.close()
+            left()
         else:
-            if isinstance(handler, Connection) and not transport.is_closing():
+            if not isinstance(handler, Connection) or transport.is_closing():
+                left()
+            else:
+                handler.left = left
                 handler.deadline = self.loop.call_later(self.head, show_out, transport)
+
+
+def refuse(connection: socket.socket) -> None:
+    with connection, contextlib.suppress(OSError):
+        connection.send(CROWDED)
 
 
 def show_out(transport: asyncio.Transport) -> None:

@@ -45,6 +45,7 @@ from realtime.tokens import Tokens
 from realtime.webhooks import Webhooks
 from server.addresses import Addresses
 from server.cluster import Cluster, joined
+from server.connections import FOR_OURSELVES, Connections, raise_descriptors
 from server.form import Uploads
 from server.origins import Hosts, Origins
 from server.settings import Settings
@@ -93,6 +94,7 @@ class Services:
     hosts: Hosts
     cluster: Cluster
     addresses: Addresses
+    connections: Connections
     rates: Rates
     uploads: Uploads
     address: str = ""
@@ -276,6 +278,11 @@ async def build(settings: Settings) -> AsyncIterator[Services]:
             hosts=hosts,
             cluster=cluster,
             addresses=addresses,
+            connections=Connections(
+                addresses.of_host,
+                per_address=settings.max_connections_per_address,
+                most=max(1, raise_descriptors() - FOR_OURSELVES),
+            ),
             rates=rates,
             uploads=Uploads(rates, limits.uploads_at_once),
         )

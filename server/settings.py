@@ -173,6 +173,7 @@ class Settings(BaseSettings):
     max_connect_wait: float = Field(10, ge=0, description="seconds that a new socket may wait; 503 above")
     max_sockets_per_user: int = Field(50, gt=0, description="sockets that a user may have open on a node")
     max_sockets_per_address: int = Field(5_000, gt=0, description="sockets of an address on a node")
+    max_connections_per_address: int = Field(6_000, gt=0, description="connections from an address, sockets among them")
     max_connects_per_address: float = Field(100, gt=0, description="sockets that an address opens in a second …")
     max_connects_at_once: int = Field(1_000, gt=0, description="… after so many at once")
     max_sends_per_second: float = Field(100, gt=0, description="messages that a user sends in a second …")

@@ -10,8 +10,10 @@ import orjson
 import pytest
 
 from server import listening
+from server.addresses import Addresses
+from server.connections import FOR_OPERATORS, Connections
 from server.listening import Door, listen
-from tests.conftest import ServerFactory
+from tests.conftest import ServerFactory, eventually
 from tests.guard import HANG_SECONDS
 from tests.people import RawSocket
 
@@ -33,7 +35,7 @@ async def test_all_of_a_crowd_get_in_with_pauses(monkeypatch):
     pauses = []
     pause = Door._pause
     monkeypatch.setattr(Door, "_pause", lambda self, seconds: (pauses.append(seconds), pause(self, seconds)))
-    door = Door(listen("127.0.0.1", 0), Echo, head=10, stall=10)
+    door = Door(listen("127.0.0.1", 0), Echo, Connections(str, per_address=1000, most=1000), head=10, stall=10)
     port = door.socket.getsockname()[1]
     connections = [await asyncio.open_connection("127.0.0.1", port) for _ in range(100)]
     door.open()
@@ -48,7 +50,7 @@ async def test_all_of_a_crowd_get_in_with_pauses(monkeypatch):
 
 async def test_without_descriptors_it_waits_and_goes_on(monkeypatch):
     monkeypatch.setattr(listening, "OUT_OF_DESCRIPTORS", 0.05)
-    door = Door(listen("127.0.0.1", 0), Echo, head=10, stall=10)
+    door = Door(listen("127.0.0.1", 0), Echo, Connections(str, per_address=1000, most=1000), head=10, stall=10)
     accept = socket.socket.accept
     failures = iter([OSError(24, "Too many open files")])
 
@@ -115,3 +117,47 @@ async def test_a_slow_body_is_refused(serve: ServerFactory) -> None:
     path = f"/socket.io/?EIO=4&transport=polling&sid={sid}".encode()
     head = b"POST %b HTTP/1.1\r\nHost: here\r\nContent-Length: 100\r\n\r\n40" % path
     assert (await told(port, head, whole=False)).startswith(b"HTTP/1.1 400")
+
+
+# How many
+
+
+def test_nobody_takes_all_places() -> None:
+    places = Connections(lambda host: None if host == "operator" else host, per_address=1000, most=100 + FOR_OPERATORS)
+    assert places.per_address == (100 + FOR_OPERATORS) // 2
+    first = [places.enter("1.1.1.1") for _ in range(places.per_address + 1)]
+    assert first.count(None) == 1 and first[-1] is None, "half of all places at most"
+    second = [places.enter("2.2.2.2") for _ in range(100)]
+    assert sum(each is not None for each in second) == 100 - places.per_address
+    assert places.enter("3.3.3.3") is None, "what is left is for operators"
+    assert [places.enter("operator") is None for _ in range(FOR_OPERATORS + 1)] == [*[False] * FOR_OPERATORS, True]
+    left = first[0]
+    assert left is not None
+    left()
+    assert places.enter("2.2.2.2") is None and places.enter("operator") is not None
+    assert places.refused == 1 + (100 - sum(each is not None for each in second)) + 3
+
+
+async def test_an_address_has_so_many_connections(serve: ServerFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Addresses, "of_host", lambda self, host: host)
+    server = await serve(max_connections_per_address=3)
+    ann = await server.people.make()
+    connections = server.services.connections
+    socket = await ann.socket()
+    port = urlsplit(server.url).port
+    assert port is not None
+    assert connections.open == 1
+    silent = [await asyncio.open_connection("127.0.0.1", port) for _ in range(2)]
+    for _, writer in silent:
+        writer.write(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+    assert all([(await reader.readuntil(b"}")).startswith(b"HTTP/1.1 200") for reader, _ in silent])
+    refused = await told(port, b"")
+    assert refused.startswith(b"HTTP/1.1 503 ") and b"Retry-After: 5" in refused
+    silent[0][1].close()
+    await eventually(lambda: connections.open == 2)
+    again = await told(port, b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+    assert again.startswith(b"HTTP/1.1 200")
+    silent[1][1].close()
+    await eventually(lambda: connections.open == 1)
+    await socket.ws.close()
+    await eventually(lambda: connections.open == 0 and not connections.of_address)
