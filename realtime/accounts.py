@@ -1,48 +1,26 @@
-"""Accounts: register, log in, refresh, log out, provision, ban. Ending a login also ends its sockets."""
+"""Accounts: whose a token is, and whether it counts still."""
 
-import asyncio
-import contextlib
-import hashlib
-import secrets
 import time
-import unicodedata
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
-import argon2
 from sqlalchemy import Connection
 
 from realtime.caller import Caller, expand
 from realtime.fresh import Fresh
-from realtime.rates import Rates
-from realtime.tokens import LEEWAY, Claims, Refresh, Tokens
+from realtime.tokens import LEEWAY, Claims, Tokens
 from storage import accounts, logins
 from storage.accounts import PLATFORM, NewUser, Tenant, User
 from storage.database import Database
-from storage.email import key_of
-from storage.errors import Conflict, Forbidden, NotFound, Unauthenticated
+from storage.errors import Conflict, NotFound, Unauthenticated
 from storage.gather import Gather
 from storage.text import cut, is_blank, without_directions
 from storage.transaction import Command, Tx
 from storage.types import SECOND, now
 
-ACCESS_TTL = 15 * 60
-REFRESH_TTL = 30 * 24 * 3600
-RESET_TTL = 24 * 3600
 VERIFIED_TOKENS = 20_000
 
 Revoked = Callable[[int, str | None, str], None]
-
-
-@dataclass(frozen=True, slots=True)
-class LoggedIn:
-    """A pair of tokens; ``expires_in`` is the access token's life in seconds."""
-
-    access: str
-    refresh: str
-    expires_in: int
-    user: User
 
 
 class Accounts:
@@ -52,21 +30,14 @@ class Accounts:
         self,
         database: Database,
         tokens: Tokens,
-        rates: Rates,
         *,
-        local: bool = True,
         provision_users: bool = False,
         revoked: Revoked = lambda user_pk, login, reason: None,
     ) -> None:
         self.database = database
         self.tokens = tokens
-        self.rates = rates
-        self.local = local
         self.provision_users = provision_users
         self.revoked = revoked
-        self.hasher = argon2.PasswordHasher()
-        self.hashing = asyncio.Semaphore(2)
-        self.decoy: str | None = None
         self.verified: dict[str, Claims] = {}
         self.callers: Fresh[str, Caller] = Fresh()
         self.recognised: Gather[Claims, Caller | None] = Gather(database, self.recognise)
@@ -183,176 +154,15 @@ class Accounts:
             raise NotFound
         return found
 
-    # Local accounts
-
-    async def register(
-        self, email: str, password: str, name: str | None, tenant: str | None, address: str | None = None
-    ) -> LoggedIn:
-        """Raises Conflict if the e-mail is taken, TooMany for too many from an address."""
-        self._require_local()
-        await self.rates.spend(self.rates.registrations, address)
-        home = await self.tenant(tenant)
-        new = NewUser(name or email.split("@")[0], email=email, password=await self.hash(password))
-
-        def apply(tx: Tx) -> tuple[User, str]:
-            user = accounts.add_user(tx, home.pk, new)
-            return user, logins.add(tx, user.pk, lasts=REFRESH_TTL)
-
-        return self._logged_in(*await self.database.write(Command(apply)))
-
-    async def login(self, email: str, password: str, tenant: str | None, address: str | None = None) -> LoggedIn:
-        """Raises Unauthenticated, in the same time whether the account exists or not.
-
-        Raises TooMany where an address tries too often, or an account was tried with too many wrong passwords, whether it
-        exists or not.
-        """
-        self._require_local()
-        await self.rates.spend(self.rates.logins, address)
-        home = await self.tenant(tenant)
-        account = hashlib.sha256(f"{home.pk} {key_of(email)}".encode()).hexdigest()
-        await self.rates.require(self.rates.failed_logins, account)
-        user = await self.database.read(lambda connection: accounts.find(connection, home.pk, email=email))
-        if self.decoy is None:
-            self.decoy = await self.hash(secrets.token_hex())
-        good = await self.check(user.password if user and user.password else self.decoy, password)
-        if user is None or not user.password or not good or user.status != "active":
-            await self.rates.spend(self.rates.failed_logins, account)
-            raise Unauthenticated("The e-mail or the password is wrong")
-        # Many may have been tried while this one was looked at.
-        await self.rates.require(self.rates.failed_logins, account)
-
-        def apply(tx: Tx) -> tuple[User, str]:
-            now_user = accounts.get(tx.connection, user.pk)
-            if now_user.status != "active" or now_user.password != user.password:
-                raise Unauthenticated("The e-mail or the password is wrong")
-            return now_user, logins.add(tx, user.pk, lasts=REFRESH_TTL)
-
-        return self._logged_in(*await self.database.write(Command(apply, channels=[user.pk])))
-
-    async def refresh(self, token: str) -> LoggedIn:
-        """A new pair for a refresh token. One that was used before ends the login. Raises Unauthenticated."""
-        refresh = self.tokens.verify_refresh(token)
-        found = await self.database.read(lambda connection: logins.find(connection, refresh.login))
-        if found is None:
-            raise Unauthenticated
-
-        def apply(tx: Tx) -> tuple[User, bool]:
-            login = logins.find(tx.connection, refresh.login)
-            if login is None or login.ended_at is not None or login.expires_at < tx.now:
-                raise Unauthenticated
-            user = accounts.get(tx.connection, login.user_pk)
-            if login.generation != refresh.generation:
-                logins.end(tx, user.pk, refresh.login, "logout")
-                return user, False
-            if user.status != "active":
-                raise Unauthenticated
-            logins.rotate(tx, refresh.login, lasts=REFRESH_TTL)
-            return user, True
-
-        user, good = await self.database.write(Command(apply, channels=[found.user_pk]))
-        if not good:
-            self.ended(user.pk, refresh.login, "logout")
-            raise Unauthenticated("This refresh token was used before; its login has ended")
-        return self._logged_in(user, refresh.login, refresh.generation + 1)
-
-    async def logout(self, caller: Caller) -> None:
-        """End the caller's login; a token without one ends all of the user's."""
-
-        def apply(tx: Tx) -> None:
-            if caller.login:
-                logins.end(tx, caller.pk, caller.login, "logout")
-            else:
-                logins.end_all(tx, caller.pk, "logout")
-
-        await self.database.write(Command(apply, channels=[caller.pk]))
-        self.ended(caller.pk, caller.login, "logout")
-
-    async def logout_by(self, token: str) -> None:
-        """End the login of a refresh token. Raises Unauthenticated."""
-        login = self.tokens.verify_refresh(token).login
-        found = await self.database.read(lambda connection: logins.find(connection, login))
-        if found is None:
-            raise Unauthenticated
-        command = Command(lambda tx: logins.end(tx, found.user_pk, login, "logout"), channels=[found.user_pk])
-        await self.database.write(command)
-        self.ended(found.user_pk, login, "logout")
-
-    async def change_password(self, caller: Caller, old: str, new: str) -> User:
-        """Ends all of the user's tokens, logins and reset links but the caller's login.
-
-        Raises Forbidden if the old password is wrong, TooMany where it was too often.
-        """
-        account = f"user {caller.pk}"
-        await self.rates.require(self.rates.failed_logins, account)
-        stored = (await self.database.read(lambda connection: accounts.get(connection, caller.pk))).password
-        if not stored or not await self.check(stored, old):
-            await self.rates.spend(self.rates.failed_logins, account)
-            raise Forbidden("The old password is wrong")
-        password = await self.hash(new)
-
-        def apply(tx: Tx) -> User:
-            user = caller.fresh(tx).user
-            if user.password != stored:
-                raise Conflict("The password was changed meanwhile")
-            logins.end_all(tx, user.pk, "logout", but=caller.login)
-            logins.end_reset_links(tx, user.pk)
-            return accounts.change(tx, user.pk, {"password": password})
-
-        user = await self.database.write(Command(apply, channels=[caller.pk]))
-        self.callers.clear()
-        return user
-
-    async def reset_password(self, token: str, new: str) -> User:
-        """Raises NotFound if the link is unknown, used or expired. Ends all tokens, logins and reset links."""
-        link = digest(token)
-        owner = await self.database.read(lambda connection: logins.reset_link_of(connection, link))
-        if owner is None:
-            raise NotFound("This link is unknown, used or expired")
-        password = await self.hash(new)
-
-        def apply(tx: Tx) -> User:
-            user_pk = logins.use_reset_link(tx, link)
-            if user_pk is None:
-                raise NotFound("This link is unknown, used or expired")
-            logins.end_all(tx, user_pk, "logout")
-            logins.end_reset_links(tx, user_pk)
-            return accounts.change(tx, user_pk, {"password": password})
-
-        user = await self.database.write(Command(apply, channels=[owner]))
-        self.ended(user.pk, None, "logout")
-        return user
-
     async def change_me(self, caller: Caller, values: dict[str, Any]) -> User:
         change = Command(lambda tx: accounts.change(tx, caller.fresh(tx).pk, values), channels=[caller.pk])
         user = await self.database.write(change)
         self.callers.clear()
         return user
 
-    # Helpers
-
-    async def hash(self, password: str) -> str:
-        async with self.hashing:
-            return await asyncio.to_thread(self.hasher.hash, normalized(password))
-
-    async def check(self, hashed: str, password: str) -> bool:
-        """Also as it was typed: so it was hashed by earlier versions."""
-        for spelling in dict.fromkeys((normalized(password), password)):
-            async with self.hashing:
-                with contextlib.suppress(argon2.exceptions.VerificationError):
-                    return await asyncio.to_thread(self.hasher.verify, hashed, spelling)
-        return False
-
-    def _logged_in(self, user: User, login: str, generation: int = 0) -> LoggedIn:
-        access, _ = self.tokens.issue(user, ttl=ACCESS_TTL, login=login)
-        return LoggedIn(access, self.tokens.issue_refresh(Refresh(login, generation)), ACCESS_TTL, user)
-
     def ended(self, user_pk: int, login: str | None, reason: str) -> None:
         self.callers.clear()
         self.revoked(user_pk, login, reason)
-
-    def _require_local(self) -> None:
-        if not self.local:
-            raise Forbidden("Accounts are kept elsewhere; come with a token of your issuer")
 
 
 def is_local(user: User, claims: Claims) -> bool:
@@ -372,12 +182,3 @@ def name_of(claims: Claims) -> str:
     name = claims.profile.get("name")
     clean = cut(without_directions(name.replace("\0", "")).strip(), 255) if isinstance(name, str) else ""
     return str(claims.value) if is_blank(clean) else clean
-
-
-def normalized(password: str) -> str:
-    """The same password, however a keyboard composed its characters (NIST SP 800-63B, section 5.1.1.2)."""
-    return unicodedata.normalize("NFKC", password)
-
-
-def digest(token: str) -> str:
-    return hashlib.sha256(token.encode()).hexdigest()

@@ -6,8 +6,10 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from realtime.accounts import RESET_TTL, Accounts, digest
+from realtime.accounts import Accounts
 from realtime.caller import Caller, Maker, Operator, expand
+from realtime.logins import RESET_TTL, digest
+from realtime.passwords import Passwords
 from storage import accounts, audit, logins
 from storage.accounts import PLATFORM, NewUser, Tenant, User
 from storage.errors import Conflict, Forbidden, Invalid
@@ -24,8 +26,9 @@ VERBS = {
 
 
 class Administration:
-    def __init__(self, accounts: Accounts) -> None:
+    def __init__(self, accounts: Accounts, passwords: Passwords) -> None:
         self.accounts = accounts
+        self.passwords = passwords
         self.database = accounts.database
 
     async def add_tenant(self, caller: Caller, name: str, uuid: str | None) -> Tenant:
@@ -40,7 +43,7 @@ class Administration:
 
     async def add_user(self, caller: Caller, new: NewUser) -> User:
         """Raises Conflict if a name is taken, Forbidden for permissions that the caller lacks."""
-        hashed = await self.accounts.hash(new.password) if new.password else None
+        hashed = await self.passwords.hash(new.password, f"user {caller.pk}") if new.password else None
 
         def apply(tx: Tx) -> User:
             actor = caller.fresh(tx)

@@ -15,6 +15,7 @@ from storage import (
     credits,
     deliveries,
     devices,
+    logins,
     media,
     messages,
     nodes,
@@ -350,6 +351,17 @@ def user(item: accounts.User, *, private: bool) -> shapes.UserDocument:
         if item.presence is not None:
             document["presence"] = "nobody"
     return document
+
+
+def login(item: logins.LivingLogin, *, current: bool) -> shapes.LoginDocument:
+    return {
+        "id": item.id,
+        "device": item.agent,
+        "address": item.address,
+        "createdAt": time(item.created_at),
+        "lastUsedAt": time(item.used_at),
+        "current": current,
+    }
 
 
 def presence(user_id: str, online: bool, last_seen_at: int | None) -> shapes.PresenceDocument:

@@ -62,6 +62,9 @@ class Limits:
     uploads_per_minute: int = 120
     uploads_at_once: int = 10
     failed_logins: int = 10
+    failed_logins_per_account: int = 100
+    passwords_per_asker: int = 16
+    passwords_waiting: int = 128
     logins_per_address: int = 300
     registrations_per_address: int = 20
     unconnected: float = 10

@@ -26,6 +26,9 @@ class Rates:
         self.windows = FixedWindowRateLimiter(self.storage)
         self.asked_at = time.time()
         self.failed_logins = RateLimitItemPerMinute(limits.failed_logins, namespace="failed-logins")
+        self.failed_logins_anywhere = RateLimitItemPerHour(
+            limits.failed_logins_per_account, namespace="failed-logins-anywhere"
+        )
         self.logins = RateLimitItemPerMinute(limits.logins_per_address, namespace="logins")
         self.registrations = RateLimitItemPerHour(limits.registrations_per_address, namespace="registrations")
         self.uploads = RateLimitItemPerMinute(limits.uploads_per_minute, namespace="uploads")

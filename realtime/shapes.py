@@ -101,6 +101,17 @@ class UserDocument(TypedDict):
     presence: NotRequired[Literal["nobody"]]
 
 
+class LoginDocument(TypedDict):
+    """``device`` is what the client called itself; ``address`` is where its tokens were renewed last."""
+
+    id: str
+    device: str | None
+    address: str | None
+    createdAt: str
+    lastUsedAt: str
+    current: bool
+
+
 class EnvelopeNotification(TypedDict):
     id: str
     userId: str

@@ -11,9 +11,9 @@ from pydantic import AfterValidator, Field, StringConstraints, model_validator
 from typing_extensions import TypedDict
 
 from realtime import documents
-from realtime.accounts import LoggedIn
 from realtime.bodies import Body
 from realtime.fields import DisplayName, HexId, PictureUrl, Text, Uuid, documented
+from realtime.logins import LoggedIn
 from realtime.shapes import UserDocument
 from server.call import Call, Created, Paging, page, paged, token_of
 from storage import accounts
@@ -57,6 +57,9 @@ class Login(Body):
     email: Text
     password: Annotated[Text, StringConstraints(max_length=1024)]
     tenant: Uuid | None = None
+    deviceToken: Annotated[
+        Text | None, documented(description="Of an earlier log-in from here: it is tried however often others failed.")
+    ] = None
 
 
 class RefreshToken(Body):
@@ -120,6 +123,7 @@ class LoggedInDocument(TypedDict):
     refreshToken: str
     expiresIn: int
     user: UserDocument
+    deviceToken: str
 
 
 def logged_in(pair: LoggedIn) -> LoggedInDocument:
@@ -128,6 +132,7 @@ def logged_in(pair: LoggedIn) -> LoggedInDocument:
         "refreshToken": pair.refresh,
         "expiresIn": pair.expires_in,
         "user": documents.user(pair.user, private=True),
+        "deviceToken": pair.device,
     }
 
 
@@ -138,38 +143,54 @@ def shown(call: Call, user: accounts.User) -> UserDocument:
 
 async def register(call: Call) -> Any:
     body: Register = call.body
-    made = await call.services.accounts.register(body.email, body.password, body.name, body.tenant, call.address)
+    made = await call.services.logins.register(body.email, body.password, body.name, body.tenant, call.peer)
     return Created(logged_in(made))
 
 
 async def login(call: Call) -> Any:
+    body: Login = call.body
     return logged_in(
-        await call.services.accounts.login(call.body.email, call.body.password, call.body.tenant, call.address)
+        await call.services.logins.login(body.email, body.password, body.tenant, call.peer, body.deviceToken)
     )
 
 
 async def refresh(call: Call) -> Any:
-    return logged_in(await call.services.accounts.refresh(call.body.refreshToken))
+    return logged_in(await call.services.logins.refresh(call.body.refreshToken, call.peer))
 
 
 async def logout(call: Call) -> Any:
     """The login of the bearer token; or, whose token expired, that of the refresh token."""
-    users, body = call.services.accounts, call.body
+    services, body = call.services, call.body
     if "Authorization" not in call.request.headers and body.refreshToken is not None:
-        await users.logout_by(body.refreshToken)
+        await services.logins.logout_by(body.refreshToken)
     else:
-        await users.logout(await users.authenticate(await token_of(call.request)))
+        await services.logins.logout(await services.accounts.authenticate(await token_of(call.request)))
     return {"success": True}
 
 
 async def change_password(call: Call) -> Any:
-    user = await call.services.accounts.change_password(call.caller, call.body.old, call.body.new)
+    user = await call.services.logins.change_password(call.caller, call.body.old, call.body.new, call.peer)
     return documents.user(user, private=True)
 
 
 async def reset_password(call: Call) -> Any:
-    user = await call.services.accounts.reset_password(call.body.token, call.body.password)
+    user = await call.services.logins.reset_password(call.body.token, call.body.password, call.peer)
     return documents.user(user, private=True)
+
+
+async def sessions(call: Call) -> Any:
+    found = await call.services.logins.of_user(call.caller)
+    return {"items": [documents.login(each, current=each.id == call.caller.login) for each in found]}
+
+
+async def end_session(call: Call) -> Any:
+    await call.services.logins.end(call.caller, call.uuid())
+    return {"success": True}
+
+
+async def end_other_sessions(call: Call) -> Any:
+    await call.services.logins.end_others(call.caller)
+    return {"success": True}
 
 
 async def me(call: Call) -> Any:

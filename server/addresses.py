@@ -28,6 +28,11 @@ class Addresses:
         here, _ = self._walk(request)
         return self._key(here)
 
+    def shown(self, request: web.BaseRequest) -> str | None:
+        """The address itself, as far as it is known."""
+        here, _ = self._walk(request)
+        return None if here is None else str(here)
+
     def of_host(self, host: str) -> str | None:
         """The same of whoever is at the other end of a connection."""
         return self._key(read(host))

@@ -18,12 +18,13 @@ from realtime.bodies import Body
 from realtime.caller import Caller
 from realtime.fields import Text, documented
 from realtime.limits import Limits
+from realtime.logins import Peer
 from realtime.media import Upload
 from server.dialects import Dialect
 from server.form import FORM, UPLOAD, WHOLE, read_form
 from server.services import Services
 from storage.errors import Invalid, Malformed, NotFound, TooLarge, Unauthenticated, Unsupported
-from storage.types import Name, is_id, read_name
+from storage.types import UUID, Name, is_id, read_name
 
 SERVICES = web.AppKey("services", Services)
 CURSOR = re.compile("[A-Za-z0-9_-]+={0,2}")
@@ -74,6 +75,12 @@ class Call:
         return self.services.addresses.of(self.request)
 
     @property
+    def peer(self) -> Peer:
+        agent = self.request.headers.get("User-Agent", "")
+        clean = "".join(each for each in agent if each.isprintable())[:255]
+        return Peer(self.address, self.services.addresses.shown(self.request), clean or None)
+
+    @property
     def upload(self) -> Upload | None:
         """The file that came with the body."""
         return self.request.get(UPLOAD)
@@ -84,6 +91,13 @@ class Call:
             return read_name(self.request.match_info["id"])
         except ValueError:
             raise NotFound from None
+
+    def uuid(self) -> str:
+        """A uuid of the path. Raises NotFound for what can't be one."""
+        value = self.request.match_info["id"].lower()
+        if not UUID.fullmatch(value):
+            raise NotFound
+        return value
 
     def number(self) -> int:
         """The number of the path. Raises NotFound for what can't be one."""

@@ -215,7 +215,7 @@ async def add_user(services: Services, arguments: Arguments) -> shapes.UserDocum
     tenant = await tenant_of(services, arguments)
     check_permissions(arguments["permissions"])
     body = bodies.read(CreateUser, arguments, services.limits)
-    password = await services.accounts.hash(body.password) if body.password else None
+    password = await services.passwords.hash(body.password) if body.password else None
     new = with_password(new_user(body), password)
 
     def apply(tx: Tx) -> User:

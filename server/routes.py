@@ -15,6 +15,7 @@ from realtime.shapes import (
     DeliveryDocument,
     DeviceDocument,
     LinkDocument,
+    LoginDocument,
     MemberDocument,
     MessageDocument,
     NewWebhookDocument,
@@ -53,6 +54,12 @@ T = TypeVar("T")
 class Page(TypedDict, Generic[T]):
     items: list[T]
     nextCursor: str | None
+
+
+class Listed(TypedDict, Generic[T]):
+    """All of them: there are few"""
+
+    items: list[T]
 
 
 class HistoryDocument(TypedDict):
@@ -104,6 +111,11 @@ ROUTES: list[Route] = [
     route("PATCH", f"{USERS}/me", accounts.change_me, UserDocument, "Change oneself", body=accounts.ChangeMe),
     route("DELETE", f"{USERS}/me", accounts.delete_me, Succeeded,
           "Delete oneself; what one said stays or goes by the server's policy", errors=(409,)),
+    route("GET", f"{USERS}/me/sessions", accounts.sessions, Listed[LoginDocument], "Where one is logged in"),
+    route("DELETE", f"{USERS}/me/sessions", accounts.end_other_sessions, Succeeded,
+          "End all one's logins and tokens but the login that asks"),
+    route("DELETE", f"{USERS}/me/sessions/{{id}}", accounts.end_session, Succeeded, "End one of one's logins",
+          errors=(404,)),
     route("GET", f"{USERS}/me/blocks", accounts.blocks, Page[UserDocument], "Whom one blocks", query=Paging),
     route("POST", f"{USERS}/me/blocks", accounts.block, UserDocument, "Block a user",
           body=accounts.BlockUser, status=201, also_200=True, errors=(404,)),

@@ -28,11 +28,13 @@ from realtime.devices import Devices
 from realtime.erasure import Erasure
 from realtime.hub import Hub
 from realtime.limits import Limits
+from realtime.logins import Logins
 from realtime.media import MediaService
 from realtime.messages import ChatNumbers, Messages
 from realtime.namespace import ChatNamespace
 from realtime.nodes import BEAT_EVERY
 from realtime.notifications import Notifications
+from realtime.passwords import Passwords
 from realtime.presence_redis import LASTS
 from realtime.protocol import Server
 from realtime.rates import Rates
@@ -72,6 +74,8 @@ class Services:
     database: Database
     tokens: Tokens
     accounts: Accounts
+    logins: Logins
+    passwords: Passwords
     blocks: Blocks
     administration: Administration
     hub: Hub
@@ -202,9 +206,8 @@ async def build(settings: Settings) -> AsyncIterator[Services]:
         stack.push_async_callback(database.close)
         cluster = await stack.enter_async_context(joined(settings, database, secret))
         rates = Rates(limits, cluster.rates)
-        users = Accounts(
-            database, tokens, rates, local=settings.local_accounts, provision_users=settings.provision_users
-        )
+        users = Accounts(database, tokens, provision_users=settings.provision_users)
+        passwords = Passwords(limits)
         await users.start()
         hub = Hub(database, cluster.broker)
         sessions = Sessions(database, hub, users, limits)
@@ -249,13 +252,15 @@ async def build(settings: Settings) -> AsyncIterator[Services]:
             origins=origins,
         )
         reach = Reach(sessions, hub, cluster.presence, cluster.node)
-        administration = Administration(users)
+        administration = Administration(users, passwords)
         services = Services(
             settings=settings,
             limits=limits,
             database=database,
             tokens=tokens,
             accounts=users,
+            logins=Logins(users, passwords, rates, local=settings.local_accounts),
+            passwords=passwords,
             blocks=Blocks(database),
             administration=administration,
             hub=hub,

@@ -182,7 +182,12 @@ class Settings(BaseSettings):
     max_events_at_once: int = Field(2_000, gt=0, description="… after so many at once")
     max_uploads_per_minute: int = Field(120, gt=0, description="files that a user uploads in a minute")
     max_uploads_at_once: int = Field(10, gt=0, description="files that a user uploads at the same time, on a node")
-    max_failed_logins: int = Field(10, gt=0, description="wrong passwords of an account in a minute")
+    max_failed_logins: int = Field(10, gt=0, description="wrong passwords of an account from an address in a minute")
+    max_failed_logins_per_account: int = Field(
+        100, gt=0, description="wrong passwords of an account in an hour; then only known devices may try"
+    )
+    max_passwords_per_asker: int = Field(16, gt=0, description="passwords of an address that wait to be hashed")
+    max_passwords_waiting: int = Field(128, gt=0, description="passwords of all that wait to be hashed")
     max_logins_per_address: int = Field(300, gt=0, description="log-ins from an address in a minute")
     max_registrations_per_address: int = Field(20, gt=0, description="registrations from an address in an hour")
 

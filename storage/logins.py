@@ -2,9 +2,9 @@
 
 import uuid as uuids
 from collections.abc import Collection
-from typing import Any
+from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, and_, bindparam, delete, insert, select, update
+from sqlalchemy import Connection, and_, bindparam, delete, func, insert, select, update
 
 from storage.models import devices, logins, reset_links, revocations, users
 from storage.prepared import padded
@@ -12,7 +12,17 @@ from storage.transaction import Tx, clock
 from storage.types import SECOND
 
 
-def add(tx: Tx, user_pk: int, *, lasts: int) -> str:
+class LivingLogin(NamedTuple):
+    """Where a user is logged in. ``used_at`` is when its tokens were last renewed, about."""
+
+    id: str
+    address: str | None
+    agent: str | None
+    created_at: int
+    used_at: int
+
+
+def add(tx: Tx, user_pk: int, *, lasts: int, address: str | None = None, agent: str | None = None) -> str:
     """Begin a login; returns its id. ``lasts`` seconds from now its refresh token is worth nothing."""
     id = str(uuids.uuid4())
     values = {
@@ -21,6 +31,9 @@ def add(tx: Tx, user_pk: int, *, lasts: int) -> str:
         "generation": 0,
         "created_at": tx.now,
         "expires_at": tx.now + lasts * SECOND,
+        "address": address,
+        "agent": agent,
+        "used_at": tx.now,
     }
     tx.execute(insert(logins), values)
     return id
@@ -44,12 +57,18 @@ def not_ended(connection: Connection, ids: Collection[str]) -> set[tuple[str, in
     return {(id, pk) for id, pk in connection.execute(LIVING, {"ids": padded(ids)})} if ids else set()
 
 
-def rotate(tx: Tx, id: str, *, lasts: int) -> None:
-    tx.execute(
-        update(logins)
-        .where(logins.c.id == id)
-        .values(generation=logins.c.generation + 1, expires_at=tx.now + lasts * SECOND)
+def rotate(tx: Tx, id: str, *, lasts: int, address: str | None = None, agent: str | None = None) -> None:
+    changed = {"expires_at": tx.now + lasts * SECOND, "address": address, "agent": agent, "used_at": tx.now}
+    tx.execute(update(logins).where(logins.c.id == id).values(generation=logins.c.generation + 1, **changed))
+
+
+def living(connection: Connection, user_pk: int) -> list[LivingLogin]:
+    """A user's logins that have neither ended nor expired, the latest used first."""
+    used_at = func.coalesce(logins.c.used_at, logins.c.created_at)
+    statement = select(logins.c.id, logins.c.address, logins.c.agent, logins.c.created_at, used_at).where(
+        logins.c.user_pk == user_pk, logins.c.ended_at.is_(None), logins.c.expires_at > clock(connection)
     )
+    return [LivingLogin(*row) for row in connection.execute(statement.order_by(used_at.desc(), logins.c.id))]
 
 
 def end(tx: Tx, user_pk: int, id: str, reason: str) -> None:

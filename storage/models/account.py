@@ -49,6 +49,9 @@ logins = Table(
     Column("created_at", BigInteger, nullable=False),
     Column("expires_at", BigInteger, nullable=False),
     Column("ended_at", BigInteger),
+    Column("address", String(64)),
+    Column("agent", String(255)),
+    Column("used_at", BigInteger),
     comment="generation is that of the newest refresh token; an older one shown again ends the login",
 )
 

@@ -41,12 +41,12 @@ MODULES = {
     "realtime/credits": Module("realtime/credits.py", ["credits", "journeys/test_push"]),
     "storage/credits": Module("storage/credits.py", ["credits"]),
     "storage/briefs": Module("storage/briefs.py", ["journeys/test_push", "badges", "live_activities"]),
-    "realtime/chat": Module("realtime/chat.py", ["chat"]),
-    "storage/chat": Module("storage/chat.py", ["chat"]),
+    "realtime/chat": Module("realtime/chat.py", ["chat", "badges", "sockets", "streams"]),
+    "storage/chat": Module("storage/chat.py", ["storage/test_chat", "chat", "history", "streams"]),
     "realtime/messages": Module("realtime/messages.py", ["messages", "test_posting", "media", "credits", "history"]),
-    "storage/messages": Module("storage/messages.py", ["messages"]),
+    "storage/messages": Module("storage/messages.py", ["messages", "accounts", "badges"]),
     "realtime/hub": Module("realtime/hub.py", ["hub", "sockets"]),
-    "realtime/session": Module("realtime/session.py", ["sockets"]),
+    "realtime/session": Module("realtime/session.py", ["sockets", "history", "accounts", "streams"]),
     "push/worker": Module(
         "push/worker.py", ["tests/push/test_worker", "tests/push/test_targets", "test_push", "live_activities"]
     ),

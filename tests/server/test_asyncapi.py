@@ -58,7 +58,8 @@ async def everything(server: Served) -> tuple[list[RawSocket], dict[str, Any]]:
     ann = await server.people.make(grant=["admin", "notifications.send"])
     bob = await server.people.make()
     mine, his = await ann.socket(), await bob.socket()
-    chat, _ = await ann.group(bob), await ann.group(bob, name="they go on sharing this one")
+    chat, shared = await ann.group(bob), await ann.group(bob, name="they go on sharing this one")
+    await bob.send(shared)
     await his.event("chat:new", 2)
     acks: dict[str, Any] = {}
 

@@ -181,6 +181,9 @@ ROWS: dict[str, Row] = {
     f"GET {USERS}/me": everybody(),
     f"PATCH {USERS}/me": everybody(body=same({"locale": "en"})),
     f"DELETE {USERS}/me": everybody(spoils=True),
+    f"GET {USERS}/me/sessions": everybody(),
+    f"DELETE {USERS}/me/sessions": everybody(spoils=True),
+    f"DELETE {USERS}/me/sessions/{{id}}": nobody(404, ids=("chat",)),
     f"GET {USERS}/me/blocks": everybody(),
     f"POST {USERS}/me/blocks": Row(
         (404, 404, OK, OK, OK, 400, OK), body=lambda world, who: {"userId": world.member.id}, spoils=True

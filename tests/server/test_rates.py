@@ -1,6 +1,7 @@
 """Limits of how often: by account, address and user, each with an answer that says when to come again."""
 
 import asyncio
+from collections.abc import Hashable
 from ipaddress import ip_network
 from typing import Any
 
@@ -44,18 +45,18 @@ async def test_wrong_passwords_close_an_account_for_a_minute(serve: ServerFactor
 
 async def test_wrong_passwords_at_once_help_nobody(serve: ServerFactory) -> None:
     server = await serve(max_failed_logins=3)
-    anonymous, accounts = server.people.anonymous, server.services.accounts
-    accounts.hasher = argon2.PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
+    anonymous, passwords = server.people.anonymous, server.services.passwords
+    passwords.hasher = argon2.PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
     right = {"email": "ann@example.org", "password": "a long password"}
     made = await anonymous.post(f"{AUTH}/register", right)
-    check, three_failed = accounts.check, asyncio.Event()
+    matches, three_failed = passwords.matches, asyncio.Event()
 
-    async def check_late(hashed: str, password: str) -> bool:
+    async def matches_late(hashed: str, password: str, asker: Hashable = None) -> bool:
         if password == right["password"]:
             await three_failed.wait()
-        return await check(hashed, password)
+        return await matches(hashed, password, asker)
 
-    accounts.check = check_late  # type: ignore[method-assign]
+    passwords.matches = matches_late  # type: ignore[method-assign]
     last = asyncio.create_task(anonymous.post(f"{AUTH}/login", right))
     wrong = [
         asyncio.create_task(anonymous.post(f"{AUTH}/login", {**right, "password": f"guess {n}"})) for n in range(12)
