@@ -34,6 +34,7 @@ AHEAD = 64 * KIB
 TAIL_SECONDS = 10
 GATHER = 0.1
 AGAIN = 1.0
+REFILL_SECONDS = 0.5
 
 
 class Hub:
@@ -315,7 +316,7 @@ class Hub:
                     self._lose(channel, list(channel.live))
         except Exception:
             logger.exception("could not fill %s from the log", channel.name)
-            await asyncio.sleep(0.5)
+            await asyncio.sleep(REFILL_SECONDS)
         finally:
             channel.filling = None
             behind = channel.position is not None and channel.hinted > channel.position

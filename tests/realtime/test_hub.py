@@ -3,16 +3,18 @@
 import asyncio
 import random
 from collections.abc import Sequence
+from typing import Any
 
 import orjson
 import pytest
 
 from realtime.broker_memory import MemoryBroker
 from realtime.frames import split_frames
-from realtime.hub import Hub
+from realtime.hub import Hub, is_hidden
 from realtime.subscription import Channel
 from storage import log
 from storage.database import Database
+from storage.errors import Unavailable
 from storage.models import channels, events
 from storage.transaction import Command, Event, Tx
 from tests.conftest import eventually
@@ -201,3 +203,164 @@ async def test_a_lost_hint_is_noticed_with_the_next(database: Database, pk: int)
     await eventually(lambda: reader.seqs == [1, 2, 3])
     assert hub.repaired == 2
     hub.leave(reader)
+
+
+class Counting(MemoryBroker):
+    """Notes to what the hub listens."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.subscribed: list[int] = []
+        self.listened: list[str] = []
+
+    async def subscribe(self, pks: Sequence[int]) -> None:
+        self.subscribed += pks
+        await super().subscribe(pks)
+
+    def unsubscribe(self, pks: Sequence[int]) -> None:
+        for pk in pks:
+            self.subscribed.remove(pk)
+        super().unsubscribe(pks)
+
+    def listen(self, topic: str) -> None:
+        self.listened.append(topic)
+        super().listen(topic)
+
+    def unlisten(self, topic: str) -> None:
+        self.listened.remove(topic)
+        super().unlisten(topic)
+
+
+async def test_it_listens_as_long_as_somebody_reads(database: Database, pk: int) -> None:
+    broker = Counting()
+    hub = Hub(database, broker)
+    first, second = Recorder(), Recorder()
+    await asyncio.gather(read(hub, first, pk, 0), read(hub, second, pk, 0))
+    assert broker.subscribed == [pk] and hub.add(first, pk, "chat:one", 0) is None
+    hub.leave(first)
+    assert broker.subscribed == [pk]
+    hub.leave(second)
+    assert broker.subscribed == [] and not hub.channels
+    for reader in (first, second):
+        hub.watch("presence:1", reader)
+    hub.unwatch("presence:1", first)
+    assert broker.listened == ["presence:1"]
+    hub.unwatch("presence:1", second)
+    hub.unwatch("presence:1", second)
+    assert broker.listened == [] and not hub.watchers
+    hub.handle("asked", lambda name, document: None)
+    assert broker.listened == ["asked"]
+
+
+async def test_who_leaves_while_a_channel_is_opened_leaves_nothing(database: Database, pk: int) -> None:
+    broker = Counting()
+    hub, reader = Hub(database, broker), Recorder()
+    replay = hub.add(reader, pk, "chat:one", 0)
+    assert replay
+    starting = asyncio.create_task(hub.start([replay]))
+    await eventually(lambda: broker.subscribed)
+    hub.leave(reader)
+    await starting
+    assert broker.subscribed == [] and not hub.channels and not reader.subscriptions
+
+
+async def test_a_long_replay_is_written_in_pieces_that_the_reader_takes(
+    database: Database, pk: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("realtime.hub.AHEAD", 1000)
+    hub = Hub(database, MemoryBroker())
+    await append(database, pk, 10, document={"text": "x" * 400})
+
+    class Careful(Recorder):
+        def __init__(self, stops: int) -> None:
+            super().__init__()
+            self.stops = stops
+            self.pieces: list[int] = []
+
+        def write(self, data: bytes) -> None:
+            super().write(data)
+            self.pieces.append(len(split_frames(data)))
+
+        async def taken(self, below: int) -> bool:
+            assert below == 1000
+            return len(self.pieces) < self.stops
+
+    reader = Careful(stops=100)
+    await read(hub, reader, pk, 0)
+    assert reader.pieces == [3, 3, 3, 1] and reader.seqs == list(range(1, 11))
+    assert hub.delivered == 10
+    gone = Careful(stops=2)
+    replay = hub.add(gone, pk, "chat:one", 0)
+    assert replay
+    await hub._replay(replay)
+    assert gone.pieces == [3, 3], "nothing is written to who takes nothing any more"
+
+
+async def test_what_is_doubted_is_looked_at(
+    database: Database, pk: int, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("realtime.hub.GATHER", 0)
+    monkeypatch.setattr("realtime.hub.AGAIN", 0)
+    hub, reader = Hub(database, MemoryBroker()), Recorder()
+    await read(hub, reader, pk, 0)
+    await append(database, pk, 2)
+    hub.doubt([pk + 1])
+    await hub.tasks.finish()
+    assert reader.seqs == [], "another channel"
+    hub.doubt([pk])
+    await hub.tasks.finish()
+    assert reader.seqs == [1, 2] and hub.doubting is None and not hub.doubtful
+    await append(database, pk, 1)
+    faults, reading = [Unavailable(), Unavailable()], database.read
+
+    async def failing(query: Any, **options: Any) -> Any:
+        if faults:
+            raise faults.pop()
+        return await reading(query, **options)
+
+    monkeypatch.setattr(database, "read", failing)
+    hub.doubt(None)
+    await hub.tasks.finish()
+    assert reader.seqs == [1, 2, 3] and caplog.text.count("again in a second") == 2
+    assert hub.repaired == 3
+
+
+async def test_the_look_at_the_tail_goes_back_to_the_last_one(
+    database: Database, pk: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hub = Hub(database, MemoryBroker())
+    asked: list[int] = []
+    tail = log.tail
+    monkeypatch.setattr(log, "tail", lambda connection, seconds: asked.append(seconds) or tail(connection, seconds))
+    await hub.look_at_tail()
+    hub.looked_at -= 100
+    await hub.look_at_tail()
+    await hub.look_at_tail()
+    assert asked == [10, 110, 10]
+
+
+async def test_a_channel_that_can_not_be_filled_is_tried_again(
+    database: Database, pk: int, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("realtime.hub.REFILL_SECONDS", 0)
+    hub, reader = Hub(database, MemoryBroker()), Recorder()
+    await read(hub, reader, pk, 0)
+    await append(database, pk, 2)
+    faults, page = [ZeroDivisionError()], hub._page
+
+    async def failing(channel: Channel, after: int) -> Any:
+        if faults:
+            raise faults.pop()
+        return await page(channel, after)
+
+    monkeypatch.setattr(hub, "_page", failing)
+    hub._fill(hub.channels[pk], 2)
+    await eventually(lambda: reader.seqs == [1, 2])
+    assert "could not fill chat:one" in caplog.text
+    await hub.tasks.finish()
+    caplog.clear()
+
+
+@pytest.mark.parametrize(("about", "hidden"), [(None, False), (4, True), (5, True), (6, False)])
+def test_what_is_about_an_object_from_before_the_joining_is_hidden(about: int | None, hidden: bool) -> None:
+    assert is_hidden(Event(1, "chat:one", 9, "message:updated", b"{}", about), 5) is hidden

@@ -1,0 +1,281 @@
+"""One connection on the server: how its token ends it, what revokes it, and how it goes on after a gap."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from realtime import session as module
+from realtime.session import WARNING, Session
+from storage import log
+from storage.types import SECOND
+from tests.conftest import Served, eventually
+from tests.people import Api, Person, RawSocket
+
+AUTH = "/api/v1/auth"
+ANN = {"email": "ann@example.org", "password": "correct horse"}
+
+
+def sessions_of(server: Served, person: Person) -> list[Session]:
+    return list(server.services.sessions.of_user.get(person.user.pk, ()))
+
+
+async def connected(server: Served, person: Person) -> tuple[RawSocket, Session]:
+    socket = await person.socket()
+    (session,) = sessions_of(server, person)
+    return socket, session
+
+
+# The end of a token
+
+
+@pytest.mark.parametrize("fraction", [0, 1, SECOND - 1])
+async def test_a_warning_a_minute_before_the_end(
+    server: Served, monkeypatch: pytest.MonkeyPatch, fraction: int
+) -> None:
+    """At whole seconds, and never before a token has ended."""
+    ann = await server.people.make()
+    socket, session = await connected(server, ann)
+    sessions, end = server.services.sessions, 2_000_000_000
+    moment = [(end - 1000) * SECOND]
+    monkeypatch.setattr(module, "now", lambda: moment[0])
+    sessions.expiries.turn(end - 1000)
+    session.caller = replace(session.caller, expires_at=(end - 1) * SECOND + fraction if fraction else end * SECOND)
+    sessions.time(session)
+    assert session.due == end - WARNING == end - 60
+
+    async def at(second: int) -> None:
+        moment[0] = second * SECOND
+        await sessions.tick()
+
+    await at(end - WARNING - 1)
+    assert socket.named("session:expiring") == [] and session.due == end - WARNING
+    await at(end - WARNING)
+    assert (await socket.event("session:expiring"))[0]["expiresAt"].startswith("2033-05-18T03:3")
+    assert session.due == end
+    await at(end - 1)
+    assert len(socket.named("session:expiring")) == 1 and not session.ended
+    await at(end)
+    assert (await socket.event("session:closed"))[0] == {"reason": "expired"}
+    await socket.gone()
+    assert socket.packets[-1] == "41/chat," and socket.ws.close_code == 1000
+    await eventually(lambda: session.ended)
+    assert not sessions.expiries.due and not sessions_of(server, ann) and sessions.count == 0
+
+
+async def test_a_token_that_ends_soon_is_not_warned_of(server: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    ann = await server.people.make()
+    socket, session = await connected(server, ann)
+    sessions, end = server.services.sessions, 2_000_000_000
+    monkeypatch.setattr(module, "now", lambda: (end - WARNING) * SECOND)
+    sessions.expiries.turn(end - WARNING)
+    session.caller = replace(session.caller, expires_at=end * SECOND)
+    sessions.time(session)
+    assert session.due == end and socket.named("session:expiring") == []
+
+
+# What is revoked
+
+
+def api(server: Served, pair: Any) -> Api:
+    return Api(server.people.session, server.url, pair["accessToken"])
+
+
+async def two_logins(server: Served) -> tuple[Api, RawSocket, RawSocket]:
+    """Ann's first login, its socket, and that of a second one."""
+    anonymous = server.people.anonymous
+    first = api(server, (await anonymous.post(f"{AUTH}/register", ANN)).json["data"])
+    second = api(server, (await anonymous.post(f"{AUTH}/login", ANN)).json["data"])
+    return first, await first.socket(), await second.socket()
+
+
+@pytest.mark.parametrize("by", ["this process", "the table"])
+async def test_what_closes_when_a_login_ends(either: Served, monkeypatch: pytest.MonkeyPatch, by: str) -> None:
+    """At once where it was ended, and within two seconds everywhere: each of the two ways by itself."""
+    first, ended, other = await two_logins(either)
+    sessions = either.services.sessions
+    if by == "the table":
+        either.services.accounts.revoked = lambda user_pk, login, reason: None
+    else:
+
+        async def nothing() -> None:
+            return None
+
+        monkeypatch.setattr(sessions, "look_at_revocations", nothing)
+    assert (await first.post(f"{AUTH}/logout")).status == 200
+    assert (await ended.event("session:closed"))[0] == {"reason": "logout"}
+    await ended.gone()
+    assert (await other.call("presence:watch", {"userIds": []}))["statusCode"] == 200
+    assert other.named("session:closed") == []
+    id = (await first.get("/api/v1/users/me")).status
+    assert id == 401
+    admin = await either.people.make(grant=["admin"])
+    (left,) = [each for each in sessions.all() if each.caller.login]
+    assert (await admin.post(f"/api/v1/admin/users/{left.user_id}/sign-out")).status == 200
+    assert (await other.event("session:closed"))[0] == {"reason": "logout"}
+
+
+async def test_what_was_revoked_long_ago_is_not_looked_at_again(server: Served) -> None:
+    ann, bob = await server.people.many(2)
+    sessions = server.services.sessions
+    judged: list[int] = []
+    judge = sessions._judge
+
+    async def counted(user_pk: int, reason: str) -> bool:
+        judged.append(user_pk)
+        return await judge(user_pk, reason)
+
+    sessions._judge = counted  # type: ignore[method-assign]
+    socket = await bob.socket()
+    assert (await ann.post(f"{AUTH}/logout")).status == 200
+    await eventually(lambda: ann.user.pk in judged)
+    for _ in range(3):
+        await sessions.look_at_revocations()
+    assert judged.count(ann.user.pk) == 1
+    assert socket.named("session:closed") == []
+
+
+# After a gap
+
+
+async def test_a_gap_that_can_not_be_filled(either: Served) -> None:
+    """The client is told where to go on from, and hears what comes after, once."""
+    ann, bob = await either.people.many(2)
+    chat = await ann.group(bob)
+    for _ in range(3):
+        await ann.send(chat)
+    socket, session = await connected(either, bob)
+    hub = either.services.hub
+    pk = await either.services.chats.numbers.find(bob.user.tenant_pk, chat)
+    for channel_pk, name, head in ((pk, f"chat:{chat}", 3), (bob.user.pk, f"user:{bob.id}", 1)):
+        hub._lose(hub.channels[channel_pk], [session])
+        assert (await socket.event("channel:reset", 1 if name.startswith("chat") else 2))[0] == {
+            "channel": name,
+            "head": head,
+        }
+    await ann.send(chat, "after")
+    assert (await socket.event("message:new"))[0]["content"] == "after"
+    assert socket.seqs(f"chat:{chat}") == [4] and hub.resets == 2
+
+
+async def test_after_a_gap_older_objects_stay_hidden(server: Served) -> None:
+    ann, bob = await server.people.many(2)
+    chat = await ann.group()
+    before = await ann.send(chat, "from before")
+    assert (await ann.post(f"/api/v2/chats/{chat}/members", {"userIds": [bob.id]})).status == 201
+    socket, session = await connected(server, bob)
+    pk = await server.services.chats.numbers.find(bob.user.tenant_pk, chat)
+    server.services.hub._lose(server.services.hub.channels[pk], [session])
+    await socket.event("channel:reset")
+    assert (await ann.patch(f"/api/v2/messages/{before['_id']}", {"content": "changed"})).status == 200
+    assert (await socket.event("channel:skip"))[0] == {}
+    assert "changed" not in str(socket.packets)
+
+
+async def test_who_left_during_a_gap_is_not_brought_back(server: Served) -> None:
+    ann, bob = await server.people.many(2)
+    chat = await ann.group(bob)
+    socket, session = await connected(server, bob)
+    hub, pk = server.services.hub, await server.services.chats.numbers.find(bob.user.tenant_pk, chat)
+    channel = hub.channels[pk]
+    hub.remove(session, pk)
+    assert (await ann.delete(f"/api/v2/chats/{chat}/members/{bob.id}")).status == 200
+    await socket.event("chat:removed")
+    session.lost(channel.pk, channel.name)
+    await eventually(lambda: session.following is None and not session.control)
+    assert socket.named("channel:reset") == [] and pk not in session.subscriptions
+
+
+async def test_a_stream_goes_on_after_a_gap(server: Served) -> None:
+    owner, ann = await server.people.make(grant=["streams.manage"]), await server.people.make()
+    made = await owner.post("/api/v1/streams", {"title": "Match", "startsAt": "2999-01-01T20:00:00Z"})
+    id = made.json["data"]["id"]
+    socket, session = await connected(server, ann)
+    assert (await socket.call("stream:watch", {"streamId": id}))["statusCode"] == 200
+    (channel,) = [each for each in session.subscriptions.values() if each.name == f"stream:{id}"]
+    server.services.hub._lose(channel, [session])
+    head = (await server.services.database.read(lambda it: log.heads(it, [channel.pk])))[channel.pk]
+    assert (await socket.event("channel:reset"))[0] == {"channel": f"stream:{id}", "head": head}
+    assert (await owner.post(f"/api/v1/streams/{id}/cancel")).status == 200
+    assert (await socket.event("stream:status"))[0]["status"] == "cancelled"
+
+
+# Following the user's chats
+
+
+async def test_who_can_not_follow_comes_back_by_reconnecting(
+    server: Served, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    ann, bob = await server.people.many(2)
+    socket, _ = await connected(server, bob)
+
+    async def broken(*_: Any) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(server.services.sessions, "_join", broken)
+    await ann.group(bob)
+    await socket.gone()
+    assert socket.named("session:closed") == [] and "41/chat," not in socket.packets
+    assert "could not follow" in caplog.text
+    caplog.clear()
+
+
+async def test_an_older_joining_is_not_followed(server: Served) -> None:
+    """Removed and added again while a node looks away: the subscription begins at the latest joining."""
+    ann, bob = await server.people.many(2)
+    chat = await ann.group(bob)
+    members = f"/api/v2/chats/{chat}/members"
+    socket, session = await connected(server, bob)
+    sessions, joined = server.services.sessions, []
+    read = sessions._read
+
+    async def noted(one: Session, pk: int, name: str, cursor: int, joined_seq: int) -> None:
+        joined.append((name, cursor, joined_seq))
+        await read(one, pk, name, cursor, joined_seq)
+
+    sessions._read = noted  # type: ignore[method-assign]
+    assert (await ann.delete(f"{members}/{bob.id}")).status == 200
+    assert (await ann.post(members, {"userIds": [bob.id]})).status == 201
+    await socket.event("chat:new")
+    await ann.send(chat, "hello again")
+    assert (await socket.event("message:new"))[0]["content"] == "hello again"
+    await sessions._join(session, chat, 0)
+    assert joined == [(f"chat:{chat}", 2, 2)], "what is told of a joining from before is not acted on"
+
+
+async def test_what_a_session_begins_with(server: Served) -> None:
+    ann = await server.people.make()
+    socket, session = await connected(server, ann)
+    ready = socket.named("session:ready")[0][0]
+    assert (ready["v"], ready["userId"]) == (1, ann.id)
+    assert session.active and not session.refreshing and session.pending == 0
+    assert server.services.sessions.resumed == 0
+    again = await ann.socket(offsets={f"user:{ann.id}": 0}, epoch=ready["epoch"])
+    assert server.services.sessions.resumed == 1 and server.services.sessions.count == 2
+    await again.close()
+    await eventually(lambda: server.services.sessions.count == 1)
+    assert len(sessions_of(server, ann)) == 1
+
+
+async def test_what_is_not_durable_is_dropped_where_half_of_the_buffer_waits(
+    server: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ann = await server.people.make()
+    _, session = await connected(server, ann)
+    limit = server.services.limits.outbound
+    written: list[bytes] = []
+    session.write = written.append
+    waiting: Callable[[int], property] = lambda size: property(lambda self: size)  # noqa: E731
+    for size, passes in ((limit // 2 - 1, True), (limit // 2, False), (limit, False)):
+        monkeypatch.setattr(type(session.socket), "buffered", waiting(size))
+        session.murmur(b"x")
+        assert (written == [b"x"]) is passes, size
+        written.clear()
+
+
+async def test_a_revocation_of_who_is_not_there_is_no_error(server: Served) -> None:
+    sessions = server.services.sessions
+    sessions.revoke(10**9, None, "logout")
+    await sessions.look_at_revocations()
+    assert sessions.count == 0
