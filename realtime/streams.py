@@ -38,8 +38,8 @@ BEFORE: dict[Status, tuple[Status, ...]] = {
 class Timing(NamedTuple):
     """Seconds: ``grace`` after the planned start a stream expires; ``lead`` before it phones are told to show it."""
 
-    grace: float = 900
-    lead: float = 900
+    grace: float
+    lead: float
 
 
 class Bundle(NamedTuple):
@@ -96,7 +96,6 @@ class Streams:
             chat_pk = chat.add(tx, tenant_pk, type="group", name=body.title)
             chat.add_members(tx, chat_pk, [(caller.pk, "owner")], 0, maker_pk=caller.pk)
             announce(tx, chat_pk, [caller.pk], 0)
-            audit.add(tx, actor.user, "stream.create", body.id)
             pk = streams.add(
                 tx,
                 tenant_pk,
@@ -106,7 +105,9 @@ class Streams:
                 owner_pk=caller.pk,
                 chat_pk=chat_pk,
             )
-            return streams.get(tx.connection, pk)
+            made = streams.get(tx.connection, pk)
+            audit.add(tx, actor.user, "stream.create", made.id)
+            return made
 
         keys = [f"stream:{tenant_pk}:{body.id}"] if body.id else []
         return documents.stream(await self.database.write(Command(apply, channels=[caller.pk], keys=keys)))

@@ -375,6 +375,7 @@ class Position(NamedTuple):
     restricted: bool
 
 
+CHANNELS_AT_ONCE = 1000
 NOWHERE = Position(0, False)
 POSITIONS = (
     select(channels.c.pk, channels.c.head, chats.c.history_visible)
@@ -386,8 +387,8 @@ POSITIONS = (
 def positions(connection: Connection, pks: Collection[int]) -> dict[int, Position]:
     """Of channels of any kind; those that are no chat's are not restricted."""
     found, wanted = {}, list(pks)
-    for start in range(0, len(wanted), 1000):
-        rows = connection.execute(POSITIONS, {"pks": padded(wanted[start : start + 1000])})
+    for start in range(0, len(wanted), CHANNELS_AT_ONCE):
+        rows = connection.execute(POSITIONS, {"pks": padded(wanted[start : start + CHANNELS_AT_ONCE])})
         found.update({pk: Position(head, visible == "joined") for pk, head, visible in rows})
     return found
 

@@ -345,3 +345,60 @@ async def test_a_block_ends_no_other_streams(server: Served) -> None:
     assert (await other.post(f"{STREAMS}/{stream['id']}/cancel")).status == 200
     assert (await socket.event("stream:status"))[0]["status"] == "cancelled"
     assert (await ann.get(f"/api/v2/chats/{stream['chatId']}")).status == 200
+
+
+async def test_a_stream_is_made_and_changed_with_its_chat_and_a_trail(either: Served) -> None:
+    owner = await either.people.make("Owner", grant=["streams.manage"])
+    other, ann = await either.people.make(grant=["streams.manage"]), await either.people.make()
+    admin = await either.people.make(grant=["admin"])
+    assert (await ann.post(STREAMS, {"title": "Match", "startsAt": SOON})).status == 403
+    socket = await owner.socket()
+    stream = (await owner.post(STREAMS, {"title": "Match", "startsAt": SOON, "id": "a" * 24})).json["data"]
+    told = (await socket.event("chat:new"))[0]
+    assert (told["_id"], told["at"], told["name"], told["memberCount"]) == (stream["chatId"], 0, "Match", 1)
+    assert told["members"][0]["joinedSeq"] == told["members"][0]["readSeq"] == 0
+    answers = await asyncio.gather(
+        *(owner.post(STREAMS, {"title": "Match", "startsAt": SOON, "id": "b" * 24}) for _ in range(4))
+    )
+    assert sorted(each.status for each in answers) == [201, 409, 409, 409]
+    one = f"{STREAMS}/{stream['id']}"
+    assert (await other.patch(one, {"title": "Final"})).status == 200
+    assert (await socket.event("chat:updated"))[0]["changes"] == {"name": "Final"}
+    assert (await owner.get(f"/api/v2/chats/{stream['chatId']}")).json["name"] == "Final"
+    assert (await owner.patch(one, {"title": "Final"})).status == 200
+    trail = (await admin.get("/api/v1/admin/audit")).json["data"]["items"]
+    made = [(each["action"], each["actorId"], each["target"]) for each in reversed(trail) if "stream" in each["action"]]
+    assert made == [
+        ("stream.create", owner.id, "a" * 24), ("stream.create", owner.id, "b" * 24),
+        ("stream.change", other.id, "a" * 24),
+    ]  # fmt: skip
+    unnamed = (await owner.post(STREAMS, {"title": "Match", "startsAt": SOON})).json["data"]
+    assert (await admin.get("/api/v1/admin/audit?limit=1")).json["data"]["items"][0]["target"] == unnamed["id"]
+
+
+async def test_the_list_of_streams_by_their_state(server: Served) -> None:
+    owner, first = await owner_of(server)
+    second = (await owner.post(STREAMS, {"title": "Other", "startsAt": SOON})).json["data"]
+    assert (await owner.post(f"{STREAMS}/{first['id']}/cancel")).status == 200
+    for status, found in (("scheduled", [second["id"]]), ("cancelled", [first["id"]]), ("ended", [])):
+        items = (await owner.get(f"{STREAMS}?status={status}")).json["data"]["items"]
+        assert [each["id"] for each in items] == found
+    assert [each["id"] for each in (await owner.get(STREAMS)).json["data"]["items"]] == [second["id"], first["id"]]
+
+
+async def test_watching_and_following_are_two_reasons_to_stay(server: Served) -> None:
+    _, stream = await owner_of(server)
+    ann = await server.people.make()
+    one, chat = f"{STREAMS}/{stream['id']}", f"/api/v2/chats/{stream['chatId']}"
+    socket = await ann.socket()
+    assert (await ann.post(f"{one}/unfollow")).status == 200
+    assert (await ann.get(chat)).status == 404
+    await ann.post(f"{one}/follow")
+    await socket.call("stream:watch", {"streamId": stream["id"]})
+    await ann.post(f"{one}/unfollow")
+    assert (await ann.get(chat)).status == 200, "one watches it still"
+    await ann.post(f"{one}/follow")
+    await socket.call("stream:unwatch", {"streamId": stream["id"]})
+    assert (await ann.get(chat)).status == 200, "one follows it still"
+    await ann.post(f"{one}/unfollow")
+    assert (await ann.get(chat)).status == 404
