@@ -40,18 +40,22 @@ MODULES = {
     ),
     "realtime/credits": Module("realtime/credits.py", ["credits", "journeys/test_push"]),
     "storage/credits": Module("storage/credits.py", ["credits"]),
-    "storage/briefs": Module("storage/briefs.py", ["journeys/test_push", "badges", "live_activities"]),
+    "storage/briefs": Module(
+        "storage/briefs.py", ["storage/test_briefs", "journeys/test_push", "badges", "live_activities"]
+    ),
     "realtime/chat": Module("realtime/chat.py", ["chat", "badges", "sockets", "streams"]),
     "storage/chat": Module("storage/chat.py", ["storage/test_chat", "chat", "history", "streams"]),
     "realtime/messages": Module("realtime/messages.py", ["messages", "test_posting", "media", "credits", "history"]),
     "storage/messages": Module("storage/messages.py", ["messages", "accounts", "badges"]),
     "realtime/hub": Module("realtime/hub.py", ["hub", "sockets"]),
-    "realtime/session": Module("realtime/session.py", ["sockets", "history", "accounts", "streams"]),
+    "realtime/session": Module(
+        "realtime/session.py", ["realtime/test_session", "sockets", "history", "accounts", "streams"]
+    ),
     "push/worker": Module(
         "push/worker.py", ["tests/push/test_worker", "tests/push/test_targets", "test_push", "live_activities"]
     ),
     "realtime/streams": Module("realtime/streams.py", ["streams", "live_activities"]),
-    "storage/streams": Module("storage/streams.py", ["streams", "live_activities"]),
+    "storage/streams": Module("storage/streams.py", ["storage/test_chat", "streams", "live_activities"]),
 }
 SEED, SAMPLE = 42, 150
 # Of the replacements of one operator by all others most only fail at once, or in the same tests: these tell something.
