@@ -9,6 +9,7 @@ from storage import accounts
 from storage import media as uploads
 from storage.models import (
     activities,
+    audit,
     blocks,
     chats,
     devices,
@@ -26,6 +27,8 @@ from storage.models import (
 from storage.transaction import Tx
 
 AT_ONCE = 50
+# What a user does to the own account: there the trail holds an address and the name of a program.
+OF_ONESELF = or_(audit.c.action.like("login%"), audit.c.action.like("password.%"))
 NOBODY = {
     "email": None, "email_key": None, "avatar_url": None, "password": None, "permissions": "[]", "locale": None,
     "time_zone": None, "quiet_from": None, "quiet_to": None, "last_seen_at": None,
@@ -105,18 +108,20 @@ def empty_notifications(tx: Tx, user_pk: int) -> bool:
 
 
 def finish(tx: Tx, user_pk: int) -> None:
-    """The rest: what names the user beside messages, credits and the audit trail, which stay."""
+    """The rest: what names the user beside messages, credits and the audit trail, which stay; the trail without addresses."""
     for table in (logins, devices, followers, exclusions, activities):
         tx.execute(delete(table).where(table.c.user_pk == user_pk))
     tx.execute(delete(blocks).where(or_(blocks.c.user_pk == user_pk, blocks.c.blocked_pk == user_pk)))
     tx.execute(delete(reports).where(reports.c.reporter_pk == user_pk))
+    tx.execute(update(audit).where(audit.c.actor_pk == user_pk, OF_ONESELF).values(details="{}"))
     tx.execute(update(users).where(users.c.pk == user_pk).values(erased_at=tx.now))
 
 
 # Giving it out
 
 KEPT: dict[str, Any] = {
-    "login": (logins, logins.c.user_pk, ("id", "created_at", "expires_at", "ended_at")),
+    "login": (logins, logins.c.user_pk, ("id", "address", "agent", "created_at", "used_at", "expires_at", "ended_at")),
+    "trail": (audit, audit.c.actor_pk, ("action", "target", "details", "at")),
     "device": (devices, devices.c.user_pk, ("device_id", "platform", "bundle_id", "locale", "created_at")),
     "report": (reports, reports.c.reporter_pk, ("message_id", "reason", "created_at")),
     "file": (media, media.c.owner_pk, ("id", "name", "mime", "size", "created_at")),
