@@ -8,7 +8,7 @@ from sqlalchemy import Connection
 
 from realtime.accounts import Accounts
 from realtime.caller import Caller, Maker, Operator, expand
-from realtime.logins import RESET_TTL, digest
+from realtime.logins import RESET_TTL, digest, names_of
 from realtime.passwords import Passwords
 from storage import accounts, audit, logins
 from storage.accounts import PLATFORM, NewUser, Tenant, User
@@ -43,7 +43,10 @@ class Administration:
 
     async def add_user(self, caller: Caller, new: NewUser) -> User:
         """Raises Conflict if a name is taken, Forbidden for permissions that the caller lacks."""
-        hashed = await self.passwords.hash(new.password, f"user {caller.pk}") if new.password else None
+        hashed = None
+        if new.password:
+            await self.passwords.require_strong(new.password, names_of(new.email, new.name))
+            hashed = await self.passwords.hash(new.password, f"user {caller.pk}")
 
         def apply(tx: Tx) -> User:
             actor = caller.fresh(tx)

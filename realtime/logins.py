@@ -59,6 +59,7 @@ class Logins:
         """Raises Conflict if the e-mail is taken, TooMany for too many from an address."""
         self._require_local()
         await self.rates.spend(self.rates.registrations, peer.key)
+        await self.passwords.require_strong(password, names_of(email, name))
         home = await self.accounts.tenant(tenant)
         hashed = await self.passwords.hash(password, peer.key)
         new = NewUser(name or email.split("@")[0], email=email, password=hashed)
@@ -167,9 +168,11 @@ class Logins:
         """
         asker = f"user {caller.pk}"
         await self.rates.spend(self.rates.failed_logins, asker)
-        stored = (await self.database.read(lambda connection: accounts.get(connection, caller.pk))).password
+        known = await self.database.read(lambda connection: accounts.get(connection, caller.pk))
+        stored = known.password
         if not stored or not await self.passwords.matches(stored, old, asker):
             raise Forbidden("The old password is wrong")
+        await self.passwords.require_strong(new, names_of(known.email, known.name), "new")
         password = await self.passwords.hash(new, asker)
 
         def apply(tx: Tx) -> User:
@@ -191,6 +194,8 @@ class Logins:
         owner = await self.database.read(lambda connection: logins.reset_link_of(connection, link))
         if owner is None:
             raise NotFound("This link is unknown, used or expired")
+        known = await self.database.read(lambda connection: accounts.get(connection, owner))
+        await self.passwords.require_strong(new, names_of(known.email, known.name))
         password = await self.passwords.hash(new, peer.key)
 
         def apply(tx: Tx) -> User:
@@ -243,6 +248,11 @@ class Logins:
     def _require_local(self) -> None:
         if not self.local:
             raise Forbidden("Accounts are kept elsewhere; come with a token of your issuer")
+
+
+def names_of(email: str | None, name: str | None) -> list[str | None]:
+    """What others know of an account."""
+    return [email, email.partition("@")[0] if email else None, name]
 
 
 def record(tx: Tx, user: User, action: str, peer: Peer) -> None:

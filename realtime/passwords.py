@@ -1,18 +1,47 @@
-"""Passwords: hashed and checked with Argon2id, a few at a time."""
+"""Passwords: hashed and checked with Argon2id, a few at a time; and which are too easily guessed (NIST SP 800-63B)."""
 
 import asyncio
 import base64
+import functools
+import runpy
 import secrets
 import unicodedata
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterable
+from importlib.metadata import distribution
 
 import argon2
 
 from realtime.limits import Limits
 from realtime.turns import Turns
+from storage.errors import Invalid
 
 # As many as there are cores on a small machine: each takes one for a tenth of a second.
 AT_ONCE = 2
+SHORTEST, LONGEST = 8, 128
+
+
+SHORTEST_NAME = 4
+COMMON = 10_000
+
+
+@functools.cache
+def common() -> frozenset[str]:
+    """The most common passwords that are long enough; from zxcvbn's list, without what else it loads."""
+    path = distribution("zxcvbn").locate_file("zxcvbn/frequency_lists.py")
+    ranked: list[str] = runpy.run_path(str(path))["FREQUENCY_LISTS"]["passwords"]
+    return frozenset(each for each in ranked[:COMMON] if len(each) >= SHORTEST)
+
+
+def weakness(password: str, names: Iterable[str | None]) -> str | None:
+    """What makes a password easy to guess, if anything: it is common, or mostly one of the owner's ``names``."""
+    folded = normalized(password).casefold()
+    if folded in common() or len(set(folded)) < 3:
+        return "is one of those that are tried first; choose another"
+    for name in names:
+        own = normalized(name or "").casefold()
+        if len(own) >= SHORTEST_NAME and own in folded and len(folded) - len(own) < SHORTEST:
+            return "must not be your name or your e-mail address"
+    return None
 
 
 class Passwords:
@@ -21,6 +50,11 @@ class Passwords:
     def __init__(self, limits: Limits) -> None:
         self.hasher = argon2.PasswordHasher()
         self.turns = Turns(AT_ONCE, per_key=limits.passwords_per_asker, waiting=limits.passwords_waiting)
+
+    async def require_strong(self, password: str, names: Iterable[str | None], field: str = "password") -> None:
+        """Raises Invalid for one that is too easily guessed."""
+        if problem := await asyncio.to_thread(weakness, password, names):
+            raise Invalid.field(field, problem)
 
     async def hash(self, password: str, asker: Hashable = None) -> str:
         async with self.turns.turn(asker or object()):

@@ -14,6 +14,7 @@ from realtime import documents
 from realtime.bodies import Body
 from realtime.fields import DisplayName, HexId, PictureUrl, Text, Uuid, documented
 from realtime.logins import LoggedIn
+from realtime.passwords import LONGEST, SHORTEST
 from realtime.shapes import UserDocument
 from server.call import Call, Created, Paging, page, paged, token_of
 from storage import accounts
@@ -43,7 +44,7 @@ def time_zone(value: str) -> str:
 
 
 Email = Annotated[Text, AfterValidator(email), documented(format="email", maxLength=255)]
-Password = Annotated[Text, StringConstraints(min_length=8, max_length=1024)]
+Password = Annotated[Text, StringConstraints(min_length=SHORTEST, max_length=LONGEST)]
 
 
 class Register(Body):

@@ -24,6 +24,7 @@ from realtime.administration import with_password
 from realtime.bodies import parse_json
 from realtime.caller import Operator
 from realtime.limits import MIB
+from realtime.logins import names_of
 from server.administration import CreateUser, new_user
 from server.call import SERVICES, read_bytes, token_of, write_json
 from server.services import Services, build, secret_of
@@ -215,7 +216,10 @@ async def add_user(services: Services, arguments: Arguments) -> shapes.UserDocum
     tenant = await tenant_of(services, arguments)
     check_permissions(arguments["permissions"])
     body = bodies.read(CreateUser, arguments, services.limits)
-    password = await services.passwords.hash(body.password) if body.password else None
+    password = None
+    if body.password:
+        await services.passwords.require_strong(body.password, names_of(body.email, body.name))
+        password = await services.passwords.hash(body.password)
     new = with_password(new_user(body), password)
 
     def apply(tx: Tx) -> User:

@@ -179,3 +179,43 @@ async def test_passwords_that_are_changed_are_counted_right_or_wrong(quick: Serv
     change = {"old": ANN["password"], "new": ANN["password"]}
     answers = await asyncio.gather(*(mine.post(f"{AUTH}/password", change) for _ in range(20)))
     assert sum(each.status == 429 for each in answers) == 17
+
+
+# Which passwords are taken
+
+
+WEAK = [
+    "password", "12345678", "QWERTYUIOP", "iloveyou", "        ", "aaaaaaaaaaaa", "abababababab", "ann.example",
+    "ann.example@example.org", "Annabelle1", "annabelle2026", "ＰＡＳＳＷＯＲＤ",
+]  # fmt: skip
+STRONG = ["correct horse", "ann likes green tea", "Ann.example and bob", "пароль для чата", "x" * 4 + "yz-" * 41 + "!"]
+
+
+async def test_passwords_that_are_easily_guessed(server: Served) -> None:
+    person = {"email": "ann.example@example.org", "name": "Annabelle"}
+    for number, password in enumerate(WEAK):
+        answer = await ask(server, "register", **person | {"email": f"{number}.{person['email']}"}, password=password)
+        wanted = 400 if "ann.example" not in password else 201
+        assert answer.status == wanted, password
+        answer = await ask(server, "register", **person, password=password)
+        assert answer.status == 400 and answer.json["details"][0]["field"] == "password", password
+    for number, password in enumerate(STRONG):
+        answer = await ask(server, "register", **person | {"email": f"s{number}@example.org"}, password=password)
+        assert answer.status == 201, (password, answer)
+    for length, status in ((7, 400), (8, 201), (128, 201), (129, 400)):
+        password = ("correct horse " * 10)[: length - 1] + "!"
+        answer = await ask(server, "register", email=f"l{length}@example.org", password=password)
+        assert answer.status == status, length
+
+
+async def test_weak_passwords_are_refused_wherever_one_is_set(server: Served) -> None:
+    made = await ask(server, "register")
+    mine, id = of(server, made), made.json["data"]["user"]["id"]
+    admin = await server.people.make(grant=["admin"])
+    change = await mine.post(f"{AUTH}/password", {"old": ANN["password"], "new": "iloveyou"})
+    assert change.status == 400 and change.json["details"][0]["field"] == "new"
+    link = (await admin.post(f"/api/v1/admin/users/{id}/reset-link")).json["data"]["token"]
+    assert (await ask(server, "reset", token=link, password="iloveyou")).status == 400
+    assert (await ask(server, "reset", token=link, password="a better one")).status == 200
+    assert (await admin.post("/api/v1/users", {"name": "New", "password": "iloveyou"})).status == 400
+    assert (await admin.post("/api/v1/users", {"name": "New", "password": "a better one"})).status == 201
