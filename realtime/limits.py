@@ -73,6 +73,7 @@ class Limits:
     presence_watch: int = 500
     streams_watched: int = 100
     streams_followed: int = 500
+    follows_per_minute: int = 6
     activities: int = 50
     activity_attributes: int = 1_500
     webhooks: int = 20

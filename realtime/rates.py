@@ -32,6 +32,7 @@ class Rates:
         self.logins = RateLimitItemPerMinute(limits.logins_per_address, namespace="logins")
         self.registrations = RateLimitItemPerHour(limits.registrations_per_address, namespace="registrations")
         self.uploads = RateLimitItemPerMinute(limits.uploads_per_minute, namespace="uploads")
+        self.follows = RateLimitItemPerMinute(limits.follows_per_minute, namespace="follows")
         self.groups = RateLimitItemPerDay(limits.groups_per_day, namespace="groups")
 
     async def _follow_clock(self) -> None:

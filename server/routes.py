@@ -187,9 +187,9 @@ ROUTES: list[Route] = [
       for verb, summary in (("ready", "The stream is ready"), ("start", "The stream has begun"),
                             ("end", "The stream is over"), ("cancel", "Call the stream off"))),
     route("POST", f"{STREAMS}/{{id}}/follow", streams.follow, StreamDocument, "Follow a stream, and join its chat",
-          errors=(403, 404)),
+          errors=(403, 404, 429)),
     route("POST", f"{STREAMS}/{{id}}/unfollow", streams.unfollow, StreamDocument, "Stop following, and leave its chat",
-          errors=(403, 404)),
+          errors=(403, 404, 429)),
 
     *(route(method, f"{prefix}/notifications{path}", handler, answer, summary, spoken=True, **options)
       for prefix in ("/api/v1", *(path.rstrip("/") for path in dialects.paths()))

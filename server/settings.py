@@ -164,6 +164,9 @@ class Settings(BaseSettings):
     max_presence_watch: int = Field(500, ge=0, description="users whose presence a socket may watch")
     max_streams_watched: int = Field(100, ge=0, description="streams that a socket may watch")
     max_streams_followed: int = Field(500, ge=0, description="streams, not over yet, that a user may follow")
+    max_follows_per_minute: int = Field(
+        6, gt=0, description="times in a minute that a user follows or unfollows the same stream"
+    )
     max_activities: int = Field(50, ge=0, description="Live Activities that a user may have at a time")
     max_activity_attributes: int = Field(
         1_500, ge=0, le=1_500, description="bytes of a Live Activity's attributes as JSON"

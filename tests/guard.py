@@ -11,6 +11,7 @@ UNLIMITED = {
     "max_events_at_once": NEVER,
     "max_uploads_per_minute": NEVER,
     "max_groups_per_day": NEVER,
+    "max_follows_per_minute": NEVER,
     "max_body_seconds": NEVER,
     "max_upload_seconds": NEVER,
 }

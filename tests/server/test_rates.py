@@ -144,6 +144,19 @@ def test_who_comes_from_a_private_network(remote: str | None, forwarded: str | N
     assert addresses.is_private(request.clone(remote=remote) if remote else request.clone(remote="")) is private
 
 
+async def test_changes_of_mind_about_a_stream(serve: ServerFactory) -> None:
+    server = await serve(max_follows_per_minute=3)
+    owner = await server.people.make(grant=["streams.manage"])
+    body = {"title": "Match", "startsAt": "2999-01-01T20:00:00Z"}
+    first, second = [(await owner.post("/api/v1/streams", body)).json["data"]["id"] for _ in range(2)]
+    ann, bob = await server.people.many(2)
+    verbs = ["follow", "unfollow", "follow", "unfollow"]
+    answers = [await ann.post(f"/api/v1/streams/{first}/{verb}") for verb in verbs]
+    assert [each.status for each in answers] == [200, 200, 200, 429] and refused(answers[-1], 60)
+    assert (await ann.post(f"/api/v1/streams/{second}/follow")).status == 200
+    assert (await bob.post(f"/api/v1/streams/{first}/follow")).status == 200
+
+
 async def test_groups_of_a_user(serve: ServerFactory) -> None:
     server = await serve(max_groups_per_day=2)
     ann, bob = await server.people.many(2)
