@@ -1,7 +1,7 @@
 """Administration: who makes and changes other people's accounts, and what a tenant sets."""
 
 import secrets
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import Connection
@@ -10,12 +10,14 @@ from realtime.accounts import Accounts
 from realtime.caller import Caller, Maker, Operator, expand
 from realtime.logins import RESET_TTL, digest, names_of
 from realtime.passwords import Passwords
-from storage import accounts, audit, logins
+from storage import accounts, audit, logins, registration
 from storage.accounts import PLATFORM, NewUser, Tenant, User
 from storage.errors import Conflict, Forbidden, Invalid
+from storage.registration import Mode
 from storage.transaction import Command, Tx
 from storage.types import SECOND
 
+INVITED_FOR = 7 * 24 * 3600
 # The status that follows, and the one that is lifted.
 VERBS = {
     "disable": ("disabled", None),
@@ -139,7 +141,9 @@ class Administration:
             assert tenant is not None
             kind, attributes = accounts.activity_of(connection, tenant.pk)
             live = {"attributesType": kind, "attributes": attributes} if kind else None
-            return {"uuid": tenant.uuid, "name": tenant.name, "liveActivity": live}
+            mode, domains = registration.of_tenant(connection, tenant.pk)
+            named = {"uuid": tenant.uuid, "name": tenant.name}
+            return {**named, "liveActivity": live, "registration": mode, "domains": [*domains]}
 
         return await self.database.read(look)
 
@@ -153,6 +157,31 @@ class Administration:
         await self.database.write(Command(apply))
 
     # Who may come
+
+    async def set_registration(self, caller: Caller, mode: Mode | None, domains: Sequence[str] | None) -> None:
+        """What is None stays."""
+
+        def apply(tx: Tx) -> None:
+            actor = caller.fresh(tx)
+            actor.require("admin")
+            registration.change(tx, actor.user.tenant_pk, mode, domains)
+            audit.add(tx, actor.user, "tenant.change", registration=mode, domains=domains)
+
+        await self.database.write(Command(apply))
+
+    async def invite(self, caller: Caller, email: str | None, expires_at: int | None) -> tuple[str, int]:
+        """A token with which one account may be made, by this address or by anybody, and when it expires."""
+        token = secrets.token_urlsafe(32)
+
+        def apply(tx: Tx) -> int:
+            actor = caller.fresh(tx)
+            actor.require("admin")
+            until = tx.now + INVITED_FOR * SECOND if expires_at is None else expires_at
+            registration.invite(tx, actor.user.tenant_pk, digest(token), email=email, expires_at=until)
+            audit.add(tx, actor.user, "tenant.invite")
+            return until
+
+        return token, await self.database.write(Command(apply))
 
     async def act(self, caller: Caller, user_id: str, verb: str, *, own: bool = False) -> User:
         """disable, enable, ban, unban or sign-out; see ``set_status`` and ``sign_out``."""

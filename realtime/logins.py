@@ -11,10 +11,10 @@ from realtime.caller import Caller
 from realtime.passwords import Passwords
 from realtime.rates import Rates
 from realtime.tokens import Refresh
-from storage import accounts, audit, logins
+from storage import accounts, audit, logins, registration
 from storage.accounts import NewUser, User
 from storage.email import key_of
-from storage.errors import Conflict, Forbidden, NotFound, Unauthenticated
+from storage.errors import Conflict, Forbidden, NotFound, RegistrationClosed, Unauthenticated
 from storage.logins import LivingLogin
 from storage.transaction import Command, Tx
 
@@ -55,8 +55,16 @@ class Logins:
         self.rates = rates
         self.local = local
 
-    async def register(self, email: str, password: str, name: str | None, tenant: str | None, peer: Peer) -> LoggedIn:
-        """Raises Conflict if the e-mail is taken, TooMany for too many from an address."""
+    async def register(
+        self,
+        email: str,
+        password: str,
+        name: str | None,
+        tenant: str | None,
+        peer: Peer,
+        invitation: str | None = None,
+    ) -> LoggedIn:
+        """Raises RegistrationClosed, Conflict if the e-mail is taken, TooMany for too many from an address."""
         self._require_local()
         await self.rates.spend(self.rates.registrations, peer.key)
         await self.passwords.require_strong(password, names_of(email, name))
@@ -65,6 +73,8 @@ class Logins:
         new = NewUser(name or email.split("@")[0], email=email, password=hashed)
 
         def apply(tx: Tx) -> tuple[User, str]:
+            if not registration.is_admitted(tx, home.pk, email, digest(invitation) if invitation else None):
+                raise RegistrationClosed
             user = accounts.add_user(tx, home.pk, new)
             audit.add(tx, user, "login.register", user.id, address=peer.address)
             return user, logins.add(tx, user.pk, lasts=REFRESH_TTL, address=peer.address, agent=peer.agent)

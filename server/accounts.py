@@ -52,6 +52,7 @@ class Register(Body):
     password: Password
     name: DisplayName | None = None
     tenant: Uuid | None = None
+    invitation: Text | None = None
 
 
 class Login(Body):
@@ -144,7 +145,9 @@ def shown(call: Call, user: accounts.User) -> UserDocument:
 
 async def register(call: Call) -> Any:
     body: Register = call.body
-    made = await call.services.logins.register(body.email, body.password, body.name, body.tenant, call.peer)
+    made = await call.services.logins.register(
+        body.email, body.password, body.name, body.tenant, call.peer, body.invitation
+    )
     return Created(logged_in(made))
 
 

@@ -7,17 +7,19 @@ from typing import Annotated, Any, Literal
 
 import orjson
 from aiohttp import web
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import AfterValidator, Field, StringConstraints, model_validator
 from typing_extensions import TypedDict
 
 from realtime import documents
 from realtime.bodies import Body
-from realtime.fields import Attributes, DisplayName, HexId, Text, Uuid
+from realtime.fields import Attributes, DisplayName, HexId, Moment, Text, Uuid
 from server.accounts import Email, Password
 from server.call import Call, Created, paged
 from storage import accounts
 from storage.accounts import NewUser
+from storage.email import encoded
 from storage.errors import Invalid, Unavailable
+from storage.registration import Mode
 
 logger = logging.getLogger("bellwire.http")
 
@@ -58,10 +60,22 @@ class LiveActivity(Body):
     attributes: Attributes = Field(default_factory=dict)
 
 
+def domain(value: str) -> str:
+    known = encoded(value)
+    if known is None or "." not in known:
+        raise ValueError("must be a domain like example.org")
+    return known
+
+
 class ChangeTenant(Body):
-    """``null`` means that no activity is started from here."""
+    """What is absent stays; ``liveActivity: null`` means that no activity is started from here.
+
+    ``domains`` are those of addresses that may register where ``registration`` is ``domain``; the invited may as well.
+    """
 
     liveActivity: LiveActivity | None = None
+    registration: Mode | None = None
+    domains: Annotated[list[Annotated[Text, AfterValidator(domain)]], Field(max_length=20)] | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -73,6 +87,13 @@ class Confirm(Body):
     """``self`` says that the caller's own account is meant, and not by mistake."""
 
     confirm: Literal["self"] | None = None
+
+
+class Invite(Body):
+    """Without ``email`` whoever has the token may use it, once; without ``expiresAt`` within a week."""
+
+    email: Email | None = None
+    expiresAt: Moment | None = None
 
 
 class TokenDocument(TypedDict):
@@ -94,6 +115,8 @@ class TenantSettingsDocument(TypedDict):
     uuid: str
     name: str
     liveActivity: LiveActivityDocument | None
+    registration: Mode
+    domains: list[str]
 
 
 class ResetLinkDocument(TypedDict):
@@ -147,7 +170,16 @@ async def change_tenant(call: Call) -> Any:
         await call.services.administration.set_activity(
             call.caller, live.attributesType if live else None, live.attributes if live else {}
         )
+    if body.registration is not None or body.domains is not None:
+        await call.services.administration.set_registration(call.caller, body.registration, body.domains)
     return await tenant(call)
+
+
+async def invite(call: Call) -> Any:
+    body: Invite = call.body
+    expires_at = None if body.expiresAt is None else int(body.expiresAt)
+    token, until = await call.services.administration.invite(call.caller, body.email, expires_at)
+    return Created({"token": token, "expiresAt": documents.time(until)})
 
 
 async def administer(call: Call) -> Any:

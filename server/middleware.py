@@ -67,7 +67,7 @@ HSTS = "max-age=31536000"
 
 
 def write_problem(problem: Problem, dialect: Dialect) -> web.Response:
-    headers = {}
+    headers = {"X-Error-Code": problem.code}
     if isinstance(problem, TooMany):
         headers["Retry-After"] = str(max(1, round(problem.retry_after)))
     if problem.status == 401:
@@ -166,7 +166,7 @@ async def browsers(request: web.Request, handler: Next) -> web.StreamResponse:
         if allowed and api and origin:
             response.headers["Access-Control-Allow-Origin"] = origin
             response.headers["Access-Control-Expose-Headers"] = (
-                "Accept-Ranges, Content-Disposition, Content-Range, ETag, Retry-After, X-Request-ID"
+                "Accept-Ranges, Content-Disposition, Content-Range, ETag, Retry-After, X-Error-Code, X-Request-ID"
             )
     return response
 

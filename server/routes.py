@@ -95,7 +95,7 @@ LOGGED_IN = accounts.LoggedInDocument
 # fmt: off
 ROUTES: list[Route] = [
     route("POST", f"{AUTH}/register", accounts.register, LOGGED_IN, "Register with e-mail and password",
-          body=accounts.Register, status=201, public=True, errors=(404, 409, 429)),
+          body=accounts.Register, status=201, public=True, errors=(403, 404, 409, 429)),
     route("POST", f"{AUTH}/login", accounts.login, LOGGED_IN, "Log in", body=accounts.Login, public=True,
           errors=(404, 429)),
     route("POST", f"{AUTH}/refresh", accounts.refresh, LOGGED_IN, "A new pair of tokens for a refresh token",
@@ -248,7 +248,11 @@ ROUTES: list[Route] = [
     route("GET", f"{ADMIN}/tenant", administration.tenant, administration.TenantSettingsDocument, "What the tenant sets",
           permission="admin", errors=(403,)),
     route("PATCH", f"{ADMIN}/tenant", administration.change_tenant, administration.TenantSettingsDocument,
-          "Set how the app calls its Live Activity", body=administration.ChangeTenant, permission="admin", errors=(403,)),
+          "Set who may register, and how the app calls its Live Activity", body=administration.ChangeTenant,
+          permission="admin", errors=(403,)),
+    route("POST", f"{ADMIN}/invitations", administration.invite, administration.TokenDocument,
+          "A token with which one account may be made", body=administration.Invite, status=201, permission="admin",
+          errors=(403,)),
     route("GET", f"{ADMIN}/push/dead-letters", devices.dead_letters, Page[DeliveryDocument],
           "Pushes that were given up, newest first", query=Paging, permission="admin", errors=(403,)),
     route("POST", f"{ADMIN}/push/dead-letters/{{number}}/retry", devices.retry, Succeeded, "Try a push again",

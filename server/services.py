@@ -51,7 +51,7 @@ from server.connections import FOR_OURSELVES, Connections, raise_descriptors
 from server.form import Uploads
 from server.origins import Hosts, Origins
 from server.settings import Settings
-from storage import deliveries, epoch, log, logins, webhooks
+from storage import deliveries, epoch, log, logins, registration, webhooks
 from storage.database import Database
 from storage.errors import Unavailable
 from storage.files import Files
@@ -209,6 +209,10 @@ async def build(settings: Settings) -> AsyncIterator[Services]:
         users = Accounts(database, tokens, provision_users=settings.provision_users)
         passwords = Passwords(limits)
         await users.start()
+        if settings.local_accounts and (still_open := await database.read(registration.unset)):
+            logger.warning(
+                "anybody may register in %s: set registration at /api/v1/admin/tenant", ", ".join(still_open)
+            )
         hub = Hub(database, cluster.broker)
         sessions = Sessions(database, hub, users, limits)
         users.revoked = sessions.revoke
@@ -390,6 +394,7 @@ class Background:
         while not self.stopping.is_set() and await write(forget):
             await asyncio.sleep(0)
         await write(Command(lambda tx: logins.sweep(tx, before=now() - DAY * SECOND)))
+        await write(Command(registration.sweep))
         while not self.stopping.is_set() and await services.chats.sweep():
             await asyncio.sleep(0)
         await services.media.sweep()

@@ -116,10 +116,11 @@ def read_user(row: Any) -> User:
 # Tenants
 
 
-def add_tenant(tx: Tx, name: str, uuid: str | None = None) -> Tenant:
+def add_tenant(tx: Tx, name: str, uuid: str | None = None, *, registration: str = "closed") -> Tenant:
     """Raises Conflict if the uuid is taken."""
     uuid = uuid or str(uuids.uuid4())
     values = {"uuid": uuid, "name": name, "next_number": FIRST_NUMBER, "created_at": tx.now}
+    values["registration"] = registration
     primary_key = tx.execute(insert(tenants), values).inserted_primary_key
     assert primary_key is not None
     return Tenant(int(primary_key[0]), uuid, name)
@@ -132,7 +133,7 @@ def default_tenant(tx: Tx) -> Tenant:
         found = tenant(tx.connection, known)
         if found:
             return found
-    made = add_tenant(tx, "Default")
+    made = add_tenant(tx, "Default", registration="open")
     epoch.put(tx, "default_tenant", made.uuid)
     return made
 

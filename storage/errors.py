@@ -79,6 +79,12 @@ class Forbidden(Problem):
         self.permission = permission
 
 
+class RegistrationClosed(Forbidden):
+    """This tenant takes new accounts by invitation alone, or not at all"""
+
+    code = "registration_closed"
+
+
 class NotFound(Problem):
     """Resource not found"""
 

@@ -1,6 +1,6 @@
 """What every installation has: facts of itself, tenants, and the log of channels and events."""
 
-from sqlalchemy import BigInteger, Boolean, Column, Index, LargeBinary, String, Table, Text
+from sqlalchemy import BigInteger, Boolean, Column, ForeignKey, Index, LargeBinary, String, Table, Text
 
 from storage.models.base import Key, metadata
 
@@ -35,6 +35,18 @@ tenants = Table(
     Column("activity_type", String(255)),
     Column("activity_attributes", Text),
     Column("created_at", BigInteger, nullable=False),
+    Column("registration", String(16)),
+    Column("domains", Text),
+)
+
+invitations = Table(
+    "invitations",
+    metadata,
+    Column("digest", String(64), primary_key=True),
+    Column("tenant_pk", Key, ForeignKey(tenants.c.pk), nullable=False),
+    Column("email_key", String(255)),
+    Column("expires_at", BigInteger, nullable=False),
+    comment="with each of these one account may be made; digest is that of what was handed out",
 )
 
 channels = Table(

@@ -243,6 +243,7 @@ ROWS: dict[str, Row] = {
     f"DELETE {ADMIN}/users/{{id}}": admins(404, ids=("reader",), spoils=True),
     f"POST {ADMIN}/users/{{id}}/export": admins(404, ids=("reader",)),
     f"GET {ADMIN}/audit": admins(),
+    f"POST {ADMIN}/invitations": admins(body=same({})),
     f"GET {ADMIN}/tenant": admins(),
     f"PATCH {ADMIN}/tenant": admins(body=same({"liveActivity": None})),
     f"GET {ADMIN}/push/dead-letters": admins(),
