@@ -24,7 +24,7 @@ OWNERS = {
     "jwt": {"realtime/tokens.py", "realtime/key_set.py", "server/operator.py", "push/provider.py"},
     "h2": {"push/apns.py"},
     "hpack": {"push/apns.py"},
-    "argon2": {"realtime/accounts.py"},
+    "argon2": {"realtime/passwords.py"},
     "prometheus_client": {"server/metrics.py"},
     "PIL": {"realtime/decoding.py"},
     "av": {"realtime/decoding.py"},

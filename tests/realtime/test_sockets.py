@@ -836,6 +836,8 @@ async def test_a_refresh_flood_is_bounded(server: Served, monkeypatch: pytest.Mo
 async def test_strangers_are_not_watched_any_more(server: Served) -> None:
     ann, bob, cid = await server.people.many(3)
     first, second = await ann.group(bob, cid), await ann.group(bob)
+    for chat, writer in ((first, bob), (first, cid), (second, bob)):
+        await writer.send(chat)
     socket = await ann.socket()
     await socket.call("presence:watch", {"userIds": [bob.id, cid.id]})
     await ann.delete(f"/api/v2/chats/{first}/members/{bob.id}")
