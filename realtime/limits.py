@@ -33,6 +33,7 @@ class Limits:
     media_per_tenant: int = 100 * 1024 * MIB
     transfer: int = 1_000_000_000
     body: int = 256 * KIB
+    body_without_token: int = 16 * KIB
     body_seconds: float = 30
     head_seconds: float = 10
     idle_seconds: float = 75

@@ -166,17 +166,18 @@ async def token_of(request: web.Request) -> str:
     return token.strip()
 
 
-async def read_json(request: web.Request, limits: Limits) -> Any:
-    """The body as JSON. Raises Unsupported, TooLarge, Malformed."""
+async def read_json(request: web.Request, limits: Limits, caller: Caller | None) -> Any:
+    """The body as JSON, of whose size anybody without a token may send little. Raises Unsupported, TooLarge, Malformed."""
     if request.content_type != "application/json":
         raise Unsupported("Send the body as application/json")
     require_plain(request)
-    return bodies.parse_json(await read_bytes(request, limits.body, limits.body_seconds), limits)
+    largest = limits.body_without_token if caller is None else limits.body
+    return bodies.parse_json(await read_bytes(request, min(largest, limits.body), limits.body_seconds), limits)
 
 
-async def read_json_or_form(request: web.Request, services: Services) -> Any:
+async def read_json_or_form(request: web.Request, services: Services, caller: Caller | None) -> Any:
     if request.content_type != FORM:
-        return await read_json(request, services.limits)
+        return await read_json(request, services.limits, caller)
     require_plain(request)
     return await read_form(request, services.limits, services.media.temporary)
 

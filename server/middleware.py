@@ -117,7 +117,7 @@ async def dialect_of(request: web.Request) -> Dialect:
     if known or not dialects.spoken_at(request.path):
         return known or dialects.envelope
     caller, _ = await attempt(authenticate(request))
-    values, _ = await attempt(read_json(request, request.app[SERVICES].limits))
+    values, _ = await attempt(read_json(request, request.app[SERVICES].limits, caller))
     return chosen(request, caller, values)[0]
 
 
@@ -187,7 +187,7 @@ def endpoint(route: Route) -> Next:
         if caller and route.multipart and request.content_type == FORM:
             await services.uploads.begin(caller.pk)
             request[UPLOADER] = caller.pk
-        values, unreadable = await attempt(read_values(route, request))
+        values, unreadable = await attempt(read_values(route, request, caller))
         unclear = None
         if route.spoken:
             request[DIALECT], unclear = chosen(request, caller, values)
@@ -232,16 +232,16 @@ async def authenticate(request: web.Request) -> Caller:
     return caller
 
 
-async def read_values(route: Route, request: web.Request) -> Any:
+async def read_values(route: Route, request: web.Request, caller: Caller | None) -> Any:
     """The body as it came, None where the route takes none."""
     limits = request.app[SERVICES].limits
     if route.body is NoBody:
         return None
     if route.multipart:
-        return await read_json_or_form(request, request.app[SERVICES])
+        return await read_json_or_form(request, request.app[SERVICES], caller)
     if route.bodiless and not request.can_read_body:
         return {}
-    values = await read_json(request, limits)
+    values = await read_json(request, limits, caller)
     if not isinstance(values, dict):
         raise Malformed("The body must be a JSON object")
     return values

@@ -140,6 +140,7 @@ class Settings(BaseSettings):
     max_transfer: int = Field(1_000_000_000, gt=0, le=10**15, description="credits of one transfer or grant")
     max_devices: int = Field(20, gt=0, description="devices of a user")
     max_body: int = Field(256 * KIB, gt=0, description="bytes of a JSON body")
+    max_body_without_token: int = Field(16 * KIB, gt=0, description="bytes of a JSON body of who shows no token")
     max_body_seconds: float = Field(30, gt=0, description="seconds that receiving a JSON body may take")
     max_head_seconds: float = Field(10, gt=0, description="seconds in which a new connection must have sent a request")
     max_idle_seconds: float = Field(

@@ -261,3 +261,20 @@ async def test_no_link_is_a_script(server: Served) -> None:
         assert answer.status == (201 if url in LINKS else 422), (url, answer)
     broadcast = {"type": "info", "category": "c", "title": "t", "message": "m", "actionUrl": SCRIPTS[0]}
     assert (await admin.post("/api/v1/admin/broadcasts", broadcast)).status == 400
+
+
+@pytest.mark.parametrize("path", ["/api/v1/notifications", "/v1/notifications", "/v1/nowhere", "/api/v1/auth/login"])
+async def test_a_body_without_a_token_is_small(server: Served, path: str) -> None:
+    """Some are read before anybody is told that they may not: the dialect of the answer may stand in there."""
+    ann = await server.people.make(grant=["notifications.send"])
+    keys = {f"key{number}": number for number in range(15_000)}
+    body = orjson.dumps({**keys, "email": "ann@example.org", "password": "x"})
+    assert 200_000 < len(body) < 256 * 1024
+    headers = {"Content-Type": "application/json"}
+    refused = await server.people.anonymous.post(path, data=body, headers=headers)
+    assert refused.status == {"/api/v1/auth/login": 413, "/v1/nowhere": 404}.get(path, 401)
+    small = await server.people.anonymous.post(path, data=b'{"user_id":1}', headers=headers)
+    if path == "/api/v1/notifications":
+        assert small.json == {"message": "Unauthenticated."}, "a small one tells the dialect"
+        assert "statusCode" in refused.json, "a large one is not read"
+        assert (await ann.post(path, data=body, headers=headers)).status == 400
