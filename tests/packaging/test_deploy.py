@@ -52,7 +52,7 @@ async def nginx(folder: Path, upstreams: list[str]) -> AsyncIterator[str]:
     assert program, "no nginx: run make install"
     port = free_port()
     site = (DEPLOY / "nginx.conf").read_text().replace("listen 443 ssl", f"listen 127.0.0.1:{port}")
-    site = re.sub(r".*ssl_certificate.*\n", "", site)
+    site = re.sub(r".*ssl_certificate.*\n", "", site).replace("/var/log/nginx/access.log", f"{folder}/access.log")
     for number, url in enumerate(upstreams):
         host, own = place_of(url)
         site = site.replace(f"127.0.0.1:808{number}", f"{host}:{own}")
@@ -158,6 +158,8 @@ async def test_nginx_before_two_nodes(tmp_path: Path, postgres_database: str) ->
             await (each.stop() if isinstance(each, Follower) else each.close())
         for each in pollers:
             await each.session.close()
+    log = (tmp_path / "access.log").read_text()
+    assert '"POST /socket.io/ HTTP/1.1" 200' in log and "sid" not in log and "EIO" not in log
 
 
 @pytest.mark.parametrize("name", ["bellwire.service", "Dockerfile"])
