@@ -37,7 +37,10 @@ GC_THRESHOLDS = (2_000, 10, 100)
 
 def read_password() -> str:
     """A line of the standard input, not shown where somebody types it."""
-    return getpass.getpass() if sys.stdin.isatty() else sys.stdin.readline().rstrip("\n")
+    password = getpass.getpass() if sys.stdin.isatty() else sys.stdin.readline().rstrip("\n")
+    if not password:
+        raise Problem("No password came from the standard input")
+    return password
 
 
 def arguments() -> argparse.ArgumentParser:

@@ -31,11 +31,13 @@ class Accounts:
         database: Database,
         tokens: Tokens,
         *,
+        local: bool = True,
         provision_users: bool = False,
         revoked: Revoked = lambda user_pk, login, reason: None,
     ) -> None:
         self.database = database
         self.tokens = tokens
+        self.local = local
         self.provision_users = provision_users
         self.revoked = revoked
         self.verified: dict[str, Claims] = {}
@@ -80,7 +82,7 @@ class Accounts:
         def of(claims: Claims) -> Caller | None:
             tenant = tenants[claims.tenant]
             user = users[tenant.pk, claims.name].get(claims.value) if tenant else None
-            return caller_of(user, claims) if user and not is_local(user, claims) else None
+            return caller_of(user, claims) if user and not self._is_local(user, claims) else None
 
         callers = [of(each) for each in asked]
         valid = self.valid(connection, [each for each in callers if each])
@@ -127,7 +129,7 @@ class Accounts:
             if tenant is None:
                 raise Unauthenticated
             found = accounts.find(tx.connection, tenant.pk, **{claims.name: claims.value})
-            if found and is_local(found, claims):
+            if found and self._is_local(found, claims):
                 raise Unauthenticated
             if found:
                 return found
@@ -139,6 +141,10 @@ class Accounts:
 
         key = f"provision:{claims.tenant}:{claims.value}"
         return caller_of(await self.database.write(Command(apply, keys=[key])), claims)
+
+    def _is_local(self, user: User, claims: Claims) -> bool:
+        """Whether an issuer's token names an account that has its password here: it was made for somebody else."""
+        return self.local and claims.external and user.password is not None
 
     async def start(self) -> None:
         """Make sure there is a default tenant."""
@@ -163,11 +169,6 @@ class Accounts:
     def ended(self, user_pk: int, login: str | None, reason: str) -> None:
         self.callers.clear()
         self.revoked(user_pk, login, reason)
-
-
-def is_local(user: User, claims: Claims) -> bool:
-    """Whether an issuer's token names an account that has its password here: whoever it was made for is somebody else."""
-    return claims.external and user.password is not None
 
 
 def caller_of(user: User, claims: Claims) -> Caller:

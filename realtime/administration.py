@@ -72,14 +72,17 @@ class Administration:
             actor.require("users.manage")
             user = accounts.need(tx.connection, actor.user.tenant_pk, user_id)
             actor.require_over(user)
+            wanted = dict(values)
             if "permissions" in values:
                 actor_may_give(actor, values["permissions"])
+                # Only run.py gives that one, and takes it.
+                wanted["permissions"] = values["permissions"] | (user.permissions & {PLATFORM})
                 if "admin" in user.permissions and "admin" not in values["permissions"]:
                     require_own(actor, user, own)
                     keep_an_admin(tx, user)
-            if all(getattr(user, name) == value for name, value in values.items()):
+            if all(getattr(user, name) == value for name, value in wanted.items()):
                 return user
-            changed = accounts.change(tx, user.pk, values)
+            changed = accounts.change(tx, user.pk, wanted)
             if expand(user.permissions) - expand(changed.permissions):
                 logins.revoke(tx, user.pk, None, "logout")
             audit.add(tx, actor.user, "user.change", user.id, **told_of(user, changed))
@@ -96,8 +99,8 @@ class Administration:
     ) -> tuple[str, int]:
         """A token of a user of the tenant, and when it expires, in seconds since 1970.
 
-        One of another user ends when its maker may make none any more; one of oneself with the login, or at the latest with
-        the token, that made it.
+        It ends when its maker may make none any more, or lacks what it gives; one of oneself also with the login, or at the
+        latest with the token, that made it.
         """
 
         def apply(tx: Tx) -> tuple[User, dict[str, Any]]:
@@ -107,13 +110,14 @@ class Administration:
             actor.require_over(user)
             actor_may_give(actor, permissions)
             audit.add(tx, actor.user, "user.token", user.id, permissions=sorted(permissions), ttl=ttl)
+            # What the maker has by a token alone can't be taken from them.
+            needs = ({"users.manage"} | expand(permissions)) & expand(actor.user.permissions)
+            makers = (*actor.makers, Maker(actor.pk, frozenset(needs)))
             if user.pk != actor.pk:
-                # Whoever has it by a token alone can't lose it.
-                maker = Maker(actor.pk, frozenset({"users.manage"} & expand(actor.user.permissions)))
-                return user, {"ttl": ttl, "makers": (*actor.makers, maker)}
+                return user, {"ttl": ttl, "makers": makers}
             login = logins.find(tx.connection, actor.login) if actor.login else None
             left = ((login.expires_at if login else actor.expires_at) - tx.now) // SECOND
-            return user, {"ttl": min(ttl, left), "login": actor.login, "makers": actor.makers}
+            return user, {"ttl": min(ttl, left), "login": actor.login, "makers": makers}
 
         user, options = await self.database.write(Command(apply))
         return self.accounts.tokens.issue(user, permissions=permissions, **options)

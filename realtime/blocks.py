@@ -1,17 +1,20 @@
 """Whom a user blocks: they write to the user no more, and leave the user's streams at once."""
 
-from collections.abc import Sequence
+from collections.abc import Collection
+from functools import partial
 
 from sqlalchemy import Connection
 
 from realtime.caller import Caller
-from realtime.chat import leave
+from realtime.chat import leave, pass_on
 from storage import accounts, chat, log, streams
 from storage.accounts import User
 from storage.database import Database
-from storage.errors import Invalid, NotFound
+from storage.errors import Invalid, NotFound, Unavailable
 from storage.streams import Room
 from storage.transaction import Command, Tx
+
+TRIES = 5
 
 
 class Blocks:
@@ -27,26 +30,36 @@ class Blocks:
                 raise Invalid.field("userId", "You can't block yourself.")
             return other, streams.rooms_with(connection, caller.pk, other.pk)
 
-        other, rooms = await self.database.read(look)
+        for _ in range(TRIES):
+            other, rooms = await self.database.read(look)
+            named = {each.chat_pk for each in rooms}
+            apply = partial(self._block, caller=caller, other=other, named=named)
+            new = await self.database.write(Command(apply, channels=[caller.pk, other.pk, *named]))
+            if new is not None:
+                return other, new
+        raise Unavailable
 
-        def apply(tx: Tx) -> bool:
-            caller.fresh(tx)
-            if not accounts.block(tx, caller.pk, other.pk):
-                return False
-            self._send_away(tx, other, rooms)
-            return True
-
-        channels = [caller.pk, other.pk, *(each.chat_pk for each in rooms)]
-        return other, await self.database.write(Command(apply, channels=channels))
-
-    def _send_away(self, tx: Tx, other: User, rooms: Sequence[Room]) -> None:
-        """What is told on the user's own channel lets their sockets look which streams they may still hear of."""
+    def _block(self, tx: Tx, caller: Caller, other: User, named: Collection[int]) -> bool | None:
+        """Whether it is new; None where the user came into a stream meanwhile, whose chat is not locked."""
+        caller.fresh(tx)
+        rooms = streams.rooms_with(tx.connection, caller.pk, other.pk)
+        if any(each.chat_pk not in named for each in rooms):
+            return None
+        new = accounts.block(tx, caller.pk, other.pk)
         for each in rooms:
             streams.unfollow(tx, each.pk, other.pk)
-            if chat.member(tx.connection, each.chat_pk, other.pk):
-                leave(tx, each.chat_pk, each.chat_id, other)
-            else:
-                log.append(tx, other.pk, "chat:removed", {"chatId": each.chat_id})
+            self._send_away(tx, each, other)
+        return new
+
+    def _send_away(self, tx: Tx, room: Room, other: User) -> None:
+        """What is told on the user's own channel lets their sockets look which streams they may still hear of."""
+        inside = chat.member(tx.connection, room.chat_pk, other.pk) is not None
+        if inside and pass_on(tx, room.chat_pk, room.chat_id, other.pk):
+            leave(tx, room.chat_pk, room.chat_id, other)
+            return
+        if inside:
+            chat.remove_member(tx, room.chat_pk, other.pk)
+        log.append(tx, other.pk, "chat:removed", {"chatId": room.chat_id})
 
     async def remove(self, caller: Caller, user_id: str) -> None:
         """Raises NotFound if there is no such block."""

@@ -14,7 +14,7 @@ from realtime.fresh import Fresh
 from realtime.limits import Limits
 from realtime.messages import ChatNumbers, announce, open_direct
 from realtime.tasks import Tasks
-from storage import accounts, chat, log, messages, outbox, streams
+from storage import accounts, chat, erasure, log, messages, outbox, streams
 from storage.chat import Gate, Member
 from storage.database import Database
 from storage.errors import Conflict, Forbidden, Invalid, NotFound, Unauthenticated
@@ -357,6 +357,19 @@ def admit(tx: Tx, chat_pk: int, chat_id: str, users: Sequence[accounts.User], ro
     seq = tell(tx, chat_pk, chat_id, added=[each.id for each in users])
     chat.add_members(tx, chat_pk, sorted((each.pk, role) for each in users), seq)
     announce(tx, chat_pk, sorted(each.pk for each in users), seq)
+
+
+def pass_on(tx: Tx, chat_pk: int, chat_id: str, user_pk: int) -> bool:
+    """Make another member owner before the last one goes; False where nobody else is there."""
+    member = chat.member(tx.connection, chat_pk, user_pk)
+    if member is None or member.role != "owner" or chat.owners(tx.connection, chat_pk) > 1:
+        return True
+    heir = erasure.heir(tx.connection, chat_pk, user_pk)
+    if heir is None:
+        return False
+    chat.set_member(tx, chat_pk, heir.user_pk, role="owner")
+    tell(tx, chat_pk, chat_id, changes={"members": [{"userId": heir.user_id, "role": "owner"}]})
+    return True
 
 
 def leave(tx: Tx, chat_pk: int, chat_id: str, user: accounts.User) -> None:

@@ -14,7 +14,7 @@ from sqlalchemy import Connection
 from realtime import documents
 from realtime.administration import Administration, admins_of, keep_an_admin
 from realtime.caller import Caller
-from realtime.chat import leave, tell
+from realtime.chat import leave, pass_on
 from realtime.messages import entomb
 from storage import accounts, chat, credits, erasure, log, logins, messages, notifications, streams
 from storage.accounts import User
@@ -102,16 +102,11 @@ class Erasure:
 
     def _leave(self, tx: Tx, user_pk: int, place: Place) -> None:
         """A group keeps an owner; one in which nobody is left goes."""
-        member = chat.member(tx.connection, place.chat_pk, user_pk)
-        if member is None:
+        if chat.member(tx.connection, place.chat_pk, user_pk) is None:
             return
-        if member.role == "owner" and chat.owners(tx.connection, place.chat_pk) == 1:
-            heir = erasure.heir(tx.connection, place.chat_pk, user_pk)
-            if heir is None:
-                self._abandon(tx, user_pk, place)
-                return
-            chat.set_member(tx, place.chat_pk, heir.user_pk, role="owner")
-            tell(tx, place.chat_pk, place.chat_id, changes={"members": [{"userId": heir.user_id, "role": "owner"}]})
+        if not pass_on(tx, place.chat_pk, place.chat_id, user_pk):
+            self._abandon(tx, user_pk, place)
+            return
         leave(tx, place.chat_pk, place.chat_id, accounts.get(tx.connection, user_pk))
 
     def _abandon(self, tx: Tx, user_pk: int, place: Place) -> None:

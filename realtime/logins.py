@@ -1,5 +1,6 @@
 """Accounts with a password: register, log in, refresh, log out, set another password. Ending a login ends its sockets."""
 
+import contextlib
 import hashlib
 import hmac
 from collections.abc import Sequence
@@ -10,11 +11,12 @@ from realtime.accounts import Accounts
 from realtime.caller import Caller
 from realtime.passwords import Passwords
 from realtime.rates import Rates
+from realtime.tasks import Tasks
 from realtime.tokens import Refresh
 from storage import accounts, audit, logins, registration
 from storage.accounts import NewUser, User
 from storage.email import key_of
-from storage.errors import Conflict, Forbidden, NotFound, RegistrationClosed, Unauthenticated
+from storage.errors import Conflict, Forbidden, NotFound, RegistrationClosed, Unauthenticated, Unavailable
 from storage.logins import LivingLogin
 from storage.transaction import Command, Tx
 
@@ -54,6 +56,7 @@ class Logins:
         self.passwords = passwords
         self.rates = rates
         self.local = local
+        self.tasks = Tasks()
 
     async def register(
         self,
@@ -96,7 +99,7 @@ class Logins:
         here = f"{account} {peer.key}"
         await self.rates.require(self.rates.failed_logins, here)
         user = await self.database.read(lambda connection: accounts.find(connection, home.pk, email=email))
-        known = bool(device and user and user.password and hmac.compare_digest(self._device(user), device))
+        known = bool(device and user and user.password and is_same(self._device(user), device))
         if not known:
             await self.rates.require(self.rates.failed_logins_anywhere, account)
         stored = user.password if user else None
@@ -106,7 +109,8 @@ class Logins:
             if not known:
                 await self.rates.spend(self.rates.failed_logins_anywhere, account)
             if user is not None:
-                await self.database.write(Command(lambda tx: record(tx, user, "login.failed", peer)))
+                # Nobody waits for it, or the time would tell that there is such an account.
+                self.tasks.spawn(self._record_failure(user, peer))
             raise Unauthenticated(WRONG)
         # Many may have been tried while this one was looked at.
         await self.rates.require(self.rates.failed_logins, here)
@@ -200,6 +204,7 @@ class Logins:
 
     async def reset_password(self, token: str, new: str, peer: Peer) -> User:
         """Raises NotFound if the link is unknown, used or expired. Ends all tokens, logins and reset links."""
+        self._require_local()
         link = digest(token)
         owner = await self.database.read(lambda connection: logins.reset_link_of(connection, link))
         if owner is None:
@@ -255,9 +260,18 @@ class Logins:
         """What a log-in to an account with this password is answered, and nobody can make."""
         return self.tokens.sign("device", f"{user.pk} {user.password}")
 
+    async def _record_failure(self, user: User, peer: Peer) -> None:
+        with contextlib.suppress(Unavailable):
+            await self.database.write(Command(lambda tx: record(tx, user, "login.failed", peer)))
+
     def _require_local(self) -> None:
         if not self.local:
             raise Forbidden("Accounts are kept elsewhere; come with a token of your issuer")
+
+
+def is_same(known: str, given: str) -> bool:
+    """In the same time, however much of it is."""
+    return hmac.compare_digest(known.encode(), given.encode())
 
 
 def names_of(email: str | None, name: str | None) -> list[str | None]:

@@ -60,7 +60,8 @@ class Login(Body):
     password: Annotated[Text, StringConstraints(max_length=1024)]
     tenant: Uuid | None = None
     deviceToken: Annotated[
-        Text | None, documented(description="Of an earlier log-in from here: it is tried however often others failed.")
+        Annotated[Text, StringConstraints(max_length=255)] | None,
+        documented(description="Of an earlier log-in from here: it is tried however often others failed."),
     ] = None
 
 

@@ -69,7 +69,7 @@ def read(text: str | None) -> Address | None:
     """An IPv4 address in IPv6's clothes is one of IPv4; some proxies write a port. None for what is no address."""
     match = WITH_PORT.fullmatch(text or "")
     try:
-        found = ip_address((match[1] or match[2]) if match else text or "")
+        found = ip_address(((match[1] or match[2]) if match else text or "").partition("%")[0])
     except ValueError:
         return None
     return found.ipv4_mapped or found if isinstance(found, IPv6Address) else found

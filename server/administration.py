@@ -61,7 +61,7 @@ class LiveActivity(Body):
 
 
 def domain(value: str) -> str:
-    known = encoded(value)
+    known = encoded(value.removesuffix("."))
     if known is None or "." not in known:
         raise ValueError("must be a domain like example.org")
     return known

@@ -1,5 +1,6 @@
 """How many connections are open, in all and of each address, so that nobody takes all of them."""
 
+import contextlib
 import logging
 import resource
 from collections import Counter
@@ -19,8 +20,10 @@ def raise_descriptors() -> int:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = HIGHEST if hard == resource.RLIM_INFINITY else min(hard, HIGHEST)
     if soft != resource.RLIM_INFINITY and soft < wanted:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
-        return wanted
+        # The system may have a limit of its own that it does not tell.
+        with contextlib.suppress(ValueError, OSError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+            return wanted
     return HIGHEST if soft == resource.RLIM_INFINITY else soft
 
 

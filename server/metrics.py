@@ -137,7 +137,7 @@ async def show(request: web.Request) -> web.Response:
     token = services.settings.metrics_token.get_secret_value()
     if not services.addresses.is_private(request):
         given = await token_of(request)
-        if not token or not secrets.compare_digest(given.encode(), token.encode()):
+        if not token or not secrets.compare_digest(given.encode(errors="replace"), token.encode()):
             raise Unauthenticated
     return web.Response(
         body=generate_latest(request.app[REGISTRY]), headers={"Content-Type": "text/plain; version=0.0.4"}

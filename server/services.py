@@ -51,7 +51,7 @@ from server.connections import FOR_OURSELVES, Connections, raise_descriptors
 from server.form import Uploads
 from server.origins import Hosts, Origins
 from server.settings import Settings
-from storage import deliveries, epoch, log, logins, registration, webhooks
+from storage import audit, deliveries, epoch, log, logins, registration, webhooks
 from storage.database import Database
 from storage.errors import Unavailable
 from storage.files import Files
@@ -64,6 +64,7 @@ TICK = 1.0
 SWEEP_EVERY = 60.0
 MEASURE_EVERY = 5.0
 DAY = 24 * 3600
+TRAIL_KEPT = 90 * 24 * 3600
 PUSHES_KEPT = 7 * DAY
 
 
@@ -206,10 +207,14 @@ async def build(settings: Settings) -> AsyncIterator[Services]:
         stack.push_async_callback(database.close)
         cluster = await stack.enter_async_context(joined(settings, database, secret))
         rates = Rates(limits, cluster.rates)
-        users = Accounts(database, tokens, provision_users=settings.provision_users)
+        users = Accounts(database, tokens, local=settings.local_accounts, provision_users=settings.provision_users)
         passwords = Passwords(limits)
+        local_logins = Logins(users, passwords, rates, local=settings.local_accounts)
+        stack.push_async_callback(local_logins.tasks.finish)
         await users.start()
-        if settings.local_accounts and (still_open := await database.read(registration.unset)):
+        if settings.local_accounts and (
+            still_open := await database.read(partial(registration.unset, but=users.default_tenant.pk))
+        ):
             logger.warning(
                 "anybody may register in %s: set registration at /api/v1/admin/tenant", ", ".join(still_open)
             )
@@ -263,7 +268,7 @@ async def build(settings: Settings) -> AsyncIterator[Services]:
             database=database,
             tokens=tokens,
             accounts=users,
-            logins=Logins(users, passwords, rates, local=settings.local_accounts),
+            logins=local_logins,
             passwords=passwords,
             blocks=Blocks(database),
             administration=administration,
@@ -395,6 +400,9 @@ class Background:
             await asyncio.sleep(0)
         await write(Command(lambda tx: logins.sweep(tx, before=now() - DAY * SECOND)))
         await write(Command(registration.sweep))
+        trail = Command(partial(audit.sweep, before=now() - TRAIL_KEPT * SECOND))
+        while not self.stopping.is_set() and await write(trail):
+            await asyncio.sleep(0)
         while not self.stopping.is_set() and await services.chats.sweep():
             await asyncio.sleep(0)
         await services.media.sweep()

@@ -15,6 +15,7 @@ from realtime.limits import KIB, MIB, Limits
 from realtime.servers_redis import servers_of
 from server.dialects import DIALECTS
 from server.origins import ALL, NULL, read
+from storage.email import encoded
 
 PREFIX = "BELLWIRE_"
 # What tests read from the environment is no setting of the server.
@@ -282,6 +283,15 @@ class Settings(BaseSettings):
             if each not in (ALL, NULL) and read(each) is None:
                 raise ValueError(f"{each!r} is not an origin like https://app.example.org")
         return value
+
+    @field_validator("hosts")
+    @classmethod
+    def names(cls, value: list[str]) -> list[str]:
+        known = [encoded(each.removesuffix(".")) for each in value]
+        for given, each in zip(value, known, strict=True):
+            if each is None:
+                raise ValueError(f"{given!r} is not a name like chat.example.org, without scheme and port")
+        return [each for each in known if each]
 
     @field_validator("cors_origins", "hosts", "media_types", "trusted_proxies", mode="before")
     @classmethod

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import orjson
-from sqlalchemy import Connection, insert, select
+from sqlalchemy import Connection, delete, insert, or_, select
 
 from storage.accounts import User
 from storage.models import audit, users
@@ -26,6 +26,18 @@ class Entry:
 def add(tx: Tx, actor: User, action: str, target: str | None = None, **details: Any) -> None:
     row = {"tenant_pk": actor.tenant_pk, "actor_pk": actor.pk or None, "action": action, "target": target, "at": tx.now}
     tx.execute(insert(audit), row | {"details": orjson.dumps(details).decode()})
+
+
+# What users do to their own accounts, which anybody may try.
+OF_ONESELF = or_(audit.c.action.like("login%"), audit.c.action.like("password.%"))
+
+
+def sweep(tx: Tx, *, before: int, limit: int = 500) -> bool:
+    """Drop some of what users did to their own accounts before a time; whether there may be more."""
+    old = select(audit.c.pk).where(audit.c.at < before, OF_ONESELF).order_by(audit.c.pk).limit(limit)
+    pks = list(tx.execute(old).scalars())
+    tx.execute(delete(audit).where(audit.c.pk.in_(pks)))
+    return len(pks) == limit
 
 
 def of_tenant(connection: Connection, tenant_pk: int, *, before: int | None, limit: int) -> list[Entry]:

@@ -7,6 +7,7 @@ from sqlalchemy import Connection, case, delete, or_, select, tuple_, update
 
 from storage import accounts
 from storage import media as uploads
+from storage.audit import OF_ONESELF
 from storage.models import (
     activities,
     audit,
@@ -27,8 +28,6 @@ from storage.models import (
 from storage.transaction import Tx
 
 AT_ONCE = 50
-# What a user does to the own account: there the trail holds an address and the name of a program.
-OF_ONESELF = or_(audit.c.action.like("login%"), audit.c.action.like("password.%"))
 NOBODY = {
     "email": None, "email_key": None, "avatar_url": None, "password": None, "permissions": "[]", "locale": None,
     "time_zone": None, "quiet_from": None, "quiet_to": None, "last_seen_at": None,

@@ -61,10 +61,10 @@ def take(tx: Tx, tenant_pk: int, email: str, digest: str) -> bool:
     return tx.execute(delete(invitations).where(*mine)).rowcount > 0
 
 
-def unset(connection: Connection) -> list[str]:
-    """The names of tenants, but the default one, that are open because nobody has said otherwise."""
-    statement = select(tenants.c.name).where(tenants.c.registration.is_(None)).order_by(tenants.c.pk).offset(1)
-    return list(connection.execute(statement).scalars())
+def unset(connection: Connection, *, but: int) -> list[str]:
+    """The names of tenants, but one, that are open because nobody has said otherwise."""
+    statement = select(tenants.c.name).where(tenants.c.registration.is_(None), tenants.c.pk != but)
+    return list(connection.execute(statement.order_by(tenants.c.pk)).scalars())
 
 
 def sweep(tx: Tx) -> None:

@@ -96,6 +96,7 @@ audit = Table(
     Column("details", Text, nullable=False),
     Column("at", BigInteger, nullable=False),
     Index("ix_audit_tenant", "tenant_pk", "pk"),
+    Index("ix_audit_actor", "actor_pk", "pk"),
     sqlite_autoincrement=True,
     comment="what admins did; details is JSON",
 )

@@ -164,6 +164,12 @@ async def test_the_names_under_which_it_answers(serve: ServerFactory, host: str)
     assert (await server.people.anonymous.get("/healthz", headers={"Host": host})).status == 200
 
 
+@pytest.mark.parametrize("name", ["https://chat.example.org", "chat.example.org:443", "a b", "chat..org"])
+async def test_a_name_of_the_settings_is_a_name_alone(serve: ServerFactory, name: str) -> None:
+    with pytest.raises(ValueError, match="is not a name like"):
+        await serve(hosts=name)
+
+
 @pytest.mark.parametrize(
     "host", ["rebound.evil.org", "rebound.evil.org:80", "chat.example.com.evil.org", "evil.com:443"]
 )

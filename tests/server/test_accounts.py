@@ -266,6 +266,21 @@ async def test_a_token_of_ones_own_ends_with_what_made_it(server: Served) -> Non
     assert (await mine.get(ME)).status == 401
 
 
+async def test_a_token_gives_nothing_that_its_maker_lost(either: Served) -> None:
+    first, second = [await either.people.make(permissions=["admin"]) for _ in range(2)]
+    bot = await either.people.make()
+    own = await made_for(first, first, permissions=["admin"])
+    given = await made_for(first, bot, permissions=["admin"])
+    weaker = await made_for(first, bot)
+    socket = await own.socket()
+    taken = await second.patch(f"/api/v1/users/{first.id}", {"permissions": ["users.manage"]})
+    assert taken.status == 200
+    for each in (own, given):
+        assert (await each.get(ME)).status == 401, "it would make its maker an admin again"
+    assert (await weaker.get(ME)).status == 200 and (await first.get(ME)).status == 200
+    assert (await socket.event("session:closed"))[0] == {"reason": "logout"}
+
+
 async def test_permissions_are_given_and_taken_back(either: Served) -> None:
     admin = await either.people.make(permissions=["admin"])
     manager = await either.people.make(permissions=["users.manage"])
@@ -296,6 +311,9 @@ async def test_the_last_admin_stays_one(server: Served) -> None:
     assert (await ann.patch(path, {"permissions": []})).status == 409
     assert (await ann.patch(f"{path}?confirm=self", {"permissions": []})).status == 409
     assert (await ann.patch(path, {"permissions": ["admin", "streams.manage"]})).status == 200
+    platform = await server.people.make(permissions=["admin", "platform.admin"])
+    kept = await platform.patch(f"/api/v1/users/{platform.id}?confirm=self", {"permissions": ["users.manage"]})
+    assert kept.json["data"]["permissions"] == ["platform.admin", "users.manage"], "which run.py gave"
     bob = await server.people.make(permissions=["admin"])
     assert (await ann.patch(path, {"permissions": []})).status == 409, "not said"
     assert (await ann.patch(f"{path}?confirm=self", {"permissions": []})).status == 200

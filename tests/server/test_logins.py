@@ -144,6 +144,15 @@ async def test_wrong_passwords_of_many_addresses_leave_it_open_to_known_devices(
     assert again.status == 429, "it is of the old password"
 
 
+async def test_a_device_that_is_none_tells_nothing(quick: Served) -> None:
+    assert (await ask(quick, "register", HERE)).status == 201
+    for device in ("é", "x" * 255, ""):
+        for email in (ANN["email"], "nobody@example.org"):
+            answer = await ask(quick, "login", None, email=email, password="wrong horse", deviceToken=device)
+            assert answer.status in (401, 429), (device, email)
+    assert (await ask(quick, "login", HERE, deviceToken="x" * 256)).status == 400
+
+
 async def test_one_address_waits_for_its_own_passwords_alone(serve: ServerFactory) -> None:
     """The passwords of an address that sends many wait behind each other, those of others come in turn."""
     server = await serve(max_passwords_per_asker=4, trusted_proxies=[LOCAL])

@@ -8,6 +8,8 @@ from typing import Any
 import orjson
 import pytest
 
+from storage import accounts
+from storage.transaction import Command
 from tests.conftest import Served, ServerFactory, eventually
 from tests.people import Answer, Person
 
@@ -402,3 +404,30 @@ async def test_watching_and_following_are_two_reasons_to_stay(server: Served) ->
     assert (await ann.get(chat)).status == 200, "one follows it still"
     await ann.post(f"{one}/unfollow")
     assert (await ann.get(chat)).status == 404
+
+
+async def test_the_last_owner_of_a_streams_chat_can_be_blocked(either: Served) -> None:
+    owner, stream = await owner_of(either)
+    ann, bob = await either.people.many(2)
+    one, chat = f"{STREAMS}/{stream['id']}", f"/api/v2/chats/{stream['chatId']}"
+    for person in (ann, bob):
+        assert (await person.post(f"{one}/follow")).status == 200
+    assert (await owner.patch(f"{chat}/members/{ann.id}", {"role": "owner"})).status == 200
+    assert (await owner.post(f"{chat}/leave")).status == 200
+    assert (await owner.post("/api/v1/users/me/blocks", {"userId": ann.id})).status == 201
+    assert (await ann.get(chat)).status == 404
+    members = (await bob.get(f"{chat}/members")).json["items"]
+    assert [(each["userId"], each["role"]) for each in members] == [(bob.id, "owner")]
+    assert (await owner.post("/api/v1/users/me/blocks", {"userId": bob.id})).status == 201
+    assert (await bob.get(chat)).status == 404, "also where nobody is left"
+
+
+async def test_a_block_from_before_acts_when_it_is_said_again(server: Served) -> None:
+    owner, stream = await owner_of(server)
+    ann = await server.people.make()
+    assert (await ann.post(f"{STREAMS}/{stream['id']}/follow")).status == 200
+    block = Command(lambda tx: accounts.block(tx, owner.user.pk, ann.user.pk))
+    await server.services.database.write(block)
+    assert (await ann.get(f"/api/v2/chats/{stream['chatId']}")).status == 200
+    assert (await owner.post("/api/v1/users/me/blocks", {"userId": ann.id})).status == 200
+    assert (await ann.get(f"/api/v2/chats/{stream['chatId']}")).status == 404
