@@ -175,7 +175,12 @@ export class Api {
    * @param {{email: string, password: string, name?: string}} body
    */
   async enter(verb, body) {
-    this.login = Api.#pair(await this.call("POST", `/api/v1/auth/${verb}`, { body, token: null }));
+    // Shows that somebody has logged in to this account from here, when many others try their passwords on it.
+    const place = `bellwire.device.${body.email.toLowerCase()}`;
+    const deviceToken = this.storage.getItem(place);
+    const answer = await this.call("POST", `/api/v1/auth/${verb}`, { body: { ...body, deviceToken }, token: null });
+    this.storage.setItem(place, answer.deviceToken);
+    this.login = Api.#pair(answer);
   }
 
   async logout() {

@@ -14,7 +14,7 @@ from playwright.async_api import expect
 
 from realtime import fields
 from tests.browser.conftest import Visit
-from tests.browser.visitor import Visitor
+from tests.browser.visitor import PASSWORD, Visitor
 from tests.conftest import Served, ServerFactory, eventually
 from tests.guard import HANG_SECONDS
 from tests.people import Person
@@ -671,3 +671,20 @@ async def test_under_another_name_of_the_server(visit: Visit, server: Served) ->
     """Films play where the page was opened by another name than the server's own."""
     ann, bob = await two(visit, url=server.url.replace("127.0.0.1", "localhost"))
     await speak(ann, bob)
+
+
+async def test_who_was_here_before_comes_in_while_others_try_the_account(visit: Visit, serve: ServerFactory) -> None:
+    server = await serve(max_failed_logins_per_account=1)
+    ann = await visit(url=server.url)
+    await ann.register("Ann")
+    email = await ann.page.evaluate("JSON.parse(localStorage['bellwire.login']).user.email")
+    await ann.page.click('.rail a[href="#/settings"]')
+    await ann.page.click("button:has-text('Log out')")
+    await ann.page.wait_for_selector(".enter")
+    wrong = {"email": email, "password": "somebody's guess"}
+    answers = [await server.people.anonymous.post("/api/v1/auth/login", wrong) for _ in range(2)]
+    assert [each.status for each in answers] == [401, 429]
+    await ann.page.fill("input[name=email]", email)
+    await ann.page.fill("input[name=password]", PASSWORD)
+    await ann.page.click("button[name=action]")
+    await ann.page.wait_for_selector(".rail")
