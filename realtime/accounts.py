@@ -143,7 +143,7 @@ class Accounts:
         return caller_of(await self.database.write(Command(apply, keys=[key])), claims)
 
     def _is_local(self, user: User, claims: Claims) -> bool:
-        """Whether an issuer's token names an account that has its password here: it was made for somebody else."""
+        """Whether a token of an external issuer names an account with a local password, and must be rejected."""
         return self.local and claims.external and user.password is not None
 
     async def start(self) -> None:

@@ -61,10 +61,10 @@ class Administration:
         return await self.database.write(Command(apply))
 
     async def change_user(self, caller: Caller, user_id: str, values: Mapping[str, Any], *, own: bool = False) -> User:
-        """Set a user's ``name``, ``permissions`` or both; whoever made tokens and may no more ends them.
+        """Set a user's ``name``, ``permissions`` or both. Tokens they issued end with the permission to issue.
 
-        Raises NotFound, Forbidden over somebody stronger and for permissions that the caller lacks, Conflict for the
-        tenant's last admin and, unless ``own``, for an admin who would be none any more.
+        Raises NotFound; Forbidden if the user has, or would get, a permission that the caller lacks; Conflict if the
+        tenant would lose its last admin and, unless ``own``, if the caller would lose ``admin``.
         """
 
         def apply(tx: Tx) -> User:
@@ -99,8 +99,8 @@ class Administration:
     ) -> tuple[str, int]:
         """A token of a user of the tenant, and when it expires, in seconds since 1970.
 
-        It ends when its maker may make none any more, or lacks what it gives; one of oneself also with the login, or at the
-        latest with the token, that made it.
+        It is revoked when its issuer loses the permission to issue, or one that it grants. One for the caller's own account
+        also ends with the login, or at the latest with the token, that was used to issue it.
         """
 
         def apply(tx: Tx) -> tuple[User, dict[str, Any]]:

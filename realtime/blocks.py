@@ -22,7 +22,7 @@ class Blocks:
         self.database = database
 
     async def add(self, caller: Caller, user_id: str) -> tuple[User, bool]:
-        """The user, and whether the block is new. Raises NotFound, Invalid for oneself."""
+        """Block a user; return them and whether the block is new. Raises NotFound, and Invalid for the caller's own id."""
 
         def look(connection: Connection) -> tuple[User, list[Room]]:
             other = accounts.need(connection, caller.user.tenant_pk, user_id)
@@ -52,7 +52,7 @@ class Blocks:
         return new
 
     def _send_away(self, tx: Tx, room: Room, other: User) -> None:
-        """What is told on the user's own channel lets their sockets look which streams they may still hear of."""
+        """Publish on the removed user's own channel, so that their sockets check their stream subscriptions again."""
         inside = chat.member(tx.connection, room.chat_pk, other.pk) is not None
         if inside and pass_on(tx, room.chat_pk, room.chat_id, other.pk):
             leave(tx, room.chat_pk, room.chat_id, other)

@@ -28,8 +28,8 @@ class Maker(NamedTuple):
 class Caller:
     """A user and the token they came with. ``granted`` is what the token itself gives; times in microseconds.
 
-    ``device`` is the one that they speak from, where a socket has said so. ``makers`` made the token: one user for another,
-    and before that somebody the token that this took.
+    ``device`` is the one that they speak from, where a socket has said so. ``makers`` are the users on whom the
+    token depends: its issuer, and the issuers of the token that was used to issue it.
     """
 
     user: User

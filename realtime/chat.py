@@ -360,7 +360,7 @@ def admit(tx: Tx, chat_pk: int, chat_id: str, users: Sequence[accounts.User], ro
 
 
 def pass_on(tx: Tx, chat_pk: int, chat_id: str, user_pk: int) -> bool:
-    """Make another member owner before the last one goes; False where nobody else is there."""
+    """Make another member owner if the user is the last owner; False if there is no other member."""
     member = chat.member(tx.connection, chat_pk, user_pk)
     if member is None or member.role != "owner" or chat.owners(tx.connection, chat_pk) > 1:
         return True

@@ -18,6 +18,7 @@ from storage.models import outbox as causes
 from storage.transaction import Command
 from storage.types import SECOND, now
 from tests.conftest import Served, ServerFactory, eventually
+from tests.people import Person
 from tests.pushing import due_now, pair
 
 HOUR = 3600
@@ -327,25 +328,28 @@ async def test_so_many_dead_tokens_are_remembered(
 # Stopping
 
 
-async def test_stopping_waits_for_what_is_under_way(server: Served, gateway: Scripted) -> None:
-    worker = server.services.worker
-    gateway.hold = asyncio.Event()
+async def push_under_way(server: Served, gateway: Scripted) -> tuple[asyncio.Event, Person, str]:
+    """Send a message whose push the gateway answers only when the event is set; the event, the sender and the chat."""
+    gateway.hold = hold = asyncio.Event()
     ann, _, chat = await pair(server)
     await ann.send(chat)
     await eventually(lambda: gateway.requests)
+    return hold, ann, chat
+
+
+async def test_stopping_waits_for_what_is_under_way(server: Served, gateway: Scripted) -> None:
+    worker = server.services.worker
+    hold, _, _ = await push_under_way(server, gateway)
     stopping = asyncio.create_task(worker.stop())
     await asyncio.sleep(0)
-    gateway.hold.set()
+    hold.set()
     await stopping
     assert [row.state for row in await rows(server)] == ["sent"] and gateway.closed
 
 
 async def test_stopping_gives_back_what_takes_too_long(server: Served, gateway: Scripted) -> None:
     worker = server.services.worker
-    gateway.hold = asyncio.Event()
-    ann, _, chat = await pair(server)
-    await ann.send(chat)
-    await eventually(lambda: gateway.requests)
+    _, ann, chat = await push_under_way(server, gateway)
     await worker.stop(patience=0)
     (row,) = await rows(server)
     assert (row.state, row.lease) == ("waiting", None) and gateway.closed

@@ -2,7 +2,7 @@
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -140,12 +140,7 @@ async def test_a_duplicate_is_a_conflict_and_other_constraints_are_not(database:
         assert not isinstance(refused.value, Conflict)
 
 
-@pytest.fixture
-async def postgres_node(postgres_database: str) -> AsyncIterator[Database]:
-    node = Database(postgres_database)
-    await node.start()
-    yield node
-    await node.close()
+on_postgres = pytest.mark.parametrize("database_url", ["postgres"], indirect=True)
 
 
 # What the statements of a batch cost
@@ -216,36 +211,39 @@ async def test_a_head_is_written_once_for_all_events_before(database: Database) 
 # PostgreSQL's locks and errors
 
 
-async def test_keys_are_locked_before_the_first_command(postgres_node: Database) -> None:
+@on_postgres
+async def test_keys_are_locked_before_the_first_command(database: Database) -> None:
     locks = text("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid()")
     commands = [Command(lambda tx: tx.execute(locks).scalar_one(), keys=keys) for keys in (["a", "b"], ["b", "c"], [])]
-    assert await asyncio.gather(*map(postgres_node.write, commands)) == [3, 3, 3]
+    assert await asyncio.gather(*map(database.write, commands)) == [3, 3, 3]
 
 
-async def test_another_node_waits_for_a_channel_that_is_locked(postgres_node: Database) -> None:
-    pk = await open_channel(postgres_node)
-    engine = create_async_engine(postgres_node.url)
+@on_postgres
+async def test_another_node_waits_for_a_channel_that_is_locked(database: Database) -> None:
+    pk = await open_channel(database)
+    engine = create_async_engine(database.url)
     waiting = text(
         "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
     )
     async with engine.connect() as other:
         answers, _ = await other.run_sync(run_batch, [Command(note(pk), channels=[pk])])
-        second = postgres_node.write(Command(note(pk), channels=[pk]))
+        second = database.write(Command(note(pk), channels=[pk]))
         async with asyncio.timeout(HANG_SECONDS):
-            while not await postgres_node.read(lambda connection: connection.execute(waiting).scalar_one()):
+            while not await database.read(lambda connection: connection.execute(waiting).scalar_one()):
                 await asyncio.sleep(0.01)
         await other.commit()
     await engine.dispose()
     assert [*answers, await second] == [1, 2]
-    assert [seq for seq, _ in await kept(postgres_node, pk)] == [1, 2]
+    assert [seq for seq, _ in await kept(database, pk)] == [1, 2]
 
 
+@on_postgres
 @pytest.mark.parametrize(("code", "undone"), [("40001", True), ("40P01", True), ("22012", False)])
 async def test_only_a_serialization_failure_lets_the_batch_run_again(
-    postgres_node: Database, code: str, undone: bool
+    database: Database, code: str, undone: bool
 ) -> None:
     raising = Prepared(text(f"DO $$ BEGIN RAISE EXCEPTION 'refused' USING ERRCODE = '{code}'; END $$"))
-    engine = create_async_engine(postgres_node.url)
+    engine = create_async_engine(database.url)
     async with engine.connect() as connection:
         with pytest.raises(Undone if undone else DBAPIError) as raised:
             await connection.run_sync(run_batch, [Command(lambda tx: tx.first(raising, {}))])
