@@ -20,7 +20,7 @@ from push.gateway import Outcome, PushGateway, PushRequest, PushResult
 from push.reach import Place, Reach, place
 from push.settler import Settler
 from push.targets import Policy, Target, target_of
-from storage import briefs, deliveries, outbox
+from storage import audience, briefs, deliveries, outbox
 from storage.briefs import Brief, LiveBrief
 from storage.database import Database
 from storage.deliveries import Depth
@@ -152,16 +152,16 @@ class Worker:
         """A page of the audience of each cause becomes deliveries, a bounded number in one transaction."""
         at = now()
         found = await self.database.read(
-            lambda connection: [(each, outbox.audience(connection, each, at)) for each in causes]
+            lambda connection: [(each, audience.next_page(connection, each, at)) for each in causes]
         )
-        some: list[tuple[Cause, outbox.Page]] = []
+        some: list[tuple[Cause, audience.Page]] = []
         for cause, page in found:
             some.append((cause, page))
             if sum(len(each.devices) for _, each in some) >= ROWS_AT_ONCE or (cause, page) == found[-1]:
                 await self._deliver(some)
                 some = []
 
-    async def _deliver(self, found: Sequence[tuple[Cause, outbox.Page]]) -> None:
+    async def _deliver(self, found: Sequence[tuple[Cause, audience.Page]]) -> None:
         """What can be sent at once is held by us from the start; the rest waits in the table, for any process."""
         seen: set[Place] = set()
         if not self.policy.reached_too:
