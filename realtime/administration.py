@@ -151,27 +151,35 @@ class Administration:
 
         return await self.database.read(look)
 
-    async def set_activity(self, caller: Caller, kind: str | None, attributes: dict[str, Any]) -> None:
+    async def change_tenant(
+        self,
+        caller: Caller,
+        *,
+        activity: tuple[str | None, dict[str, Any]] | None = None,
+        mode: Mode | None = None,
+        domains: Sequence[str] | None = None,
+    ) -> None:
+        """Change the tenant's settings together. What is None stays.
+
+        ``activity`` is the type of the app's Live Activity with its attributes; with the type None there is none.
+        """
+
         def apply(tx: Tx) -> None:
             actor = caller.fresh(tx)
             actor.require("admin")
-            accounts.set_activity(tx, actor.user.tenant_pk, kind, attributes)
-            audit.add(tx, actor.user, "tenant.change", liveActivity=kind)
+            changed: dict[str, Any] = {}
+            if activity is not None:
+                accounts.set_activity(tx, actor.user.tenant_pk, *activity)
+                changed["liveActivity"] = activity[0]
+            if mode is not None or domains is not None:
+                registration.change(tx, actor.user.tenant_pk, mode, domains)
+                changed |= {"registration": mode, "domains": domains}
+            if changed:
+                audit.add(tx, actor.user, "tenant.change", **changed)
 
         await self.database.write(Command(apply))
 
-    # Who may come
-
-    async def set_registration(self, caller: Caller, mode: Mode | None, domains: Sequence[str] | None) -> None:
-        """What is None stays."""
-
-        def apply(tx: Tx) -> None:
-            actor = caller.fresh(tx)
-            actor.require("admin")
-            registration.change(tx, actor.user.tenant_pk, mode, domains)
-            audit.add(tx, actor.user, "tenant.change", registration=mode, domains=domains)
-
-        await self.database.write(Command(apply))
+    # Registration
 
     async def invite(self, caller: Caller, email: str | None, expires_at: int | None) -> tuple[str, int]:
         """A token with which one account may be made, by this address or by anybody, and when it expires."""

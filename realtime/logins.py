@@ -5,7 +5,7 @@ import hashlib
 import hmac
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from realtime.accounts import Accounts
 from realtime.caller import Caller
@@ -280,12 +280,9 @@ def names_of(email: str | None, name: str | None) -> list[str | None]:
 
 
 def record(tx: Tx, user: User, action: str, peer: Peer) -> None:
-    """Of what users do to their own accounts."""
-    audit.add(tx, user, action, user.id, **{name: value for name, value in shown(peer).items() if value})
-
-
-def shown(peer: Peer) -> dict[str, Any]:
-    return {"address": peer.address, "agent": peer.agent}
+    """Keep in the audit trail what a user did to their own account, and from where as far as it is known."""
+    where = {"address": peer.address, "agent": peer.agent}
+    audit.add(tx, user, action, user.id, **{name: value for name, value in where.items() if value})
 
 
 def digest(token: str) -> str:

@@ -165,13 +165,13 @@ async def tenant(call: Call) -> Any:
 
 async def change_tenant(call: Call) -> Any:
     body: ChangeTenant = call.body
+    activity = None
     if "liveActivity" in body.model_fields_set:
         live = body.liveActivity
-        await call.services.administration.set_activity(
-            call.caller, live.attributesType if live else None, live.attributes if live else {}
-        )
-    if body.registration is not None or body.domains is not None:
-        await call.services.administration.set_registration(call.caller, body.registration, body.domains)
+        activity = (live.attributesType, live.attributes) if live else (None, {})
+    await call.services.administration.change_tenant(
+        call.caller, activity=activity, mode=body.registration, domains=body.domains
+    )
     return await tenant(call)
 
 

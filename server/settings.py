@@ -211,7 +211,7 @@ class Settings(BaseSettings):
             if getattr(self, name) and not self.jwt_audience:
                 raise ValueError(
                     f"with BELLWIRE_{name.upper()}, BELLWIRE_JWT_AUDIENCE is needed too: what the issuer's tokens for this "
-                    "server say in aud; without it its tokens for any other service would be taken"
+                    "server say in aud; without it its tokens for any other service would be accepted"
                 )
         return self
 

@@ -15,7 +15,7 @@ from storage.models import blocks, chats, members, tenants, users
 from storage.prepared import padded
 from storage.text import fold
 from storage.transaction import Tx
-from storage.types import unused_id
+from storage.types import new_id
 
 FIRST_NUMBER = 1_000_000
 LARGEST_NUMBER = 10**18
@@ -166,7 +166,7 @@ def add_user(tx: Tx, tenant_pk: int, new: NewUser) -> User:
         candidate = tx.execute(NEXT_NUMBER, {"pk": tenant_pk}).scalar_one()
         clash = select(users.c.pk).where(users.c.tenant_pk == tenant_pk, users.c.number == candidate)
         number = None if tx.execute(clash).first() else candidate
-    id = new.id or unused_id(lambda made: id_taken(tx.connection, tenant_pk, made))
+    id = new.id or new_id()
     pk = log.open_channel(tx, f"user:{id}")
     tx.execute(
         insert(users),
@@ -191,12 +191,6 @@ def add_user(tx: Tx, tenant_pk: int, new: NewUser) -> User:
         },
     )
     return get(tx.connection, pk)
-
-
-def id_taken(connection: Connection, tenant_pk: int, id: str) -> bool:
-    """Whether the tenant has, or had, a user of this id."""
-    named = select(users.c.pk).where(users.c.tenant_pk == tenant_pk, users.c.id == id)
-    return connection.execute(named).first() is not None
 
 
 def get(connection: Connection, pk: int) -> User:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import orjson
-from sqlalchemy import Connection, delete, insert, or_, select
+from sqlalchemy import Connection, Select, delete, insert, or_, select
 
 from storage.accounts import User
 from storage.models import audit, users
@@ -32,10 +32,13 @@ def add(tx: Tx, actor: User, action: str, target: str | None = None, **details: 
 OF_ONESELF = or_(audit.c.action.like("login%"), audit.c.action.like("password.%"))
 
 
+def old(before: int, limit: int) -> Select[tuple[int]]:
+    return select(audit.c.pk).where(audit.c.at < before, OF_ONESELF).order_by(audit.c.at).limit(limit)
+
+
 def sweep(tx: Tx, *, before: int, limit: int = 500) -> bool:
     """Drop some of what users did to their own accounts before a time; whether there may be more."""
-    old = select(audit.c.pk).where(audit.c.at < before, OF_ONESELF).order_by(audit.c.pk).limit(limit)
-    pks = list(tx.execute(old).scalars())
+    pks = list(tx.execute(old(before, limit)).scalars())
     tx.execute(delete(audit).where(audit.c.pk.in_(pks)))
     return len(pks) == limit
 

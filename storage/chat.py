@@ -24,7 +24,7 @@ from storage.models import blocks, channels, chats, events, members, messages, u
 from storage.prepared import Prepared, padded
 from storage.text import fold
 from storage.transaction import Tx, first
-from storage.types import unused_id
+from storage.types import new_id
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,7 +196,7 @@ def add(
     pair: str | None = None,
     id: str | None = None,
 ) -> int:
-    id = id or unused_id(lambda made: id_taken(tx.connection, tenant_pk, made))
+    id = id or new_id()
     pk = log.open_channel(tx, f"chat:{id}")
     tx.execute(
         insert(chats),

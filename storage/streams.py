@@ -10,7 +10,7 @@ from storage import log
 from storage.models import UPCOMING, blocks, channels, chats, exclusions, followers, members, streams, users
 from storage.prepared import padded
 from storage.transaction import Tx
-from storage.types import unused_id
+from storage.types import new_id
 
 Status = Literal["scheduled", "ready", "started", "ended", "cancelled", "expired"]
 
@@ -66,7 +66,7 @@ def read_streams(rows: Any) -> list[Stream]:
 
 
 def add(tx: Tx, tenant_pk: int, *, id: str | None, title: str, starts_at: int, owner_pk: int, chat_pk: int) -> int:
-    id = id or unused_id(lambda made: find(tx.connection, tenant_pk, made) is not None)
+    id = id or new_id()
     pk = log.open_channel(tx, f"stream:{id}")
     values = {"pk": pk, "tenant_pk": tenant_pk, "id": id, "title": title, "status": "scheduled", "starts_at": starts_at}
     values |= {"owner_pk": owner_pk, "chat_pk": chat_pk, "announced": False}

@@ -3,7 +3,6 @@
 import re
 import secrets
 import time
-from collections.abc import Callable
 
 SECOND = 1_000_000
 HEX_ID = re.compile(r"[0-9a-f]{24}")
@@ -20,13 +19,6 @@ def now() -> int:
 def new_id() -> str:
     """24 hex digits: 8 of the second, 16 at random. Nobody can guess the next one, and ids tell no order."""
     return f"{int(time.time()) & 0xFFFFFFFF:08x}{secrets.token_hex(8)}"
-
-
-def unused_id(is_taken: Callable[[str], bool]) -> str:
-    """A new id of something whose id may also be chosen: another one where somebody has chosen it."""
-    while is_taken(id := new_id()):
-        pass
-    return id
 
 
 def is_id(text: object) -> bool:

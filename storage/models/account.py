@@ -97,6 +97,7 @@ audit = Table(
     Column("at", BigInteger, nullable=False),
     Index("ix_audit_tenant", "tenant_pk", "pk"),
     Index("ix_audit_actor", "actor_pk", "pk"),
+    Index("ix_audit_at", "at"),
     sqlite_autoincrement=True,
     comment="what admins did; details is JSON",
 )

@@ -51,6 +51,18 @@ async def test_a_new_tenant_is_closed_and_the_default_one_open(either: Served) -
     assert (await admin.patch(TENANT, {"registration": "everybody"})).status == 400
 
 
+async def test_settings_of_a_tenant_change_together_with_one_line_in_the_trail(either: Served) -> None:
+    admin = await another(either)
+    live = {"attributesType": "LiveAttributes", "attributes": {}}
+    answer = await admin.patch(TENANT, {"liveActivity": live, "registration": "open"})
+    assert answer.json["data"]["liveActivity"] == live and answer.json["data"]["registration"] == "open"
+    trail = (await admin.get("/api/v1/admin/audit")).json["data"]["items"]
+    (line,) = [each for each in trail if each["action"] == "tenant.change"]
+    assert line["details"] == {"liveActivity": "LiveAttributes", "registration": "open", "domains": None}
+    assert (await admin.patch(TENANT, {})).status == 200
+    assert len((await admin.get("/api/v1/admin/audit")).json["data"]["items"]) == len(trail), "nothing was changed"
+
+
 async def test_people_of_some_domains(either: Served) -> None:
     admin = await another(either)
     shown = await setting(admin, registration="domain", domains=["Example.ORG", "bücher.example"])
