@@ -47,7 +47,7 @@ logins = Table(
     Column("user_pk", Key, ForeignKey(users.c.pk), nullable=False, index=True),
     Column("generation", Integer, nullable=False),
     Column("created_at", BigInteger, nullable=False),
-    Column("expires_at", BigInteger, nullable=False),
+    Column("expires_at", BigInteger, nullable=False, index=True),
     Column("ended_at", BigInteger),
     Column("address", String(64)),
     Column("agent", String(255)),
