@@ -87,6 +87,15 @@ class Body(BaseModel):
 B = TypeVar("B", bound=Body)
 
 
+def items_of(body: Body | None) -> int:
+    """How many items it asks for in a page, or names in a list."""
+    values = {} if body is None else body.__dict__
+    limit = values.get("limit")
+    return max(
+        limit if isinstance(limit, int) else 0, *(len(each) for each in values.values() if isinstance(each, list)), 0
+    )
+
+
 def read(model: type[B], data: object, limits: Limits) -> B:
     """``data`` as ``model``. Raises Malformed if it is no object, Invalid with every wrong field."""
     if not isinstance(data, dict):

@@ -73,18 +73,19 @@ class MediaService:
         self.secret = hashlib.sha256(f"media links {secret}".encode()).digest()
         self.public_url = public_url
         self.unsent = int(unsent * SECOND)
-        self.decoder = Decoder()
+        self.decoder = Decoder(limits)
         self.temporary = temporary.absolute()
         temporary.mkdir(parents=True, exist_ok=True)
 
     async def keep(self, caller: Caller, upload: Upload) -> Media:
         """Look into an upload and store it, for its uploader to send.
 
-        Raises Invalid for what is empty or broken, Unsupported for what is not taken, Conflict over a quota.
+        Raises Invalid for what is empty or broken, Unsupported for what is not taken, Conflict over a quota, TooMany and
+        Unavailable as the decoder does.
         """
         thumbnail = upload.path.with_suffix(".webp")
         try:
-            found = await self.decoder.look(upload.path, thumbnail)
+            found = await self.decoder.look(upload.path, thumbnail, user_pk=caller.pk, tenant_pk=caller.user.tenant_pk)
             if not any(fnmatch.fnmatchcase(found.mime, pattern) for pattern in self.types):
                 raise Unsupported(f"Files of type {found.mime} are not taken")
             tenant_pk, name = caller.user.tenant_pk, secrets.token_hex(16)

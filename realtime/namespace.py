@@ -17,7 +17,7 @@ from sqlalchemy import Connection
 
 from realtime import bodies, documents, envelope, events, frames, shapes
 from realtime.accounts import Accounts
-from realtime.bodies import Body
+from realtime.bodies import Body, items_of
 from realtime.caller import Caller
 from realtime.chat import Chats
 from realtime.engine import Origins
@@ -30,7 +30,7 @@ from realtime.messages import Messages
 from realtime.notifications import Notifications
 from realtime.presence import Presence
 from realtime.protocol import Overload, Server
-from realtime.rates import Buckets
+from realtime.rates import Budget, units_of
 from realtime.session import Session, Sessions
 from realtime.streams import Streams
 from realtime.tokens import TokenExpired
@@ -50,6 +50,8 @@ VERSION = 1
 WATCHED_FOR = 30.0
 LEAVE_AT_ONCE = 100
 TYPING_EVERY = 1.0
+# Whatever is in it: it is read before it is known what it is.
+UNITS_OF_PACKET = 1
 
 
 def few_offsets(value: dict[str, int], info: ValidationInfo) -> dict[str, int]:
@@ -74,12 +76,17 @@ class Auth(Body):
 
 @dataclass(frozen=True, slots=True)
 class Inbound(Generic[B]):
-    """One event that clients may send: how its payload is read, and what it does, at once where it can."""
+    """One event that clients may send: how its payload is read, and what it does, at once where it can.
+
+    It costs ``units`` of the user's budget, and ``units_per_item`` for each item that it names.
+    """
 
     body: type[B]
     answer: Any
     handle: Callable[["ChatNamespace", Session, B], Answer | Posted | Awaitable[Answer]]
     summary: str
+    units: float
+    units_per_item: float = 0
 
 
 class ChatNamespace(socketio.AsyncNamespace):
@@ -96,6 +103,7 @@ class ChatNamespace(socketio.AsyncNamespace):
         hub: Hub,
         presence: Presence,
         limits: Limits,
+        budget: Budget,
         origins: Origins,
     ) -> None:
         super().__init__(NAMESPACE)
@@ -109,7 +117,7 @@ class ChatNamespace(socketio.AsyncNamespace):
         self.presence = presence
         self.limits = limits
         self.origins = origins
-        self.events = Buckets(limits.events_per_second, limits.events_at_once)
+        self.budget = budget
         self.typed: Fresh[tuple[int, int], bool] = Fresh(TYPING_EVERY)
         self.connects: Counter[str] = Counter()
         self.received: Counter[str] = Counter()
@@ -230,13 +238,19 @@ class ChatNamespace(socketio.AsyncNamespace):
         """Read, handle, ack; what is left to wait for. Every error is an ack in the envelope."""
         answer: Answer | Posted | Awaitable[Answer] | Exception
         try:
-            self.events.take(session.caller.pk)
+            self.budget.users.take(session.caller.pk, UNITS_OF_PACKET + units_of(len(packet.data)))
             name, payload = read_event(packet, self.limits)
             inbound = INBOUND.get(name)
             self.received[name if inbound else "unknown"] += 1
             if inbound is None:
                 raise Invalid.field("event", f"There is no event {name[:64]!r}")
-            answer = inbound.handle(self, session, bodies.read(inbound.body, payload, self.limits))
+            body = bodies.read(inbound.body, payload, self.limits)
+            units = inbound.units - UNITS_OF_PACKET
+            if inbound.units_per_item:
+                units += inbound.units_per_item * items_of(body)
+            if units:
+                self.budget.users.take(session.caller.pk, units)
+            answer = inbound.handle(self, session, body)
         except Exception as error:
             answer = error
         if isinstance(answer, asyncio.Future):
@@ -376,28 +390,34 @@ class ChatNamespace(socketio.AsyncNamespace):
 
 
 INBOUND: dict[str, Inbound[Any]] = {
-    "message:send": Inbound(bodies.SendMessage, shapes.MessageDocument, ChatNamespace.send, "Send a message"),
-    "message:edit": Inbound(bodies.SocketEditMessage, shapes.MessageDocument, ChatNamespace.edit, "Edit one's message"),
-    "message:delete": Inbound(bodies.MessageRef, shapes.MessageDocument, ChatNamespace.delete, "Delete a message"),
-    "message:read": Inbound(bodies.ReadMessage, shapes.ReadDocument, ChatNamespace.read, "Read up to a message"),
-    "typing": Inbound(bodies.ChatRef, events.TypingEvent, ChatNamespace.typing, "Tell the others that one is typing"),
-    "stream:watch": Inbound(bodies.StreamRef, shapes.StreamDocument, ChatNamespace.watch_stream, "Hear of a stream"),
+    "message:send": Inbound(bodies.SendMessage, shapes.MessageDocument, ChatNamespace.send, "Send a message", 5),
+    "message:edit": Inbound(
+        bodies.SocketEditMessage, shapes.MessageDocument, ChatNamespace.edit, "Edit one's message", 5
+    ),
+    "message:delete": Inbound(bodies.MessageRef, shapes.MessageDocument, ChatNamespace.delete, "Delete a message", 5),
+    "message:read": Inbound(bodies.ReadMessage, shapes.ReadDocument, ChatNamespace.read, "Read up to a message", 5),
+    "typing": Inbound(bodies.ChatRef, events.TypingEvent, ChatNamespace.typing, "Tell the others that one is typing", 5),
+    "stream:watch": Inbound(
+        bodies.StreamRef, shapes.StreamDocument, ChatNamespace.watch_stream, "Subscribe to a stream", 10
+    ),
     "stream:unwatch": Inbound(
-        bodies.StreamRef, shapes.StreamDocument, ChatNamespace.unwatch_stream, "Hear of a stream no more"
+        bodies.StreamRef, shapes.StreamDocument, ChatNamespace.unwatch_stream, "Unsubscribe from a stream", 10
     ),
     "presence:watch": Inbound(
-        bodies.WatchPresence, shapes.PresencesDocument, ChatNamespace.watch_presence, "Hear when users come and go"
+        bodies.WatchPresence, shapes.PresencesDocument, ChatNamespace.watch_presence,
+        "Subscribe to the presence of users", 5, units_per_item=0.2,
     ),
     "notification:read": Inbound(
-        bodies.NotificationRef, shapes.NotificationDocument, ChatNamespace.read_notification, "Mark a notification read"
+        bodies.NotificationRef, shapes.NotificationDocument, ChatNamespace.read_notification,
+        "Mark a notification read", 5,
     ),
     "session:refresh": Inbound(
-        bodies.RefreshSession, events.ExpiringEvent, ChatNamespace.refresh, "Go on with a newer token"
+        bodies.RefreshSession, events.ExpiringEvent, ChatNamespace.refresh, "Go on with a newer token", 5
     ),
     "app:state": Inbound(
-        bodies.AppState, shapes.StateDocument, ChatNamespace.state, "Say whether somebody is looking at the app"
+        bodies.AppState, shapes.StateDocument, ChatNamespace.state, "Say whether somebody is looking at the app", 1
     ),
-}
+}  # fmt: skip
 
 
 async def created(work: Posted) -> Answer:

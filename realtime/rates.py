@@ -15,6 +15,7 @@ from realtime.limits import Limits
 from storage.errors import TooMany
 
 MOST = 20_000
+BYTES_PER_UNIT = 4096
 BACKWARD = 2.0
 
 
@@ -61,28 +62,59 @@ class Rates:
 
 
 class Buckets:
-    """``burst`` at once, and ``rate`` a second after that, for each key."""
+    """``burst`` at once, and ``rate`` a second after that, for each key. ``what`` names it in the error."""
 
-    def __init__(self, rate: float, burst: float) -> None:
+    def __init__(self, rate: float, burst: float, what: str = "") -> None:
         self.rate = rate
         self.burst = burst
+        self.what = f" {what}" if what else ""
         self.left: dict[Hashable, tuple[float, float]] = {}
 
-    def take(self, key: Hashable) -> None:
-        """Raises TooMany where none is left."""
+    def take(self, key: Hashable, amount: float = 1) -> None:
+        """Raises TooMany where less is left; of an amount above the burst, all of the burst must be there."""
         moment = time.monotonic()
+        left = self._left(key, moment)
+        least = min(amount, self.burst)
+        if left < least:
+            raise TooMany(
+                f"At most {self.rate:g}{self.what} a second, {self.burst:g} at once",
+                retry_after=(least - left) / self.rate,
+            )
+        self._put(key, left - amount, moment)
+
+    def charge(self, key: Hashable, amount: float) -> None:
+        """Take what was found out afterwards, even if it is more than is left: the next ones wait for it."""
+        moment = time.monotonic()
+        self._put(key, self._left(key, moment) - amount, moment)
+
+    def _left(self, key: Hashable, moment: float) -> float:
         left, at = self.left.get(key) or (self.burst, moment)
-        left = min(self.burst, left + (moment - at) * self.rate)
-        if left < 1:
-            wait = (1 - left) / self.rate
-            raise TooMany(f"At most {self.rate:g} a second, {self.burst:g} at once", retry_after=wait)
+        return min(self.burst, left + (moment - at) * self.rate)
+
+    def _put(self, key: Hashable, left: float, moment: float) -> None:
         if key not in self.left and len(self.left) >= MOST:
             self._forget(moment)
-        self.left[key] = (left - 1, moment)
+        self.left[key] = (left, moment)
 
     def _forget(self, moment: float) -> None:
         """Those that are full again; or all, which is generous, where too many come."""
-        full = self.burst / self.rate
-        self.left = {key: value for key, value in self.left.items() if moment - value[1] < full}
+        self.left = {key: value for key, value in self.left.items() if self._left(key, moment) < self.burst}
         if len(self.left) >= MOST:
             self.left.clear()
+
+
+class Budget:
+    """What calls of a user may cost on this process, over REST and the socket together; who has no token, by address.
+
+    A unit is 100 µs of a core. A call costs what its route or event names, more for each item that it asks for or names,
+    and one unit for each 4 KiB that it sends.
+    """
+
+    def __init__(self, limits: Limits) -> None:
+        self.users = Buckets(limits.units_per_second, limits.units_at_once, "units")
+        self.addresses = Buckets(limits.units_without_token, limits.units_without_token_at_once, "units")
+
+
+def units_of(size: int) -> int:
+    """What so many bytes cost that were sent."""
+    return size // BYTES_PER_UNIT

@@ -7,40 +7,48 @@ from collections.abc import AsyncIterator, Hashable
 
 from storage.errors import Unavailable
 
+Queue = deque["asyncio.Future[None]"]
+
 
 class Turns:
-    """``at_once`` at a time; whoever waits comes in turn by their key, of each of which ``per_key`` may wait.
+    """``at_once`` at a time; whoever waits comes in turn by their group, and in it by their key.
 
-    ``waiting`` bounds all that wait. Where either is reached, the next one raises Unavailable at once.
+    ``per_key`` may wait of a key, half of ``waiting`` of a group, and ``waiting`` of all; where one of these is reached, the
+    next one raises Unavailable at once.
     """
 
     def __init__(self, at_once: int, *, per_key: int, waiting: int) -> None:
         self.at_once = at_once
         self.per_key = per_key
+        self.per_group = max(1, waiting // 2)
         self.most_waiting = waiting
         self.running = 0
         self.waiting = 0
-        self.queues: OrderedDict[Hashable, deque[asyncio.Future[None]]] = OrderedDict()
+        self.groups: OrderedDict[Hashable, OrderedDict[Hashable, Queue]] = OrderedDict()
 
     @contextlib.asynccontextmanager
-    async def turn(self, key: Hashable) -> AsyncIterator[None]:
-        await self._enter(key)
+    async def turn(self, key: Hashable, group: Hashable = None) -> AsyncIterator[None]:
+        """Without a group the key is one of its own."""
+        await self._enter(key, group)
         try:
             yield
         finally:
             self._next()
 
-    async def _enter(self, key: Hashable) -> None:
-        if self.running < self.at_once and not self.queues:
+    async def _enter(self, key: Hashable, of_group: Hashable) -> None:
+        if self.running < self.at_once and not self.groups:
             self.running += 1
             return
-        queue = self.queues.get(key)
-        if self.waiting >= self.most_waiting or (queue is not None and len(queue) >= self.per_key):
+        group = key if of_group is None else of_group
+        keys = self.groups.get(group, OrderedDict())
+        queue: Queue = keys.get(key, deque())
+        crowded = of_group is not None and sum(map(len, keys.values())) >= self.per_group
+        if self.waiting >= self.most_waiting or crowded or len(queue) >= self.per_key:
             raise Unavailable("Too many of these are being worked on; try again in a moment")
-        if queue is None:
-            queue = self.queues[key] = deque()
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         queue.append(turn)
+        keys[key] = queue
+        self.groups[group] = keys
         self.waiting += 1
         try:
             await turn
@@ -49,26 +57,29 @@ class Turns:
                 # It was this one's turn already.
                 self._next()
             else:
-                self._forget(key, turn)
+                queue.remove(turn)
+                self.waiting -= 1
+                if not queue:
+                    self._drop(group, key)
             raise
 
-    def _forget(self, key: Hashable, turn: "asyncio.Future[None]") -> None:
-        queue = self.queues[key]
-        queue.remove(turn)
-        self.waiting -= 1
-        if not queue:
-            del self.queues[key]
+    def _drop(self, group: Hashable, key: Hashable) -> None:
+        keys = self.groups[group]
+        del keys[key]
+        if not keys:
+            del self.groups[group]
 
     def _next(self) -> None:
-        """Hand the place to the first of the next key, whose others wait until all other keys have had a turn."""
-        if not self.queues:
+        """Hand the place to the next group, whose others wait until all other groups have had a turn; so with its keys."""
+        if not self.groups:
             self.running -= 1
             return
-        key, queue = next(iter(self.queues.items()))
+        group, keys = next(iter(self.groups.items()))
+        key, queue = next(iter(keys.items()))
         turn = queue.popleft()
         self.waiting -= 1
-        if queue:
-            self.queues.move_to_end(key)
-        else:
-            del self.queues[key]
+        self.groups.move_to_end(group)
+        keys.move_to_end(key)
+        if not queue:
+            self._drop(group, key)
         turn.set_result(None)

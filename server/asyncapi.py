@@ -12,7 +12,7 @@ from realtime.events import OUTBOUND, Place
 from realtime.frames import NAMESPACE
 from realtime.limits import Limits
 from realtime.namespace import INBOUND, Auth
-from server.openapi import REF, VERSION
+from server.openapi import REF, VERSION, units
 
 Mode = Literal["validation", "serialization"]
 INTRODUCTION = f"""Socket.IO v5 over Engine.IO v4, at the path `/socket.io/`, namespace `{NAMESPACE}`.
@@ -39,7 +39,9 @@ def document(limits: Limits, url: str) -> dict[str, Any]:
         messages[key] = message(name, inbound.summary, found[inbound.body, "validation"])
         answer = found[inbound.answer, "serialization"]
         messages[f"{key}_ack"] = message(name, "Its ack", acknowledged(found[Envelope, "serialization"], answer))
-        operations[key] = {**operation("receive", key, inbound.summary), "reply": reply(f"{key}_ack")}
+        operations[key] = {
+            **operation("receive", key, inbound.summary), "reply": reply(f"{key}_ack"), **units(inbound),
+        }  # fmt: skip
     for name, outbound in OUTBOUND.items():
         key = f"on_{key_of(name)}"
         payload = found[outbound.document, "serialization"]

@@ -131,7 +131,8 @@ class Route:
     """A line of the route table.
 
     ``answer`` is the type of the document; ``public`` routes need no token. Where ``spoken``, the request's dialect
-    counts, and ``body`` and ``answer`` may be names of the dialect's own types.
+    counts, and ``body`` and ``answer`` may be names of the dialect's own types. A call costs ``units`` of the caller's
+    budget, and ``units_per_item`` for each item that it asks for or names.
     """
 
     method: str
@@ -151,6 +152,8 @@ class Route:
     bodiless: bool = False
     also_200: bool = False
     errors: tuple[int, ...] = field(default=())
+    units: float = 10
+    units_per_item: float = 0
 
     @property
     def envelope(self) -> bool:

@@ -14,6 +14,8 @@ from aiohttp import BodyPartReader, web
 from aiohttp.http_exceptions import HttpProcessingError
 
 from realtime import bodies
+from realtime.caller import Caller
+from realtime.decoding import Decoder
 from realtime.limits import KIB, Limits
 from realtime.media import Upload
 from realtime.rates import Rates
@@ -30,7 +32,7 @@ MOST_PARTS = 32
 # Controls, lone surrogates, and separators of lines and paragraphs; joiners and spaces of all kinds belong to names.
 NO_PART_OF_NAMES = frozenset(("Cc", "Cs", "Zl", "Zp"))
 UPLOAD: web.RequestKey[Upload] = web.RequestKey("upload", Upload)
-UPLOADER: web.RequestKey[int] = web.RequestKey("uploader", int)
+UPLOADER: web.RequestKey[Caller] = web.RequestKey("uploader", Caller)
 FORM = "multipart/form-data"
 
 
@@ -67,28 +69,36 @@ async def read_form(request: web.Request, limits: Limits, folder: Path) -> dict[
 
 
 class Uploads:
-    """How many files a user sends at the same time, and how often."""
+    """How many files are uploaded at the same time, and how often by a user."""
 
-    def __init__(self, rates: Rates, most: int) -> None:
+    def __init__(self, rates: Rates, limits: Limits, decoder: Decoder) -> None:
         self.rates = rates
-        self.most = most
-        self.under_way: Counter[int] = Counter()
+        self.limits = limits
+        self.decoder = decoder
+        self.of_user: Counter[int] = Counter()
+        self.of_tenant: Counter[int] = Counter()
 
-    async def begin(self, user_pk: int) -> None:
-        """Raises TooMany."""
-        if self.under_way[user_pk] >= self.most:
-            raise TooMany(f"You may send {self.most} files at a time")
-        self.under_way[user_pk] += 1
+    async def begin(self, caller: Caller) -> None:
+        """Raises TooMany where the user uploads too much, Unavailable where all together do."""
+        if self.of_user[caller.pk] >= self.limits.uploads_at_once:
+            raise TooMany(f"At most {self.limits.uploads_at_once} uploads of a user at a time")
+        most = self.limits.uploads_under_way
+        if self.of_user.total() >= most or self.of_tenant[caller.user.tenant_pk] >= max(1, most // 2):
+            raise Unavailable("Too many files are being uploaded; try again in a moment")
+        self.decoder.require_budget(caller.pk)
+        self.of_user[caller.pk] += 1
+        self.of_tenant[caller.user.tenant_pk] += 1
         try:
-            await self.rates.spend(self.rates.uploads, str(user_pk))
+            await self.rates.spend(self.rates.uploads, str(caller.pk))
         except BaseException:
-            self.end(user_pk)
+            self.end(caller)
             raise
 
-    def end(self, user_pk: int) -> None:
-        self.under_way[user_pk] -= 1
-        if not self.under_way[user_pk]:
-            del self.under_way[user_pk]
+    def end(self, caller: Caller) -> None:
+        for count, key in ((self.of_user, caller.pk), (self.of_tenant, caller.user.tenant_pk)):
+            count[key] -= 1
+            if not count[key]:
+                del count[key]
 
 
 async def watch(request: web.Request, limit: int, deadline: asyncio.Timeout) -> None:

@@ -8,7 +8,9 @@ from typing import Any, TypeVar
 from aiohttp import web
 
 from realtime import bodies
+from realtime.bodies import items_of
 from realtime.caller import Caller
+from realtime.rates import units_of
 from server import dialects
 from server.call import (
     SERVICES,
@@ -64,6 +66,8 @@ SECURITY = {
 }
 # Of what is no page: it shows nothing, runs nothing and stands in no frame.
 NOTHING = "default-src 'none'; frame-ancestors 'none'"
+# A request without a good token costs its address the same wherever it goes.
+UNITS_OF_REFUSAL = 5
 # RFC 6797; browsers look at it over TLS alone.
 HSTS = "max-age=31536000"
 
@@ -184,15 +188,18 @@ def endpoint(route: Route) -> Next:
         services = request.app[SERVICES]
         request[DIALECT] = dialects.envelope
         caller, refused = (None, None) if route.public else await attempt(authenticate(request))
+        refused = over_budget(request, caller, UNITS_OF_REFUSAL if refused else route.units) or refused
         if refused and not route.spoken:
             raise refused
         if caller and route.multipart and request.content_type == FORM:
-            await services.uploads.begin(caller.pk)
-            request[UPLOADER] = caller.pk
+            await services.uploads.begin(caller)
+            request[UPLOADER] = caller
         values, unreadable = await attempt(read_values(route, request, caller))
         unclear = None
         if route.spoken:
             request[DIALECT], unclear = chosen(request, caller, values)
+        if caller:
+            services.budget.users.charge(caller.pk, units_of(request.content.total_bytes))
         for problem in (refused, unclear, unreadable):
             if problem:
                 raise problem
@@ -203,8 +210,13 @@ def endpoint(route: Route) -> Next:
         model = route.body
         body = bodies.read(model, values, services.limits) if isinstance(model, type) and model is not NoBody else None
         query = None if route.query is NoQuery else read_query(request, route.query, services.limits)
+        items = max(items_of(body), items_of(query))
+        if caller and route.units_per_item:
+            services.budget.users.take(caller.pk, route.units_per_item * items)
         call = Call(request, services, request[DIALECT], values, body, query, caller)
         made = await route.handler(call)
+        if caller and route.units_per_item and isinstance(made, dict) and "items" in made:
+            services.budget.users.charge(caller.pk, -route.units_per_item * (items - len(made["items"])))
         if isinstance(made, web.Response):
             return made
         return write_answer(route, call.dialect, made if isinstance(made, Created) else Created(made, 200))
@@ -226,6 +238,19 @@ async def attempt(work: Awaitable[T]) -> tuple[T | None, Problem | None]:
         return await work, None
     except Problem as problem:
         return None, problem
+
+
+def over_budget(request: web.Request, caller: Caller | None, units: float) -> Problem | None:
+    """Take what a call costs from the budget of its user, or of its address; TooMany where less is left."""
+    services = request.app[SERVICES]
+    try:
+        if caller:
+            services.budget.users.take(caller.pk, units)
+        elif (address := services.addresses.of(request)) is not None:
+            services.budget.addresses.take(address, units)
+    except TooMany as problem:
+        return problem
+    return None
 
 
 async def authenticate(request: web.Request) -> Caller:

@@ -8,6 +8,7 @@ from pydantic import TypeAdapter
 
 from realtime.envelope import Envelope
 from realtime.limits import Limits
+from realtime.namespace import Inbound
 from server.call import Lines, NoBody, NoQuery, Route
 from server.dialects import DIALECTS, HEADER, envelope
 
@@ -81,6 +82,7 @@ def operation(route: Route, schemas: dict[Any, Any]) -> dict[str, Any]:
         "operationId": operation_id(route),
         "tags": [tag(route)],
         "responses": {str(route.status): {"description": "Done", "content": answer_content(route, schemas)}},
+        **units(route),
     }
     if route.also_200:
         described["responses"]["200"] = described["responses"][str(route.status)] | {"description": "It was so already"}
@@ -113,6 +115,12 @@ def operation(route: Route, schemas: dict[Any, Any]) -> dict[str, Any]:
     elif route.public:
         described["security"] = []
     return described
+
+
+def units(priced: Route | Inbound[Any]) -> dict[str, float]:
+    """What a call costs of the caller's budget."""
+    each = {"x-units-per-item": priced.units_per_item} if priced.units_per_item else {}
+    return {"x-units": priced.units, **each}
 
 
 def describe_file(described: dict[str, Any]) -> None:
@@ -149,7 +157,7 @@ def answer_schema(route: Route, schemas: dict[Any, Any]) -> dict[str, Any]:
 
 
 def error_statuses(route: Route) -> set[int]:
-    statuses = {500, 503, *route.errors}
+    statuses = {429, 500, 503, *route.errors}
     if route.body is not NoBody or route.query is not NoQuery:
         statuses |= {400}
         statuses |= {422} if route.spoken else set()

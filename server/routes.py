@@ -95,15 +95,15 @@ LOGGED_IN = accounts.LoggedInDocument
 # fmt: off
 ROUTES: list[Route] = [
     route("POST", f"{AUTH}/register", accounts.register, LOGGED_IN, "Register with e-mail and password",
-          body=accounts.Register, status=201, public=True, errors=(403, 404, 409, 429)),
+          body=accounts.Register, status=201, public=True, errors=(403, 404, 409)),
     route("POST", f"{AUTH}/login", accounts.login, LOGGED_IN, "Log in", body=accounts.Login, public=True,
-          errors=(404, 429)),
+          errors=(404,)),
     route("POST", f"{AUTH}/refresh", accounts.refresh, LOGGED_IN, "A new pair of tokens for a refresh token",
           body=accounts.RefreshToken, public=True),
     route("POST", f"{AUTH}/logout", accounts.logout, Succeeded, "End a login, its tokens and its sockets",
           body=accounts.LogOut, bodiless=True, public=True),
     route("POST", f"{AUTH}/password", accounts.change_password, UserDocument, "Change the password; ends other logins",
-          body=accounts.ChangePassword, errors=(403, 409, 429)),
+          body=accounts.ChangePassword, errors=(403, 409)),
     route("POST", f"{AUTH}/reset", accounts.reset_password, UserDocument, "Set a password with a one-time link",
           body=accounts.ResetPassword, public=True, errors=(404,)),
 
@@ -133,8 +133,9 @@ ROUTES: list[Route] = [
           body=administration.CreateTenant, status=201, permission="platform.admin", errors=(403, 409)),
 
     route("POST", CHATS, chat.create, ChatDocument, "Create a group, or find or create a direct chat",
-          body=bodies.CreateChat, status=201, also_200=True, errors=(403, 404, 409, 429)),
-    route("GET", CHATS, chat.list_mine, Page[ChatDocument], "One's chats, the most recently active first", query=Paging),
+          body=bodies.CreateChat, status=201, also_200=True, errors=(403, 404, 409)),
+    route("GET", CHATS, chat.list_mine, Page[ChatDocument], "One's chats, the most recently active first", query=Paging,
+          units_per_item=5),
     route("GET", f"{CHATS}/{{id}}", chat.get, ChatDocument, "A chat", errors=(404,)),
     route("PATCH", f"{CHATS}/{{id}}", chat.change, ChatDocument, "Rename a group",
           body=bodies.ChangeChat, errors=(403, 404, 409)),
@@ -151,7 +152,7 @@ ROUTES: list[Route] = [
           body=bodies.MuteChat, errors=(404,)),
 
     route("POST", MESSAGES, messages.post, MessageDocument, "Send a message",
-          body=bodies.SendMessage, status=201, multipart="too", keyed=True, errors=(403, 404, 409, 429)),
+          body=bodies.SendMessage, status=201, multipart="too", keyed=True, errors=(403, 404, 409)),
     route("GET", MESSAGES, messages.history, HistoryDocument, "Messages of a chat, ascending by seq",
           query=messages.History, errors=(404,)),
     route("GET", f"{MESSAGES}/{{id}}", messages.get, MessageDocument, "A message", errors=(404,)),
@@ -165,7 +166,7 @@ ROUTES: list[Route] = [
           body=bodies.ReportMessage, status=201, errors=(404, 409)),
 
     route("POST", MEDIA, media.upload, UploadDocument, "Upload a file, to be sent as a message",
-          body=media.UploadFile, status=201, multipart="only", errors=(409, 429)),
+          body=media.UploadFile, status=201, multipart="only", errors=(409,)),
     route("GET", f"{MEDIA}/{{id}}", media.show, bytes, "A file, or a part of it", query=media.Linked, public=True,
           errors=(401, 403, 404)),
     route("GET", f"{MEDIA}/{{id}}/thumbnail", media.thumbnail, bytes, "A small picture of it", query=media.Linked,
@@ -187,9 +188,9 @@ ROUTES: list[Route] = [
       for verb, summary in (("ready", "The stream is ready"), ("start", "The stream has begun"),
                             ("end", "The stream is over"), ("cancel", "Call the stream off"))),
     route("POST", f"{STREAMS}/{{id}}/follow", streams.follow, StreamDocument, "Follow a stream, and join its chat",
-          errors=(403, 404, 429)),
+          errors=(403, 404)),
     route("POST", f"{STREAMS}/{{id}}/unfollow", streams.unfollow, StreamDocument, "Stop following, and leave its chat",
-          errors=(403, 404, 429)),
+          errors=(403, 404)),
 
     *(route(method, f"{prefix}/notifications{path}", handler, answer, summary, spoken=True, **options)
       for prefix in ("/api/v1", *(path.rstrip("/") for path in dialects.paths()))

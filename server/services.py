@@ -37,7 +37,7 @@ from realtime.notifications import Notifications
 from realtime.passwords import Passwords
 from realtime.presence_redis import LASTS
 from realtime.protocol import Server
-from realtime.rates import Rates
+from realtime.rates import Budget, Rates
 from realtime.reach import Reach
 from realtime.session import Sessions
 from realtime.streams import Bundle, Streams, Timing
@@ -101,6 +101,7 @@ class Services:
     addresses: Addresses
     connections: Connections
     rates: Rates
+    budget: Budget
     uploads: Uploads
     address: str = ""
     draining: bool = False
@@ -207,6 +208,7 @@ async def build(settings: Settings) -> AsyncIterator[Services]:
         stack.push_async_callback(database.close)
         cluster = await stack.enter_async_context(joined(settings, database, secret))
         rates = Rates(limits, cluster.rates)
+        budget = Budget(limits)
         users = Accounts(database, tokens, local=settings.local_accounts, provision_users=settings.provision_users)
         passwords = Passwords(limits)
         local_logins = Logins(users, passwords, rates, local=settings.local_accounts)
@@ -258,6 +260,7 @@ async def build(settings: Settings) -> AsyncIterator[Services]:
             hub=hub,
             presence=cluster.presence,
             limits=limits,
+            budget=budget,
             origins=origins,
         )
         reach = Reach(sessions, hub, cluster.presence, cluster.node)
@@ -298,7 +301,8 @@ async def build(settings: Settings) -> AsyncIterator[Services]:
                 most=max(1, raise_descriptors() - FOR_OURSELVES),
             ),
             rates=rates,
-            uploads=Uploads(rates, limits.uploads_at_once),
+            budget=budget,
+            uploads=Uploads(rates, limits, media.decoder),
         )
         worker = services.worker
 

@@ -183,10 +183,26 @@ class Settings(BaseSettings):
     max_connects_at_once: int = Field(1_000, gt=0, description="… after so many at once")
     max_sends_per_second: float = Field(100, gt=0, description="messages that a user sends in a second …")
     max_sends_at_once: int = Field(500, gt=0, description="… after so many at once")
-    max_events_per_second: float = Field(500, gt=0, description="events that a user's sockets send in a second …")
-    max_events_at_once: int = Field(2_000, gt=0, description="… after so many at once")
+    max_units_per_second: float = Field(
+        1_000, gt=0, description="units that a user's calls cost in a second, each 100 µs of a core …"
+    )
+    max_units_at_once: int = Field(5_000, gt=0, description="… after so many at once")
+    max_units_without_token: float = Field(
+        500, gt=0, description="units that the calls of an address without a token cost in a second …"
+    )
+    max_units_without_token_at_once: int = Field(2_500, gt=0, description="… after so many at once")
     max_uploads_per_minute: int = Field(120, gt=0, description="files that a user uploads in a minute")
     max_uploads_at_once: int = Field(10, gt=0, description="files that a user uploads at the same time, on a node")
+    max_uploads_under_way: int = Field(
+        500, gt=0, description="files that are uploaded at the same time on a node, of a tenant half as many; 503 above"
+    )
+    max_decodings_waiting: int = Field(
+        128, gt=0, description="files that wait to be decoded, of a tenant half as many; 503 above"
+    )
+    max_decoder_seconds_per_minute: float = Field(
+        3, gt=0, description="seconds of a core that decoding a user's files may take in a minute …"
+    )
+    max_decoder_seconds_at_once: float = Field(3, gt=0, description="… after so many at once")
     max_failed_logins: int = Field(10, gt=0, description="wrong passwords of an account from an address in a minute")
     max_failed_logins_per_account: int = Field(
         100, gt=0, description="wrong passwords of an account in an hour; then only known devices may try"

@@ -7,9 +7,10 @@ NEVER = 10**6
 UNLIMITED = {
     "max_sends_per_second": NEVER,
     "max_sends_at_once": NEVER,
-    "max_events_per_second": NEVER,
-    "max_events_at_once": NEVER,
+    "max_units_per_second": NEVER,
+    "max_units_at_once": NEVER,
     "max_uploads_per_minute": NEVER,
+    "max_decoder_seconds_at_once": NEVER,
     "max_groups_per_day": NEVER,
     "max_follows_per_minute": NEVER,
     "max_body_seconds": NEVER,

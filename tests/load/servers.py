@@ -43,7 +43,8 @@ async def running(*command: str, **environment: str) -> AsyncIterator[tuple[str,
 
 
 @contextlib.asynccontextmanager
-async def product(**settings: str) -> AsyncIterator[Target]:
+async def product(*permissions: str, **settings: str) -> AsyncIterator[Target]:
+    """Its token is of a user with these permissions, else ``users.manage``."""
     with folder() as place:
         environment = {
             "BELLWIRE_DATA_DIR": str(place),
@@ -52,13 +53,15 @@ async def product(**settings: str) -> AsyncIterator[Target]:
             # Limits count, and are not reached: one client sends what many people would.
             "BELLWIRE_MAX_SENDS_PER_SECOND": "1000000",
             "BELLWIRE_MAX_SENDS_AT_ONCE": "1000000",
-            "BELLWIRE_MAX_EVENTS_PER_SECOND": "1000000",
-            "BELLWIRE_MAX_EVENTS_AT_ONCE": "1000000",
+            "BELLWIRE_MAX_UNITS_PER_SECOND": "1000000000",
+            "BELLWIRE_MAX_UNITS_AT_ONCE": "1000000000",
             **settings,
         }
         async with running(sys.executable, "run.py", **environment) as (line, pid):
             run = [sys.executable, "run.py"]
-            add = [*run, "user", "add", "load@example.org", "--permission", "users.manage"]
+            add = [*run, "user", "add", "load@example.org"]
+            for each in permissions or ("users.manage",):
+                add += ["--permission", each]
             for command in (add, token := [*run, "token", "--user", "load@example.org"]):
                 answer = await asyncio.to_thread(
                     subprocess.run,

@@ -7,16 +7,21 @@ import pytest
 from PIL import Image
 
 from realtime import decoding
-from realtime.decoding import Decoder, Found
-from storage.errors import Invalid, Unsupported
+from realtime.decoding import Decoder
+from realtime.inspection import MOST_SCANNED_PIXELS, MOST_SCANS, SCAN, Found
+from realtime.limits import Limits
+from storage.errors import Invalid, TooMany, Unsupported
 from tests.files import bomb, encoded, turned, video, voice
 from tests.guard import HANG_SECONDS
+
+OWNER = {"user_pk": 1, "tenant_pk": 1}
 
 
 async def look(tmp_path: Path, data: bytes, name: str = "file", **environment: str) -> Found:
     path = tmp_path / name
     path.write_bytes(data)
-    return await Decoder(seconds=600, environment=environment).look(path, tmp_path / "thumbnail")
+    decoder = Decoder(Limits(), seconds=600, environment=environment)
+    return await decoder.look(path, tmp_path / "thumbnail", **OWNER)
 
 
 @pytest.mark.parametrize("format", ["JPEG", "PNG", "GIF", "WEBP"])
@@ -125,9 +130,9 @@ async def test_memory_time_and_what_is_written_are_bounded(
     path = tmp_path / "file"
     path.write_bytes(b"words")
     monkeypatch.setattr(decoding, "PATIENCE", HANG_SECONDS)
-    decoder = Decoder(memory=1 << 30, seconds=1, environment={"PYTHONPATH": str(tmp_path)})
+    decoder = Decoder(Limits(), memory=1 << 30, seconds=1, environment={"PYTHONPATH": str(tmp_path)})
     with pytest.raises(Invalid) as stopped:
-        await decoder.look(path, tmp_path / "thumbnail")
+        await decoder.look(path, tmp_path / "thumbnail", **OWNER)
     assert "takes too long" not in stopped.value.details[0].message
 
 
@@ -190,3 +195,78 @@ async def test_without_ffmpeg_its_figures_are_null(tmp_path: Path) -> None:
     path = str(without.parent)
     assert await look(tmp_path, video("mp4", "mpeg4"), PYTHONPATH=path) == Found("video", "video/mp4")
     assert await look(tmp_path, voice("ogg", "libopus"), PYTHONPATH=path) == Found("audio", "audio/ogg")
+
+
+def with_scans(width: int, height: int, scans: int) -> bytes:
+    """A progressive JPEG whose last scan is repeated: small, and each goes over all of its pixels."""
+    file = io.BytesIO()
+    Image.new("L", (width, height), 60).save(file, "JPEG", progressive=True)
+    whole = file.getvalue()
+    last = whole[whole.rindex(SCAN) : -2]
+    return whole[:-2] + last * (scans - whole.count(SCAN)) + whole[-2:]
+
+
+@pytest.mark.parametrize(("scans", "kind"), [(MOST_SCANS, "image"), (MOST_SCANS + 1, "file")])
+async def test_a_picture_of_too_many_scans_is_a_file(tmp_path: Path, scans: int, kind: str) -> None:
+    assert (await look(tmp_path, with_scans(640, 480, scans))).kind == kind
+
+
+async def test_scans_count_by_their_pixels(tmp_path: Path) -> None:
+    pixels = 7_000 * 7_000
+    scans = MOST_SCANNED_PIXELS // pixels + 1
+    assert scans < MOST_SCANS
+    assert (await look(tmp_path, with_scans(7_000, 7_000, scans))).kind == "file"
+
+
+REACH = """
+import socket
+TRIED = [lambda: socket.socket(), lambda: open(__file__), lambda: open("/tmp"), lambda: __import__("os").pipe()]
+def open(*_, **__):
+    for each in TRIED:
+        try:
+            each()
+        except OSError:
+            continue
+        raise ValueError("markup")
+    raise RuntimeError
+"""
+
+
+async def test_a_decoder_that_is_taken_over_reaches_nothing(tmp_path: Path) -> None:
+    """No file, no connection, whatever it runs once it decodes."""
+    (tmp_path / "av").mkdir()
+    (tmp_path / "av" / "__init__.py").write_text(REACH)
+    (tmp_path / "av" / "stream.py").write_text("class Disposition: pass")
+    (tmp_path / "av" / "subtitles").mkdir()
+    (tmp_path / "av" / "subtitles" / "stream.py").touch()
+    with pytest.raises(Invalid) as broken:
+        await look(tmp_path, voice(), PYTHONPATH=str(tmp_path))
+    assert "broken" in broken.value.details[0].message
+
+
+async def test_a_decoder_has_the_lowest_priority(tmp_path: Path) -> None:
+    (tmp_path / "puremagic.py").write_text(MAD.format(fault="return f'text/{__import__(\"os\").nice(0)}'"))
+    assert (await look(tmp_path, b"words", PYTHONPATH=str(tmp_path))).mime == "text/19"
+
+
+async def test_what_decoding_took_is_charged_to_its_user(tmp_path: Path) -> None:
+    decoder = Decoder(Limits(decoder_seconds_per_minute=1e-6, decoder_seconds_at_once=1e-6))
+    path = tmp_path / "file"
+    path.write_bytes(b"words")
+    assert (await decoder.look(path, tmp_path / "thumbnail", user_pk=1, tenant_pk=1)).kind == "file"
+    with pytest.raises(TooMany):
+        await decoder.look(path, tmp_path / "thumbnail", user_pk=1, tenant_pk=1)
+    assert (await decoder.look(path, tmp_path / "thumbnail", user_pk=2, tenant_pk=1)).kind == "file"
+
+
+async def test_a_decoder_that_was_stopped_is_charged_all_that_it_might_take(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "puremagic.py").write_text(MAD.format(fault="while True: pass"))
+    path = tmp_path / "file"
+    path.write_bytes(b"words")
+    monkeypatch.setattr(decoding, "PATIENCE", HANG_SECONDS)
+    decoder = Decoder(Limits(), seconds=1, environment={"PYTHONPATH": str(tmp_path)})
+    with pytest.raises(Invalid):
+        await decoder.look(path, tmp_path / "thumbnail", **OWNER)
+    assert decoder.budget.left[1][0] == pytest.approx(Limits().decoder_seconds_at_once - 1)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from PIL import Image, ImageCms
 
-from realtime.decoding import Found
+from realtime.inspection import Found
 from tests.realtime.test_decoding import look
 
 EXIF_ORIENTATION = 0x0112

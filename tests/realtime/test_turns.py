@@ -17,8 +17,10 @@ class Work:
         self.began: list[Hashable] = []
         self.gates: list[asyncio.Event] = []
 
-    async def do(self, key: Hashable) -> None:
-        async with self.turns.turn(key):
+    async def do(self, asked: Hashable) -> None:
+        """For a key, or a group and a key."""
+        group, key = asked if isinstance(asked, tuple) else (None, asked)
+        async with self.turns.turn(key, group):
             gate = asyncio.Event()
             self.began.append(key)
             self.gates.append(gate)
@@ -45,7 +47,28 @@ async def test_keys_come_in_turn() -> None:
     for number in range(7):
         await work.end(number)
     assert work.began == ["a", "a", "b", "c", "a", "b", "a"]
-    assert (work.turns.running, work.turns.waiting, len(work.turns.queues)) == (0, 0, 0)
+    assert (work.turns.running, work.turns.waiting, len(work.turns.groups)) == (0, 0, 0)
+
+
+async def test_groups_come_in_turn_and_their_keys_in_each() -> None:
+    work = Work(Turns(1, per_key=10, waiting=20))
+    await work.begin(("A", "a"), *[("A", "a")] * 2, *[("A", "b")] * 2, *[("B", "c")] * 3)
+    for number in range(8):
+        await work.end(number)
+    assert work.began == ["a", "a", "c", "b", "c", "a", "c", "b"]
+    assert (work.turns.running, work.turns.waiting, len(work.turns.groups)) == (0, 0, 0)
+
+
+async def test_a_group_may_take_half_of_the_queue() -> None:
+    turns = Turns(1, per_key=10, waiting=4)
+    work = Work(turns)
+    await work.begin(("A", "a"), ("A", "b"), ("A", "c"))
+    with pytest.raises(Unavailable):
+        await work.do(("A", "d"))
+    await work.begin(("B", "e"))
+    for number in range(4):
+        await work.end(number)
+    assert work.began == ["a", "b", "e", "c"] and turns.running == 0
 
 
 async def test_so_many_at_a_time() -> None:
@@ -91,7 +114,7 @@ async def test_what_is_cancelled_leaves_its_place() -> None:
     assert work.began[-1] == "c"
     await work.end(len(work.gates) - 1)
     await asyncio.gather(first, fourth)
-    assert (turns.running, turns.waiting, len(turns.queues)) == (0, 0, 0)
+    assert (turns.running, turns.waiting, len(turns.groups)) == (0, 0, 0)
 
 
 async def test_what_fails_leaves_its_place() -> None:

@@ -10,11 +10,13 @@ import argon2
 import pytest
 from aiohttp.test_utils import make_mocked_request
 
+from realtime.namespace import INBOUND
 from realtime.rates import Buckets
 from server.addresses import Addresses
+from server.routes import ROUTES
 from tests.conftest import Served, ServerFactory, eventually
 from tests.guard import HANG_SECONDS
-from tests.people import Api, RawSocket
+from tests.people import Api, Person, RawSocket
 
 AUTH = "/api/v1/auth"
 LOCAL = "127.0.0.1/32"
@@ -192,18 +194,93 @@ def later(buckets: Buckets, seconds: float) -> None:
     buckets.left = {key: (left, at - seconds) for key, (left, at) in buckets.left.items()}
 
 
-async def test_events_of_a_socket(serve: ServerFactory) -> None:
-    server = await serve(max_events_per_second=1e-3, max_events_at_once=5)
+async def test_one_budget_for_rest_and_all_sockets_of_a_user(serve: ServerFactory) -> None:
+    me, state = priced("GET", "/api/v1/users/me"), INBOUND["app:state"].units
+    server = await serve(max_units_per_second=1e-3, max_units_at_once=int(me + 2 * state))
     ann = await server.people.make()
     first, second = await ann.socket(), await ann.socket()
-    told = [(await first.call("app:state", {"active": True}))["statusCode"] for _ in range(7)]
-    assert told[:5] == [200] * 5 and told[5:] == [429, 429]
-    # All of a user's sockets together.
-    assert (await second.call("app:state", {"active": True}))["statusCode"] == 429
-    later(server.services.namespace.events, 1000)
-    assert (await first.call("app:state", {"active": True}))["statusCode"] == 200
-    other = await (await server.people.make()).socket()
-    assert (await other.call("app:state", {"active": True}))["statusCode"] == 200
+    active = {"active": True}
+    assert (await first.call("app:state", active))["statusCode"] == 200
+    assert (await ann.get("/api/v1/users/me")).status == 200
+    assert (await second.call("app:state", active))["statusCode"] == 200
+    assert (await first.call("app:state", active))["statusCode"] == 429
+    assert (await second.call("message:send", {}))["statusCode"] == 429
+    answer = await ann.get("/api/v1/users/me")
+    assert answer.status == 429 and int(answer.headers["Retry-After"]) >= 1
+    assert "units a second" in answer.json["details"][0]["message"]
+    other = await server.people.make()
+    assert (await other.get("/api/v1/users/me")).status == 200
+    later(server.services.budget.users, 1000 * me)
+    assert (await ann.get("/api/v1/users/me")).status == 200
+
+
+@pytest.mark.parametrize("path", ["/v1/notifications", "/notification/v1/notifications"])
+async def test_the_budget_refuses_in_the_dialect(serve: ServerFactory, path: str) -> None:
+    server = await serve(max_units_per_second=1e-3, max_units_at_once=int(priced("GET", path)))
+    ann = await server.people.make()
+    body = {"templateKey": "T"}
+    assert (await ann.get(path)).status == 200
+    refused, missing = await ann.post(path, body), await server.people.anonymous.post(path, body)
+    assert (refused.status, missing.status) == (429, 401)
+    assert refused.json.keys() == missing.json.keys()
+
+
+async def test_what_is_asked_for_and_sent_costs_too(serve: ServerFactory) -> None:
+    server = await serve(max_units_per_second=1e-3, max_units_at_once=1_000)
+    ann, bob = await server.people.many(2)
+    budget = server.services.budget.users
+
+    def left(person: Person) -> float:
+        return budget.left[person.user.pk][0]
+
+    chats = next(each for each in ROUTES if (each.method, each.path) == ("GET", "/api/v2/chats"))
+    assert chats.units_per_item > 0
+    await ann.group(bob)
+    for limit in (1, 50):
+        # What was not there is not paid for, but could not have been asked for without being able to pay.
+        before = left(ann)
+        assert (await ann.get(f"/api/v2/chats?limit={limit}")).status == 200
+        assert before - left(ann) == pytest.approx(chats.units + chats.units_per_item, abs=0.1)
+    budget.charge(ann.user.pk, left(ann) - chats.units - chats.units_per_item * 10)
+    assert (await ann.get("/api/v2/chats?limit=11")).status == 429
+    del budget.left[ann.user.pk]
+    assert (await ann.get("/api/v1/users/me")).status == 200
+    # One for each 4 KiB, also of what is refused.
+    before = left(ann)
+    await ann.patch("/api/v1/users/me", {"name": "x" * 40_960})
+    assert before - left(ann) == pytest.approx(priced("PATCH", "/api/v1/users/me") + 10, abs=0.1)
+    socket = await bob.socket()
+    await socket.call("app:state", {"active": "x" * 40_960})
+    assert 1_000 - left(bob) == pytest.approx(1 + 10, abs=0.1)
+    named = await socket.call("presence:watch", {"userIds": [ann.id] * 10})
+    watch = INBOUND["presence:watch"]
+    assert named["isSuccess"]
+    assert 1_000 - left(bob) == pytest.approx(11 + watch.units + 10 * watch.units_per_item, abs=0.1)
+
+
+async def test_who_has_no_token_spends_the_budget_of_an_address(serve: ServerFactory) -> None:
+    server = await serve(
+        max_units_without_token=1e-3,
+        max_units_without_token_at_once=int(priced("POST", f"{AUTH}/refresh")),
+        trusted_proxies=[LOCAL],
+    )
+    anonymous, ann = server.people.anonymous, await server.people.make()
+
+    async def refresh(address: str) -> int:
+        headers = {"X-Forwarded-For": address}
+        return (await anonymous.post(f"{AUTH}/refresh", {"refreshToken": "x"}, headers=headers)).status
+
+    far, other = "203.0.113.7", "203.0.113.8"
+    assert [await refresh(far) for _ in range(2)] == [401, 429]
+    assert (await anonymous.get("/api/v1/users/me", headers={"X-Forwarded-For": far})).status == 429
+    assert await refresh(other) == 401
+    # A good token counts for its user alone.
+    assert (await ann.get("/api/v1/users/me", headers={"X-Forwarded-For": far})).status == 200
+
+
+def priced(method: str, path: str) -> float:
+    """The units of a route."""
+    return next(each.units for each in ROUTES if (each.method, each.path) == (method, path))
 
 
 async def test_uploads_of_a_user(serve: ServerFactory) -> None:
@@ -224,7 +301,7 @@ async def test_uploads_of_a_user(serve: ServerFactory) -> None:
     held = asyncio.Event()
     slow = asyncio.create_task(upload(ann, held))
     async with asyncio.timeout(HANG_SECONDS):
-        while not server.services.uploads.under_way:
+        while not server.services.uploads.of_user:
             await asyncio.sleep(0.01)
     assert refused(await upload(ann), 1)
     assert (await upload(bob)).status == 201
@@ -232,7 +309,7 @@ async def test_uploads_of_a_user(serve: ServerFactory) -> None:
     assert (await slow).status == 201
     assert (await upload(ann)).status == 201
     assert refused(await upload(ann), 60)
-    assert not server.services.uploads.under_way
+    assert not server.services.uploads.of_user
 
 
 async def opened(server: Served, address: str) -> int:

