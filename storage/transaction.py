@@ -18,6 +18,8 @@ from storage.prepared import Bulk, Prepared
 from storage.types import now
 
 T = TypeVar("T")
+# An event without what its caller said, as it is stored.
+EVENT_BYTES = 1024
 
 LOCK_CHANNELS = text("SELECT pk, head, name FROM channels WHERE pk = ANY(:pks) ORDER BY pk FOR UPDATE")
 # SQLite has one writer, which needs no locks.
@@ -206,12 +208,18 @@ class Command(Generic[T]):
 
     ``channels`` names those to which it appends: they are locked in one order on every node, so that no two batches wait
     for each other. ``apply`` returns the answer. If it raises, its changes are undone. If it returns a ``Problem``, its
-    changes stay and the caller gets the problem.
+    changes stay and the caller gets the problem. ``size`` is how many bytes of the caller's it stores.
     """
 
     apply: Callable[[Tx], T]
     channels: Collection[int] = ()
     keys: Collection[str] = field(default=())
+    size: int = 0
+
+    @property
+    def weight(self) -> int:
+        """About how many bytes it writes: what it stores, in each of its channels with an event around it."""
+        return (self.size + EVENT_BYTES) * max(1, len(self.channels))
 
 
 class Undone(Exception):

@@ -28,6 +28,8 @@ from storage.transaction import Command, Event, Undone, run_batch, sqlstate
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
+# What a batch writes at most, about, unless one command alone writes more.
+BATCH_BYTES = 4 * 2**20
 # Seconds that an event may wait for the next ones of its channel.
 HELD_FOR = 0.005
 UNKNOWN = "It is not known whether this was stored; retry with the same key"
@@ -102,12 +104,22 @@ class Writer:
     async def _work(self) -> None:
         try:
             while self._waiting:
-                batch = [item for item in self._waiting[: self.executor.batch] if not item[1].done()]
-                del self._waiting[: self.executor.batch]
+                count = self._count()
+                batch = [item for item in self._waiting[:count] if not item[1].done()]
+                del self._waiting[:count]
                 if batch:
                     await self._commit(batch)
         finally:
             self._task = None
+
+    def _count(self) -> int:
+        """How many of those that wait make a batch: bounded in number and in bytes, and one at least."""
+        weight = 0
+        for count, (command, _) in enumerate(self._waiting[: self.executor.batch]):
+            weight += command.weight
+            if weight > BATCH_BYTES:
+                return max(1, count)
+        return self.executor.batch
 
     async def _commit(self, batch: list[tuple[Command[Any], "asyncio.Future[Any]"]]) -> None:
         began = time.perf_counter()

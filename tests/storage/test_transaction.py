@@ -16,8 +16,8 @@ from storage.database import Database
 from storage.errors import Conflict, NotFound
 from storage.models import events, facts
 from storage.prepared import Bulk, Prepared
-from storage.transaction import Command, Tx, Undone, run_batch, sqlstate
-from storage.writer import PostgresExecutor
+from storage.transaction import EVENT_BYTES, Command, Tx, Undone, run_batch, sqlstate
+from storage.writer import BATCH_BYTES, PostgresExecutor
 from tests.guard import HANG_SECONDS
 
 FACT = Bulk(facts, ("name", "value"))
@@ -250,3 +250,16 @@ async def test_only_a_serialization_failure_lets_the_batch_run_again(
     await engine.dispose()
     refused = raised.value.__cause__ if undone else raised.value
     assert refused is not None and sqlstate(refused) == code
+
+
+@pytest.mark.parametrize(("size", "batches"), [(0, 1), (BATCH_BYTES // 2 - EVENT_BYTES, 2), (BATCH_BYTES, 4)])
+async def test_a_batch_is_bounded_in_bytes(database: Database, size: int, batches: int) -> None:
+    before = database.writer.batches
+    answers = await asyncio.gather(*(database.write(Command(lambda tx, n=n: n, size=size)) for n in range(4)))
+    assert answers == [0, 1, 2, 3]
+    assert database.writer.batches - before == batches
+
+
+async def test_what_goes_to_many_channels_weighs_more() -> None:
+    one, many = Command(lambda tx: None, channels=[1], size=10), Command(lambda tx: None, channels=[1, 2, 3], size=10)
+    assert many.weight == 3 * one.weight > 3 * 10
