@@ -1,12 +1,14 @@
 """What travels between nodes, in bytes: signed with a key that only this installation has, so that nothing else is heard.
 
 A hint is an event up to 8 KiB, else its place; that of an event about an older object is its place with the event behind
-it. A whisper is what is not durable. Each is ``kind, node, signature, body``.
+it. A whisper is what is not durable; its signature is of its time too, so that one that was recorded is soon worth nothing
+(an event that comes again is known by its seq). Each is ``kind, node, signature, body``.
 """
 
 import hashlib
 import secrets
 import struct
+import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -19,8 +21,11 @@ LARGEST = 8 * KIB
 NODE, SIGNATURE = 8, 16
 EVENT, PLACE, WHISPER = b"e", b"p", b"w"
 HEAD = 1 + NODE + SIGNATURE
+# A whisper counts in the window in which it was signed, and those beside it: clocks of nodes may differ by so much.
+WINDOW_SECONDS = 30
 NUMBERS = struct.Struct(">QQBB")
 ABOUT = struct.Struct(">Q")
+WINDOW = struct.Struct(">Q")
 
 
 class Place(NamedTuple):
@@ -59,7 +64,7 @@ class Hints:
         return self._sealed(PLACE, b"".join((numbers, ABOUT.pack(event.about), channel, name, event.payload)))
 
     def of_whisper(self, whisper: Whisper) -> bytes:
-        return self._sealed(WHISPER, orjson.dumps([*whisper]))
+        return self._sealed(WHISPER, orjson.dumps([*whisper]), window())
 
     def is_ours(self, data: bytes) -> bool:
         """Whether this very node wrote it."""
@@ -67,8 +72,9 @@ class Hints:
 
     def read(self, data: bytes) -> Event | Place | Whisper:
         """Raises Forged."""
-        kind, body = data[:1], data[HEAD:]
-        if not secrets.compare_digest(self._signature(kind, data[1 : 1 + NODE], body), data[1 + NODE : HEAD]):
+        kind, node, signature, body = data[:1], data[1 : 1 + NODE], data[1 + NODE : HEAD], data[HEAD:]
+        windows = [window() + change for change in (0, -1, 1)] if kind == WHISPER else [0]
+        if not any(secrets.compare_digest(self._signature(kind, node, body, each), signature) for each in windows):
             raise Forged
         if kind == WHISPER:
             return Whisper(*orjson.loads(body))
@@ -82,9 +88,14 @@ class Hints:
         middle, end = start + channel, start + channel + name
         return Event(pk, body[start:middle].decode(), seq, body[middle:end].decode(), body[end:], about)
 
-    def _sealed(self, kind: bytes, body: bytes) -> bytes:
-        return b"".join((kind, self.node, self._signature(kind, self.node, body), body))
+    def _sealed(self, kind: bytes, body: bytes, window: int = 0) -> bytes:
+        return b"".join((kind, self.node, self._signature(kind, self.node, body, window), body))
 
-    def _signature(self, kind: bytes, node: bytes, body: bytes) -> bytes:
+    def _signature(self, kind: bytes, node: bytes, body: bytes, window: int) -> bytes:
         """A keyed BLAKE2b, https://www.rfc-editor.org/rfc/rfc7693"""
-        return hashlib.blake2b(body, digest_size=SIGNATURE, key=self.key(), person=kind + node).digest()
+        salt = WINDOW.pack(window)
+        return hashlib.blake2b(body, digest_size=SIGNATURE, key=self.key(), salt=salt, person=kind + node).digest()
+
+
+def window() -> int:
+    return int(time.time()) // WINDOW_SECONDS

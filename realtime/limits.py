@@ -73,6 +73,7 @@ class Limits:
     passwords_per_asker: int = 16
     passwords_waiting: int = 128
     logins_per_address: int = 300
+    logins_per_user: int = 100
     registrations_per_address: int = 20
     unconnected: float = 10
     connects_per_second: float = 500

@@ -49,12 +49,17 @@ class LoggedIn:
 
 
 class Logins:
-    def __init__(self, accounts: Accounts, passwords: Passwords, rates: Rates, *, local: bool = True) -> None:
+    """``most`` logins of a user live at a time."""
+
+    def __init__(
+        self, accounts: Accounts, passwords: Passwords, rates: Rates, *, most: int, local: bool = True
+    ) -> None:
         self.accounts = accounts
         self.database = accounts.database
         self.tokens = accounts.tokens
         self.passwords = passwords
         self.rates = rates
+        self.most = most
         self.local = local
         self.tasks = Tasks()
 
@@ -87,7 +92,9 @@ class Logins:
     async def login(
         self, email: str, password: str, tenant: str | None, peer: Peer, device: str | None = None
     ) -> LoggedIn:
-        """Raises Unauthenticated, in the same time whether the account exists or not.
+        """Begin a login; where too many live, those end that were not used for longest.
+
+        Raises Unauthenticated, in the same time whether the account exists or not.
 
         Raises TooMany where an address tries too often, or the account was tried with too many wrong passwords, from this
         address or, without the ``device`` of an earlier log-in, from anywhere; whether it exists or not.
@@ -115,14 +122,21 @@ class Logins:
         # Many may have been tried while this one was looked at.
         await self.rates.require(self.rates.failed_logins, here)
 
-        def apply(tx: Tx) -> tuple[User, str]:
+        def apply(tx: Tx) -> tuple[User, str, list[str]]:
             now_user = accounts.get(tx.connection, user.pk)
             if now_user.status != "active" or now_user.password != user.password:
                 raise Unauthenticated(WRONG)
             record(tx, now_user, "login", peer)
-            return now_user, logins.add(tx, user.pk, lasts=REFRESH_TTL, address=peer.address, agent=peer.agent)
+            ended = logins.surplus(tx.connection, user.pk, self.most - 1)
+            for each in ended:
+                logins.end(tx, user.pk, each, "logout")
+            added = logins.add(tx, user.pk, lasts=REFRESH_TTL, address=peer.address, agent=peer.agent)
+            return now_user, added, ended
 
-        return self._logged_in(*await self.database.write(Command(apply, channels=[user.pk])))
+        now_user, added, ended = await self.database.write(Command(apply, channels=[user.pk]))
+        for each in ended:
+            self.accounts.ended(user.pk, each, "logout")
+        return self._logged_in(now_user, added)
 
     async def refresh(self, token: str, peer: Peer) -> LoggedIn:
         """A new pair for a refresh token. One that was used before ends the login. Raises Unauthenticated."""

@@ -211,7 +211,7 @@ async def build(settings: Settings) -> AsyncIterator[Services]:
         budget = Budget(limits)
         users = Accounts(database, tokens, local=settings.local_accounts, provision_users=settings.provision_users)
         passwords = Passwords(limits)
-        local_logins = Logins(users, passwords, rates, local=settings.local_accounts)
+        local_logins = Logins(users, passwords, rates, most=limits.logins_per_user, local=settings.local_accounts)
         stack.push_async_callback(local_logins.tasks.finish)
         await users.start()
         if settings.local_accounts and (

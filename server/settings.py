@@ -210,6 +210,9 @@ class Settings(BaseSettings):
     max_passwords_per_asker: int = Field(16, gt=0, description="passwords of an address that wait to be hashed")
     max_passwords_waiting: int = Field(128, gt=0, description="passwords of all that wait to be hashed")
     max_logins_per_address: int = Field(300, gt=0, description="log-ins from an address in a minute")
+    max_logins_per_user: int = Field(
+        100, gt=0, description="logins of a user that live; a new one ends the one least used"
+    )
     max_registrations_per_address: int = Field(20, gt=0, description="registrations from an address in an hour")
 
     @model_validator(mode="after")

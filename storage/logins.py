@@ -39,6 +39,11 @@ def add(tx: Tx, user_pk: int, *, lasts: int, address: str | None = None, agent: 
     return id
 
 
+def surplus(connection: Connection, user_pk: int, most: int) -> list[str]:
+    """Those of a user's living logins that are too many: not among the ``most`` that were used last."""
+    return [each.id for each in living(connection, user_pk)[most:]]
+
+
 LOGIN = select(logins.c.user_pk, logins.c.generation, logins.c.expires_at, logins.c.ended_at).where(
     logins.c.id == bindparam("id")
 )

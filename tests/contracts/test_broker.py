@@ -18,7 +18,7 @@ from realtime.broker import Broker
 from realtime.broker_memory import MemoryBroker
 from realtime.broker_redis import RedisBroker
 from realtime.client_redis import RedisClient
-from realtime.hints import Hints
+from realtime.hints import WINDOW_SECONDS, Forged, Hints, Whisper
 from realtime.link_redis import UNREACHABLE
 from realtime.presence_redis import RedisPresence
 from realtime.servers_redis import servers_of
@@ -180,6 +180,22 @@ async def test_what_is_forged_is_only_doubted(join: Join, redis: RedisServer, ho
     assert far.events == [] and far.doubts == [[1]]
     assert isinstance(far.broker, RedisBroker) and far.broker.forged == 1
     await redis.call("PUBLISH", "test:t:presence:1", forged)
+
+
+@pytest.mark.parametrize(("seconds", "counts"), [(-60, False), (-30, True), (0, True), (30, True), (60, False)])
+def test_a_whisper_counts_for_a_minute(monkeypatch: pytest.MonkeyPatch, seconds: int, counts: bool) -> None:
+    """Whoever recorded one can't send it again later; an event that comes again is known by its seq."""
+    moment = 1_000 * WINDOW_SECONDS
+    hints, whisper = Hints(lambda: KEY), Whisper("channel:1", "typing", None, {})
+    monkeypatch.setattr("realtime.hints.time.time", lambda: moment)
+    recorded, durable = hints.of_whisper(whisper), hints.of_event(event(1, 1))
+    moment += seconds
+    assert hints.read(durable) == event(1, 1)
+    if counts:
+        assert hints.read(recorded) == whisper
+    else:
+        with pytest.raises(Forged):
+            hints.read(recorded)
 
 
 async def test_another_installation_on_the_same_redis_is_not_heard(join: Join) -> None:

@@ -61,6 +61,21 @@ async def test_where_one_is_logged_in(database_url: str, serve: ServerFactory) -
     assert len((await phone.get(SESSIONS)).json["data"]["items"]) == 1
 
 
+async def test_a_new_login_ends_the_one_least_used_where_too_many_live(database_url: str, serve: ServerFactory) -> None:
+    server = await serve(database_url=database_url, max_logins_per_user=2)
+    first = await ask(server, "register", agent="first")
+    second = of(server, await ask(server, "login", agent="second"))
+    refresh = {"refreshToken": first.json["data"]["refreshToken"]}
+    renewed = of(
+        server, await server.people.anonymous.post(f"{AUTH}/refresh", refresh, headers={"User-Agent": "first"})
+    )
+    socket = await second.socket()
+    third = of(server, await ask(server, "login", agent="third"))
+    assert [each["device"] for each in (await third.get(SESSIONS)).json["data"]["items"]] == ["third", "first"]
+    assert (await second.get(SESSIONS)).status == 401 and (await renewed.get(SESSIONS)).status == 200
+    assert (await socket.event("session:closed"))[0] == {"reason": "logout"}
+
+
 async def test_all_others_end_at_once(either: Served) -> None:
     mine = of(either, await ask(either, "register"))
     other = of(either, await ask(either, "login"))
