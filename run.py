@@ -16,9 +16,11 @@ from pathlib import Path
 try:
     from pydantic import SecretStr, ValidationError
 
+    from realtime.signing import key_id
     from server import logs, operator
     from server.app import drain, serving
     from server.masking import masked, masked_value
+    from server.services import rotate_secret
     from server.settings import Settings, unknown_names
     from server.workers import Workers
     from storage.backup import NoBackup
@@ -81,6 +83,9 @@ def arguments() -> argparse.ArgumentParser:
     restore = commands.add_parser("restore", help="read a backup into an empty database")
     for each in (backup, restore):
         each.add_argument("file", type=Path)
+    keys = commands.add_parser("keys", help="secrets that sign").add_subparsers(dest="verb", required=True)
+    rotate = keys.add_parser("rotate", help="sign with a new secret; what the last one signed still counts")
+    rotate.add_argument("--forget", action="store_true", help="it does not: everybody has to log in again")
     epoch = commands.add_parser("epoch", help="the name of the history that clients resume from")
     epoch.add_argument("--new", action="store_true", required=True, help="begin a new one; every client reloads")
     return parser
@@ -181,6 +186,10 @@ def main() -> int:
                 print(json.dumps(operator.make_backup(settings, asked.file)))
             case "restore":
                 print(json.dumps(operator.restore_backup(settings, asked.file)))
+            case "keys":
+                kept = rotate_secret(settings, forget=asked.forget)
+                print(json.dumps({"signs": key_id(kept[0]), "verifies": [key_id(each) for each in kept]}))
+                print("Restart the server: it goes on with the old secret until then", file=sys.stderr)
             case "migrate":
                 asyncio.run(migrate(settings))
             case "check" if asked.what == "ledger":

@@ -2,7 +2,6 @@
 
 import contextlib
 import hashlib
-import hmac
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -106,7 +105,7 @@ class Logins:
         here = f"{account} {peer.key}"
         await self.rates.require(self.rates.failed_logins, here)
         user = await self.database.read(lambda connection: accounts.find(connection, home.pk, email=email))
-        known = bool(device and user and user.password and is_same(self._device(user), device))
+        known = bool(device and user and user.password and self.tokens.devices.signed(device_text(user), device))
         if not known:
             await self.rates.require(self.rates.failed_logins_anywhere, account)
         stored = user.password if user else None
@@ -268,11 +267,7 @@ class Logins:
     def _logged_in(self, user: User, login: str, generation: int = 0) -> LoggedIn:
         access, _ = self.tokens.issue(user, ttl=ACCESS_TTL, login=login)
         refresh = self.tokens.issue_refresh(Refresh(login, generation))
-        return LoggedIn(access, refresh, ACCESS_TTL, user, self._device(user))
-
-    def _device(self, user: User) -> str:
-        """What a log-in to an account with this password is answered, and nobody can make."""
-        return self.tokens.sign("device", f"{user.pk} {user.password}")
+        return LoggedIn(access, refresh, ACCESS_TTL, user, self.tokens.devices.sign(device_text(user)))
 
     async def _record_failure(self, user: User, peer: Peer) -> None:
         with contextlib.suppress(Unavailable):
@@ -283,9 +278,9 @@ class Logins:
             raise Forbidden("Accounts are kept elsewhere; come with a token of your issuer")
 
 
-def is_same(known: str, given: str) -> bool:
-    """In the same time, however much of it is."""
-    return hmac.compare_digest(known.encode(), given.encode())
+def device_text(user: User) -> str:
+    """What is signed in the answer to a log-in, and counts until the account has another password."""
+    return f"{user.pk} {user.password}"
 
 
 def names_of(email: str | None, name: str | None) -> list[str | None]:

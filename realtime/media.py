@@ -3,8 +3,6 @@
 import asyncio
 import contextlib
 import fnmatch
-import hashlib
-import hmac
 import logging
 import secrets
 import time
@@ -18,6 +16,7 @@ from sqlalchemy import Connection
 from realtime.caller import Caller
 from realtime.decoding import Decoder
 from realtime.limits import Limits
+from realtime.signing import Signer
 from storage import chat, media
 from storage.database import Database
 from storage.errors import Forbidden, NotFound, Unavailable, Unsupported
@@ -49,7 +48,7 @@ class Upload:
 
 
 class MediaService:
-    """``types`` are patterns of what is taken; ``secret`` signs links; what nobody sends within ``unsent`` seconds goes.
+    """``types`` are patterns of what is taken; ``signer`` signs links; what nobody sends within ``unsent`` seconds goes.
 
     Uploads are received into the folder ``temporary``.
     """
@@ -61,7 +60,7 @@ class MediaService:
         limits: Limits,
         *,
         types: Sequence[str],
-        secret: str,
+        signer: Signer,
         public_url: Callable[[], str],
         unsent: float,
         temporary: Path,
@@ -70,7 +69,7 @@ class MediaService:
         self.files = files
         self.limits = limits
         self.types = types
-        self.secret = hashlib.sha256(f"media links {secret}".encode()).digest()
+        self.signer = signer
         self.public_url = public_url
         self.unsent = int(unsent * SECOND)
         self.decoder = Decoder(limits)
@@ -157,19 +156,16 @@ class MediaService:
         """A URL that needs no token, and until when, in microseconds. Raises NotFound."""
         await self.get(caller, id)
         expires = int(time.time()) + LINK_LASTS
-        url = f"{self.public_url()}{PATH}/{id}?expires={expires}&signature={self._sign(id, expires)}"
+        url = f"{self.public_url()}{PATH}/{id}?expires={expires}&signature={self.signer.sign(link_text(id, expires))}"
         return url, expires * SECOND
 
     async def linked(self, id: str, expires: int, signature: str) -> Media:
         """What a link shows. Raises Forbidden for one that is none of ours or has expired, NotFound."""
-        if not hmac.compare_digest(signature.encode(), self._sign(id, expires).encode()):
+        if not self.signer.signed(link_text(id, expires), signature):
             raise Forbidden("This is not a link that was made here")
         if time.time() > expires:
             raise Forbidden("The link has expired")
         return await self.database.read(lambda connection: existing(connection, id))
-
-    def _sign(self, id: str, expires: int) -> str:
-        return hmac.digest(self.secret, f"{id} {expires}".encode(), "sha256").hex()
 
     async def sweep(self) -> None:
         """Remove the files of what was deleted, of what nobody sent in time, and of uploads that a crash left."""
@@ -185,6 +181,10 @@ class MediaService:
                     logger.warning("a file could not be removed, later again: %s", error.__cause__ or error)
                     later = partial(media.put_off, pk=item.pk, until=now() + STORING_LASTS)
                     await self.database.write(Command(later))
+
+
+def link_text(id: str, expires: int) -> str:
+    return f"{id} {expires}"
 
 
 def remove_stale(folder: Path) -> None:

@@ -6,7 +6,7 @@ import hashlib
 import logging
 import os
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 from storage import nodes
@@ -19,15 +19,16 @@ logger = logging.getLogger("bellwire")
 
 BEAT_EVERY = 5.0
 LOOK_EVERY = 1.0
+# Characters of a digest where there are several.
+DIGEST = 16
 
 
 class Nodes:
     """On PostgreSQL. ``await start()`` before serving, ``await beat()`` every ``BEAT_EVERY``, ``await stop()`` after."""
 
-    def __init__(self, database: Database, id: str, *, redis: bool, secret: str) -> None:
-        digest = hashlib.sha256(f"node {secret}".encode()).hexdigest()
+    def __init__(self, database: Database, id: str, *, redis: bool, secrets: Sequence[str]) -> None:
         self.database = database
-        self.node = Node(id, here_now(), redis, digest)
+        self.node = Node(id, here_now(), redis, digests(secrets))
         self.figures: Callable[[], Mapping[str, float]] = dict
 
     async def start(self) -> None:
@@ -51,7 +52,7 @@ class Nodes:
                     f"Another process ({other.place}) serves this database, and one of the two has no Redis: set "
                     "BELLWIRE_REDIS_URL=redis://… for all of them."
                 )
-            if self.node.secret != other.secret:
+            if not understand(self.node.secret, other.secret):
                 return (
                     f"Another process ({other.place}) signs tokens with another secret: set the same "
                     "BELLWIRE_JWT_SECRET for all of them."
@@ -69,6 +70,18 @@ class Nodes:
     async def stop(self) -> None:
         with contextlib.suppress(Unavailable):
             await self.database.write(Command(partial(nodes.leave, id=self.node.id)))
+
+
+def digests(secrets: Sequence[str]) -> str:
+    """Tells whether another process has the same secrets, and nothing of them; the signing one's is first."""
+    whole = [hashlib.sha256(f"node {each}".encode()).hexdigest() for each in secrets]
+    return whole[0] if len(whole) == 1 else " ".join(each[:DIGEST] for each in whole)
+
+
+def understand(one: str, other: str) -> bool:
+    """Whether each of two processes takes what the other signs."""
+    first, second = ([each[:DIGEST] for each in digests.split()] for digests in (one, other))
+    return first[0] in second and second[0] in first
 
 
 def here() -> str:

@@ -1,9 +1,7 @@
 """JSON Web Tokens: our own with a secret, an issuer's with a PEM or a JWKS URL. One algorithm family per key."""
 
-import hashlib
-import hmac
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,15 +9,14 @@ import jwt
 
 from realtime.caller import Maker
 from realtime.key_set import KeySet
+from realtime.signing import SHORTEST_SECRET, Signer, TokenSigner
 from storage.accounts import User
 from storage.errors import Unauthenticated
 from storage.types import SECOND, read_name
 
-OWN = "HS256"
-# How the tokens that we make begin, which most are; any other header is read.
-OWN_HEADER = jwt.encode({}, "x" * 32, algorithm=OWN).split(".")[0] + "."
+# RFC 9068, section 2.1.
+ACCESS_TYPE, REFRESH_TYPE = "at+jwt", "refresh+jwt"
 LEEWAY = 10
-SHORTEST_SECRET = 32
 YEAR_9999 = 253_000_000_000
 REQUIRED = ["exp", "iat", "sub"]
 
@@ -59,14 +56,15 @@ class Refresh:
 
 
 class Tokens:
-    """Issues and verifies. ``public_key`` (PEM) or ``jwks_url`` add an issuer whose tokens use ``algorithm``.
+    """Issues with the first of ``secrets``, and verifies with all.
 
-    ``issuer`` and ``audience`` are checked where given. Raises ValueError for settings that would not be safe.
+    ``public_key`` (PEM) or ``jwks_url`` add an issuer whose tokens use ``algorithm``. ``issuer`` and ``audience`` are checked
+    where given. Raises ValueError for settings that would not be safe.
     """
 
     def __init__(
         self,
-        secret: str,
+        secrets: Sequence[str],
         *,
         algorithm: str = "RS256",
         public_key: str | None = None,
@@ -74,17 +72,31 @@ class Tokens:
         issuer: str | None = None,
         audience: str | None = None,
     ) -> None:
-        if len(secret.encode()) < SHORTEST_SECRET:
-            raise ValueError(f"BELLWIRE_JWT_SECRET must have at least {SHORTEST_SECRET} bytes")
+        if any(len(each.encode()) < SHORTEST_SECRET for each in secrets):
+            raise ValueError(f"BELLWIRE_JWT_SECRET and its others must have at least {SHORTEST_SECRET} bytes each")
         if (public_key or jwks_url) and algorithm not in ("RS256", "ES256", "EdDSA"):
             raise ValueError("BELLWIRE_JWT_ALGORITHM must be RS256, ES256 or EdDSA for a public key or a JWKS URL")
-        self.secret = secret
+        self.access = TokenSigner(secrets, ACCESS_TYPE)
+        self.refresh = TokenSigner(secrets, REFRESH_TYPE, "refresh")
+        self.devices = Signer(secrets, "device")
         self.algorithm = algorithm
         self.public_key = public_key
         self.key_set = KeySet(jwks_url) if jwks_url else None
         self.issuer = issuer
         self.audience = audience
-        self.refresh_secret = hmac.digest(secret.encode(), b"refresh", hashlib.sha256)
+        self.checks: dict[str, Any] = {
+            "issuer": issuer,
+            "audience": audience,
+            "leeway": LEEWAY,
+            "options": {
+                "require": REQUIRED,
+                "verify_sub": False,
+                "verify_aud": audience is not None,
+                "verify_iss": issuer is not None,
+            },
+        }
+        # Our own clock may have been set back since.
+        self.own_checks = {**self.checks, "options": {**self.checks["options"], "verify_iat": False}}
 
     # Access tokens
 
@@ -109,30 +121,16 @@ class Tokens:
             "makers": [[each.pk, sorted(each.needs)] for each in makers],
         }
         claims |= {name: value for name, value in optional.items() if value}
-        return jwt.encode(claims, self.secret, algorithm=OWN), expires
+        return self.access.encode(claims), expires
 
     async def verify(self, token: str) -> Claims:
         """Raises TokenExpired, or Unauthenticated for everything else that is wrong with it."""
         try:
-            own = token.startswith(OWN_HEADER) or jwt.get_unverified_header(token).get("alg") == OWN
-            key = self.secret if own else await self._external_key(token)
-            claims = jwt.decode(
-                token,
-                key,
-                algorithms=[OWN if own else self.algorithm],
-                issuer=self.issuer,
-                audience=self.audience,
-                leeway=LEEWAY,
-                options={
-                    "require": REQUIRED,
-                    "verify_sub": False,
-                    # Our own clock may have been set back since.
-                    "verify_iat": not own,
-                    "verify_aud": self.audience is not None,
-                    "verify_iss": self.issuer is not None,
-                },
-            )
-            return self._read(claims, external=not own)
+            claims = self.access.decode(token, **self.own_checks)
+            if claims is not None:
+                return self._read(claims, external=False)
+            key = await self._external_key(token)
+            return self._read(jwt.decode(token, key, algorithms=[self.algorithm], **self.checks), external=True)
         except jwt.ExpiredSignatureError:
             raise TokenExpired from None
         except (jwt.PyJWTError, ValueError, TypeError, OverflowError, RecursionError):
@@ -175,21 +173,17 @@ class Tokens:
             () if external else tuple(Maker(pk, frozenset(needs)) for pk, needs in claims.get("makers", ())),
         )
 
-    def sign(self, purpose: str, text: str) -> str:
-        """What only this installation can say of a text; each purpose has a key of its own."""
-        key = hmac.digest(self.secret.encode(), purpose.encode(), hashlib.sha256)
-        return hmac.digest(key, text.encode(), hashlib.sha256).hex()
-
     # Refresh tokens
 
     def issue_refresh(self, refresh: Refresh) -> str:
-        claims = {"sid": refresh.login, "gen": refresh.generation}
-        return jwt.encode(claims, self.refresh_secret, algorithm=OWN)
+        return self.refresh.encode({"sid": refresh.login, "gen": refresh.generation})
 
     def verify_refresh(self, token: str) -> Refresh:
         """Raises Unauthenticated. Whether the login still lives, its row tells."""
         try:
-            claims = jwt.decode(token, self.refresh_secret, algorithms=[OWN])
+            claims = self.refresh.decode(token)
+            if claims is None:
+                raise Unauthenticated
             return Refresh(str(claims["sid"]), int(claims["gen"]))
         except (jwt.PyJWTError, ValueError, KeyError, TypeError, RecursionError):
             raise Unauthenticated from None

@@ -2,7 +2,7 @@
 
 import contextlib
 import hashlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -36,7 +36,7 @@ class Cluster:
 
 
 @contextlib.asynccontextmanager
-async def joined(settings: Settings, database: Database, secret: str) -> AsyncIterator[Cluster]:
+async def joined(settings: Settings, database: Database, signing: Sequence[str]) -> AsyncIterator[Cluster]:
     """Redis, if the settings name one, is looked for, and need not be there."""
 
     def facts(tx: Tx) -> tuple[bytes, str]:
@@ -50,7 +50,7 @@ async def joined(settings: Settings, database: Database, secret: str) -> AsyncIt
 
     hints = Hints(lambda: key_in(database.epoch))
     node = hints.node.hex()
-    nodes = None if database.path else Nodes(database, node, redis=bool(settings.redis_url), secret=secret)
+    nodes = None if database.path else Nodes(database, node, redis=bool(settings.redis_url), secrets=signing)
     if not settings.redis_url:
         yield Cluster(node, MemoryBroker(), MemoryPresence(), None, nodes, None)
         return

@@ -27,7 +27,7 @@ from realtime.limits import MIB
 from realtime.logins import names_of
 from server.administration import CreateUser, new_user
 from server.call import SERVICES, read_bytes, token_of, write_json
-from server.services import Services, build, secret_of
+from server.services import Services, build, secret_path, secrets_of
 from server.settings import Settings
 from storage import accounts, backup, credits
 from storage.accounts import PERMISSIONS, PLATFORM, User
@@ -89,7 +89,7 @@ def write_address(file: IO[str], address: str) -> None:
 
 
 def operator_key(settings: Settings) -> bytes:
-    return hmac.digest(secret_of(settings).encode(), b"operator", hashlib.sha256)
+    return hmac.digest(secrets_of(settings)[0].encode(), b"operator", hashlib.sha256)
 
 
 def ask_server(settings: Settings, command: str, arguments: Arguments) -> Any:
@@ -153,7 +153,7 @@ def media_folder(settings: Settings) -> Path | None:
 def make_backup(settings: Settings, file: Path) -> dict[str, int]:
     if file.exists():
         raise NoBackup(f"{file} is there already")
-    secret = settings.data_dir / "secret"
+    secret = secret_path(settings)
     return backup.make(settings.database, file, media=media_folder(settings), secret=secret)
 
 
@@ -162,7 +162,7 @@ def restore_backup(settings: Settings, file: Path) -> dict[str, int]:
     with holding(settings) if settings.embedded else contextlib.nullcontext() as lock:
         if settings.embedded and lock is None:
             raise NoBackup(f"A server is running on {settings.data_dir}: restore into a new folder")
-        secret = None if settings.jwt_secret.get_secret_value() else settings.data_dir / "secret"
+        secret = None if settings.jwt_secret.get_secret_value() else secret_path(settings)
         return backup.restore(settings.database, file, media=media_folder(settings), secret=secret)
 
 

@@ -7,7 +7,7 @@ import json
 import logging
 import os
 import secrets
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -40,6 +40,7 @@ from realtime.protocol import Server
 from realtime.rates import Budget, Rates
 from realtime.reach import Reach
 from realtime.session import Sessions
+from realtime.signing import Signer
 from realtime.streams import Bundle, Streams, Timing
 from realtime.tasks import Tasks
 from realtime.templates import Templates
@@ -53,7 +54,7 @@ from server.origins import Hosts, Origins
 from server.settings import Settings
 from storage import audit, deliveries, epoch, log, logins, registration, webhooks
 from storage.database import Database
-from storage.errors import Unavailable
+from storage.errors import Problem, Unavailable
 from storage.files import Files
 from storage.transaction import Command, Event, Tx
 from storage.types import SECOND, now
@@ -122,22 +123,55 @@ class Services:
         return self.database.epoch
 
 
-def secret_of(settings: Settings) -> str:
-    """The configured secret, or the one of the data folder, made on first use."""
-    given = settings.jwt_secret.get_secret_value()
-    if given:
-        return given
-    path = settings.data_dir / "secret"
+def secrets_of(settings: Settings) -> list[str]:
+    """The configured secrets, or those of the data folder, of which one is made on first use. The first one signs."""
+    if given := settings.jwt_secret.get_secret_value():
+        return [given, *(each.get_secret_value() for each in settings.jwt_other_secrets)]
+    path = secret_path(settings)
     with contextlib.suppress(FileNotFoundError):
-        return path.read_text().strip()
+        return path.read_text().split()
     settings.data_dir.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f"secret.{os.getpid()}")
-    with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-        file.write(secrets.token_hex(32))
-    with contextlib.suppress(FileExistsError):
+    with drafted(path, [new_secret()]) as draft, contextlib.suppress(FileExistsError):
         os.link(draft, path)
-    draft.unlink()
-    return path.read_text().strip()
+    return path.read_text().split()
+
+
+def rotate_secret(settings: Settings, *, forget: bool) -> list[str]:
+    """Put a new secret before that of the data folder, which goes on to verify unless it is to be forgotten.
+
+    Of three, the oldest goes. Raises Problem where the secret is not in the data folder.
+    """
+    if settings.jwt_secret.get_secret_value():
+        raise Problem(
+            "The secret comes from BELLWIRE_JWT_SECRET: put another one there, and this one into BELLWIRE_JWT_OTHER_SECRETS"
+        )
+    known = secrets_of(settings)
+    kept = [new_secret()] if forget else [new_secret(), known[0]]
+    with drafted(secret_path(settings), kept) as draft:
+        os.replace(draft, secret_path(settings))
+    return kept
+
+
+def secret_path(settings: Settings) -> Path:
+    return settings.data_dir / "secret"
+
+
+def new_secret() -> str:
+    return secrets.token_hex(32)
+
+
+@contextlib.contextmanager
+def drafted(path: Path, lines: Sequence[str]) -> Iterator[Path]:
+    """A file beside ``path``, for its owner alone, to be put in its place at once."""
+    draft = path.with_name(f"{path.name}.{os.getpid()}")
+    try:
+        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+            file.write("\n".join(lines))
+            file.flush()
+            os.fsync(file.fileno())
+        yield draft
+    finally:
+        draft.unlink(missing_ok=True)
 
 
 def read_pem(path: Path | None) -> str | None:
@@ -192,9 +226,9 @@ def policy_of(settings: Settings) -> Policy:
 @contextlib.asynccontextmanager
 async def build(settings: Settings) -> AsyncIterator[Services]:
     """All services, started. Nothing listens yet."""
-    limits, secret = settings.limits(), secret_of(settings)
+    limits, signing = settings.limits(), secrets_of(settings)
     tokens = Tokens(
-        secret,
+        signing,
         algorithm=settings.jwt_algorithm,
         public_key=read_pem(settings.jwt_public_key),
         jwks_url=settings.jwks_url,
@@ -206,7 +240,7 @@ async def build(settings: Settings) -> AsyncIterator[Services]:
         database = Database(settings.database, read_seconds=settings.database_timeout)
         await database.start()
         stack.push_async_callback(database.close)
-        cluster = await stack.enter_async_context(joined(settings, database, secret))
+        cluster = await stack.enter_async_context(joined(settings, database, signing))
         rates = Rates(limits, cluster.rates)
         budget = Budget(limits)
         users = Accounts(database, tokens, local=settings.local_accounts, provision_users=settings.provision_users)
@@ -231,7 +265,7 @@ async def build(settings: Settings) -> AsyncIterator[Services]:
             Files(settings.media_url or str(settings.data_dir / "media")),
             limits,
             types=settings.media_types,
-            secret=secret,
+            signer=Signer(signing, "media links"),
             public_url=lambda: services.public_url,
             unsent=settings.media_unsent_hours * 3600,
             temporary=settings.data_dir / "uploads",

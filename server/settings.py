@@ -60,6 +60,11 @@ class Settings(BaseSettings):
     default_dialect: str = Field("envelope", description="dialect of requests that show none")
 
     jwt_secret: SecretStr = Field(SecretStr(""), description="at least 32 bytes; empty: made on first start")
+    jwt_other_secrets: Annotated[list[SecretStr], NoDecode] = Field(
+        default_factory=list,
+        max_length=2,
+        description="secrets that do not sign but whose tokens count, comma-separated: the last one, or the next one",
+    )
     jwt_algorithm: Literal["RS256", "ES256", "EdDSA"] = Field("RS256", description="of an issuer's tokens")
     jwt_public_key: Path | None = Field(None, description="PEM file of an issuer whose tokens are taken")
     jwks_url: str | None = Field(None, description="or where the issuer publishes its keys")
@@ -312,7 +317,7 @@ class Settings(BaseSettings):
                 raise ValueError(f"{given!r} is not a name like chat.example.org, without scheme and port")
         return [each for each in known if each]
 
-    @field_validator("cors_origins", "hosts", "media_types", "trusted_proxies", mode="before")
+    @field_validator("cors_origins", "hosts", "media_types", "trusted_proxies", "jwt_other_secrets", mode="before")
     @classmethod
     def split(cls, value: object) -> object:
         return [each.strip() for each in value.split(",") if each.strip()] if isinstance(value, str) else value

@@ -394,11 +394,11 @@ def unsigned(header: dict[str, Any], claims: dict[str, Any]) -> str:
 
 async def test_tokens_that_are_refused(server: Served) -> None:
     ann = await server.people.make()
-    secret = server.services.tokens.secret
+    secret = server.services.tokens.access.key
     now = int(time.time())
     good = {"sub": ann.id, "iat": now, "exp": now + 60}
 
-    def signed(key: str = secret, algorithm: str = "HS256", **claims: Any) -> str:
+    def signed(key: Any = secret, algorithm: str = "HS256", **claims: Any) -> str:
         return jwt.encode(
             {name: value for name, value in {**good, **claims}.items() if value is not None}, key, algorithm
         )
@@ -438,7 +438,7 @@ async def test_a_json_number_as_subject(server: Served) -> None:
     now = int(time.time())
     claims = base64.urlsafe_b64encode(orjson.dumps({"sub": 7, "iat": now, "exp": now + 60})).rstrip(b"=")
     signature = jwt.algorithms.HMACAlgorithm(jwt.algorithms.HMACAlgorithm.SHA256).sign(
-        header + b"." + claims, server.services.tokens.secret.encode()
+        header + b"." + claims, server.services.tokens.access.key
     )
     token = b".".join([header, claims, base64.urlsafe_b64encode(signature).rstrip(b"=")]).decode()
     assert (await api(server, token).get(ME)).json["data"]["id"] == ann.id
@@ -599,7 +599,7 @@ async def test_a_token_of_the_future_outlives_no_sign_out(serve: ServerFactory) 
     server = await serve()
     ann, admin = await server.people.make(), await server.people.make(grant=["admin"])
     claims = jwt.decode(ann.token, options={"verify_signature": False})
-    ann.token = jwt.encode({**claims, "iat": time.time() + 600}, server.services.tokens.secret, algorithm="HS256")
+    ann.token = jwt.encode({**claims, "iat": time.time() + 600}, server.services.tokens.access.key, algorithm="HS256")
     assert (await ann.get("/api/v1/users/me")).status == 200
     assert (await admin.post(f"/api/v1/admin/users/{ann.id}/sign-out")).status == 200
     assert (await ann.get("/api/v1/users/me")).status == 401

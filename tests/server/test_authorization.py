@@ -412,7 +412,7 @@ async def bad_tokens(world: World) -> dict[str, str | None]:
     ended, _ = tokens.issue(member, ttl=60, login=login)
     await world.server.services.database.write(Command(lambda tx: logins.end(tx, member.pk, login, "logout")))
 
-    def signed(key: Any = tokens.secret, algorithm: str = "HS256", **changes: Any) -> str:
+    def signed(key: Any = tokens.access.key, algorithm: str = "HS256", **changes: Any) -> str:
         claims = {name: value for name, value in {**good, **changes}.items() if value is not None}
         return jwt.encode(claims, key, algorithm=algorithm)
 

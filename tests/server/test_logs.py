@@ -91,7 +91,7 @@ async def test_no_secret_and_no_text_is_logged(
     ann = await server.people.make(grant=["notifications.send"])
     bob = await server.people.make()
     await use(ann, bob, server.url)
-    secrets = (CANARY, ann.token, bob.token, server.services.tokens.secret)
+    secrets = (CANARY, ann.token, bob.token, server.services.tokens.access.key.decode())
     said = [record for record in caplog.records if any(each in written(record) for each in secrets)]
     assert [(record.name, written(record)[:200]) for record in said] == []
     assert caplog.records

@@ -412,5 +412,5 @@ def with_dialect(server: Served, person: Person, name: str) -> Person:
 
     claims = {"sub": person.id, "iat": time.time(), "exp": time.time() + 600, "dialect": name,
               "permissions": ["notifications.send"]}  # fmt: skip
-    token = jwt.encode(claims, server.services.tokens.secret, algorithm="HS256")
+    token = jwt.encode(claims, server.services.tokens.access.key, algorithm="HS256")
     return Person(person.session, person.url, token, person.user)
