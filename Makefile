@@ -1,6 +1,8 @@
 # make run: serve. make test: every test. Both install what they need first, into .venv, static/ and tests/node_modules.
 PYTHON ?= python3
 BIN = .venv/bin
+COMPILE = .venv-lock/bin/pip-compile --quiet --generate-hashes --strip-extras --allow-unsafe --no-header --no-annotate \
+	--no-emit-index-url --no-emit-find-links --no-emit-trusted-host
 
 .PHONY: run test check format bench fuzz prove mutants install lock chromium nginx
 
@@ -66,11 +68,9 @@ static/node_modules/.package-lock.json tests/node_modules/.package-lock.json tes
 
 # Bring every package to its newest version that pyproject.toml allows.
 lock:
-	rm -rf .venv-lock && $(PYTHON) -m venv .venv-lock
-	.venv-lock/bin/python -c "import tomllib; p = tomllib.load(open('pyproject.toml', 'rb'))['project']; print('\n'.join(p['dependencies']), file=open('.venv-lock/run', 'w')); print('\n'.join(p['optional-dependencies']['test']), file=open('.venv-lock/test', 'w'))"
-	.venv-lock/bin/python -m pip install --quiet -r .venv-lock/run
-	.venv-lock/bin/python -m pip freeze --exclude pip --exclude setuptools > .venv-lock/needed
-	{ echo "# What the server needs, each package at one version, for pip. Made by: make lock"; cat .venv-lock/needed; } > requirements.txt
-	.venv-lock/bin/python -m pip install --quiet -r .venv-lock/test -c .venv-lock/needed
-	{ echo "# What the tests need beside it. Made by: make lock"; .venv-lock/bin/python -m pip freeze --exclude pip --exclude setuptools | grep -vxFf .venv-lock/needed; } > requirements-test.txt
+	rm -rf .venv-lock && $(PYTHON) -m venv .venv-lock && .venv-lock/bin/python -m pip install --quiet pip-tools
+	$(COMPILE) --upgrade -o .venv-lock/run.txt pyproject.toml
+	$(COMPILE) --extra test -c .venv-lock/run.txt -o .venv-lock/test.txt pyproject.toml
+	{ echo "# What the server needs, each package at one version and by its hashes, for pip. Made by: make lock"; cat .venv-lock/run.txt; } > requirements.txt
+	{ echo "# The same with what the tests need. Made by: make lock"; cat .venv-lock/test.txt; } > requirements-test.txt
 	rm -rf .venv-lock

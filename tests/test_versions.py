@@ -17,9 +17,8 @@ FLOORS = {
     "hpack": "4.2.0",  # CVE-2026-59980
     "redis": "8.0.0",  # CVE-2023-28858, -28859
 }
-LOCKED = dict(
-    re.findall(r"^([A-Za-z0-9_.-]+)(?:\[.*\])?==(.+)$", Path("requirements.txt").read_text().lower(), re.MULTILINE)
-)
+PINNED = r"^([A-Za-z0-9_.-]+)==([^ ]+)(?: ; [^\\]+)? \\\n((?:    --hash=sha256:[0-9a-f]{64}(?: \\)?\n)+)"
+LOCKED = {name: version for name, version, _ in re.findall(PINNED, Path("requirements.txt").read_text(), re.MULTILINE)}
 
 
 @pytest.mark.parametrize("name", FLOORS)
@@ -27,6 +26,10 @@ def test_none_is_below_its_floor(name: str) -> None:
     assert Version(LOCKED[name]) >= Version(FLOORS[name])
 
 
-def test_every_package_has_one_version() -> None:
-    lines = [line for line in Path("requirements.txt").read_text().splitlines() if line and not line.startswith("#")]
-    assert len(lines) == len(LOCKED)
+@pytest.mark.parametrize("file", ["requirements.txt", "requirements-test.txt"])
+def test_every_package_has_one_version_and_its_hashes(file: str) -> None:
+    text = Path(file).read_text()
+    names = re.findall(r"^[^ #][^=]*", text, re.MULTILINE)
+    pinned = [name for name, _, _ in re.findall(PINNED, text, re.MULTILINE)]
+    assert pinned == names and len(set(names)) == len(names)
+    assert len(names) > len(FLOORS)
