@@ -1,13 +1,13 @@
 """Who may do what: every route and every event, asked by everybody.
 
 The rows are held to the tables of routes and events: one without a row fails. A row names the answer to each of seven people
-with a good token; those without one are refused everywhere in the same words.
+with a good token, and where it differs that to three more; those without one are refused everywhere in the same words.
 """
 
 import io
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -28,6 +28,10 @@ from tests.conftest import Served
 from tests.people import Answer, Api, Person, RawSocket
 
 PEOPLE = ("foreign", "foreign_admin", "stranger", "removed", "reader", "member", "admin")
+# Who might only read the chat and left it, whom the stream's owner blocks, and whose token permits one thing alone: like
+# somebody else, unless the row says so.
+LIKE = {"left": "removed", "blocked": "stranger", "sender": "stranger"}
+EVERYBODY = (*PEOPLE, *LIKE)
 ABSENT = "f" * 24
 OK = 0
 WEBHOOK = {"url": "https://example.org/hook", "events": ["push:failed"]}
@@ -49,10 +53,11 @@ class World:
 async def world(server: Served) -> World:
     made, people = World(server), server.people
     abroad = await people.tenant()
-    for name in ("owner", "stranger", "removed", "reader", "member"):
+    for name in ("owner", "stranger", "removed", "reader", "member", "left", "blocked"):
         made.people[name] = await people.make(name)
     everything = ["notifications.send", "streams.manage", "credits.grant"]
     made.people["host"] = host = await people.make("host", grant=everything)
+    made.people["sender"] = await people.make("sender", grant=["notifications.send"])
     made.people["admin"] = await people.make("admin", permissions=["admin"])
     made.people["foreign"] = await people.make("foreign", tenant=abroad)
     made.people["foreign_admin"] = await people.make("foreign admin", tenant=abroad, permissions=["admin"])
@@ -61,8 +66,10 @@ async def world(server: Served) -> World:
         await people.make("another admin", permissions=["admin"], **tenant)
     owner, member, ids = made.owner, made.member, made.ids
 
-    ids["chat"] = chat = await owner.group(made.removed, made.reader, member)
-    await owner.patch(f"/api/v2/chats/{chat}/members/{made.reader.id}", {"role": "readonly"})
+    ids["chat"] = chat = await owner.group(made.removed, made.reader, member, made.left)
+    for each in (made.reader, made.left):
+        await owner.patch(f"/api/v2/chats/{chat}/members/{each.id}", {"role": "readonly"})
+    assert (await made.left.post(f"/api/v2/chats/{chat}/leave")).status == 200
     ids["message"] = (await member.send(chat))["_id"]
     ids["of_owner"] = (await owner.send(chat))["_id"]
     picture = io.BytesIO()
@@ -75,6 +82,7 @@ async def world(server: Served) -> World:
 
     stream = await host.post("/api/v1/streams", {"title": "s", "startsAt": "2099-01-01T00:00:00Z"})
     ids["stream"] = stream.json["data"]["id"]
+    assert (await host.post("/api/v1/users/me/blocks", {"userId": made.blocked.id})).status == 201
     notification = {"userId": member.id, "type": "info", "category": "c", "title": "t", "message": "m"}
     ids["notification"] = (await host.post("/api/v1/notifications", notification)).json["data"]["id"]
     ids["tenant"] = (await made.admin.get("/api/v1/users/me")).json["data"]["tenantId"]
@@ -101,7 +109,10 @@ NO_BODY: Body = lambda world, who: None  # noqa: E731
 
 @dataclass(frozen=True)
 class Row:
-    """``told`` are the statuses for PEOPLE, 0 for the route's own success; ``spoils`` what is changed for those after."""
+    """``told`` are the statuses for PEOPLE, 0 for the route's own success; ``spoils`` what is changed for those after.
+
+    ``besides`` are those of the others who are told something else than those whom they are like.
+    """
 
     told: tuple[int, ...]
     body: Body = NO_BODY
@@ -109,6 +120,12 @@ class Row:
     query: str = ""
     spoils: bool = False
     form: bool = False
+    besides: Mapping[str, int] = field(default_factory=dict)
+
+    def each(self) -> Iterator[tuple[str, int]]:
+        told = dict(zip(PEOPLE, self.told, strict=True))
+        told |= {who: told[like] for who, like in LIKE.items()} | self.besides
+        return iter(told.items())
 
 
 def everybody(**options: Any) -> Row:
@@ -217,7 +234,7 @@ ROWS: dict[str, Row] = {
     f"GET {MEDIA}/{{id}}": in_chat(ids=("media",)),
     f"GET {MEDIA}/{{id}}/thumbnail": in_chat(ids=("media",)),
     f"POST {MEDIA}/{{id}}/link": in_chat(ids=("media",)),
-    "POST /api/v1/notifications/live-activity-sessions": in_tenant(body=activity),
+    "POST /api/v1/notifications/live-activity-sessions": in_tenant(body=activity, besides={"blocked": 403}),
     f"POST {STREAMS}": admins(body=same({"title": "s", "startsAt": "2099-01-01T00:00:00Z"})),
     f"GET {STREAMS}": everybody(),
     f"GET {STREAMS}/{{id}}": in_tenant(ids=("stream",)),
@@ -226,9 +243,9 @@ ROWS: dict[str, Row] = {
     f"POST {STREAMS}/{{id}}/start": Row((404, 404, 403, 403, 403, 403, 409), ids=("stream",)),
     f"POST {STREAMS}/{{id}}/end": Row((404, 404, 403, 403, 403, 403, 409), ids=("stream",)),
     f"POST {STREAMS}/{{id}}/cancel": STREAM_OWNER,
-    f"POST {STREAMS}/{{id}}/follow": in_tenant(ids=("stream",)),
+    f"POST {STREAMS}/{{id}}/follow": in_tenant(ids=("stream",), besides={"blocked": 403}),
     f"POST {STREAMS}/{{id}}/unfollow": in_tenant(ids=("stream",)),
-    "POST /api/v1/notifications": admins(404, body=notification),
+    "POST /api/v1/notifications": admins(404, body=notification, besides={"sender": OK}),
     "GET /api/v1/credits": everybody(),
     "GET /api/v1/credits/transactions": everybody(),
     "POST /api/v1/credits/grants": admins(404, body=lambda world, who: {"userId": world.member.id, "amount": 1}),
@@ -274,7 +291,7 @@ for prefix in ("/api/v1", "/v1", "/notification/v1"):
     }
 for prefix in ("/v1", "/notification/v1"):
     ROWS |= {
-        f"POST {prefix}/notifications": admins(404, body=from_template),
+        f"POST {prefix}/notifications": admins(404, body=from_template, besides={"sender": OK}),
         f"POST {prefix}/templates": admins(404, body=template),
         f"GET {prefix}/templates": admins(),
         f"GET {prefix}/templates/{{key}}": admins(404, ids=("T",)),
@@ -291,7 +308,7 @@ EVENTS: dict[str, Row] = {
     "message:delete": writes_in_chat(body=lambda world, who: {"messageId": world.ids["message"]}, spoils=True),
     "message:read": in_chat(body=lambda world, who: {"chatId": world.ids["chat"], "messageId": world.ids["message"]}),
     "typing": writes_in_chat(body=lambda world, who: {"chatId": world.ids["chat"]}),
-    "stream:watch": in_tenant(body=lambda world, who: {"streamId": world.ids["stream"]}),
+    "stream:watch": in_tenant(body=lambda world, who: {"streamId": world.ids["stream"]}, besides={"blocked": 403}),
     "stream:unwatch": in_tenant(body=lambda world, who: {"streamId": world.ids["stream"]}),
     "presence:watch": everybody(body=lambda world, who: {"userIds": [world.member.id]}),
     "notification:read": of_member(body=lambda world, who: {"id": world.ids["notification"]}, spoils=True),
@@ -384,7 +401,7 @@ async def kept(server: Served) -> int:
 async def test_every_route_for_everybody(server: Served) -> None:
     wrong, cells, here = [], 0, await world(server)
     for key, row in ROWS.items():
-        for who, told in zip(PEOPLE, row.told, strict=True):
+        for who, told in row.each():
             watched = who == "admin" and told == OK and administrative(key)
             before = await kept(server) if watched else 0
             answer = await ask(here, key, who, here.people[who])
@@ -401,7 +418,7 @@ async def test_every_route_for_everybody(server: Served) -> None:
             if row.spoils and told == OK:
                 here = await world(server)
     assert not wrong, "\n".join(wrong)
-    assert cells == len(ROWS) * len(PEOPLE)
+    assert cells == len(ROWS) * len(EVERYBODY)
 
 
 async def bad_tokens(world: World) -> dict[str, str | None]:
@@ -455,7 +472,7 @@ async def test_every_event_for_everybody(server: Served) -> None:
     wrong, here = [], await world(server)
     sockets: dict[str, RawSocket] = {}
     for name, row in EVENTS.items():
-        for who, told in zip(PEOPLE, row.told, strict=True):
+        for who, told in row.each():
             if who not in sockets:
                 sockets[who] = await here.people[who].socket()
             body = row.body(here, who)
@@ -474,7 +491,7 @@ async def test_every_event_for_everybody(server: Served) -> None:
     assert not wrong, "\n".join(wrong)
 
 
-@pytest.mark.parametrize("who", ["foreign", "foreign_admin", "stranger", "removed", "admin"])
+@pytest.mark.parametrize("who", ["foreign", "foreign_admin", "stranger", "removed", "left", "admin"])
 async def test_nobody_else_hears_of_a_chat(server: Served, who: str) -> None:
     here = await world(server)
     outsider, reader = await here.people[who].socket(), await here.reader.socket()
