@@ -376,3 +376,159 @@ async def test_a_deadline_that_is_now_is_past(
     assert (row.state, row.reason) == ("dead", "too late") and len(gateway.requests) == 1
     assert worker.settled["dead"] == 1
     caplog.clear()
+
+
+# What was claimed, and is not sent
+
+
+async def claimed(server: Served, gateway: Scripted) -> tuple[Any, Any]:
+    """A delivery and its target, as the worker has them before it sends; the worker does nothing by itself any more."""
+    worker = server.services.worker
+    sent: list[tuple[Any, Any]] = []
+
+    async def tried(delivery: Any, target: Any, request: Any) -> None:
+        sent.append((delivery, target))
+
+    worker._try = tried  # type: ignore[method-assign]
+    ann, _, chat = await pair(server)
+    await ann.send(chat)
+    await eventually(lambda: sent)
+    del worker._try  # type: ignore[attr-defined]
+    assert not gateway.requests
+    return sent[0]
+
+
+@pytest.mark.parametrize(("waited", "goes"), [(module.LEASE / 2 - 1, True), (module.LEASE / 2 + 1, False)])
+async def test_what_waited_for_half_of_its_lease_is_left_to_whoever_claims_it_next(
+    server: Served, gateway: Scripted, waited: float, goes: bool
+) -> None:
+    worker = server.services.worker
+    delivery, target = await claimed(server, gateway)
+    worker.flying[delivery.pk] = module.time.monotonic() - waited
+    await worker._try(delivery, target, target.request(worker.policy, now()))
+    assert len(gateway.requests) == goes
+    if goes:
+        assert (await settled(server, 1))[0].state == "sent"
+    else:
+        assert delivery.pk not in worker.flying and not worker.settled and worker.retried == 0
+
+
+async def test_nothing_new_goes_out_while_it_stops(server: Served, gateway: Scripted) -> None:
+    worker = server.services.worker
+    delivery, target = await claimed(server, gateway)
+    worker.stopping = True
+    before = now()
+    await worker._try(delivery, target, target.request(worker.policy, now()))
+    worker.stopping = False
+    (row,) = await settled(server, 1)
+    assert (row.state, row.attempts, row.reason) == ("waiting", 0, "paused") and not gateway.requests
+    assert is_due_in(row, 1, before)
+
+
+async def test_what_is_claimed_a_second_time_is_sent_once(server: Served, gateway: Scripted) -> None:
+    """Its lease ended while it was under way here."""
+    worker = server.services.worker
+    hold, _, _ = await push_under_way(server, gateway)
+    await server.services.database.write(
+        Command(lambda tx: tx.execute(update(deliveries).values(state="waiting", due_at=0, lease=None)))
+    )
+    await worker._send_due()
+    hold.set()
+    await settled(server, 1)
+    assert len(gateway.requests) == 1
+
+
+async def test_what_is_asked_about_is_not_asked_twice(server: Served, gateway: Scripted) -> None:
+    worker = server.services.worker
+    ann, chat = await connected(server, 1)
+    asked: list[Any] = []
+    answer = asyncio.Event()
+
+    async def reached(places: Any) -> set[Any]:
+        asked.append(places)
+        await answer.wait()
+        return set()
+
+    worker.reach.reached = reached  # type: ignore[method-assign]
+    await ann.send(chat)
+    await eventually(lambda: asked)
+    assert len(worker.asking) == 1
+    await server.services.database.write(
+        Command(lambda tx: tx.execute(update(deliveries).values(state="waiting", due_at=0, lease=None)))
+    )
+    await worker._send_due()
+    answer.set()
+    await settled(server, 1)
+    assert len(asked) == 1 and len(gateway.requests) == 1
+
+
+async def test_a_token_that_changed_meanwhile_is_tried_again_at_once(server: Served, gateway: Scripted) -> None:
+    """The device was registered anew while the push with its old token was under way."""
+    worker = server.services.worker
+    hold, _, _ = await push_under_way(server, gateway)
+    gateway.results = [fails(Outcome.TOKEN_DEAD, 410, "Unregistered")]
+    await server.services.database.write(
+        Command(lambda tx: tx.execute(update(devices).values(push_token="new", registered_at=now())))
+    )
+    before = now()
+    hold.set()
+    (row,) = await settled(server, 1)
+    assert (row.state, row.attempts, row.status, row.reason) == ("waiting", 1, 410, "the token changed")
+    assert is_due_in(row, 0, before)
+    await due_now(server)
+    assert (await settled(server, 2))[0].state == "sent"
+    assert [each.token for each in gateway.requests] == ["b1", "new"]
+    assert worker.dead
+
+
+async def test_an_unforeseen_fault_is_tried_again_after_longer_and_longer_pauses(
+    server: Served, gateway: Scripted, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    target_of, faults = module.target_of, [ZeroDivisionError] * 3
+
+    def broken(brief: Any) -> Any:
+        if faults:
+            raise faults.pop()
+        return target_of(brief)
+
+    monkeypatch.setattr(module, "target_of", broken)
+    ann, _, chat = await pair(server)
+    before = now()
+    await ann.send(chat)
+    for number, hours in enumerate([1, 2, 4], 1):
+        (row,) = await settled(server, number)
+        assert (row.state, row.attempts, row.reason) == ("waiting", number, "ZeroDivisionError")
+        assert is_due_in(row, hours * HOUR, before), number
+        before = now()
+        await due_now(server)
+    assert (await settled(server, 4))[0].state == "sent"
+    caplog.clear()
+
+
+async def test_tries_are_counted_up_to_thirty(server: Served, gateway: Scripted) -> None:
+    """So that the pause, which doubles with each, stays a number."""
+    gateway.results = [fails(), fails()]
+    ann, _, chat = await pair(server)
+    await ann.send(chat)
+    await settled(server, 1)
+    for number, attempts in ((2, 29), (3, 30)):
+        await server.services.database.write(
+            Command(lambda tx, attempts=attempts: tx.execute(update(deliveries).values(attempts=attempts)))
+        )
+        gateway.results = [fails()]
+        await due_now(server)
+        (row,) = await settled(server, number)
+        assert row.attempts == 30
+
+
+async def test_no_answer_is_no_proof_that_the_provider_lets_in(server: Served, gateway: Scripted) -> None:
+    worker = server.services.worker
+    worker.circuit.all.proven = False
+    gateway.results = [PushResult(Outcome.RETRY, 0, "no answer"), PushResult(Outcome.RETRY, 1, "an answer")]
+    ann, _, chat = await pair(server)
+    await ann.send(chat)
+    await settled(server, 1)
+    assert not worker.circuit.all.proven and not worker.circuit.all.trying
+    await due_now(server)
+    await settled(server, 2)
+    assert worker.circuit.all.proven

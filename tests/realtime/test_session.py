@@ -5,11 +5,14 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from sqlalchemy import insert, update
 
 from realtime import session as module
 from realtime.session import WARNING, Session
 from storage import log
-from storage.types import SECOND
+from storage.models import revocations, users
+from storage.transaction import Command, Tx
+from storage.types import SECOND, now
 from tests.conftest import Served, eventually
 from tests.people import Api, Person, RawSocket
 
@@ -279,3 +282,98 @@ async def test_a_revocation_of_who_is_not_there_is_no_error(server: Served) -> N
     sessions.revoke(10**9, None, "logout")
     await sessions.look_at_revocations()
     assert sessions.count == 0
+
+
+async def test_who_is_closed_by_a_revocation(server: Served) -> None:
+    first, of_login, other = await two_logins(server)
+    sessions = server.services.sessions
+    mine = {each.caller.login: each for each in sessions.all()}
+    assert len(mine) == 2 and None not in mine
+    (pk,) = sessions.of_user
+    sessions.revoke(pk, "another login", "logout")
+    assert not any(each.ended for each in mine.values())
+    (login, ended), (_, stays) = mine.items()
+    sessions.revoke(pk, login, "logout")
+    await eventually(lambda: ended.ended)
+    assert not stays.ended
+    sessions.revoke(pk, None, "banned")
+    await eventually(lambda: stays.ended)
+    await eventually(lambda: pk not in sessions.of_user)
+    said = [each.named("session:closed")[0][0]["reason"] for each in (of_login, other)]
+    assert sorted(said) == ["banned", "logout"]
+    assert first.token
+
+
+async def test_a_session_that_ended_leaves_nothing(server: Served) -> None:
+    ann = await server.people.make()
+    sessions = server.services.sessions
+    socket, session = await connected(server, ann)
+    assert sessions.expiries.due
+    await socket.close()
+    await eventually(lambda: session.ended)
+    assert ann.user.pk not in sessions.of_user and not sessions.expiries.due and sessions.count == 0
+    assert session.follow is None and session.control == []
+
+
+async def test_a_newer_token_moves_the_end(server: Served) -> None:
+    ann = await server.people.make(ttl=600)
+    socket, session = await connected(server, ann)
+    before = session.due
+    newer, _ = server.services.tokens.issue(ann.user, ttl=1_200)
+    assert (await socket.call("session:refresh", {"token": newer}))["statusCode"] == 200
+    assert before + 590 <= session.due <= before + 610
+    assert {second: items for second, items in server.services.sessions.expiries.due.items() if items} == {
+        session.due: {session}
+    }
+
+
+async def test_presence_is_not_shown_any_more_of_whom_one_shares_no_chat_with(server: Served) -> None:
+    ann, bob = await server.people.many(2)
+    chat = await ann.group(bob)
+    await bob.send(chat)
+    socket, session = await connected(server, ann)
+    assert (await socket.call("presence:watch", {"userIds": [bob.id]}))["isSuccess"]
+    assert session.watched == {bob.user.pk}
+    assert (await bob.post(f"/api/v2/chats/{chat}/leave")).status == 200
+    await socket.event("chat:updated")
+    assert (await ann.delete(f"/api/v2/chats/{chat}")).status == 200
+    await socket.event("chat:removed")
+    await eventually(lambda: session.watched == frozenset())
+
+
+@pytest.mark.parametrize(("ago", "looked_ago", "acts"), [(50, 60, True), (50, 0, False)])
+async def test_a_look_at_revocations_goes_back_to_the_last_one(
+    server: Served, ago: int, looked_ago: int, acts: bool
+) -> None:
+    """And some seconds before it, for clocks of processes differ."""
+    ann = await server.people.make()
+    _, session = await connected(server, ann)
+    sessions, database = server.services.sessions, server.services.database
+    sessions.looked_at = module.time.monotonic() + 10_000
+    at = now() - ago * SECOND
+    row = {"user_pk": ann.user.pk, "login_id": None, "reason": "logout", "at": at}
+
+    def apply(tx: Tx) -> None:
+        tx.execute(insert(revocations), row)
+        tx.execute(update(users).where(users.c.pk == ann.user.pk).values(valid_after=now() + 1))
+
+    await database.write(Command(apply))
+    sessions.looked_at = module.time.monotonic() - looked_ago
+    await sessions.look_at_revocations()
+    if acts:
+        await eventually(lambda: session.ended)
+    else:
+        assert not session.socket.closing and not session.ended
+
+
+async def test_a_revocation_lets_no_process_remember_the_callers(server: Served) -> None:
+    ann, bob = await server.people.many(2)
+    assert (await ann.get("/api/v1/users/me")).status == 200
+    accounts, sessions = server.services.accounts, server.services.sessions
+    assert accounts.callers.known
+    await sessions.look_at_revocations()
+    assert accounts.callers.known, "nothing was revoked"
+    row = {"user_pk": bob.user.pk, "login_id": None, "reason": "logout", "at": now()}
+    await server.services.database.write(Command(lambda tx: tx.execute(insert(revocations), row)))
+    await sessions.look_at_revocations()
+    assert not accounts.callers.known

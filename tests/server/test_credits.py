@@ -6,7 +6,9 @@ from typing import Any
 
 import pytest
 
+from realtime.bodies import Grant
 from storage import credits
+from storage.errors import Forbidden
 from storage.transaction import Command, Tx
 from tests.conftest import Served
 from tests.people import Person
@@ -260,3 +262,17 @@ async def test_more_than_a_tenant_can_hold(either: Served) -> None:
     assert (await balance(ann), await balance(bob)) == (10**18 - 1, 1)
     assert (await bob.post(MESSAGES, transfer(ann, 1))).status == 201, "transfers go on"
     await audited(either)
+
+
+async def test_the_service_asks_for_the_right_itself(server: Served) -> None:
+    """Whoever calls it: the route is not the only way."""
+    ann, bob = await server.people.many(2)
+    granter = await server.people.make(grant=["credits.grant"])
+    assert (await granter.post("/api/v1/credits/grants", {"userId": bob.id, "amount": 5})).status == 201
+    (entry,) = (await bob.get("/api/v1/credits/transactions")).json["data"]["items"]
+    service, caller = server.services.credits, server.people.caller(ann)
+    with pytest.raises(Forbidden):
+        await service.grant(caller, Grant(userId=bob.id, amount=1))
+    with pytest.raises(Forbidden):
+        await service.reverse(caller, entry["id"])
+    assert (await bob.get("/api/v1/credits")).json["data"]["balance"] == 5
