@@ -44,11 +44,7 @@ class Target:
         async with self.http() as http:
 
             async def post(path: str, body: Any) -> Any:
-                async with http.post(self.url + path, json=body) as response:
-                    answer = await response.json()
-                    if response.status != 201:
-                        raise SystemExit(f"POST {path}: {response.status} {answer}")
-                    return answer["data"]
+                return (await self.made(http, path, body))["data"]
 
             async def make(number: int) -> User:
                 user = await post("/api/v1/users", {"name": f"load {number}"})
@@ -61,17 +57,22 @@ class Target:
         async with self.http(members[0]) as http:
             first, rest = members[:400], members[400:]
             body = {"type": "group", "name": "Load", "memberIds": [each.id for each in first[1:]]}
-            async with http.post(f"{self.url}/api/v2/chats", json=body) as response:
-                answer = await response.json()
-                if response.status != 201:
-                    raise SystemExit(f"POST /api/v2/chats: {response.status} {answer}")
-            path = f"{self.url}/api/v2/chats/{answer['_id']}/members"
+            answer = await self.made(http, "/api/v2/chats", body)
             for start in range(0, len(rest), 400):
                 some = {"userIds": [each.id for each in rest[start : start + 400]]}
-                async with http.post(path, json=some) as response:
-                    if response.status not in (200, 201):
-                        raise SystemExit(f"POST {path}: {response.status} {await response.text()}")
+                await self.made(http, f"/api/v2/chats/{answer['_id']}/members", some)
         return str(answer["_id"])
+
+    async def made(self, http: aiohttp.ClientSession, path: str, body: Any) -> Any:
+        """The answer to a POST that makes something; where the budget of the user is spent it is made when it fills again."""
+        while True:
+            async with http.post(self.url + path, json=body) as response:
+                answer = await response.json()
+                if response.status in (200, 201):
+                    return answer
+                if response.status != 429:
+                    raise SystemExit(f"POST {path}: {response.status} {answer}")
+            await asyncio.sleep(int(response.headers["Retry-After"]))
 
     async def chats(self, groups: list[list[User]]) -> list[str]:
         return list(await gathered(self.chat(each) for each in groups))
