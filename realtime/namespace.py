@@ -30,13 +30,13 @@ from realtime.messages import Messages
 from realtime.notifications import Notifications
 from realtime.presence import Presence
 from realtime.protocol import Overload, Server
-from realtime.rates import Budget, units_of
+from realtime.rates import Budget, before_refusal, units_of
 from realtime.session import Session, Sessions
 from realtime.streams import Streams
 from realtime.tokens import TokenExpired
 from storage import accounts
 from storage.accounts import User
-from storage.errors import Conflict, Invalid, Malformed, Problem, Unauthenticated, Unavailable
+from storage.errors import Conflict, Invalid, Malformed, Problem, TooMany, Unauthenticated, Unavailable
 from storage.transaction import Command
 from storage.types import now
 
@@ -253,6 +253,8 @@ class ChatNamespace(socketio.AsyncNamespace):
             answer = inbound.handle(self, session, body)
         except Exception as error:
             answer = error
+        if isinstance(answer, TooMany):
+            return self._finish(session, packet, refuse(answer))
         if isinstance(answer, asyncio.Future):
             return self._finish_later(session, packet, answer)
         if isinstance(answer, Awaitable):
@@ -418,6 +420,12 @@ INBOUND: dict[str, Inbound[Any]] = {
         bodies.AppState, shapes.StateDocument, ChatNamespace.state, "Say whether somebody is looking at the app", 1
     ),
 }  # fmt: skip
+
+
+async def refuse(problem: TooMany) -> Answer:
+    """After a pause, in which little more is read of this socket."""
+    await before_refusal()
+    raise problem
 
 
 async def created(work: Posted) -> Answer:

@@ -3,6 +3,7 @@
 A window counts for an account or an address and is asked before costly work; a bucket is looked at in the hot path.
 """
 
+import asyncio
 import math
 import time
 from collections.abc import Hashable
@@ -16,6 +17,7 @@ from storage.errors import TooMany
 
 MOST = 20_000
 BYTES_PER_UNIT = 4096
+REFUSED_AFTER_SECONDS = 0.25
 BACKWARD = 2.0
 
 
@@ -113,6 +115,11 @@ class Budget:
     def __init__(self, limits: Limits) -> None:
         self.users = Buckets(limits.units_per_second, limits.units_at_once, "units")
         self.addresses = Buckets(limits.units_without_token, limits.units_without_token_at_once, "units")
+
+
+async def before_refusal() -> None:
+    """A pause, for whoever calls again at once would cost more by being refused than by being served."""
+    await asyncio.sleep(REFUSED_AFTER_SECONDS)
 
 
 def units_of(size: int) -> int:

@@ -10,7 +10,7 @@ from aiohttp import web
 from realtime import bodies
 from realtime.bodies import items_of
 from realtime.caller import Caller
-from realtime.rates import units_of
+from realtime.rates import before_refusal, units_of
 from server import dialects
 from server.call import (
     SERVICES,
@@ -100,6 +100,9 @@ async def errors(request: web.Request, handler: Next) -> web.StreamResponse:
             raise
         problem = HTTP_PROBLEMS.get(error.status, Problem)()
         headers = {name: error.headers[name] for name in ("Allow",) if name in error.headers}
+    except TooMany as error:
+        await before_refusal()
+        problem = error
     except Problem as error:
         problem = error
     except ConnectionResetError:

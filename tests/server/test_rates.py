@@ -225,6 +225,26 @@ async def test_the_budget_refuses_in_the_dialect(serve: ServerFactory, path: str
     assert refused.json.keys() == missing.json.keys()
 
 
+async def test_a_refusal_comes_after_a_pause(serve: ServerFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In which nothing else of the same socket is handled, so that who calls in a loop calls slowly."""
+    server = await serve(max_units_per_second=1e-3, max_units_at_once=INBOUND["app:state"].units)
+    ann = await server.people.make()
+    socket, over = await ann.socket(), asyncio.Event()
+    monkeypatch.setattr("server.middleware.before_refusal", over.wait)
+    monkeypatch.setattr("realtime.namespace.before_refusal", over.wait)
+    active = {"active": True}
+    assert (await socket.call("app:state", active))["statusCode"] == 200
+    handled = server.services.namespace.received["app:state"]
+    waiting = [asyncio.create_task(socket.call("app:state", active)) for _ in range(3)]
+    asked = asyncio.create_task(ann.get("/api/v1/users/me"))
+    assert (await server.people.anonymous.get("/healthz")).status == 200
+    assert not asked.done() and not any(each.done() for each in waiting)
+    over.set()
+    assert (await asked).status == 429
+    assert {each["statusCode"] for each in await asyncio.gather(*waiting)} == {429}
+    assert server.services.namespace.received["app:state"] == handled, "it is not even read what they are"
+
+
 async def test_what_is_asked_for_and_sent_costs_too(serve: ServerFactory) -> None:
     server = await serve(max_units_per_second=1e-3, max_units_at_once=1_000)
     ann, bob = await server.people.many(2)
