@@ -151,6 +151,18 @@ async def test_a_reset_link_works_once(server: Served) -> None:
     assert (await server.people.anonymous.post(f"{AUTH}/login", {**ANN, "password": "battery staple"})).status == 200
 
 
+async def test_a_reset_link_works_once_however_many_use_it_at_once(either: Served) -> None:
+    """Each was good when it was looked at, before the password was hashed."""
+    made, admin = await register(either), await either.people.make(grant=["admin"])
+    link = (await admin.post(f"/api/v1/admin/users/{made['user']['id']}/reset-link")).json["data"]["token"]
+    bodies = [{"token": link, "password": f"another password {number}"} for number in range(4)]
+    answers = await asyncio.gather(*(either.people.anonymous.post(f"{AUTH}/reset", body) for body in bodies))
+    assert sorted(each.status for each in answers) == [200, 404, 404, 404]
+    (won,) = [body["password"] for body, answer in zip(bodies, answers, strict=True) if answer.status == 200]
+    login = {**ANN, "password": won}
+    assert (await either.people.anonymous.post(f"{AUTH}/login", login)).status == 200
+
+
 @pytest.mark.parametrize(("verb", "reason"), [("disable", "banned"), ("ban", "banned"), ("sign-out", "logout")])
 async def test_administration_closes_everything(either: Served, verb: str, reason: str) -> None:
     admin, ann = await either.people.make(grant=["admin"]), await either.people.make()
