@@ -425,6 +425,19 @@ async def test_nothing_new_goes_out_while_it_stops(server: Served, gateway: Scri
     assert is_due_in(row, 1, before)
 
 
+def recorded(worker: Any) -> list[Any]:
+    """What the worker begins from now on."""
+    begun: list[Any] = []
+    begin = worker._begin
+
+    def recording(held: Any, near: Any) -> None:
+        begun.extend(held)
+        begin(held, near)
+
+    worker._begin = recording
+    return begun
+
+
 async def test_what_is_claimed_a_second_time_is_sent_once(server: Served, gateway: Scripted) -> None:
     """Its lease ended while it was under way here."""
     worker = server.services.worker
@@ -432,7 +445,9 @@ async def test_what_is_claimed_a_second_time_is_sent_once(server: Served, gatewa
     await server.services.database.write(
         Command(lambda tx: tx.execute(update(deliveries).values(state="waiting", due_at=0, lease=None)))
     )
+    begun = recorded(worker)
     await worker._send_due()
+    assert begun == []
     hold.set()
     await settled(server, 1)
     assert len(gateway.requests) == 1
@@ -456,7 +471,9 @@ async def test_what_is_asked_about_is_not_asked_twice(server: Served, gateway: S
     await server.services.database.write(
         Command(lambda tx: tx.execute(update(deliveries).values(state="waiting", due_at=0, lease=None)))
     )
+    begun = recorded(worker)
     await worker._send_due()
+    assert begun == []
     answer.set()
     await settled(server, 1)
     assert len(asked) == 1 and len(gateway.requests) == 1
