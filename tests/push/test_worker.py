@@ -18,6 +18,7 @@ from storage.models import outbox as causes
 from storage.transaction import Command
 from storage.types import SECOND, now
 from tests.conftest import Served, ServerFactory, eventually
+from tests.guard import NEVER
 from tests.people import Person
 from tests.pushing import due_now, pair
 
@@ -341,7 +342,9 @@ async def test_stopping_waits_for_what_is_under_way(server: Served, gateway: Scr
     worker = server.services.worker
     hold, _, _ = await push_under_way(server, gateway)
     stopping = asyncio.create_task(worker.stop())
-    await asyncio.sleep(0)
+    for _ in range(50):
+        await asyncio.sleep(0)
+    assert not stopping.done() and worker.flying
     hold.set()
     await stopping
     assert [row.state for row in await rows(server)] == ["sent"] and gateway.closed
@@ -443,7 +446,7 @@ async def test_what_is_claimed_a_second_time_is_sent_once(server: Served, gatewa
     worker = server.services.worker
     hold, _, _ = await push_under_way(server, gateway)
     await server.services.database.write(
-        Command(lambda tx: tx.execute(update(deliveries).values(state="waiting", due_at=0, lease=None)))
+        Command(lambda tx: tx.execute(update(deliveries).values(due_at=0, lease=None, lease_until=0)))
     )
     begun = recorded(worker)
     await worker._send_due()
@@ -469,7 +472,7 @@ async def test_what_is_asked_about_is_not_asked_twice(server: Served, gateway: S
     await eventually(lambda: asked)
     assert len(worker.asking) == 1
     await server.services.database.write(
-        Command(lambda tx: tx.execute(update(deliveries).values(state="waiting", due_at=0, lease=None)))
+        Command(lambda tx: tx.execute(update(deliveries).values(due_at=0, lease=None, lease_until=0)))
     )
     begun = recorded(worker)
     await worker._send_due()
@@ -549,3 +552,16 @@ async def test_no_answer_is_no_proof_that_the_provider_lets_in(server: Served, g
     await due_now(server)
     await settled(server, 2)
     assert worker.circuit.all.proven
+
+
+async def test_what_finds_no_room_goes_out_when_something_is_settled(
+    server: Served, gateway: Scripted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not only when the clock looks again."""
+    worker = server.services.worker
+    worker.policy = replace(worker.policy, in_flight=1)
+    monkeypatch.setattr(module, "LOOK_EVERY", NEVER)
+    ann, _, chat = await pair(server, "b1", "b2", "b3")
+    await ann.send(chat)
+    assert {row.state for row in await settled(server, 3)} == {"sent"}
+    assert sorted(each.token for each in gateway.requests) == ["b1", "b2", "b3"]
