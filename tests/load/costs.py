@@ -1,12 +1,13 @@
 """What the dearest allowed call of every route and event costs, beside what it takes from a user's budget.
 
-``python -m tests.load.costs`` measures; with ``--write docs/security.md`` the table goes there. A call is repeated, one after
-the other, and the CPU of the server's process, and on PostgreSQL of the database's, is divided by how many there were.
+``python -m tests.load.costs`` measures; with ``--write docs/security.md`` the table goes there. A call is repeated, eight at
+a time, and the CPU of the server's process, and on PostgreSQL of the database's, is divided by how many there were.
 """
 
 import argparse
 import asyncio
 import contextlib
+import itertools
 import secrets
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -31,7 +32,7 @@ from tests.load.wire import Wire
 
 BEGIN, END = "<!-- costs: begin -->", "<!-- costs: end -->"
 EVERYTHING = ("admin", "platform.admin")
-TIMES, MANY, PAGE = 20, 500, 200
+TIMES, AT_ONCE, MANY, PAGE = 41, 8, 500, 200
 TEXT, METADATA = "x" * 16_000, {"key": "v" * 4_000}
 UNIT_SECONDS = 1e-4
 AUTH, USERS, CHATS, MESSAGES = "/api/v1/auth", "/api/v1/users", "/api/v2/chats", "/api/v2/messages"
@@ -325,13 +326,14 @@ async def measured(world: World, cores: Cores) -> dict[str, tuple[Cost, int]]:
             await spent(cores, asked[1:], lambda each, method=method: send(world, method, each)),
             asked[0].items,
         )
-    me = await world.target.connect(User(world.ids["me"], world.target.token))
+    wire = await world.target.connect(User(world.ids["me"], world.target.token))
+    me = Acks(wire)
     for name, make in EVENTS.items():
         asked = [await make(world, number) for number in range(TIMES)]
-        await emit(me, name, asked[0])
-        found[name] = await spent(cores, asked[1:], lambda each, name=name: emit(me, name, each)), asked[0].items
-    me.transport.abort()
-    await me.closed
+        await me.emit(name, asked[0].body)
+        found[name] = await spent(cores, asked[1:], lambda each, name=name: me.emit(name, each.body)), asked[0].items
+    wire.transport.abort()
+    await wire.closed
     return found
 
 
@@ -339,8 +341,7 @@ async def spent(cores: Cores, asked: Sequence[Asked], call: Callable[[Asked], Aw
     """After what was begun before has ended."""
     await asyncio.sleep(0.2)
     before = cores.used()
-    for each in asked:
-        await call(each)
+    await gathered((call(each) for each in asked), AT_ONCE)
     server, database = (after - earlier for after, earlier in zip(cores.used(), before, strict=True))
     return Cost(server / len(asked), database / len(asked))
 
@@ -356,18 +357,27 @@ async def send(world: World, method: str, asked: Asked) -> None:
             raise SystemExit(f"{method} {asked.path}: {answer.status} {text}")
 
 
-async def emit(wire: Wire, name: str, asked: Asked) -> None:
-    acked: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+class Acks:
+    """The events of one socket, each with its ack."""
 
-    def heard(packet: bytes) -> None:
-        if packet.startswith(b"43/chat,1[") and not acked.done():
-            acked.set_result(packet)
+    def __init__(self, wire: Wire) -> None:
+        self.wire = wire
+        self.ids = itertools.count(1)
+        self.waiting: dict[bytes, asyncio.Future[bytes]] = {}
+        wire.heard = self.heard
 
-    wire.heard = heard
-    wire.emit(1, name, asked.body)
-    answer = orjson.loads((await acked).partition(b"[")[2][:-1])
-    if not answer["isSuccess"]:
-        raise SystemExit(f"{name}: {answer}")
+    def heard(self, packet: bytes) -> None:
+        head, _, document = packet.partition(b"[")
+        if (waiting := self.waiting.pop(head, None)) and not waiting.done():
+            waiting.set_result(document[:-1])
+
+    async def emit(self, name: str, body: Any) -> None:
+        id = next(self.ids)
+        acked = self.waiting[b"43/chat,%d" % id] = asyncio.get_running_loop().create_future()
+        self.wire.emit(id, name, body)
+        answer = orjson.loads(await acked)
+        if not answer["isSuccess"]:
+            raise SystemExit(f"{name}: {answer}")
 
 
 @contextlib.asynccontextmanager
