@@ -4,22 +4,26 @@ A bomb or a broken file costs that process, never the server. Names and headers 
 """
 
 import asyncio
-import json
 import sys
+import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from weakref import WeakValueDictionary
 
-from realtime.inspection import BROKEN, REFUSED, Found
+from pydantic import TypeAdapter, ValidationError
+
+from realtime.inspection import BROKEN, KINDS, REFUSED, Found
 from realtime.limits import Limits
 from realtime.rates import Buckets
 from realtime.turns import Turns
-from storage.errors import Invalid, Unsupported
+from storage.errors import Invalid, Unavailable, Unsupported
 
 MEMORY = 1 << 30
 CPU_SECONDS = 10
 PATIENCE = 20.0
 AT_ONCE = 2
+LONGEST_OUTPUT = 4096
+FOUND = TypeAdapter(Found)
 
 
 class Decoder:
@@ -44,6 +48,7 @@ class Decoder:
         self.budget = Buckets(
             limits.decoder_seconds_per_minute / 60, limits.decoder_seconds_at_once, "seconds of decoding"
         )
+        self.own: WeakValueDictionary[int, asyncio.Lock] = WeakValueDictionary()
 
     def require_budget(self, user_pk: int) -> None:
         """Raises TooMany while what the user's files took exceeds what they may take."""
@@ -53,40 +58,63 @@ class Decoder:
         """Writes a WebP picture of it to ``thumbnail`` where it can be shown.
 
         Raises Unsupported for markup, Invalid for what is broken, or takes too much memory or time, TooMany where the
-        user's files took too much time before, Unavailable where too many files wait.
+        user's files took too much time before, Unavailable where too many files wait or the machine is too busy.
         """
-        async with self.turns.turn(user_pk, group=tenant_pk):
+        # One of a user at a time: two long ones would keep everybody else waiting.
+        async with self.own.setdefault(user_pk, asyncio.Lock()), self.turns.turn(user_pk, group=tenant_pk):
             self.require_budget(user_pk)
             thumbnail.touch(mode=0o600)
-            code, said = await self._run(path, thumbnail)
-            # A process that was stopped has said nothing.
-            result: dict[str, Any] = json.loads(said) if said else {"seconds": self.seconds}
-            self.budget.charge(user_pk, min(result["seconds"], self.seconds))
-        if code == 0:
-            return Found(**result["found"])
+            code, output, spent = await self._run(path, thumbnail)
+            self.budget.charge(user_pk, spent)
+        if code == 0 and (found := read(output)):
+            return found
         if code == REFUSED:
             raise Unsupported("Markup is not taken")
-        if code == BROKEN:
+        if code in (0, BROKEN):
             raise Invalid.field("file", "is broken: it can't be decoded")
-        if code is None:
-            raise Invalid.field("file", "takes too long to look into")
+        if code is None and spent < self.seconds / 2:
+            raise Unavailable("The machine is too busy to decode files; try again in a moment")
         raise Invalid.field("file", "takes too much memory or time to be decoded")
 
-    async def _run(self, path: Path, thumbnail: Path) -> tuple[int | None, bytes]:
-        """The exit status, None after too long, and what the process wrote."""
+    async def _run(self, path: Path, thumbnail: Path) -> tuple[int | None, bytes, float]:
+        """The exit status, None after too long, what the process wrote, and how many seconds of a core it took."""
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-m", "realtime.inspection", str(path.absolute()), str(thumbnail.absolute()),
             str(self.memory), str(self.seconds),
-            stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL, cwd=Path(__file__).parent.parent,
-            env=self.environment,
+            stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL,
+            cwd=Path(__file__).parent.parent, env=self.environment,
         )  # fmt: skip
+        assert process.stdin
+        assert process.stdout
+        output, spent, began = b"", 0.0, time.monotonic()
         try:
             async with asyncio.timeout(PATIENCE):
-                output, _ = await process.communicate()
+                output = await process.stdout.read(LONGEST_OUTPUT)
+                # It waits for us before it ends, so that its clock can be read; of one that was stopped we know less.
+                spent = cpu_seconds(process.pid) if output else time.monotonic() - began
+                process.stdin.close()
+                code: int | None = await process.wait()
         except TimeoutError:
-            return None, b""
+            code, spent = None, spent or cpu_seconds(process.pid)
         finally:
             if process.returncode is None:
                 process.kill()
                 await process.wait()
-        return process.returncode, output
+        return code, output, min(spent, float(self.seconds))
+
+
+def read(output: bytes) -> Found | None:
+    """What a process has found; it may have been taken over by the file, and write anything."""
+    try:
+        found = FOUND.validate_json(output, strict=True)
+    except ValidationError:
+        return None
+    return found if found.kind in KINDS else None
+
+
+def cpu_seconds(pid: int) -> float:
+    """Of a process that has not been waited for, by the kernel's clock (clock_getcpuclockid(3))."""
+    try:
+        return time.clock_gettime(~pid << 3 | 2)
+    except OSError:
+        return 0.0

@@ -1,7 +1,7 @@
 """What a file is, found out by decoding it. Runs as a process of its own, see ``realtime/decoding.py``.
 
-Whatever a hostile file makes of this process: it has the lowest priority, bounds on memory, time and what it writes, and
-once it has read its file it can open no other, no connection and no program.
+It has a low priority and bounds on memory, time and what it writes. Before it decodes it gives up the right to open files and
+connections, so that code in a hostile file can neither read the server's data nor send it away.
 """
 
 import contextlib
@@ -12,7 +12,6 @@ import json
 import os
 import resource
 import sys
-import time
 from dataclasses import asdict, dataclass
 from typing import Any, BinaryIO, Literal
 
@@ -20,6 +19,7 @@ import puremagic
 from PIL import ExifTags, Image, ImageCms, ImageOps, UnidentifiedImageError
 
 Kind = Literal["image", "video", "audio", "file"]
+KINDS = ("image", "video", "audio", "file")
 # By which of ffmpeg's demuxers a type is read; it never guesses, and never opens another file or address.
 DEMUXERS = {
     "video/mp4": "mov", "video/quicktime": "mov", "audio/mp4": "mov", "video/webm": "matroska",
@@ -44,11 +44,13 @@ SIDEWAYS = (5, 6, 7, 8)
 # Of a JPEG: each of its scans goes over all of its pixels. Programs that save progressively make about ten.
 MOST_SCANS = 100
 MOST_SCANNED_PIXELS = 2_500_000_000
-SCAN = b"\xff\xda"
+# Markers of JPEG (ITU T.81, table B.1).
+START_OF_SCAN, END_OF_IMAGE, PROGRESSIVE = 0xDA, 0xD9, (0xC2, 0xC6, 0xCA, 0xCE)
+WITHOUT_LENGTH = (0x01, *range(0xD0, 0xD9))
 # Of a recording that does not say how long it is, so many packets are looked at.
 MOST_PACKETS = 200_000
 WRITTEN = 4 << 20
-LOWEST_PRIORITY = 19
+PRIORITY = 10
 BROKEN, REFUSED = 3, 4
 
 
@@ -65,7 +67,7 @@ class Found:
 
 
 def bound(memory: int, seconds: int) -> None:
-    os.nice(LOWEST_PRIORITY)
+    os.nice(PRIORITY)
     resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
     resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds))
     resource.setrlimit(resource.RLIMIT_FSIZE, (WRITTEN, WRITTEN))
@@ -175,12 +177,30 @@ def picture(file: BinaryIO, thumbnail: BinaryIO) -> Found | None:
 
 
 def too_many_scans(file: BinaryIO, pixels: int) -> bool:
-    """Of a JPEG; the marker stands nowhere else in it, but in the small picture that cameras put into its head."""
+    """Of a progressive JPEG, whose every scan goes over all of its pixels; others have one scan a colour."""
     place = file.tell()
     file.seek(0)
-    scans = file.read().count(SCAN)
+    scans = scans_of(file.read())
     file.seek(place)
     return scans > MOST_SCANS or scans * pixels > MOST_SCANNED_PIXELS
+
+
+def scans_of(data: bytes) -> int:
+    """How many scans a progressive JPEG has; 0 for another one. What is in segments or behind the picture does not count."""
+    at, scans, progressive = 2, 0, False
+    while (at := data.find(b"\xff", at)) >= 0 and at + 1 < len(data):
+        marker = data[at + 1]
+        at += 2
+        if marker == END_OF_IMAGE:
+            break
+        if marker in (0x00, 0xFF) or marker in WITHOUT_LENGTH:
+            # Within a scan: a byte of data, a filler, or a restart.
+            at -= marker == 0xFF
+            continue
+        progressive |= marker in PROGRESSIVE
+        scans += marker == START_OF_SCAN
+        at += int.from_bytes(data[at : at + 2], "big")
+    return scans if progressive else 0
 
 
 def shrink(image: Image.Image, thumbnail: BinaryIO) -> None:
@@ -232,17 +252,17 @@ def recording(file: BinaryIO, mime: str, thumbnail: BinaryIO) -> Found:
 
 def measured(container: Any) -> float | None:
     """Seconds up to the last packet, where the file does not say it: what browsers record."""
-    ends = [
-        float((packet.pts + (packet.duration or 0)) * packet.time_base)
-        for packet in itertools.islice(container.demux(), MOST_PACKETS)
-        if packet.pts is not None
-    ]
+    packets, end = container.demux(), 0.0
+    for packet in itertools.islice(packets, MOST_PACKETS):
+        if packet.pts is not None:
+            end = max(end, float((packet.pts + (packet.duration or 0)) * packet.time_base))
+    complete = next(packets, None) is None
     container.seek(0)
-    return round(max(ends), 3) if ends else None
+    return round(end, 3) if end and complete else None
 
 
 def main() -> int:
-    """Writes a line of JSON: what was found, and how many seconds of a core it took. The status says why nothing was."""
+    """Writes what was found as a line of JSON, and ends when its input does; the status says why nothing was found."""
     bound(int(sys.argv[3]), int(sys.argv[4]))
     found, status = None, BROKEN
     try:
@@ -253,11 +273,10 @@ def main() -> int:
     except BaseException:
         # Whatever a decoder does with a hostile file, the file is broken.
         status = BROKEN
-    print(json.dumps({"found": found, "seconds": time.process_time()}))
+    print(json.dumps(found), flush=True)
+    sys.stdin.buffer.read()
     return status
 
 
 if __name__ == "__main__":
-    code = main()
-    sys.stdout.flush()
-    os._exit(code)
+    os._exit(main())

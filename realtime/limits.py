@@ -60,8 +60,8 @@ class Limits:
     sends_at_once: int = 500
     units_per_second: float = 1_000
     units_at_once: int = 5_000
-    units_without_token: float = 500
-    units_without_token_at_once: int = 2_500
+    units_without_token: float = 800
+    units_without_token_at_once: int = 4_000
     uploads_per_minute: int = 120
     uploads_at_once: int = 10
     uploads_under_way: int = 500

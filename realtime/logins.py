@@ -105,7 +105,7 @@ class Logins:
         here = f"{account} {peer.key}"
         await self.rates.require(self.rates.failed_logins, here)
         user = await self.database.read(lambda connection: accounts.find(connection, home.pk, email=email))
-        known = bool(device and user and user.password and self.tokens.devices.signed(device_text(user), device))
+        known = bool(device and user and user.password and self.tokens.devices.is_signed(device_text(user), device))
         if not known:
             await self.rates.require(self.rates.failed_logins_anywhere, account)
         stored = user.password if user else None

@@ -161,7 +161,7 @@ class MediaService:
 
     async def linked(self, id: str, expires: int, signature: str) -> Media:
         """What a link shows. Raises Forbidden for one that is none of ours or has expired, NotFound."""
-        if not self.signer.signed(link_text(id, expires), signature):
+        if not self.signer.is_signed(link_text(id, expires), signature):
             raise Forbidden("This is not a link that was made here")
         if time.time() > expires:
             raise Forbidden("The link has expired")

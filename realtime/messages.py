@@ -138,7 +138,8 @@ class Messages:
             lambda tx: post(tx, caller, body, chat_pk, recipient, self.public_url()),
             channels=channels,
             keys=keys_of(caller, body),
-            size=len(body.content or ""),
+            # In UTF-8, at most; metadata are small.
+            size=4 * len(body.content or ""),
         )
 
     async def _recipient(self, caller: Caller, body: SendMessage, chat_pk: int) -> accounts.User | None:

@@ -394,27 +394,27 @@ class ChatNamespace(socketio.AsyncNamespace):
 INBOUND: dict[str, Inbound[Any]] = {
     "message:send": Inbound(bodies.SendMessage, shapes.MessageDocument, ChatNamespace.send, "Send a message", 5),
     "message:edit": Inbound(
-        bodies.SocketEditMessage, shapes.MessageDocument, ChatNamespace.edit, "Edit one's message", 5
+        bodies.SocketEditMessage, shapes.MessageDocument, ChatNamespace.edit, "Edit one's message", 28
     ),
-    "message:delete": Inbound(bodies.MessageRef, shapes.MessageDocument, ChatNamespace.delete, "Delete a message", 5),
-    "message:read": Inbound(bodies.ReadMessage, shapes.ReadDocument, ChatNamespace.read, "Read up to a message", 5),
-    "typing": Inbound(bodies.ChatRef, events.TypingEvent, ChatNamespace.typing, "Tell the others that one is typing", 5),
+    "message:delete": Inbound(bodies.MessageRef, shapes.MessageDocument, ChatNamespace.delete, "Delete a message", 26),
+    "message:read": Inbound(bodies.ReadMessage, shapes.ReadDocument, ChatNamespace.read, "Read up to a message", 15),
+    "typing": Inbound(bodies.ChatRef, events.TypingEvent, ChatNamespace.typing, "Tell the others that one is typing", 1),
     "stream:watch": Inbound(
-        bodies.StreamRef, shapes.StreamDocument, ChatNamespace.watch_stream, "Subscribe to a stream", 10
+        bodies.StreamRef, shapes.StreamDocument, ChatNamespace.watch_stream, "Subscribe to a stream", 22
     ),
     "stream:unwatch": Inbound(
-        bodies.StreamRef, shapes.StreamDocument, ChatNamespace.unwatch_stream, "Unsubscribe from a stream", 10
+        bodies.StreamRef, shapes.StreamDocument, ChatNamespace.unwatch_stream, "Unsubscribe from a stream", 16
     ),
     "presence:watch": Inbound(
         bodies.WatchPresence, shapes.PresencesDocument, ChatNamespace.watch_presence,
-        "Subscribe to the presence of users", 5, units_per_item=0.2,
+        "Subscribe to the presence of users", 10, units_per_item=1.5,
     ),
     "notification:read": Inbound(
         bodies.NotificationRef, shapes.NotificationDocument, ChatNamespace.read_notification,
-        "Mark a notification read", 5,
+        "Mark a notification read", 18,
     ),
     "session:refresh": Inbound(
-        bodies.RefreshSession, events.ExpiringEvent, ChatNamespace.refresh, "Go on with a newer token", 5
+        bodies.RefreshSession, events.ExpiringEvent, ChatNamespace.refresh, "Go on with a newer token", 1
     ),
     "app:state": Inbound(
         bodies.AppState, shapes.StateDocument, ChatNamespace.state, "Say whether somebody is looking at the app", 1

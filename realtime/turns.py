@@ -56,7 +56,7 @@ class Turns:
             if turn.done() and not turn.cancelled():
                 # It was this one's turn already.
                 self._next()
-            else:
+            elif turn in queue:
                 queue.remove(turn)
                 self.waiting -= 1
                 if not queue:
@@ -71,15 +71,17 @@ class Turns:
 
     def _next(self) -> None:
         """Hand the place to the next group, whose others wait until all other groups have had a turn; so with its keys."""
-        if not self.groups:
-            self.running -= 1
-            return
-        group, keys = next(iter(self.groups.items()))
-        key, queue = next(iter(keys.items()))
-        turn = queue.popleft()
-        self.waiting -= 1
-        self.groups.move_to_end(group)
-        keys.move_to_end(key)
-        if not queue:
-            self._drop(group, key)
-        turn.set_result(None)
+        while self.groups:
+            group, keys = next(iter(self.groups.items()))
+            key, queue = next(iter(keys.items()))
+            turn = queue.popleft()
+            self.waiting -= 1
+            self.groups.move_to_end(group)
+            keys.move_to_end(key)
+            if not queue:
+                self._drop(group, key)
+            # One that was cancelled a moment ago has not left the queue yet.
+            if not turn.done():
+                turn.set_result(None)
+                return
+        self.running -= 1

@@ -140,6 +140,7 @@ class Route:
     handler: Handler
     answer: Any
     summary: str
+    units: float
     body: type[Body] | str = NoBody
     query: type[Body] = NoQuery
     status: int = 200
@@ -152,7 +153,6 @@ class Route:
     bodiless: bool = False
     also_200: bool = False
     errors: tuple[int, ...] = field(default=())
-    units: float = 10
     units_per_item: float = 0
 
     @property

@@ -13,7 +13,7 @@ from pydantic import Field
 from realtime import documents
 from realtime.bodies import Body
 from realtime.fields import HexId, Text
-from server.call import Call, Created, token_of
+from server.call import Call, Created
 from server.conditions import not_modified, precondition_failed
 from storage.errors import Invalid, NotFound, Unavailable, Unsupported
 from storage.media import Media
@@ -74,7 +74,7 @@ async def wanted(call: Call) -> Media:
         if query.expires is None:
             raise Invalid.field("expires", "is required in a link")
         return await service.linked(call.id(), query.expires, query.signature)
-    return await service.get(await call.services.accounts.authenticate(await token_of(call.request)), call.id())
+    return await service.get(call.caller, call.id())
 
 
 async def serve(call: Call, key: str, size: int, mime: str, item: Media, version: str) -> web.Response:

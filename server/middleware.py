@@ -1,6 +1,7 @@
 """What stands around every handler: errors become the dialect's answer, browsers get their headers."""
 
 import logging
+import math
 import re
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
@@ -75,7 +76,7 @@ HSTS = "max-age=31536000"
 def write_problem(problem: Problem, dialect: Dialect) -> web.Response:
     headers = {"X-Error-Code": problem.code}
     if isinstance(problem, TooMany):
-        headers["Retry-After"] = str(max(1, round(problem.retry_after)))
+        headers["Retry-After"] = str(max(1, math.ceil(problem.retry_after)))
     if problem.status == 401:
         headers["WWW-Authenticate"] = "Bearer"
     elif isinstance(problem, Forbidden) and problem.permission:
@@ -126,6 +127,8 @@ async def dialect_of(request: web.Request) -> Dialect:
     if known or not dialects.spoken_at(request.path):
         return known or dialects.envelope
     caller, _ = await attempt(authenticate(request))
+    if over_budget(request, caller, UNITS_OF_REFUSAL + units_of(request.content_length or 0)):
+        return chosen(request, caller, None)[0]
     values, _ = await attempt(read_json(request, request.app[SERVICES].limits, caller))
     return chosen(request, caller, values)[0]
 
@@ -190,7 +193,9 @@ def endpoint(route: Route) -> Next:
     async def answer(request: web.Request) -> web.StreamResponse:
         services = request.app[SERVICES]
         request[DIALECT] = dialects.envelope
-        caller, refused = (None, None) if route.public else await attempt(authenticate(request))
+        # A file is for everybody who has a link to it, and else for users with a token.
+        named = not route.public or (route.answer is bytes and "signature" not in request.query)
+        caller, refused = await attempt(authenticate(request)) if named else (None, None)
         refused = over_budget(request, caller, UNITS_OF_REFUSAL if refused else route.units) or refused
         if refused and not route.spoken:
             raise refused
@@ -201,7 +206,8 @@ def endpoint(route: Route) -> Next:
         unclear = None
         if route.spoken:
             request[DIALECT], unclear = chosen(request, caller, values)
-        if caller:
+        if caller and UPLOADER not in request:
+            # Files have limits of their own.
             services.budget.users.charge(caller.pk, units_of(request.content.total_bytes))
         for problem in (refused, unclear, unreadable):
             if problem:

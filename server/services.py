@@ -129,11 +129,19 @@ def secrets_of(settings: Settings) -> list[str]:
         return [given, *(each.get_secret_value() for each in settings.jwt_other_secrets)]
     path = secret_path(settings)
     with contextlib.suppress(FileNotFoundError):
-        return path.read_text().split()
+        return lines_of(path)
     settings.data_dir.mkdir(parents=True, exist_ok=True)
     with drafted(path, [new_secret()]) as draft, contextlib.suppress(FileExistsError):
         os.link(draft, path)
-    return path.read_text().split()
+    return lines_of(path)
+
+
+def lines_of(path: Path) -> list[str]:
+    """The secrets in a file. Raises ValueError where there is none."""
+    lines = [each.strip() for each in path.read_text().splitlines() if each.strip()]
+    if not lines:
+        raise ValueError(f"{path} is empty: restore it from a backup, or remove it, and everybody has to log in again")
+    return lines
 
 
 def rotate_secret(settings: Settings, *, forget: bool) -> list[str]:

@@ -193,9 +193,9 @@ class Settings(BaseSettings):
     )
     max_units_at_once: int = Field(5_000, gt=0, description="… after so many at once")
     max_units_without_token: float = Field(
-        500, gt=0, description="units that the calls of an address without a token cost in a second …"
+        800, gt=0, description="units that the calls of an address without a token cost in a second …"
     )
-    max_units_without_token_at_once: int = Field(2_500, gt=0, description="… after so many at once")
+    max_units_without_token_at_once: int = Field(4_000, gt=0, description="… after so many at once")
     max_uploads_per_minute: int = Field(120, gt=0, description="files that a user uploads in a minute")
     max_uploads_at_once: int = Field(10, gt=0, description="files that a user uploads at the same time, on a node")
     max_uploads_under_way: int = Field(
@@ -237,6 +237,12 @@ class Settings(BaseSettings):
                     f"with BELLWIRE_{name.upper()}, BELLWIRE_JWT_AUDIENCE is needed too: what the issuer's tokens for this "
                     "server say in aud; without it its tokens for any other service would be accepted"
                 )
+        return self
+
+    @model_validator(mode="after")
+    def secret_beside_others(self) -> "Settings":
+        if self.jwt_other_secrets and not self.jwt_secret.get_secret_value():
+            raise ValueError("with BELLWIRE_JWT_OTHER_SECRETS, BELLWIRE_JWT_SECRET is needed too: the one that signs")
         return self
 
     @model_validator(mode="after")

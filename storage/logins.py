@@ -11,6 +11,9 @@ from storage.prepared import padded
 from storage.transaction import Tx, clock
 from storage.types import SECOND
 
+# There may be thousands from before there was a limit; the next log-ins end the others.
+ENDED_AT_ONCE = 20
+
 
 class LivingLogin(NamedTuple):
     """Where a user is logged in. ``used_at`` is when its tokens were last renewed, about."""
@@ -40,8 +43,8 @@ def add(tx: Tx, user_pk: int, *, lasts: int, address: str | None = None, agent: 
 
 
 def surplus(connection: Connection, user_pk: int, most: int) -> list[str]:
-    """Those of a user's living logins that are too many: not among the ``most`` that were used last."""
-    return [each.id for each in living(connection, user_pk)[most:]]
+    """Some of a user's living logins that are too many: not among the ``most`` that were used last."""
+    return [each.id for each in living(connection, user_pk)[most : most + ENDED_AT_ONCE]]
 
 
 LOGIN = select(logins.c.user_pk, logins.c.generation, logins.c.expires_at, logins.c.ended_at).where(

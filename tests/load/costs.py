@@ -420,11 +420,10 @@ async def figures(target: Target, postmaster: int | None) -> dict[str, tuple[Cos
 def row(key: str, embedded: Cost, apart: Cost, items: int) -> list[str]:
     priced = PRICED[key]
     units = priced.units + priced.units_per_item * items
-    dearest = max(embedded.server, apart.server) / UNIT_SECONDS
     return [
         f"`{key}`" + (f", {items}" if items else ""),
         *(f"{seconds * 1e3:.2f}" for seconds in (embedded.server, apart.server, apart.database)),
-        f"{units:g}" + (" *" if dearest > units else ""),
+        f"{units:g}" + (" *" if embedded.server / UNIT_SECONDS > units else ""),
     ]
 
 

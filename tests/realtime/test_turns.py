@@ -117,6 +117,21 @@ async def test_what_is_cancelled_leaves_its_place() -> None:
     assert (turns.running, turns.waiting, len(turns.groups)) == (0, 0, 0)
 
 
+async def test_whoever_is_cancelled_when_a_place_is_free_gives_it_to_the_next() -> None:
+    turns = Turns(1, per_key=10, waiting=10)
+    work = Work(turns)
+    first, second, third = await work.begin("a", "b", "c")
+    second.cancel()
+    # Before the loop has told it.
+    turns._next()
+    await settle()
+    assert work.began == ["a", "c"] and (turns.running, turns.waiting) == (1, 0)
+    await work.end(1)
+    assert (turns.running, turns.waiting, len(turns.groups)) == (0, 0, 0)
+    first.cancel()
+    await asyncio.gather(first, second, third, return_exceptions=True)
+
+
 async def test_what_fails_leaves_its_place() -> None:
     turns = Turns(1, per_key=1, waiting=1)
     for _ in range(3):

@@ -13,6 +13,7 @@ from aiohttp.test_utils import make_mocked_request
 from realtime.namespace import INBOUND
 from realtime.rates import Buckets
 from server.addresses import Addresses
+from server.call import NoQuery
 from server.routes import ROUTES
 from tests.conftest import Served, ServerFactory, eventually
 from tests.guard import HANG_SECONDS
@@ -216,10 +217,10 @@ async def test_one_budget_for_rest_and_all_sockets_of_a_user(serve: ServerFactor
 
 @pytest.mark.parametrize("path", ["/v1/notifications", "/notification/v1/notifications"])
 async def test_the_budget_refuses_in_the_dialect(serve: ServerFactory, path: str) -> None:
-    server = await serve(max_units_per_second=1e-3, max_units_at_once=int(priced("GET", path)))
+    server = await serve(max_units_per_second=1e-3, max_units_at_once=int(priced("GET", f"{path}/unread-count")))
     ann = await server.people.make()
     body = {"templateKey": "T"}
-    assert (await ann.get(path)).status == 200
+    assert (await ann.get(f"{path}/unread-count")).status == 200
     refused, missing = await ann.post(path, body), await server.people.anonymous.post(path, body)
     assert (refused.status, missing.status) == (429, 401)
     assert refused.json.keys() == missing.json.keys()
@@ -276,6 +277,46 @@ async def test_what_is_asked_for_and_sent_costs_too(serve: ServerFactory) -> Non
     watch = INBOUND["presence:watch"]
     assert named["isSuccess"]
     assert 1_000 - left(bob) == pytest.approx(11 + watch.units + 10 * watch.units_per_item, abs=0.1)
+
+
+async def test_a_path_that_is_none_costs_too(serve: ServerFactory) -> None:
+    """It may be answered in the dialect of its body, which is read for that as long as there is something left."""
+    server = await serve(max_units_per_second=1e-3, max_units_at_once=10)
+    ann = await server.people.make()
+    body = {"templateKey": "T", "key": "x" * 4_096}
+    assert [(await ann.post("/v1/notifications/none", body)).status for _ in range(2)] == [405, 405]
+    assert server.services.budget.users.left[ann.user.pk][0] == pytest.approx(4, abs=0.1)
+    assert (await ann.get("/v1/notifications/unread-count")).status == 429
+
+
+async def test_files_cost_their_user_or_the_address_of_a_link(serve: ServerFactory) -> None:
+    server = await serve(
+        max_units_without_token=1e-3, max_units_without_token_at_once=12, max_units_at_once=10_000,
+        max_units_per_second=1e-3, trusted_proxies=[LOCAL],
+    )  # fmt: skip
+    ann, far = await server.people.make(), {"X-Forwarded-For": "203.0.113.7"}
+    form = aiohttp.FormData()
+    form.add_field("file", b"word" * 100_000, filename="a.txt")
+    media = (await ann.post("/api/v2/media", data=form)).json["id"]
+    left = server.services.budget.users.left
+    assert 10_000 - left[ann.user.pk][0] == pytest.approx(priced("POST", "/api/v2/media"), abs=0.1), "not its bytes"
+    path = f"/api/v2/media/{media}"
+    before = left[ann.user.pk][0]
+    assert [(await ann.get(path, headers=far)).status for _ in range(3)] == [200] * 3
+    assert before - left[ann.user.pk][0] == pytest.approx(3 * priced("GET", "/api/v2/media/{id}"), abs=0.1)
+    link = (await ann.post(f"{path}/link")).json["url"].removeprefix(server.url)
+    anonymous = server.people.anonymous
+    assert [(await anonymous.get(link, headers=far)).status for _ in range(2)] == [200, 429]
+
+
+def test_every_route_has_a_price_and_every_list_one_for_each_item() -> None:
+    lists = [each for each in ROUTES if each.query is not NoQuery and "limit" in each.query.model_fields]
+    assert len(lists) > 10 and all(each.units_per_item > 0 for each in lists)
+    named = [
+        each for each in ROUTES if isinstance(each.body, type) and {"memberIds", "userIds"} & {*each.body.model_fields}
+    ]
+    assert len(named) == 2 and all(each.units_per_item > 1 for each in named)
+    assert all(each.units >= 5 for each in ROUTES) and all(each.units >= 1 for each in INBOUND.values())
 
 
 async def test_who_has_no_token_spends_the_budget_of_an_address(serve: ServerFactory) -> None:
