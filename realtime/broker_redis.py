@@ -9,7 +9,7 @@ from collections.abc import Collection, Sequence
 
 from realtime.broker import Doubted, Heard, Whispered
 from realtime.client_redis import RedisClient
-from realtime.hints import Forged, Hints, Place, Whisper
+from realtime.hints import Forged, Hints, Place, Whisper, is_whisper
 from storage.transaction import Event
 
 CONFIRMED_IN = 1.0
@@ -81,7 +81,7 @@ class RedisBroker:
             except Forged:
                 self.forged += 1
                 kind, _, pk = channel.removeprefix(self.prefix).partition(b":")
-                if kind == b"c":
+                if kind == b"c" and not is_whisper(message):
                     doubtful.append(int(pk))
                 continue
             match hint:

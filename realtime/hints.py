@@ -97,5 +97,10 @@ class Hints:
         return hashlib.blake2b(body, digest_size=SIGNATURE, key=self.key(), salt=salt, person=kind + node).digest()
 
 
+def is_whisper(data: bytes) -> bool:
+    """By what it says itself, whoever wrote it."""
+    return data[:1] == WHISPER
+
+
 def window() -> int:
     return int(time.time()) // WINDOW_SECONDS

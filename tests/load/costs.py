@@ -1,4 +1,4 @@
-"""What the dearest allowed call of every route and event costs, beside what it takes from a user's budget.
+"""What the most expensive allowed call of every route and event costs, beside what it takes from a user's budget.
 
 ``python -m tests.load.costs`` measures; with ``--write docs/security.md`` the table goes there. A call is repeated, eight at
 a time, and the CPU of the server's process, and on PostgreSQL of the database's, is divided by how many there were.
