@@ -159,7 +159,6 @@ FROM_TEMPLATE = {
 WEBHOOK = {"url": "https://example.org/hook", "events": ["push:failed"]}
 paged = f"?limit={PAGE}"
 
-# Not here: what anybody may call without a token, whose cost is a password's hash, or little.
 ROWS: dict[str, Maker] = {
     f"GET {USERS}/me": same(f"{USERS}/me"),
     f"PATCH {USERS}/me": same(f"{USERS}/me", {"name": "n" * 200, "locale": "tr"}),
@@ -246,6 +245,49 @@ ROWS: dict[str, Maker] = {
     f"GET {ADMIN}/broadcasts": same(f"{ADMIN}/broadcasts{paged}", items=PAGE),
     f"GET {ADMIN}/reports": same(f"{ADMIN}/reports{paged}", items=PAGE),
 }
+
+# What is not measured, and what it does as much as. Passwords are hashed in a queue of their own, which no price is for.
+LIKE = {
+    f"DELETE {USERS}/me": f"DELETE {ADMIN}/users/{{id}}",
+    f"DELETE {USERS}/me/sessions": f"POST {ADMIN}/users/{{id}}/sign-out",
+    f"DELETE {USERS}/me/sessions/{{id}}": f"POST {ADMIN}/users/{{id}}/sign-out",
+    f"POST {USERS}/me/blocks": f"POST {STREAMS}/{{id}}/follow",
+    f"DELETE {USERS}/me/blocks/{{userId}}": f"POST {STREAMS}/{{id}}/follow",
+    f"POST {CHATS}/{{id}}/leave": f"DELETE {CHATS}/{{id}}/members/{{userId}}",
+    f"POST {MESSAGES}/{{id}}/report": f"POST {MESSAGES}/{{id}}/read",
+    f"POST {STREAMS}/{{id}}/start": f"POST {STREAMS}/{{id}}/ready",
+    f"POST {STREAMS}/{{id}}/end": f"POST {STREAMS}/{{id}}/ready",
+    f"POST {STREAMS}/{{id}}/unfollow": f"POST {STREAMS}/{{id}}/follow",
+    "DELETE /v1/templates/{key}": "PATCH /v1/templates/{key}",
+    f"POST {ADMIN}/credits/transactions/{{id}}/reverse": "POST /api/v1/credits/grants",
+    "DELETE /api/v1/devices/{deviceId}": "POST /api/v1/devices",
+    f"POST {ADMIN}/users/{{id}}/enable": f"POST {ADMIN}/users/{{id}}/disable",
+    f"POST {ADMIN}/users/{{id}}/unban": f"POST {ADMIN}/users/{{id}}/ban",
+    f"POST {ADMIN}/push/dead-letters/{{number}}/retry": "PATCH /v1/templates/{key}",
+    **{
+        f"{method} {ADMIN}/webhooks{path}": "PATCH /v1/templates/{key}"
+        for method, path in (
+            ("POST", ""),
+            ("PATCH", "/{id}"),
+            ("DELETE", "/{id}"),
+            ("POST", "/{id}/calls/{number}/retry"),
+        )
+    },
+    f"GET {ADMIN}/webhooks/{{id}}/calls": f"GET {ADMIN}/push/deliveries",
+}
+
+
+def measured_as(key: str) -> str | None:
+    """The row that says what a route costs; None for one that hashes a password or reads a token."""
+    method, path = key.split(" ")
+    if path.startswith(AUTH):
+        return None
+    path = path.removeprefix("/notification")
+    if path.startswith("/v1/notifications") and f"{method} {path}" not in ROWS:
+        path = f"/api{path}"
+    key = f"{method} {path}"
+    return key if key in ROWS else LIKE[key]
+
 
 EVENTS: dict[str, Maker] = {
     "message:send": same("", {"type": "text", "chatId": "{chat}", "content": TEXT, "metadata": METADATA}),

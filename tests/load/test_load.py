@@ -9,9 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from realtime.namespace import INBOUND
+from server.routes import ROUTES
 from tests.conftest import Served
 from tests.guard import HANG_SECONDS
-from tests.load import push, servers
+from tests.load import costs, push, servers
 from tests.load.bench import Line
 from tests.load.figures import Order
 from tests.load.scenarios import Options, events, fanout, pairs, rest
@@ -98,3 +100,12 @@ async def test_the_examples(server: Served, node: str, tmp_path: Path) -> None:
         output, _ = await asyncio.wait_for(process.communicate(), HANG_SECONDS)
         assert process.returncode == 0 and output.startswith(b"10 messages"), output
     assert len((await ann.get(f"/api/v2/messages?chatId={chat}")).json["items"]) == 20
+
+
+def test_every_route_and_event_has_a_row_in_the_table_of_costs() -> None:
+    routes = {f"{each.method} {each.path}" for each in ROUTES}
+    assert all(
+        costs.measured_as(each) in costs.ROWS for each in routes if not each.split(" ")[1].startswith(costs.AUTH)
+    )
+    assert set(costs.ROWS) <= routes and set(costs.LIKE) <= routes
+    assert set(costs.EVENTS) == set(INBOUND)

@@ -18,6 +18,7 @@ from cosmic_ray.work_db import WorkDB, use_db
 from cosmic_ray.work_item import WorkItem, WorkResult
 
 from tests.mutants.drawing import MODULES, SAMPLE, SEED, draw
+from tests.mutants.reasons import UNASKED, reason
 from tests.mutants.running import MOST, ROOMS, STATE, Cover, Tree
 
 BEGIN, END = "<!-- mutants: begin -->", "<!-- mutants: end -->"
@@ -131,6 +132,16 @@ def report() -> tuple[list[str], list[str]]:
     return [*head, *rows, row("**all**", sums)], [f"- {told(item, result)}" for item, result in survivors]
 
 
+def reasons() -> list[str]:
+    """Those that survived, by why."""
+    found: dict[str, list[str]] = {}
+    for line in report()[1]:
+        place, diff = line.removeprefix("- ").removeprefix("survived ").removeprefix("no test ").split(" ", 1)
+        found.setdefault(reason(place, diff), []).append(f"- {place} {diff}")
+    ordered = sorted(found.items(), key=lambda each: (each[0] == UNASKED, -len(each[1])))
+    return [line for words, lines in ordered for line in (f"**{len(lines)}: {words}**", "", *lines, "")]
+
+
 def write_report() -> str:
     table, survivors = report()
     text = "\n".join([*table, "", *survivors])
@@ -169,7 +180,7 @@ def main() -> None:
     if asked.write:
         before, _, rest = asked.write.read_text().partition(BEGIN)
         asked.write.write_text(
-            "\n".join([before + BEGIN, "", where(), "", *report()[0], "", END + rest.partition(END)[2]])
+            "\n".join([before + BEGIN, "", where(), "", *report()[0], "", *reasons(), "", END + rest.partition(END)[2]])
         )
 
 

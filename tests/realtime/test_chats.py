@@ -220,3 +220,39 @@ async def test_a_chat_with_another_owner_needs_no_heir(server: Served) -> None:
 
     assert await erase(ann) == {bob.id: "owner", cem.id: "member"}
     assert await erase(bob) == {cem.id: "owner"}
+
+
+async def test_who_was_disabled_does_nothing_in_a_chat_with_others(server: Served) -> None:
+    ann, bob = await server.people.many(2)
+    chat_id = await ann.group(bob)
+    service = server.services.chats
+    await disable(server, bob)
+    with pytest.raises(Unauthenticated):
+        await service.mute(server.people.caller(bob), chat_id, None)
+    assert (await service.mute(server.people.caller(ann), chat_id, None))["_id"] == chat_id
+
+
+async def test_a_new_chat_names_twenty_of_its_members(server: Served) -> None:
+    ann, *others = await server.people.many(25)
+    socket = await others[-1].socket()
+    await ann.group(*others)
+    document, _ = await socket.event("chat:new")
+    assert (len(document["members"]), document["memberCount"]) == (20, 25)
+
+
+async def test_a_message_names_a_hundred_of_its_readers(server: Served) -> None:
+    """And none who came after it, or sent it."""
+    ann, *others = await server.people.many(103)
+    chat_id = await ann.group(*others)
+    sent = await ann.send(chat_id, metadata={"a": [1, {"b": None}]})
+    pk = await pk_of(server, ann, chat_id)
+
+    def read(tx: Tx) -> None:
+        for each in (ann, *others):
+            chat.set_member(tx, pk, each.user.pk, read_seq=sent["seq"])
+        chat.set_member(tx, pk, others[0].user.pk, joined_seq=sent["seq"])
+
+    await server.services.database.write(Command(read))
+    shown = (await ann.get(f"/api/v2/messages/{sent['_id']}")).json
+    assert len(shown["readBy"]) == 100 and not {ann.id, others[0].id} & {*shown["readBy"]}
+    assert shown["metadata"] == {"a": [1, {"b": None}]}
