@@ -392,7 +392,7 @@ class ChatNamespace(socketio.AsyncNamespace):
 
 
 INBOUND: dict[str, Inbound[Any]] = {
-    "message:send": Inbound(bodies.SendMessage, shapes.MessageDocument, ChatNamespace.send, "Send a message", 5),
+    "message:send": Inbound(bodies.SendMessage, shapes.MessageDocument, ChatNamespace.send, "Send a message", 6),
     "message:edit": Inbound(
         bodies.SocketEditMessage, shapes.MessageDocument, ChatNamespace.edit, "Edit one's message", 28
     ),

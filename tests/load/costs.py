@@ -318,10 +318,13 @@ class Cores:
     def __init__(self, pid: int, postmaster: int | None) -> None:
         self.pid = pid
         self.postmaster = postmaster
+        # Of connections that are closed by now, too.
+        self.backends: dict[int, float] = {}
 
     def used(self) -> tuple[float, float]:
-        backends = psutil.Process(self.postmaster).children(recursive=True) if self.postmaster else []
-        return clock(self.pid), sum(clock(each.pid) for each in backends)
+        alive = psutil.Process(self.postmaster).children(recursive=True) if self.postmaster else []
+        self.backends |= {each.pid: clock(each.pid) for each in alive}
+        return clock(self.pid), sum(self.backends.values())
 
 
 def clock(pid: int) -> float:
