@@ -67,6 +67,8 @@ SECURITY = {
 }
 # Of what is no page: it shows nothing, runs nothing and stands in no frame.
 NOTHING = "default-src 'none'; frame-ancestors 'none'"
+# Of what a list may cost, so much is taken before it is known what it does: a few tabs of one user may load at once.
+MOST_PREPAID = 1_000
 # A request without a good token costs its address the same wherever it goes.
 UNITS_OF_REFUSAL = 5
 # RFC 6797; browsers look at it over TLS alone.
@@ -220,12 +222,14 @@ def endpoint(route: Route) -> Next:
         body = bodies.read(model, values, services.limits) if isinstance(model, type) and model is not NoBody else None
         query = None if route.query is NoQuery else read_query(request, route.query, services.limits)
         items = max(items_of(body), items_of(query))
-        if caller and route.units_per_item:
-            services.budget.users.take(caller.pk, route.units_per_item * items)
+        prepaid = min(route.units_per_item * items, MOST_PREPAID)
+        if caller and prepaid:
+            services.budget.users.take(caller.pk, prepaid)
         call = Call(request, services, request[DIALECT], values, body, query, caller)
         made = await route.handler(call)
-        if caller and route.units_per_item and isinstance(made, dict) and "items" in made:
-            services.budget.users.charge(caller.pk, -route.units_per_item * (items - len(made["items"])))
+        if caller and prepaid:
+            given = len(made["items"]) if isinstance(made, dict) and "items" in made else items
+            services.budget.users.charge(caller.pk, route.units_per_item * given - prepaid)
         if isinstance(made, web.Response):
             return made
         return write_answer(route, call.dialect, made if isinstance(made, Created) else Created(made, 200))

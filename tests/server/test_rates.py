@@ -14,6 +14,7 @@ from realtime.namespace import INBOUND
 from realtime.rates import Buckets
 from server.addresses import Addresses
 from server.call import NoQuery
+from server.middleware import MOST_PREPAID
 from server.routes import ROUTES
 from tests.conftest import Served, ServerFactory, eventually
 from tests.guard import HANG_SECONDS
@@ -277,6 +278,21 @@ async def test_what_is_asked_for_and_sent_costs_too(serve: ServerFactory) -> Non
     watch = INBOUND["presence:watch"]
     assert named["isSuccess"]
     assert 1_000 - left(bob) == pytest.approx(11 + watch.units + 10 * watch.units_per_item, abs=0.1)
+
+
+async def test_of_a_long_list_only_a_part_is_paid_before(serve: ServerFactory) -> None:
+    """Several tabs may load at once; what a list has cost beyond that is owed."""
+    server = await serve(max_units_per_second=1e-3, max_units_at_once=MOST_PREPAID + 100)
+    ann = await server.people.make()
+    for _ in range(3):
+        await ann.group()
+    left = server.services.budget.users.left
+    left.clear()
+    assert (await ann.get("/api/v2/chats?limit=200")).status == 200
+    chats = next(each for each in ROUTES if (each.method, each.path) == ("GET", "/api/v2/chats"))
+    assert 200 * chats.units_per_item > MOST_PREPAID + 100
+    spent = MOST_PREPAID + 100 - left[ann.user.pk][0]
+    assert spent == pytest.approx(chats.units + 3 * chats.units_per_item, abs=0.1)
 
 
 async def test_a_path_that_is_none_costs_too(serve: ServerFactory) -> None:
