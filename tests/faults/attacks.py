@@ -151,8 +151,8 @@ async def connections(api: Api, world: dict[str, Any], counts: Counter[str]) -> 
 
 async def bodies(api: Api, world: dict[str, Any], counts: Counter[str]) -> None:
     body = json.dumps({f"key{number}": number for number in range(15_000)})
-    anonymous = Api(api.session, api.url)
-    await forever([lambda: anonymous.request("POST", "/api/v1/notifications", data=body, headers=JSON)] * 8, counts)
+    anonymous, headers = Api(api.session, api.url), {**JSON, "X-Forwarded-For": world["address"]}
+    await forever([lambda: anonymous.request("POST", "/api/v1/notifications", data=body, headers=headers)] * 8, counts)
 
 
 # The number of the finding, what others do meanwhile, and what is done.
