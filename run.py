@@ -20,7 +20,7 @@ try:
     from server import logs, operator
     from server.app import drain, serving
     from server.masking import masked, masked_value
-    from server.services import rotate_secret
+    from server.secret_file import rotate_secret
     from server.settings import Settings, unknown_names
     from server.workers import Workers
     from storage.backup import NoBackup

@@ -127,8 +127,7 @@ class Logins:
                 raise Unauthenticated(WRONG)
             record(tx, now_user, "login", peer)
             ended = logins.surplus(tx.connection, user.pk, self.most - 1)
-            for each in ended:
-                logins.end(tx, user.pk, each, "logout")
+            logins.end(tx, user.pk, ended, "logout")
             added = logins.add(tx, user.pk, lasts=REFRESH_TTL, address=peer.address, agent=peer.agent)
             return now_user, added, ended
 
@@ -150,7 +149,7 @@ class Logins:
                 raise Unauthenticated
             user = accounts.get(tx.connection, login.user_pk)
             if login.generation != refresh.generation:
-                logins.end(tx, user.pk, refresh.login, "logout")
+                logins.end(tx, user.pk, [refresh.login], "logout")
                 record(tx, user, "login.reused", peer)
                 return user, False
             if user.status != "active":
@@ -169,7 +168,7 @@ class Logins:
 
         def apply(tx: Tx) -> None:
             if caller.login:
-                logins.end(tx, caller.pk, caller.login, "logout")
+                logins.end(tx, caller.pk, [caller.login], "logout")
             else:
                 logins.end_all(tx, caller.pk, "logout")
 
@@ -182,7 +181,7 @@ class Logins:
         found = await self.database.read(lambda connection: logins.find(connection, login))
         if found is None:
             raise Unauthenticated
-        command = Command(lambda tx: logins.end(tx, found.user_pk, login, "logout"), channels=[found.user_pk])
+        command = Command(lambda tx: logins.end(tx, found.user_pk, [login], "logout"), channels=[found.user_pk])
         await self.database.write(command)
         self.accounts.ended(found.user_pk, login, "logout")
 
@@ -251,7 +250,7 @@ class Logins:
         def apply(tx: Tx) -> None:
             if id not in {each.id for each in logins.living(tx.connection, caller.pk)}:
                 raise NotFound
-            logins.end(tx, caller.pk, id, "logout")
+            logins.end(tx, caller.pk, [id], "logout")
 
         await self.database.write(Command(apply, channels=[caller.pk]))
         self.accounts.ended(caller.pk, id, "logout")

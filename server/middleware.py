@@ -195,7 +195,7 @@ def endpoint(route: Route) -> Next:
     async def answer(request: web.Request) -> web.StreamResponse:
         services = request.app[SERVICES]
         request[DIALECT] = dialects.envelope
-        # A file is for everybody who has a link to it, and else for users with a token.
+        # A signed link needs no token; every other request for a file does.
         named = not route.public or (route.answer is bytes and "signature" not in request.query)
         caller, refused = await attempt(authenticate(request)) if named else (None, None)
         refused = over_budget(request, caller, UNITS_OF_REFUSAL if refused else route.units) or refused

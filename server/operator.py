@@ -27,7 +27,8 @@ from realtime.limits import MIB
 from realtime.logins import names_of
 from server.administration import CreateUser, new_user
 from server.call import SERVICES, read_bytes, token_of, write_json
-from server.services import Services, build, secret_path, secrets_of
+from server.secret_file import secret_path, secrets_of
+from server.services import Services, build
 from server.settings import Settings
 from storage import accounts, backup, credits
 from storage.accounts import PERMISSIONS, PLATFORM, User

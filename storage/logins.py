@@ -79,11 +79,13 @@ def living(connection: Connection, user_pk: int) -> list[LivingLogin]:
     return [LivingLogin(*row) for row in connection.execute(statement.order_by(used_at.desc(), logins.c.id))]
 
 
-def end(tx: Tx, user_pk: int, id: str, reason: str) -> None:
-    """End one login, and forget its devices; its sockets close on every node within two seconds."""
-    tx.execute(delete(devices).where(devices.c.user_pk == user_pk, devices.c.login_id == id))
-    tx.execute(update(logins).where(logins.c.id == id, logins.c.ended_at.is_(None)).values(ended_at=tx.now))
-    revoke(tx, user_pk, id, reason)
+def end(tx: Tx, user_pk: int, ids: Collection[str], reason: str) -> None:
+    """End logins of a user, and forget their devices; their sockets close on every node within two seconds."""
+    if ids:
+        tx.execute(delete(devices).where(devices.c.user_pk == user_pk, devices.c.login_id.in_(ids)))
+        tx.execute(update(logins).where(logins.c.id.in_(ids), logins.c.ended_at.is_(None)).values(ended_at=tx.now))
+        rows = [{"user_pk": user_pk, "login_id": id, "reason": reason, "at": tx.now} for id in ids]
+        tx.execute(insert(revocations), rows)
 
 
 def end_all(tx: Tx, user_pk: int, reason: str, *, but: str | None = None) -> None:

@@ -428,8 +428,12 @@ async def test_nothing_new_goes_out_while_it_stops(server: Served, gateway: Scri
     assert is_due_in(row, 1, before)
 
 
-def recorded(worker: Any) -> list[Any]:
-    """What the worker begins from now on."""
+async def claims_again_in_vain(server: Served) -> None:
+    """The leases have ended; the worker claims what it has already, and begins nothing."""
+    worker = server.services.worker
+    await server.services.database.write(
+        Command(lambda tx: tx.execute(update(deliveries).values(due_at=0, lease=None, lease_until=0)))
+    )
     begun: list[Any] = []
     begin = worker._begin
 
@@ -437,20 +441,15 @@ def recorded(worker: Any) -> list[Any]:
         begun.extend(held)
         begin(held, near)
 
-    worker._begin = recording
-    return begun
+    worker._begin = recording  # type: ignore[method-assign]
+    await worker._send_due()
+    assert begun == []
 
 
 async def test_what_is_claimed_a_second_time_is_sent_once(server: Served, gateway: Scripted) -> None:
     """Its lease ended while it was under way here."""
-    worker = server.services.worker
     hold, _, _ = await push_under_way(server, gateway)
-    await server.services.database.write(
-        Command(lambda tx: tx.execute(update(deliveries).values(due_at=0, lease=None, lease_until=0)))
-    )
-    begun = recorded(worker)
-    await worker._send_due()
-    assert begun == []
+    await claims_again_in_vain(server)
     hold.set()
     await settled(server, 1)
     assert len(gateway.requests) == 1
@@ -471,12 +470,7 @@ async def test_what_is_asked_about_is_not_asked_twice(server: Served, gateway: S
     await ann.send(chat)
     await eventually(lambda: asked)
     assert len(worker.asking) == 1
-    await server.services.database.write(
-        Command(lambda tx: tx.execute(update(deliveries).values(due_at=0, lease=None, lease_until=0)))
-    )
-    begun = recorded(worker)
-    await worker._send_due()
-    assert begun == []
+    await claims_again_in_vain(server)
     answer.set()
     await settled(server, 1)
     assert len(asked) == 1 and len(gateway.requests) == 1

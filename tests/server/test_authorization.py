@@ -427,7 +427,7 @@ async def bad_tokens(world: World) -> dict[str, str | None]:
     good = jwt.decode(world.member.token, options={"verify_signature": False})
     login = await world.server.services.database.write(Command(lambda tx: logins.add(tx, member.pk, lasts=60)))
     ended, _ = tokens.issue(member, ttl=60, login=login)
-    await world.server.services.database.write(Command(lambda tx: logins.end(tx, member.pk, login, "logout")))
+    await world.server.services.database.write(Command(lambda tx: logins.end(tx, member.pk, [login], "logout")))
 
     def signed(key: Any = tokens.access.key, algorithm: str = "HS256", **changes: Any) -> str:
         claims = {name: value for name, value in {**good, **changes}.items() if value is not None}

@@ -15,7 +15,7 @@ from pydantic import SecretStr
 from realtime.nodes import digests, understand
 from realtime.signing import Signer, TokenSigner, key_id
 from realtime.tokens import Refresh, Tokens
-from server.services import rotate_secret, secrets_of
+from server.secret_file import rotate_secret, secrets_of
 from server.settings import Settings
 from storage.errors import Problem, Unauthenticated
 from tests.people import Api
