@@ -13,6 +13,7 @@ from realtime.caller import Caller
 from realtime.fresh import Fresh
 from realtime.limits import Limits
 from realtime.messages import ChatNumbers, announce, open_direct
+from realtime.rates import Buckets
 from realtime.tasks import Tasks
 from storage import accounts, chat, erasure, log, messages, outbox, streams
 from storage.chat import Gate, Member
@@ -25,10 +26,11 @@ T = TypeVar("T")
 
 
 class Chats:
-    def __init__(self, database: Database, numbers: ChatNumbers, limits: Limits) -> None:
+    def __init__(self, database: Database, numbers: ChatNumbers, limits: Limits, deliveries: Buckets) -> None:
         self.database = database
         self.numbers = numbers
         self.limits = limits
+        self.deliveries = deliveries
         self.typists: Fresh[tuple[int, str], int] = Fresh()
         self.tasks = Tasks()
 
@@ -141,11 +143,15 @@ class Chats:
     # Changing
 
     async def change(self, caller: Caller, chat_id: str, body: ChangeChat) -> shapes.ChatDocument:
-        """Rename, or change who sees what was before them. Raises NotFound, Forbidden, Conflict for a direct chat."""
+        """Rename, or change who sees what was before them.
+
+        Raises NotFound, Forbidden, Conflict for a direct chat, TooMany while the chat gets too much.
+        """
         changes = body.model_dump(exclude_none=True)
 
         def apply(tx: Tx, pk: int, gate: Gate) -> shapes.ChatDocument:
             manage_group(gate)
+            self.deliveries.require(pk)
             item = chat.get(tx.connection, pk)
             now_is = {"name": item.name, "historyVisible": item.history_visible}
             news = {name: value for name, value in changes.items() if value != now_is[name]}

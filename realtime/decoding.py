@@ -46,13 +46,16 @@ class Decoder:
         self.environment = dict(environment or {})
         self.turns = Turns(AT_ONCE, per_key=limits.uploads_at_once, waiting=limits.decodings_waiting)
         self.budget = Buckets(
-            limits.decoder_seconds_per_minute / 60, limits.decoder_seconds_at_once, "seconds of decoding"
+            limits.decoder_seconds_per_minute,
+            limits.decoder_seconds_at_once,
+            "seconds of decoding",
+            period="minute",
         )
         self.own: WeakValueDictionary[int, asyncio.Lock] = WeakValueDictionary()
 
     def require_budget(self, user_pk: int) -> None:
         """Raises TooMany while what the user's files took exceeds what they may take."""
-        self.budget.take(user_pk, 0)
+        self.budget.require(user_pk)
 
     async def look(self, path: Path, thumbnail: Path, *, user_pk: int, tenant_pk: int) -> Found:
         """Writes a WebP picture of it to ``thumbnail`` where it can be shown.

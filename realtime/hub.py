@@ -17,13 +17,14 @@ from sqlalchemy import Connection
 
 from realtime import frames
 from realtime.broker import Broker
-from realtime.limits import KIB
+from realtime.limits import KIB, Limits
+from realtime.rates import Buckets
 from realtime.subscription import Channel, Reader, Replay
 from realtime.tasks import Tasks
 from storage import chat, log
 from storage.chat import NOWHERE, Position
 from storage.database import Database
-from storage.errors import Unavailable
+from storage.errors import TooMany, Unavailable
 from storage.gather import Gather
 from storage.transaction import Event
 
@@ -38,10 +39,14 @@ REFILL_SECONDS = 0.5
 
 
 class Hub:
-    """Give it ``publish`` as the writer's ``on_commit``. ``delivered``, ``repaired`` and ``resets`` only grow."""
+    """Give it ``publish`` as the writer's ``on_commit``. ``delivered``, ``repaired`` and ``resets`` only grow.
 
-    def __init__(self, database: Database, broker: Broker) -> None:
+    ``deliveries`` is charged what each channel of several users gets; a chat that gets too much takes no sends.
+    """
+
+    def __init__(self, database: Database, broker: Broker, limits: Limits) -> None:
         self.database = database
+        self.deliveries = Buckets(limits.deliveries_per_second, limits.deliveries_per_second, "deliveries")
         self.broker = broker
         self.channels: dict[int, Channel] = {}
         self.watchers: dict[str, dict[Reader, None]] = {}
@@ -234,10 +239,10 @@ class Hub:
 
     def _write_live(self, channel: Channel, events: Sequence[Event]) -> None:
         if not events:
-            return
+            return None
         channel.position = events[-1].seq
         if not channel.live:
-            return
+            return None
         if channel.restricted and any(is_hidden(event, channel.newest_joined) for event in events):
             self._write_visible(channel, events)
         else:
@@ -245,11 +250,14 @@ class Hub:
             for reader in channel.live:
                 write = reader.write
                 write(data)
-        self.delivered += len(events) * len(channel.live)
-        if channel.personal:
-            for reader in list(channel.live):
-                for event in events:
-                    reader.told(event)
+        count = len(events) * len(channel.live)
+        self.delivered += count
+        if not channel.personal:
+            return self.deliveries.charge(channel.pk, count)
+        for reader in list(channel.live):
+            for event in events:
+                reader.told(event)
+        return None
 
     def _write_visible(self, channel: Channel, events: Sequence[Event]) -> None:
         """To each live reader the events about objects that it may see; the others keep their seq and show nothing."""
@@ -411,6 +419,11 @@ class Hub:
         if kind == "channel":
             channel = self.channels.get(int(pk))
             readers = list(channel.live) if channel else []
+            try:
+                self.deliveries.require(int(pk))
+            except TooMany:
+                return None
+            self.deliveries.charge(int(pk), len(readers))
         else:
             readers = list(self.watchers.get(topic, ()))
         if readers:

@@ -58,6 +58,7 @@ class Limits:
     connects_at_once: int = 1_000
     sends_per_second: float = 100
     sends_at_once: int = 500
+    deliveries_per_second: float = 100_000
     units_per_second: float = 1_000
     units_at_once: int = 5_000
     units_without_token: float = 800

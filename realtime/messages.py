@@ -51,12 +51,18 @@ class ChatNumbers:
 
 class Messages:
     def __init__(
-        self, database: Database, numbers: ChatNumbers, limits: Limits, public_url: Callable[[], str] = str
+        self,
+        database: Database,
+        numbers: ChatNumbers,
+        limits: Limits,
+        deliveries: Buckets,
+        public_url: Callable[[], str] = str,
     ) -> None:
         self.database = database
         self.numbers = numbers
         self.limits = limits
         self.public_url = public_url
+        self.deliveries = deliveries
         self.sending = Buckets(limits.sends_per_second, limits.sends_at_once)
         self.posting: WeakValueDictionary[tuple[int, str | None], asyncio.Lock] = WeakValueDictionary()
 
@@ -64,7 +70,7 @@ class Messages:
         """Post a message; the same key again gives the first answer.
 
         Raises NotFound for a chat or user that the caller can't see, Forbidden for one who may not post, Conflict for
-        another command under the same key, TooMany.
+        another command under the same key, TooMany where the user sends, or the chat gets, too much.
         """
         self.sending.take(caller.pk)
         if body.chatId is None:
@@ -120,7 +126,7 @@ class Messages:
                 if accounts.blocks_whom(tx.connection, target.pk, caller.pk):
                     raise Forbidden
                 pk = open_direct(tx, caller.user, target)
-                return pk, post(tx, caller, body, pk, target, self.public_url())
+                return pk, post(tx, caller, body, pk, target, self.public_url(), self.deliveries)
 
             first = Command(apply, channels=[caller.pk, target.pk], keys=keys_of(caller, body))
             made_pk, answer = await self.database.write(first)
@@ -135,7 +141,7 @@ class Messages:
         """Who gives and who takes credits are locked with the chat."""
         channels = [chat_pk] if body.credits is None or recipient is None else [chat_pk, caller.pk, recipient.pk]
         return Command(
-            lambda tx: post(tx, caller, body, chat_pk, recipient, self.public_url()),
+            lambda tx: post(tx, caller, body, chat_pk, recipient, self.public_url(), self.deliveries),
             channels=channels,
             keys=keys_of(caller, body),
             # In UTF-8, at most; metadata are small.
@@ -196,9 +202,10 @@ class Messages:
         }
 
     async def edit(self, caller: Caller, message_id: str, content: str) -> shapes.MessageDocument:
-        """Raises NotFound, Forbidden for another's message, Conflict for a deleted one and for a transfer."""
+        """Raises NotFound, Forbidden for another's message, Conflict for a deleted one and for a transfer, TooMany."""
 
         def change(tx: Tx, chat_pk: int, seq: int, gate: Gate) -> shapes.MessageDocument:
+            self.deliveries.require(chat_pk)
             item = messages.get(tx.connection, chat_pk, seq)
             assert item is not None
             if item.sender_pk != caller.pk or gate.role == "readonly" or gate.blocked:

@@ -30,10 +30,11 @@ from realtime.messages import Messages
 from realtime.notifications import Notifications
 from realtime.presence import Presence
 from realtime.protocol import Overload, Server
-from realtime.rates import Budget, before_refusal, units_of
+from realtime.rates import Budget, units_of
 from realtime.session import Session, Sessions
 from realtime.streams import Streams
 from realtime.tokens import TokenExpired
+from realtime.transport import Socket
 from storage import accounts
 from storage.accounts import User
 from storage.errors import Conflict, Invalid, Malformed, Problem, TooMany, Unauthenticated, Unavailable
@@ -52,6 +53,10 @@ LEAVE_AT_ONCE = 100
 TYPING_EVERY = 1.0
 # Whatever is in it: it is read before it is known what it is.
 UNITS_OF_PACKET = 1
+# Its channels and what it missed come on top.
+UNITS_OF_CONNECT = 6
+# Of whom nobody knows yet; it is given back to an address when they have shown a good token.
+UNITS_OF_ATTEMPT = 2
 
 
 def few_offsets(value: dict[str, int], info: ValidationInfo) -> dict[str, int]:
@@ -144,6 +149,9 @@ class ChatNamespace(socketio.AsyncNamespace):
         if origin and not self.origins.allowed(origin, environ):
             raise Refuse("forbidden origin")
         said = self._read_auth(auth)
+        socket = self.transport.eio.sockets.get(self.transport.manager.eio_sid_from_sid(sid, NAMESPACE))
+        if socket is None or socket.closing:
+            raise Overload("the connection is gone")
         try:
             caller = await self.accounts.authenticate(said.token)
             if caller.expires_at <= now():
@@ -152,10 +160,12 @@ class ChatNamespace(socketio.AsyncNamespace):
             raise Refuse("token expired") from None
         except Unauthenticated:
             raise Refuse("authentication required") from None
+        if socket.address is not None:
+            self.budget.addresses.charge(socket.address, -UNITS_OF_ATTEMPT)
+        self.budget.users.take(caller.pk, UNITS_OF_CONNECT)
         if len(self.sessions.of_user.get(caller.pk, ())) >= self.limits.sockets_per_user:
             raise Overload(f"{self.limits.sockets_per_user} sockets of one user are open")
-        socket = self.transport.eio.sockets.get(self.transport.manager.eio_sid_from_sid(sid, NAMESPACE))
-        if socket is None or socket.closing:
+        if socket.closing:
             raise Overload("the connection is gone")
         session = Session(socket, replace(caller, device=said.deviceId), said.offsets, said.epoch)
         self.sessions.add(session)
@@ -175,6 +185,12 @@ class ChatNamespace(socketio.AsyncNamespace):
             return bodies.read(Auth, {**auth, "v": VERSION, "offsets": read}, self.limits)
         except Problem:
             raise Refuse("malformed auth") from None
+
+    def charge(self, socket: Socket) -> None:
+        if socket.user:
+            self.budget.users.take(socket.user.caller.pk, UNITS_OF_CONNECT)
+        elif socket.address is not None:
+            self.budget.addresses.take(socket.address, UNITS_OF_ATTEMPT)
 
     async def begin(self, session: Session) -> None:
         if session.begun or session.ended:
@@ -254,13 +270,18 @@ class ChatNamespace(socketio.AsyncNamespace):
         except Exception as error:
             answer = error
         if isinstance(answer, TooMany):
-            return self._finish(session, packet, refuse(answer))
+            return self._finish(session, packet, self._refuse(session, answer))
         if isinstance(answer, asyncio.Future):
             return self._finish_later(session, packet, answer)
         if isinstance(answer, Awaitable):
             return self._finish(session, packet, answer)
         acknowledge(session, packet, answer)
         return None
+
+    async def _refuse(self, session: Session, problem: TooMany) -> Answer:
+        """After a pause, in which little more is read of this socket."""
+        await self.budget.refusals.pause(session.user_id)
+        raise problem
 
     def _finish_later(self, session: Session, packet: Packet, work: Posted) -> Awaitable[None] | None:
         """What has its place in the order of writes already need not hold up what comes after it."""
@@ -420,12 +441,6 @@ INBOUND: dict[str, Inbound[Any]] = {
         bodies.AppState, shapes.StateDocument, ChatNamespace.state, "Say whether somebody is looking at the app", 1
     ),
 }  # fmt: skip
-
-
-async def refuse(problem: TooMany) -> Answer:
-    """After a pause, in which little more is read of this socket."""
-    await before_refusal()
-    raise problem
 
 
 async def created(work: Posted) -> Answer:

@@ -20,11 +20,12 @@ STREAM = "stream:"
 
 @dataclass(slots=True)
 class Plan:
-    """``(number, name, cursor, joined_seq)`` of each channel to read, and what could be recovered."""
+    """``(number, name, cursor, joined_seq)`` of each channel to read, what could be recovered, and its number of events."""
 
     epoch: str
     recovered: dict[str, bool]
     channels: list[tuple[int, str, int, int]]
+    events: int
 
 
 class Readable(NamedTuple):
@@ -91,7 +92,7 @@ class Plans:
         long = [each for some in missed if self._is_long(some) for each in some.values() if each.events]
         sizes = log.sizes(connection, {each[:2] for each in long})
         return [
-            self._plan(now, each, channels, self._fitting(some, sizes)) if each.caller in valid else None
+            self._plan(now, each, channels, some, self._fitting(some, sizes)) if each.caller in valid else None
             for each, channels, some in zip(asked, read, missed, strict=True)
         ]
 
@@ -120,13 +121,21 @@ class Plans:
                 left -= size
         return fitting
 
-    def _plan(self, now: str, asked: Asked, readable: Sequence[Readable], whole: Collection[str]) -> Plan:
+    def _plan(
+        self,
+        now: str,
+        asked: Asked,
+        readable: Sequence[Readable],
+        missed: Mapping[str, Missed],
+        whole: Collection[str],
+    ) -> Plan:
         recovered = dict.fromkeys(asked.offsets, False) | dict.fromkeys(whole, True)
         cursors = [asked.offsets[each.name] if each.name in whole else each.head for each in readable]
         return Plan(
             now,
             recovered,
             [(each.pk, each.name, cursor, each.first) for each, cursor in zip(readable, cursors, strict=True)],
+            sum(missed[name].events for name in whole),
         )
 
     def _named(self, connection: Connection, asked: Asked, readable: Sequence[Readable]) -> list[Readable]:

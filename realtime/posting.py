@@ -11,6 +11,7 @@ from realtime.bodies import SendMessage
 from realtime.caller import Caller
 from realtime.credits import pay, require_able
 from realtime.media import one
+from realtime.rates import Buckets
 from storage import accounts, chat, log, media, messages, outbox
 from storage.errors import Conflict, Forbidden, Invalid, NotFound, Unauthenticated
 from storage.messages import Message
@@ -21,12 +22,18 @@ Answer = orjson.Fragment | shapes.MessageDocument
 
 
 def post(
-    tx: Tx, caller: Caller, body: SendMessage, chat_pk: int, recipient: accounts.User | None, public_url: str
+    tx: Tx,
+    caller: Caller,
+    body: SendMessage,
+    chat_pk: int,
+    recipient: accounts.User | None,
+    public_url: str,
+    deliveries: Buckets,
 ) -> Answer:
     """Post into a chat whose channel is locked; the answer is the very bytes that the event carries.
 
     A transfer moves the credits too, from the caller to ``recipient``, who are both locked; so is the file of a media
-    message, whose URLs begin with ``public_url``.
+    message, whose URLs begin with ``public_url``. Raises TooMany while the chat gets more ``deliveries`` than it may.
     """
     gate = chat.gate(tx, chat_pk, caller.pk)
     if gate is None:
@@ -45,6 +52,7 @@ def post(
             return first_answer(tx.connection, first[0], first[1])
     if gate.role == "readonly" or gate.blocked:
         raise Forbidden
+    deliveries.require(chat_pk)
     if body.targetUserId is not None and body.chatId is not None:
         target = accounts.find(tx.connection, caller.user.tenant_pk, id=body.targetUserId)
         if target is None or not chat.known_members(tx.connection, chat_pk, [target.pk]):

@@ -22,7 +22,7 @@ from realtime.frames import NAMESPACE, Packet
 from realtime.limits import Limits
 from realtime.polling import Refused
 from realtime.transport import Socket
-from storage.errors import Malformed, Unavailable
+from storage.errors import Malformed, TooMany, Unavailable
 
 logger = logging.getLogger("bellwire.socket")
 access = logging.getLogger("bellwire.access")
@@ -40,6 +40,9 @@ class Chatter(Protocol):
 
     async def on_connect(self, sid: str, environ: dict[str, Any], auth: object = None) -> None:
         """Raises python-socketio's ConnectionRefusedError."""
+
+    def charge(self, socket: Socket) -> None:
+        """A CONNECT came. Raises TooMany where the budget of the socket's user, or address, does not allow it."""
 
     async def begin(self, session: Any) -> None:
         """CONNECT was answered."""
@@ -116,8 +119,8 @@ class Server(socketio.AsyncServer):
                 work = self.namespace.event(socket.user, packet)
                 if work is not None:
                     await work
-        except (Overload, Unavailable) as error:
-            # Not the client's fault: without a word of Socket.IO it comes back by itself.
+        except (Overload, Unavailable, TooMany) as error:
+            # Not what the client asked for is wrong: without a word of Socket.IO it comes back by itself.
             logger.warning("closed a connection: %s", error)
             socket.close_now(1013)
         except Exception:
@@ -148,6 +151,7 @@ class Server(socketio.AsyncServer):
     # CONNECT and DISCONNECT
 
     async def _connect(self, socket: Socket, packet: Packet) -> None:
+        self.namespace.charge(socket)
         if packet.namespace != NAMESPACE:
             return socket.write(frames.connect_error(packet.namespace, "Invalid namespace"))
         if socket.user is not None:

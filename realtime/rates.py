@@ -6,7 +6,9 @@ A window counts for an account or an address and is asked before costly work; a 
 import asyncio
 import math
 import time
+from collections import Counter
 from collections.abc import Hashable
+from typing import Literal
 
 from limits import RateLimitItem, RateLimitItemPerDay, RateLimitItemPerHour, RateLimitItemPerMinute
 from limits.aio.storage import MemoryStorage, Storage
@@ -18,7 +20,11 @@ from storage.errors import TooMany
 MOST = 20_000
 BYTES_PER_UNIT = 4096
 REFUSED_AFTER_SECONDS = 0.25
+REFUSED_AFTER_MOST_SECONDS = 30
+REFUSED_AT_ONCE = 16
 BACKWARD = 2.0
+Period = Literal["second", "minute"]
+PERIOD_SECONDS: dict[Period, int] = {"second": 1, "minute": 60}
 
 
 class Rates:
@@ -35,7 +41,6 @@ class Rates:
         self.logins = RateLimitItemPerMinute(limits.logins_per_address, namespace="logins")
         self.registrations = RateLimitItemPerHour(limits.registrations_per_address, namespace="registrations")
         self.uploads = RateLimitItemPerMinute(limits.uploads_per_minute, namespace="uploads")
-        self.follows = RateLimitItemPerMinute(limits.follows_per_minute, namespace="follows")
         self.groups = RateLimitItemPerDay(limits.groups_per_day, namespace="groups")
 
     async def _follow_clock(self) -> None:
@@ -64,12 +69,12 @@ class Rates:
 
 
 class Buckets:
-    """``burst`` at once, and ``rate`` a second after that, for each key. ``what`` names it in the error."""
+    """``burst`` at once, and ``rate`` a second or minute after that, for each key. ``what`` names it in the error."""
 
-    def __init__(self, rate: float, burst: float, what: str = "") -> None:
-        self.rate = rate
+    def __init__(self, rate: float, burst: float, what: str = "", *, period: Period = "second") -> None:
+        self.rate = rate / PERIOD_SECONDS[period]
         self.burst = burst
-        self.what = f" {what}" if what else ""
+        self.limit = f"At most {rate:g}{what and ' '}{what} a {period}, {burst:g} at once"
         self.left: dict[Hashable, tuple[float, float]] = {}
 
     def take(self, key: Hashable, amount: float = 1) -> None:
@@ -78,11 +83,14 @@ class Buckets:
         left = self._left(key, moment)
         least = min(amount, self.burst)
         if left < least:
-            raise TooMany(
-                f"At most {self.rate:g}{self.what} a second, {self.burst:g} at once",
-                retry_after=(least - left) / self.rate,
-            )
+            raise TooMany(self.limit, retry_after=(least - left) / self.rate)
         self._put(key, left - amount, moment)
+
+    def require(self, key: Hashable) -> None:
+        """Raises TooMany while more has been charged than there was."""
+        left = self._left(key, time.monotonic())
+        if left < 0:
+            raise TooMany(self.limit, retry_after=-left / self.rate)
 
     def charge(self, key: Hashable, amount: float) -> None:
         """Take what was found out afterwards, even if it is more than is left: the next ones wait for it."""
@@ -115,11 +123,31 @@ class Budget:
     def __init__(self, limits: Limits) -> None:
         self.users = Buckets(limits.units_per_second, limits.units_at_once, "units")
         self.addresses = Buckets(limits.units_without_token, limits.units_without_token_at_once, "units")
+        self.refusals = Refusals()
 
 
-async def before_refusal() -> None:
-    """A pause, for whoever calls again at once would cost more by being refused than by being served."""
-    await asyncio.sleep(REFUSED_AFTER_SECONDS)
+class Refusals:
+    """Pauses before refusals, for who calls again at once would cost more by being refused than by being served.
+
+    The pause is the longer the more of the same user or address wait: so many a second are refused, over however many
+    connections they come.
+    """
+
+    def __init__(self) -> None:
+        self.waiting: Counter[str] = Counter()
+
+    async def pause(self, key: str | None) -> None:
+        """``key`` is a user or an address; None is nobody and waits alone."""
+        if key is None:
+            return await asyncio.sleep(REFUSED_AFTER_SECONDS)
+        self.waiting[key] += 1
+        longer = max(1, self.waiting[key] / REFUSED_AT_ONCE)
+        try:
+            await asyncio.sleep(min(REFUSED_AFTER_SECONDS * longer, REFUSED_AFTER_MOST_SECONDS))
+        finally:
+            self.waiting[key] -= 1
+            if not self.waiting[key]:
+                del self.waiting[key]
 
 
 def units_of(size: int) -> int:

@@ -15,6 +15,7 @@ from realtime.caller import Caller
 from realtime.hub import Hub
 from realtime.limits import Limits
 from realtime.plan import Plans
+from realtime.rates import Budget
 from realtime.subscription import Channel
 from realtime.transport import Socket, ignore
 from realtime.wheel import Wheel
@@ -29,6 +30,8 @@ WARNING = 60
 NOBODY: frozenset[int] = frozenset()
 NOTHING: Mapping[str, int] = {}
 REVOCATIONS_SECONDS = 10
+# Of the channels that a connection subscribes to, and of the events that it is replayed.
+UNITS_PER_ITEM = 0.1
 
 
 class Session:
@@ -126,8 +129,9 @@ Control = Joined | Left | Lost | Parted
 class Sessions:
     """The sessions of this node: how they begin, resume and end."""
 
-    def __init__(self, database: Database, hub: Hub, accounts: Accounts, limits: Limits) -> None:
+    def __init__(self, database: Database, hub: Hub, accounts: Accounts, limits: Limits, budget: Budget) -> None:
         self.database = database
+        self.budget = budget
         self.hub = hub
         self.accounts = accounts
         self.limits = limits
@@ -180,11 +184,15 @@ class Sessions:
     # Beginning
 
     async def begin(self, session: Session) -> None:
-        """Subscribe to all that the user may read, replay what they missed, then say ``session:ready``."""
+        """Subscribe to all that the user may read, replay what they missed, then say ``session:ready``.
+
+        What that costs is known now, and taken from the user's budget; their next calls wait for it.
+        """
         plan = await self.plans.of(session.caller, session.offsets, session.epoch)
         session.offsets = NOTHING
         if plan is None:
             return session.close("logout")
+        self.budget.users.charge(session.caller.pk, UNITS_PER_ITEM * (len(plan.channels) + plan.events))
         replays = []
         for pk, name, cursor, joined_seq in plan.channels:
             replay = None if session.ended else self.hub.add(session, pk, name, cursor, joined_seq)

@@ -17,6 +17,7 @@ from realtime.caller import Caller
 from realtime.chat import admit, leave, tell
 from realtime.limits import Limits
 from realtime.messages import announce
+from realtime.rates import Buckets
 from storage import accounts, activities, audit, chat, devices, log, outbox, streams
 from storage.activities import Activity
 from storage.database import Database
@@ -26,6 +27,8 @@ from storage.transaction import Command, Tx
 from storage.types import SECOND, now
 
 MANAGE = "streams.manage"
+# Who changes their mind within this time is still in the chat, and nobody was told.
+STAY_SECONDS = 60
 BEFORE: dict[Status, tuple[Status, ...]] = {
     "ready": ("scheduled",),
     "started": ("ready",),
@@ -33,6 +36,10 @@ BEFORE: dict[Status, tuple[Status, ...]] = {
     "cancelled": ("scheduled", "ready"),
     "expired": ("scheduled", "ready"),
 }
+
+
+# Roles of those who do not leave the chat with the stream.
+STAYING = ("owner", "readonly")
 
 
 class Timing(NamedTuple):
@@ -59,9 +66,11 @@ class Watched(NamedTuple):
 
 
 class Streams:
-    def __init__(self, database: Database, limits: Limits, timing: Timing, bundle: Bundle) -> None:
+    def __init__(self, database: Database, limits: Limits, timing: Timing, bundle: Bundle, deliveries: Buckets) -> None:
         self.database = database
         self.limits = limits
+        self.deliveries = deliveries
+        self.attending = Buckets(limits.follows_per_minute, limits.follows_per_minute, "changes", period="minute")
         self.timing = timing
         self.bundle = bundle
         self.watching: Counter[tuple[int, int]] = Counter()
@@ -113,9 +122,14 @@ class Streams:
         return documents.stream(await self.database.write(Command(apply, channels=[caller.pk], keys=keys)))
 
     async def change(self, caller: Caller, id: str, body: ChangeStream) -> shapes.StreamDocument:
-        """Another title or time, until it begins; lock screens are told. Raises NotFound, Forbidden, Conflict."""
+        """Another title or time, until it begins; lock screens are told.
+
+        Raises NotFound, Forbidden, Conflict, TooMany while its watchers or its chat get too much.
+        """
 
         def apply(tx: Tx, stream: Stream) -> Stream:
+            self.deliveries.require(stream.pk)
+            self.deliveries.require(stream.chat_pk)
             if stream.status not in ("scheduled", "ready"):
                 raise Conflict(f"The stream is {stream.status}")
             wanted: dict[str, Any] = {"title": body.title, "starts_at": body.startsAt}
@@ -158,11 +172,12 @@ class Streams:
     # Followers and watchers
 
     async def follow(self, caller: Caller, id: str) -> shapes.StreamDocument:
-        """Also joins its chat. Raises NotFound, Forbidden if its owner blocks the caller."""
+        """Also joins its chat. Raises NotFound, Forbidden if its owner blocks the caller, Conflict, TooMany."""
 
         def apply(tx: Tx, stream: Stream) -> None:
             refuse_blocked(tx.connection, caller, stream)
             if streams.follow(tx, stream.pk, caller.pk):
+                self.attending.take((stream.pk, caller.pk))
                 if streams.following(tx.connection, caller.pk) > self.limits.streams_followed:
                     raise Conflict(f"You may follow {self.limits.streams_followed} streams")
                 if stream.announced and stream.status == "scheduled":
@@ -172,20 +187,26 @@ class Streams:
         return documents.stream(await self._attend(caller, id, apply))
 
     async def unfollow(self, caller: Caller, id: str) -> shapes.StreamDocument:
-        """Also leaves its chat, unless one watches it."""
+        """Also leaves its chat, unless one watches it. Raises NotFound, TooMany."""
 
         def apply(tx: Tx, stream: Stream) -> None:
-            if streams.unfollow(tx, stream.pk, caller.pk) and not self.watching[stream.pk, caller.pk]:
-                part(tx, stream, caller)
+            if streams.unfollow(tx, stream.pk, caller.pk):
+                self.attending.take((stream.pk, caller.pk))
+                if not self.watching[stream.pk, caller.pk]:
+                    part(tx, stream, caller)
 
         return documents.stream(await self._attend(caller, id, apply))
 
     async def watch(self, caller: Caller, id: str) -> Watched:
-        """Joins its chat; its events may be read from the head of the answer on. Raises NotFound, Forbidden."""
+        """Joins its chat; its events may be read from the head of the answer on.
+
+        Raises NotFound, Forbidden, TooMany for who joined it too often.
+        """
 
         def apply(tx: Tx, stream: Stream) -> None:
             refuse_blocked(tx.connection, caller, stream)
-            self._join(tx, stream, caller)
+            if self._join(tx, stream, caller):
+                self.attending.take((stream.pk, caller.pk))
 
         stream = await self._attend(caller, id, apply)
         return Watched(stream.pk, f"stream:{stream.id}", stream.head, documents.stream(stream))
@@ -223,13 +244,19 @@ class Streams:
 
         return await self.database.write(Command(apply, channels=[found.pk, found.chat_pk, caller.pk]))
 
-    def _join(self, tx: Tx, stream: Stream, caller: Caller) -> None:
-        """Who comes when the chat is full, or was removed from it, follows and watches without it."""
-        room = chat.get(tx.connection, stream.chat_pk)
+    def _join(self, tx: Tx, stream: Stream, caller: Caller) -> bool:
+        """Whether the caller is new; who comes when the chat is full, or was removed from it, stays outside."""
         inside = chat.member(tx.connection, stream.chat_pk, caller.pk)
+        if inside is not None:
+            if inside.leaves_at is not None:
+                chat.set_member(tx, stream.chat_pk, caller.pk, leaves_at=None)
+            return False
+        room = chat.get(tx.connection, stream.chat_pk)
         role = streams.role_of_return(tx.connection, stream.chat_pk, caller.pk)
-        if inside is None and role and room.member_count < self.limits.chat_members:
-            admit(tx, stream.chat_pk, stream.chat_id, [caller.user], role)
+        if role is None or room.member_count >= self.limits.chat_members:
+            return False
+        admit(tx, stream.chat_pk, stream.chat_id, [caller.user], role)
+        return True
 
     # Live Activities
 
@@ -290,18 +317,28 @@ class Streams:
     # The server's own clock
 
     async def tick(self) -> None:
-        """Expire what was to begin and did not, also while no server ran; tell phones of what begins soon."""
+        """Expire what was to begin and did not, also while no server ran; tell phones of what begins soon.
+
+        Who left the chat of a stream right after joining it leaves it now.
+        """
         grace, lead = int(self.timing.grace * SECOND), int(self.timing.lead * SECOND)
 
-        def look(connection: Connection) -> tuple[list[int], list[int]]:
+        def look(connection: Connection) -> tuple[list[int], list[int], list[tuple[int, int]]]:
             at = now()
-            return streams.late(connection, before=at - grace), streams.soon(connection, after=at, before=at + lead)
+            return (
+                streams.late(connection, before=at - grace),
+                streams.soon(connection, after=at, before=at + lead),
+                chat.leaving(connection, before=at),
+            )
 
-        late, soon = await self.database.read(look)
+        late, soon, leaving = await self.database.read(look)
         for pk in late:
             await self.database.write(Command(partial(expire, pk=pk, grace=grace), channels=[pk]))
         for pk in soon:
             await self.database.write(Command(partial(tell_phones, pk=pk), channels=[pk]))
+        for chat_pk, user_pk in leaving:
+            depart = partial(finish_parting, chat_pk=chat_pk, user_pk=user_pk)
+            await self.database.write(Command(depart, channels=[chat_pk, user_pk]))
 
     async def bury(self) -> None:
         """Activities that iOS has removed by now."""
@@ -348,7 +385,26 @@ def refuse_blocked(connection: Connection, caller: Caller, stream: Stream) -> No
 
 
 def part(tx: Tx, stream: Stream, caller: Caller) -> None:
-    """Out of the stream's chat; its owner stays, and who may only read does, or they would come back as others."""
+    """Out of the stream's chat, a minute after joining it at the earliest.
+
+    Its owner stays, and who may only read does, or they would come back as others.
+    """
     member = chat.member(tx.connection, stream.chat_pk, caller.pk)
-    if member is not None and member.role not in ("owner", "readonly"):
+    if member is None or member.role in STAYING:
+        return
+    earliest = member.joined_at + STAY_SECONDS * SECOND
+    if tx.now < earliest:
+        chat.set_member(tx, stream.chat_pk, caller.pk, leaves_at=earliest)
+    else:
         leave(tx, stream.chat_pk, stream.chat_id, caller.user)
+
+
+def finish_parting(tx: Tx, chat_pk: int, user_pk: int) -> None:
+    """Unless the member came back, or has got a role that stays."""
+    member = chat.member(tx.connection, chat_pk, user_pk)
+    if member is None or member.leaves_at is None or member.leaves_at > tx.now:
+        return
+    if member.role in STAYING:
+        chat.set_member(tx, chat_pk, user_pk, leaves_at=None)
+        return
+    leave(tx, chat_pk, chat.get(tx.connection, chat_pk).id, accounts.get(tx.connection, user_pk))

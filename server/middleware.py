@@ -11,7 +11,7 @@ from aiohttp import web
 from realtime import bodies
 from realtime.bodies import items_of
 from realtime.caller import Caller
-from realtime.rates import before_refusal, units_of
+from realtime.rates import units_of
 from server import dialects
 from server.call import (
     SERVICES,
@@ -104,7 +104,8 @@ async def errors(request: web.Request, handler: Next) -> web.StreamResponse:
         problem = HTTP_PROBLEMS.get(error.status, Problem)()
         headers = {name: error.headers[name] for name in ("Allow",) if name in error.headers}
     except TooMany as error:
-        await before_refusal()
+        services = request.app[SERVICES]
+        await services.budget.refusals.pause(request[ASKED].user or services.addresses.of(request))
         problem = error
     except Problem as error:
         problem = error

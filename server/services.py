@@ -202,12 +202,12 @@ async def build(settings: Settings) -> AsyncIterator[Services]:
             logger.warning(
                 "anybody may register in %s: set registration at /api/v1/admin/tenant", ", ".join(still_open)
             )
-        hub = Hub(database, cluster.broker)
-        sessions = Sessions(database, hub, users, limits)
+        hub = Hub(database, cluster.broker, limits)
+        sessions = Sessions(database, hub, users, limits, budget)
         users.revoked = sessions.revoke
         numbers = ChatNumbers(database)
-        chats = Chats(database, numbers, limits)
-        messages = Messages(database, numbers, limits, lambda: services.public_url)
+        chats = Chats(database, numbers, limits, hub.deliveries)
+        messages = Messages(database, numbers, limits, hub.deliveries, lambda: services.public_url)
         media = MediaService(
             database,
             Files(settings.media_url or str(settings.data_dir / "media")),
@@ -220,7 +220,8 @@ async def build(settings: Settings) -> AsyncIterator[Services]:
         )
         notifications = Notifications(database, limits)
         timing = Timing(settings.stream_grace, settings.live_lead)
-        streams = Streams(database, limits, timing, Bundle(settings.apns_topic, settings.apns_environment))
+        bundle = Bundle(settings.apns_topic, settings.apns_environment)
+        streams = Streams(database, limits, timing, bundle, hub.deliveries)
         socketio = Server(
             limits,
             ping_interval=settings.ping_interval,

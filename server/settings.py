@@ -172,7 +172,7 @@ class Settings(BaseSettings):
     max_streams_watched: int = Field(100, ge=0, description="streams that a socket may watch")
     max_streams_followed: int = Field(500, ge=0, description="streams, not over yet, that a user may follow")
     max_follows_per_minute: int = Field(
-        6, gt=0, description="times in a minute that a user follows or unfollows the same stream"
+        6, gt=0, description="times in a minute that a user follows, unfollows or enters the chat of the same stream"
     )
     max_activities: int = Field(50, ge=0, description="Live Activities that a user may have at a time")
     max_activity_attributes: int = Field(
@@ -188,6 +188,11 @@ class Settings(BaseSettings):
     max_connects_at_once: int = Field(1_000, gt=0, description="… after so many at once")
     max_sends_per_second: float = Field(100, gt=0, description="messages that a user sends in a second …")
     max_sends_at_once: int = Field(500, gt=0, description="… after so many at once")
+    max_deliveries_per_second: float = Field(
+        100_000,
+        gt=0,
+        description="deliveries of a chat to its open sockets in a second, on a process; above that sends wait",
+    )
     max_units_per_second: float = Field(
         1_000, gt=0, description="units that a user's calls cost in a second, each 100 µs of a core …"
     )

@@ -39,19 +39,11 @@ async def move(call: Call) -> Any:
 
 
 async def follow(call: Call) -> Any:
-    await spend_change_of_mind(call)
     return await call.services.streams.follow(call.caller, call.id())
 
 
 async def unfollow(call: Call) -> Any:
-    await spend_change_of_mind(call)
     return await call.services.streams.unfollow(call.caller, call.id())
-
-
-async def spend_change_of_mind(call: Call) -> None:
-    """Each is told to the stream's chat. Raises TooMany."""
-    rates = call.services.rates
-    await rates.spend(rates.follows, f"{call.caller.pk} {call.id()}")
 
 
 async def register_activity(call: Call) -> Any:

@@ -16,11 +16,12 @@ from sqlalchemy import (
     literal,
     or_,
     select,
+    text,
     update,
 )
 
 from storage import accounts, log, media
-from storage.models import blocks, channels, chats, events, members, messages, users
+from storage.models import LEAVING, blocks, channels, chats, events, members, messages, users
 from storage.prepared import Prepared, padded
 from storage.text import fold
 from storage.transaction import Tx, first
@@ -45,7 +46,7 @@ class Chat:
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """``role`` is owner, admin, member or readonly."""
+    """``role`` is owner, admin, member or readonly; at ``leaves_at`` who joined the chat of a stream leaves it."""
 
     chat_pk: int
     user_pk: int
@@ -55,6 +56,8 @@ class Member:
     joined_seq: int
     read_seq: int
     muted_until: int | None
+    joined_at: int
+    leaves_at: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +103,8 @@ MEMBER = select(
     members.c.joined_seq,
     members.c.read_seq,
     members.c.muted_until,
+    members.c.joined_at,
+    members.c.leaves_at,
 ).join(users, users.c.pk == members.c.user_pk)
 
 OTHER = members.alias("other")
@@ -334,13 +339,22 @@ def set_member(tx: Tx, chat_pk: int, user_pk: int, **values: Any) -> None:
 
 
 def member(connection: Connection, chat_pk: int, user_pk: int) -> Member | None:
-    row = connection.execute(MEMBER.where(members.c.chat_pk == chat_pk, members.c.user_pk == user_pk)).first()
+    statement = MEMBER.where(members.c.chat_pk == chat_pk, members.c.user_pk == user_pk)
+    row: Any = connection.execute(statement).first()
     return Member(*row) if row else None
+
+
+def leaving(connection: Connection, *, before: int, limit: int = 100) -> list[tuple[int, int]]:
+    """``(chat_pk, user_pk)`` of members whose time to leave has come."""
+    statement = select(members.c.chat_pk, members.c.user_pk).where(text(LEAVING), members.c.leaves_at <= before)
+    rows: Any = connection.execute(statement.order_by(members.c.leaves_at).limit(limit))
+    return [(row.chat_pk, row.user_pk) for row in rows]
 
 
 def members_of(connection: Connection, chat_pk: int, *, after: int = 0, limit: int = 100) -> list[Member]:
     statement = MEMBER.where(members.c.chat_pk == chat_pk, members.c.user_pk > after).order_by(members.c.user_pk)
-    return [Member(*row) for row in connection.execute(statement.limit(limit))]
+    rows: Any = connection.execute(statement.limit(limit))
+    return [Member(*row) for row in rows]
 
 
 def owners(connection: Connection, chat_pk: int) -> int:

@@ -7,6 +7,7 @@ NEVER = 10**6
 UNLIMITED = {
     "max_sends_per_second": NEVER,
     "max_sends_at_once": NEVER,
+    "max_deliveries_per_second": NEVER,
     "max_units_per_second": NEVER,
     "max_units_at_once": NEVER,
     "max_uploads_per_minute": NEVER,

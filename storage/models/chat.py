@@ -19,6 +19,8 @@ from storage.models.account import users
 from storage.models.base import Key, metadata
 from storage.models.core import channels, tenants
 
+LEAVING = "leaves_at IS NOT NULL"
+
 chats = Table(
     "chats",
     metadata,
@@ -51,6 +53,8 @@ members = Table(
     Column("muted_until", BigInteger),
     Column("joined_at", BigInteger, nullable=False),
     Column("wrote", Boolean, nullable=False, server_default=false()),
+    Column("leaves_at", BigInteger),
+    Index("ix_members_leaves_at", "leaves_at", postgresql_where=text(LEAVING), sqlite_where=text(LEAVING)),
     sqlite_with_rowid=False,
 )
 

@@ -22,7 +22,8 @@ import uvloop
 from rich.console import Console
 from rich.table import Table
 
-from realtime.namespace import INBOUND
+from realtime.namespace import INBOUND, UNITS_OF_CONNECT
+from realtime.session import UNITS_PER_ITEM
 from server.routes import ROUTES
 from storage.database import Database
 from tests.files import encoded
@@ -41,6 +42,7 @@ AUTH, USERS, CHATS, MESSAGES = "/api/v1/auth", "/api/v1/users", "/api/v2/chats",
 MEDIA, STREAMS, ADMIN = "/api/v2/media", "/api/v1/streams", "/api/v1/admin"
 # The dialects' own routes run the same code as the envelope's.
 CANONICAL = "/api/v1/notifications"
+CONNECT = "CONNECT"
 
 
 @dataclass(frozen=True)
@@ -373,7 +375,9 @@ async def measured(world: World, cores: Cores) -> dict[str, tuple[Cost, int]]:
             await spent(cores, asked[1:], lambda each, method=method: send(world, method, each)),
             asked[0].items,
         )
-    wire = await world.target.connect(User(world.ids["me"], world.target.token))
+    user = User(world.ids["me"], world.target.token)
+    wire = await world.target.connect(user)
+    ready = orjson.loads((await wire.ready).partition(b",")[2])[1]
     me = Acks(wire)
     for name, make in EVENTS.items():
         asked = [await make(world, number) for number in range(TIMES)]
@@ -381,7 +385,17 @@ async def measured(world: World, cores: Cores) -> dict[str, tuple[Cost, int]]:
         found[name] = await spent(cores, asked[1:], lambda each, name=name: me.emit(name, each.body)), asked[0].items
     wire.transport.abort()
     await wire.closed
+    channel = f"chat:{world.ids['large']}"
+    resume = {"offsets": {channel: 0}, "epoch": ready["epoch"]}
+    cost = await spent(cores, [Asked("")] * (TIMES - 1), lambda _: connect(world.target, user, resume))
+    found[CONNECT] = cost, len(ready["heads"]) + ready["heads"][channel]
     return found
+
+
+async def connect(target: Target, user: User, resume: dict[str, Any]) -> None:
+    wire = await target.connect(user, **resume)
+    wire.transport.abort()
+    await wire.closed
 
 
 async def spent(cores: Cores, asked: Sequence[Asked], call: Callable[[Asked], Awaitable[None]]) -> Cost:
@@ -474,7 +488,15 @@ def row(key: str, embedded: Cost, apart: Cost, items: int) -> list[str]:
     ]
 
 
-PRICED: dict[str, Any] = {f"{each.method} {each.path}": each for each in ROUTES} | INBOUND
+@dataclass(frozen=True)
+class Price:
+    """Of CONNECT; its items are the channels that are subscribed to, and the events that are replayed."""
+
+    units: float = UNITS_OF_CONNECT
+    units_per_item: float = UNITS_PER_ITEM
+
+
+PRICED: dict[str, Any] = {f"{each.method} {each.path}": each for each in ROUTES} | INBOUND | {CONNECT: Price()}
 HEAD = ["call, items", "on SQLite, ms", "on PostgreSQL, ms", "PostgreSQL itself, ms", "units"]
 
 

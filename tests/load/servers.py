@@ -53,6 +53,7 @@ async def product(*permissions: str, **settings: str) -> AsyncIterator[Target]:
             # Limits count, and are not reached: one client sends what many people would.
             "BELLWIRE_MAX_SENDS_PER_SECOND": "1000000",
             "BELLWIRE_MAX_SENDS_AT_ONCE": "1000000",
+            "BELLWIRE_MAX_DELIVERIES_PER_SECOND": "1000000000",
             "BELLWIRE_MAX_UNITS_PER_SECOND": "1000000000",
             "BELLWIRE_MAX_UNITS_AT_ONCE": "1000000000",
             **settings,

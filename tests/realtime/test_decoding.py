@@ -12,6 +12,7 @@ from realtime.decoding import Decoder
 from realtime.inspection import MOST_SCANNED_PIXELS, MOST_SCANS, Found, scans_of
 from realtime.limits import Limits
 from storage.errors import Invalid, TooMany, Unavailable, Unsupported
+from tests.conftest import eventually
 from tests.files import bomb, encoded, turned, video, voice
 from tests.guard import HANG_SECONDS
 
@@ -135,6 +136,31 @@ async def test_memory_time_and_what_is_written_are_bounded(
     with pytest.raises(Invalid) as stopped:
         await decoder.look(path, tmp_path / "thumbnail", **OWNER)
     assert "takes too long" not in stopped.value.details[0].message
+
+
+async def test_files_of_a_tenant_take_half_of_the_queue(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    decoder, over = Decoder(Limits(decodings_waiting=2)), asyncio.Event()
+
+    async def run(*_: Path) -> tuple[int, bytes, float]:
+        await over.wait()
+        return decoding.BROKEN, b"", 0.0
+
+    monkeypatch.setattr(decoder, "_run", run)
+
+    def look(user_pk: int, tenant_pk: int) -> "asyncio.Task[Found]":
+        path = tmp_path / "file"
+        return asyncio.create_task(decoder.look(path, tmp_path / str(user_pk), user_pk=user_pk, tenant_pk=tenant_pk))
+
+    tasks = [look(number, 1) for number in range(decoding.AT_ONCE + 1)]
+    await eventually(lambda: decoder.turns.waiting == 1)
+    with pytest.raises(Unavailable):
+        await look(100, 1)
+    tasks.append(look(101, 2))
+    await eventually(lambda: decoder.turns.waiting == 2)
+    with pytest.raises(Unavailable):
+        await look(102, 2)
+    over.set()
+    assert all(isinstance(each, Invalid) for each in await asyncio.gather(*tasks, return_exceptions=True))
 
 
 async def test_a_turned_video(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import pytest
 from realtime.broker_memory import MemoryBroker
 from realtime.frames import split_frames
 from realtime.hub import Hub, is_hidden
+from realtime.limits import Limits
 from realtime.subscription import Channel
 from storage import log
 from storage.database import Database
@@ -101,7 +102,7 @@ async def read(hub: Hub, reader: Recorder, pk: int, cursor: int) -> None:
 
 @pytest.mark.parametrize("seed", range(5))
 async def test_every_reader_gets_every_event_once_and_in_order(database: Database, pk: int, seed: int) -> None:
-    hub = Hub(database, LossyBroker(seed))
+    hub = Hub(database, LossyBroker(seed), Limits())
     database.writer.on_commit = hub.publish
     readers: list[tuple[int, Recorder]] = []
     starting: list[asyncio.Task[None]] = []
@@ -125,7 +126,7 @@ async def test_every_reader_gets_every_event_once_and_in_order(database: Databas
 
 
 async def test_a_replaying_reader_is_removed_at_the_seq_of_its_removal(database: Database, pk: int) -> None:
-    hub = Hub(database, MemoryBroker())
+    hub = Hub(database, MemoryBroker(), Limits())
     database.writer.on_commit = hub.publish
     await append(database, pk, 5)
     live, slow, other = Recorder("gone"), Recorder("gone"), Recorder("stays")
@@ -148,7 +149,7 @@ async def test_a_replaying_reader_is_removed_at_the_seq_of_its_removal(database:
 
 
 async def test_what_retention_took_is_said(database: Database, pk: int) -> None:
-    hub = Hub(database, MemoryBroker())
+    hub = Hub(database, MemoryBroker(), Limits())
     await append(database, pk, 20)
     reader, replaying = Recorder(), Recorder()
     await read(hub, reader, pk, 20)
@@ -167,7 +168,7 @@ async def test_what_retention_took_is_said(database: Database, pk: int) -> None:
 
 
 async def test_a_gap_on_a_channel_that_was_left_is_nobodys_work(database: Database, pk: int) -> None:
-    hub = Hub(database, MemoryBroker())
+    hub = Hub(database, MemoryBroker(), Limits())
     first, second = Recorder(), Recorder()
     await read(hub, first, pk, 0)
     channel = hub.channels[pk]
@@ -180,7 +181,7 @@ async def test_a_gap_on_a_channel_that_was_left_is_nobodys_work(database: Databa
 
 
 async def test_an_unknown_outcome_makes_the_hub_look(database: Database, pk: int) -> None:
-    hub = Hub(database, MemoryBroker())
+    hub = Hub(database, MemoryBroker(), Limits())
     reader = Recorder()
     await read(hub, reader, pk, 0)
     await append(database, pk, 3)
@@ -191,7 +192,7 @@ async def test_an_unknown_outcome_makes_the_hub_look(database: Database, pk: int
 
 
 async def test_a_lost_hint_is_noticed_with_the_next(database: Database, pk: int) -> None:
-    hub = Hub(database, MemoryBroker())
+    hub = Hub(database, MemoryBroker(), Limits())
     published: list[Event] = []
     database.writer.on_commit = published.extend
     reader = Recorder()
@@ -233,7 +234,7 @@ class Counting(MemoryBroker):
 
 async def test_it_listens_as_long_as_somebody_reads(database: Database, pk: int) -> None:
     broker = Counting()
-    hub = Hub(database, broker)
+    hub = Hub(database, broker, Limits())
     first, second = Recorder(), Recorder()
     await asyncio.gather(read(hub, first, pk, 0), read(hub, second, pk, 0))
     assert broker.subscribed == [pk] and hub.add(first, pk, "chat:one", 0) is None
@@ -254,7 +255,7 @@ async def test_it_listens_as_long_as_somebody_reads(database: Database, pk: int)
 
 async def test_who_leaves_while_a_channel_is_opened_leaves_nothing(database: Database, pk: int) -> None:
     broker = Counting()
-    hub, reader = Hub(database, broker), Recorder()
+    hub, reader = Hub(database, broker, Limits()), Recorder()
     replay = hub.add(reader, pk, "chat:one", 0)
     assert replay
     starting = asyncio.create_task(hub.start([replay]))
@@ -268,7 +269,7 @@ async def test_a_long_replay_is_written_in_pieces_that_the_reader_takes(
     database: Database, pk: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("realtime.hub.AHEAD", 1000)
-    hub = Hub(database, MemoryBroker())
+    hub = Hub(database, MemoryBroker(), Limits())
     await append(database, pk, 10, document={"text": "x" * 400})
 
     class Careful(Recorder):
@@ -301,7 +302,7 @@ async def test_what_is_doubted_is_looked_at(
 ) -> None:
     monkeypatch.setattr("realtime.hub.GATHER", 0)
     monkeypatch.setattr("realtime.hub.AGAIN", 0)
-    hub, reader = Hub(database, MemoryBroker()), Recorder()
+    hub, reader = Hub(database, MemoryBroker(), Limits()), Recorder()
     await read(hub, reader, pk, 0)
     await append(database, pk, 2)
     hub.doubt([pk + 1])
@@ -328,7 +329,7 @@ async def test_what_is_doubted_is_looked_at(
 async def test_the_look_at_the_tail_goes_back_to_the_last_one(
     database: Database, pk: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    hub = Hub(database, MemoryBroker())
+    hub = Hub(database, MemoryBroker(), Limits())
     asked: list[int] = []
     tail = log.tail
     monkeypatch.setattr(log, "tail", lambda connection, seconds: asked.append(seconds) or tail(connection, seconds))
@@ -343,7 +344,7 @@ async def test_a_channel_that_can_not_be_filled_is_tried_again(
     database: Database, pk: int, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr("realtime.hub.REFILL_SECONDS", 0)
-    hub, reader = Hub(database, MemoryBroker()), Recorder()
+    hub, reader = Hub(database, MemoryBroker(), Limits()), Recorder()
     await read(hub, reader, pk, 0)
     await append(database, pk, 2)
     faults, page = [ZeroDivisionError()], hub._page

@@ -1,6 +1,7 @@
 """Limits of how often: by account, address and user, each with an answer that says when to come again."""
 
 import asyncio
+import time
 from collections.abc import Hashable
 from ipaddress import ip_network
 from typing import Any
@@ -10,15 +11,16 @@ import argon2
 import pytest
 from aiohttp.test_utils import make_mocked_request
 
-from realtime.namespace import INBOUND
-from realtime.rates import Buckets
+from realtime.namespace import INBOUND, UNITS_OF_ATTEMPT, UNITS_OF_CONNECT
+from realtime.rates import Buckets, Refusals
+from realtime.session import UNITS_PER_ITEM
 from server.addresses import Addresses
 from server.call import NoQuery
 from server.middleware import MOST_PREPAID
 from server.routes import ROUTES
 from tests.conftest import Served, ServerFactory, eventually
 from tests.guard import HANG_SECONDS
-from tests.people import Api, Person, RawSocket
+from tests.people import Answer, Api, Person, RawSocket
 
 AUTH = "/api/v1/auth"
 LOCAL = "127.0.0.1/32"
@@ -157,8 +159,121 @@ async def test_changes_of_mind_about_a_stream(serve: ServerFactory) -> None:
     verbs = ["follow", "unfollow", "follow", "unfollow"]
     answers = [await ann.post(f"/api/v1/streams/{first}/{verb}") for verb in verbs]
     assert [each.status for each in answers] == [200, 200, 200, 429] and refused(answers[-1], 60)
+    assert "3 changes a minute" in answers[-1].json["details"][0]["message"]
+    assert (await ann.post(f"/api/v1/streams/{first}/follow")).status == 200, "which changes nothing"
     assert (await ann.post(f"/api/v1/streams/{second}/follow")).status == 200
     assert (await bob.post(f"/api/v1/streams/{first}/follow")).status == 200
+
+
+async def test_who_leaves_the_chat_of_a_stream_and_watches_again_in_a_loop(serve: ServerFactory) -> None:
+    server = await serve(max_follows_per_minute=3)
+    owner, ann = await server.people.make(grant=["streams.manage"]), await server.people.make()
+    body = {"title": "Match", "startsAt": "2999-01-01T20:00:00Z"}
+    stream = (await owner.post("/api/v1/streams", body)).json["data"]
+    socket, watch = await ann.socket(), {"streamId": stream["id"]}
+    for _ in range(3):
+        assert (await socket.call("stream:watch", watch))["statusCode"] == 200
+        assert (await socket.call("stream:watch", watch))["statusCode"] == 200, "which changes nothing"
+        assert (await ann.post(f"/api/v2/chats/{stream['chatId']}/leave")).status == 200
+    assert (await socket.call("stream:watch", watch))["statusCode"] == 429
+
+
+async def test_what_a_chat_delivers_is_limited(serve: ServerFactory) -> None:
+    """However many send; what moderates the chat is not refused."""
+    server = await serve(max_deliveries_per_second=1e-3)
+    ann, bob = await server.people.many(2)
+    chat, other = await ann.group(bob), await ann.group(bob)
+    reader, socket = await bob.socket(), await ann.socket()
+    body = {"type": "text", "chatId": chat, "content": "x", "clientMessageId": "first"}
+    sent = await ann.post("/api/v2/messages", body)
+    assert sent.status == 201
+    await reader.event("message:new")
+    await socket.event("message:new")
+    second = {"type": "text", "chatId": chat, "content": "y"}
+    answer = await bob.post("/api/v2/messages", second)
+    assert refused(answer, 2_000) and "deliveries a second" in answer.json["details"][0]["message"]
+    assert (await reader.call("message:send", second))["statusCode"] == 429
+    assert (await ann.post("/api/v2/messages", body)).json["_id"] == sent.json["_id"], "the key answers what it did"
+    path = f"/api/v2/messages/{sent.json['_id']}"
+    assert refused(await ann.patch(path, {"content": "z"}), 2_000)
+    assert refused(await ann.patch(f"/api/v2/chats/{chat}", {"name": "z"}), 2_000)
+    outsider = await server.people.make()
+    assert (await outsider.post("/api/v2/messages", second)).status == 404
+    assert (await socket.call("typing", {"chatId": chat}))["statusCode"] == 200
+    assert (await ann.post("/api/v2/messages", {**second, "chatId": other})).status == 201
+    await reader.event("message:new")
+    assert not reader.named("typing")
+    assert (await ann.delete(path)).status == 200
+    assert (await ann.delete(f"/api/v2/chats/{chat}/members/{bob.id}")).status == 200
+    later(server.services.hub.deliveries, 1e9)
+    assert (await ann.post("/api/v2/messages", second)).status == 201
+
+
+async def test_connecting_has_a_price(serve: ServerFactory) -> None:
+    server = await serve(max_units_per_second=1e-3, max_units_at_once=1_000)
+    ann, bob = await server.people.many(2)
+    chat = await ann.group(bob)
+    left = server.services.budget.users.left
+
+    async def spent(**options: Any) -> float:
+        before = left[bob.user.pk][0] if bob.user.pk in left else 1_000
+        await (await bob.socket(**options)).close()
+        return before - left[bob.user.pk][0]
+
+    calm = await spent()
+    assert calm == pytest.approx(UNITS_OF_CONNECT + 2 * UNITS_PER_ITEM, abs=0.1)
+    for _ in range(20):
+        assert (await ann.post("/api/v2/messages", {"type": "text", "chatId": chat, "content": "x"})).status == 201
+    late = await spent(offsets={f"chat:{chat}": 0}, epoch=server.services.database.epoch)
+    assert late - calm == pytest.approx(20 * UNITS_PER_ITEM, abs=0.05)
+    socket = await bob.socket()
+    before = left[bob.user.pk][0]
+    await socket.send("40/chat,{}")
+    await socket.send("40/other,{}")
+    assert (await socket.call("app:state", {"active": True}))["isSuccess"]
+    assert before - left[bob.user.pk][0] == pytest.approx(2 * UNITS_OF_CONNECT + 1, abs=0.1)
+    server.services.budget.users.charge(bob.user.pk, left[bob.user.pk][0])
+    await socket.send("40/other,{}")
+    await socket.gone()
+    assert socket.ws.close_code == 1013, "it comes back later"
+
+
+async def test_connecting_without_a_good_token_costs_the_address(serve: ServerFactory) -> None:
+    server = await serve(
+        max_units_without_token=1e-3, max_units_without_token_at_once=3 * UNITS_OF_ATTEMPT, trusted_proxies=[LOCAL]
+    )
+    ann, left = await server.people.make(), server.services.budget.addresses.left
+    raw = await RawSocket.open(server.people.session, server.url, headers={"X-Forwarded-For": "203.0.113.7"})
+    for _ in range(3):
+        await raw.send('40/chat,{"token":"x","v":1}')
+    await raw.until(lambda: sum(each.startswith("44") for each in raw.packets) == 3)
+    await raw.send('40/chat,{"token":"x","v":1}')
+    await raw.gone()
+    assert raw.ws.close_code == 1013
+    for _ in range(5):
+        good = await RawSocket.open(server.people.session, server.url, headers={"X-Forwarded-For": "203.0.113.8"})
+        assert "sid" in await good.connect({"token": ann.token, "v": 1})
+    assert left["203.0.113.8"][0] == pytest.approx(3 * UNITS_OF_ATTEMPT, abs=0.1)
+
+
+async def test_of_a_key_so_many_are_refused_in_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Over however many connections they come."""
+    asked: list[float] = []
+    over = asyncio.Event()
+
+    async def sleep(seconds: float) -> None:
+        asked.append(seconds)
+        await over.wait()
+
+    monkeypatch.setattr("realtime.rates.asyncio.sleep", sleep)
+    refusals = Refusals()
+    waiting = [asyncio.create_task(refusals.pause("ann")) for _ in range(320)]
+    waiting += [asyncio.create_task(refusals.pause(key)) for key in ("bob", None, None)]
+    waiting[0].get_loop().call_soon(over.set)
+    await asyncio.gather(*waiting)
+    assert asked[:16] == [0.25] * 16 and asked[-3:] == [0.25] * 3
+    assert all(asked[n] == 0.25 * (n + 1) / 16 for n in range(16, 320)), "so that sixteen end in 0.25 s"
+    assert not refusals.waiting
 
 
 async def test_groups_of_a_user(serve: ServerFactory) -> None:
@@ -196,11 +311,17 @@ def later(buckets: Buckets, seconds: float) -> None:
     buckets.left = {key: (left, at - seconds) for key, (left, at) in buckets.left.items()}
 
 
+def leave(buckets: Buckets, person: Person, amount: float) -> None:
+    """So much and no more is left to a person."""
+    buckets.left[person.user.pk] = (amount, time.monotonic())
+
+
 async def test_one_budget_for_rest_and_all_sockets_of_a_user(serve: ServerFactory) -> None:
     me, state = priced("GET", "/api/v1/users/me"), INBOUND["app:state"].units
-    server = await serve(max_units_per_second=1e-3, max_units_at_once=int(me + 2 * state))
+    server = await serve(max_units_per_second=1e-3, max_units_at_once=100)
     ann = await server.people.make()
     first, second = await ann.socket(), await ann.socket()
+    leave(server.services.budget.users, ann, me + 2 * state)
     active = {"active": True}
     assert (await first.call("app:state", active))["statusCode"] == 200
     assert (await ann.get("/api/v1/users/me")).status == 200
@@ -229,11 +350,11 @@ async def test_the_budget_refuses_in_the_dialect(serve: ServerFactory, path: str
 
 async def test_a_refusal_comes_after_a_pause(serve: ServerFactory, monkeypatch: pytest.MonkeyPatch) -> None:
     """In which nothing else of the same socket is handled, so that who calls in a loop calls slowly."""
-    server = await serve(max_units_per_second=1e-3, max_units_at_once=INBOUND["app:state"].units)
+    server = await serve(max_units_per_second=1e-3, max_units_at_once=100)
     ann = await server.people.make()
     socket, over = await ann.socket(), asyncio.Event()
-    monkeypatch.setattr("server.middleware.before_refusal", over.wait)
-    monkeypatch.setattr("realtime.namespace.before_refusal", over.wait)
+    leave(server.services.budget.users, ann, INBOUND["app:state"].units)
+    monkeypatch.setattr(server.services.budget.refusals, "pause", lambda key: over.wait())
     active = {"active": True}
     assert (await socket.call("app:state", active))["statusCode"] == 200
     handled = server.services.namespace.received["app:state"]
@@ -272,6 +393,7 @@ async def test_what_is_asked_for_and_sent_costs_too(serve: ServerFactory) -> Non
     await ann.patch("/api/v1/users/me", {"name": "x" * 40_960})
     assert before - left(ann) == pytest.approx(priced("PATCH", "/api/v1/users/me") + 10, abs=0.1)
     socket = await bob.socket()
+    leave(budget, bob, 1_000)
     await socket.call("app:state", {"active": "x" * 40_960})
     assert 1_000 - left(bob) == pytest.approx(1 + 10, abs=0.1)
     named = await socket.call("presence:watch", {"userIds": [ann.id] * 10})
@@ -387,6 +509,36 @@ async def test_uploads_of_a_user(serve: ServerFactory) -> None:
     assert (await upload(ann)).status == 201
     assert refused(await upload(ann), 60)
     assert not server.services.uploads.of_user
+
+
+async def test_uploads_of_all_and_of_a_tenant(serve: ServerFactory) -> None:
+    """A tenant has half of the places, so that it does not keep all others from uploading."""
+    server = await serve(max_uploads_under_way=4)
+    others = [await server.people.tenant() for _ in range(2)]
+    held, slow = asyncio.Event(), []
+
+    async def upload(who: Person) -> Answer:
+        async def slowly() -> Any:
+            yield b"some text"
+            await held.wait()
+
+        form = aiohttp.MultipartWriter("form-data")
+        form.append(slowly()).set_content_disposition("form-data", name="file", filename="a.txt")
+        return await who.request("POST", "/api/v2/media", data=form)
+
+    async def begin(who: Person) -> None:
+        before = server.services.uploads.of_user.total()
+        slow.append(asyncio.create_task(upload(who)))
+        await eventually(lambda: server.services.uploads.of_user.total() > before)
+
+    for tenant in ({}, {"tenant": others[0]}):
+        first, second, third = [await server.people.make(**tenant) for _ in range(3)]
+        await begin(first)
+        await begin(second)
+        assert (await upload(third)).status == 503, "the tenant has its half"
+    assert (await upload(await server.people.make(tenant=others[1]))).status == 503, "all places are taken"
+    held.set()
+    assert {each.status for each in await asyncio.gather(*slow)} == {201}
 
 
 async def opened(server: Served, address: str) -> int:

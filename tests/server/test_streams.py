@@ -7,10 +7,14 @@ from typing import Any
 
 import orjson
 import pytest
+from sqlalchemy import select, update
 
+from realtime import streams
 from storage import accounts
+from storage.models import members
 from storage.transaction import Command
 from tests.conftest import Served, ServerFactory, eventually
+from tests.guard import NEVER
 from tests.people import Answer, Person
 
 SEED = orjson.loads(Path("tests/seeds/live_activity.json").read_bytes())
@@ -137,7 +141,8 @@ async def test_make_list_change_and_who_may(server: Served) -> None:
     assert is_error(await outsider.post(f"{one}/cancel"), 404)
 
 
-async def test_watching_and_following(either: Served) -> None:
+async def test_watching_and_following(either: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(streams, "STAY_SECONDS", 0)
     owner, stream = await owner_of(either)
     one, channel, chat = f"{STREAMS}/{stream['id']}", f"stream:{stream['id']}", stream["chatId"]
     ann, bob = await either.people.many(2)
@@ -184,6 +189,7 @@ async def test_the_chat_of_a_stream_is_left_and_kept_as_it_should(
     from realtime import namespace
 
     monkeypatch.setattr(namespace, "WATCHED_FOR", 0.1)
+    monkeypatch.setattr(streams, "STAY_SECONDS", 0)
     owner, stream = await owner_of(server)
     one, chat = f"{STREAMS}/{stream['id']}", stream["chatId"]
     ann, bob, cat = await server.people.many(3)
@@ -388,7 +394,8 @@ async def test_the_list_of_streams_by_their_state(server: Served) -> None:
     assert [each["id"] for each in (await owner.get(STREAMS)).json["data"]["items"]] == [second["id"], first["id"]]
 
 
-async def test_watching_and_following_are_two_reasons_to_stay(server: Served) -> None:
+async def test_watching_and_following_are_two_reasons_to_stay(server: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(streams, "STAY_SECONDS", 0)
     _, stream = await owner_of(server)
     ann = await server.people.make()
     one, chat = f"{STREAMS}/{stream['id']}", f"/api/v2/chats/{stream['chatId']}"
@@ -431,3 +438,61 @@ async def test_a_block_from_before_acts_when_it_is_said_again(server: Served) ->
     assert (await ann.get(f"/api/v2/chats/{stream['chatId']}")).status == 200
     assert (await owner.post("/api/v1/users/me/blocks", {"userId": ann.id})).status == 200
     assert (await ann.get(f"/api/v2/chats/{stream['chatId']}")).status == 404
+
+
+@pytest.mark.parametrize("way", ["follow", "watch"])
+async def test_a_change_of_mind_within_a_minute_is_not_announced(
+    either: Served, monkeypatch: pytest.MonkeyPatch, way: str
+) -> None:
+    monkeypatch.setattr(streams, "STAY_SECONDS", NEVER)
+    owner, stream = await owner_of(either)
+    ann, reader = await either.people.make(), await owner.socket()
+    path, chat = f"{STREAMS}/{stream['id']}", f"/api/v2/chats/{stream['chatId']}"
+    socket, database = await ann.socket(), either.services.database
+
+    async def change(verb: str) -> None:
+        if way == "follow":
+            assert (await ann.post(f"{path}/{verb}follow")).status == 200
+        else:
+            assert (await socket.call(f"stream:{verb}watch", {"streamId": stream["id"]}))["isSuccess"]
+
+    async def come_due() -> None:
+        """As if the minute were over, for whoever is to leave."""
+        due = update(members).where(members.c.leaves_at.is_not(None)).values(leaves_at=1)
+        await database.write(Command(lambda tx: tx.execute(due)))
+        await either.services.streams.tick()
+
+    for _ in range(3):
+        await change("")
+        await change("un")
+        await change("")
+    await come_due()
+    assert (await ann.get(chat)).status == 200, "who came back stays"
+    await change("un")
+    assert (await ann.get(chat)).status == 200
+    await come_due()
+    assert (await ann.get(chat)).status == 404
+    await socket.event("chat:removed")
+    await owner.send(stream["chatId"], "the end")
+    await reader.event("message:new")
+    told = [(each["added"], each["removed"]) for each, _ in reader.named("chat:updated")]
+    assert told == [([ann.id], []), ([], [ann.id])]
+
+
+async def test_who_gets_another_role_before_they_leave_stays(server: Served) -> None:
+    owner, stream = await owner_of(server)
+    ann, bob = await server.people.many(2)
+    path, chat = f"{STREAMS}/{stream['id']}", f"/api/v2/chats/{stream['chatId']}"
+    for person in (ann, bob):
+        await person.post(f"{path}/follow")
+        await person.post(f"{path}/unfollow")
+    assert (await owner.patch(f"{chat}/members/{ann.id}", {"role": "owner"})).status == 200
+    assert (await owner.delete(f"{chat}/members/{bob.id}")).status == 200
+    assert (await owner.post(f"{chat}/members", {"userIds": [bob.id]})).status == 201
+    due = update(members).where(members.c.leaves_at.is_not(None)).values(leaves_at=1)
+    await server.services.database.write(Command(lambda tx: tx.execute(due)))
+    await server.services.streams.tick()
+    for person in (ann, bob):
+        assert (await person.get(chat)).status == 200
+    left = select(members.c.user_pk).where(members.c.leaves_at.is_not(None))
+    assert await server.services.database.read(lambda it: it.execute(left).all()) == []
