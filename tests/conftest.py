@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import itertools
 import logging
 import os
 import shutil
@@ -151,12 +152,17 @@ async def s3(s3_address: str, monkeypatch: pytest.MonkeyPatch) -> str:
 async def serve(
     tmp_path: Path, migrated_file: Path, no_traceback: None, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[ServerFactory]:
-    """Start the application with settings of one's choice; several in one test if need be."""
+    """Start the application with the given settings; several in one test if need be, each on a folder of its own.
+
+    Two servers on one SQLite file would take each other's pushes.
+    """
     monkeypatch.setattr(decoding, "PATIENCE", HANG_SECONDS)
+    numbers = itertools.count(1)
     async with contextlib.AsyncExitStack() as stack:
 
         async def start(**given: Any) -> Served:
-            values = {**UNHURRIED, "data_dir": tmp_path / "data", "port": 0, "log_level": "WARNING", **given}
+            folder = tmp_path / f"data-{next(numbers)}"
+            values = {**UNHURRIED, "data_dir": folder, "port": 0, "log_level": "WARNING", **given}
             settings = Settings(_env_file=None, **values)
             file = Path(settings.database.removeprefix("sqlite:///"))
             if settings.embedded and not file.exists():

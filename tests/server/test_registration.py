@@ -140,5 +140,5 @@ async def test_a_tenant_from_before_stays_open_and_is_warned_of(
     await database.write(Command(lambda tx: tx.execute(update(tenants).values(registration=None))))
     assert (await register(server, "ann@example.org")).status == 201
     assert (await database.read(lambda it: accounts.tenant(it, UUID))).pk == pk  # type: ignore[union-attr]
-    await serve()
+    await serve(data_dir=server.services.settings.data_dir)
     assert "anybody may register in Another" in caplog.text and "Default" not in caplog.text
