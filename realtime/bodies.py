@@ -5,7 +5,6 @@ Unknown fields are ignored, wrong ones are not; ``null`` means absent.
 
 from typing import Annotated, Any, Literal, TypeVar
 
-import orjson
 from pydantic import (
     AfterValidator,
     BaseModel,
@@ -112,36 +111,6 @@ def field_error(error: Any) -> FieldError:
     message = str(error["msg"]).removeprefix("Value error, ")
     field = ".".join(map(str, error["loc"])) or message.split()[0]
     return FieldError(field, message, CODES.get(error["type"], "invalid"), error.get("ctx", {}).get("limit"))
-
-
-def depth(value: object, limit: int) -> bool:
-    """Whether parsed JSON nests at most ``limit`` deep."""
-    level = [value]
-    for _ in range(limit + 1):
-        level = [
-            child
-            for item in level
-            if isinstance(item, dict | list)
-            for child in (item.values() if isinstance(item, dict) else item)
-        ]
-        if not level:
-            return True
-    return False
-
-
-def parse_json(data: bytes | str, limits: Limits) -> Any:
-    """Strict JSON, nested at most as deep as the limit says. Raises Malformed."""
-    try:
-        value = orjson.loads(data)
-    except orjson.JSONDecodeError as error:
-        raise Malformed(f"The body is no JSON: {str(error)[:200]}") from None
-    opening = data.count("{") + data.count("[") if isinstance(data, str) else data.count(b"{") + data.count(b"[")
-    if opening > limits.nesting and not depth(value, limits.nesting):
-        raise Malformed(f"The body may nest {limits.nesting} deep")
-    return value
-
-
-# Messages
 
 
 class Transfer(Body):

@@ -9,11 +9,11 @@ from sqlalchemy import Connection
 
 from realtime import documents, shapes
 from realtime.bodies import ChangeChat, CreateChat
+from realtime.buckets import Buckets
 from realtime.caller import Caller
 from realtime.fresh import Fresh
 from realtime.limits import Limits
 from realtime.messages import ChatNumbers, announce, open_direct
-from realtime.rates import Buckets
 from realtime.tasks import Tasks
 from storage import accounts, chat, erasure, log, messages, outbox, streams
 from storage.chat import Gate, Member

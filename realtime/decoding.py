@@ -12,9 +12,9 @@ from weakref import WeakValueDictionary
 
 from pydantic import TypeAdapter, ValidationError
 
+from realtime.buckets import Buckets
 from realtime.inspection import BROKEN, KINDS, REFUSED, Found
 from realtime.limits import Limits
-from realtime.rates import Buckets
 from realtime.turns import Turns
 from storage.errors import Invalid, Unavailable, Unsupported
 

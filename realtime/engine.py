@@ -16,10 +16,10 @@ import orjson
 from aiohttp import web
 
 from realtime import frames
+from realtime.buckets import Buckets
 from realtime.context import CURRENT
 from realtime.limits import Limits
 from realtime.polling import payload
-from realtime.rates import Buckets
 from realtime.tasks import Tasks
 from realtime.transport import PING, Socket
 from storage.errors import TooMany

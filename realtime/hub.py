@@ -17,8 +17,8 @@ from sqlalchemy import Connection
 
 from realtime import frames
 from realtime.broker import Broker
+from realtime.buckets import Buckets
 from realtime.limits import KIB, Limits
-from realtime.rates import Buckets
 from realtime.subscription import Channel, Reader, Replay
 from realtime.tasks import Tasks
 from storage import chat, log

@@ -18,6 +18,7 @@ from sqlalchemy import Connection
 from realtime import bodies, documents, envelope, events, frames, shapes
 from realtime.accounts import Accounts
 from realtime.bodies import Body, items_of
+from realtime.budget import Budget, units_of
 from realtime.caller import Caller
 from realtime.chat import Chats
 from realtime.engine import Origins
@@ -28,9 +29,9 @@ from realtime.hub import Hub
 from realtime.limits import Limits
 from realtime.messages import Messages
 from realtime.notifications import Notifications
+from realtime.parsing import parse_json
 from realtime.presence import Presence
 from realtime.protocol import Overload, Server
-from realtime.rates import Budget, units_of
 from realtime.session import Session, Sessions
 from realtime.streams import Streams
 from realtime.tokens import TokenExpired
@@ -181,7 +182,7 @@ class ChatNamespace(socketio.AsyncNamespace):
         try:
             # The official Java client can say nothing but texts here.
             offsets = auth.get("offsets")
-            read = bodies.parse_json(offsets, self.limits) if isinstance(offsets, str) else offsets
+            read = parse_json(offsets, self.limits) if isinstance(offsets, str) else offsets
             return bodies.read(Auth, {**auth, "v": VERSION, "offsets": read}, self.limits)
         except Problem:
             raise Refuse("malformed auth") from None
@@ -464,7 +465,7 @@ def read_event(packet: Packet, limits: Limits) -> tuple[str, object]:
     """The name and the payload of an EVENT packet. Raises Malformed."""
     if packet.kind != "2":
         raise Malformed("Binary packets are not taken; upload media over REST")
-    arguments = bodies.parse_json(packet.data, limits)
+    arguments = parse_json(packet.data, limits)
     if not isinstance(arguments, list) or not arguments or not isinstance(arguments[0], str):
         raise Malformed("An event is a list that begins with its name")
     return arguments[0], arguments[1] if len(arguments) > 1 else {}

@@ -15,11 +15,11 @@ import orjson
 import socketio
 
 from realtime import frames
-from realtime.bodies import depth
 from realtime.context import CURRENT
 from realtime.engine import Engine, library
 from realtime.frames import NAMESPACE, Packet
 from realtime.limits import Limits
+from realtime.parsing import depth
 from realtime.polling import Refused
 from realtime.transport import Socket
 from storage.errors import Malformed, TooMany, Unavailable

@@ -11,11 +11,11 @@ from sqlalchemy import Connection
 
 from realtime import documents, frames
 from realtime.accounts import Accounts
+from realtime.budget import Budget
 from realtime.caller import Caller
 from realtime.hub import Hub
 from realtime.limits import Limits
 from realtime.plan import Plans
-from realtime.rates import Budget
 from realtime.subscription import Channel
 from realtime.transport import Socket, ignore
 from realtime.wheel import Wheel

@@ -13,11 +13,11 @@ from sqlalchemy import Connection
 
 from realtime import documents, shapes
 from realtime.bodies import ChangeStream, CreateStream, RegisterActivity
+from realtime.buckets import Buckets
 from realtime.caller import Caller
 from realtime.chat import admit, leave, tell
 from realtime.limits import Limits
 from realtime.messages import announce
-from realtime.rates import Buckets
 from storage import accounts, activities, audit, chat, devices, log, outbox, streams
 from storage.activities import Activity
 from storage.database import Database

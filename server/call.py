@@ -20,6 +20,7 @@ from realtime.fields import Text, documented
 from realtime.limits import Limits
 from realtime.logins import Peer
 from realtime.media import Upload
+from realtime.parsing import parse_json
 from server.dialects import Dialect
 from server.form import FORM, UPLOAD, WHOLE, read_form
 from server.services import Services
@@ -175,7 +176,7 @@ async def read_json(request: web.Request, limits: Limits, caller: Caller | None)
         raise Unsupported("Send the body as application/json")
     require_plain(request)
     largest = limits.body_without_token if caller is None else limits.body
-    return bodies.parse_json(await read_bytes(request, min(largest, limits.body), limits.body_seconds), limits)
+    return parse_json(await read_bytes(request, min(largest, limits.body), limits.body_seconds), limits)
 
 
 async def read_json_or_form(request: web.Request, services: Services, caller: Caller | None) -> Any:

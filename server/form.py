@@ -13,11 +13,11 @@ from typing import Any, BinaryIO
 from aiohttp import BodyPartReader, web
 from aiohttp.http_exceptions import HttpProcessingError
 
-from realtime import bodies
 from realtime.caller import Caller
 from realtime.decoding import Decoder
 from realtime.limits import KIB, Limits
 from realtime.media import Upload
+from realtime.parsing import parse_json
 from realtime.rates import Rates
 from storage.errors import Invalid, Malformed, TooLarge, TooMany, Unavailable
 from storage.text import cut, is_blank, without_directions
@@ -62,7 +62,7 @@ async def read_form(request: web.Request, limits: Limits, folder: Path) -> dict[
         if values.get(name) == "":
             del values[name]
         elif name in values:
-            values[name] = bodies.parse_json(values[name], limits)
+            values[name] = parse_json(values[name], limits)
     if isinstance(values.get("amount"), str) and WHOLE.fullmatch(values["amount"]):
         values["amount"] = int(values["amount"])
     return values

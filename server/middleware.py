@@ -10,8 +10,8 @@ from aiohttp import web
 
 from realtime import bodies
 from realtime.bodies import items_of
+from realtime.budget import units_of
 from realtime.caller import Caller
-from realtime.rates import units_of
 from server import dialects
 from server.call import (
     SERVICES,

@@ -21,10 +21,10 @@ from aiohttp import web
 
 from realtime import bodies, documents, shapes
 from realtime.administration import with_password
-from realtime.bodies import parse_json
 from realtime.caller import Operator
 from realtime.limits import MIB
 from realtime.logins import names_of
+from realtime.parsing import parse_json
 from server.administration import CreateUser, new_user
 from server.call import SERVICES, read_bytes, token_of, write_json
 from server.secret_file import secret_path, secrets_of

@@ -20,6 +20,7 @@ from realtime.accounts import Accounts
 from realtime.administration import Administration
 from realtime.blocks import Blocks
 from realtime.broadcasts import Broadcasts
+from realtime.budget import Budget
 from realtime.chat import Chats
 from realtime.credits import Credits
 from realtime.devices import Devices
@@ -35,7 +36,7 @@ from realtime.notifications import Notifications
 from realtime.passwords import Passwords
 from realtime.presence_redis import LASTS
 from realtime.protocol import Server
-from realtime.rates import Budget, Rates
+from realtime.rates import Rates
 from realtime.reach import Reach
 from realtime.session import Sessions
 from realtime.signing import Signer

@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 from limits.aio.storage import MemoryStorage, Storage
 
+from realtime.buckets import Buckets
 from realtime.client_redis import RedisClient
 from realtime.limits import Limits
-from realtime.rates import Buckets, Rates
+from realtime.rates import Rates
 from realtime.rates_redis import RedisRates
 from realtime.servers_redis import servers_of
 from storage.errors import TooMany
@@ -81,8 +82,8 @@ async def test_without_redis_each_counts_for_itself(tmp_path: Path) -> None:
 
 def test_a_bucket_fills_again_and_forgets_who_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
     moment = 100.0
-    monkeypatch.setattr("realtime.rates.time.monotonic", lambda: moment)
-    monkeypatch.setattr("realtime.rates.MOST", 3)
+    monkeypatch.setattr("realtime.buckets.time.monotonic", lambda: moment)
+    monkeypatch.setattr("realtime.buckets.MOST_KEYS", 3)
     bucket = Buckets(2, 3)
     for _ in range(3):
         bucket.take("a")

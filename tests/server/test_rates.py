@@ -11,8 +11,9 @@ import argon2
 import pytest
 from aiohttp.test_utils import make_mocked_request
 
+from realtime.buckets import Buckets
+from realtime.budget import Refusals
 from realtime.namespace import INBOUND, UNITS_OF_ATTEMPT, UNITS_OF_CONNECT
-from realtime.rates import Buckets, Refusals
 from realtime.session import UNITS_PER_ITEM
 from server.addresses import Addresses
 from server.call import NoQuery
@@ -265,7 +266,7 @@ async def test_of_a_key_so_many_are_refused_in_a_second(monkeypatch: pytest.Monk
         asked.append(seconds)
         await over.wait()
 
-    monkeypatch.setattr("realtime.rates.asyncio.sleep", sleep)
+    monkeypatch.setattr("realtime.budget.asyncio.sleep", sleep)
     refusals = Refusals()
     waiting = [asyncio.create_task(refusals.pause("ann")) for _ in range(320)]
     waiting += [asyncio.create_task(refusals.pause(key)) for key in ("bob", None, None)]
