@@ -1,1 +1,1 @@
-"""The live layer: what happens, and who hears of it. The use cases live here, above storage and below both entry points."""
+"""The use cases, one file per noun, above the packages fanout, cluster, transport, schema and support."""

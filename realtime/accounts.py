@@ -6,17 +6,17 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from realtime.caller import Caller, expand
-from realtime.fresh import Fresh
-from realtime.tokens import LEEWAY, Claims, Tokens
-from storage import accounts, logins
+from realtime.schema.caller import Caller, still_valid
+from realtime.support.fresh import Fresh
+from realtime.tokens import Claims, Tokens
+from storage import accounts
 from storage.accounts import PLATFORM, NewUser, Tenant, User
 from storage.database import Database
 from storage.errors import Conflict, NotFound, Unauthenticated
 from storage.gather import Gather
 from storage.text import cut, is_blank, without_directions
 from storage.transaction import Command, Tx
-from storage.types import SECOND, now
+from storage.types import now
 
 VERIFIED_TOKENS = 20_000
 
@@ -85,7 +85,7 @@ class Accounts:
             return caller_of(user, claims) if user and not self._is_local(user, claims) else None
 
         callers = [of(each) for each in asked]
-        valid = self.valid(connection, [each for each in callers if each])
+        valid = still_valid(connection, [each for each in callers if each])
         found: list[Caller | Exception | None] = []
         for claims, caller in zip(asked, callers, strict=True):
             made = caller is None and claims.external and self.provision_users and tenants[claims.tenant]
@@ -95,31 +95,6 @@ class Accounts:
     def _tenant(self, connection: Connection, uuid: str | None) -> Tenant | None:
         here = uuid is None or uuid == self.default_tenant.uuid
         return self.default_tenant if here else accounts.tenant(connection, str(uuid))
-
-    def valid(self, connection: Connection, callers: Sequence[Caller]) -> set[Caller]:
-        """Those whose tokens still count: the user active, the login alive, nothing signed out since.
-
-        Whoever made the token for another must be active too, and have the permission that it took.
-        """
-        pks = {each.pk for each in callers} | {maker.pk for each in callers for maker in each.makers}
-        states = accounts.states(connection, pks) if callers else {}
-        living = logins.not_ended(connection, {each.login for each in callers if each.login})
-        latest = now() + LEEWAY * SECOND
-
-        def counts(caller: Caller) -> bool:
-            status, valid_after, _ = states[caller.pk]
-            for maker in caller.makers:
-                state = states.get(maker.pk)
-                if state is None or state.status != "active" or not maker.needs <= expand(state.permissions):
-                    return False
-            if caller.login is not None:
-                signed_in = (caller.login, caller.pk) in living
-            else:
-                # Of who was signed out, a token of the future may be from before: the clock was set back.
-                signed_in = not valid_after or valid_after <= caller.issued_at <= latest
-            return status == "active" and signed_in
-
-        return {each for each in callers if counts(each)}
 
     async def _provision(self, claims: Claims) -> Caller:
         """Make the user of a valid token of an issuer that we trust."""

@@ -7,9 +7,9 @@ from typing import Any
 from sqlalchemy import Connection
 
 from realtime.accounts import Accounts
-from realtime.caller import Caller, Maker, Operator, expand
 from realtime.logins import RESET_TTL, digest, names_of
 from realtime.passwords import Passwords
+from realtime.schema.caller import Caller, Maker, Operator, expand
 from storage import accounts, audit, logins, registration
 from storage.accounts import PLATFORM, NewUser, Tenant, User
 from storage.errors import Conflict, Forbidden, Invalid

@@ -5,8 +5,8 @@ from functools import partial
 
 from sqlalchemy import Connection
 
-from realtime.caller import Caller
 from realtime.chat import leave, pass_on
+from realtime.schema.caller import Caller
 from storage import accounts, chat, log, streams
 from storage.accounts import User
 from storage.database import Database

@@ -5,9 +5,9 @@ import logging
 
 import orjson
 
-from realtime.bodies import SendBroadcast
-from realtime.caller import Caller
 from realtime.notifications import Draft, Plan, keep
+from realtime.schema.bodies import SendBroadcast
+from realtime.schema.caller import Caller
 from realtime.templates import Filled
 from storage import accounts, audit, broadcasts
 from storage.broadcasts import Broadcast

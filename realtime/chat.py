@@ -7,14 +7,14 @@ from typing import Any, TypeVar
 
 from sqlalchemy import Connection
 
-from realtime import documents, shapes
-from realtime.bodies import ChangeChat, CreateChat
-from realtime.buckets import Buckets
-from realtime.caller import Caller
-from realtime.fresh import Fresh
-from realtime.limits import Limits
 from realtime.messages import ChatNumbers, announce, open_direct
-from realtime.tasks import Tasks
+from realtime.schema import documents, shapes
+from realtime.schema.bodies import ChangeChat, CreateChat
+from realtime.schema.caller import Caller
+from realtime.schema.limits import Limits
+from realtime.support.buckets import Buckets
+from realtime.support.fresh import Fresh
+from realtime.support.tasks import Tasks
 from storage import accounts, chat, erasure, log, messages, outbox, streams
 from storage.chat import Gate, Member
 from storage.database import Database

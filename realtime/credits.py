@@ -5,9 +5,9 @@ import hashlib
 import orjson
 from sqlalchemy import Connection
 
-from realtime import documents, shapes
-from realtime.bodies import Grant
-from realtime.caller import Caller
+from realtime.schema import documents, shapes
+from realtime.schema.bodies import Grant
+from realtime.schema.caller import Caller
 from storage import accounts, audit, credits, log, messages, outbox
 from storage.accounts import User
 from storage.credits import Entry, Kind, NotEnough, Transaction

@@ -12,10 +12,10 @@ from weakref import WeakValueDictionary
 
 from pydantic import TypeAdapter, ValidationError
 
-from realtime.buckets import Buckets
 from realtime.inspection import BROKEN, KINDS, REFUSED, Found
-from realtime.limits import Limits
-from realtime.turns import Turns
+from realtime.schema.limits import Limits
+from realtime.support.buckets import Buckets
+from realtime.support.turns import Turns
 from storage.errors import Invalid, Unavailable, Unsupported
 
 MEMORY = 1 << 30

@@ -2,11 +2,11 @@
 
 import hashlib
 
-from realtime import documents, shapes
-from realtime.bodies import RegisterDevice
-from realtime.caller import Caller
-from realtime.fields import token_of_apns
-from realtime.limits import Limits
+from realtime.schema import documents, shapes
+from realtime.schema.bodies import RegisterDevice
+from realtime.schema.caller import Caller
+from realtime.schema.fields import token_of_apns
+from realtime.schema.limits import Limits
 from storage import accounts, activities, audit, deliveries, devices, outbox
 from storage.database import Database
 from storage.devices import Device

@@ -11,11 +11,11 @@ from typing import Any, Literal
 
 from sqlalchemy import Connection
 
-from realtime import documents
 from realtime.administration import Administration, admins_of, keep_an_admin
-from realtime.caller import Caller
 from realtime.chat import leave, pass_on
 from realtime.messages import entomb
+from realtime.schema import documents
+from realtime.schema.caller import Caller
 from storage import accounts, chat, credits, erasure, log, logins, messages, notifications, streams
 from storage.accounts import User
 from storage.erasure import Place

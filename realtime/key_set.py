@@ -9,8 +9,8 @@ import aiohttp
 import jwt
 import orjson
 
-from realtime.limits import MIB
-from realtime.tasks import Tasks
+from realtime.schema.limits import MIB
+from realtime.support.tasks import Tasks
 from storage.errors import Unavailable
 
 logger = logging.getLogger("bellwire")

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from realtime.accounts import Accounts
-from realtime.caller import Caller
+from realtime.cluster.rates import Rates
 from realtime.passwords import Passwords
-from realtime.rates import Rates
-from realtime.tasks import Tasks
+from realtime.schema.caller import Caller
+from realtime.support.tasks import Tasks
 from realtime.tokens import Refresh
 from storage import accounts, audit, logins, registration
 from storage.accounts import NewUser, User

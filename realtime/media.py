@@ -13,9 +13,9 @@ from pathlib import Path
 
 from sqlalchemy import Connection
 
-from realtime.caller import Caller
 from realtime.decoding import Decoder
-from realtime.limits import Limits
+from realtime.schema.caller import Caller
+from realtime.schema.limits import Limits
 from realtime.signing import Signer
 from storage import chat, media
 from storage.database import Database

@@ -10,12 +10,12 @@ from weakref import WeakValueDictionary
 import orjson
 from sqlalchemy import Connection
 
-from realtime import documents, shapes
-from realtime.bodies import SendMessage
-from realtime.buckets import Buckets
-from realtime.caller import Caller
-from realtime.limits import Limits
 from realtime.posting import Answer, keys_of, post, prepare
+from realtime.schema import documents, shapes
+from realtime.schema.bodies import SendMessage
+from realtime.schema.caller import Caller
+from realtime.schema.limits import Limits
+from realtime.support.buckets import Buckets
 from storage import accounts, chat, log, media, messages, outbox
 from storage.chat import Gate
 from storage.database import Database

@@ -15,27 +15,28 @@ from pydantic import AfterValidator, Field, ValidationInfo
 from socketio.exceptions import ConnectionRefusedError as Refuse
 from sqlalchemy import Connection
 
-from realtime import bodies, documents, envelope, events, frames, shapes
 from realtime.accounts import Accounts
-from realtime.bodies import Body, items_of
-from realtime.budget import Budget, units_of
-from realtime.caller import Caller
 from realtime.chat import Chats
-from realtime.engine import Origins
-from realtime.fields import Text, limits_of
-from realtime.frames import NAMESPACE, Packet
-from realtime.fresh import Fresh
-from realtime.hub import Hub
-from realtime.limits import Limits
+from realtime.cluster.presence import Presence
+from realtime.fanout.budget import Budget, units_of
+from realtime.fanout.hub import Hub
+from realtime.fanout.session import Session, Sessions
 from realtime.messages import Messages
 from realtime.notifications import Notifications
-from realtime.parsing import parse_json
-from realtime.presence import Presence
-from realtime.protocol import Overload, Server
-from realtime.session import Session, Sessions
+from realtime.schema import bodies, documents, envelope, events, shapes
+from realtime.schema.bodies import Body, items_of
+from realtime.schema.caller import Caller
+from realtime.schema.fields import Text, limits_of
+from realtime.schema.limits import Limits
+from realtime.schema.parsing import parse_json
 from realtime.streams import Streams
+from realtime.support.fresh import Fresh
 from realtime.tokens import TokenExpired
-from realtime.transport import Socket
+from realtime.transport import frames
+from realtime.transport.engine import Origins
+from realtime.transport.frames import NAMESPACE, Packet
+from realtime.transport.protocol import Overload, Server
+from realtime.transport.socket import Socket
 from storage import accounts
 from storage.accounts import User
 from storage.errors import Conflict, Invalid, Malformed, Problem, TooMany, Unauthenticated, Unavailable

@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 import orjson
 from sqlalchemy import Connection
 
-from realtime import documents, shapes
-from realtime.caller import Caller
-from realtime.limits import Limits
+from realtime.schema import documents, shapes
+from realtime.schema.caller import Caller
+from realtime.schema.limits import Limits
 from realtime.templates import Filled, existing, fill, require_tenant
 from storage import accounts, log, notifications, outbox
 from storage.accounts import User

@@ -11,8 +11,8 @@ from importlib.metadata import distribution
 
 import argon2
 
-from realtime.limits import Limits
-from realtime.turns import Turns
+from realtime.schema.limits import Limits
+from realtime.support.turns import Turns
 from storage.errors import Invalid
 
 # As many as there are cores on a small machine: each takes one for a tenth of a second.

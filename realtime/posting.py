@@ -6,12 +6,12 @@ from typing import Any
 import orjson
 from sqlalchemy import Connection
 
-from realtime import documents, shapes
-from realtime.bodies import SendMessage
-from realtime.buckets import Buckets
-from realtime.caller import Caller
 from realtime.credits import pay, require_able
 from realtime.media import one
+from realtime.schema import documents, shapes
+from realtime.schema.bodies import SendMessage
+from realtime.schema.caller import Caller
+from realtime.support.buckets import Buckets
 from storage import accounts, chat, log, media, messages, outbox
 from storage.errors import Conflict, Forbidden, Invalid, NotFound, Unauthenticated
 from storage.messages import Message

@@ -11,13 +11,13 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection
 
-from realtime import documents, shapes
-from realtime.bodies import ChangeStream, CreateStream, RegisterActivity
-from realtime.buckets import Buckets
-from realtime.caller import Caller
 from realtime.chat import admit, leave, tell
-from realtime.limits import Limits
 from realtime.messages import announce
+from realtime.schema import documents, shapes
+from realtime.schema.bodies import ChangeStream, CreateStream, RegisterActivity
+from realtime.schema.caller import Caller
+from realtime.schema.limits import Limits
+from realtime.support.buckets import Buckets
 from storage import accounts, activities, audit, chat, devices, log, outbox, streams
 from storage.activities import Activity
 from storage.database import Database

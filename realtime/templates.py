@@ -14,10 +14,10 @@ from liquid import BoundTemplate, DictLoader, Environment, StrictUndefined
 from liquid.exceptions import LiquidError
 from sqlalchemy import Connection
 
-from realtime import documents, shapes
-from realtime.bodies import ChangeTemplate, CreateTemplate, PreviewTemplate, Variant
-from realtime.caller import Caller
-from realtime.limits import Limits
+from realtime.schema import documents, shapes
+from realtime.schema.bodies import ChangeTemplate, CreateTemplate, PreviewTemplate, Variant
+from realtime.schema.caller import Caller
+from realtime.schema.limits import Limits
 from storage import audit, templates
 from storage.database import Database
 from storage.errors import FieldError, Invalid, NotFound

@@ -7,8 +7,8 @@ from typing import Any
 
 import jwt
 
-from realtime.caller import Maker
 from realtime.key_set import KeySet
+from realtime.schema.caller import LEEWAY_SECONDS, Maker
 from realtime.signing import SHORTEST_SECRET, Signer, TokenSigner
 from storage.accounts import User
 from storage.errors import Unauthenticated
@@ -16,7 +16,6 @@ from storage.types import SECOND, read_name
 
 # RFC 9068, section 2.1.
 ACCESS_TYPE, REFRESH_TYPE = "at+jwt", "refresh+jwt"
-LEEWAY = 10
 YEAR_9999 = 253_000_000_000
 REQUIRED = ["exp", "iat", "sub"]
 
@@ -87,7 +86,7 @@ class Tokens:
         self.checks: dict[str, Any] = {
             "issuer": issuer,
             "audience": audience,
-            "leeway": LEEWAY,
+            "leeway": LEEWAY_SECONDS,
             "options": {
                 "require": REQUIRED,
                 "verify_sub": False,

@@ -12,10 +12,10 @@ from typing import Any, TypeVar
 import orjson
 
 from push.webhooks import Sender, new_secret, wrong_with
-from realtime import documents
-from realtime.bodies import ChangeWebhook, CreateWebhook
-from realtime.caller import Caller
-from realtime.tasks import Tasks
+from realtime.schema import documents
+from realtime.schema.bodies import ChangeWebhook, CreateWebhook
+from realtime.schema.caller import Caller
+from realtime.support.tasks import Tasks
 from storage import audit, webhooks
 from storage.database import Database
 from storage.errors import Conflict, Invalid, NotFound, Unavailable

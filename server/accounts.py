@@ -10,12 +10,12 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field, StringConstraints, model_validator
 from typing_extensions import TypedDict
 
-from realtime import documents
-from realtime.bodies import Body
-from realtime.fields import DisplayName, HexId, PictureUrl, Text, Uuid, documented
 from realtime.logins import LoggedIn
 from realtime.passwords import LONGEST, SHORTEST
-from realtime.shapes import UserDocument
+from realtime.schema import documents
+from realtime.schema.bodies import Body
+from realtime.schema.fields import DisplayName, HexId, PictureUrl, Text, Uuid, documented
+from realtime.schema.shapes import UserDocument
 from server.call import Call, Created, Paging, page, paged, token_of
 from storage import accounts
 from storage.email import is_valid, key_of

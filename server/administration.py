@@ -10,9 +10,9 @@ from aiohttp import web
 from pydantic import AfterValidator, Field, StringConstraints, model_validator
 from typing_extensions import TypedDict
 
-from realtime import documents
-from realtime.bodies import Body
-from realtime.fields import Attributes, DisplayName, HexId, Moment, Text, Uuid
+from realtime.schema import documents
+from realtime.schema.bodies import Body
+from realtime.schema.fields import Attributes, DisplayName, HexId, Moment, Text, Uuid
 from server.accounts import Email, Password
 from server.call import Call, Created, paged
 from storage import accounts

@@ -7,11 +7,11 @@ from typing import Any, Literal
 
 from pydantic import TypeAdapter
 
-from realtime.envelope import Envelope
-from realtime.events import OUTBOUND, Place
-from realtime.frames import NAMESPACE
-from realtime.limits import Limits
 from realtime.namespace import INBOUND, Auth
+from realtime.schema.envelope import Envelope
+from realtime.schema.events import OUTBOUND, Place
+from realtime.schema.limits import Limits
+from realtime.transport.frames import NAMESPACE
 from server.openapi import REF, VERSION, units
 
 Mode = Literal["validation", "serialization"]

@@ -13,14 +13,14 @@ import orjson
 from aiohttp import web
 from pydantic import Field
 
-from realtime import bodies
-from realtime.bodies import Body
-from realtime.caller import Caller
-from realtime.fields import Text, documented
-from realtime.limits import Limits
 from realtime.logins import Peer
 from realtime.media import Upload
-from realtime.parsing import parse_json
+from realtime.schema import bodies
+from realtime.schema.bodies import Body
+from realtime.schema.caller import Caller
+from realtime.schema.fields import Text, documented
+from realtime.schema.limits import Limits
+from realtime.schema.parsing import parse_json
 from server.dialects import Dialect
 from server.form import FORM, UPLOAD, WHOLE, read_form
 from server.services import Services

@@ -3,8 +3,8 @@
 from operator import attrgetter
 from typing import Any
 
-from realtime import documents
-from realtime.fields import Text
+from realtime.schema import documents
+from realtime.schema.fields import Text
 from server.call import Call, Created, Paging, page, paged, read_cursor, write_cursor
 
 

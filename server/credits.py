@@ -3,7 +3,7 @@
 from operator import attrgetter
 from typing import Any
 
-from realtime import documents
+from realtime.schema import documents
 from server.call import Call, Created, paged
 
 

@@ -6,8 +6,8 @@ from typing import Any, Self
 
 from pydantic import model_validator
 
-from realtime import documents
-from realtime.fields import OPAQUE, HexId, Uuid
+from realtime.schema import documents
+from realtime.schema.fields import OPAQUE, HexId, Uuid
 from server.call import Call, Created, Paging, paged
 from storage.errors import NotFound
 

@@ -13,12 +13,12 @@ from typing import Any, BinaryIO
 from aiohttp import BodyPartReader, web
 from aiohttp.http_exceptions import HttpProcessingError
 
-from realtime.caller import Caller
+from realtime.cluster.rates import Rates
 from realtime.decoding import Decoder
-from realtime.limits import KIB, Limits
 from realtime.media import Upload
-from realtime.parsing import parse_json
-from realtime.rates import Rates
+from realtime.schema.caller import Caller
+from realtime.schema.limits import KIB, Limits
+from realtime.schema.parsing import parse_json
 from storage.errors import Invalid, Malformed, TooLarge, TooMany, Unavailable
 from storage.text import cut, is_blank, without_directions
 from storage.types import new_id

@@ -15,8 +15,8 @@ from aiohttp import web
 from aiohttp.http import RawRequestMessage
 from aiohttp.web_protocol import RequestHandler
 
-from realtime.tasks import Tasks
-from realtime.websocket import release
+from realtime.support.tasks import Tasks
+from realtime.transport.websocket import release
 from server.connections import Connections
 
 logger = logging.getLogger("bellwire.http")

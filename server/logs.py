@@ -17,7 +17,7 @@ import orjson
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
-from realtime.context import CURRENT
+from realtime.transport.context import CURRENT
 from server import metrics
 from server.tracing import Tracing
 

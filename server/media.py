@@ -10,9 +10,9 @@ from urllib.parse import quote
 from aiohttp import web
 from pydantic import Field
 
-from realtime import documents
-from realtime.bodies import Body
-from realtime.fields import HexId, Text
+from realtime.schema import documents
+from realtime.schema.bodies import Body
+from realtime.schema.fields import HexId, Text
 from server.call import Call, Created
 from server.conditions import not_modified, precondition_failed
 from storage.errors import Invalid, NotFound, Unavailable, Unsupported

@@ -4,8 +4,8 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from realtime.bodies import Body
-from realtime.fields import HexId
+from realtime.schema.bodies import Body
+from realtime.schema.fields import HexId
 from server.call import Call, Created
 from storage.errors import Conflict, Invalid
 

@@ -12,7 +12,7 @@ from prometheus_client import CollectorRegistry, Counter, Summary, disable_creat
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-from realtime.broker_redis import RedisBroker
+from realtime.cluster.broker_redis import RedisBroker
 from server.call import SERVICES, token_of
 from server.services import Services
 from storage.errors import Unauthenticated

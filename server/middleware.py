@@ -8,10 +8,10 @@ from typing import Any, TypeVar
 
 from aiohttp import web
 
-from realtime import bodies
-from realtime.bodies import items_of
-from realtime.budget import units_of
-from realtime.caller import Caller
+from realtime.fanout.budget import units_of
+from realtime.schema import bodies
+from realtime.schema.bodies import items_of
+from realtime.schema.caller import Caller
 from server import dialects
 from server.call import (
     SERVICES,

@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from realtime import documents
-from realtime.nodes import here_now
+from realtime.cluster.nodes import here_now
+from realtime.schema import documents
 from server.call import Call, page
 from server.metrics import figures
 from storage.accounts import PLATFORM

@@ -5,8 +5,8 @@ from typing import Any, Literal
 
 from typing_extensions import TypedDict
 
-from realtime.fields import Label
 from realtime.notifications import SEND, SEND_OWN
+from realtime.schema.fields import Label
 from server.call import Call, Created, Paging, read_cursor, with_key, write_cursor
 from storage.errors import FieldError, Forbidden, Invalid
 from storage.notifications import Notification

@@ -6,9 +6,9 @@ from typing import Any, Literal
 
 from pydantic import TypeAdapter
 
-from realtime.envelope import Envelope
-from realtime.limits import Limits
 from realtime.namespace import Inbound
+from realtime.schema.envelope import Envelope
+from realtime.schema.limits import Limits
 from server.call import Lines, NoBody, NoQuery, Route
 from server.dialects import DIALECTS, HEADER, envelope
 

@@ -19,12 +19,12 @@ from typing import IO, Any
 import jwt
 from aiohttp import web
 
-from realtime import bodies, documents, shapes
 from realtime.administration import with_password
-from realtime.caller import Operator
-from realtime.limits import MIB
 from realtime.logins import names_of
-from realtime.parsing import parse_json
+from realtime.schema import bodies, documents, shapes
+from realtime.schema.caller import Operator
+from realtime.schema.limits import MIB
+from realtime.schema.parsing import parse_json
 from server.administration import CreateUser, new_user
 from server.call import SERVICES, read_bytes, token_of, write_json
 from server.secret_file import secret_path, secrets_of

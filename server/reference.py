@@ -8,7 +8,7 @@ import re
 import shlex
 from typing import Any
 
-from realtime.limits import Limits
+from realtime.schema.limits import Limits
 from server import openapi
 from server.call import Route
 from server.routes import ROUTES

@@ -4,8 +4,8 @@ from typing import Any, Generic, TypeVar
 
 from typing_extensions import TypedDict
 
-from realtime import bodies
-from realtime.shapes import (
+from realtime.schema import bodies
+from realtime.schema.shapes import (
     AuditDocument,
     BalanceDocument,
     BroadcastDocument,

@@ -20,30 +20,30 @@ from realtime.accounts import Accounts
 from realtime.administration import Administration
 from realtime.blocks import Blocks
 from realtime.broadcasts import Broadcasts
-from realtime.budget import Budget
 from realtime.chat import Chats
+from realtime.cluster.nodes import BEAT_EVERY
+from realtime.cluster.presence_redis import LASTS
+from realtime.cluster.rates import Rates
 from realtime.credits import Credits
 from realtime.devices import Devices
 from realtime.erasure import Erasure
-from realtime.hub import Hub
-from realtime.limits import Limits
+from realtime.fanout.budget import Budget
+from realtime.fanout.hub import Hub
+from realtime.fanout.reach import Reach
+from realtime.fanout.session import Sessions
 from realtime.logins import Logins
 from realtime.media import MediaService
 from realtime.messages import ChatNumbers, Messages
 from realtime.namespace import ChatNamespace
-from realtime.nodes import BEAT_EVERY
 from realtime.notifications import Notifications
 from realtime.passwords import Passwords
-from realtime.presence_redis import LASTS
-from realtime.protocol import Server
-from realtime.rates import Rates
-from realtime.reach import Reach
-from realtime.session import Sessions
+from realtime.schema.limits import Limits
 from realtime.signing import Signer
 from realtime.streams import Bundle, Streams, Timing
-from realtime.tasks import Tasks
+from realtime.support.tasks import Tasks
 from realtime.templates import Templates
 from realtime.tokens import Tokens
+from realtime.transport.protocol import Server
 from realtime.webhooks import Webhooks
 from server.addresses import Addresses
 from server.cluster import Cluster, joined
@@ -204,7 +204,7 @@ async def build(settings: Settings) -> AsyncIterator[Services]:
                 "anybody may register in %s: set registration at /api/v1/admin/tenant", ", ".join(still_open)
             )
         hub = Hub(database, cluster.broker, limits)
-        sessions = Sessions(database, hub, users, limits, budget)
+        sessions = Sessions(database, hub, users.callers, limits, budget)
         users.revoked = sessions.revoke
         numbers = ChatNumbers(database)
         chats = Chats(database, numbers, limits, hub.deliveries)

@@ -11,8 +11,8 @@ from dotenv import dotenv_values
 from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from realtime.limits import KIB, MIB, Limits
-from realtime.servers_redis import servers_of
+from realtime.cluster.servers_redis import servers_of
+from realtime.schema.limits import KIB, MIB, Limits
 from server.dialects import DIALECTS
 from server.origins import ALL, NULL, read
 from storage.email import encoded

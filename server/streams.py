@@ -2,7 +2,7 @@
 
 from typing import Any, Literal
 
-from realtime import documents
+from realtime.schema import documents
 from server.call import Call, Created, Paging, paged
 from storage.streams import Status
 

@@ -3,7 +3,7 @@
 from operator import itemgetter
 from typing import Any
 
-from realtime.fields import TEMPLATE_KEY
+from realtime.schema.fields import TEMPLATE_KEY
 from server.call import Call, Created, paged
 from storage.errors import NotFound
 

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from realtime import documents
+from realtime.schema import documents
 from server.call import Call, Created, paged
 
 

@@ -9,7 +9,7 @@ import aiohttp
 import orjson
 import socketio
 
-from realtime.caller import Caller
+from realtime.schema.caller import Caller
 from server.services import Services
 from storage import accounts
 from storage.accounts import NewUser, User

@@ -1,24 +1,27 @@
 """The import rule, and who owns which library."""
 
 import ast
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
-ROOMS = ["run", "server", "realtime", "push", "storage"]
+LAYERS = ["run", "server", "realtime", "push", "storage"]
+# Inside realtime/, from the use cases down: a package imports only packages of a higher number.
+PACKAGES = {"": 0, "fanout": 1, "cluster": 2, "transport": 2, "schema": 3, "support": 4}
 OWNERS = {
     "aiohttp": {
         "server/",
-        "realtime/transport.py",
-        "realtime/websocket.py",
+        "realtime/transport/socket.py",
+        "realtime/transport/websocket.py",
         "push/webhooks.py",
-        "realtime/engine.py",
-        "realtime/polling.py",
+        "realtime/transport/engine.py",
+        "realtime/transport/polling.py",
         "realtime/key_set.py",
     },
     "socketio": {"realtime/"},
-    "engineio": {"realtime/transport.py", "realtime/engine.py", "realtime/polling.py"},
-    "redis": {"realtime/link_redis.py", "realtime/servers_redis.py"},
+    "engineio": {"realtime/transport/socket.py", "realtime/transport/engine.py", "realtime/transport/polling.py"},
+    "redis": {"realtime/cluster/link_redis.py", "realtime/cluster/servers_redis.py"},
     "aioapns": {"push/apns.py"},
     "sqlite3": {"storage/"},
     "jwt": {
@@ -42,7 +45,7 @@ OWNERS = {
     "dotenv": {"server/settings.py"},
 }
 FILES = sorted(Path().glob("*.py")) + sorted(
-    path for room in ROOMS for path in Path(room).rglob("*.py") if "versions" not in path.parts
+    path for layer in LAYERS for path in Path(layer).rglob("*.py") if "versions" not in path.parts
 )
 
 
@@ -52,15 +55,29 @@ def imports(path: Path) -> set[str]:
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
-            names.add(node.module)
+            names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
     return names
 
 
 @pytest.mark.parametrize("path", FILES, ids=str)
 def test_imports_go_only_to_the_right(path: Path) -> None:
-    room = path.parts[0].removesuffix(".py")
-    left = ROOMS[: ROOMS.index(room)]
+    layer = path.parts[0].removesuffix(".py")
+    left = LAYERS[: LAYERS.index(layer)]
     assert not {name for name in imports(path) if name.split(".")[0] in left}
+
+
+def package_of(parts: Sequence[str]) -> str:
+    """The package of realtime/ that a module is in, by the parts of its name."""
+    return parts[1] if len(parts) > 2 else ""
+
+
+@pytest.mark.parametrize("path", sorted(Path("realtime").rglob("*.py")), ids=str)
+def test_the_packages_of_realtime_import_only_those_below(path: Path) -> None:
+    own = package_of(path.parts)
+    assert own in PACKAGES, "every package has its place"
+    modules = {name for name in imports(path) if (Path(*name.split(".")).with_suffix(".py")).exists()}
+    used = {package_of(name.split(".")) for name in modules if name.startswith("realtime.")} - {own}
+    assert not {each for each in used if PACKAGES[each] <= PACKAGES[own]}
 
 
 @pytest.mark.parametrize("path", FILES, ids=str)

@@ -8,10 +8,10 @@ shows how.
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
-from realtime.bodies import Body
-from realtime.caller import Caller
-from realtime.limits import Limits
 from realtime.notifications import Draft
+from realtime.schema.bodies import Body
+from realtime.schema.caller import Caller
+from realtime.schema.limits import Limits
 from server.dialects import envelope, laravel, template
 from server.dialects.reading import Named
 from storage.errors import Malformed, Problem

@@ -6,15 +6,15 @@ from typing import Any
 from pydantic import Field
 from typing_extensions import TypedDict
 
-from realtime import bodies, documents
-from realtime.bodies import Body
-from realtime.caller import Caller
-from realtime.envelope import TEXTS, Envelope, failure
-from realtime.envelope import success as success
-from realtime.fields import ClientKey, HexId, Label, NotificationMetadata, NotificationText, Title
-from realtime.limits import Limits
 from realtime.notifications import Draft
-from realtime.shapes import EnvelopeNotification
+from realtime.schema import bodies, documents
+from realtime.schema.bodies import Body
+from realtime.schema.caller import Caller
+from realtime.schema.envelope import TEXTS, Envelope, failure
+from realtime.schema.envelope import success as success
+from realtime.schema.fields import ClientKey, HexId, Label, NotificationMetadata, NotificationText, Title
+from realtime.schema.limits import Limits
+from realtime.schema.shapes import EnvelopeNotification
 from server.dialects.reading import Named
 from storage.errors import Problem
 from storage.notifications import Filter, Notification

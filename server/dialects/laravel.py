@@ -9,12 +9,12 @@ from typing import Any, Literal, NotRequired
 from pydantic import Field, model_validator
 from typing_extensions import TypedDict
 
-from realtime import bodies, documents
-from realtime.bodies import Body
-from realtime.caller import Caller
-from realtime.fields import ActionUrl, ClientKey, NotificationMetadata, NotificationText, Title
-from realtime.limits import Limits
 from realtime.notifications import Draft
+from realtime.schema import bodies, documents
+from realtime.schema.bodies import Body
+from realtime.schema.caller import Caller
+from realtime.schema.fields import ActionUrl, ClientKey, NotificationMetadata, NotificationText, Title
+from realtime.schema.limits import Limits
 from server.dialects.reading import Named
 from storage.errors import FieldError, Invalid, Problem
 from storage.notifications import Filter, Notification, Party

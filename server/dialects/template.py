@@ -8,13 +8,13 @@ import humanize
 from pydantic import Field
 from typing_extensions import TypedDict
 
-from realtime import bodies, documents
-from realtime.bodies import Body
-from realtime.caller import Caller
-from realtime.envelope import Detail, details_of
-from realtime.fields import ActionUrl, ClientKey, EntityId, Label, NotificationMetadata, Placeholders, Uuid
-from realtime.limits import Limits
 from realtime.notifications import Draft
+from realtime.schema import bodies, documents
+from realtime.schema.bodies import Body
+from realtime.schema.caller import Caller
+from realtime.schema.envelope import Detail, details_of
+from realtime.schema.fields import ActionUrl, ClientKey, EntityId, Label, NotificationMetadata, Placeholders, Uuid
+from realtime.schema.limits import Limits
 from server.dialects import laravel
 from server.dialects.envelope import named as named
 from server.dialects.envelope import page as page

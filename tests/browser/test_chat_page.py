@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 from playwright.async_api import expect
 
-from realtime import fields
+from realtime.schema import fields
 from tests.browser.conftest import Visit
 from tests.browser.visitor import PASSWORD, Visitor
 from tests.conftest import Served, ServerFactory, eventually

@@ -2,8 +2,8 @@
 
 from playwright.async_api import expect
 
-from realtime.events import OUTBOUND
 from realtime.namespace import INBOUND
+from realtime.schema.events import OUTBOUND
 from tests.browser.conftest import Visit
 from tests.browser.test_chat_page import violations
 from tests.conftest import Served

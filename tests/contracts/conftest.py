@@ -2,7 +2,7 @@
 
 import pytest
 
-from realtime import broker_redis, client_redis, link_redis, presence_redis, rates_redis, servers_redis
+from realtime.cluster import broker_redis, client_redis, link_redis, presence_redis, rates_redis, servers_redis
 from tests.guard import HANG_SECONDS
 
 

@@ -13,15 +13,15 @@ import pytest
 import trustme
 from redis.crc import key_slot
 
-from realtime import broker_redis
-from realtime.broker import Broker
-from realtime.broker_memory import MemoryBroker
-from realtime.broker_redis import RedisBroker
-from realtime.client_redis import RedisClient
-from realtime.hints import WINDOW_SECONDS, Forged, Hints, Whisper
-from realtime.link_redis import UNREACHABLE
-from realtime.presence_redis import RedisPresence
-from realtime.servers_redis import servers_of
+from realtime.cluster import broker_redis
+from realtime.cluster.broker import Broker
+from realtime.cluster.broker_memory import MemoryBroker
+from realtime.cluster.broker_redis import RedisBroker
+from realtime.cluster.client_redis import RedisClient
+from realtime.cluster.hints import WINDOW_SECONDS, Forged, Hints, Whisper
+from realtime.cluster.link_redis import UNREACHABLE
+from realtime.cluster.presence_redis import RedisPresence
+from realtime.cluster.servers_redis import servers_of
 from storage.transaction import Event
 from tests.conftest import eventually
 from tests.guard import HANG_SECONDS, NEVER
@@ -187,7 +187,7 @@ def test_a_whisper_counts_for_a_minute(monkeypatch: pytest.MonkeyPatch, seconds:
     """Whoever recorded one can't send it again later; an event that comes again is known by its seq."""
     moment = 1_000 * WINDOW_SECONDS
     hints, whisper = Hints(lambda: KEY), Whisper("channel:1", "typing", None, {})
-    monkeypatch.setattr("realtime.hints.time.time", lambda: moment)
+    monkeypatch.setattr("realtime.cluster.hints.time.time", lambda: moment)
     recorded, durable = hints.of_whisper(whisper), hints.of_event(event(1, 1))
     moment += seconds
     assert hints.read(durable) == event(1, 1)

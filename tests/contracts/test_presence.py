@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from realtime import presence_redis
-from realtime.client_redis import RedisClient
-from realtime.presence import Presence
-from realtime.presence_memory import MemoryPresence
-from realtime.presence_redis import RedisPresence
-from realtime.servers_redis import servers_of
+from realtime.cluster import presence_redis
+from realtime.cluster.client_redis import RedisClient
+from realtime.cluster.presence import Presence
+from realtime.cluster.presence_memory import MemoryPresence
+from realtime.cluster.presence_redis import RedisPresence
+from realtime.cluster.servers_redis import servers_of
 from tests.conftest import eventually
 from tests.guard import HANG_SECONDS
 from tests.redis_server import RedisServer

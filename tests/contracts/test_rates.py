@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 from limits.aio.storage import MemoryStorage, Storage
 
-from realtime.buckets import Buckets
-from realtime.client_redis import RedisClient
-from realtime.limits import Limits
-from realtime.rates import Rates
-from realtime.rates_redis import RedisRates
-from realtime.servers_redis import servers_of
+from realtime.cluster.client_redis import RedisClient
+from realtime.cluster.rates import Rates
+from realtime.cluster.rates_redis import RedisRates
+from realtime.cluster.servers_redis import servers_of
+from realtime.schema.limits import Limits
+from realtime.support.buckets import Buckets
 from storage.errors import TooMany
 from tests.conftest import eventually
 from tests.redis_server import RedisServer
@@ -82,8 +82,8 @@ async def test_without_redis_each_counts_for_itself(tmp_path: Path) -> None:
 
 def test_a_bucket_fills_again_and_forgets_who_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
     moment = 100.0
-    monkeypatch.setattr("realtime.buckets.time.monotonic", lambda: moment)
-    monkeypatch.setattr("realtime.buckets.MOST_KEYS", 3)
+    monkeypatch.setattr("realtime.support.buckets.time.monotonic", lambda: moment)
+    monkeypatch.setattr("realtime.support.buckets.MOST_KEYS", 3)
     bucket = Buckets(2, 3)
     for _ in range(3):
         bucket.take("a")

@@ -20,10 +20,10 @@ from typing import Any
 import push.worker
 import run
 from push.worker import Worker
-from realtime.engine import Engine
-from realtime.hub import Hub
-from realtime.plan import Plans
-from realtime.session import Sessions
+from realtime.fanout.hub import Hub
+from realtime.fanout.plan import Plans
+from realtime.fanout.session import Sessions
+from realtime.transport.engine import Engine
 from server import middleware
 from storage import credits, database, messages, outbox
 from storage.transaction import run_batch

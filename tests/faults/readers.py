@@ -22,7 +22,7 @@ from urllib.parse import urlsplit
 import aiohttp
 import orjson
 
-from realtime.limits import MIB, Limits
+from realtime.schema.limits import MIB, Limits
 from tests.fuzz.frames import HANDSHAKE, frame
 from tests.guard import HANG_SECONDS
 from tests.load.figures import memory_bytes

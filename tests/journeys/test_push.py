@@ -14,7 +14,7 @@ import pytest
 from push import circuit
 from push.gateway import LogGateway
 from push.worker import Worker
-from realtime import reach
+from realtime.fanout import reach
 from storage import outbox
 from storage.types import SECOND
 from tests.apns import TOPIC, Apple, Fault, Push

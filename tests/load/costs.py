@@ -22,8 +22,8 @@ import uvloop
 from rich.console import Console
 from rich.table import Table
 
+from realtime.fanout.session import UNITS_PER_ITEM
 from realtime.namespace import INBOUND, UNITS_OF_CONNECT
-from realtime.session import UNITS_PER_ITEM
 from server.routes import ROUTES
 from storage.database import Database
 from tests.files import encoded

@@ -15,8 +15,8 @@ from typing import Any
 from push.apns import ApnsGateway
 from push.gateway import Outcome, PushRequest
 from push.provider import Provider, ProviderToken
-from realtime.bodies import SendMessage
-from realtime.caller import Caller
+from realtime.schema.bodies import SendMessage
+from realtime.schema.caller import Caller
 from server.app import serving
 from server.services import Services
 from server.settings import Settings

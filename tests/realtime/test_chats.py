@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from sqlalchemy import func, select, update
 
-from realtime.bodies import CreateChat
+from realtime.schema.bodies import CreateChat
 from storage import chat
 from storage.errors import Conflict, Forbidden, Invalid, NotFound, Unauthenticated
 from storage.models import chats, events, messages, users

@@ -10,7 +10,7 @@ import aiohttp
 import orjson
 import pytest
 
-from realtime.frame_check import FrameCheck
+from realtime.transport.frame_check import FrameCheck
 from tests.conftest import Served, ServerFactory
 from tests.people import Person
 

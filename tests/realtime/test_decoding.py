@@ -10,7 +10,7 @@ from PIL import Image
 from realtime import decoding
 from realtime.decoding import Decoder
 from realtime.inspection import MOST_SCANNED_PIXELS, MOST_SCANS, Found, scans_of
-from realtime.limits import Limits
+from realtime.schema.limits import Limits
 from storage.errors import Invalid, TooMany, Unavailable, Unsupported
 from tests.conftest import eventually
 from tests.files import bomb, encoded, turned, video, voice

@@ -8,11 +8,11 @@ from typing import Any
 import orjson
 import pytest
 
-from realtime.broker_memory import MemoryBroker
-from realtime.frames import split_frames
-from realtime.hub import Hub, is_hidden
-from realtime.limits import Limits
-from realtime.subscription import Channel
+from realtime.cluster.broker_memory import MemoryBroker
+from realtime.fanout.hub import Hub, is_hidden
+from realtime.fanout.subscription import Channel
+from realtime.schema.limits import Limits
+from realtime.transport.frames import split_frames
 from storage import log
 from storage.database import Database
 from storage.errors import Unavailable
@@ -268,7 +268,7 @@ async def test_who_leaves_while_a_channel_is_opened_leaves_nothing(database: Dat
 async def test_a_long_replay_is_written_in_pieces_that_the_reader_takes(
     database: Database, pk: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("realtime.hub.AHEAD", 1000)
+    monkeypatch.setattr("realtime.fanout.hub.AHEAD", 1000)
     hub = Hub(database, MemoryBroker(), Limits())
     await append(database, pk, 10, document={"text": "x" * 400})
 
@@ -300,8 +300,8 @@ async def test_a_long_replay_is_written_in_pieces_that_the_reader_takes(
 async def test_what_is_doubted_is_looked_at(
     database: Database, pk: int, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("realtime.hub.GATHER", 0)
-    monkeypatch.setattr("realtime.hub.AGAIN", 0)
+    monkeypatch.setattr("realtime.fanout.hub.GATHER", 0)
+    monkeypatch.setattr("realtime.fanout.hub.AGAIN", 0)
     hub, reader = Hub(database, MemoryBroker(), Limits()), Recorder()
     await read(hub, reader, pk, 0)
     await append(database, pk, 2)
@@ -343,7 +343,7 @@ async def test_the_look_at_the_tail_goes_back_to_the_last_one(
 async def test_a_channel_that_can_not_be_filled_is_tried_again(
     database: Database, pk: int, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("realtime.hub.REFILL_SECONDS", 0)
+    monkeypatch.setattr("realtime.fanout.hub.REFILL_SECONDS", 0)
     hub, reader = Hub(database, MemoryBroker(), Limits()), Recorder()
     await read(hub, reader, pk, 0)
     await append(database, pk, 2)

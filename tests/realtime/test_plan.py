@@ -3,9 +3,9 @@
 from dataclasses import replace
 from typing import Any
 
-from realtime.caller import Caller
-from realtime.limits import Limits
-from realtime.plan import Plan, Plans
+from realtime.fanout.plan import Plan, Plans
+from realtime.schema.caller import Caller
+from realtime.schema.limits import Limits
 from storage import log
 from tests.conftest import Served
 from tests.people import Person
@@ -17,7 +17,7 @@ LONGEST = 16
 
 async def plan_of(server: Served, person: Person, offsets: dict[str, int], **limits: Any) -> Plan:
     services = server.services
-    plans = Plans(services.database, services.accounts, replace(Limits(), **limits))
+    plans = Plans(services.database, replace(Limits(), **limits))
     plan = await plans.of(Caller(person.user, frozenset(), 0, 2**62), offsets, services.database.epoch)
     assert plan is not None
     return plan

@@ -3,9 +3,9 @@
 import pytest
 
 from realtime import messages
-from realtime.bodies import SendMessage
-from realtime.caller import Caller
 from realtime.posting import keys_of
+from realtime.schema.bodies import SendMessage
+from realtime.schema.caller import Caller
 from storage.errors import NotFound
 from tests.conftest import Served
 

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from sqlalchemy import insert, update
 
-from realtime import session as module
-from realtime.session import WARNING, Session
+from realtime.fanout import session as module
+from realtime.fanout.session import WARNING, Session
 from storage import log
 from storage.models import revocations, users
 from storage.transaction import Command, Tx

@@ -16,7 +16,7 @@ import aiohttp
 import orjson
 import pytest
 
-from realtime import frames
+from realtime.transport import frames
 from storage.errors import Unauthenticated
 from storage.types import SECOND, now
 from tests.conftest import Served, ServerFactory, eventually
@@ -889,7 +889,7 @@ async def test_a_payload_that_waits_while_the_socket_is_upgraded(
 
 
 async def test_a_closed_socket_that_is_not_read_goes_too(server: Served, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("realtime.websocket.CLOSE_LINGER", 0.5)
+    monkeypatch.setattr("realtime.transport.websocket.CLOSE_LINGER", 0.5)
     ann = await server.people.make()
     chat_id = await ann.group()
     socket = await ann.socket()

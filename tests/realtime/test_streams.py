@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import select, update
 
 from realtime import streams as module
-from realtime.bodies import ChangeStream, CreateStream, RegisterActivity
+from realtime.schema.bodies import ChangeStream, CreateStream, RegisterActivity
 from realtime.streams import Timing
 from storage import activities, streams
 from storage.errors import Conflict, Forbidden, Unauthenticated

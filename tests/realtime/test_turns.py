@@ -5,7 +5,7 @@ from collections.abc import Hashable
 
 import pytest
 
-from realtime.turns import Turns
+from realtime.support.turns import Turns
 from storage.errors import Unavailable
 
 

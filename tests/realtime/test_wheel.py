@@ -1,6 +1,6 @@
 """The wheel of seconds, also where the clock jumps."""
 
-from realtime.wheel import Wheel
+from realtime.fanout.wheel import Wheel
 
 
 def test_what_is_due_comes_once() -> None:

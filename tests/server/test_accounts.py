@@ -13,7 +13,7 @@ from aiohttp import web
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
-from realtime import documents
+from realtime.schema import documents
 from storage import accounts
 from storage.types import SECOND
 from tests.conftest import Served, ServerFactory

@@ -8,8 +8,8 @@ import jsonschema
 import orjson
 import pytest
 
-from realtime.events import OUTBOUND
 from realtime.namespace import INBOUND
+from realtime.schema.events import OUTBOUND
 from server.asyncapi import key_of
 from tests.conftest import Served, ServerFactory
 from tests.people import RawSocket
@@ -29,7 +29,7 @@ async def document(serve: ServerFactory) -> dict[str, Any]:
 
 def test_every_event_of_the_code_is_in_a_table() -> None:
     written = set()
-    for path in (*Path("realtime").glob("*.py"), *Path("storage").glob("*.py")):
+    for path in (*Path("realtime").rglob("*.py"), *Path("storage").glob("*.py")):
         if path.name not in ("events.py", "namespace.py"):
             written |= set(NAMES.findall(path.read_text()))
     written |= {"typing", "presence"}

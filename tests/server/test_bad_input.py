@@ -7,7 +7,7 @@ import orjson
 import pytest
 from pydantic import AfterValidator
 
-from realtime.bodies import Body
+from realtime.schema.bodies import Body
 from tests.conftest import Served
 from tests.people import Answer
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from realtime.bodies import Grant
+from realtime.schema.bodies import Grant
 from storage import credits
 from storage.errors import Forbidden
 from storage.transaction import Command, Tx

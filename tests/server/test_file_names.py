@@ -2,7 +2,7 @@
 
 import pytest
 
-from realtime.limits import Limits
+from realtime.schema.limits import Limits
 from server.form import file_name
 from tests.conftest import Served
 from tests.server.test_media import form

@@ -11,10 +11,10 @@ import argon2
 import pytest
 from aiohttp.test_utils import make_mocked_request
 
-from realtime.buckets import Buckets
-from realtime.budget import Refusals
+from realtime.fanout.budget import Refusals
+from realtime.fanout.session import UNITS_PER_ITEM
 from realtime.namespace import INBOUND, UNITS_OF_ATTEMPT, UNITS_OF_CONNECT
-from realtime.session import UNITS_PER_ITEM
+from realtime.support.buckets import Buckets
 from server.addresses import Addresses
 from server.call import NoQuery
 from server.middleware import MOST_PREPAID
@@ -266,7 +266,7 @@ async def test_of_a_key_so_many_are_refused_in_a_second(monkeypatch: pytest.Monk
         asked.append(seconds)
         await over.wait()
 
-    monkeypatch.setattr("realtime.budget.asyncio.sleep", sleep)
+    monkeypatch.setattr("realtime.fanout.budget.asyncio.sleep", sleep)
     refusals = Refusals()
     waiting = [asyncio.create_task(refusals.pause("ann")) for _ in range(320)]
     waiting += [asyncio.create_task(refusals.pause(key)) for key in ("bob", None, None)]

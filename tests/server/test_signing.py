@@ -12,7 +12,7 @@ import orjson
 import pytest
 from pydantic import SecretStr
 
-from realtime.nodes import digests, understand
+from realtime.cluster.nodes import digests, understand
 from realtime.signing import Signer, TokenSigner, key_id
 from realtime.tokens import Refresh, Tokens
 from server.secret_file import rotate_secret, secrets_of

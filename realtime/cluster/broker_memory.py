@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Sequence
 
-from realtime.broker import Doubted, Heard, Whispered
+from realtime.cluster.broker import Doubted, Heard, Whispered
 from storage.transaction import Event
 
 

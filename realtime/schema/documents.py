@@ -5,8 +5,8 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any, cast
 
-from realtime import shapes
-from realtime.bodies import SendBroadcast
+from realtime.schema import shapes
+from realtime.schema.bodies import SendBroadcast
 from storage import (
     accounts,
     audit,

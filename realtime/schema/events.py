@@ -7,7 +7,7 @@ from typing import Any, Literal, NamedTuple
 
 from typing_extensions import TypedDict
 
-from realtime.shapes import (
+from realtime.schema.shapes import (
     BalanceEvent,
     ChatDocument,
     MessageDocument,

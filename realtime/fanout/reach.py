@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from push.reach import Place
-from realtime.hub import Hub
-from realtime.presence import Presence
-from realtime.session import Session, Sessions
-from realtime.tasks import Tasks
+from realtime.cluster.presence import Presence
+from realtime.fanout.hub import Hub
+from realtime.fanout.session import Session, Sessions
+from realtime.support.tasks import Tasks
 
 ASK_EVERY = 5.0
 PATIENCE = 3.0

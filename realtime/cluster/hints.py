@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from realtime.limits import KIB
+from realtime.schema.limits import KIB
 from storage.transaction import Event
 
 LARGEST = 8 * KIB

@@ -4,11 +4,11 @@ import asyncio
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from realtime import frames
-from realtime.websocket import Websocket
+from realtime.transport import frames
+from realtime.transport.websocket import Websocket
 
 if TYPE_CHECKING:
-    from realtime.transport import Socket
+    from realtime.transport.socket import Socket
 
 UPGRADE_DEADLINE = 10.0
 NOOP = frames.text_frame(b"6")

@@ -12,7 +12,7 @@ from redis.backoff import NoBackoff
 from redis.crc import key_slot
 from redis.maint_notifications import MaintNotificationsConfig
 
-from realtime.link_redis import CONNECT_SECONDS, UNREACHABLE, Link
+from realtime.cluster.link_redis import CONNECT_SECONDS, UNREACHABLE, Link
 
 COMMON: dict[str, Any] = {
     "protocol": 3,

@@ -9,16 +9,17 @@ from typing import Any, NamedTuple
 import orjson
 from sqlalchemy import Connection
 
-from realtime import documents, frames
-from realtime.accounts import Accounts
-from realtime.budget import Budget
-from realtime.caller import Caller
-from realtime.hub import Hub
-from realtime.limits import Limits
-from realtime.plan import Plans
-from realtime.subscription import Channel
-from realtime.transport import Socket, ignore
-from realtime.wheel import Wheel
+from realtime.fanout.budget import Budget
+from realtime.fanout.hub import Hub
+from realtime.fanout.plan import Plans
+from realtime.fanout.subscription import Channel
+from realtime.fanout.wheel import Wheel
+from realtime.schema import documents
+from realtime.schema.caller import Caller, still_valid
+from realtime.schema.limits import Limits
+from realtime.support.fresh import Fresh
+from realtime.transport import frames
+from realtime.transport.socket import Socket, ignore
 from storage import accounts, chat, epoch, log, logins, streams
 from storage.database import Database
 from storage.transaction import Event
@@ -129,14 +130,17 @@ Control = Joined | Left | Lost | Parted
 class Sessions:
     """The sessions of this node: how they begin, resume and end."""
 
-    def __init__(self, database: Database, hub: Hub, accounts: Accounts, limits: Limits, budget: Budget) -> None:
+    def __init__(
+        self, database: Database, hub: Hub, callers: Fresh[str, Caller], limits: Limits, budget: Budget
+    ) -> None:
         self.database = database
         self.budget = budget
         self.hub = hub
-        self.accounts = accounts
+        # What is remembered of tokens: dropped when one of them may have ended.
+        self.callers = callers
         self.limits = limits
         self.shown = orjson.Fragment(orjson.dumps(limits.shown()))
-        self.plans = Plans(database, accounts, limits)
+        self.plans = Plans(database, limits)
         self.of_user: dict[int, set[Session]] = {}
         self.revocations_seen: set[int] = set()
         self.looked_at = time.monotonic()
@@ -338,7 +342,7 @@ class Sessions:
         fresh = [row for row in rows if row.pk not in self.revocations_seen]
         reasons = {row.user_pk: row.reason for row in fresh}
         if reasons:
-            self.accounts.callers.clear()
+            self.callers.clear()
         if makers := {row.user_pk for row in fresh if row.login_id is None}:
             reasons |= {each.caller.pk: "logout" for each in self._made_by(makers) if each.caller.pk not in reasons}
         unsettled = {pk for pk, reason in reasons.items() if not await self._judge(pk, reason)}
@@ -352,7 +356,7 @@ class Sessions:
         """Close those of a user's sockets whose tokens count no more; False if one came with another token meanwhile."""
         judged = [(each, each.caller) for each in self.of_user.get(user_pk, ())]
         callers = [caller for _, caller in judged]
-        valid = await self.database.read(lambda connection: self.accounts.valid(connection, callers))
+        valid = await self.database.read(lambda connection: still_valid(connection, callers))
         for session, caller in judged:
             if session.caller == caller and caller not in valid:
                 session.close(reason)

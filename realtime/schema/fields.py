@@ -12,7 +12,7 @@ import orjson
 from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints, ValidationInfo, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
-from realtime.limits import Limits
+from realtime.schema.limits import Limits
 from storage.text import is_blank, without_directions
 from storage.types import HEX_ID, SECOND, UUID, read_name
 

@@ -5,7 +5,7 @@ from typing import Any, NotRequired
 
 from typing_extensions import TypedDict
 
-from realtime import documents
+from realtime.schema import documents
 from storage.errors import Problem
 from storage.types import now
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import orjson
 
-from realtime.limits import Limits
+from realtime.schema.limits import Limits
 from storage.errors import Malformed
 
 

@@ -12,9 +12,9 @@ import time
 from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any
 
-from realtime.link_redis import UNREACHABLE, Command, Link, Push
-from realtime.servers_redis import Servers
-from realtime.tasks import Tasks
+from realtime.cluster.link_redis import UNREACHABLE, Command, Link, Push
+from realtime.cluster.servers_redis import Servers
+from realtime.support.tasks import Tasks
 
 logger = logging.getLogger("bellwire.redis")
 

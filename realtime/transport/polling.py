@@ -6,8 +6,8 @@ from typing import Any
 from aiohttp import web
 from engineio.exceptions import EngineIOError
 
-from realtime import frames
-from realtime.limits import Limits
+from realtime.schema.limits import Limits
+from realtime.transport import frames
 
 SEPARATOR = b"\x1e"
 KINDS = frozenset(b"%c" % kind for kind in b"123456b")
@@ -18,7 +18,7 @@ class Refused(EngineIOError):
 
 
 def payload(data: bytes) -> dict[str, Any]:
-    """The answer to a poll, of frames made by ``realtime.frames`` and joined."""
+    """The answer to a poll, of frames made by ``realtime.transport.frames`` and joined."""
     return {
         "status": "200 OK",
         "headers": [("Content-Type", "text/plain; charset=UTF-8"), ("Cache-Control", "no-store")],

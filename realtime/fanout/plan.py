@@ -7,9 +7,8 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection
 
-from realtime.accounts import Accounts
-from realtime.caller import Caller
-from realtime.limits import Limits
+from realtime.schema.caller import Caller, still_valid
+from realtime.schema.limits import Limits
 from storage import chat, epoch, log, streams
 from storage.database import Database
 from storage.gather import Gather
@@ -55,8 +54,7 @@ class Missed(NamedTuple):
 class Plans:
     """Many connections' plans are made in one read: their users' states, heads and chats as of one moment."""
 
-    def __init__(self, database: Database, accounts: Accounts, limits: Limits) -> None:
-        self.accounts = accounts
+    def __init__(self, database: Database, limits: Limits) -> None:
         self.limits = limits
         self.gather: Gather[Asked, Plan | None] = Gather(database, self._make, snapshot=True)
         # More bytes than any event has, so that a few need not be measured: a text may get eight times longer as JSON.
@@ -67,7 +65,7 @@ class Plans:
         return await self.gather.get(Asked(caller, offsets, epoch))
 
     def _make(self, connection: Connection, asked: Sequence[Asked]) -> list[Plan | None]:
-        valid = self.accounts.valid(connection, [each.caller for each in asked])
+        valid = still_valid(connection, [each.caller for each in asked])
         pks = {each.pk for each in valid}
         readable: dict[int, list[Readable]] = defaultdict(list)
         if pks:

@@ -15,12 +15,12 @@ from typing import Any
 import orjson
 from sqlalchemy import Connection
 
-from realtime import frames
-from realtime.broker import Broker
-from realtime.buckets import Buckets
-from realtime.limits import KIB, Limits
-from realtime.subscription import Channel, Reader, Replay
-from realtime.tasks import Tasks
+from realtime.cluster.broker import Broker
+from realtime.fanout.subscription import Channel, Reader, Replay
+from realtime.schema.limits import KIB, Limits
+from realtime.support.buckets import Buckets
+from realtime.support.tasks import Tasks
+from realtime.transport import frames
 from storage import chat, log
 from storage.chat import NOWHERE, Position
 from storage.database import Database

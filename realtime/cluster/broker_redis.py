@@ -7,9 +7,9 @@ as far as there is a connection. After every new connection all channels are dou
 import asyncio
 from collections.abc import Collection, Sequence
 
-from realtime.broker import Doubted, Heard, Whispered
-from realtime.client_redis import RedisClient
-from realtime.hints import Forged, Hints, Place, Whisper, is_whisper
+from realtime.cluster.broker import Doubted, Heard, Whispered
+from realtime.cluster.client_redis import RedisClient
+from realtime.cluster.hints import Forged, Hints, Place, Whisper, is_whisper
 from storage.transaction import Event
 
 CONFIRMED_IN = 1.0

@@ -18,7 +18,7 @@ from pydantic import (
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
-from realtime.fields import (
+from realtime.schema.fields import (
     ActionUrl,
     Amount,
     AnyName,
@@ -47,7 +47,7 @@ from realtime.fields import (
     no_nulls,
     not_blank,
 )
-from realtime.limits import Limits
+from realtime.schema.limits import Limits
 from storage.errors import FieldError, Invalid, Malformed
 from storage.text import is_blank
 

@@ -3,8 +3,8 @@
 import asyncio
 from collections import Counter
 
-from realtime.buckets import Buckets
-from realtime.limits import Limits
+from realtime.schema.limits import Limits
+from realtime.support.buckets import Buckets
 
 BYTES_PER_UNIT = 4096
 REFUSED_AFTER_SECONDS = 0.25

@@ -7,8 +7,8 @@ from typing import Any
 
 from limits.aio.storage import MemoryStorage, Storage
 
-from realtime.client_redis import RedisClient
-from realtime.link_redis import UNREACHABLE
+from realtime.cluster.client_redis import RedisClient
+from realtime.cluster.link_redis import UNREACHABLE
 
 logger = logging.getLogger("bellwire.rates")
 

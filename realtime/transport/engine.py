@@ -15,13 +15,13 @@ import engineio
 import orjson
 from aiohttp import web
 
-from realtime import frames
-from realtime.buckets import Buckets
-from realtime.context import CURRENT
-from realtime.limits import Limits
-from realtime.polling import payload
-from realtime.tasks import Tasks
-from realtime.transport import PING, Socket
+from realtime.schema.limits import Limits
+from realtime.support.buckets import Buckets
+from realtime.support.tasks import Tasks
+from realtime.transport import frames
+from realtime.transport.context import CURRENT
+from realtime.transport.polling import payload
+from realtime.transport.socket import PING, Socket
 from storage.errors import TooMany
 
 logger = logging.getLogger("bellwire.socket")

@@ -14,14 +14,14 @@ from typing import Any, Protocol
 import orjson
 import socketio
 
-from realtime import frames
-from realtime.context import CURRENT
-from realtime.engine import Engine, library
-from realtime.frames import NAMESPACE, Packet
-from realtime.limits import Limits
-from realtime.parsing import depth
-from realtime.polling import Refused
-from realtime.transport import Socket
+from realtime.schema.limits import Limits
+from realtime.schema.parsing import depth
+from realtime.transport import frames
+from realtime.transport.context import CURRENT
+from realtime.transport.engine import Engine, library
+from realtime.transport.frames import NAMESPACE, Packet
+from realtime.transport.polling import Refused
+from realtime.transport.socket import Socket
 from storage.errors import Malformed, TooMany, Unavailable
 
 logger = logging.getLogger("bellwire.socket")

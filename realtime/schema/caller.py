@@ -1,15 +1,20 @@
 """Who asks, and what they may."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
-from storage import accounts
+from sqlalchemy import Connection
+
+from storage import accounts, logins
 from storage.accounts import Tenant, User
 from storage.errors import Forbidden, Unauthenticated
 from storage.transaction import Tx
+from storage.types import SECOND, now
 
 ALL = frozenset(accounts.PERMISSIONS)
+# By how much clocks of those who issue tokens may differ from ours.
+LEEWAY_SECONDS = 10
 
 
 def expand(permissions: Collection[str]) -> frozenset[str]:
@@ -89,3 +94,29 @@ class Operator(Caller):
 
     def require_over(self, other: User) -> None:
         return None
+
+
+def still_valid(connection: Connection, callers: Sequence[Caller]) -> set[Caller]:
+    """Those whose tokens still count: the user active, the login alive, nothing signed out since.
+
+    Whoever made the token for another must be active too, and have the permission that it took.
+    """
+    pks = {each.pk for each in callers} | {maker.pk for each in callers for maker in each.makers}
+    states = accounts.states(connection, pks) if callers else {}
+    living = logins.not_ended(connection, {each.login for each in callers if each.login})
+    latest = now() + LEEWAY_SECONDS * SECOND
+
+    def counts(caller: Caller) -> bool:
+        status, valid_after, _ = states[caller.pk]
+        for maker in caller.makers:
+            state = states.get(maker.pk)
+            if state is None or state.status != "active" or not maker.needs <= expand(state.permissions):
+                return False
+        if caller.login is not None:
+            signed_in = (caller.login, caller.pk) in living
+        else:
+            # Of who was signed out, a token of the future may be from before: the clock was set back.
+            signed_in = not valid_after or valid_after <= caller.issued_at <= latest
+        return status == "active" and signed_in
+
+    return {each for each in callers if counts(each)}

@@ -10,8 +10,8 @@ from collections import Counter
 from collections.abc import Collection, Iterable
 from typing import Any
 
-from realtime.client_redis import RedisClient
-from realtime.link_redis import UNREACHABLE
+from realtime.cluster.client_redis import RedisClient
+from realtime.cluster.link_redis import UNREACHABLE
 
 logger = logging.getLogger("bellwire.presence")
 

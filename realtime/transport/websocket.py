@@ -21,8 +21,8 @@ from aiohttp._websocket.reader import WebSocketDataQueue
 from aiohttp.http import WebSocketReader
 from aiohttp.web_request import BaseRequest
 
-from realtime import frames
-from realtime.frame_check import FrameCheck
+from realtime.transport import frames
+from realtime.transport.frame_check import FrameCheck
 
 logger = logging.getLogger("bellwire.socket")
 

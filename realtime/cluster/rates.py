@@ -7,7 +7,7 @@ from limits import RateLimitItem, RateLimitItemPerDay, RateLimitItemPerHour, Rat
 from limits.aio.storage import MemoryStorage, Storage
 from limits.aio.strategies import FixedWindowRateLimiter
 
-from realtime.limits import Limits
+from realtime.schema.limits import Limits
 from storage.errors import TooMany
 
 BACKWARD_SECONDS = 2.0

@@ -16,14 +16,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from aiohttp.web import RequestPayloadError
 from engineio.async_socket import AsyncSocket
 
-from realtime import frames
-from realtime.context import CURRENT
-from realtime.polling import Refused, packets, payload, read_body
-from realtime.probe import NOOP, Probe
-from realtime.websocket import CLOSE_LINGER, LOST, NoHandshake, Taken, Websocket, accept
+from realtime.transport import frames
+from realtime.transport.context import CURRENT
+from realtime.transport.polling import Refused, packets, payload, read_body
+from realtime.transport.probe import NOOP, Probe
+from realtime.transport.websocket import CLOSE_LINGER, LOST, NoHandshake, Taken, Websocket, accept
 
 if TYPE_CHECKING:
-    from realtime.engine import Engine
+    from realtime.transport.engine import Engine
 
 # python-engineio's client takes no more packets in one polling payload (Payload.max_decode_packets).
 POLL_FRAMES = 16
@@ -56,7 +56,7 @@ class Socket(AsyncSocket):
         self.connected = self.upgrading = self.upgraded = False
         self.closing = self.closed = False
         self.user: Any = None  # the protocol's state of this connection
-        # Sends frames made by ``realtime.frames``, in the order of the calls; never waits, never raises.
+        # Sends frames made by ``realtime.transport.frames``, in the order of the calls; never waits, never raises.
         self.write: Callable[[bytes], None] = self._hold
         self.transport: asyncio.Transport | None = None
         self.websocket: Websocket | None = None

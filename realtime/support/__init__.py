@@ -1,0 +1,1 @@
+"""Data structures and tasks that know nothing of the product."""

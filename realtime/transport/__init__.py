@@ -1,0 +1,1 @@
+"""Engine.IO and WebSocket: one synchronous writer per connection."""
