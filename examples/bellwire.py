@@ -192,7 +192,7 @@ class Client:
         elif place is None:
             self._tell(Event(name, payload))
         else:
-            await self._take(name, payload, place["channel"], place["seq"])
+            await self._receive(name, payload, place["channel"], place["seq"])
 
     def _resumed(self, payload: Any) -> None:
         """Go on from the heads of what was not resumed; what is not in there is not ours to read."""
@@ -210,7 +210,7 @@ class Client:
         self._ready.set()
         self._tell(Event("session:ready", payload, reload=tuple(sorted(lost))), *self._cursors, *lost)
 
-    async def _take(self, name: str, payload: Any, channel: str, seq: int) -> None:
+    async def _receive(self, name: str, payload: Any, channel: str, seq: int) -> None:
         known = self._cursors.get(channel)
         if known is not None and seq <= known:
             return

@@ -387,11 +387,11 @@ def result_of(answer: Answer) -> PushResult:
     if status == 0:
         return PushResult(Outcome.RETRY, 0, body.decode(errors="replace"))
     try:
-        told = orjson.loads(body)
+        document = orjson.loads(body)
     except orjson.JSONDecodeError:
-        told = None
-    told = told if isinstance(told, dict) else {}
-    reason, timestamp = str(told.get("reason") or "no reason")[:100], told.get("timestamp")
+        document = None
+    document = document if isinstance(document, dict) else {}
+    reason, timestamp = str(document.get("reason") or "no reason")[:100], document.get("timestamp")
     dead_at = min(int(timestamp * 1000), LATEST) if isinstance(timestamp, int | float) else None
     if status == 410 or reason in DEAD:
         return PushResult(Outcome.TOKEN_DEAD, status, reason, dead_at if status == 410 else None)

@@ -45,12 +45,12 @@ def alert(brief: Brief, *, at: int, content: bool) -> dict[str, Any]:
     """The payload of a push; without ``content`` it tells that something came, and not what."""
     if brief.about is None:
         return {"aps": {"badge": brief.badge}}
-    told = of_message(brief.about, brief, content) if isinstance(brief.about, Text) else of_notification(
+    answer = of_message(brief.about, brief, content) if isinstance(brief.about, Text) else of_notification(
         brief.about, brief, content
     )  # fmt: skip
-    aps = told["aps"] | {"badge": brief.badge, "mutable-content": 1}
+    aps = answer["aps"] | {"badge": brief.badge, "mutable-content": 1}
     aps |= {"interruption-level": "passive"} if quiet(brief, at) else {"sound": "default"}
-    return fitted({**told, "aps": aps})
+    return fitted({**answer, "aps": aps})
 
 
 def of_message(message: Text, brief: Brief, content: bool) -> dict[str, Any]:

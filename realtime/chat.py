@@ -158,7 +158,7 @@ class Chats:
             if news:
                 columns = {"history_visible" if name == "historyVisible" else name: news[name] for name in news}
                 chat.change(tx, pk, **columns)
-                tell(tx, pk, gate.chat_id, changes=news)
+                append_updated(tx, pk, gate.chat_id, changes=news)
             return seen_by(tx.connection, pk, caller.pk)
 
         return await self._change(caller, chat_id, apply)
@@ -205,7 +205,7 @@ class Chats:
             if member.role != role:
                 keep_an_owner(tx, pk, member.role)
                 chat.set_member(tx, pk, other.pk, role=role)
-                tell(tx, pk, gate.chat_id, changes={"members": [{"userId": user_id, "role": role}]})
+                append_updated(tx, pk, gate.chat_id, changes={"members": [{"userId": user_id, "role": role}]})
                 member = chat.member(tx.connection, pk, other.pk)
             assert member is not None
             return documents.member(member)
@@ -360,7 +360,7 @@ def keep_an_owner(tx: Tx, chat_pk: int, role: str) -> None:
 
 def admit(tx: Tx, chat_pk: int, chat_id: str, users: Sequence[accounts.User], role: str) -> None:
     """Take users into a chat they are not in, at the seq of the event that tells of it."""
-    seq = tell(tx, chat_pk, chat_id, added=[each.id for each in users])
+    seq = append_updated(tx, chat_pk, chat_id, added=[each.id for each in users])
     chat.add_members(tx, chat_pk, sorted((each.pk, role) for each in users), seq)
     announce(tx, chat_pk, sorted(each.pk for each in users), seq)
 
@@ -374,7 +374,7 @@ def pass_on(tx: Tx, chat_pk: int, chat_id: str, user_pk: int) -> bool:
     if heir is None:
         return False
     chat.set_member(tx, chat_pk, heir.user_pk, role="owner")
-    tell(tx, chat_pk, chat_id, changes={"members": [{"userId": heir.user_id, "role": "owner"}]})
+    append_updated(tx, chat_pk, chat_id, changes={"members": [{"userId": heir.user_id, "role": "owner"}]})
     return True
 
 
@@ -386,13 +386,13 @@ def leave(tx: Tx, chat_pk: int, chat_id: str, user: accounts.User) -> None:
     chat.remove_member(tx, chat_pk, user.pk)
     if member.role == "readonly":
         streams.exclude(tx, chat_pk, user.pk, role=member.role)
-    tell(tx, chat_pk, chat_id, removed=[user.id])
+    append_updated(tx, chat_pk, chat_id, removed=[user.id])
     log.append(tx, user.pk, "chat:removed", {"chatId": chat_id})
     if messages.unread(tx.connection, chat_pk, user.pk, member.read_seq):
         outbox.promise_badge(tx, user.pk)
 
 
-def tell(
+def append_updated(
     tx: Tx,
     chat_pk: int,
     chat_id: str,

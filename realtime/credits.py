@@ -63,7 +63,7 @@ class Credits:
                 fingerprint=fingerprint,
             )
             audit.add(tx, actor.user, "credits.grant", found.id, amount=body.amount)
-            return tell(tx, found.pk, id)
+            return append_balance(tx, found.pk, id)
 
         return await self.database.write(Command(apply, channels=[found.pk], keys=[f"issuing:{tenant_pk}"]))
 
@@ -150,7 +150,7 @@ def pay(
         raise Conflict("There are not enough credits") from None
     for user in (giver, taker):
         if user is not None:
-            tell(tx, user.pk, id)
+            append_balance(tx, user.pk, id)
     return id
 
 
@@ -163,7 +163,7 @@ def require_able(tx: Tx, user_pk: int) -> None:
         raise Conflict(f"The recipient is {status}")
 
 
-def tell(tx: Tx, user_pk: int, transaction_id: str) -> int:
+def append_balance(tx: Tx, user_pk: int, transaction_id: str) -> int:
     """Append ``credit:balance``; the balance."""
     balance = credits.balance(tx.connection, user_pk)
     document: shapes.BalanceEvent = {"balance": balance, "transactionId": transaction_id}
@@ -173,7 +173,7 @@ def tell(tx: Tx, user_pk: int, transaction_id: str) -> int:
 
 def say(tx: Tx, chat_pk: int, message_id: str, giver: User, taker: User, amount: int) -> None:
     """The message of a reversal."""
-    seq, channel = tx.take(chat_pk)
+    seq, channel = tx.next_seq(chat_pk)
     message = Message(
         chat_pk=chat_pk,
         chat_id=channel.removeprefix("chat:"),

@@ -72,7 +72,7 @@ class Messages:
         Raises NotFound for a chat or user that the caller can't see, Forbidden for one who may not post, Conflict for
         another command under the same key, TooMany where the user sends, or the chat gets, too much.
         """
-        self.sending.take(caller.pk)
+        self.sending.acquire(caller.pk)
         if body.chatId is None:
             return await self._post_directly(caller, body)
         chat_pk = await self.numbers.find(caller.user.tenant_pk, body.chatId)
@@ -86,7 +86,7 @@ class Messages:
         chat_pk = self.numbers.known.get((caller.user.tenant_pk, body.chatId))
         if chat_pk is None:
             return None
-        self.sending.take(caller.pk)
+        self.sending.acquire(caller.pk)
         return self.database.writer.submit(self._posting(caller, body, chat_pk, None))
 
     async def prepare(self, caller: Caller, body: SendMessage, file: str) -> shapes.MessageDocument | None:

@@ -164,7 +164,7 @@ class ChatNamespace(socketio.AsyncNamespace):
             raise Refuse("authentication required") from None
         if socket.address is not None:
             self.budget.addresses.charge(socket.address, -UNITS_OF_ATTEMPT)
-        self.budget.users.take(caller.pk, UNITS_OF_CONNECT)
+        self.budget.users.acquire(caller.pk, UNITS_OF_CONNECT)
         if len(self.sessions.of_user.get(caller.pk, ())) >= self.limits.sockets_per_user:
             raise Overload(f"{self.limits.sockets_per_user} sockets of one user are open")
         if socket.closing:
@@ -190,9 +190,9 @@ class ChatNamespace(socketio.AsyncNamespace):
 
     def charge(self, socket: Socket) -> None:
         if socket.user:
-            self.budget.users.take(socket.user.caller.pk, UNITS_OF_CONNECT)
+            self.budget.users.acquire(socket.user.caller.pk, UNITS_OF_CONNECT)
         elif socket.address is not None:
-            self.budget.addresses.take(socket.address, UNITS_OF_ATTEMPT)
+            self.budget.addresses.acquire(socket.address, UNITS_OF_ATTEMPT)
 
     async def begin(self, session: Session) -> None:
         if session.begun or session.ended:
@@ -256,7 +256,7 @@ class ChatNamespace(socketio.AsyncNamespace):
         """Read, handle, ack; what is left to wait for. Every error is an ack in the envelope."""
         answer: Answer | Posted | Awaitable[Answer] | Exception
         try:
-            self.budget.users.take(session.caller.pk, UNITS_OF_PACKET + units_of(len(packet.data)))
+            self.budget.users.acquire(session.caller.pk, UNITS_OF_PACKET + units_of(len(packet.data)))
             name, payload = read_event(packet, self.limits)
             inbound = INBOUND.get(name)
             self.received[name if inbound else "unknown"] += 1
@@ -267,7 +267,7 @@ class ChatNamespace(socketio.AsyncNamespace):
             if inbound.units_per_item:
                 units += inbound.units_per_item * items_of(body)
             if units:
-                self.budget.users.take(session.caller.pk, units)
+                self.budget.users.acquire(session.caller.pk, units)
             answer = inbound.handle(self, session, body)
         except Exception as error:
             answer = error

@@ -195,7 +195,7 @@ def add(tx: Tx, caller: Caller, draft: Draft, plan: Plan) -> Notification:
 
 def keep(tx: Tx, creator: User, draft: Draft, plan: Plan) -> Notification:
     """Keep it as the creator's, and tell the recipient, whose channel is locked, unless it is inactive."""
-    seq, channel = tx.take(plan.recipient.pk) if draft.active else (None, "")
+    seq, channel = tx.next_seq(plan.recipient.pk) if draft.active else (None, "")
     values = {
         "tenant_pk": creator.tenant_pk,
         "id": new_id(),

@@ -68,7 +68,7 @@ def post(
         transfer = {"amount": body.credits, "recipientId": recipient.id, "senderId": caller.user.id}
     if body.file is not None and (file is None or file.owner_pk != caller.pk or file.state != "ready"):
         raise NotFound("file names no upload that is yours to send")
-    seq, channel = tx.take(chat_pk)
+    seq, channel = tx.next_seq(chat_pk)
     if file is not None:
         media.send(tx, file.id, chat_pk, seq)
     if not gate.wrote:

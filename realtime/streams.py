@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection
 
-from realtime.chat import admit, leave, tell
+from realtime.chat import admit, leave, append_updated
 from realtime.messages import announce
 from realtime.schema import documents, shapes
 from realtime.schema.bodies import ChangeStream, CreateStream, RegisterActivity
@@ -144,7 +144,7 @@ class Streams:
             changed = streams.change(tx, stream.pk, **news)
             if "title" in news:
                 chat.change(tx, stream.chat_pk, name=changed.title)
-                tell(tx, stream.chat_pk, stream.chat_id, changes={"name": changed.title})
+                append_updated(tx, stream.chat_pk, stream.chat_id, changes={"name": changed.title})
             event = log.append(tx, stream.pk, "stream:status", documents.stream(changed))
             outbox.promise_live(tx, "live_update", stream.pk, event.seq)
             return changed
@@ -177,7 +177,7 @@ class Streams:
         def apply(tx: Tx, stream: Stream) -> None:
             refuse_blocked(tx.connection, caller, stream)
             if streams.follow(tx, stream.pk, caller.pk):
-                self.attending.take((stream.pk, caller.pk))
+                self.attending.acquire((stream.pk, caller.pk))
                 if streams.following(tx.connection, caller.pk) > self.limits.streams_followed:
                     raise Conflict(f"You may follow {self.limits.streams_followed} streams")
                 if stream.announced and stream.status == "scheduled":
@@ -191,7 +191,7 @@ class Streams:
 
         def apply(tx: Tx, stream: Stream) -> None:
             if streams.unfollow(tx, stream.pk, caller.pk):
-                self.attending.take((stream.pk, caller.pk))
+                self.attending.acquire((stream.pk, caller.pk))
                 if not self.watching[stream.pk, caller.pk]:
                     part(tx, stream, caller)
 
@@ -206,7 +206,7 @@ class Streams:
         def apply(tx: Tx, stream: Stream) -> None:
             refuse_blocked(tx.connection, caller, stream)
             if self._join(tx, stream, caller):
-                self.attending.take((stream.pk, caller.pk))
+                self.attending.acquire((stream.pk, caller.pk))
 
         stream = await self._attend(caller, id, apply)
         return Watched(stream.pk, f"stream:{stream.id}", stream.head, documents.stream(stream))

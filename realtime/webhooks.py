@@ -21,7 +21,7 @@ from storage.database import Database
 from storage.errors import Conflict, Invalid, NotFound, Unavailable
 from storage.transaction import Command, Tx
 from storage.types import SECOND
-from storage.webhooks import Call, Told, Webhook
+from storage.webhooks import Call, ClaimedCall, Webhook
 
 logger = logging.getLogger("bellwire.webhooks")
 
@@ -137,10 +137,10 @@ class Webhooks:
             while not self.stopping and await self.database.read(webhooks.anything):
                 room = {pk: EACH - count for pk, count in self.flying.items()}
                 claim = partial(webhooks.claim, lasts=LEASE * SECOND, room=room, each=EACH)
-                told = await self.database.write(Command(claim))
-                if not told:
+                claimed = await self.database.write(Command(claim))
+                if not claimed:
                     return
-                for each in told:
+                for each in claimed:
                     self.flying[each.webhook.pk] += 1
                     self.tasks.spawn(self._call(each))
 
@@ -150,49 +150,49 @@ class Webhooks:
         await self.tasks.finish(STOP_SECONDS)
         await self.sender.close()
 
-    async def _call(self, told: Told) -> None:
+    async def _call(self, claimed: ClaimedCall) -> None:
         try:
-            await self._attempt(told)
+            await self._attempt(claimed)
         except Exception:
-            logger.exception("a call of webhook %s failed", told.webhook.id)
+            logger.exception("a call of webhook %s failed", claimed.webhook.id)
         finally:
-            self.flying[told.webhook.pk] -= 1
-            if not self.flying[told.webhook.pk]:
-                del self.flying[told.webhook.pk]
+            self.flying[claimed.webhook.pk] -= 1
+            if not self.flying[claimed.webhook.pk]:
+                del self.flying[claimed.webhook.pk]
         if not self.stopping:
             with contextlib.suppress(Unavailable):
                 await self.work()
 
-    async def _attempt(self, told: Told) -> None:
-        call, webhook = told.call, told.webhook
-        if told.document is None:
-            return await self._settle(told, "dead", None, "it is in the log no more")
+    async def _attempt(self, claimed: ClaimedCall) -> None:
+        call, webhook = claimed.call, claimed.webhook
+        if claimed.document is None:
+            return await self._settle(claimed, "dead", None, "it is in the log no more")
         if not webhook.active:
-            return await self._settle(told, "dead", None, "the webhook is switched off")
+            return await self._settle(claimed, "dead", None, "the webhook is switched off")
         body = orjson.dumps(
             {
                 "type": call.event,
                 "timestamp": documents.time(call.created_at),
-                "tenantId": told.tenant,
-                "data": told.document,
+                "tenantId": claimed.tenant,
+                "data": claimed.document,
             }
         )
         result = await self.sender.send(webhook.url, webhook.secret, f"{webhook.id}-{call.pk}", body)
         if result.good:
-            await self._settle(told, "sent", result.status, result.reason)
+            await self._settle(claimed, "sent", result.status, result.reason)
         elif result.status == GONE or call.attempts >= TRIES:
             logger.warning("webhook %s was not told of %s: %s %s", webhook.id, call.event, result.status, result.reason)
-            await self._settle(told, "dead", result.status, result.reason)
+            await self._settle(claimed, "dead", result.status, result.reason)
         else:
             pause = PAUSES[min(call.attempts, len(PAUSES)) - 1] * random.uniform(0.8, 1.2)
-            await self._settle(told, "waiting", result.status, result.reason, pause)
+            await self._settle(claimed, "waiting", result.status, result.reason, pause)
         return None
 
     async def _settle(
-        self, told: Told, state: webhooks.State, status: int | None, reason: str, pause: float = 0
+        self, claimed: ClaimedCall, state: webhooks.State, status: int | None, reason: str, pause: float = 0
     ) -> None:
         """Where it can't be written, the lease ends and it is called again, under the same id."""
-        place = partial(webhooks.settle, pk=told.call.pk, lease=told.lease, state=state)
+        place = partial(webhooks.settle, pk=claimed.call.pk, lease=claimed.lease, state=state)
         settle = partial(place, status=status, reason=reason, pause=int(pause * SECOND))
         try:
             await self.database.write(Command(settle))

@@ -116,7 +116,7 @@ class Door:
 
     def open(self) -> None:
         self.pausing = None
-        self.loop.add_reader(self.socket, self._take)
+        self.loop.add_reader(self.socket, self._accept)
 
     def close(self) -> None:
         """What waits in the socket is refused, what was taken goes on."""
@@ -125,7 +125,7 @@ class Door:
         self.loop.remove_reader(self.socket)
         self.socket.close()
 
-    def _take(self) -> None:
+    def _accept(self) -> None:
         for _ in range(TAKEN_AT_ONCE):
             try:
                 connection, peer = self.socket.accept()

@@ -117,10 +117,10 @@ async def observed(
         finally:
             if tracing:
                 tracing.end(span, status, asked.user)
-            tell(request, route, status, time.perf_counter() - began)
+            log_request(request, route, status, time.perf_counter() - began)
 
 
-def tell(request: web.Request, route: str, status: int, seconds: float) -> None:
+def log_request(request: web.Request, route: str, status: int, seconds: float) -> None:
     metrics.count_request(request, route, status, seconds)
     access.log(
         logging.DEBUG if route in QUIET else logging.INFO,

@@ -225,7 +225,7 @@ def endpoint(route: Route) -> Next:
         items = max(items_of(body), items_of(query))
         prepaid = min(route.units_per_item * items, MOST_PREPAID)
         if caller and prepaid:
-            services.budget.users.take(caller.pk, prepaid)
+            services.budget.users.acquire(caller.pk, prepaid)
         call = Call(request, services, request[DIALECT], values, body, query, caller)
         made = await route.handler(call)
         if caller and prepaid:
@@ -259,9 +259,9 @@ def over_budget(request: web.Request, caller: Caller | None, units: float) -> Pr
     services = request.app[SERVICES]
     try:
         if caller:
-            services.budget.users.take(caller.pk, units)
+            services.budget.users.acquire(caller.pk, units)
         elif (address := services.addresses.of(request)) is not None:
-            services.budget.addresses.take(address, units)
+            services.budget.addresses.acquire(address, units)
     except TooMany as problem:
         return problem
     return None

@@ -78,23 +78,23 @@ def briefs(connection: Connection, wanted: Sequence[Delivery], at: int) -> dict[
 def live_briefs(connection: Connection, wanted: Sequence[Delivery], at: int) -> dict[int, LiveBrief | str]:
     shown = activities.by_pks(connection, {each.target_pk for each in wanted if each.kind != "live_start"})
     phones = devices_of(connection, {each.target_pk for each in wanted if each.kind == "live_start"}, at)
-    told = {pk: streams.get(connection, pk) for pk in {each.channel_pk for each in wanted}}
+    by_pk = {pk: streams.get(connection, pk) for pk in {each.channel_pk for each in wanted}}
     homes = {
         row.pk: row
         for row in connection.execute(
             select(tenants.c.pk, tenants.c.activity_type, tenants.c.activity_attributes).where(
-                tenants.c.pk.in_({each.tenant_pk for each in told.values()})
+                tenants.c.pk.in_({each.tenant_pk for each in by_pk.values()})
             )
         )
     }
 
     may = {
-        pk: streams.told(connection, pk, {d.user_pk for d in wanted if d.channel_pk == pk and d.kind == "live_start"})
-        for pk in told
+        pk: streams.notifiable(connection, pk, {d.user_pk for d in wanted if d.channel_pk == pk and d.kind == "live_start"})
+        for pk in by_pk
     }
 
     def brief(delivery: Delivery) -> LiveBrief | str:
-        stream = told[delivery.channel_pk]
+        stream = by_pk[delivery.channel_pk]
         home = homes[stream.tenant_pk]
         if delivery.kind == "live_start":
             device = phones.get(delivery.target_pk)
@@ -131,7 +131,7 @@ def plain_briefs(connection: Connection, wanted: Sequence[Delivery], at: int) ->
     )}  # fmt: skip
     texts = texts_of(connection, {(each.channel_pk, each.seq) for each in wanted if each.kind == "message"})
     open_ = unread_members(connection, [each for each in wanted if each.kind == "message"], at)
-    told = {pk: notifications.get(connection, pk) for pk in {
+    by_pk = {pk: notifications.get(connection, pk) for pk in {
         each.ref_pk for each in wanted if each.kind == "notification" and each.ref_pk is not None}}  # fmt: skip
     badges = badges_of(connection, {each.user_pk for each in wanted}, at)
 
@@ -149,7 +149,7 @@ def plain_briefs(connection: Connection, wanted: Sequence[Delivery], at: int) ->
             if (delivery.channel_pk, delivery.user_pk, delivery.seq) not in open_:
                 return "read, muted or left"
         elif delivery.kind == "notification":
-            about = told[delivery.ref_pk or 0]
+            about = by_pk[delivery.ref_pk or 0]
             if about.deleted_at is not None or about.read_at is not None:
                 return "deleted" if about.deleted_at is not None else "read"
         return Brief(
@@ -191,10 +191,10 @@ def texts_of(connection: Connection, places: Collection[tuple[int, int]]) -> dic
     )
     found: dict[tuple[int, int], Text] = {}
     for row in rows:
-        told = row._asdict()
-        chat_pk, transfer, media = (told.pop(name) for name in ("chat_pk", "transfer", "media"))
+        by_pk = row._asdict()
+        chat_pk, transfer, media = (by_pk.pop(name) for name in ("chat_pk", "transfer", "media"))
         amount = orjson.loads(transfer)["amount"] if transfer else None
-        text = Text(**told, amount=amount, media=orjson.loads(media)["type"] if media else None)
+        text = Text(**by_pk, amount=amount, media=orjson.loads(media)["type"] if media else None)
         found[chat_pk, text.seq] = text
     return found
 
@@ -233,7 +233,7 @@ def badges_of(connection: Connection, user_pks: Collection[int], at: int) -> dic
         .correlate(users)
         .subquery()
     )
-    told = (
+    by_pk = (
         select(one)
         .select_from(models.notifications)
         .where(models.notifications.c.recipient_pk == users.c.pk, UNREAD)
@@ -241,6 +241,6 @@ def badges_of(connection: Connection, user_pks: Collection[int], at: int) -> dic
         .correlate(users)
         .subquery()
     )
-    counts = (select(func.count()).select_from(each).scalar_subquery() for each in (unread, told))
+    counts = (select(func.count()).select_from(each).scalar_subquery() for each in (unread, by_pk))
     rows = connection.execute(select(users.c.pk, *counts).where(users.c.pk.in_(user_pks)))
     return {pk: min(BADGE_CAP, first + second) for pk, first, second in rows}

@@ -82,9 +82,9 @@ def next_users(connection: Connection, item: Broadcast, most: int) -> list[int]:
     return list(connection.execute(statement.order_by(users.c.pk).limit(most)).scalars())
 
 
-def advance(tx: Tx, item: Broadcast, cursor: int, told: int) -> None:
+def advance(tx: Tx, item: Broadcast, cursor: int, recipients: int) -> None:
     """So many more were told, up to and with the user ``cursor``."""
-    tx.execute(update(broadcasts).where(broadcasts.c.pk == item.pk).values(cursor=cursor, sent=item.sent + told))
+    tx.execute(update(broadcasts).where(broadcasts.c.pk == item.pk).values(cursor=cursor, sent=item.sent + recipients))
 
 
 def finish(tx: Tx, item: Broadcast) -> None:

@@ -272,8 +272,8 @@ def deleted_slice(connection: Connection, *, limit: int = 100) -> Slice | None:
     row = connection.execute(deleted.limit(1)).first()
     if row is None:
         return None
-    told = select(members.c.user_pk).where(members.c.chat_pk == row.pk).order_by(members.c.user_pk).limit(limit)
-    return Slice(row.pk, row.id, list(connection.execute(told).scalars()))
+    remaining = select(members.c.user_pk).where(members.c.chat_pk == row.pk).order_by(members.c.user_pk).limit(limit)
+    return Slice(row.pk, row.id, list(connection.execute(remaining).scalars()))
 
 
 def drop_members(tx: Tx, chat_pk: int, user_pks: Collection[int]) -> list[int]:

@@ -84,7 +84,7 @@ def open_channel(tx: Tx, name: str) -> int:
 
 def append(tx: Tx, channel_pk: int, name: str, document: object, *, about: int | None = None) -> Event:
     """Add an event with the channel's next seq. ``document`` is JSON-able; ``about`` as in ``Event``."""
-    seq, channel = tx.take(channel_pk)
+    seq, channel = tx.next_seq(channel_pk)
     return write(tx, channel_pk, channel, seq, name, document, about=about)
 
 

@@ -59,7 +59,7 @@ def add(tx: Tx, *, expires_at: int, room: tuple[int, int], **values: Any) -> Non
     for user_pk, limit, whose in ((owner_pk, room[0], "Your"), (WHOLE_TENANT, room[1], "The tenant's")):
         if used(tx.connection, tenant_pk, user_pk) + size > limit:
             raise Conflict(f"{whose} files may take {limit} bytes")
-        take(tx, tenant_pk, user_pk, size)
+        charge(tx, tenant_pk, user_pk, size)
     tx.execute(insert(media), {**values, "state": "arriving", "created_at": tx.now, "expires_at": expires_at})
 
 
@@ -69,7 +69,7 @@ def used(connection: Connection, tenant_pk: int, user_pk: int) -> int:
     return int(connection.execute(statement, {"tenant": tenant_pk, "user": user_pk}).scalar() or 0)
 
 
-def take(tx: Tx, tenant_pk: int, user_pk: int, size: int) -> None:
+def charge(tx: Tx, tenant_pk: int, user_pk: int, size: int) -> None:
     who = {"tenant": tenant_pk, "user": user_pk}
     if not tx.execute(update(media_usage).where(ROOM).values(bytes=media_usage.c.bytes + size), who).rowcount:
         tx.execute(insert(media_usage), {"tenant_pk": tenant_pk, "user_pk": user_pk, "bytes": size})
@@ -145,5 +145,5 @@ def gone(tx: Tx, item: Media) -> None:
     else:
         found = tx.execute(update(media).where(mine).values(state="gone", expires_at=None)).rowcount
     if found:
-        take(tx, item.tenant_pk, item.owner_pk, -item.size)
-        take(tx, item.tenant_pk, WHOLE_TENANT, -item.size)
+        charge(tx, item.tenant_pk, item.owner_pk, -item.size)
+        charge(tx, item.tenant_pk, WHOLE_TENANT, -item.size)

@@ -41,7 +41,7 @@ def is_admitted(tx: Tx, tenant_pk: int, email: str, invitation: str | None) -> b
     mode, domains = of_tenant(tx.connection, tenant_pk)
     if mode == "open" or (mode == "domain" and key_of(email).rpartition("@")[2] in domains):
         return True
-    return mode != "closed" and invitation is not None and take(tx, tenant_pk, email, invitation)
+    return mode != "closed" and invitation is not None and use_invitation(tx, tenant_pk, email, invitation)
 
 
 def invite(tx: Tx, tenant_pk: int, digest: str, *, email: str | None, expires_at: int) -> None:
@@ -50,7 +50,7 @@ def invite(tx: Tx, tenant_pk: int, digest: str, *, email: str | None, expires_at
     tx.execute(insert(invitations), values | {"expires_at": expires_at})
 
 
-def take(tx: Tx, tenant_pk: int, email: str, digest: str) -> bool:
+def use_invitation(tx: Tx, tenant_pk: int, email: str, digest: str) -> bool:
     """Whether there was such an invitation, which is gone now."""
     mine = (
         invitations.c.digest == digest,

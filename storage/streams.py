@@ -189,7 +189,7 @@ def following(connection: Connection, user_pk: int) -> int:
     return int(connection.execute(statement).scalar_one())
 
 
-def told(connection: Connection, pk: int, user_pks: Collection[int]) -> set[int]:
+def notifiable(connection: Connection, pk: int, user_pks: Collection[int]) -> set[int]:
     """Those of these users whose phones may show a stream: active followers whom its owner does not block."""
     statement = (
         select(followers.c.user_pk)

@@ -127,7 +127,7 @@ class Tx:
         self._heads[pk] = [0, name]
         self._fresh.add(pk)
 
-    def take(self, pk: int) -> tuple[int, str]:
+    def next_seq(self, pk: int) -> tuple[int, str]:
         """The next seq of a channel, and the channel's name. The command named or made the channel, or else KeyError."""
         head = self._heads[pk]
         self._before.setdefault(pk, head[0])

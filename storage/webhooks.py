@@ -74,7 +74,7 @@ class Call:
     settled_at: int | None
 
 
-class Told(NamedTuple):
+class ClaimedCall(NamedTuple):
     """A call with what it takes to make it, held under ``lease``; ``document`` is None where the log has it no more."""
 
     call: Call
@@ -192,7 +192,7 @@ def due(at: int) -> Any:
     return select(calls.c.pk).where(WAITING, calls.c.due_at <= at, calls.c.lease_until <= at)
 
 
-def claim(tx: Tx, lasts: int, room: Mapping[int, int], each: int) -> list[Told]:
+def claim(tx: Tx, lasts: int, room: Mapping[int, int], each: int) -> list[ClaimedCall]:
     """Due calls, held for ``lasts`` microseconds: ``each`` of a webhook at most, or what ``room`` says of it.
 
     An attempt counts from here on, so that one that never comes back is one, too.
@@ -221,7 +221,7 @@ def claim(tx: Tx, lasts: int, room: Mapping[int, int], each: int) -> list[Told]:
     # Of webhooks that were removed while something was promised to them.
     tx.execute(delete(calls).where(calls.c.pk.in_(set(pks) - {row[0] for row in rows})))
     return [
-        Told(
+        ClaimedCall(
             Call(*row[:wide]),
             lease,
             read(row[wide:-3]),

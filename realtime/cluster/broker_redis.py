@@ -30,7 +30,7 @@ class RedisBroker:
         self.topics: set[str] = set()
         self.forged = 0
         redis.heard = self._heard
-        redis.opened.append(lambda: self.doubted(None))
+        redis.on_open.append(lambda: self.doubted(None))
 
     async def subscribe(self, channels: Collection[int]) -> None:
         self.channels.update(channels)

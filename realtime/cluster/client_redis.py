@@ -25,7 +25,7 @@ AT_ONCE = 1000
 
 
 class RedisClient:
-    """``heard`` gets what came in one read, each a channel and a message; all of ``opened`` are called when a connection is
+    """``heard`` gets what came in one read, each a channel and a message; all of ``on_open`` are called when a connection is
     there, with its subscriptions.
 
     ``await start()`` before use, ``await stop()`` after. ``connections`` and ``dropped`` only grow.
@@ -34,7 +34,7 @@ class RedisClient:
     def __init__(self, servers: Servers) -> None:
         self.servers = servers
         self.heard: Callable[[list[tuple[bytes, bytes]]], None] = lambda messages: None
-        self.opened: list[Callable[[], None]] = []
+        self.on_open: list[Callable[[], None]] = []
         self.wanted: set[bytes] = set()
         self.lanes: dict[str, Lane] = {}
         self.tasks = Tasks()
@@ -74,7 +74,7 @@ class RedisClient:
         return [(self.lane(server), some) for server, some in found.items()]
 
     def subscribe(self, channels: Collection[bytes]) -> "list[asyncio.Future[None]]":
-        """Each is done when what is published from then on will be heard, or ``opened`` will be called."""
+        """Each is done when what is published from then on will be heard, or ``on_open`` will be called."""
         self.wanted.update(channels)
         return [lane.change(some, True) for lane, some in self._by_lane(channels)]
 
@@ -96,7 +96,7 @@ class RedisClient:
             else:
                 self.dropped += len(commands)
 
-    def tell(self, key: bytes, commands: Collection[Command]) -> None:
+    def send(self, key: bytes, commands: Collection[Command]) -> None:
         """Commands on a key whose answers nobody waits for."""
         link = self.lane(self.servers.of_key(key)).link
         if link and link.writable:
@@ -221,8 +221,8 @@ class Lane:
             logger.warning("Redis is there again")
         self.failed = False
         self.pause = PAUSE
-        for tell in self.client.opened:
-            tell()
+        for on_open in self.client.on_open:
+            on_open()
         while True:
             await asyncio.wait([link.lost], timeout=ASK_EVERY)
             silence = time.monotonic() - link.heard_at

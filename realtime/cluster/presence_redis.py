@@ -28,13 +28,13 @@ class RedisPresence:
         self.prefix = prefix
         self.node = node
         self.connections: Counter[int] = Counter()
-        redis.opened.append(lambda: self._tell(list(self.connections)))
+        redis.on_open.append(lambda: self._announce(list(self.connections)))
 
     async def enter(self, user_pk: int) -> bool:
         self.connections[user_pk] += 1
         if self.connections[user_pk] > 1:
             return False
-        return await self._alone(user_pk, self._told(user_pk))
+        return await self._alone(user_pk, self._entry_commands(user_pk))
 
     async def leave(self, user_pk: int) -> bool:
         self.connections[user_pk] -= 1
@@ -55,7 +55,7 @@ class RedisPresence:
         """Tell again who is here; what is not told expires."""
         here = list(self.connections)
         for start in range(0, len(here), AT_ONCE):
-            self._tell(here[start : start + AT_ONCE])
+            self._announce(here[start : start + AT_ONCE])
             await asyncio.sleep(0)
 
     async def forget(self) -> None:
@@ -66,12 +66,12 @@ class RedisPresence:
     def _key(self, user_pk: int) -> bytes:
         return f"{self.prefix}:p:{user_pk}".encode()
 
-    def _tell(self, user_pks: Iterable[int]) -> None:
+    def _announce(self, user_pks: Iterable[int]) -> None:
         """As far as there is a connection; it is told again before it expires."""
         for pk in user_pks:
-            self.redis.tell(self._key(pk), self._told(pk))
+            self.redis.send(self._key(pk), self._entry_commands(pk))
 
-    def _told(self, user_pk: int) -> list[tuple[Any, ...]]:
+    def _entry_commands(self, user_pk: int) -> list[tuple[Any, ...]]:
         key = self._key(user_pk)
         return [
             (b"ZREMRANGEBYSCORE", key, b"-inf", str(time.time())),

@@ -66,7 +66,7 @@ class Several:
         self.path = parts.path.strip("/")
         self.parameters = parse_qsl(parts.query, keep_blank_values=True)
 
-    def take(self, name: str) -> str | None:
+    def pop(self, name: str) -> str | None:
         """A parameter that is not for the server itself."""
         found = dict(self.parameters).get(name)
         self.parameters = [each for each in self.parameters if each[0] != name]
@@ -133,7 +133,7 @@ class SentinelServer(OneServer):
         database, _, self.name = parts.path.rpartition("/")
         if not self.name:
             raise ValueError("a Sentinel URL ends with the name of the master: redis+sentinel://host:26379/0/NAME")
-        login = {name: parts.take(f"sentinel_{name}") for name in ("username", "password")}
+        login = {name: parts.pop(f"sentinel_{name}") for name in ("username", "password")}
         super().__init__(f"{parts.scheme}://{parts.login}{parts.hosts[0][0]}:0/{database or 0}{parts.query}")
         times = {"socket_timeout": 1.0, "socket_connect_timeout": 1.0, "retry": Retry(NoBackoff(), 0)}
         self.sentinel = Sentinel(parts.hosts, sentinel_kwargs={**times, **login})  # type: ignore[no-untyped-call]

@@ -163,11 +163,11 @@ class Hub:
             if size > AHEAD:
                 self._write(reader, channel, waiting)
                 waiting, size = [], 0
-                if not await reader.taken(AHEAD):
+                if not await reader.drained(AHEAD):
                     return None
         if waiting and replay.held:
             self._write(reader, channel, waiting)
-            await reader.taken(AHEAD)
+            await reader.drained(AHEAD)
         if replay.cursor == after and replay.held:
             self._lose(channel, [reader])
         return None
@@ -256,7 +256,7 @@ class Hub:
             return self.deliveries.charge(channel.pk, count)
         for reader in list(channel.live):
             for event in events:
-                reader.told(event)
+                reader.on_user_event(event)
         return None
 
     def _write_visible(self, channel: Channel, events: Sequence[Event]) -> None:
@@ -274,7 +274,7 @@ class Hub:
         self.delivered += len(events)
         if channel.personal:
             for event in events:
-                reader.told(event)
+                reader.on_user_event(event)
 
     def _apply_update(self, channel: Channel, event: Event) -> None:
         """Apply a ``chat:updated`` at its seq: nothing above a removal reaches the removed."""

@@ -72,10 +72,10 @@ class Session:
         if self.socket.buffered < self.socket.engine.limits.outbound // 2:
             self.write(data)
 
-    async def taken(self, below: int) -> bool:
-        return await self.socket.taken(below)
+    async def drained(self, below: int) -> bool:
+        return await self.socket.drained(below)
 
-    def told(self, event: Event) -> None:
+    def on_user_event(self, event: Event) -> None:
         if event.name == "chat:new":
             document = orjson.loads(event.payload)
             self._control(Joined(document["_id"], document["at"]))

@@ -24,11 +24,11 @@ class Reader(Protocol):
     def murmur(self, data: bytes) -> None:
         """Send a frame that may be dropped where much waits."""
 
-    async def taken(self, below: int) -> bool:
+    async def drained(self, below: int) -> bool:
         """Wait until at most ``below`` bytes wait to be sent; False if the reader is gone."""
         ...
 
-    def told(self, event: Event) -> None:
+    def on_user_event(self, event: Event) -> None:
         """An event of the reader's own ``user:`` channel was just written to it."""
 
     def parted(self) -> None:

@@ -20,7 +20,7 @@ class Buckets:
         self.limit = f"At most {rate:g}{what and ' '}{what} a {period}, {burst:g} at once"
         self.left: dict[Hashable, tuple[float, float]] = {}
 
-    def take(self, key: Hashable, amount: float = 1) -> None:
+    def acquire(self, key: Hashable, amount: float = 1) -> None:
         """Raises TooMany where less is left; of an amount above the burst, all of the burst must be there."""
         moment = time.monotonic()
         left = self._left(key, moment)

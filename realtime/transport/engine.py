@@ -175,7 +175,7 @@ class Engine(engineio.AsyncServer):
         if self.of_address[address] >= self.limits.sockets_per_address:
             return unavailable(f"{self.limits.sockets_per_address} sockets are open from your address")
         try:
-            self.coming.take(address)
+            self.coming.acquire(address)
         except TooMany as problem:
             return unavailable(problem.message)
         return None

@@ -34,7 +34,7 @@ class Probe:
                 socket.attach(self.websocket)
             else:
                 # It was closed meanwhile: what was to be said last goes this way.
-                self.websocket.write(socket._take_held())
+                self.websocket.write(socket._pop_queue())
                 self.websocket.close(1000)
                 socket._end()
         elif text == "2probe" and not socket.upgrading and not socket.upgraded and not socket.closing:

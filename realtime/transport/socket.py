@@ -20,7 +20,7 @@ from realtime.transport import frames
 from realtime.transport.context import CURRENT
 from realtime.transport.polling import Refused, packets, payload, read_body
 from realtime.transport.probe import NOOP, Probe
-from realtime.transport.websocket import CLOSE_LINGER, LOST, NoHandshake, Taken, Websocket, accept
+from realtime.transport.websocket import CLOSE_LINGER, LOST, NoHandshake, HijackedResponse, Websocket, accept
 
 if TYPE_CHECKING:
     from realtime.transport.engine import Engine
@@ -44,7 +44,7 @@ class Socket(AsyncSocket):
     __slots__ = (
         "address", "began", "closed", "closing", "code", "confirmed_at", "connected", "corked", "deadline", "engine", "held",
         "held_bytes", "inbox", "phase", "pinged_at", "poll_waiter", "posting", "probe_of", "probed_at", "server", "sid",
-        "space", "taken_at", "transport", "upgraded", "upgrading", "user", "websocket", "worker", "write",
+        "space", "drained_at", "transport", "upgraded", "upgrading", "user", "websocket", "worker", "write",
     )  # fmt: skip
 
     def __init__(self, engine: "Engine", sid: str, address: str | None) -> None:
@@ -70,7 +70,7 @@ class Socket(AsyncSocket):
         self.space: asyncio.Future[None] | None = None
         self.posting = False
         self.pinged_at = math.inf
-        self.probed_at = self.confirmed_at = self.taken_at = -math.inf
+        self.probed_at = self.confirmed_at = self.drained_at = -math.inf
         self.phase = 0
         self.deadline: asyncio.TimerHandle | None = None
         self.expect_connect()
@@ -102,7 +102,7 @@ class Socket(AsyncSocket):
             return self.held_bytes
         return 0 if self.transport.is_closing() else self.transport.get_write_buffer_size()
 
-    async def taken(self, below: int) -> bool:
+    async def drained(self, below: int) -> bool:
         """Wait until at most ``below`` bytes are under way; False if the socket closed meanwhile."""
         pause, least, patience = 0.005, self.buffered, self.engine.ping_interval + self.engine.ping_timeout
         while not self.closing and self.buffered > below:
@@ -123,12 +123,12 @@ class Socket(AsyncSocket):
         if self.held_bytes > self.engine.limits.outbound:
             self.engine.slow(self)
 
-    def _take_held(self, most: int | None = None) -> bytes:
+    def _pop_queue(self, most: int | None = None) -> bytes:
         data = b"".join(self.held[:most])
         del self.held[:most]
         self.held_bytes -= len(data)
         if not self.held:
-            self.taken_at = time.monotonic()
+            self.drained_at = time.monotonic()
         return data
 
     # Inbound
@@ -217,7 +217,7 @@ class Socket(AsyncSocket):
         return payload(await self._poll())
 
     async def _poll(self) -> bytes:
-        self.confirmed_at = self.taken_at
+        self.confirmed_at = self.drained_at
         if self.poll_waiter is not None:
             raise Refused("one poll at a time")
         if self.upgrading:
@@ -238,13 +238,13 @@ class Socket(AsyncSocket):
             if answer is not None:
                 return answer
         # A client handles CLOSE before the events beside it: it goes alone, with a later poll.
-        return self._take_held(POLL_FRAMES)
+        return self._pop_queue(POLL_FRAMES)
 
     async def handle_post_request(self, environ: dict[str, Any]) -> None:
         if self.posting:
             raise Refused("one payload at a time")
         self.posting = True
-        self.confirmed_at = self.taken_at
+        self.confirmed_at = self.drained_at
         try:
             limits = self.engine.limits
             for packet in packets(await read_body(environ["aiohttp.request"], limits), limits):
@@ -269,7 +269,7 @@ class Socket(AsyncSocket):
         if self.upgraded or self.upgrading:
             return self.engine._bad_request("upgraded already")
         limits = self.engine.limits
-        first = b"" if self.connected else self._take_held()
+        first = b"" if self.connected else self._pop_queue()
         try:
             websocket = accept(
                 environ["aiohttp.request"], self, largest=limits.packet, limit=limits.outbound, first=first
@@ -286,7 +286,7 @@ class Socket(AsyncSocket):
         else:
             self.attach(websocket)
         websocket.start()
-        return Taken()
+        return HijackedResponse()
 
     def attach(self, websocket: Websocket) -> None:
         """From here on everything goes this way, first what was held."""
@@ -295,7 +295,7 @@ class Socket(AsyncSocket):
         self._write_by(websocket.transport.write)
         websocket.receiver = self
         if self.held:
-            self.transport.write(self._take_held())
+            self.transport.write(self._pop_queue())
 
     def text(self, text: str) -> None:
         self.confirmed_at = time.monotonic()

@@ -252,7 +252,7 @@ class Inlet(WebSocketDataQueue):
             self.websocket.receiver.parted(code)
 
 
-class Taken(web.Response):
+class HijackedResponse(web.Response):
     """Stands for the answer that was written already."""
 
     def __init__(self) -> None:

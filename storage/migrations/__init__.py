@@ -31,7 +31,7 @@ def upgrade(connection: Connection, upto: str = "head") -> None:
     if not is_newest(connection):
         from storage.migrations import steps
 
-        steps.take(connection, upto)
+        steps.run(connection, upto)
 
 
 def upgrade_file(path: Path) -> None:

@@ -7,7 +7,7 @@ from alembic.config import Config
 from sqlalchemy import Connection
 
 
-def take(connection: Connection, upto: str) -> None:
+def run(connection: Connection, upto: str) -> None:
     settings = Config()
     settings.set_main_option("script_location", str(Path(__file__).parent))
     settings.set_main_option("path_separator", "os")

@@ -86,20 +86,20 @@ def test_a_bucket_fills_again_and_forgets_who_is_gone(monkeypatch: pytest.Monkey
     monkeypatch.setattr("realtime.support.buckets.MOST_KEYS", 3)
     bucket = Buckets(2, 3)
     for _ in range(3):
-        bucket.take("a")
+        bucket.acquire("a")
     with pytest.raises(TooMany) as refused:
-        bucket.take("a")
+        bucket.acquire("a")
     assert refused.value.retry_after == 0.5
     moment += 0.5
-    bucket.take("a")
+    bucket.acquire("a")
     with pytest.raises(TooMany):
-        bucket.take("a")
+        bucket.acquire("a")
     moment += 60
     for _ in range(3):
-        bucket.take("a")
+        bucket.acquire("a")
     with pytest.raises(TooMany):
-        bucket.take("a")
+        bucket.acquire("a")
     for key in range(50):
-        bucket.take(key)
+        bucket.acquire(key)
         assert len(bucket.left) <= 3
         moment += 1

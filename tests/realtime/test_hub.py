@@ -40,13 +40,13 @@ class Recorder:
     def murmur(self, data: bytes) -> None:
         raise AssertionError
 
-    async def taken(self, below: int) -> bool:
+    async def drained(self, below: int) -> bool:
         if self.pause:
             await self.pause.wait()
         await asyncio.sleep(0)
         return True
 
-    def told(self, event: Event) -> None:
+    def on_user_event(self, event: Event) -> None:
         raise AssertionError
 
     def parted(self) -> None:
@@ -282,7 +282,7 @@ async def test_a_long_replay_is_written_in_pieces_that_the_reader_takes(
             super().write(data)
             self.pieces.append(len(split_frames(data)))
 
-        async def taken(self, below: int) -> bool:
+        async def drained(self, below: int) -> bool:
             assert below == 1000
             return len(self.pieces) < self.stops
 

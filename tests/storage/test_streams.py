@@ -64,13 +64,13 @@ async def test_whose_phones_may_show_a_stream(database: Database) -> None:
         for pk in (here.ann, here.bob):
             streams.follow(tx, here.stream, pk)
         everybody = {*here.users, *here.hosts}
-        assert streams.told(tx.connection, here.stream, everybody) == {here.ann, here.bob}
-        assert streams.told(tx.connection, here.stream, {here.bob, here.cem}) == {here.bob}
+        assert streams.notifiable(tx.connection, here.stream, everybody) == {here.ann, here.bob}
+        assert streams.notifiable(tx.connection, here.stream, {here.bob, here.cem}) == {here.bob}
         assert accounts.block(tx, here.hosts[0], here.bob)
         assert accounts.block(tx, here.hosts[1], here.ann)
-        assert streams.told(tx.connection, here.stream, everybody) == {here.ann}
+        assert streams.notifiable(tx.connection, here.stream, everybody) == {here.ann}
         tx.execute(users.update().where(users.c.pk == here.ann).values(status="disabled"))
-        assert streams.told(tx.connection, here.stream, everybody) == set()
+        assert streams.notifiable(tx.connection, here.stream, everybody) == set()
 
     await database.write(Command(apply))
 
