@@ -39,15 +39,15 @@ from h2.exceptions import ProtocolError
 from h2.settings import SettingCodes
 from hpack import NeverIndexedHeaderTuple
 
-from push.gateway import LARGEST_PAYLOAD, Outcome, PushRequest, PushResult, masked
+from push.gateway import LARGEST_PAYLOAD_BYTES, Outcome, PushRequest, PushResult, masked
 from push.provider import Provider
 from storage.errors import Unavailable
 
 logger = logging.getLogger("bellwire.push")
 
 HOSTS = {"production": "api.push.apple.com", "sandbox": "api.sandbox.push.apple.com"}
-DEADLINE = 10.0
-CONNECT_DEADLINE = 5.0
+ANSWER_SECONDS = 10.0
+CONNECT_SECONDS = 5.0
 OPEN_AGAIN = 0.25
 LATEST = 2**62
 LONGEST_COLLAPSE_ID = 64
@@ -66,7 +66,7 @@ class Exchange:
     headers: list[Any]
     body: bytes
     done: "asyncio.Future[Answer]"
-    connection: "Connection | None" = None
+    connection: "ApnsConnection | None" = None
     stream: int = 0
     sent_at: float = 0.0
     status: int = 0
@@ -80,20 +80,20 @@ class Answer(NamedTuple):
     body: bytes
 
 
-class Connection(APNsTLSClientProtocol):
+class ApnsConnection(APNsTLSClientProtocol):
     """One HTTP/2 connection. Until a first push was answered it carries one at a time, as Apple asks."""
 
-    def __init__(self, lane: "Lane") -> None:
+    def __init__(self, host: "ApnsHost") -> None:
         super().__init__(apns_topic="")
         # Huffman coding and the checks of headers took a third of a push's CPU; ours are checked before (``unfit``).
         self.conn = H2Connection(H2Configuration(validate_outbound_headers=False, normalize_outbound_headers=False))
         self.conn.encoder.encode = partial(self.conn.encoder.encode, huffman=False)  # type: ignore[method-assign]
-        self.lane = lane
+        self.host = host
         self.exchanges: dict[int, Exchange] = {}
         self.limit = IN_FLIGHT
         self.proven = False
         self.gone = False
-        self.heard_at = time.monotonic()
+        self.received_at = time.monotonic()
         self.flushing = False
 
     def refresh_inactivity_timer(self) -> None:
@@ -104,7 +104,7 @@ class Connection(APNsTLSClientProtocol):
         if self.gone or self.transport is None or self.transport.is_closing():
             return False
         room = len(self.exchanges) < (min(self.limit, IN_FLIGHT) if self.proven else 1)
-        return room and self.conn.outbound_flow_control_window >= LARGEST_PAYLOAD
+        return room and self.conn.outbound_flow_control_window >= LARGEST_PAYLOAD_BYTES
 
     def begin(self, exchange: Exchange) -> None:
         exchange.connection, exchange.sent_at = self, time.monotonic()
@@ -142,7 +142,7 @@ class Connection(APNsTLSClientProtocol):
     # What comes
 
     def data_received(self, data: bytes) -> None:
-        self.heard_at = time.monotonic()
+        self.received_at = time.monotonic()
         try:
             for event in self.conn.receive_data(data):
                 self._happened(event)
@@ -150,7 +150,7 @@ class Connection(APNsTLSClientProtocol):
             self.end(f"protocol error: {error}")
         if not self.gone:
             self._flush_soon()
-            self.lane.dispatch()
+            self.host.dispatch()
 
     def _happened(self, event: Any) -> None:
         match event:
@@ -161,7 +161,7 @@ class Connection(APNsTLSClientProtocol):
             case DataReceived():
                 self.conn.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
                 exchange = self.exchanges.get(event.stream_id)
-                if exchange and len(exchange.received) < LARGEST_PAYLOAD:
+                if exchange and len(exchange.received) < LARGEST_PAYLOAD_BYTES:
                     exchange.received += event.data
             case StreamEnded():
                 exchange = self.exchanges.pop(event.stream_id, None)
@@ -193,10 +193,10 @@ class Connection(APNsTLSClientProtocol):
             self.transport.close()
         for exchange in self.exchanges.values():
             settle(exchange, Answer(0, why.encode()))
-        if self.exchanges or not self.lane.closing:
-            logger.info("connection to %s ended: %s; %d pushes in flight", self.lane.host, why, len(self.exchanges))
+        if self.exchanges or not self.host.closing:
+            logger.info("connection to %s ended: %s; %d pushes in flight", self.host.host, why, len(self.exchanges))
         self.exchanges.clear()
-        self.lane.ended(self)
+        self.host.ended(self)
 
 
 def settle(exchange: Exchange, answer: Answer) -> None:
@@ -204,7 +204,7 @@ def settle(exchange: Exchange, answer: Answer) -> None:
         exchange.done.set_result(answer)
 
 
-class Lane:
+class ApnsHost:
     """The connections to one host, and what waits for a place on them."""
 
     def __init__(self, host: str, port: int, tls: ssl.SSLContext, connections: int) -> None:
@@ -212,7 +212,7 @@ class Lane:
         self.port = port
         self.tls = tls
         self.most = connections
-        self.connections: list[Connection] = []
+        self.connections: list[ApnsConnection] = []
         self.waiting: deque[Exchange] = deque()
         self.opening: asyncio.Task[None] | None = None
         self.failures = 0
@@ -224,11 +224,11 @@ class Lane:
         self.waiting.append(exchange)
         self.dispatch()
         try:
-            async with asyncio.timeout(DEADLINE):
+            async with asyncio.timeout(ANSWER_SECONDS):
                 return await exchange.done
         except TimeoutError:
             connection = exchange.connection
-            if connection and connection.heard_at < exchange.sent_at < time.monotonic() - DEADLINE / 2:
+            if connection and connection.received_at < exchange.sent_at < time.monotonic() - ANSWER_SECONDS / 2:
                 # It has said nothing at all for so long: it is taken for dead.
                 connection.end("silence")
             return Answer(0, b"no answer in time")
@@ -255,9 +255,9 @@ class Lane:
     async def _open(self) -> None:
         why = ""
         try:
-            async with asyncio.timeout(CONNECT_DEADLINE):
+            async with asyncio.timeout(CONNECT_SECONDS):
                 _, connection = await asyncio.get_running_loop().create_connection(
-                    lambda: Connection(self), self.host, self.port, ssl=self.tls
+                    lambda: ApnsConnection(self), self.host, self.port, ssl=self.tls
                 )
             if connection.gone:
                 why = "it ended at once"
@@ -284,7 +284,7 @@ class Lane:
         self.failures = min(self.failures + 1, 6)
         self.open_after = time.monotonic() + OPEN_AGAIN * 2**self.failures * random.uniform(0.5, 1.0)
 
-    def ended(self, connection: Connection) -> None:
+    def ended(self, connection: ApnsConnection) -> None:
         if connection in self.connections:
             self.connections.remove(connection)
         if connection.proven:
@@ -301,7 +301,7 @@ class Lane:
             connection.end("closing")
 
 
-def load(connection: Connection) -> int:
+def load(connection: ApnsConnection) -> int:
     return len(connection.exchanges)
 
 
@@ -320,35 +320,37 @@ class ApnsGateway:
         self.provider = provider
         tls = ssl.create_default_context(cafile=ca)
         tls.set_alpn_protocols(["h2"])
-        self.lanes = {name: Lane(host or own, port, tls, connections) for name, own in HOSTS.items()}
+        self.lanes = {name: ApnsHost(host or own, port, tls, connections) for name, own in HOSTS.items()}
 
     async def send(self, request: PushRequest) -> PushResult:
         body = orjson.dumps(request.payload)
         fault = unfit(request, body)
         if fault:
-            return PushResult(Outcome.REJECTED, 0, fault)
-        lane = self.lanes[request.environment]
+            return PushResult(Outcome.INVALID, 0, fault)
+        host = self.lanes[request.environment]
         try:
             token = await self.provider.get()
         except Unavailable:
             return PushResult(Outcome.RETRY, 0, "the shared provider token can't be read")
-        headers = headers_of(request, lane.host, token)
-        answer = await lane.run(Exchange(headers, body, asyncio.get_running_loop().create_future()))
+        headers = headers_of(request, host.host, token)
+        answer = await host.run(Exchange(headers, body, asyncio.get_running_loop().create_future()))
         result = result_of(answer)
         if result.reason == "ExpiredProviderToken":
-            result = PushResult(Outcome.RETRY if self.provider.expire(token) else Outcome.REFUSED, 403, result.reason)
+            result = PushResult(
+                Outcome.RETRY if self.provider.expire(token) else Outcome.UNAUTHORIZED, 403, result.reason
+            )
         if result.outcome is not Outcome.DELIVERED:
             logger.info("push to %s: %d %s", masked(request.token), result.status, result.reason)
         return result
 
     async def close(self) -> None:
-        for lane in self.lanes.values():
-            await lane.close()
+        for host in self.lanes.values():
+            await host.close()
 
 
 def unfit(request: PushRequest, body: bytes) -> str | None:
     """What Apple would refuse is not sent."""
-    if len(body) > LARGEST_PAYLOAD:
+    if len(body) > LARGEST_PAYLOAD_BYTES:
         return f"PayloadTooLarge: {len(body)} bytes"
     collapse_id = request.collapse_id
     if collapse_id is not None and not (PLAIN.fullmatch(collapse_id) and len(collapse_id) <= LONGEST_COLLAPSE_ID):
@@ -396,9 +398,9 @@ def result_of(answer: Answer) -> PushResult:
     if status == 410 or reason in DEAD:
         return PushResult(Outcome.TOKEN_DEAD, status, reason, dead_at if status == 410 else None)
     if status == 403 or reason in OURS_TO_FIX:
-        return PushResult(Outcome.REFUSED, status, reason)
+        return PushResult(Outcome.UNAUTHORIZED, status, reason)
     if status == 429:
         return PushResult(Outcome.SLOW_DOWN, status, reason)
     if status >= 500 or reason == "IdleTimeout":
         return PushResult(Outcome.RETRY, status, reason)
-    return PushResult(Outcome.REJECTED, status, reason)
+    return PushResult(Outcome.INVALID, status, reason)

@@ -8,7 +8,7 @@ from typing import Any, Literal, Protocol
 
 logger = logging.getLogger("bellwire.push")
 
-LARGEST_PAYLOAD = 4096
+LARGEST_PAYLOAD_BYTES = 4096
 PushType = Literal["alert", "background", "liveactivity"]
 
 
@@ -19,8 +19,8 @@ class Outcome(StrEnum):
     RETRY = "retry"  # the network or the provider failed; it may have arrived
     SLOW_DOWN = "slow down"  # too much for this device
     TOKEN_DEAD = "token dead"
-    REJECTED = "rejected"  # it will never be taken as it is
-    REFUSED = "refused"  # we are not let in; nothing will be, until somebody looks
+    INVALID = "rejected"  # it will never be taken as it is
+    UNAUTHORIZED = "refused"  # we are not let in; nothing will be, until somebody looks
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,8 +10,8 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import orjson
 
-from push.gateway import LARGEST_PAYLOAD
-from storage.briefs import Brief, LiveBrief, Text
+from push.gateway import LARGEST_PAYLOAD_BYTES
+from storage.contexts import LiveContext, PushContext, Text
 from storage.notifications import Notification
 from storage.streams import Stream
 from storage.text import boundaries
@@ -41,26 +41,26 @@ TEXTS = {
 }
 
 
-def alert(brief: Brief, *, at: int, content: bool) -> dict[str, Any]:
+def alert(context: PushContext, *, at: int, content: bool) -> dict[str, Any]:
     """The payload of a push; without ``content`` it tells that something came, and not what."""
-    if brief.about is None:
-        return {"aps": {"badge": brief.badge}}
-    answer = of_message(brief.about, brief, content) if isinstance(brief.about, Text) else of_notification(
-        brief.about, brief, content
+    if context.about is None:
+        return {"aps": {"badge": context.badge}}
+    answer = of_message(context.about, context, content) if isinstance(context.about, Text) else of_notification(
+        context.about, context, content
     )  # fmt: skip
-    aps = answer["aps"] | {"badge": brief.badge, "mutable-content": 1}
-    aps |= {"interruption-level": "passive"} if quiet(brief, at) else {"sound": "default"}
+    aps = answer["aps"] | {"badge": context.badge, "mutable-content": 1}
+    aps |= {"interruption-level": "passive"} if quiet(context, at) else {"sound": "default"}
     return fitted({**answer, "aps": aps})
 
 
-def of_message(message: Text, brief: Brief, content: bool) -> dict[str, Any]:
+def of_message(message: Text, context: PushContext, content: bool) -> dict[str, Any]:
     data = {"type": "message", "chatId": message.chat_id, "messageId": message.id, "seq": message.seq}
     thread = {"thread-id": message.chat_id}
     if not content:
-        return {"aps": {"alert": {"title": word(brief.locale, "message")}, **thread}, **data}
+        return {"aps": {"alert": {"title": word(context.locale, "message")}, **thread}, **data}
     body = message.content or ""
     if message.amount is not None or message.media is not None:
-        what = word(brief.locale, message.media or "credits").format(amount=message.amount)
+        what = word(context.locale, message.media or "credits").format(amount=message.amount)
         body = f"{what}: {body}" if body else what
     if message.chat is None:
         text = {"title": message.sender, "body": body}
@@ -69,10 +69,10 @@ def of_message(message: Text, brief: Brief, content: bool) -> dict[str, Any]:
     return {"aps": {"alert": text, **thread}, **data, "senderId": message.sender_id}
 
 
-def of_notification(notification: Notification, brief: Brief, content: bool) -> dict[str, Any]:
+def of_notification(notification: Notification, context: PushContext, content: bool) -> dict[str, Any]:
     data: dict[str, Any] = {"type": "notification", "notificationId": notification.id}
     if not content:
-        return {"aps": {"alert": {"title": word(brief.locale, "notification")}}, **data}
+        return {"aps": {"alert": {"title": word(context.locale, "notification")}}, **data}
     if notification.action_url is not None:
         data["actionUrl"] = notification.action_url
     text = {"title": notification.title, "body": notification.message}
@@ -85,16 +85,16 @@ def word(locale: str | None, name: str) -> str:
     return TEXTS.get(language, TEXTS["en"])[name]
 
 
-def quiet(brief: Brief, at: int) -> bool:
+def quiet(context: PushContext, at: int) -> bool:
     """Whether it is one of the user's quiet hours, by their clock; they may go over midnight."""
-    if brief.quiet_from is None or brief.quiet_to is None:
+    if context.quiet_from is None or context.quiet_to is None:
         return False
     try:
-        zone: Any = ZoneInfo(brief.time_zone) if brief.time_zone else UTC
+        zone: Any = ZoneInfo(context.time_zone) if context.time_zone else UTC
     except (ZoneInfoNotFoundError, ValueError):
         zone = UTC
     now = datetime.fromtimestamp(at / SECOND, zone).time()
-    start, end = time.fromisoformat(brief.quiet_from), time.fromisoformat(brief.quiet_to)
+    start, end = time.fromisoformat(context.quiet_from), time.fromisoformat(context.quiet_to)
     return start <= now < end if start <= end else now >= start or now < end
 
 
@@ -102,7 +102,7 @@ def fitted(payload: dict[str, Any]) -> dict[str, Any]:
     """Within what Apple takes: the body is cut first, then the title, then the URL left out."""
     text = payload["aps"]["alert"]
     for name in ("body", "title", "subtitle"):
-        over = len(orjson.dumps(payload)) - LARGEST_PAYLOAD
+        over = len(orjson.dumps(payload)) - LARGEST_PAYLOAD_BYTES
         if over <= 0:
             return payload
         if text.get(name):
@@ -120,9 +120,9 @@ def shortened(text: str, over: int) -> str:
     return text[: ends[fitting - 1]] + "…" if fitting > 1 else ""
 
 
-def collapse_id(brief: Brief) -> str:
+def collapse_id(context: PushContext) -> str:
     """What shows once on a device, however often it arrives."""
-    return "badge" if brief.about is None else brief.about.id
+    return "badge" if context.about is None else context.about.id
 
 
 # Live Activities: https://developer.apple.com/documentation/activitykit/starting-and-updating-live-activities-with-activitykit-push-notifications
@@ -133,42 +133,42 @@ def content_state(stream: Stream) -> dict[str, Any]:
     return {"status": stream.status, "title": stream.title, "startsAt": stream.starts_at // SECOND}
 
 
-def start(brief: LiveBrief, *, stale: float) -> dict[str, Any]:
+def start(context: LiveContext, *, stale: float) -> dict[str, Any]:
     """Puts an activity on the lock screen; an alert belongs to it."""
-    locale = brief.device.locale if brief.device else None
-    attributes = orjson.loads(brief.attributes) if brief.attributes else {}
+    locale = context.device.locale if context.device else None
+    attributes = orjson.loads(context.attributes) if context.attributes else {}
     return {
         "aps": {
-            "timestamp": brief.delivery.stamp,
+            "timestamp": context.delivery.stamp,
             "event": "start",
-            "content-state": content_state(brief.stream),
-            "stale-date": int(brief.stream.starts_at // SECOND + stale),
-            "attributes-type": brief.attributes_type,
-            "attributes": {**attributes, "streamId": brief.stream.id},
-            "alert": {"title": brief.stream.title, "body": word(locale, "soon")},
+            "content-state": content_state(context.stream),
+            "stale-date": int(context.stream.starts_at // SECOND + stale),
+            "attributes-type": context.attributes_type,
+            "attributes": {**attributes, "streamId": context.stream.id},
+            "alert": {"title": context.stream.title, "body": word(locale, "soon")},
         }
     }
 
 
-def update(brief: LiveBrief, *, stale: float) -> dict[str, Any]:
+def update(context: LiveContext, *, stale: float) -> dict[str, Any]:
     return {
         "aps": {
-            "timestamp": brief.delivery.stamp,
+            "timestamp": context.delivery.stamp,
             "event": "update",
-            "content-state": content_state(brief.stream),
-            "stale-date": int(brief.stream.starts_at // SECOND + stale),
+            "content-state": content_state(context.stream),
+            "stale-date": int(context.stream.starts_at // SECOND + stale),
         }
     }
 
 
-def end(brief: LiveBrief, *, dismiss: float) -> dict[str, Any]:
+def end(context: LiveContext, *, dismiss: float) -> dict[str, Any]:
     """Ends an activity with its last state; it leaves the lock screen ``dismiss`` seconds later."""
-    assert brief.delivery.stamp is not None
+    assert context.delivery.stamp is not None
     return {
         "aps": {
-            "timestamp": brief.delivery.stamp,
+            "timestamp": context.delivery.stamp,
             "event": "end",
-            "content-state": content_state(brief.stream),
-            "dismissal-date": int(brief.delivery.stamp + dismiss),
+            "content-state": content_state(context.stream),
+            "dismissal-date": int(context.delivery.stamp + dismiss),
         }
     }

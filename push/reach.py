@@ -6,7 +6,7 @@ from typing import NamedTuple, Protocol
 from storage.outbox import Delivery
 
 
-class Place(NamedTuple):
+class UserEvent(NamedTuple):
     """What a user is to have been reached by: an event of a channel."""
 
     user_pk: int
@@ -14,19 +14,19 @@ class Place(NamedTuple):
     seq: int
 
 
-class Reach(Protocol):
+class ReachLookup(Protocol):
     async def connected(self, user_pks: Collection[int]) -> set[int]:
         """Those of these users who have a connection at all, as far as can be told."""
         ...
 
-    def seen(self, places: Iterable[Place]) -> set[Place]:
+    def seen(self, positions: Iterable[UserEvent]) -> set[UserEvent]:
         """Those that are known to have been seen by now."""
         ...
 
-    async def reached(self, places: Collection[Place]) -> set[Place]:
+    async def reached(self, positions: Collection[UserEvent]) -> set[UserEvent]:
         """Those that were seen, as far as can be told. May take seconds."""
         ...
 
 
-def place(delivery: Delivery) -> Place:
-    return Place(delivery.user_pk, delivery.channel_pk, delivery.seq)
+def position_of(delivery: Delivery) -> UserEvent:
+    return UserEvent(delivery.user_pk, delivery.channel_pk, delivery.seq)

@@ -13,8 +13,8 @@ from storage.transaction import Command
 
 logger = logging.getLogger("bellwire.push")
 
-AT_ONCE = 100
-AGAIN_EVERY = 1.0
+SETTLED_AT_ONCE = 100
+RETRY_SECONDS = 1.0
 
 
 class Settler:
@@ -43,7 +43,7 @@ class Settler:
     async def _write_all(self) -> None:
         try:
             while self.waiting:
-                some, self.waiting = self.waiting[:AT_ONCE], self.waiting[AT_ONCE:]
+                some, self.waiting = self.waiting[:SETTLED_AT_ONCE], self.waiting[SETTLED_AT_ONCE:]
                 await self._write(some)
                 self.settled(some)
         finally:
@@ -61,4 +61,4 @@ class Settler:
                     logger.exception("%d pushes could not be settled", len(some))
                     return None
                 logger.warning("%d pushes could not be settled: %s; again in a second", len(some), type(error).__name__)
-                await asyncio.sleep(AGAIN_EVERY)
+                await asyncio.sleep(RETRY_SECONDS)

@@ -9,14 +9,14 @@ from dataclasses import dataclass
 from push import payloads
 from push.gateway import PushRequest, PushResult
 from storage import activities, devices
-from storage.briefs import Brief, LiveBrief
+from storage.contexts import LiveContext, PushContext
 from storage.transaction import Tx
 from storage.types import SECOND
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:
-    """How pushes are sent: ``in_flight`` at once, given up after ``lasts``; ``topic`` where a device names no bundle.
+    """How pushes are sent: ``in_flight`` at once, given up after ``ttl``; ``topic`` where a device names no bundle.
 
     Without ``content`` a push does not tell what came; with ``reached_too`` devices of users who were reached are pushed as
     well. A Live Activity goes from the lock screen ``dismiss_over`` after its stream was cancelled or expired, and
@@ -29,7 +29,7 @@ class Policy:
     in_flight: int
     content: bool
     reached_too: bool
-    lasts: float
+    ttl: float
     live_lasts: float
     live_starts: int
     dismiss_over: float
@@ -66,66 +66,68 @@ class Target:
         raise NotImplementedError
 
 
-class Phone(Target):
-    def __init__(self, brief: Brief) -> None:
-        self.brief = brief
-        self.token = brief.device.push_token
-        self.registered_at = brief.device.registered_at
+class DeviceTarget(Target):
+    def __init__(self, context: PushContext) -> None:
+        self.context = context
+        self.token = context.device.push_token
+        self.registered_at = context.device.registered_at
 
     def request(self, policy: Policy, at: int) -> PushRequest:
-        brief, device = self.brief, self.brief.device
+        context, device = self.context, self.context.device
         return PushRequest(
             token=self.token,
             topic=device.bundle_id or policy.topic,
             push_type="alert",
-            payload=payloads.alert(brief, at=at, content=policy.content),
+            payload=payloads.alert(context, at=at, content=policy.content),
             environment=device.environment,
-            push_id=brief.delivery.push_id,
-            priority=5 if brief.about is None else 10,
-            collapse_id=payloads.collapse_id(brief),
-            expires_at=brief.delivery.deadline_at // SECOND,
+            push_id=context.delivery.push_id,
+            priority=5 if context.about is None else 10,
+            collapse_id=payloads.collapse_id(context),
+            expires_at=context.delivery.deadline_at // SECOND,
         )
 
     def token_dead(self, tx: Tx, result: PushResult) -> bool:
-        return devices.drop_token(tx, self.brief.device.pk, self.token, result.dead_at)
+        return devices.drop_token(tx, self.context.device.pk, self.token, result.dead_at)
 
 
-class Starting(Target):
+class StartTarget(Target):
     """A phone that is told to put an activity on its lock screen."""
 
-    def __init__(self, brief: LiveBrief, device: devices.Device) -> None:
-        self.brief = brief
+    def __init__(self, context: LiveContext, device: devices.Device) -> None:
+        self.context = context
         self.device = device
         self.token = device.push_to_start_token or ""
         self.registered_at = device.registered_at
 
     def request(self, policy: Policy, at: int) -> PushRequest:
         topic, environment = self.device.bundle_id or policy.topic, self.device.environment
-        return live_request(self.brief, self.token, topic, environment, payloads.start(self.brief, stale=policy.stale))
+        return live_request(
+            self.context, self.token, topic, environment, payloads.start(self.context, stale=policy.stale)
+        )
 
     def token_dead(self, tx: Tx, result: PushResult) -> bool:
         devices.drop_start_token(tx, self.device.pk, self.token)
         return True
 
 
-class LockScreen(Target):
+class ActivityTarget(Target):
     """A running activity. Of its end it must be known that it came."""
 
-    def __init__(self, brief: LiveBrief, activity: activities.Activity) -> None:
-        self.brief = brief
+    def __init__(self, context: LiveContext, activity: activities.Activity) -> None:
+        self.context = context
         self.activity = activity
         self.token = activity.token
         self.registered_at = activity.registered_at
-        self.tracked = brief.delivery.kind == "live_end"
+        self.tracked = context.delivery.kind == "live_end"
 
     def request(self, policy: Policy, at: int) -> PushRequest:
         if self.tracked:
-            over = self.brief.stream.status in ("cancelled", "expired")
-            payload = payloads.end(self.brief, dismiss=policy.dismiss_over if over else policy.dismiss_begun)
+            over = self.context.stream.status in ("cancelled", "expired")
+            payload = payloads.end(self.context, dismiss=policy.dismiss_over if over else policy.dismiss_begun)
         else:
-            payload = payloads.update(self.brief, stale=policy.stale)
+            payload = payloads.update(self.context, stale=policy.stale)
         topic = self.activity.bundle_id or policy.topic
-        return live_request(self.brief, self.token, topic, self.activity.environment, payload)
+        return live_request(self.context, self.token, topic, self.activity.environment, payload)
 
     def delivered(self, tx: Tx) -> bool:
         return activities.settle(tx, self.activity.pk, self.token, "ended")
@@ -141,7 +143,7 @@ class LockScreen(Target):
 
 
 def live_request(
-    brief: LiveBrief, token: str, bundle: str, environment: str, payload: dict[str, object]
+    context: LiveContext, token: str, bundle: str, environment: str, payload: dict[str, object]
 ) -> PushRequest:
     """Without a collapse id: the stamps say which push is the newest."""
     return PushRequest(
@@ -150,16 +152,16 @@ def live_request(
         push_type="liveactivity",
         payload=payload,
         environment=environment,
-        push_id=brief.delivery.push_id,
+        push_id=context.delivery.push_id,
         priority=10,
-        expires_at=brief.delivery.deadline_at // SECOND,
+        expires_at=context.delivery.deadline_at // SECOND,
     )
 
 
-def target_of(brief: Brief | LiveBrief) -> Target:
-    if isinstance(brief, Brief):
-        return Phone(brief)
-    if brief.activity is not None:
-        return LockScreen(brief, brief.activity)
-    assert brief.device is not None
-    return Starting(brief, brief.device)
+def target_of(context: PushContext | LiveContext) -> Target:
+    if isinstance(context, PushContext):
+        return DeviceTarget(context)
+    if context.activity is not None:
+        return ActivityTarget(context, context.activity)
+    assert context.device is not None
+    return StartTarget(context, context.device)

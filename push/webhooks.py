@@ -14,7 +14,7 @@ import aiohttp
 from yarl import URL
 
 PREFIX = "whsec_"
-SECONDS = 10.0
+ANSWER_SECONDS = 10.0
 KNOWN = frozenset(HTTPStatus)
 
 
@@ -100,7 +100,7 @@ class Sender:
             # What one tenant's backend sets as a cookie is nothing that another's should be sent.
             self.session = aiohttp.ClientSession(
                 connector=connector,
-                timeout=aiohttp.ClientTimeout(total=SECONDS),
+                timeout=aiohttp.ClientTimeout(total=ANSWER_SECONDS),
                 cookie_jar=aiohttp.DummyCookieJar(),
             )
         timestamp = int(time.time())
@@ -113,7 +113,7 @@ class Sender:
                 phrase = HTTPStatus(answer.status).phrase if answer.status in KNOWN else ""
                 return Result(answer.status, phrase)
         except TimeoutError:
-            return Result(None, f"no answer within {SECONDS:g} s")
+            return Result(None, f"no answer within {ANSWER_SECONDS:g} s")
         except aiohttp.ClientConnectorError:
             # One word for a name that is not there and for one that leads where no call may go.
             return Result(None, "no connection")

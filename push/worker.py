@@ -15,13 +15,13 @@ from collections import Counter, OrderedDict
 from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Sequence
 from typing import Any
 
-from push.circuit import Circuit
+from push.circuit_breaker import CircuitBreakers
 from push.gateway import Outcome, PushGateway, PushRequest, PushResult
-from push.reach import Place, Reach, place
+from push.reach import ReachLookup, UserEvent, position_of
 from push.settler import Settler
 from push.targets import Policy, Target, target_of
-from storage import audience, briefs, deliveries, outbox
-from storage.briefs import Brief, LiveBrief
+from storage import audience, contexts, deliveries, outbox
+from storage.contexts import LiveContext, PushContext
 from storage.database import Database
 from storage.deliveries import Depth
 from storage.errors import Unavailable
@@ -31,21 +31,21 @@ from storage.types import SECOND, now
 
 logger = logging.getLogger("bellwire.push")
 
-LEASE = 30.0
-LOOK_EVERY = 1.0
-GATHER = 0.03
+LEASE_SECONDS = 30.0
+POLL_SECONDS = 1.0
+GATHER_SECONDS = 0.03
 CAUSES_AT_ONCE = 100
 ROWS_AT_ONCE = 500
 CLAIMED_AT_ONCE = 200
 ASKED_AT_MOST = 5000
-ASKED = ("message", "notification")
+KINDS_ASKED = ("message", "notification")
 DEAD_REMEMBERED = 10_000
 
 
 class Worker:
     """``await start()``, ``wake()`` after commits, ``await stop()``. ``settled`` counts deliveries by what became of them."""
 
-    def __init__(self, database: Database, gateway: PushGateway, reach: Reach, policy: Policy) -> None:
+    def __init__(self, database: Database, gateway: PushGateway, reach: ReachLookup, policy: Policy) -> None:
         self.database = database
         self.gateway = gateway
         self.reach = reach
@@ -54,35 +54,35 @@ class Worker:
         self.settled: Counter[str] = Counter()
         self.retried = 0
         self.depth = Depth()
-        self.circuit = Circuit()
+        self.breakers = CircuitBreakers()
         self.dead: OrderedDict[tuple[str, str], int] = OrderedDict()
-        self.flying: dict[int, float] = {}
+        self.sending: dict[int, float] = {}
         self.asking: set[int] = set()
         # How many are being claimed: they have their place before they are known.
         self.reserved = 0
         self.stopping = False
         self.awake = {name: asyncio.Event() for name in ("causes", "deliveries")}
         self.tasks: set[asyncio.Task[None]] = set()
-        self.settler = Settler(database, self.lease, self._written, LEASE / 2)
+        self.settler = Settler(database, self.lease, self._written, LEASE_SECONDS / 2)
 
     @property
     def in_flight(self) -> int:
-        return len(self.flying)
+        return len(self.sending)
 
     @property
     def room(self) -> int:
         """How many more pushes may be under way."""
-        return max(0, self.policy.in_flight - len(self.flying) - self.reserved)
+        return max(0, self.policy.in_flight - len(self.sending) - self.reserved)
 
     @contextlib.contextmanager
     def _reserving(self, most: int) -> Iterator[int]:
         """Keep places for deliveries that are claimed meanwhile; how many."""
-        places = min(self.room, most)
-        self.reserved += places
+        slots = min(self.room, most)
+        self.reserved += slots
         try:
-            yield places
+            yield slots
         finally:
-            self.reserved -= places
+            self.reserved -= slots
 
     async def start(self) -> None:
         if self.database.path:
@@ -127,23 +127,23 @@ class Worker:
                 more = await work()
             except Unavailable:
                 more = False
-                await asyncio.sleep(LOOK_EVERY)
+                await asyncio.sleep(POLL_SECONDS)
             except Exception:
                 logger.exception("%s failed; again in a second", work.__name__)
                 more = False
-                await asyncio.sleep(LOOK_EVERY)
+                await asyncio.sleep(POLL_SECONDS)
             if not more and not self.stopping:
                 with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(LOOK_EVERY):
+                    async with asyncio.timeout(POLL_SECONDS):
                         await awake.wait()
-                    await asyncio.sleep(GATHER)
+                    await asyncio.sleep(GATHER_SECONDS)
 
     # Causes
 
     async def _expand_due(self) -> bool:
         if not await self.database.read(outbox.causes_due):
             return False
-        lease = int(LEASE * SECOND)
+        lease = int(LEASE_SECONDS * SECOND)
         causes = await self._write(lambda tx: outbox.claim_causes(tx, self.lease, lease, CAUSES_AT_ONCE))
         await self._expand(causes)
         return bool(causes)
@@ -154,94 +154,94 @@ class Worker:
         found = await self.database.read(
             lambda connection: [(each, audience.next_page(connection, each, at)) for each in causes]
         )
-        some: list[tuple[Cause, audience.Page]] = []
+        some: list[tuple[Cause, audience.RecipientPage]] = []
         for cause, page in found:
             some.append((cause, page))
             if sum(len(each.devices) for _, each in some) >= ROWS_AT_ONCE or (cause, page) == found[-1]:
                 await self._deliver(some)
                 some = []
 
-    async def _deliver(self, found: Sequence[tuple[Cause, audience.Page]]) -> None:
+    async def _deliver(self, found: Sequence[tuple[Cause, audience.RecipientPage]]) -> None:
         """What can be sent at once is held by us from the start; the rest waits in the table, for any process."""
-        seen: set[Place] = set()
+        seen: set[UserEvent] = set()
         if not self.policy.reached_too:
             seen = self.reach.seen(
-                Place(user_pk, cause.channel_pk, cause.seq)
+                UserEvent(user_pk, cause.channel_pk, cause.seq)
                 for cause, page in found
-                if cause.kind in ASKED
+                if cause.kind in KINDS_ASKED
                 for user_pk, _ in page.devices
             )
         wanted = [
-            (cause, [each for each in page.devices if Place(each[0], cause.channel_pk, cause.seq) not in seen])
+            (cause, [each for each in page.devices if UserEvent(each[0], cause.channel_pk, cause.seq) not in seen])
             for cause, page in found
         ]
         cursors = {cause.pk: page.cursor for cause, page in found}
-        near = await self._near((cause.kind, user_pk) for cause, page in wanted for user_pk, _ in page)
-        lasts: dict[str, int] = {cause.kind: int(self._lasts(cause.kind) * SECOND) for cause, _ in found}
+        connected = await self._connected((cause.kind, user_pk) for cause, page in wanted for user_pk, _ in page)
+        ttl: dict[str, int] = {cause.kind: int(self._lasts(cause.kind) * SECOND) for cause, _ in found}
         with self._reserving(sum(len(each) for _, each in wanted)) as room:
-            hold = outbox.Hold(self.lease, int(LEASE * SECOND), room, near, self.policy.live_starts)
+            hold = outbox.Claim(self.lease, int(LEASE_SECONDS * SECOND), room, connected, self.policy.live_starts)
 
             def apply(tx: Tx) -> list[Delivery]:
-                made = outbox.add_deliveries(tx, wanted, hold, lasts)
+                made = outbox.add_deliveries(tx, wanted, hold, ttl)
                 outbox.advance(tx, cursors, self.lease)
                 return made
 
             made = await self._write(apply)
-        self._begin(made, near)
+        self._begin(made, connected)
         self.awake["deliveries"].set()
 
     def _lasts(self, kind: str) -> float:
-        return self.policy.live_lasts if kind in outbox.LIVE else self.policy.lasts
+        return self.policy.live_lasts if kind in outbox.LIVE else self.policy.ttl
 
-    async def _near(self, wanted: Iterable[tuple[str, int]]) -> set[int]:
+    async def _connected(self, wanted: Iterable[tuple[str, int]]) -> set[int]:
         """Users who may see by themselves what these kinds tell, and are asked before they are pushed."""
-        users = {user_pk for kind, user_pk in wanted if kind in ASKED}
+        users = {user_pk for kind, user_pk in wanted if kind in KINDS_ASKED}
         return await self.reach.connected(users) if users and not self.policy.reached_too else set()
 
     # Deliveries
 
     async def _send_due(self) -> bool:
-        if not self.room or self.circuit.all.shut or not await self.database.read(outbox.deliveries_due):
+        if not self.room or self.breakers.all.is_open or not await self.database.read(outbox.deliveries_due):
             return False
-        lease = int(LEASE * SECOND)
+        lease = int(LEASE_SECONDS * SECOND)
         with self._reserving(CLAIMED_AT_ONCE) as limit:
             due = await self._write(lambda tx: outbox.claim_deliveries(tx, self.lease, lease, limit)) if limit else []
-            held = [each for each in due if each.pk not in self.flying and each.pk not in self.asking]
-            near = await self._near((each.kind, each.user_pk) for each in held)
-        self._begin(held, near)
+            claimed = [each for each in due if each.pk not in self.sending and each.pk not in self.asking]
+            connected = await self._connected((each.kind, each.user_pk) for each in claimed)
+        self._begin(claimed, connected)
         return 0 < len(due) == limit
 
-    def _begin(self, held: Sequence[Delivery], connected: Collection[int]) -> None:
-        """Send to those who are away; ask first about those who are connected."""
+    def _begin(self, claimed: Sequence[Delivery], users: Collection[int]) -> None:
+        """Send to offline users; ask first whether connected ``users`` were reached."""
         since = time.monotonic()
-        near = [each for each in held if each.kind in ASKED and each.user_pk in connected]
-        away = [each for each in held if each not in near]
-        if len(self.asking) + len(near) > ASKED_AT_MOST:
-            for each in near:
-                self._again(each, "many are asked already", 1.0, counts=False)
-        elif near:
-            self.asking.update(each.pk for each in near)
-            self._spawn(self._ask(near, since))
-        self._fly(away, since)
+        connected = [each for each in claimed if each.kind in KINDS_ASKED and each.user_pk in users]
+        offline = [each for each in claimed if each not in connected]
+        if len(self.asking) + len(connected) > ASKED_AT_MOST:
+            for each in connected:
+                self._retry_in(each, "many are asked already", 1.0, counts=False)
+        elif connected:
+            self.asking.update(each.pk for each in connected)
+            self._spawn(self._ask(connected, since))
+        self._dispatch(offline, since)
 
-    async def _ask(self, near: Sequence[Delivery], since: float) -> None:
+    async def _ask(self, connected: Sequence[Delivery], since: float) -> None:
         """Who was reached is done; who was not is pushed, as far as there is room."""
         try:
-            reached = await self._reached({place(each) for each in near})
+            reached = await self._reached({position_of(each) for each in connected})
         finally:
-            self.asking.difference_update(each.pk for each in near)
+            self.asking.difference_update(each.pk for each in connected)
         if self.stopping:
             return
-        missed = [each for each in near if place(each) not in reached]
-        for each in near:
-            if place(each) in reached:
+        missed = [each for each in connected if position_of(each) not in reached]
+        for each in connected:
+            if position_of(each) in reached:
                 self._settle(each, "skipped", None, "reached")
         room = self.room
-        self._fly(missed[:room], since)
+        self._dispatch(missed[:room], since)
         for each in missed[room:]:
-            self._again(each, "no room", 0.0, counts=False)
+            self._retry_in(each, "no room", 0.0, counts=False)
 
-    async def _reached(self, asked: Collection[Place]) -> set[Place]:
+    async def _reached(self, asked: Collection[UserEvent]) -> set[UserEvent]:
         """Who can't be asked counts as not reached."""
         try:
             return await self.reach.reached(asked)
@@ -249,43 +249,45 @@ class Worker:
             logger.exception("could not ask who was reached; everybody is pushed")
             return set()
 
-    def _fly(self, held: Sequence[Delivery], since: float) -> None:
+    def _dispatch(self, claimed: Sequence[Delivery], since: float) -> None:
         """Send what was claimed at ``since``."""
-        self.flying.update((each.pk, since) for each in held)
-        for start in range(0, len(held), 100):
-            self._spawn(self._send(held[start : start + 100]))
+        self.sending.update((each.pk, since) for each in claimed)
+        for start in range(0, len(claimed), 100):
+            self._spawn(self._send(claimed[start : start + 100]))
 
-    async def _send(self, held: Sequence[Delivery]) -> None:
+    async def _send(self, claimed: Sequence[Delivery]) -> None:
         """Find out what to say to each, or why nothing is to be said any more, and send."""
-        for delivery, brief in (await self._briefs(held)).items():
-            self._spawn(self._push(delivery, brief))
+        for delivery, context in (await self._contexts(claimed)).items():
+            self._spawn(self._push(delivery, context))
 
-    async def _briefs(self, held: Sequence[Delivery]) -> dict[Delivery, Brief | LiveBrief | str | Exception]:
+    async def _contexts(
+        self, claimed: Sequence[Delivery]
+    ) -> dict[Delivery, PushContext | LiveContext | str | Exception]:
         """One that can't be read harms no other."""
         try:
-            found = await self.database.read(lambda connection: briefs.briefs(connection, held, now()))
-            return {each: found[each.pk] for each in held}
+            found = await self.database.read(lambda connection: contexts.contexts(connection, claimed, now()))
+            return {each: found[each.pk] for each in claimed}
         except Exception as error:
-            if len(held) == 1 or isinstance(error, Unavailable):
-                return dict.fromkeys(held, error)
-            alone = [await self._briefs([each]) for each in held]
-            return {each: brief for one in alone for each, brief in one.items()}
+            if len(claimed) == 1 or isinstance(error, Unavailable):
+                return dict.fromkeys(claimed, error)
+            alone = [await self._contexts([each]) for each in claimed]
+            return {each: context for one in alone for each, context in one.items()}
 
-    async def _push(self, delivery: Delivery, brief: Brief | LiveBrief | str | Exception) -> None:
+    async def _push(self, delivery: Delivery, context: PushContext | LiveContext | str | Exception) -> None:
         """The life of one push, which ends in a settlement, whatever goes wrong."""
         target: Target | None = None
         try:
-            if isinstance(brief, Exception):
-                raise brief
-            if isinstance(brief, str):
-                return self._settle(delivery, "skipped", None, brief)
-            target = target_of(brief)
+            if isinstance(context, Exception):
+                raise context
+            if isinstance(context, str):
+                return self._settle(delivery, "skipped", None, context)
+            target = target_of(context)
             if delivery.deadline_at <= now():
-                return await self._bury(delivery, target, None, "too late")
+                return await self._dead_letter(delivery, target, None, "too late")
             await self._try(delivery, target, target.request(self.policy, now()))
         except Unavailable:
             # What came of it can't be read or kept: it is sent again under the same ids.
-            self._again(delivery, "the database does not answer", self.policy.retry_base)
+            self._retry_in(delivery, "the database does not answer", self.policy.retry_base)
         except Exception as error:
             logger.exception("push %s failed", delivery.push_id)
             if delivery.deadline_at <= now():
@@ -294,23 +296,23 @@ class Worker:
                         await self._write(target.failed)
                 self._settle(delivery, "dead", None, type(error).__name__)
             else:
-                self._again(delivery, type(error).__name__, self.policy.retry_base * 2**delivery.attempts)
+                self._retry_in(delivery, type(error).__name__, self.policy.retry_base * 2**delivery.attempts)
         return None
 
     async def _try(self, delivery: Delivery, target: Target, request: PushRequest) -> None:
         app = f"{request.environment} {request.topic}"
-        if time.monotonic() - self.flying[delivery.pk] > LEASE / 2:
+        if time.monotonic() - self.sending[delivery.pk] > LEASE_SECONDS / 2:
             # It waited too long here; when the lease ends it is anybody's.
-            self.flying.pop(delivery.pk)
+            self.sending.pop(delivery.pk)
         elif self.dead.get((request.token, request.environment), -1) >= target.registered_at:
-            await self._forget(delivery, target, PushResult(Outcome.TOKEN_DEAD, 410, "token dead"))
-        elif self.stopping or not self.circuit.enter(app):
-            self._again(delivery, "paused", self.circuit.wait(app), counts=False)
+            await self._drop_token(delivery, target, PushResult(Outcome.TOKEN_DEAD, 410, "token dead"))
+        elif self.stopping or not self.breakers.may_send(app):
+            self._retry_in(delivery, "paused", self.breakers.retry_after(app), counts=False)
         else:
-            began = time.monotonic()
+            began_at = time.monotonic()
             result = await self._result(request)
-            refused = result.reason if result.outcome is Outcome.REFUSED else None
-            self.circuit.came_back(app, refused, answered=result.status > 0, began=began)
+            refused = result.reason if result.outcome is Outcome.UNAUTHORIZED else None
+            self.breakers.on_result(app, refused, answered=result.status > 0, began_at=began_at)
             await self._react(delivery, target, request, result)
 
     async def _result(self, request: PushRequest) -> PushResult:
@@ -330,50 +332,50 @@ class Worker:
                     # Whoever registered the new token promised it an end of its own.
                     return self._settle(delivery, "skipped", result.status, "the token changed")
                 self._settle(delivery, "sent", result.status, result.reason)
-            case Outcome.REJECTED:
-                await self._bury(delivery, target, result.status, result.reason)
+            case Outcome.INVALID:
+                await self._dead_letter(delivery, target, result.status, result.reason)
             case Outcome.TOKEN_DEAD:
                 await self._drop(delivery, target, request, result)
-            case Outcome.REFUSED:
-                pause = self.circuit.wait(f"{request.environment} {request.topic}")
-                self._again(delivery, result.reason, pause, result.status, counts=False)
+            case Outcome.UNAUTHORIZED:
+                pause = self.breakers.retry_after(f"{request.environment} {request.topic}")
+                self._retry_in(delivery, result.reason, pause, result.status, counts=False)
             case Outcome.SLOW_DOWN:
-                await self._later(delivery, target, result, policy.slow_down * times)
+                await self._retry_or_expire(delivery, target, result, policy.slow_down * times)
             case Outcome.RETRY:
-                await self._later(delivery, target, result, policy.retry_base * times)
+                await self._retry_or_expire(delivery, target, result, policy.retry_base * times)
         return None
 
     async def _drop(self, delivery: Delivery, target: Target, request: PushRequest, result: PushResult) -> None:
         """Forget the token, unless it was registered after it died: then it lives again."""
         if result.dead_at is not None and target.registered_at >= result.dead_at:
-            return await self._later(delivery, target, result, self.policy.retry_base * 2**delivery.attempts)
+            return await self._retry_or_expire(delivery, target, result, self.policy.retry_base * 2**delivery.attempts)
         self.dead[request.token, request.environment] = target.registered_at
         while len(self.dead) > DEAD_REMEMBERED:
             self.dead.popitem(last=False)
-        return await self._forget(delivery, target, result)
+        return await self._drop_token(delivery, target, result)
 
-    async def _forget(self, delivery: Delivery, target: Target, result: PushResult) -> None:
+    async def _drop_token(self, delivery: Delivery, target: Target, result: PushResult) -> None:
         if await self._write(lambda tx: target.token_dead(tx, result)):
             self._settle(delivery, "dropped", result.status, result.reason)
         elif target.tracked:
             self._settle(delivery, "skipped", result.status, "the token changed")
         else:
-            self._again(delivery, "the token changed", 0, result.status)
+            self._retry_in(delivery, "the token changed", 0, result.status)
 
-    async def _bury(self, delivery: Delivery, target: Target, status: int | None, reason: str) -> None:
+    async def _dead_letter(self, delivery: Delivery, target: Target, status: int | None, reason: str) -> None:
         """A dead letter."""
         if target.tracked:
             await self._write(target.failed)
         logger.error("push %s is a dead letter: %s %s", delivery.push_id, status, reason)
         self._settle(delivery, "dead", status, reason)
 
-    async def _later(self, delivery: Delivery, target: Target, result: PushResult, seconds: float) -> None:
+    async def _retry_or_expire(self, delivery: Delivery, target: Target, result: PushResult, seconds: float) -> None:
         """Again after about so long, unless it would be too late then."""
         if now() + int(min(seconds, self.policy.retry_most) * 0.5 * SECOND) >= delivery.deadline_at:
-            return await self._bury(delivery, target, result.status, f"too late: {result.reason}")
-        return self._again(delivery, result.reason, seconds, result.status)
+            return await self._dead_letter(delivery, target, result.status, f"too late: {result.reason}")
+        return self._retry_in(delivery, result.reason, seconds, result.status)
 
-    def _again(
+    def _retry_in(
         self, delivery: Delivery, reason: str, seconds: float, status: int | None = None, *, counts: bool = True
     ) -> None:
         """Later, with jitter."""
@@ -388,7 +390,7 @@ class Worker:
 
     def _written(self, some: Sequence[Settlement]) -> None:
         for each in some:
-            self.flying.pop(each.pk, None)
+            self.sending.pop(each.pk, None)
         self.wake()
 
     async def _write(self, apply: Callable[[Tx], Any]) -> Any:

@@ -7,13 +7,13 @@ from typing import Any
 from sqlalchemy import Connection
 
 from realtime.schema.caller import Caller, still_valid
-from realtime.support.fresh import Fresh
+from realtime.support.ttl_cache import TtlCache
 from realtime.tokens import Claims, Tokens
 from storage import accounts
 from storage.accounts import PLATFORM, NewUser, Tenant, User
+from storage.batcher import Batcher
 from storage.database import Database
 from storage.errors import Conflict, NotFound, Unauthenticated
-from storage.gather import Gather
 from storage.text import cut, is_blank, without_directions
 from storage.transaction import Command, Tx
 from storage.types import now
@@ -41,8 +41,8 @@ class Accounts:
         self.provision_users = provision_users
         self.revoked = revoked
         self.verified: dict[str, Claims] = {}
-        self.callers: Fresh[str, Caller] = Fresh()
-        self.recognised: Gather[Claims, Caller | None] = Gather(database, self.recognise)
+        self.callers: TtlCache[str, Caller] = TtlCache()
+        self.recognised: Batcher[Claims, Caller | None] = Batcher(database, self.recognise)
 
     # Who asks
 

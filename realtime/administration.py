@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import Connection
 
 from realtime.accounts import Accounts
-from realtime.logins import RESET_TTL, digest, names_of
+from realtime.logins import RESET_TTL_SECONDS, digest, names_of
 from realtime.passwords import Passwords
 from realtime.schema.caller import Caller, Maker, Operator, expand
 from storage import accounts, audit, logins, registration
@@ -17,7 +17,7 @@ from storage.registration import Mode
 from storage.transaction import Command, Tx
 from storage.types import SECOND
 
-INVITED_FOR = 7 * 24 * 3600
+INVITATION_SECONDS = 7 * 24 * 3600
 # The status that follows, and the one that is lifted.
 VERBS = {
     "disable": ("disabled", None),
@@ -131,9 +131,9 @@ class Administration:
             actor.require("admin")
             user = accounts.need(tx.connection, actor.user.tenant_pk, user_id)
             actor.require_over(user)
-            logins.add_reset_link(tx, user.pk, digest(token), lasts=RESET_TTL)
+            logins.add_reset_link(tx, user.pk, digest(token), ttl=RESET_TTL_SECONDS)
             audit.add(tx, actor.user, "user.reset-link", user.id)
-            return tx.now + RESET_TTL * 1_000_000
+            return tx.now + RESET_TTL_SECONDS * 1_000_000
 
         return token, await self.database.write(Command(apply))
 
@@ -188,7 +188,7 @@ class Administration:
         def apply(tx: Tx) -> int:
             actor = caller.fresh(tx)
             actor.require("admin")
-            until = tx.now + INVITED_FOR * SECOND if expires_at is None else expires_at
+            until = tx.now + INVITATION_SECONDS * SECOND if expires_at is None else expires_at
             registration.invite(tx, actor.user.tenant_pk, digest(token), email=email, expires_at=until)
             audit.add(tx, actor.user, "tenant.invite")
             return until
@@ -269,7 +269,7 @@ class Administration:
 
     # What was done
 
-    async def trail(self, caller: Caller, *, before: int | None, limit: int) -> list[audit.Entry]:
+    async def trail(self, caller: Caller, *, before: int | None, limit: int) -> list[audit.AuditEntry]:
         """What admins of the tenant did, newest first."""
         caller.require("admin")
         tenant_pk = caller.user.tenant_pk

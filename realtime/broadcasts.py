@@ -5,7 +5,7 @@ import logging
 
 import orjson
 
-from realtime.notifications import Draft, Plan, keep
+from realtime.notifications import Draft, NotificationPlan, keep
 from realtime.schema.bodies import SendBroadcast
 from realtime.schema.caller import Caller
 from realtime.templates import Filled
@@ -93,7 +93,12 @@ class Broadcasts:
             recipients = [accounts.get(tx.connection, pk) for pk in pks]
             active = [each for each in recipients if each.status == "active"]
             for each in active:
-                keep(tx, sender, draft, Plan(each, sender, texts, item.action_url is not None, item.fingerprint))
+                keep(
+                    tx,
+                    sender,
+                    draft,
+                    NotificationPlan(each, sender, texts, item.action_url is not None, item.fingerprint),
+                )
             broadcasts.advance(tx, item, pks[-1], len(active))
 
         await self.database.write(Command(apply, channels=pks, keys=[f"broadcasting:{item.pk}"]))

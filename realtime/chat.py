@@ -13,10 +13,10 @@ from realtime.schema.bodies import ChangeChat, CreateChat
 from realtime.schema.caller import Caller
 from realtime.schema.limits import Limits
 from realtime.support.buckets import Buckets
-from realtime.support.fresh import Fresh
 from realtime.support.tasks import Tasks
+from realtime.support.ttl_cache import TtlCache
 from storage import accounts, chat, erasure, log, messages, outbox, streams
-from storage.chat import Gate, Member
+from storage.chat import Access, Member
 from storage.database import Database
 from storage.errors import Conflict, Forbidden, Invalid, NotFound, Unauthenticated
 from storage.transaction import Command, Tx
@@ -31,7 +31,7 @@ class Chats:
         self.numbers = numbers
         self.limits = limits
         self.deliveries = deliveries
-        self.typists: Fresh[tuple[int, str], int] = Fresh()
+        self.typists: TtlCache[tuple[int, str], int] = TtlCache()
         self.tasks = Tasks()
 
     # Looking
@@ -63,7 +63,7 @@ class Chats:
         pk = await self.numbers.find(caller.user.tenant_pk, chat_id)
 
         def look(connection: Connection) -> Sequence[Member]:
-            if chat.gate(connection, pk, caller.pk) is None:
+            if chat.access(connection, pk, caller.pk) is None:
                 raise NotFound
             return chat.members_of(connection, pk, after=after, limit=limit)
 
@@ -77,10 +77,10 @@ class Chats:
         """The number of a chat in which the caller may write. Raises NotFound, Forbidden."""
         pk = await self.numbers.find(caller.user.tenant_pk, chat_id)
         asked_at = time.monotonic()
-        gate = await self.database.read(lambda connection: chat.gate(connection, pk, caller.pk))
-        if gate is None:
+        access = await self.database.read(lambda connection: chat.access(connection, pk, caller.pk))
+        if access is None:
             raise NotFound
-        if gate.role == "readonly" or gate.blocked:
+        if access.role == "readonly" or access.blocked:
             raise Forbidden
         self.typists.put((caller.pk, chat_id), pk, asked_at)
         return pk
@@ -149,8 +149,8 @@ class Chats:
         """
         changes = body.model_dump(exclude_none=True)
 
-        def apply(tx: Tx, pk: int, gate: Gate) -> shapes.ChatDocument:
-            manage_group(gate)
+        def apply(tx: Tx, pk: int, access: Access) -> shapes.ChatDocument:
+            manage_group(access)
             self.deliveries.require(pk)
             item = chat.get(tx.connection, pk)
             now_is = {"name": item.name, "historyVisible": item.history_visible}
@@ -158,7 +158,7 @@ class Chats:
             if news:
                 columns = {"history_visible" if name == "historyVisible" else name: news[name] for name in news}
                 chat.change(tx, pk, **columns)
-                append_updated(tx, pk, gate.chat_id, changes=news)
+                append_updated(tx, pk, access.chat_id, changes=news)
             return seen_by(tx.connection, pk, caller.pk)
 
         return await self._change(caller, chat_id, apply)
@@ -172,20 +172,20 @@ class Chats:
             raise Invalid.field("userIds", f"may name {self.limits.members_per_call} users at once")
         others = await self._people(caller, wanted)
 
-        def apply(tx: Tx, pk: int, gate: Gate) -> tuple[shapes.ChatDocument, bool]:
-            manage_group(gate)
-            if role in MANAGERS and gate.role != "owner":
+        def apply(tx: Tx, pk: int, access: Access) -> tuple[shapes.ChatDocument, bool]:
+            manage_group(access)
+            if role in MANAGERS and access.role != "owner":
                 raise Forbidden
             if len(others) < len(wanted):
                 raise NotFound
             require_open(tx, caller, others)
             inside = chat.known_members(tx.connection, pk, [each.pk for each in others])
             new = [each for each in others if each.pk not in inside]
-            if gate.member_count + len(new) > self.limits.chat_members:
+            if access.member_count + len(new) > self.limits.chat_members:
                 raise Conflict(f"A chat may have {self.limits.chat_members} members")
             if new:
                 streams.readmit(tx, pk, [each.pk for each in new])
-                admit(tx, pk, gate.chat_id, new, role)
+                admit(tx, pk, access.chat_id, new, role)
             return seen_by(tx.connection, pk, caller.pk), bool(new)
 
         return await self._change(caller, chat_id, apply, also=[each.pk for each in others])
@@ -194,18 +194,18 @@ class Chats:
         """Only an owner makes or unmakes owners and admins. Raises NotFound, Forbidden, Conflict for the last owner."""
         others = await self._people(caller, [user_id])
 
-        def apply(tx: Tx, pk: int, gate: Gate) -> shapes.MemberDocument:
-            manage_group(gate)
+        def apply(tx: Tx, pk: int, access: Access) -> shapes.MemberDocument:
+            manage_group(access)
             other = only(others)
             member = chat.member(tx.connection, pk, other.pk)
             if member is None:
                 raise NotFound
-            if gate.role != "owner" and (role in MANAGERS or member.role in MANAGERS):
+            if access.role != "owner" and (role in MANAGERS or member.role in MANAGERS):
                 raise Forbidden
             if member.role != role:
                 keep_an_owner(tx, pk, member.role)
                 chat.set_member(tx, pk, other.pk, role=role)
-                append_updated(tx, pk, gate.chat_id, changes={"members": [{"userId": user_id, "role": role}]})
+                append_updated(tx, pk, access.chat_id, changes={"members": [{"userId": user_id, "role": role}]})
                 member = chat.member(tx.connection, pk, other.pk)
             assert member is not None
             return documents.member(member)
@@ -216,16 +216,16 @@ class Chats:
         """Raises NotFound, Forbidden, Conflict for a direct chat or the last owner."""
         others = await self._people(caller, [user_id])
 
-        def apply(tx: Tx, pk: int, gate: Gate) -> shapes.ChatDocument:
-            require_group(gate) if user_id == caller.user.id else manage_group(gate)
+        def apply(tx: Tx, pk: int, access: Access) -> shapes.ChatDocument:
+            require_group(access) if user_id == caller.user.id else manage_group(access)
             other = only(others)
             member = chat.member(tx.connection, pk, other.pk)
             if member is None:
                 raise NotFound
-            if gate.role != "owner" and member.role in MANAGERS and other.pk != caller.pk:
+            if access.role != "owner" and member.role in MANAGERS and other.pk != caller.pk:
                 raise Forbidden
             document = seen_by(tx.connection, pk, caller.pk)
-            leave(tx, pk, gate.chat_id, other)
+            leave(tx, pk, access.chat_id, other)
             if other.pk != caller.pk and streams.of_chat(tx.connection, pk) is not None:
                 streams.exclude(tx, pk, other.pk)
             return document if other.pk == caller.pk else seen_by(tx.connection, pk, caller.pk)
@@ -235,19 +235,19 @@ class Chats:
     async def leave(self, caller: Caller, chat_id: str) -> None:
         """Raises NotFound, Conflict for a direct chat or the last owner."""
 
-        def apply(tx: Tx, pk: int, gate: Gate) -> None:
-            require_group(gate)
-            leave(tx, pk, gate.chat_id, caller.user)
+        def apply(tx: Tx, pk: int, access: Access) -> None:
+            require_group(access)
+            leave(tx, pk, access.chat_id, caller.user)
 
         await self._change(caller, chat_id, apply, also=[caller.pk])
 
     async def mute(self, caller: Caller, chat_id: str, until: int | None) -> shapes.ChatDocument:
         """No pushes of this chat until then (microseconds); None unmutes. Raises NotFound."""
 
-        def apply(tx: Tx, pk: int, gate: Gate) -> shapes.ChatDocument:
+        def apply(tx: Tx, pk: int, access: Access) -> shapes.ChatDocument:
             chat.set_member(tx, pk, caller.pk, muted_until=until)
-            if messages.unread(tx.connection, pk, caller.pk, gate.read_seq):
-                outbox.promise_badge(tx, caller.pk, but_device=caller.device)
+            if messages.unread(tx.connection, pk, caller.pk, access.read_seq):
+                outbox.promise_badge(tx, caller.pk, exclude_device=caller.device)
             return seen_by(tx.connection, pk, caller.pk)
 
         return await self._change(caller, chat_id, apply, also=[caller.pk])
@@ -255,8 +255,8 @@ class Chats:
     async def delete(self, caller: Caller, chat_id: str) -> shapes.ChatDocument:
         """Gone at once for everybody; its rows go in slices. Raises NotFound, Forbidden, Conflict for a stream's."""
 
-        def apply(tx: Tx, pk: int, gate: Gate) -> shapes.ChatDocument:
-            if gate.role != "owner":
+        def apply(tx: Tx, pk: int, access: Access) -> shapes.ChatDocument:
+            if access.role != "owner":
                 raise Forbidden
             if streams.of_chat(tx.connection, pk) is not None:
                 raise Conflict("The chat belongs to a stream")
@@ -294,29 +294,29 @@ class Chats:
         return await self.database.read(lambda connection: accounts.by_ids(connection, caller.user.tenant_pk, ids))
 
     async def _change(
-        self, caller: Caller, chat_id: str, change: Callable[[Tx, int, Gate], T], *, also: Sequence[int] = ()
+        self, caller: Caller, chat_id: str, change: Callable[[Tx, int, Access], T], *, also: Sequence[int] = ()
     ) -> T:
         """Run ``change`` in a chat the caller is in, with its channel locked."""
         pk = await self.numbers.find(caller.user.tenant_pk, chat_id)
 
         def apply(tx: Tx) -> T:
-            gate = chat.gate(tx.connection, pk, caller.pk)
-            if gate is None:
+            access = chat.access(tx.connection, pk, caller.pk)
+            if access is None:
                 raise NotFound
-            if gate.status != "active":
+            if access.status != "active":
                 raise Unauthenticated
-            return change(tx, pk, gate)
+            return change(tx, pk, access)
 
         return await self.database.write(Command(apply, channels=[pk, *also]))
 
 
 def seen_by(connection: Connection, chat_pk: int, user_pk: int) -> shapes.ChatDocument:
     """The chat as this member sees it. Raises NotFound for who is none."""
-    gate = chat.gate(connection, chat_pk, user_pk)
+    access = chat.access(connection, chat_pk, user_pk)
     me = chat.member(connection, chat_pk, user_pk)
-    if gate is None or me is None:
+    if access is None or me is None:
         raise NotFound
-    last = messages.history(connection, chat_pk, first=gate.first_seq, before=None, after=None, limit=1)
+    last = messages.history(connection, chat_pk, first=access.first_seq, before=None, after=None, limit=1)
     return documents.conversation(
         chat.get(connection, chat_pk),
         chat.members_of(connection, chat_pk),
@@ -341,15 +341,15 @@ def require_open(tx: Tx, caller: Caller, others: Sequence[accounts.User]) -> Non
         raise Forbidden
 
 
-def require_group(gate: Gate) -> None:
-    if gate.type == "direct":
+def require_group(access: Access) -> None:
+    if access.type == "direct":
         raise Conflict("A direct chat keeps its two members and has no name")
 
 
-def manage_group(gate: Gate) -> None:
+def manage_group(access: Access) -> None:
     """Raises Forbidden for who is neither owner nor admin, Conflict for a direct chat."""
-    require_group(gate)
-    if gate.role not in MANAGERS:
+    require_group(access)
+    if access.role not in MANAGERS:
         raise Forbidden
 
 

@@ -10,7 +10,7 @@ from realtime.schema.bodies import Grant
 from realtime.schema.caller import Caller
 from storage import accounts, audit, credits, log, messages, outbox
 from storage.accounts import User
-from storage.credits import Entry, Kind, NotEnough, Transaction
+from storage.credits import Kind, LedgerEntry, NotEnough, Transaction
 from storage.database import Database
 from storage.errors import Conflict, NotFound
 from storage.messages import Message
@@ -27,7 +27,7 @@ class Credits:
     async def balance(self, caller: Caller) -> int:
         return await self.database.read(lambda connection: credits.balance(connection, caller.pk))
 
-    async def history(self, caller: Caller, *, before: int | None, limit: int) -> list[Entry]:
+    async def history(self, caller: Caller, *, before: int | None, limit: int) -> list[LedgerEntry]:
         """What went in and out of the caller's account, newest first."""
         return await self.database.read(lambda it: credits.history(it, caller.pk, before=before, limit=limit))
 

@@ -20,8 +20,8 @@ from storage.errors import Invalid, Unavailable, Unsupported
 
 MEMORY = 1 << 30
 CPU_SECONDS = 10
-PATIENCE = 20.0
-AT_ONCE = 2
+DECODE_SECONDS = 20.0
+DECODERS_AT_ONCE = 2
 LONGEST_OUTPUT = 4096
 FOUND = TypeAdapter(Found)
 
@@ -44,7 +44,7 @@ class Decoder:
         self.memory = memory
         self.seconds = seconds
         self.environment = dict(environment or {})
-        self.turns = Turns(AT_ONCE, per_key=limits.uploads_at_once, waiting=limits.decodings_waiting)
+        self.turns = Turns(DECODERS_AT_ONCE, per_key=limits.uploads_at_once, waiting=limits.decodings_waiting)
         self.budget = Buckets(
             limits.decoder_seconds_per_minute,
             limits.decoder_seconds_at_once,
@@ -91,7 +91,7 @@ class Decoder:
         assert process.stdout
         output, spent, began = b"", 0.0, time.monotonic()
         try:
-            async with asyncio.timeout(PATIENCE):
+            async with asyncio.timeout(DECODE_SECONDS):
                 output = await process.stdout.read(LONGEST_OUTPUT)
                 # It waits for us before it ends, so that its clock can be read; of one that was stopped we know less.
                 spent = cpu_seconds(process.pid) if output else time.monotonic() - began

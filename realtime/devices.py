@@ -16,12 +16,12 @@ from storage.types import SECOND
 
 
 class Devices:
-    """``lasts`` is how long a push that is tried again has, in seconds."""
+    """``ttl`` is how long a push that is tried again has, in seconds."""
 
-    def __init__(self, database: Database, limits: Limits, *, lasts: float) -> None:
+    def __init__(self, database: Database, limits: Limits, *, ttl: float) -> None:
         self.database = database
         self.limits = limits
-        self.lasts = int(lasts * SECOND)
+        self.ttl = int(ttl * SECOND)
 
     async def register(self, caller: Caller, body: RegisterDevice) -> tuple[shapes.DeviceDocument, bool]:
         """The device, and whether it is new. Whoever had its token before loses it. Raises Conflict over the limit."""
@@ -100,6 +100,6 @@ class Devices:
             elif letter.kind in outbox.LIVE:
                 raise Conflict("It would come too late")
             else:
-                deliveries.retry(tx, pk, lasts=self.lasts)
+                deliveries.retry(tx, pk, ttl=self.ttl)
 
         await self.database.write(Command(apply))

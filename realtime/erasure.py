@@ -13,12 +13,12 @@ from sqlalchemy import Connection
 
 from realtime.administration import Administration, admins_of, keep_an_admin
 from realtime.chat import leave, pass_on
-from realtime.messages import entomb
+from realtime.messages import make_tombstone
 from realtime.schema import documents
 from realtime.schema.caller import Caller
 from storage import accounts, chat, credits, erasure, log, logins, messages, notifications, streams
 from storage.accounts import User
-from storage.erasure import Place
+from storage.erasure import Membership
 from storage.errors import NotFound, Unavailable
 from storage.notifications import Filter
 from storage.transaction import Command, Tx
@@ -100,7 +100,7 @@ class Erasure:
             pass
         await write(Command(partial(erasure.finish, user_pk=user_pk), channels=[user_pk]))
 
-    def _leave(self, tx: Tx, user_pk: int, place: Place) -> None:
+    def _leave(self, tx: Tx, user_pk: int, place: Membership) -> None:
         """A group keeps an owner; one in which nobody is left goes."""
         if chat.member(tx.connection, place.chat_pk, user_pk) is None:
             return
@@ -109,7 +109,7 @@ class Erasure:
             return
         leave(tx, place.chat_pk, place.chat_id, accounts.get(tx.connection, user_pk))
 
-    def _abandon(self, tx: Tx, user_pk: int, place: Place) -> None:
+    def _abandon(self, tx: Tx, user_pk: int, place: Membership) -> None:
         """Nobody is left: the group goes, but for a stream's, into which others still come."""
         if streams.of_chat(tx.connection, place.chat_pk) is None:
             chat.change(tx, place.chat_pk, deleted_at=tx.now)
@@ -119,7 +119,7 @@ class Erasure:
     def _unsay(self, tx: Tx, chat_pk: int, seq: int) -> None:
         item = messages.get(tx.connection, chat_pk, seq, readers=False)
         if item is not None and item.deleted_at is None and not (item.transfer or {}).get("reversal"):
-            entomb(tx, item)
+            make_tombstone(tx, item)
 
     # Giving it out
 

@@ -21,7 +21,7 @@ RETRY_SECONDS = 5.0
 REFRESH_SECONDS = 300.0
 # A set that could not be fetched again for so long is not believed any more.
 KEPT_SECONDS = 24 * 3600.0
-LARGEST_SET = MIB
+LARGEST_SET_BYTES = MIB
 
 
 class KeySet:
@@ -88,11 +88,11 @@ async def fetch(url: str) -> list[jwt.PyJWK]:
         aiohttp.ClientSession(timeout=timeout, cookie_jar=jar, raise_for_status=True) as session,
         session.get(url) as answer,
     ):
-        body = await answer.content.read(LARGEST_SET + 1)
-        while len(body) <= LARGEST_SET and (more := await answer.content.read(LARGEST_SET)):
+        body = await answer.content.read(LARGEST_SET_BYTES + 1)
+        while len(body) <= LARGEST_SET_BYTES and (more := await answer.content.read(LARGEST_SET_BYTES)):
             body += more
-    if len(body) > LARGEST_SET:
-        raise ValueError(f"the key set has more than {LARGEST_SET} bytes")
+    if len(body) > LARGEST_SET_BYTES:
+        raise ValueError(f"the key set has more than {LARGEST_SET_BYTES} bytes")
     document = orjson.loads(body)
     if not isinstance(document, dict):
         raise ValueError("a key set is an object")

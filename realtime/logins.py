@@ -19,9 +19,9 @@ from storage.errors import Conflict, Forbidden, NotFound, RegistrationClosed, Un
 from storage.logins import LivingLogin
 from storage.transaction import Command, Tx
 
-ACCESS_TTL = 15 * 60
-REFRESH_TTL = 30 * 24 * 3600
-RESET_TTL = 24 * 3600
+ACCESS_TTL_SECONDS = 15 * 60
+REFRESH_TTL_SECONDS = 30 * 24 * 3600
+RESET_TTL_SECONDS = 24 * 3600
 WRONG = "The e-mail or the password is wrong"
 
 
@@ -84,7 +84,7 @@ class Logins:
                 raise RegistrationClosed
             user = accounts.add_user(tx, home.pk, new)
             audit.add(tx, user, "login.register", user.id, address=peer.address)
-            return user, logins.add(tx, user.pk, lasts=REFRESH_TTL, address=peer.address, agent=peer.agent)
+            return user, logins.add(tx, user.pk, ttl=REFRESH_TTL_SECONDS, address=peer.address, agent=peer.agent)
 
         return self._logged_in(*await self.database.write(Command(apply)))
 
@@ -128,7 +128,7 @@ class Logins:
             record(tx, now_user, "login", peer)
             ended = logins.surplus(tx.connection, user.pk, self.most - 1)
             logins.end(tx, user.pk, ended, "logout")
-            added = logins.add(tx, user.pk, lasts=REFRESH_TTL, address=peer.address, agent=peer.agent)
+            added = logins.add(tx, user.pk, ttl=REFRESH_TTL_SECONDS, address=peer.address, agent=peer.agent)
             return now_user, added, ended
 
         now_user, added, ended = await self.database.write(Command(apply, channels=[user.pk]))
@@ -154,7 +154,7 @@ class Logins:
                 return user, False
             if user.status != "active":
                 raise Unauthenticated
-            logins.rotate(tx, refresh.login, lasts=REFRESH_TTL, address=peer.address, agent=peer.agent)
+            logins.rotate(tx, refresh.login, ttl=REFRESH_TTL_SECONDS, address=peer.address, agent=peer.agent)
             return user, True
 
         user, good = await self.database.write(Command(apply, channels=[found.user_pk]))
@@ -205,7 +205,7 @@ class Logins:
             user = caller.fresh(tx).user
             if user.password != stored:
                 raise Conflict("The password was changed meanwhile")
-            logins.end_all(tx, user.pk, "logout", but=caller.login)
+            logins.end_all(tx, user.pk, "logout", exclude=caller.login)
             logins.end_reset_links(tx, user.pk)
             record(tx, user, "password.change", peer)
             return accounts.change(tx, user.pk, {"password": password})
@@ -257,16 +257,18 @@ class Logins:
 
     async def end_others(self, caller: Caller) -> None:
         """End all of the caller's logins and tokens but the login that asks."""
-        command = Command(lambda tx: logins.end_all(tx, caller.pk, "logout", but=caller.login), channels=[caller.pk])
+        command = Command(
+            lambda tx: logins.end_all(tx, caller.pk, "logout", exclude=caller.login), channels=[caller.pk]
+        )
         await self.database.write(command)
         self.accounts.callers.clear()
 
     # Helpers
 
     def _logged_in(self, user: User, login: str, generation: int = 0) -> LoggedIn:
-        access, _ = self.tokens.issue(user, ttl=ACCESS_TTL, login=login)
+        access, _ = self.tokens.issue(user, ttl=ACCESS_TTL_SECONDS, login=login)
         refresh = self.tokens.issue_refresh(Refresh(login, generation))
-        return LoggedIn(access, refresh, ACCESS_TTL, user, self.tokens.devices.sign(device_text(user)))
+        return LoggedIn(access, refresh, ACCESS_TTL_SECONDS, user, self.tokens.devices.sign(device_text(user)))
 
     async def _record_failure(self, user: User, peer: Peer) -> None:
         with contextlib.suppress(Unavailable):

@@ -116,7 +116,7 @@ class MediaService:
                 if found.thumbnail:
                     await self.files.put(f"{key}.webp", thumbnail)
                 await self.files.put(key, upload.path)
-                arrived = partial(media.arrived, id=upload.id, lasts=self.unsent)
+                arrived = partial(media.arrived, id=upload.id, ttl=self.unsent)
                 return await self.database.write(Command(arrived, keys=[one(upload.id)]))
             except BaseException:
                 with contextlib.suppress(Unavailable):
@@ -145,8 +145,8 @@ class MediaService:
             if item.state == "ready" and item.owner_pk != caller.pk:
                 raise NotFound
             if item.chat_pk is not None and item.seq is not None:
-                gate = chat.gate(connection, item.chat_pk, caller.pk)
-                if gate is None or item.seq < gate.first_seq:
+                access = chat.access(connection, item.chat_pk, caller.pk)
+                if access is None or item.seq < access.first_seq:
                     raise NotFound
             return item
 

@@ -17,7 +17,7 @@ from realtime.schema.caller import Caller
 from realtime.schema.limits import Limits
 from realtime.support.buckets import Buckets
 from storage import accounts, chat, log, media, messages, outbox
-from storage.chat import Gate
+from storage.chat import Access
 from storage.database import Database
 from storage.errors import Conflict, Forbidden, Invalid, NotFound, Unauthenticated
 from storage.messages import Message
@@ -154,7 +154,7 @@ class Messages:
             return None
 
         def look(connection: Connection) -> accounts.User | None:
-            if chat.gate(connection, chat_pk, caller.pk) is None:
+            if chat.access(connection, chat_pk, caller.pk) is None:
                 raise NotFound
             if body.targetUserId is not None:
                 return accounts.find(connection, caller.user.tenant_pk, id=body.targetUserId)
@@ -181,13 +181,13 @@ class Messages:
         """A page ascending by seq; ``before`` and ``after`` of the answer are the seqs to go on from, or null."""
         chat_pk = await self.numbers.find(caller.user.tenant_pk, chat_id)
 
-        def look(connection: Connection) -> tuple[list[Message], Gate]:
-            gate = chat.gate(connection, chat_pk, caller.pk)
-            if gate is None:
+        def look(connection: Connection) -> tuple[list[Message], Access]:
+            access = chat.access(connection, chat_pk, caller.pk)
+            if access is None:
                 raise NotFound
             return messages.history(
-                connection, chat_pk, first=gate.first_seq, before=before, after=after, limit=limit + 1
-            ), gate
+                connection, chat_pk, first=access.first_seq, before=before, after=after, limit=limit + 1
+            ), access
 
         found, _ = await self.database.read(look)
         forward = after is not None and before is None
@@ -204,11 +204,11 @@ class Messages:
     async def edit(self, caller: Caller, message_id: str, content: str) -> shapes.MessageDocument:
         """Raises NotFound, Forbidden for another's message, Conflict for a deleted one and for a transfer, TooMany."""
 
-        def change(tx: Tx, chat_pk: int, seq: int, gate: Gate) -> shapes.MessageDocument:
+        def change(tx: Tx, chat_pk: int, seq: int, access: Access) -> shapes.MessageDocument:
             self.deliveries.require(chat_pk)
             item = messages.get(tx.connection, chat_pk, seq)
             assert item is not None
-            if item.sender_pk != caller.pk or gate.role == "readonly" or gate.blocked:
+            if item.sender_pk != caller.pk or access.role == "readonly" or access.blocked:
                 raise Forbidden
             if item.deleted_at is not None:
                 raise Conflict("The message was deleted")
@@ -233,39 +233,39 @@ class Messages:
         Raises NotFound, Forbidden, Conflict for a reversal.
         """
 
-        def change(tx: Tx, chat_pk: int, seq: int, gate: Gate) -> shapes.MessageDocument:
+        def change(tx: Tx, chat_pk: int, seq: int, access: Access) -> shapes.MessageDocument:
             item = messages.get(tx.connection, chat_pk, seq)
             assert item is not None
             own = item.sender_pk == caller.pk
-            if gate.role == "readonly" or (not own and gate.role not in ("owner", "admin")):
+            if access.role == "readonly" or (not own and access.role not in ("owner", "admin")):
                 raise Forbidden
             if item.deleted_at is not None:
                 return documents.message(item)
             if item.transfer is not None and item.transfer.get("reversal"):
                 raise Conflict("What an admin gave back stays as it was")
-            return entomb(tx, item)
+            return make_tombstone(tx, item)
 
         return await self._change(caller, message_id, change)
 
     async def read(self, caller: Caller, message_id: str, chat_id: str | None = None) -> shapes.ReadDocument:
         """Move the caller's read position up to this message; a position only grows."""
 
-        def change(tx: Tx, chat_pk: int, seq: int, gate: Gate) -> shapes.ReadDocument:
-            if chat_id is not None and gate.chat_id != chat_id:
+        def change(tx: Tx, chat_pk: int, seq: int, access: Access) -> shapes.ReadDocument:
+            if chat_id is not None and access.chat_id != chat_id:
                 raise NotFound
             document: shapes.ReadDocument = {
-                "chatId": gate.chat_id,
+                "chatId": access.chat_id,
                 "userId": caller.user.id,
                 "messageId": message_id,
-                "readSeq": max(seq, gate.read_seq),
+                "readSeq": max(seq, access.read_seq),
             }
-            if seq > gate.read_seq:
+            if seq > access.read_seq:
                 chat.set_member(tx, chat_pk, caller.pk, read_seq=seq)
-                public = gate.member_count <= READ_ON_CHAT
+                public = access.member_count <= READ_ON_CHAT
                 log.append(
                     tx, chat_pk if public else caller.pk, "message:read", document, about=seq if public else None
                 )
-                outbox.promise_badge(tx, caller.pk, but_device=caller.device)
+                outbox.promise_badge(tx, caller.pk, exclude_device=caller.device)
             return document
 
         return await self._change(caller, message_id, change, also=[caller.pk])
@@ -273,7 +273,7 @@ class Messages:
     async def report(self, caller: Caller, message_id: str, reason: str) -> None:
         """For the tenant's admins. Raises NotFound, Conflict for a second report of the same message."""
 
-        def change(tx: Tx, chat_pk: int, seq: int, gate: Gate) -> None:
+        def change(tx: Tx, chat_pk: int, seq: int, access: Access) -> None:
             tenant_pk = caller.user.tenant_pk
             if not messages.report(
                 tx, tenant_pk=tenant_pk, reporter_pk=caller.pk, message_id=message_id, reason=reason
@@ -297,7 +297,7 @@ class Messages:
         self,
         caller: Caller,
         message_id: str,
-        change: Callable[[Tx, int, int, Gate], T],
+        change: Callable[[Tx, int, int, Access], T],
         *,
         also: Sequence[int] = (),
     ) -> T:
@@ -305,15 +305,15 @@ class Messages:
         place = await self.database.read(lambda connection: visible(connection, caller, message_id))
 
         def apply(tx: Tx) -> T:
-            chat_pk, seq, gate = visible(tx.connection, caller, message_id)
-            if gate.status != "active":
+            chat_pk, seq, access = visible(tx.connection, caller, message_id)
+            if access.status != "active":
                 raise Unauthenticated
-            return change(tx, chat_pk, seq, gate)
+            return change(tx, chat_pk, seq, access)
 
         return await self.database.write(Command(apply, channels=[place[0], *also]))
 
 
-def entomb(tx: Tx, item: Message) -> shapes.MessageDocument:
+def make_tombstone(tx: Tx, item: Message) -> shapes.MessageDocument:
     """Make a tombstone of a message whose chat is locked, wherever it was told of."""
     seqs = messages.event_seqs(tx.connection, item.chat_pk, item.seq)
     tombstone = messages.rewrite(
@@ -323,7 +323,7 @@ def entomb(tx: Tx, item: Message) -> shapes.MessageDocument:
     log.rewrite(tx, item.chat_pk, seqs, document)
     log.append(tx, item.chat_pk, "message:deleted", document, about=item.seq)
     if item.media is not None:
-        media.doom(tx, item.chat_pk, seq=item.seq)
+        media.schedule_removal(tx, item.chat_pk, seq=item.seq)
     outbox.promise_recount(tx, item.chat_pk, item.seq, item.sender_pk)
     return document
 
@@ -348,10 +348,10 @@ def announce(tx: Tx, chat_pk: int, user_pks: list[int], at: int) -> None:
         log.append(tx, user_pk, "chat:new", document)
 
 
-def visible(connection: Connection, caller: Caller, message_id: str) -> tuple[int, int, Gate]:
+def visible(connection: Connection, caller: Caller, message_id: str) -> tuple[int, int, Access]:
     """Where a message is, and what the caller is there. Raises NotFound, for foreign as for absent."""
     place = messages.where_is(connection, caller.user.tenant_pk, message_id)
-    gate = chat.gate(connection, place.chat_pk, caller.pk) if place else None
-    if gate is None or place.seq < gate.first_seq:
+    access = chat.access(connection, place.chat_pk, caller.pk) if place else None
+    if access is None or place.seq < access.first_seq:
         raise NotFound
-    return place.chat_pk, place.seq, gate
+    return place.chat_pk, place.seq, access

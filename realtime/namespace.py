@@ -30,10 +30,10 @@ from realtime.schema.fields import Text, limits_of
 from realtime.schema.limits import Limits
 from realtime.schema.parsing import parse_json
 from realtime.streams import Streams
-from realtime.support.fresh import Fresh
+from realtime.support.ttl_cache import TtlCache
 from realtime.tokens import TokenExpired
 from realtime.transport import frames
-from realtime.transport.engine import Origins
+from realtime.transport.engine import OriginPolicy
 from realtime.transport.frames import NAMESPACE, Packet
 from realtime.transport.protocol import Overload, Server
 from realtime.transport.socket import Socket
@@ -50,9 +50,9 @@ Answer = tuple[int, Any]
 # What will be there when it is committed.
 Posted = asyncio.Future[Any]
 VERSION = 1
-WATCHED_FOR = 30.0
-LEAVE_AT_ONCE = 100
-TYPING_EVERY = 1.0
+UNWATCH_AFTER_SECONDS = 30.0
+USERS_WRITTEN_AT_ONCE = 100
+TYPING_SECONDS = 1.0
 # Whatever is in it: it is read before it is known what it is.
 UNITS_OF_PACKET = 1
 # Its channels and what it missed come on top.
@@ -111,7 +111,7 @@ class ChatNamespace(socketio.AsyncNamespace):
         presence: Presence,
         limits: Limits,
         budget: Budget,
-        origins: Origins,
+        origins: OriginPolicy,
     ) -> None:
         super().__init__(NAMESPACE)
         self.sessions = sessions
@@ -125,7 +125,7 @@ class ChatNamespace(socketio.AsyncNamespace):
         self.limits = limits
         self.origins = origins
         self.budget = budget
-        self.typed: Fresh[tuple[int, int], bool] = Fresh(TYPING_EVERY)
+        self.typed: TtlCache[tuple[int, int], bool] = TtlCache(TYPING_SECONDS)
         self.connects: Counter[str] = Counter()
         self.received: Counter[str] = Counter()
         self.leaving: dict[int, User] = {}
@@ -171,7 +171,7 @@ class ChatNamespace(socketio.AsyncNamespace):
             raise Overload("the connection is gone")
         session = Session(socket, replace(caller, device=said.deviceId), said.offsets, said.epoch)
         self.sessions.add(session)
-        socket.user = session
+        socket.session = session
 
     def _read_auth(self, auth: object) -> Auth:
         if not isinstance(auth, dict):
@@ -189,8 +189,8 @@ class ChatNamespace(socketio.AsyncNamespace):
             raise Refuse("malformed auth") from None
 
     def charge(self, socket: Socket) -> None:
-        if socket.user:
-            self.budget.users.acquire(socket.user.caller.pk, UNITS_OF_CONNECT)
+        if socket.session:
+            self.budget.users.acquire(socket.session.caller.pk, UNITS_OF_CONNECT)
         elif socket.address is not None:
             self.budget.addresses.acquire(socket.address, UNITS_OF_ATTEMPT)
 
@@ -222,7 +222,7 @@ class ChatNamespace(socketio.AsyncNamespace):
         """When users were here last, many in one write: when a network fails, all leave at once."""
         try:
             while self.leaving:
-                some = dict(itertools.islice(self.leaving.items(), LEAVE_AT_ONCE))
+                some = dict(itertools.islice(self.leaving.items(), USERS_WRITTEN_AT_ONCE))
                 for pk in some:
                     del self.leaving[pk]
                 try:
@@ -244,11 +244,11 @@ class ChatNamespace(socketio.AsyncNamespace):
         """To those who watch a user that has changed who may see it."""
         online = user.presence is None and user.pk in await self.presence.online([user.pk])
         seen_at = user.last_seen_at if user.presence is None else None
-        self.hub.whisper_to(f"presence:{user.pk}", "presence", documents.presence(user.id, online, seen_at))
+        self.hub.publish_to_topic(f"presence:{user.pk}", "presence", documents.presence(user.id, online, seen_at))
 
     def _show(self, user: accounts.User, online: bool, at: int | None) -> None:
         seen_at = at if at is not None else user.last_seen_at
-        self.hub.whisper_to(f"presence:{user.pk}", "presence", documents.presence(user.id, online, seen_at))
+        self.hub.publish_to_topic(f"presence:{user.pk}", "presence", documents.presence(user.id, online, seen_at))
 
     # Events
 
@@ -333,7 +333,7 @@ class ChatNamespace(socketio.AsyncNamespace):
         document = {"chatId": body.chatId, "userId": session.user_id}
         if self.typed.get((session.caller.pk, pk)) is None:
             self.typed.put((session.caller.pk, pk), True)
-            self.hub.whisper(pk, "typing", document, but=session.user_id)
+            self.hub.publish_ephemeral(pk, "typing", document, exclude=session.user_id)
         return 200, document
 
     async def watch_presence(self, session: Session, body: bodies.WatchPresence) -> Answer:
@@ -387,7 +387,7 @@ class ChatNamespace(socketio.AsyncNamespace):
         """Who does not come back within a moment watches no more, and leaves the streams' chats."""
         for pk, id in session.streams.items():
             if self.streams.stopped(pk, session.caller):
-                asyncio.get_running_loop().call_later(WATCHED_FOR, self._unwatch, session.caller, id)
+                asyncio.get_running_loop().call_later(UNWATCH_AFTER_SECONDS, self._unwatch, session.caller, id)
         session.streams.clear()
 
     def _unwatch(self, caller: Caller, id: str) -> None:

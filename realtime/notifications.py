@@ -49,7 +49,7 @@ class Draft:
     client_key: str | None = None
 
 
-class Plan(NamedTuple):
+class NotificationPlan(NamedTuple):
     """A draft whose names were looked up and whose template was filled."""
 
     recipient: User
@@ -77,7 +77,7 @@ class Notifications:
         command = Command(lambda tx: add(tx, caller, draft, found), channels=[found.recipient.pk], keys=keys)
         return await self.database.write(command)
 
-    def _plan(self, connection: Connection, caller: Caller, draft: Draft) -> Plan | Notification:
+    def _plan(self, connection: Connection, caller: Caller, draft: Draft) -> NotificationPlan | Notification:
         tenant_pk = caller.user.tenant_pk
         recipient = accounts.find(connection, tenant_pk, **dict([draft.recipient]))
         sender = accounts.find(connection, tenant_pk, **dict([draft.sender])) if draft.sender else caller.user
@@ -92,10 +92,10 @@ class Notifications:
             return first
         if draft.template_key is None:
             texts = Filled(draft.category, draft.title, draft.message)
-            return Plan(recipient, sender, texts, draft.action_url is not None, fingerprint)
+            return NotificationPlan(recipient, sender, texts, draft.action_url is not None, fingerprint)
         template = existing(connection, caller, draft.template_key)
         texts = fill(template, draft.placeholders, recipient.locale, self.limits)
-        return Plan(recipient, sender, texts, template.actionable, fingerprint)
+        return NotificationPlan(recipient, sender, texts, template.actionable, fingerprint)
 
     async def users(self, caller: Caller, names: list[Name]) -> list[bool]:
         """Whether the caller's tenant has a user of each name."""
@@ -106,10 +106,10 @@ class Notifications:
 
         return await self.database.read(look)
 
-    async def box(self, caller: Caller, wanted: Filter, *, before: int | None, limit: int) -> list[Notification]:
+    async def box(self, caller: Caller, filter: Filter, *, before: int | None, limit: int) -> list[Notification]:
         """What the caller got, or sent, newest first."""
         return await self.database.read(
-            lambda connection: notifications.box(connection, caller.pk, wanted, before=before, limit=limit)
+            lambda connection: notifications.box(connection, caller.pk, filter, before=before, limit=limit)
         )
 
     async def unread(self, caller: Caller) -> int:
@@ -134,7 +134,7 @@ class Notifications:
                 return notifications.get(tx.connection, item.pk)
             document: shapes.NotificationsReadDocument = {"ids": [item.id]}
             log.append(tx, caller.pk, "notification:read", document)
-            outbox.promise_badge(tx, caller.pk, but_device=caller.device)
+            outbox.promise_badge(tx, caller.pk, exclude_device=caller.device)
             return notifications.get(tx.connection, item.pk)
 
         return await self.database.write(Command(apply, channels=[caller.pk]))
@@ -148,7 +148,7 @@ class Notifications:
                 before = documents.time(tx.now if last is None else last)
                 document: shapes.NotificationsReadDocument = {"all": True, "before": before}
                 log.append(tx, caller.pk, "notification:read", document)
-                outbox.promise_badge(tx, caller.pk, but_device=caller.device)
+                outbox.promise_badge(tx, caller.pk, exclude_device=caller.device)
             return count, last
 
         total, more = 0, True
@@ -170,7 +170,7 @@ class Notifications:
                 log.append(tx, item.recipient.pk, "notification:deleted", document)
                 if item.read_at is None:
                     own = caller.device if caller.pk == item.recipient.pk else None
-                    outbox.promise_badge(tx, item.recipient.pk, but_device=own)
+                    outbox.promise_badge(tx, item.recipient.pk, exclude_device=own)
             return gone
 
         return await self.database.write(Command(apply, channels=[place.recipient.pk]))
@@ -182,7 +182,7 @@ def require_sending(caller: Caller, sender: User) -> None:
         raise Forbidden
 
 
-def add(tx: Tx, caller: Caller, draft: Draft, plan: Plan) -> Notification:
+def add(tx: Tx, caller: Caller, draft: Draft, plan: NotificationPlan) -> Notification:
     """The first answer under a key, or a new notification."""
     require_sending(caller.fresh(tx), plan.sender)
     first = first_answer(tx.connection, caller, draft.client_key, plan.fingerprint)
@@ -193,7 +193,7 @@ def add(tx: Tx, caller: Caller, draft: Draft, plan: Plan) -> Notification:
     return keep(tx, caller.user, draft, plan)
 
 
-def keep(tx: Tx, creator: User, draft: Draft, plan: Plan) -> Notification:
+def keep(tx: Tx, creator: User, draft: Draft, plan: NotificationPlan) -> Notification:
     """Keep it as the creator's, and tell the recipient, whose channel is locked, unless it is inactive."""
     seq, channel = tx.next_seq(plan.recipient.pk) if draft.active else (None, "")
     values = {

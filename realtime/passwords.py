@@ -16,7 +16,7 @@ from realtime.support.turns import Turns
 from storage.errors import Invalid
 
 # As many as there are cores on a small machine: each takes one for a tenth of a second.
-AT_ONCE = 2
+HASHES_AT_ONCE = 2
 SHORTEST, LONGEST = 8, 128
 
 
@@ -49,7 +49,7 @@ class Passwords:
 
     def __init__(self, limits: Limits) -> None:
         self.hasher = argon2.PasswordHasher()
-        self.turns = Turns(AT_ONCE, per_key=limits.passwords_per_asker, waiting=limits.passwords_waiting)
+        self.turns = Turns(HASHES_AT_ONCE, per_key=limits.passwords_per_asker, waiting=limits.passwords_waiting)
 
     async def require_strong(self, password: str, names: Iterable[str | None], field: str = "password") -> None:
         """Raises Invalid for one that is too easily guessed."""

@@ -35,10 +35,10 @@ def post(
     A transfer moves the credits too, from the caller to ``recipient``, who are both locked; so is the file of a media
     message, whose URLs begin with ``public_url``. Raises TooMany while the chat gets more ``deliveries`` than it may.
     """
-    gate = chat.gate(tx, chat_pk, caller.pk)
-    if gate is None:
+    access = chat.access(tx, chat_pk, caller.pk)
+    if access is None:
         raise NotFound
-    if gate.status != "active":
+    if access.status != "active":
         raise Unauthenticated
     file = None if body.file is None else media.find(tx.connection, body.file)
     key, fingerprint = body.clientMessageId, None
@@ -50,7 +50,7 @@ def post(
                 raise Conflict("This key was used for another message")
             # A second upload of the same file, which nobody sent, may be gone already.
             return first_answer(tx.connection, first[0], first[1])
-    if gate.role == "readonly" or gate.blocked:
+    if access.role == "readonly" or access.blocked:
         raise Forbidden
     deliveries.require(chat_pk)
     if body.targetUserId is not None and body.chatId is not None:
@@ -59,7 +59,7 @@ def post(
             raise NotFound
     if body.replyTo is not None:
         place = messages.where_is(tx.connection, caller.user.tenant_pk, body.replyTo)
-        if place is None or place.chat_pk != chat_pk or place.seq < gate.first_seq:
+        if place is None or place.chat_pk != chat_pk or place.seq < access.first_seq:
             raise NotFound("replyTo names no message of this chat")
     id, transfer = new_id(), None
     if body.credits is not None:
@@ -71,11 +71,11 @@ def post(
     seq, channel = tx.next_seq(chat_pk)
     if file is not None:
         media.send(tx, file.id, chat_pk, seq)
-    if not gate.wrote:
+    if not access.wrote:
         chat.set_member(tx, chat_pk, caller.pk, wrote=True)
     message = Message(
         chat_pk=chat_pk,
-        chat_id=gate.chat_id,
+        chat_id=access.chat_id,
         seq=seq,
         id=id,
         sender_pk=caller.pk,
@@ -106,7 +106,7 @@ def require_recipient(
         raise NotFound
     if recipient.pk == caller.pk:
         raise Invalid.field("targetUserId", "You can't send credits to yourself")
-    if body.targetUserId is None and chat.gate(tx, chat_pk, caller.pk).member_count != 2:  # type: ignore[union-attr]
+    if body.targetUserId is None and chat.access(tx, chat_pk, caller.pk).member_count != 2:  # type: ignore[union-attr]
         raise Invalid.field("targetUserId", "targetUserId is required where there are not two members")
     require_able(tx, recipient.pk)
     return recipient
@@ -125,8 +125,8 @@ def prepare(connection: Connection, caller: Caller, body: SendMessage, file: str
         chat_pk = chat.find(connection, caller.user.tenant_pk, body.chatId)
         if chat_pk is None:
             raise NotFound
-    gate = None if chat_pk is None else chat.gate(connection, chat_pk, caller.pk)
-    if chat_pk is not None and gate is None:
+    access = None if chat_pk is None else chat.access(connection, chat_pk, caller.pk)
+    if chat_pk is not None and access is None:
         raise NotFound
     if body.clientMessageId is not None:
         first = messages.by_key(connection, caller.pk, body.clientMessageId)
@@ -134,7 +134,7 @@ def prepare(connection: Connection, caller: Caller, body: SendMessage, file: str
             if first[2] != fingerprint_of(body, file):
                 raise Conflict("This key was used for another message")
             return first_answer(connection, first[0], first[1])
-    if gate is not None and (gate.role == "readonly" or gate.blocked):
+    if access is not None and (access.role == "readonly" or access.blocked):
         raise Forbidden
     return None
 

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection
 
-from realtime.chat import admit, leave, append_updated
+from realtime.chat import admit, append_updated, leave
 from realtime.messages import announce
 from realtime.schema import documents, shapes
 from realtime.schema.bodies import ChangeStream, CreateStream, RegisterActivity
@@ -306,7 +306,7 @@ class Streams:
             ), True
         if known.user_pk != caller.pk or known.stream_pk != stream.pk:
             raise Conflict("The activity belongs to another user or stream")
-        if tx.now > known.created_at + activities.LIFE:
+        if tx.now > known.created_at + activities.LIFE_MICROSECONDS:
             raise Conflict("The activity is over: iOS has removed it")
         differs = any(getattr(known, name) != value for name, value in values.items())
         revived = known.state == "dead" or (known.state == "ended" and not late)
@@ -340,9 +340,9 @@ class Streams:
             depart = partial(finish_parting, chat_pk=chat_pk, user_pk=user_pk)
             await self.database.write(Command(depart, channels=[chat_pk, user_pk]))
 
-    async def bury(self) -> None:
+    async def expire_activities(self) -> None:
         """Activities that iOS has removed by now."""
-        await self.database.write(Command(activities.bury))
+        await self.database.write(Command(activities.expire))
 
 
 def move(tx: Tx, stream: Stream, to: Status) -> Stream:

@@ -21,18 +21,18 @@ from storage.database import Database
 from storage.errors import Conflict, Invalid, NotFound, Unavailable
 from storage.transaction import Command, Tx
 from storage.types import SECOND
-from storage.webhooks import Call, ClaimedCall, Webhook
+from storage.webhooks import ClaimedCall, Webhook, WebhookCall
 
 logger = logging.getLogger("bellwire.webhooks")
 
 T = TypeVar("T")
 ADMIN = "admin"
 # Calls of a webhook under way at a time, so that a slow one keeps nobody else waiting.
-EACH = 10
-LEASE = 60
+IN_FLIGHT_PER_WEBHOOK = 10
+LEASE_SECONDS = 60
 STOP_SECONDS = 2.0
 # Seconds until the next try: the first ones soon, for a restart of theirs; then as long as somebody may need to wake up.
-PAUSES = (5, 30, 120, 600, 1800, 3600)
+RETRY_SECONDS = (5, 30, 120, 600, 1800, 3600)
 # A day, with these pauses.
 TRIES = 28
 GONE = 410
@@ -46,7 +46,7 @@ class Webhooks:
         self.most = most
         self.private = private
         self.sender = Sender(private=private)
-        self.flying: Counter[int] = Counter()
+        self.in_flight: Counter[int] = Counter()
         self.claiming = asyncio.Lock()
         self.tasks = Tasks()
         self.stopping = False
@@ -93,11 +93,11 @@ class Webhooks:
 
         await self._write(caller, apply)
 
-    async def calls(self, caller: Caller, id: str, *, before: int | None, limit: int) -> list[Call]:
+    async def calls(self, caller: Caller, id: str, *, before: int | None, limit: int) -> list[WebhookCall]:
         """What a webhook was told. Raises NotFound."""
         caller.require(ADMIN)
 
-        def look(connection: Any) -> list[Call]:
+        def look(connection: Any) -> list[WebhookCall]:
             found = webhooks.find(connection, caller.user.tenant_pk, id)
             if found is None:
                 raise NotFound
@@ -135,13 +135,13 @@ class Webhooks:
             return
         async with self.claiming:
             while not self.stopping and await self.database.read(webhooks.anything):
-                room = {pk: EACH - count for pk, count in self.flying.items()}
-                claim = partial(webhooks.claim, lasts=LEASE * SECOND, room=room, each=EACH)
+                room = {pk: IN_FLIGHT_PER_WEBHOOK - count for pk, count in self.in_flight.items()}
+                claim = partial(webhooks.claim, ttl=LEASE_SECONDS * SECOND, room=room, each=IN_FLIGHT_PER_WEBHOOK)
                 claimed = await self.database.write(Command(claim))
                 if not claimed:
                     return
                 for each in claimed:
-                    self.flying[each.webhook.pk] += 1
+                    self.in_flight[each.webhook.pk] += 1
                     self.tasks.spawn(self._call(each))
 
     async def stop(self) -> None:
@@ -156,9 +156,9 @@ class Webhooks:
         except Exception:
             logger.exception("a call of webhook %s failed", claimed.webhook.id)
         finally:
-            self.flying[claimed.webhook.pk] -= 1
-            if not self.flying[claimed.webhook.pk]:
-                del self.flying[claimed.webhook.pk]
+            self.in_flight[claimed.webhook.pk] -= 1
+            if not self.in_flight[claimed.webhook.pk]:
+                del self.in_flight[claimed.webhook.pk]
         if not self.stopping:
             with contextlib.suppress(Unavailable):
                 await self.work()
@@ -184,7 +184,7 @@ class Webhooks:
             logger.warning("webhook %s was not told of %s: %s %s", webhook.id, call.event, result.status, result.reason)
             await self._settle(claimed, "dead", result.status, result.reason)
         else:
-            pause = PAUSES[min(call.attempts, len(PAUSES)) - 1] * random.uniform(0.8, 1.2)
+            pause = RETRY_SECONDS[min(call.attempts, len(RETRY_SECONDS)) - 1] * random.uniform(0.8, 1.2)
             await self._settle(claimed, "waiting", result.status, result.reason, pause)
         return None
 

@@ -13,7 +13,7 @@ from aiohttp import web
 
 from server import descriptions, metrics, operator, pages
 from server.call import SERVICES, Route, write_json
-from server.listening import Connection, Door, listen
+from server.listening import HttpConnection, Listener, listen
 from server.logs import TRACING, library, name_request, observed
 from server.middleware import browsers, endpoint, errors
 from server.routes import ROUTES
@@ -154,8 +154,8 @@ async def serving(settings: Settings, listening: socket.socket | None = None) ->
         assert runner.server is not None
         listening = listening or listen(settings.host, settings.port)
         services = app[SERVICES]
-        connection = partial(Connection, runner.server, loop=asyncio.get_running_loop(), **options)
-        door = Door(
+        connection = partial(HttpConnection, runner.server, loop=asyncio.get_running_loop(), **options)
+        door = Listener(
             listening,
             connection,
             services.connections,

@@ -131,7 +131,7 @@ class Created:
 class Route:
     """A line of the route table.
 
-    ``answer`` is the type of the document; ``public`` routes need no token. Where ``spoken``, the request's dialect
+    ``answer`` is the type of the document; ``public`` routes need no token. Where ``negotiated``, the request's dialect
     counts, and ``body`` and ``answer`` may be names of the dialect's own types. A call costs ``units`` of the caller's
     budget, and ``units_per_item`` for each item that it asks for or names.
     """
@@ -147,7 +147,7 @@ class Route:
     status: int = 200
     permission: str | None = None
     public: bool = False
-    spoken: bool = False
+    negotiated: bool = False
     bare: bool = False
     multipart: Literal["", "too", "only"] = ""
     keyed: bool = False
@@ -159,7 +159,7 @@ class Route:
     @property
     def envelope(self) -> bool:
         """``v1`` routes answer in the envelope, ``v2`` and the ``bare`` ones with the document alone."""
-        return "/v1/" in self.path and not self.spoken and not self.bare
+        return "/v1/" in self.path and not self.negotiated and not self.bare
 
 
 async def token_of(request: web.Request) -> str:

@@ -10,8 +10,8 @@ from functools import partial
 logger = logging.getLogger("bellwire.http")
 
 # Descriptors for files, the database, Redis, pushes and webhooks; and connections for this machine and proxies alone.
-FOR_OURSELVES = 128
-FOR_OPERATORS = 32
+RESERVED_DESCRIPTORS = 128
+OPERATOR_CONNECTIONS = 32
 HIGHEST = 1 << 20
 
 
@@ -45,7 +45,7 @@ class Connections:
     def enter(self, host: str) -> Callable[[], None] | None:
         """A connection of this host was accepted: what to call when it is gone, None if it must be closed at once."""
         key = self.key_of(host)
-        places = self.most if key is None else self.most - FOR_OPERATORS
+        places = self.most if key is None else self.most - OPERATOR_CONNECTIONS
         if self.open >= places or (key is not None and self.of_address[key] >= self.per_address):
             self.refused += 1
             if self.refused & (self.refused - 1) == 0:

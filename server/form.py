@@ -27,7 +27,7 @@ logger = logging.getLogger("bellwire.http")
 
 WHOLE = re.compile(r"-?[0-9]{1,19}")
 CHUNK = 256 * KIB
-WATCH_EVERY = 0.25
+WATCH_SECONDS = 0.25
 MOST_PARTS = 32
 # Controls, lone surrogates, and separators of lines and paragraphs; joiners and spaces of all kinds belong to names.
 NO_PART_OF_NAMES = frozenset(("Cc", "Cs", "Zl", "Zp"))
@@ -104,7 +104,7 @@ class Uploads:
 async def watch(request: web.Request, limit: int, deadline: asyncio.Timeout) -> None:
     """What stands before and between the parts counts too, and nobody else sees it."""
     while request.content.total_bytes <= limit:
-        await asyncio.sleep(WATCH_EVERY)
+        await asyncio.sleep(WATCH_SECONDS)
     deadline.reschedule(0)
 
 

@@ -22,9 +22,9 @@ from server.connections import Connections
 logger = logging.getLogger("bellwire.http")
 
 WAITING = 1024
-TAKEN_AT_ONCE = 8
-PAUSE = 0.005
-OUT_OF_DESCRIPTORS = 1.0
+ACCEPTED_AT_ONCE = 8
+PAUSE_SECONDS = 0.005
+OUT_OF_DESCRIPTORS_SECONDS = 1.0
 CROWDED = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 5\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
 # Of Linux, RFC 5482.
 USER_TIMEOUT: int = getattr(socket, "TCP_USER_TIMEOUT", 0)
@@ -40,18 +40,18 @@ def listen(host: str, port: int) -> socket.socket:
         raise OSError(f"BELLWIRE_HOST={host} BELLWIRE_PORT={port} can't be listened on: {why}") from None
 
 
-class Connection(RequestHandler):
+class HttpConnection(RequestHandler):
     """aiohttp's connection, which tells a request that waits for its body when the body turns out to be broken.
 
-    ``deadline`` ends it if no request comes; ``left`` is called when it is gone.
+    ``deadline`` ends it if no request comes; ``on_lost`` is called when it is gone.
     """
 
-    __slots__ = ("deadline", "left")
+    __slots__ = ("deadline", "on_lost")
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self.deadline: asyncio.TimerHandle | None = None
-        self.left: Callable[[], None] | None = None
+        self.on_lost: Callable[[], None] | None = None
 
     def connection_lost(self, error: BaseException | None) -> None:
         transport = self.transport
@@ -60,9 +60,9 @@ class Connection(RequestHandler):
             self.deadline.cancel()
         if transport is not None:
             release(transport)
-            if self.left:
-                self.left()
-                self.left = None
+            if self.on_lost:
+                self.on_lost()
+                self.on_lost = None
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
@@ -86,7 +86,7 @@ class Connection(RequestHandler):
             self.close()
 
 
-class Door:
+class Listener:
     """Takes connections while it is open: a few, then, where more wait, a pause for those who are here already.
 
     When a network fails thousands come back at once; asyncio alone would see to them before anybody else. Where
@@ -126,14 +126,14 @@ class Door:
         self.socket.close()
 
     def _accept(self) -> None:
-        for _ in range(TAKEN_AT_ONCE):
+        for _ in range(ACCEPTED_AT_ONCE):
             try:
                 connection, peer = self.socket.accept()
             except (BlockingIOError, InterruptedError, ConnectionAbortedError):
                 return
             except OSError as error:
                 logger.error("no connection can be taken: %s", error)
-                self._pause(OUT_OF_DESCRIPTORS)
+                self._pause(OUT_OF_DESCRIPTORS_SECONDS)
                 return
             connection.setblocking(False)
             left = self.connections.enter(peer[0])
@@ -143,7 +143,7 @@ class Door:
             if USER_TIMEOUT:
                 connection.setsockopt(socket.IPPROTO_TCP, USER_TIMEOUT, self.stall)
             self.tasks.spawn(self._begin(connection, left))
-        self._pause(PAUSE)
+        self._pause(PAUSE_SECONDS)
 
     def _pause(self, seconds: float) -> None:
         self.loop.remove_reader(self.socket)
@@ -157,10 +157,10 @@ class Door:
             connection.close()
             left()
         else:
-            if not isinstance(handler, Connection) or transport.is_closing():
+            if not isinstance(handler, HttpConnection) or transport.is_closing():
                 left()
             else:
-                handler.left = left
+                handler.on_lost = left
                 handler.deadline = self.loop.call_later(self.head, show_out, transport)
 
 

@@ -25,7 +25,7 @@ Format = Literal["human", "json"]
 
 REQUEST_ID = "X-Request-ID"
 GIVEN_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
-ASKED: web.RequestKey["Asked"] = web.RequestKey("asked", object)  # type: ignore[arg-type]
+REQUEST_INFO: web.RequestKey["RequestInfo"] = web.RequestKey("asked", object)  # type: ignore[arg-type]
 TRACING: web.AppKey[Tracing | None] = web.AppKey("tracing", object)  # type: ignore[arg-type]
 # Asked all the time by who looks after us, or told of by the lines of their connection.
 QUIET = {"/healthz", "/readyz", "/metrics", "/socket.io/"}
@@ -82,7 +82,7 @@ class Human(logging.Formatter):
         return super().formatMessage(record)
 
 
-class Asked:
+class RequestInfo:
     """One request, as the log names it. ``user`` is filled in when it is known who asks."""
 
     __slots__ = ("id", "user")
@@ -100,7 +100,7 @@ async def observed(
     request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
 ) -> web.StreamResponse:
     """Counts each request and writes its line, with the route's pattern for a path."""
-    asked = request[ASKED] = Asked(request.headers.get(REQUEST_ID))
+    asked = request[REQUEST_INFO] = RequestInfo(request.headers.get(REQUEST_ID))
     CURRENT.set(asked)
     resource = request.match_info.route.resource
     route = resource.canonical if resource else "unknown"
@@ -134,6 +134,6 @@ def log_request(request: web.Request, route: str, status: int, seconds: float) -
 
 async def name_request(request: web.Request, response: web.StreamResponse) -> None:
     """The answer says which line of the log is its own."""
-    asked = request.get(ASKED)
+    asked = request.get(REQUEST_INFO)
     if asked:
         response.headers[REQUEST_ID] = asked.id

@@ -53,13 +53,13 @@ async def link(call: Call) -> Any:
 
 
 async def show(call: Call) -> web.Response:
-    item = await wanted(call)
+    item = await required_media(call)
     return await serve(call, item.key, item.size, item.mime, item, item.hash)
 
 
 async def thumbnail(call: Call) -> web.Response:
     """Raises NotFound where there is none."""
-    item = await wanted(call)
+    item = await required_media(call)
     if not item.thumbnail:
         raise NotFound
     with missing(item):
@@ -67,7 +67,7 @@ async def thumbnail(call: Call) -> web.Response:
     return await serve(call, item.thumbnail_key, size, "image/webp", item, f"{item.hash}-thumbnail")
 
 
-async def wanted(call: Call) -> Media:
+async def required_media(call: Call) -> Media:
     """By a link, or by who asks. Raises Unauthenticated, Forbidden, NotFound."""
     service, query = call.services.media, call.query
     if query.signature is not None:

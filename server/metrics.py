@@ -46,7 +46,7 @@ class Live(Collector):
             "bellwire_deliveries": ("Durable events written to a socket", hub.delivered),
             "bellwire_repaired": ("Events read from the log because no hint came", hub.repaired),
             "bellwire_channel_resets": ("Gaps that could not be filled", hub.resets),
-            "bellwire_slow_readers_cut": ("Sockets cut off because they did not read", engine.cut),
+            "bellwire_slow_readers_cut": ("Sockets cut off because they did not read", engine.slow_closed),
             "bellwire_commits": ("Committed batches", writer.batches),
             "bellwire_commands": ("Committed commands", writer.commands),
             "bellwire_commit_seconds": ("Time spent in batches, from their begin to their commit", writer.seconds),

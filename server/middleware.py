@@ -29,7 +29,7 @@ from server.call import (
 )
 from server.dialects import Dialect
 from server.form import FORM, UPLOAD, UPLOADER
-from server.logs import ASKED
+from server.logs import REQUEST_INFO
 from storage.errors import (
     Forbidden,
     Malformed,
@@ -105,7 +105,7 @@ async def errors(request: web.Request, handler: Next) -> web.StreamResponse:
         headers = {name: error.headers[name] for name in ("Allow",) if name in error.headers}
     except TooMany as error:
         services = request.app[SERVICES]
-        await services.budget.refusals.pause(request[ASKED].user or services.addresses.of(request))
+        await services.budget.refusals.pause(request[REQUEST_INFO].user or services.addresses.of(request))
         problem = error
     except Problem as error:
         problem = error
@@ -200,14 +200,14 @@ def endpoint(route: Route) -> Next:
         named = not route.public or (route.answer is bytes and "signature" not in request.query)
         caller, refused = await attempt(authenticate(request)) if named else (None, None)
         refused = over_budget(request, caller, UNITS_OF_REFUSAL if refused else route.units) or refused
-        if refused and not route.spoken:
+        if refused and not route.negotiated:
             raise refused
         if caller and route.multipart and request.content_type == FORM:
             await services.uploads.begin(caller)
             request[UPLOADER] = caller
         values, unreadable = await attempt(read_values(route, request, caller))
         unclear = None
-        if route.spoken:
+        if route.negotiated:
             request[DIALECT], unclear = chosen(request, caller, values)
         if caller and UPLOADER not in request:
             # Files have limits of their own.
@@ -217,7 +217,7 @@ def endpoint(route: Route) -> Next:
                 raise problem
         if route.permission and caller:
             caller.require(route.permission)
-        if route.keyed and not route.spoken:
+        if route.keyed and not route.negotiated:
             values = with_key(request, values)
         model = route.body
         body = bodies.read(model, values, services.limits) if isinstance(model, type) and model is not NoBody else None
@@ -269,7 +269,7 @@ def over_budget(request: web.Request, caller: Caller | None, units: float) -> Pr
 
 async def authenticate(request: web.Request) -> Caller:
     caller = await request.app[SERVICES].accounts.authenticate(await token_of(request))
-    request[ASKED].user = caller.user.id
+    request[REQUEST_INFO].user = caller.user.id
     return caller
 
 
@@ -290,6 +290,6 @@ async def read_values(route: Route, request: web.Request, caller: Caller | None)
 
 def write_answer(route: Route, dialect: Dialect, answer: Created) -> web.Response:
     """In the dialect where one is spoken, else ``v1`` in the envelope and ``v2`` bare."""
-    if route.spoken or route.envelope:
+    if route.negotiated or route.envelope:
         return write_json(dialect.success(answer.status, answer.document, answer.at), answer.status)
     return write_json(answer.document, answer.status)

@@ -13,7 +13,7 @@ from storage.notifications import Notification
 from storage.types import now
 
 
-class List(Paging):
+class NotificationQuery(Paging):
     """``box=sent`` lists what the caller sent, inactive ones included."""
 
     unread: Literal["true", "false"] = "false"
@@ -44,10 +44,12 @@ async def create(call: Call) -> Any:
         draft = dialect.read(values, call.services.limits)
     except Invalid as problem:
         wrong += problem.details
-    named = dialect.named(call.values)
-    known = await service.users(call.caller, [each.name for each in named]) if named else []
+    user_refs = dialect.user_refs(call.values)
+    known = await service.users(call.caller, [each.name for each in user_refs]) if user_refs else []
     wrong += [
-        FieldError(each.field, "names no user", "unknown") for each, good in zip(named, known, strict=True) if not good
+        FieldError(each.field, "names no user", "unknown")
+        for each, good in zip(user_refs, known, strict=True)
+        if not good
     ]
     if wrong:
         raise Invalid(details=wrong)
@@ -59,15 +61,15 @@ def require_sending(call: Call) -> None:
     """Raises Forbidden for who may not send, or not as the sender that the body names."""
     if call.caller.may(SEND):
         return
-    senders = [each.name for each in call.dialect.named(call.values) if each.role == "sender"]
+    senders = [each.name for each in call.dialect.user_refs(call.values) if each.role == "sender"]
     if not call.caller.may(SEND_OWN) or any(name != ("number", call.caller.user.number) for name in senders):
         raise Forbidden
 
 
 async def list_box(call: Call) -> Any:
-    query: List = call.query
+    query: NotificationQuery = call.query
     (before,) = read_cursor(query.cursor, 1) or (None,)
-    by_type = call.dialect.wanted(query.type)
+    by_type = call.dialect.type_filter(query.type)
     wanted = replace(by_type, sent=query.box == "sent", unread=query.unread == "true", category=query.category)
     found = await call.services.notifications.box(call.caller, wanted, before=before, limit=query.limit + 1)
     items = found[: query.limit]

@@ -31,7 +31,7 @@ def document(routes: list[Route], limits: Limits, url: str) -> dict[str, Any]:
     for route in routes:
         inputs = types(route, route.body)
         outputs = [] if route.answer in PLAIN else types(route, route.answer)
-        outputs = outputs + ([each.Error for each in DIALECTS.values()] if route.spoken else [])
+        outputs = outputs + ([each.Error for each in DIALECTS.values()] if route.negotiated else [])
         wanted |= {(each, "validation"): TypeAdapter(each) for each in inputs if each is not NoBody}
         wanted |= {(each, "serialization"): TypeAdapter(each) for each in outputs}
     schemas, definitions = TypeAdapter.json_schemas(
@@ -94,7 +94,7 @@ def operation(route: Route, schemas: dict[Any, Any]) -> dict[str, Any]:
         parameters += query_parameters(route)
     if route.keyed:
         parameters.append(header("Idempotency-Key", {"type": "string", "minLength": 1, "maxLength": 255}))
-    if route.spoken:
+    if route.negotiated:
         parameters.append(header(HEADER, {"type": "string", "enum": list(DIALECTS)}))
     if parameters:
         described["parameters"] = parameters
@@ -105,7 +105,7 @@ def operation(route: Route, schemas: dict[Any, Any]) -> dict[str, Any]:
             # Not a model of its own: generators make none of what only a form uses, where there is JSON too.
             content["multipart/form-data"] = {"schema": schema, "encoding": {"file": {"contentType": "*/*"}}}
         described["requestBody"] = {"required": not route.bodiless, "content": content}
-    speakers = list(DIALECTS.values()) if route.spoken else [envelope]
+    speakers = list(DIALECTS.values()) if route.negotiated else [envelope]
     for status in sorted(error_statuses(route)):
         texts = [each.STATUSES[status] for each in speakers if status in each.STATUSES]
         errors = [schemas[each.Error, "serialization"] for each in speakers]
@@ -150,7 +150,7 @@ def answer_content(route: Route, schemas: dict[Any, Any]) -> dict[str, Any]:
 
 def answer_schema(route: Route, schemas: dict[Any, Any]) -> dict[str, Any]:
     answers = [schemas[each, "serialization"] for each in types(route, route.answer)]
-    if route.spoken:
+    if route.negotiated:
         each_its_own = answers if len(answers) > 1 else answers * len(DIALECTS)
         return one_of([dialect.schema(each) for dialect, each in zip(DIALECTS.values(), each_its_own, strict=True)])
     return envelope.schema(answers[0]) if route.envelope else answers[0]
@@ -160,10 +160,10 @@ def error_statuses(route: Route) -> set[int]:
     statuses = {429, 500, 503, *route.errors}
     if route.body is not NoBody or route.query is not NoQuery:
         statuses |= {400}
-        statuses |= {422} if route.spoken else set()
+        statuses |= {422} if route.negotiated else set()
     if route.body is not NoBody:
         statuses |= {413, 415}
-    if route.spoken:
+    if route.negotiated:
         statuses |= {400}
     if not route.public or route.path.endswith(("/login", "/refresh", "/logout")):
         statuses |= {401}
@@ -219,7 +219,7 @@ def header(name: str, schema: dict[str, Any]) -> dict[str, Any]:
 def path_schema(route: Route, name: str) -> dict[str, Any]:
     if name == "number":
         return {"type": "integer", "minimum": 1}
-    plain = route.spoken or name == "deviceId"
+    plain = route.negotiated or name == "deviceId"
     return {"type": "string"} if plain else {"type": "string", "pattern": "^[0-9a-f]{24}$"}
 
 

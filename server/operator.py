@@ -42,8 +42,8 @@ LOCK_TRIES, LOCK_PAUSE = 100, 0.1
 PATH = "/internal/operator"
 # Of a command: an operator may name a million users.
 MOST, SECONDS = 64 * MIB, 60.0
-TTL = 60
-LONGEST_TTL = 10 * 365 * 24 * 3600
+TTL_SECONDS = 60
+LONGEST_TTL_SECONDS = 10 * 365 * 24 * 3600
 Arguments = dict[str, Any]
 
 
@@ -96,7 +96,7 @@ def operator_key(settings: Settings) -> bytes:
 def ask_server(settings: Settings, command: str, arguments: Arguments) -> Any:
     """Have the running server do it. Raises Busy if it does not answer, Problem for what it refuses."""
     address = lock_path(settings).read_text().strip()
-    token = jwt.encode({"exp": int(time.time()) + TTL}, operator_key(settings), algorithm="HS256")
+    token = jwt.encode({"exp": int(time.time()) + TTL_SECONDS}, operator_key(settings), algorithm="HS256")
     body = json.dumps({"command": command, "arguments": arguments}).encode()
     headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
     request = urllib.request.Request(address + PATH, body, headers)
@@ -182,8 +182,8 @@ async def issue_tokens(services: Services, arguments: Arguments) -> list[str]:
     """A token for each of ``users``: an e-mail, an id, a uuid, a number or a name."""
     tenant = await tenant_of(services, arguments)
     check_permissions(arguments["permissions"])
-    if not 1 <= arguments["ttl"] <= LONGEST_TTL:
-        raise Invalid(f"--ttl must be 1 to {LONGEST_TTL} seconds")
+    if not 1 <= arguments["ttl"] <= LONGEST_TTL_SECONDS:
+        raise Invalid(f"--ttl must be 1 to {LONGEST_TTL_SECONDS} seconds")
 
     def look(connection: Any) -> list[User]:
         return [find_user(connection, tenant.pk, who) for who in arguments["users"]]

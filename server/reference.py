@@ -80,7 +80,7 @@ def request(document: dict[str, Any], route: Route) -> str:
     content = described.get("requestBody", {}).get("content", {})
     if "application/json" in content:
         schema = content["application/json"]["schema"]
-        if route.spoken and "oneOf" in schema and not route.path.startswith("/api/"):
+        if route.negotiated and "oneOf" in schema and not route.path.startswith("/api/"):
             # The dialect of these paths is the last of the three.
             schema = schema["oneOf"][-1]
         body = json.dumps(example(document, schema), ensure_ascii=False)

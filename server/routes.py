@@ -185,7 +185,7 @@ ROUTES: list[Route] = [
     route("POST", STREAMS, streams.create, StreamDocument, "Schedule a stream", body=bodies.CreateStream, status=201,
           permission="streams.manage", errors=(403, 409), units=21),
     route("GET", STREAMS, streams.list_all, Page[StreamDocument], "The tenant's streams, newest first",
-          query=streams.List, units=8, units_per_item=0.3),
+          query=streams.StreamQuery, units=8, units_per_item=0.3),
     route("GET", f"{STREAMS}/{{id}}", streams.get, StreamDocument, "A stream", errors=(404,), units=10),
     route("PATCH", f"{STREAMS}/{{id}}", streams.change, StreamDocument, "Another title or time",
           body=bodies.ChangeStream, errors=(403, 404, 409), units=33),
@@ -197,13 +197,13 @@ ROUTES: list[Route] = [
     route("POST", f"{STREAMS}/{{id}}/unfollow", streams.unfollow, StreamDocument, "Stop following, and leave its chat",
           errors=(403, 404), units=25),
 
-    *(route(method, f"{prefix}/notifications{path}", handler, answer, summary, spoken=True, **options)
+    *(route(method, f"{prefix}/notifications{path}", handler, answer, summary, negotiated=True, **options)
       for prefix in ("/api/v1", *(path.rstrip("/") for path in dialects.paths()))
       for method, path, handler, answer, summary, options in (
           ("POST", "", notifications.create, "Document", "Send a notification",
            {"body": "Create", "status": 201, "keyed": True, "errors": (403, 404, 409), "units": 31}),
           ("GET", "", notifications.list_box, "Page", "One's notifications, newest first",
-           {"query": notifications.List, "units": 10, "units_per_item": 0.9}),
+           {"query": notifications.NotificationQuery, "units": 10, "units_per_item": 0.9}),
           ("GET", "/unread-count", notifications.unread_count, notifications.Count, "How many are unread", {"units": 11}),
           ("POST", "/read-all", notifications.read_all, notifications.Count, "Mark all read", {"units": 20}),
           ("GET", "/{id}", notifications.get, "Document", "A notification", {"errors": (404,), "units": 11}),
@@ -211,7 +211,7 @@ ROUTES: list[Route] = [
           ("POST", "/{id}/read", notifications.read, "Document", "Mark a notification read",
            {"errors": (403, 404), "units": 17}),
       )),
-    *(route(method, f"{prefix}/templates{path}", handler, answer, summary, spoken=True, permission="templates.manage",
+    *(route(method, f"{prefix}/templates{path}", handler, answer, summary, negotiated=True, permission="templates.manage",
             **options)
       for prefix in TEMPLATE_PATHS
       for method, path, handler, answer, summary, options in (

@@ -21,8 +21,8 @@ from realtime.administration import Administration
 from realtime.blocks import Blocks
 from realtime.broadcasts import Broadcasts
 from realtime.chat import Chats
-from realtime.cluster.nodes import BEAT_EVERY
-from realtime.cluster.presence_redis import LASTS
+from realtime.cluster.nodes import HEARTBEAT_SECONDS
+from realtime.cluster.presence_redis import TTL_SECONDS as PRESENCE_TTL_SECONDS
 from realtime.cluster.rates import Rates
 from realtime.credits import Credits
 from realtime.devices import Devices
@@ -47,7 +47,7 @@ from realtime.transport.protocol import Server
 from realtime.webhooks import Webhooks
 from server.addresses import Addresses
 from server.cluster import Cluster, joined
-from server.connections import FOR_OURSELVES, Connections, raise_descriptors
+from server.connections import RESERVED_DESCRIPTORS, Connections, raise_descriptors
 from server.form import Uploads
 from server.origins import Hosts, Origins
 from server.secret_file import secrets_of
@@ -61,12 +61,12 @@ from storage.types import SECOND, now
 
 logger = logging.getLogger("bellwire")
 
-TICK = 1.0
-SWEEP_EVERY = 60.0
-MEASURE_EVERY = 5.0
-DAY = 24 * 3600
-TRAIL_KEPT = 90 * DAY
-PUSHES_KEPT = 7 * DAY
+TICK_SECONDS = 1.0
+SWEEP_SECONDS = 60.0
+MEASURE_SECONDS = 5.0
+DAY_SECONDS = 24 * 3600
+TRAIL_KEPT_SECONDS = 90 * DAY_SECONDS
+PUSHES_KEPT_SECONDS = 7 * DAY_SECONDS
 
 
 @dataclass(slots=True)
@@ -160,7 +160,7 @@ def policy_of(settings: Settings) -> Policy:
         in_flight=settings.push_in_flight,
         content=settings.push_content,
         reached_too=settings.push_reached,
-        lasts=settings.push_hours * 3600,
+        ttl=settings.push_hours * 3600,
         dismiss_over=settings.live_dismiss_over,
         dismiss_begun=settings.live_dismiss_begun,
         stale=settings.stream_grace,
@@ -198,7 +198,7 @@ async def build(settings: Settings) -> AsyncIterator[Services]:
         stack.push_async_callback(local_logins.tasks.finish)
         await users.start()
         if settings.local_accounts and (
-            still_open := await database.read(partial(registration.unset, but=users.default_tenant.pk))
+            still_open := await database.read(partial(registration.unset, exclude=users.default_tenant.pk))
         ):
             logger.warning(
                 "anybody may register in %s: set registration at /api/v1/admin/tenant", ", ".join(still_open)
@@ -271,7 +271,7 @@ async def build(settings: Settings) -> AsyncIterator[Services]:
             broadcasts=Broadcasts(database),
             webhooks=Webhooks(database, most=limits.webhooks, private=settings.webhook_private),
             erasure=Erasure(administration, policy=settings.deleted_messages),
-            devices=Devices(database, limits, lasts=settings.push_hours * 3600),
+            devices=Devices(database, limits, ttl=settings.push_hours * 3600),
             worker=Worker(database, gateway_of(settings, database), reach, policy_of(settings)),
             namespace=namespace,
             socketio=socketio,
@@ -282,7 +282,7 @@ async def build(settings: Settings) -> AsyncIterator[Services]:
             connections=Connections(
                 addresses.of_host,
                 per_address=settings.max_connections_per_address,
-                most=max(1, raise_descriptors() - FOR_OURSELVES),
+                most=max(1, raise_descriptors() - RESERVED_DESCRIPTORS),
             ),
             rates=rates,
             budget=budget,
@@ -306,7 +306,7 @@ async def build(settings: Settings) -> AsyncIterator[Services]:
 async def running(services: Services) -> AsyncIterator[None]:
     """What a server does beside its requests; a command of ``run.py`` does not."""
     background = Background(services)
-    services.database.writer.on_unknown = services.hub.doubt
+    services.database.writer.on_unknown = services.hub.mark_suspect
     if services.cluster.nodes:
         await services.cluster.nodes.start()
     if services.cluster.redis:
@@ -332,19 +332,19 @@ class Background:
     async def __aenter__(self) -> "Background":
         services = self.services
         if not services.database.path:
-            self._every(TICK, services.hub.look_at_tail)
-        self._every(TICK, services.sessions.tick)
-        self._every(TICK, services.sessions.look_at_revocations)
-        self._every(TICK, services.streams.tick)
-        self._every(TICK, services.broadcasts.work)
-        self._every(TICK, services.erasure.work)
-        self._every(TICK, services.webhooks.work)
-        self._every(SWEEP_EVERY, services.streams.bury)
-        self._every(MEASURE_EVERY, services.worker.measure)
-        self._every(SWEEP_EVERY, self._sweep)
+            self._every(TICK_SECONDS, services.hub.check_tail)
+        self._every(TICK_SECONDS, services.sessions.tick)
+        self._every(TICK_SECONDS, services.sessions.look_at_revocations)
+        self._every(TICK_SECONDS, services.streams.tick)
+        self._every(TICK_SECONDS, services.broadcasts.work)
+        self._every(TICK_SECONDS, services.erasure.work)
+        self._every(TICK_SECONDS, services.webhooks.work)
+        self._every(SWEEP_SECONDS, services.streams.expire_activities)
+        self._every(MEASURE_SECONDS, services.worker.measure)
+        self._every(SWEEP_SECONDS, self._sweep)
         if services.cluster.nodes:
-            self._every(BEAT_EVERY, services.cluster.nodes.beat)
-        self._every(LASTS / 3, services.cluster.presence.refresh)
+            self._every(HEARTBEAT_SECONDS, services.cluster.nodes.beat)
+        self._every(PRESENCE_TTL_SECONDS / 3, services.cluster.presence.refresh)
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -371,7 +371,7 @@ class Background:
         services = self.services
         settings = services.settings
         write = services.database.write
-        old = now() - int(settings.retention_days * DAY * SECOND)
+        old = now() - int(settings.retention_days * DAY_SECONDS * SECOND)
 
         cuts = await services.database.read(
             lambda connection: log.to_trim(connection, before=old, keep=settings.retention_events)
@@ -380,15 +380,15 @@ class Background:
             trim = Command(partial(log.trim, channel_pk=pk, upto=upto), channels=[pk])
             while not self.stopping.is_set() and await write(trim):
                 await asyncio.sleep(0)
-        sweep = Command(partial(deliveries.sweep, before=now() - PUSHES_KEPT * SECOND))
+        sweep = Command(partial(deliveries.sweep, before=now() - PUSHES_KEPT_SECONDS * SECOND))
         while not self.stopping.is_set() and await write(sweep):
             await asyncio.sleep(0)
-        forget = Command(partial(webhooks.sweep, before=now() - PUSHES_KEPT * SECOND))
+        forget = Command(partial(webhooks.sweep, before=now() - PUSHES_KEPT_SECONDS * SECOND))
         while not self.stopping.is_set() and await write(forget):
             await asyncio.sleep(0)
-        await write(Command(lambda tx: logins.sweep(tx, before=now() - DAY * SECOND)))
+        await write(Command(lambda tx: logins.sweep(tx, before=now() - DAY_SECONDS * SECOND)))
         await write(Command(registration.sweep))
-        trail = Command(partial(audit.sweep, before=now() - TRAIL_KEPT * SECOND))
+        trail = Command(partial(audit.sweep, before=now() - TRAIL_KEPT_SECONDS * SECOND))
         while not self.stopping.is_set() and await write(trail):
             await asyncio.sleep(0)
         while not self.stopping.is_set() and await services.chats.sweep():

@@ -9,7 +9,7 @@ from storage.streams import Status
 MOVES: dict[str, Status] = {"ready": "ready", "start": "started", "end": "ended", "cancel": "cancelled"}
 
 
-class List(Paging):
+class StreamQuery(Paging):
     status: Literal["scheduled", "ready", "started", "ended", "cancelled", "expired"] | None = None
 
 

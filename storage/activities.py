@@ -10,7 +10,7 @@ from storage.models import ALIVE, activities
 from storage.transaction import Tx
 from storage.types import SECOND
 
-LIFE = 12 * 3600 * SECOND
+LIFE_MICROSECONDS = 12 * 3600 * SECOND
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +101,7 @@ def settle(tx: Tx, pk: int, token: str, state: str) -> bool:
     return tx.execute(update(activities).where(*here).values(state=state)).rowcount > 0
 
 
-def bury(tx: Tx) -> int:
+def expire(tx: Tx) -> int:
     """After 12 hours iOS has removed it: nothing can be pushed any more."""
-    old = (text(ALIVE), activities.c.created_at < tx.now - LIFE)
+    old = (text(ALIVE), activities.c.created_at < tx.now - LIFE_MICROSECONDS)
     return tx.execute(update(activities).where(*old).values(state="dead")).rowcount

@@ -12,18 +12,18 @@ from storage.outbox import ON_SCREEN, Cause
 PAGE = 500
 
 
-class Page(NamedTuple):
+class RecipientPage(NamedTuple):
     """Devices of a part of a cause's audience, ``(user_pk, target_pk)``; ``cursor`` is None after the last."""
 
     devices: list[tuple[int, int]]
     cursor: int | None
 
 
-def next_page(connection: Connection, cause: Cause, at: int) -> Page:
+def next_page(connection: Connection, cause: Cause, at: int) -> RecipientPage:
     """The next page after the cause's cursor, ordered by user: devices that can be pushed to, or Live Activities."""
     if cause.kind in ON_SCREEN:
         found = to_push(connection, cause.channel_pk, after=cause.cursor, only=cause.ref_pk, limit=PAGE)
-        return Page(found, found[-1][1] if len(found) == PAGE else None)
+        return RecipientPage(found, found[-1][1] if len(found) == PAGE else None)
     query = select(devices.c.user_pk, devices.c.pk).where(devices.c.platform == PUSHABLE, signed_in(at))
     if cause.kind == "message":
         query = (
@@ -81,7 +81,7 @@ def next_page(connection: Connection, cause: Cause, at: int) -> Page:
         (row[0], row[1]) for row in connection.execute(query.order_by(devices.c.user_pk, devices.c.pk).limit(PAGE))
     ]
     if len(found) < PAGE:
-        return Page(found, None)
+        return RecipientPage(found, None)
     last = found[-1][0]
     whole = [each for each in found if each[0] != last] or found
-    return Page(whole, whole[-1][0])
+    return RecipientPage(whole, whole[-1][0])

@@ -12,7 +12,7 @@ from storage.transaction import Tx
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class AuditEntry:
     """``target`` is the id of what it was done to; ``details`` never hold a secret or a text. No actor: the operator."""
 
     pk: int
@@ -43,7 +43,7 @@ def sweep(tx: Tx, *, before: int, limit: int = 500) -> bool:
     return len(pks) == limit
 
 
-def of_tenant(connection: Connection, tenant_pk: int, *, before: int | None, limit: int) -> list[Entry]:
+def of_tenant(connection: Connection, tenant_pk: int, *, before: int | None, limit: int) -> list[AuditEntry]:
     """Newest first, with a number below ``before``."""
     columns = (audit.c.pk, users.c.id, audit.c.action, audit.c.target, audit.c.details, audit.c.at)
     statement = select(*columns).outerjoin(users, users.c.pk == audit.c.actor_pk).where(audit.c.tenant_pk == tenant_pk)
@@ -51,5 +51,6 @@ def of_tenant(connection: Connection, tenant_pk: int, *, before: int | None, lim
         statement = statement.where(audit.c.pk < before)
     rows = connection.execute(statement.order_by(audit.c.pk.desc()).limit(limit))
     return [
-        Entry(pk, actor, action, target, orjson.loads(details), at) for pk, actor, action, target, details, at in rows
+        AuditEntry(pk, actor, action, target, orjson.loads(details), at)
+        for pk, actor, action, target, details, at in rows
     ]

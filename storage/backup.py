@@ -34,7 +34,7 @@ from storage.types import now
 FORMAT = 1
 RESTORED = "restored from a backup"
 ABOUT, SECRET, ROWS, MEDIA = "backup.json", "secret", "rows/", "media/"
-AT_ONCE = 1000
+ROWS_AT_ONCE = 1000
 # What is true of a running installation alone.
 LEFT_OUT = {"nodes", "alembic_version"}
 Work = Callable[[Connection], dict[str, int]]
@@ -96,7 +96,7 @@ def write_rows(connection: Connection, archive: tarfile.TarFile) -> dict[str, in
         name = str(table.name)
         if name not in LEFT_OUT:
             with tempfile.TemporaryFile() as lines:
-                rows = connection.execution_options(yield_per=AT_ONCE).execute(
+                rows = connection.execution_options(yield_per=ROWS_AT_ONCE).execute(
                     select(table).order_by(*table.primary_key)
                 )
                 counts[name] = sum(lines.write(written(row)) > 0 for row in rows)
@@ -221,7 +221,7 @@ def pages(archive: tarfile.TarFile, table: Table) -> Iterator[list[dict[str, Any
     for line in part(archive, f"{ROWS}{table.name}"):
         row = orjson.loads(line)
         page.append(row | {name: base64.b64decode(row[name]) for name in binary if row[name] is not None})
-        if len(page) == AT_ONCE:
+        if len(page) == ROWS_AT_ONCE:
             yield page
             page = []
     if page:

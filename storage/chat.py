@@ -61,7 +61,7 @@ class Member:
 
 
 @dataclass(frozen=True, slots=True)
-class Gate:
+class Access:
     """What decides whether somebody may act in a chat, read in one statement inside the transaction."""
 
     chat_id: str
@@ -108,7 +108,7 @@ MEMBER = select(
 ).join(users, users.c.pk == members.c.user_pk)
 
 OTHER = members.alias("other")
-GATE = Prepared(
+ACCESS = Prepared(
     select(
         chats.c.id,
         chats.c.type,
@@ -185,10 +185,10 @@ def get(connection: Connection, pk: int) -> Chat:
     return Chat(*values)
 
 
-def gate(source: Tx | Connection, chat_pk: int, user_pk: int) -> Gate | None:
+def access(source: Tx | Connection, chat_pk: int, user_pk: int) -> Access | None:
     """What the user is in the chat, or None for who is no member."""
-    row = first(source, GATE, {"chat": chat_pk, "user": user_pk})
-    return Gate(*row) if row else None
+    row = first(source, ACCESS, {"chat": chat_pk, "user": user_pk})
+    return Access(*row) if row else None
 
 
 def add(
@@ -288,7 +288,7 @@ def drop_slice(tx: Tx, pk: int, *, rows: int = 500) -> None:
     for order, owner in ((messages.c.seq, messages.c.chat_pk), (events.c.seq, events.c.channel_pk)):
         last = tx.execute(select(order).where(owner == pk).order_by(order).offset(rows - 1).limit(1)).scalar()
         if owner is messages.c.chat_pk:
-            media.doom(tx, pk, upto=last)
+            media.schedule_removal(tx, pk, upto=last)
         gone = delete(order.table).where(owner == pk)
         tx.execute(gone if last is None else gone.where(order <= last))
         if last is not None:

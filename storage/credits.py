@@ -14,7 +14,7 @@ from storage.models import credit_accounts, credit_entries, credit_transactions,
 from storage.transaction import Tx
 from storage.types import new_id
 
-MOST = 10**18
+LARGEST_BALANCE = 10**18
 Kind = Literal["grant", "transfer", "reversal"]
 
 
@@ -44,7 +44,7 @@ class Transaction:
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class LedgerEntry:
     """A transaction as one account sees it: ``amount`` is negative for what went out; ``other_id`` is the other user."""
 
     transaction_pk: int
@@ -127,8 +127,8 @@ def move(
     source, target = account(tx, tenant_pk, giver), account(tx, tenant_pk, taker)
     if giver is None:
         # What its users hold together is what the issuing account lacks.
-        if source.balance - amount < -MOST:
-            raise Conflict(f"The users of a tenant can hold {MOST:,} credits together")
+        if source.balance - amount < -LARGEST_BALANCE:
+            raise Conflict(f"The users of a tenant can hold {LARGEST_BALANCE:,} credits together")
     elif source.balance < amount:
         raise NotEnough
     id = new_id()
@@ -187,7 +187,7 @@ def is_reversed(connection: Connection, pk: int) -> bool:
     return connection.execute(statement).first() is not None
 
 
-def history(connection: Connection, user_pk: int, *, before: int | None, limit: int) -> list[Entry]:
+def history(connection: Connection, user_pk: int, *, before: int | None, limit: int) -> list[LedgerEntry]:
     """What went in and out of a user's account, newest first."""
     statement = (
         select(
@@ -214,7 +214,7 @@ def history(connection: Connection, user_pk: int, *, before: int | None, limit: 
     if before is not None:
         statement = statement.where(credit_transactions.c.pk < before)
     rows = connection.execute(statement.order_by(credit_transactions.c.pk.desc()).limit(limit))
-    return [Entry(*row) for row in rows]
+    return [LedgerEntry(*row) for row in rows]
 
 
 TENANTS = (

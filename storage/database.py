@@ -18,7 +18,7 @@ from sqlalchemy.pool import StaticPool
 from storage import epoch, migrations
 from storage.epoch import Marks
 from storage.errors import Unavailable
-from storage.reader import PostgresReader, Reader, SqliteReader
+from storage.reader import DatabaseReader, PostgresReader, SqliteReader
 from storage.transaction import Command
 from storage.writer import PostgresExecutor, SqliteExecutor, Writer, is_unreachable
 
@@ -41,7 +41,7 @@ class Database:
 
     epoch: str
     writer: Writer
-    reader: Reader
+    reader: DatabaseReader
     marks: Marks | None = None
 
     def __init__(self, url: str, *, pool: int = 4, read_seconds: float = 15.0) -> None:

@@ -73,9 +73,9 @@ def supersede(tx: Tx, pk: int) -> None:
     tx.execute(update(deliveries).where(deliveries.c.pk == pk).values(state="skipped", reason="promised anew"))
 
 
-def retry(tx: Tx, pk: int, *, lasts: int) -> None:
-    """Make a dead letter due again, for ``lasts`` microseconds."""
-    values = {"state": "waiting", "attempts": 0, "due_at": tx.now, "deadline_at": tx.now + lasts, "settled_at": None}
+def retry(tx: Tx, pk: int, *, ttl: int) -> None:
+    """Make a dead letter due again, for ``ttl`` microseconds."""
+    values = {"state": "waiting", "attempts": 0, "due_at": tx.now, "deadline_at": tx.now + ttl, "settled_at": None}
     tx.execute(update(deliveries).where(deliveries.c.pk == pk).values(**values))
 
 

@@ -29,7 +29,7 @@ COUNT = Prepared(text("UPDATE facts SET value = :value WHERE name = 'commits'"))
 PUT = text(
     "INSERT INTO facts (name, value) VALUES (:name, :value) ON CONFLICT (name) DO UPDATE SET value = excluded.value"
 )
-FILE_EVERY = 1.0
+FILE_SECONDS = 1.0
 
 
 def known(connection: Connection) -> dict[str, str]:
@@ -104,7 +104,7 @@ class Marks:
         """Bring the file up to what is committed, at most once a second."""
         self.commits += 1
         moment = time.monotonic()
-        if moment - self._written_at >= FILE_EVERY:
+        if moment - self._written_at >= FILE_SECONDS:
             self._written_at = moment
             self.write()
 

@@ -27,14 +27,14 @@ from storage.models import (
 )
 from storage.transaction import Tx
 
-AT_ONCE = 50
+ROWS_AT_ONCE = 50
 NOBODY = {
     "email": None, "email_key": None, "avatar_url": None, "password": None, "permissions": "[]", "locale": None,
     "time_zone": None, "quiet_from": None, "quiet_to": None, "last_seen_at": None,
 }  # fmt: skip
 
 
-class Place(NamedTuple):
+class Membership(NamedTuple):
     """A group that a user is in."""
 
     chat_pk: int
@@ -58,22 +58,22 @@ def forget(tx: Tx, user_pk: int, name: str) -> None:
 def unfinished(connection: Connection) -> list[int]:
     """Deleted users of whom something is left."""
     statement = select(users.c.pk).where(users.c.status == "deleted", users.c.erased_at.is_(None))
-    return list(connection.execute(statement.order_by(users.c.pk).limit(AT_ONCE)).scalars())
+    return list(connection.execute(statement.order_by(users.c.pk).limit(ROWS_AT_ONCE)).scalars())
 
 
-def groups(connection: Connection, user_pk: int) -> list[Place]:
+def groups(connection: Connection, user_pk: int) -> list[Membership]:
     statement = select(chats.c.pk, chats.c.id).join(members, members.c.chat_pk == chats.c.pk)
     here = members.c.user_pk == user_pk, chats.c.type == "group", chats.c.deleted_at.is_(None)
-    return [Place(*row) for row in connection.execute(statement.where(*here).limit(AT_ONCE))]
+    return [Membership(*row) for row in connection.execute(statement.where(*here).limit(ROWS_AT_ONCE))]
 
 
-def heir(connection: Connection, chat_pk: int, but: int) -> Heir | None:
+def heir(connection: Connection, chat_pk: int, exclude: int) -> Heir | None:
     """Who owns a group after its last owner: of those who are active an admin, else who came first; readers last."""
     rank = case(
         (members.c.role == "owner", 0), (members.c.role == "admin", 1), (members.c.role == "member", 2), else_=3
     )
     statement = select(users.c.pk, users.c.id, members.c.role).join(users, users.c.pk == members.c.user_pk)
-    here = members.c.chat_pk == chat_pk, members.c.user_pk != but
+    here = members.c.chat_pk == chat_pk, members.c.user_pk != exclude
     order = users.c.status != "active", rank, members.c.joined_at, users.c.pk
     row = connection.execute(statement.where(*here).order_by(*order).limit(1)).first()
     return Heir(*row) if row else None
@@ -85,7 +85,7 @@ def said(connection: Connection, user_pk: int, after: tuple[int, int] = (0, 0)) 
     statement = select(messages.c.chat_pk, messages.c.seq).where(
         messages.c.sender_pk == user_pk, messages.c.deleted_at.is_(None), tuple_(*order) > after
     )
-    return [(row.chat_pk, row.seq) for row in connection.execute(statement.order_by(*order).limit(AT_ONCE))]
+    return [(row.chat_pk, row.seq) for row in connection.execute(statement.order_by(*order).limit(ROWS_AT_ONCE))]
 
 
 def empty_notifications(tx: Tx, user_pk: int) -> bool:
@@ -93,7 +93,7 @@ def empty_notifications(tx: Tx, user_pk: int) -> bool:
     mine = select(notifications.c.pk).where(
         notifications.c.recipient_pk == user_pk, notifications.c.deleted_at.is_(None)
     )
-    pks = list(tx.execute(mine.limit(AT_ONCE)).scalars())
+    pks = list(tx.execute(mine.limit(ROWS_AT_ONCE)).scalars())
     gone = {
         "title": None,
         "message": None,
@@ -103,7 +103,7 @@ def empty_notifications(tx: Tx, user_pk: int) -> bool:
         "entity_id": None,
     }
     tx.execute(update(notifications).where(notifications.c.pk.in_(pks)).values(**gone, deleted_at=tx.now))
-    return len(pks) == AT_ONCE
+    return len(pks) == ROWS_AT_ONCE
 
 
 def finish(tx: Tx, user_pk: int) -> None:

@@ -19,7 +19,7 @@ from obstore.store import LocalStore, from_url
 from storage.errors import Unavailable
 
 CHUNK = 256 * 1024
-PATIENCE: dict[str, Any] = {
+TIMEOUTS: dict[str, Any] = {
     "client_options": {"connect_timeout": "3s", "timeout": "30s", "allow_http": True},
     "retry_config": {"max_retries": 3, "retry_timeout": timedelta(seconds=20)},
 }
@@ -30,7 +30,7 @@ class Files:
 
     def __init__(self, url: str) -> None:
         self.folder = None if "://" in url else Path(url).absolute()
-        self.store: Any = from_url(url, **PATIENCE) if self.folder is None else LocalStore(self.folder, mkdir=True)
+        self.store: Any = from_url(url, **TIMEOUTS) if self.folder is None else LocalStore(self.folder, mkdir=True)
 
     async def put(self, key: str, path: Path) -> None:
         """Keep a file under a key; the file itself may be gone after."""

@@ -25,15 +25,15 @@ class LivingLogin(NamedTuple):
     used_at: int
 
 
-def add(tx: Tx, user_pk: int, *, lasts: int, address: str | None = None, agent: str | None = None) -> str:
-    """Begin a login; returns its id. ``lasts`` seconds from now its refresh token is worth nothing."""
+def add(tx: Tx, user_pk: int, *, ttl: int, address: str | None = None, agent: str | None = None) -> str:
+    """Begin a login; returns its id. ``ttl`` seconds from now its refresh token is worth nothing."""
     id = str(uuids.uuid4())
     values = {
         "id": id,
         "user_pk": user_pk,
         "generation": 0,
         "created_at": tx.now,
-        "expires_at": tx.now + lasts * SECOND,
+        "expires_at": tx.now + ttl * SECOND,
         "address": address,
         "agent": agent,
         "used_at": tx.now,
@@ -65,8 +65,8 @@ def not_ended(connection: Connection, ids: Collection[str]) -> set[tuple[str, in
     return {(id, pk) for id, pk in connection.execute(LIVING, {"ids": padded(ids)})} if ids else set()
 
 
-def rotate(tx: Tx, id: str, *, lasts: int, address: str | None = None, agent: str | None = None) -> None:
-    changed = {"expires_at": tx.now + lasts * SECOND, "address": address, "agent": agent, "used_at": tx.now}
+def rotate(tx: Tx, id: str, *, ttl: int, address: str | None = None, agent: str | None = None) -> None:
+    changed = {"expires_at": tx.now + ttl * SECOND, "address": address, "agent": agent, "used_at": tx.now}
     tx.execute(update(logins).where(logins.c.id == id).values(generation=logins.c.generation + 1, **changed))
 
 
@@ -88,12 +88,12 @@ def end(tx: Tx, user_pk: int, ids: Collection[str], reason: str) -> None:
         tx.execute(insert(revocations), rows)
 
 
-def end_all(tx: Tx, user_pk: int, reason: str, *, but: str | None = None) -> None:
-    """End all of a user's logins ``but`` one, and the tokens without a login up to now, and forget their devices."""
+def end_all(tx: Tx, user_pk: int, reason: str, *, exclude: str | None = None) -> None:
+    """End all of a user's logins ``exclude`` one, and the tokens without a login up to now, and forget their devices."""
     theirs, living = devices.c.user_pk == user_pk, and_(logins.c.user_pk == user_pk, logins.c.ended_at.is_(None))
-    if but is not None:
-        theirs = and_(theirs, devices.c.login_id.is_distinct_from(but))
-        living = and_(living, logins.c.id != but)
+    if exclude is not None:
+        theirs = and_(theirs, devices.c.login_id.is_distinct_from(exclude))
+        living = and_(living, logins.c.id != exclude)
     tx.execute(delete(devices).where(theirs))
     tx.execute(update(logins).where(living).values(ended_at=tx.now))
     tx.execute(update(users).where(users.c.pk == user_pk).values(valid_after=tx.now))
@@ -112,8 +112,8 @@ def revoked(connection: Connection, seconds: int) -> list[Any]:
     return list(connection.execute(statement.where(revocations.c.at > since).order_by(revocations.c.pk)))
 
 
-def add_reset_link(tx: Tx, user_pk: int, digest: str, *, lasts: int) -> None:
-    tx.execute(insert(reset_links), {"digest": digest, "user_pk": user_pk, "expires_at": tx.now + lasts * SECOND})
+def add_reset_link(tx: Tx, user_pk: int, digest: str, *, ttl: int) -> None:
+    tx.execute(insert(reset_links), {"digest": digest, "user_pk": user_pk, "expires_at": tx.now + ttl * SECOND})
 
 
 def reset_link_of(connection: Connection, digest: str) -> int | None:

@@ -83,9 +83,9 @@ def find(connection: Connection, id: str) -> Media | None:
     return Media(*row) if row else None
 
 
-def arrived(tx: Tx, id: str, *, lasts: int) -> Media:
+def arrived(tx: Tx, id: str, *, ttl: int) -> Media:
     """It lies in its place, and may be sent for so many microseconds."""
-    here = {"state": "ready", "expires_at": tx.now + lasts}
+    here = {"state": "ready", "expires_at": tx.now + ttl}
     tx.execute(update(media).where(media.c.id == id, media.c.state == "arriving").values(here))
     found = find(tx.connection, id)
     if found is None or found.state != "ready":
@@ -99,7 +99,7 @@ def send(tx: Tx, id: str, chat_pk: int, seq: int) -> None:
     tx.execute(update(media).where(media.c.id == id).values(sent))
 
 
-def doom(tx: Tx, chat_pk: int, *, seq: int | None = None, upto: int | None = None) -> None:
+def schedule_removal(tx: Tx, chat_pk: int, *, seq: int | None = None, upto: int | None = None) -> None:
     """What a message sent, or all of a chat up to one, is to go."""
     condition = (media.c.chat_pk == chat_pk) & (media.c.state == "sent")
     if seq is not None:

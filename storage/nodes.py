@@ -10,7 +10,7 @@ from storage.models import nodes
 from storage.transaction import Tx, clock
 from storage.types import SECOND
 
-LASTS = 15.0
+TTL_SECONDS = 15.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,7 @@ class Node:
 
 def enter(tx: Tx, node: Node) -> None:
     """And forget those that are long gone."""
-    tx.execute(delete(nodes).where(nodes.c.seen_at < tx.now - int(10 * LASTS * SECOND)))
+    tx.execute(delete(nodes).where(nodes.c.seen_at < tx.now - int(10 * TTL_SECONDS * SECOND)))
     values = {"id": node.id, "place": node.place, "redis": node.redis, "secret": node.secret}
     tx.execute(insert(nodes), {**values, "started_at": tx.now, "seen_at": tx.now})
 
@@ -53,7 +53,7 @@ def leave(tx: Tx, id: str) -> None:
 
 def seen(connection: Connection) -> list[Seen]:
     """Those that were there a moment ago, and have told of themselves."""
-    fresh = nodes.c.seen_at > clock(connection) - int(LASTS * SECOND), nodes.c.figures.is_not(None)
+    fresh = nodes.c.seen_at > clock(connection) - int(TTL_SECONDS * SECOND), nodes.c.figures.is_not(None)
     columns = (nodes.c.id, nodes.c.place, nodes.c.started_at, nodes.c.seen_at, nodes.c.figures)
     rows = connection.execute(select(*columns).where(*fresh).order_by(nodes.c.started_at))
     return [Seen(*row[:-1], orjson.loads(row[-1])) for row in rows]
@@ -61,6 +61,6 @@ def seen(connection: Connection) -> list[Seen]:
 
 def others(connection: Connection, id: str) -> list[Node]:
     """Those that were there a moment ago."""
-    fresh = nodes.c.seen_at > clock(connection) - int(LASTS * SECOND)
+    fresh = nodes.c.seen_at > clock(connection) - int(TTL_SECONDS * SECOND)
     columns = (nodes.c.id, nodes.c.place, nodes.c.redis, nodes.c.secret)
     return [Node(*row) for row in connection.execute(select(*columns).where(fresh, nodes.c.id != id))]

@@ -118,24 +118,24 @@ def promise(tx: Tx, kind: Kind, channel_pk: int, seq: int, *, ref_pk: int | None
         tx.later(ADD, (kind, channel_pk, seq, ref_pk, 0, tx.now, 0, tx.now))
 
 
-def promise_badge(tx: Tx, user_pk: int, *, but_device: str | None = None) -> None:
+def promise_badge(tx: Tx, user_pk: int, *, exclude_device: str | None = None) -> None:
     """Tell a user's other devices how much is unread now; once, for all that is read within a moment."""
     if tx.first(DEVICE_OF, {"user": user_pk}) is None:
         return
     waiting = select(outbox.c.pk, outbox.c.ref_pk).where(
         outbox.c.kind == "badge", outbox.c.channel_pk == user_pk, outbox.c.lease.is_(None)
     )
-    device = find_device(tx.connection, user_pk, but_device) if but_device else None
-    but = device.pk if device else None
+    device = find_device(tx.connection, user_pk, exclude_device) if exclude_device else None
+    exclude_device_pk = device.pk if device else None
     promised = tx.execute(waiting.limit(1)).first()
-    if promised and promised.ref_pk in (None, but):
+    if promised and promised.ref_pk in (None, exclude_device_pk):
         return
     if promised:
         # Another device has read since: every device has to hear of it.
         changed = tx.execute(update(outbox).where(*waiting_still(promised.pk)).values(ref_pk=None))
         if changed.rowcount:
             return
-    tx.later(ADD, ("badge", user_pk, 0, but, 0, tx.now + BADGE_DELAY, 0, tx.now))
+    tx.later(ADD, ("badge", user_pk, 0, exclude_device_pk, 0, tx.now + BADGE_DELAY, 0, tx.now))
 
 
 def promise_recount(tx: Tx, chat_pk: int, seq: int, sender_pk: int) -> None:
@@ -185,23 +185,23 @@ def due(table: Table, at: int) -> Select[tuple[int]]:
     return statement.where(WAITING) if table is deliveries else statement
 
 
-def claim(tx: Tx, table: Table, columns: Sequence[Any], lease: str, lasts: int, limit: int) -> list[Any]:
+def claim(tx: Tx, table: Table, columns: Sequence[Any], lease: str, ttl: int, limit: int) -> list[Any]:
     first = due(table, tx.now).order_by(table.c.due_at).limit(limit)
     pks = list(tx.execute(first.with_for_update(skip_locked=True)).scalars())
     if not pks:
         return []
-    tx.execute(update(table).where(table.c.pk.in_(pks)).values(lease=lease, lease_until=tx.now + lasts))
+    tx.execute(update(table).where(table.c.pk.in_(pks)).values(lease=lease, lease_until=tx.now + ttl))
     return list(tx.execute(select(*columns).where(table.c.pk.in_(pks)).order_by(table.c.pk)).all())
 
 
-def claim_causes(tx: Tx, lease: str, lasts: int, limit: int) -> list[Cause]:
-    """Due causes, oldest first, held under ``lease`` for ``lasts`` microseconds."""
-    return [Cause(*row) for row in claim(tx, outbox, CAUSE, lease, lasts, limit)]
+def claim_causes(tx: Tx, lease: str, ttl: int, limit: int) -> list[Cause]:
+    """Due causes, oldest first, held under ``lease`` for ``ttl`` microseconds."""
+    return [Cause(*row) for row in claim(tx, outbox, CAUSE, lease, ttl, limit)]
 
 
-def claim_deliveries(tx: Tx, lease: str, lasts: int, limit: int) -> list[Delivery]:
+def claim_deliveries(tx: Tx, lease: str, ttl: int, limit: int) -> list[Delivery]:
     """Due deliveries that nobody holds."""
-    return [Delivery(*row) for row in claim(tx, deliveries, DELIVERY, lease, lasts, limit)]
+    return [Delivery(*row) for row in claim(tx, deliveries, DELIVERY, lease, ttl, limit)]
 
 
 def release(tx: Tx, lease: str | None = None) -> None:
@@ -214,25 +214,25 @@ def release(tx: Tx, lease: str | None = None) -> None:
 # Expanding
 
 
-class Hold(NamedTuple):
-    """The first ``room`` deliveries are held under ``lease`` for so long, but not those of the users in ``near``.
+class Claim(NamedTuple):
+    """The first ``room`` deliveries are held under ``lease`` for so long, but not those of the users in ``connected``.
 
     ``starts`` Live Activities are started on a device in an hour.
     """
 
     lease: str
-    lasts: int
+    ttl: int
     room: int
-    near: Collection[int]
+    connected: Collection[int]
     starts: int
 
 
 def add_deliveries(
-    tx: Tx, wanted: Sequence[tuple[Cause, Sequence[tuple[int, int]]]], hold: Hold, lasts: Mapping[str, int]
+    tx: Tx, wanted: Sequence[tuple[Cause, Sequence[tuple[int, int]]]], hold: Claim, ttl: Mapping[str, int]
 ) -> list[Delivery]:
     """Deliveries of causes that we hold, to ``(user_pk, target_pk)``; returns those that are held.
 
-    What a cause has already is left alone. They are to be sent within what ``lasts`` says for their kind after their cause,
+    What a cause has already is left alone. They are to be sent within what ``ttl`` says for their kind after their cause,
     in microseconds. A Live Activity is ended once: who is not active is left out.
     """
     pks = [cause.pk for cause, targets in wanted if targets]
@@ -258,7 +258,7 @@ def add_deliveries(
             )
             if (cause.pk, target) in known or not fits:
                 continue
-            now_ours = room > 0 and user_pk not in hold.near
+            now_ours = room > 0 and user_pk not in hold.connected
             room -= now_ours
             rows.append(
                 {
@@ -274,9 +274,9 @@ def add_deliveries(
                     "state": "waiting",
                     "attempts": 0,
                     "due_at": tx.now,
-                    "deadline_at": cause.created_at + lasts[cause.kind],
+                    "deadline_at": cause.created_at + ttl[cause.kind],
                     "lease": hold.lease if now_ours else None,
-                    "lease_until": tx.now + hold.lasts if now_ours else 0,
+                    "lease_until": tx.now + hold.ttl if now_ours else 0,
                     "created_at": tx.now,
                 }
             )

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, Executable, Table, insert
 from sqlalchemy.dialects import sqlite
 
 NAMED = sqlite.dialect(paramstyle="named")
-LARGEST = 64
+LARGEST_LIST = 64
 T = TypeVar("T")
 
 
@@ -59,7 +59,7 @@ class Bulk:
         if bare is None:
             connection.execute(self.statement, [dict(zip(self.columns, row, strict=True)) for row in rows])
             return
-        start, size = 0, LARGEST
+        start, size = 0, LARGEST_LIST
         while start < len(rows):
             while size > len(rows) - start:
                 size //= 2

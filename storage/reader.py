@@ -20,7 +20,7 @@ T = TypeVar("T")
 PRAGMAS = ("query_only = ON", "busy_timeout = 5000")
 
 
-class Reader(Protocol):
+class DatabaseReader(Protocol):
     async def read(self, query: Callable[[Connection], T], snapshot: bool) -> T:
         """``snapshot``: all statements of ``query`` see one moment."""
         ...

@@ -61,9 +61,9 @@ def use_invitation(tx: Tx, tenant_pk: int, email: str, digest: str) -> bool:
     return tx.execute(delete(invitations).where(*mine)).rowcount > 0
 
 
-def unset(connection: Connection, *, but: int) -> list[str]:
+def unset(connection: Connection, *, exclude: int) -> list[str]:
     """The names of tenants, but one, that are open because nobody has said otherwise."""
-    statement = select(tenants.c.name).where(tenants.c.registration.is_(None), tenants.c.pk != but)
+    statement = select(tenants.c.name).where(tenants.c.registration.is_(None), tenants.c.pk != exclude)
     return list(connection.execute(statement.order_by(tenants.c.pk)).scalars())
 
 

@@ -16,7 +16,7 @@ from storage.transaction import Tx, clock
 from storage.types import new_id
 
 State = Literal["waiting", "sent", "dead"]
-AT_ONCE = 100
+CALLS_AT_ONCE = 100
 # The table that says whose the channel of an event is.
 OF_LOG = {"message:new": chats, "message:updated": chats, "message:deleted": chats, "stream:status": streams}
 HEARD = {
@@ -59,7 +59,7 @@ class Webhook:
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
+class WebhookCall:
     """``reason`` is what came of the last attempt."""
 
     pk: int
@@ -77,7 +77,7 @@ class Call:
 class ClaimedCall(NamedTuple):
     """A call with what it takes to make it, held under ``lease``; ``document`` is None where the log has it no more."""
 
-    call: Call
+    call: WebhookCall
     lease: int
     webhook: Webhook
     tenant: str
@@ -85,7 +85,7 @@ class ClaimedCall(NamedTuple):
 
 
 SELECT = select(*(webhooks.c[name] for name in Webhook.__slots__))
-CALL = select(*(calls.c[name] for name in Call.__slots__))
+CALL = select(*(calls.c[name] for name in WebhookCall.__slots__))
 
 
 def read(row: Any) -> Webhook:
@@ -192,22 +192,22 @@ def due(at: int) -> Any:
     return select(calls.c.pk).where(WAITING, calls.c.due_at <= at, calls.c.lease_until <= at)
 
 
-def claim(tx: Tx, lasts: int, room: Mapping[int, int], each: int) -> list[ClaimedCall]:
-    """Due calls, held for ``lasts`` microseconds: ``each`` of a webhook at most, or what ``room`` says of it.
+def claim(tx: Tx, ttl: int, room: Mapping[int, int], each: int) -> list[ClaimedCall]:
+    """Due calls, held for ``ttl`` microseconds: ``each`` of a webhook at most, or what ``room`` says of it.
 
     An attempt counts from here on, so that one that never comes back is one, too.
     """
     number = func.row_number().over(partition_by=calls.c.webhook_pk, order_by=(calls.c.due_at, calls.c.pk))
     waiting = due(tx.now).add_columns(calls.c.webhook_pk, number.label("number")).subquery()
     allowed = case(room, value=waiting.c.webhook_pk, else_=each) if room else literal(each)
-    wanted = select(waiting.c.pk).where(waiting.c.number <= allowed).limit(AT_ONCE)
+    wanted = select(waiting.c.pk).where(waiting.c.number <= allowed).limit(CALLS_AT_ONCE)
     first = due(tx.now).where(calls.c.pk.in_(wanted))
     pks = list(tx.execute(first.with_for_update(skip_locked=True)).scalars())
     if not pks:
         return []
-    lease = tx.now + lasts
+    lease = tx.now + ttl
     tx.execute(update(calls).where(calls.c.pk.in_(pks)).values(lease_until=lease, attempts=calls.c.attempts + 1))
-    wide = len(Call.__slots__)
+    wide = len(WebhookCall.__slots__)
     rows: Sequence[Any] = tx.execute(
         CALL.add_columns(
             *(webhooks.c[name] for name in Webhook.__slots__), tenants.c.uuid, events.c.payload, calls.c.document
@@ -222,7 +222,7 @@ def claim(tx: Tx, lasts: int, room: Mapping[int, int], each: int) -> list[Claime
     tx.execute(delete(calls).where(calls.c.pk.in_(set(pks) - {row[0] for row in rows})))
     return [
         ClaimedCall(
-            Call(*row[:wide]),
+            WebhookCall(*row[:wide]),
             lease,
             read(row[wide:-3]),
             row[-3],
@@ -248,12 +248,12 @@ def retry(tx: Tx, webhook_pk: int, pk: int) -> bool:
     return bool(tx.execute(update(calls).where(*dead).values(**again)).rowcount)
 
 
-def log_of(connection: Connection, webhook_pk: int, *, before: int | None, limit: int) -> list[Call]:
+def log_of(connection: Connection, webhook_pk: int, *, before: int | None, limit: int) -> list[WebhookCall]:
     """Newest first, with a number below ``before``."""
     statement = CALL.where(calls.c.webhook_pk == webhook_pk)
     if before is not None:
         statement = statement.where(calls.c.pk < before)
-    return [Call(*row) for row in connection.execute(statement.order_by(calls.c.pk.desc()).limit(limit))]
+    return [WebhookCall(*row) for row in connection.execute(statement.order_by(calls.c.pk.desc()).limit(limit))]
 
 
 def sweep(tx: Tx, *, before: int, limit: int = 500) -> bool:

@@ -31,7 +31,7 @@ T = TypeVar("T")
 # What a batch writes at most, about, unless one command alone writes more.
 BATCH_BYTES = 4 * 2**20
 # Seconds that an event may wait for the next ones of its channel.
-HELD_FOR = 0.005
+GATHER_SECONDS = 0.005
 UNKNOWN = "It is not known whether this was stored; retry with the same key"
 UNREACHABLE = (OperationalError, InterfaceError, sqlite3.OperationalError, OSError)
 # Connection exceptions, too many connections, and a server that stops or starts
@@ -160,7 +160,7 @@ class Writer:
         ready = [*self._held, *(event for event in events if event.channel_pk not in busy)]
         self._held = later
         if later:
-            asyncio.get_running_loop().call_later(HELD_FOR, self._publish, [])
+            asyncio.get_running_loop().call_later(GATHER_SECONDS, self._publish, [])
         if ready:
             try:
                 self.on_commit(ready)

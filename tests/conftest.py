@@ -156,8 +156,8 @@ async def serve(
 
     Two servers on one SQLite file would take each other's pushes.
     """
-    monkeypatch.setattr(decoding, "PATIENCE", HANG_SECONDS)
     numbers = itertools.count(1)
+    monkeypatch.setattr(decoding, "DECODE_SECONDS", HANG_SECONDS)
     async with contextlib.AsyncExitStack() as stack:
 
         async def start(**given: Any) -> Served:

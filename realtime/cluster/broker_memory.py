@@ -2,14 +2,14 @@
 
 from collections.abc import Collection, Sequence
 
-from realtime.cluster.broker import Doubted, Heard, Whispered
+from realtime.cluster.broker import OnEphemeral, OnHints, OnSuspect
 from storage.transaction import Event
 
 
 class MemoryBroker:
-    heard: Heard
-    doubted: Doubted
-    whispered: Whispered
+    on_hints: OnHints
+    on_suspect: OnSuspect
+    on_ephemeral: OnEphemeral
 
     def __init__(self) -> None:
         self.channels: set[int] = set()
@@ -22,17 +22,17 @@ class MemoryBroker:
         self.channels.difference_update(channels)
 
     def publish(self, events: Sequence[Event]) -> None:
-        wanted = [event for event in events if event.channel_pk in self.channels]
-        if wanted:
-            self.heard(wanted)
+        subscribed = [event for event in events if event.channel_pk in self.channels]
+        if subscribed:
+            self.on_hints(subscribed)
 
-    def listen(self, topic: str) -> None:
+    def subscribe_topic(self, topic: str) -> None:
         self.topics.add(topic)
 
-    def unlisten(self, topic: str) -> None:
+    def unsubscribe_topic(self, topic: str) -> None:
         self.topics.discard(topic)
 
-    def whisper(self, topic: str, name: str, document: object, *, but: str | None = None) -> None:
+    def publish_ephemeral(self, topic: str, name: str, document: object, *, exclude: str | None = None) -> None:
         kind, _, pk = topic.partition(":")
         if topic in self.topics or (kind == "channel" and int(pk) in self.channels):
-            self.whispered(topic, name, but, document)
+            self.on_ephemeral(topic, name, exclude, document)

@@ -7,20 +7,20 @@ as far as there is a connection. After every new connection all channels are dou
 import asyncio
 from collections.abc import Collection, Sequence
 
-from realtime.cluster.broker import Doubted, Heard, Whispered
+from realtime.cluster.broker import OnEphemeral, OnHints, OnSuspect
 from realtime.cluster.client_redis import RedisClient
-from realtime.cluster.hints import Forged, Hints, Place, Whisper, is_whisper
+from realtime.cluster.hints import Ephemeral, Forged, Hints, LogPosition, is_ephemeral
 from storage.transaction import Event
 
-CONFIRMED_IN = 1.0
+CONFIRM_SECONDS = 1.0
 
 
 class RedisBroker:
     """``prefix`` is the installation's own. ``forged`` counts messages that no node of it has written."""
 
-    heard: Heard
-    doubted: Doubted
-    whispered: Whispered
+    on_hints: OnHints
+    on_suspect: OnSuspect
+    on_ephemeral: OnEphemeral
 
     def __init__(self, redis: RedisClient, hints: Hints, prefix: str) -> None:
         self.redis = redis
@@ -29,41 +29,41 @@ class RedisBroker:
         self.channels: set[int] = set()
         self.topics: set[str] = set()
         self.forged = 0
-        redis.heard = self._heard
-        redis.on_open.append(lambda: self.doubted(None))
+        redis.on_messages = self._on_messages
+        redis.on_open.append(lambda: self.on_suspect(None))
 
     async def subscribe(self, channels: Collection[int]) -> None:
         self.channels.update(channels)
         confirmations = self.redis.subscribe([self._channel(pk) for pk in channels])
-        _, late = await asyncio.wait(confirmations, timeout=CONFIRMED_IN)
+        _, late = await asyncio.wait(confirmations, timeout=CONFIRM_SECONDS)
         for each in late:
-            each.add_done_callback(lambda done: self.doubted(channels))
+            each.add_done_callback(lambda done: self.on_suspect(channels))
 
     def unsubscribe(self, channels: Collection[int]) -> None:
         self.channels.difference_update(channels)
         self.redis.unsubscribe([self._channel(pk) for pk in channels])
 
     def publish(self, events: Sequence[Event]) -> None:
-        near = [event for event in events if event.channel_pk in self.channels]
-        if near:
-            self.heard(near)
+        local = [event for event in events if event.channel_pk in self.channels]
+        if local:
+            self.on_hints(local)
         self.redis.publish([(self._channel(event.channel_pk), self.hints.of_event(event)) for event in events])
 
-    def listen(self, topic: str) -> None:
+    def subscribe_topic(self, topic: str) -> None:
         self.topics.add(topic)
         self.redis.subscribe([self._topic(topic)])
 
-    def unlisten(self, topic: str) -> None:
+    def unsubscribe_topic(self, topic: str) -> None:
         self.topics.discard(topic)
         self.redis.unsubscribe([self._topic(topic)])
 
-    def whisper(self, topic: str, name: str, document: object, *, but: str | None = None) -> None:
+    def publish_ephemeral(self, topic: str, name: str, document: object, *, exclude: str | None = None) -> None:
         kind, _, pk = topic.partition(":")
         of_channel = kind == "channel"
         if (int(pk) in self.channels) if of_channel else (topic in self.topics):
-            self.whispered(topic, name, but, document)
+            self.on_ephemeral(topic, name, exclude, document)
         channel = self._channel(int(pk)) if of_channel else self._topic(topic)
-        self.redis.publish([(channel, self.hints.of_whisper(Whisper(topic, name, but, document)))])
+        self.redis.publish([(channel, self.hints.of_ephemeral(Ephemeral(topic, name, exclude, document)))])
 
     def _channel(self, pk: int) -> bytes:
         return b"%sc:%d" % (self.prefix, pk)
@@ -71,8 +71,8 @@ class RedisBroker:
     def _topic(self, topic: str) -> bytes:
         return b"%st:%s" % (self.prefix, topic.encode())
 
-    def _heard(self, messages: list[tuple[bytes, bytes]]) -> None:
-        events, whispers, doubtful = [], [], []
+    def _on_messages(self, messages: list[tuple[bytes, bytes]]) -> None:
+        events, ephemeral, suspect = [], [], []
         for channel, message in messages:
             if self.hints.is_ours(message):
                 continue
@@ -81,19 +81,19 @@ class RedisBroker:
             except Forged:
                 self.forged += 1
                 kind, _, pk = channel.removeprefix(self.prefix).partition(b":")
-                if kind == b"c" and not is_whisper(message):
-                    doubtful.append(int(pk))
+                if kind == b"c" and not is_ephemeral(message):
+                    suspect.append(int(pk))
                 continue
             match hint:
                 case Event():
                     events.append(hint)
-                case Place():
-                    doubtful.append(hint.channel_pk)
-                case Whisper():
-                    whispers.append(hint)
+                case LogPosition():
+                    suspect.append(hint.channel_pk)
+                case Ephemeral():
+                    ephemeral.append(hint)
         if events:
-            self.heard(events)
-        for each in whispers:
-            self.whispered(each.topic, each.name, each.but, each.document)
-        if doubtful:
-            self.doubted(doubtful)
+            self.on_hints(events)
+        for each in ephemeral:
+            self.on_ephemeral(each.topic, each.name, each.exclude, each.document)
+        if suspect:
+            self.on_suspect(suspect)

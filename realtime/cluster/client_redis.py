@@ -18,25 +18,25 @@ from realtime.support.tasks import Tasks
 
 logger = logging.getLogger("bellwire.redis")
 
-ASK_EVERY = 1.0
-SILENT = 3.0
-PAUSE, LONGEST_PAUSE = 0.1, 1.0
-AT_ONCE = 1000
+PING_SECONDS = 1.0
+SILENCE_SECONDS = 3.0
+RETRY_SECONDS, LONGEST_RETRY_SECONDS = 0.1, 1.0
+CHANNELS_AT_ONCE = 1000
 
 
 class RedisClient:
-    """``heard`` gets what came in one read, each a channel and a message; all of ``on_open`` are called when a connection is
-    there, with its subscriptions.
+    """``on_messages`` gets the messages of one read, as (channel, message); ``on_open`` are called when a connection is
+    established and its subscriptions are confirmed.
 
     ``await start()`` before use, ``await stop()`` after. ``connections`` and ``dropped`` only grow.
     """
 
     def __init__(self, servers: Servers) -> None:
         self.servers = servers
-        self.heard: Callable[[list[tuple[bytes, bytes]]], None] = lambda messages: None
+        self.on_messages: Callable[[list[tuple[bytes, bytes]]], None] = lambda messages: None
         self.on_open: list[Callable[[], None]] = []
         self.wanted: set[bytes] = set()
-        self.lanes: dict[str, Lane] = {}
+        self.links: dict[str, ServerConnection] = {}
         self.tasks = Tasks()
         self.connections = 0
         self.dropped = 0
@@ -46,65 +46,65 @@ class RedisClient:
         with contextlib.suppress(*UNREACHABLE):
             await self.servers.find()
         for server in self.servers.names:
-            self.lane(server)
+            self.connection_to(server)
 
     async def stop(self) -> None:
-        for lane in self.lanes.values():
-            lane.stop()
+        for connection in self.links.values():
+            connection.stop()
         await self.tasks.finish()
         await self.servers.close()
 
     @property
     def connected(self) -> bool:
-        return all(lane.link for lane in self.lanes.values())
+        return all(connection.link for connection in self.links.values())
 
-    def lane(self, server: str) -> "Lane":
-        lane = self.lanes.get(server)
-        if lane is None:
-            lane = self.lanes[server] = Lane(self, server)
-            lane.task = self.tasks.spawn(lane.run())
-        return lane
+    def connection_to(self, server: str) -> "ServerConnection":
+        connection = self.links.get(server)
+        if connection is None:
+            connection = self.links[server] = ServerConnection(self, server)
+            connection.task = self.tasks.spawn(connection.run())
+        return connection
 
-    def _by_lane(self, channels: Collection[bytes]) -> Iterable[tuple["Lane", list[bytes]]]:
+    def _by_server(self, channels: Collection[bytes]) -> Iterable[tuple["ServerConnection", list[bytes]]]:
         if not self.servers.sharded:
-            return [(self.lane(""), list(channels))]
+            return [(self.connection_to(""), list(channels))]
         found: dict[str, list[bytes]] = {}
         for channel in channels:
             found.setdefault(self.servers.of_channel(channel), []).append(channel)
-        return [(self.lane(server), some) for server, some in found.items()]
+        return [(self.connection_to(server), some) for server, some in found.items()]
 
     def subscribe(self, channels: Collection[bytes]) -> "list[asyncio.Future[None]]":
         """Each is done when what is published from then on will be heard, or ``on_open`` will be called."""
         self.wanted.update(channels)
-        return [lane.change(some, True) for lane, some in self._by_lane(channels)]
+        return [connection.change(some, True) for connection, some in self._by_server(channels)]
 
     def unsubscribe(self, channels: Collection[bytes]) -> None:
         self.wanted.difference_update(channels)
-        for lane, some in self._by_lane(channels):
-            lane.change(some, False)
+        for connection, some in self._by_server(channels):
+            connection.change(some, False)
 
     def publish(self, messages: Collection[tuple[bytes, bytes]]) -> None:
         """As far as there is a connection that keeps up."""
         word = b"SPUBLISH" if self.servers.sharded else b"PUBLISH"
-        lanes: dict[Lane, list[Command]] = {}
+        links: dict[ServerConnection, list[Command]] = {}
         for channel, message in messages:
-            lane = self.lane(self.servers.of_channel(channel) if self.servers.sharded else "")
-            lanes.setdefault(lane, []).append((word, channel, message))
-        for lane, commands in lanes.items():
-            if lane.link and lane.link.writable:
-                lane.link.write(commands)
+            connection = self.connection_to(self.servers.of_channel(channel) if self.servers.sharded else "")
+            links.setdefault(connection, []).append((word, channel, message))
+        for connection, commands in links.items():
+            if connection.link and connection.link.writable:
+                connection.link.write(commands)
             else:
                 self.dropped += len(commands)
 
     def send(self, key: bytes, commands: Collection[Command]) -> None:
         """Commands on a key whose answers nobody waits for."""
-        link = self.lane(self.servers.of_key(key)).link
+        link = self.connection_to(self.servers.of_key(key)).link
         if link and link.writable:
             link.write(commands)
 
     async def atomic(self, key: bytes, commands: Collection[Command]) -> Any:
         """The answers of commands on a key between which nobody else comes. Raises one of UNREACHABLE."""
-        link = self.lane(self.servers.of_key(key)).link
+        link = self.connection_to(self.servers.of_key(key)).link
         if link is None or not link.writable:
             raise ConnectionError("there is no connection to Redis")
         link.write([(b"MULTI",), *commands])
@@ -112,7 +112,7 @@ class RedisClient:
 
     async def call(self, key: bytes, *command: bytes | str | int) -> Any:
         """The answer to a command on a key. Raises one of UNREACHABLE."""
-        link = self.lane(self.servers.of_key(key)).link
+        link = self.connection_to(self.servers.of_key(key)).link
         if link is None:
             raise ConnectionError("there is no connection to Redis")
         return await link.call(command[0], key, *command[1:])
@@ -120,18 +120,18 @@ class RedisClient:
     def reroute(self) -> None:
         """There may be other servers now, and another may have a channel."""
         for server in self.servers.names:
-            self.lane(server)
+            self.connection_to(server)
         if not self.servers.sharded:
             return
-        for lane, channels in self._by_lane(self.wanted):
-            fresh = [each for each in channels if each not in lane.wanted]
-            lane.change(fresh, True)
-            for other in self.lanes.values():
-                if other is not lane:
+        for connection, channels in self._by_server(self.wanted):
+            fresh = [each for each in channels if each not in connection.wanted]
+            connection.change(fresh, True)
+            for other in self.links.values():
+                if other is not connection:
                     other.wanted.difference_update(channels)
 
 
-class Lane:
+class ServerConnection:
     """A connection to one server, made again whenever it is lost."""
 
     def __init__(self, client: RedisClient, server: str) -> None:
@@ -144,7 +144,7 @@ class Lane:
         self.task: asyncio.Task[None] | None = None
         self.stopped = False
         self.failed = False
-        self.pause = PAUSE
+        self.pause = RETRY_SECONDS
 
     def stop(self) -> None:
         self.stopped = True
@@ -179,12 +179,12 @@ class Lane:
             link.write([(b"S" + word, each) for each in channels], answered=False)
             return
         every = list(channels)
-        for start in range(0, len(every), AT_ONCE):
-            link.write([(word, *every[start : start + AT_ONCE])], answered=False)
+        for start in range(0, len(every), CHANNELS_AT_ONCE):
+            link.write([(word, *every[start : start + CHANNELS_AT_ONCE])], answered=False)
 
     async def run(self) -> None:
         while not self.stopped and self.server in self.client.servers.names:
-            link = Link(self._pushed)
+            link = Link(self._on_push)
             try:
                 await link.open(await self.client.servers.connection(self.server))
                 await self._hold(link)
@@ -199,16 +199,16 @@ class Lane:
                 if hasattr(link, "transport"):
                     link.close()
             await asyncio.sleep(self.pause * random.uniform(0.5, 1))
-            self.pause = min(2 * self.pause, LONGEST_PAUSE)
+            self.pause = min(2 * self.pause, LONGEST_RETRY_SECONDS)
             with contextlib.suppress(*UNREACHABLE):
                 await self.client.servers.find()
                 self.client.reroute()
-        del self.client.lanes[self.server]
+        del self.client.links[self.server]
 
     async def _hold(self, link: Link) -> None:
         """Subscribe to all that is wanted, and watch the connection until it is lost. Raises one of UNREACHABLE."""
         subscribed: set[bytes] = set()
-        async with asyncio.timeout(SILENT):
+        async with asyncio.timeout(SILENCE_SECONDS):
             await link.require_primary()
             while missing := self.wanted - subscribed:
                 self._subscribe(link, missing)
@@ -220,21 +220,21 @@ class Lane:
         if self.failed:
             logger.warning("Redis is there again")
         self.failed = False
-        self.pause = PAUSE
+        self.pause = RETRY_SECONDS
         for on_open in self.client.on_open:
             on_open()
         while True:
-            await asyncio.wait([link.lost], timeout=ASK_EVERY)
-            silence = time.monotonic() - link.heard_at
-            if link.lost.done() or silence > SILENT:
+            await asyncio.wait([link.lost], timeout=PING_SECONDS)
+            silence = time.monotonic() - link.received_at
+            if link.lost.done() or silence > SILENCE_SECONDS:
                 raise ConnectionError("the connection was lost" if link.lost.done() else "it says nothing")
-            if silence >= ASK_EVERY / 2:
+            if silence >= PING_SECONDS / 2:
                 link.call(b"PING").add_done_callback(lambda answer: answer.cancelled() or answer.exception())
 
-    def _pushed(self, pushes: Sequence[Push]) -> None:
+    def _on_push(self, pushes: Sequence[Push]) -> None:
         messages = [(push[1], push[2]) for push in pushes if push[0] in (b"message", b"smessage")]
         if messages:
-            self.client.heard(messages)
+            self.client.on_messages(messages)
         if self.link and any(push[0] == b"sunsubscribe" and push[1] in self.wanted for push in pushes):
             # The channel moves to another node of the cluster.
             self.link.close()

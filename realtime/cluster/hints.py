@@ -17,7 +17,7 @@ import orjson
 from realtime.schema.limits import KIB
 from storage.transaction import Event
 
-LARGEST = 8 * KIB
+LARGEST_BYTES = 8 * KIB
 NODE, SIGNATURE = 8, 16
 EVENT, PLACE, WHISPER = b"e", b"p", b"w"
 HEAD = 1 + NODE + SIGNATURE
@@ -28,17 +28,17 @@ ABOUT = struct.Struct(">Q")
 WINDOW = struct.Struct(">Q")
 
 
-class Place(NamedTuple):
+class LogPosition(NamedTuple):
     """An event that is in the log."""
 
     channel_pk: int
     seq: int
 
 
-class Whisper(NamedTuple):
+class Ephemeral(NamedTuple):
     topic: str
     name: str
-    but: str | None
+    exclude: str | None
     document: Any
 
 
@@ -54,7 +54,7 @@ class Hints:
         self.node = secrets.token_bytes(NODE)
 
     def of_event(self, event: Event) -> bytes:
-        if len(event.payload) > LARGEST:
+        if len(event.payload) > LARGEST_BYTES:
             return self._sealed(PLACE, NUMBERS.pack(event.channel_pk, event.seq, 0, 0))
         channel, name = event.channel.encode(), event.name.encode()
         numbers = NUMBERS.pack(event.channel_pk, event.seq, len(channel), len(name))
@@ -63,26 +63,26 @@ class Hints:
         # A node of an earlier version reads the place alone, and the event from the log.
         return self._sealed(PLACE, b"".join((numbers, ABOUT.pack(event.about), channel, name, event.payload)))
 
-    def of_whisper(self, whisper: Whisper) -> bytes:
+    def of_ephemeral(self, whisper: Ephemeral) -> bytes:
         return self._sealed(WHISPER, orjson.dumps([*whisper]), window())
 
     def is_ours(self, data: bytes) -> bool:
         """Whether this very node wrote it."""
         return data[1 : 1 + NODE] == self.node
 
-    def read(self, data: bytes) -> Event | Place | Whisper:
+    def read(self, data: bytes) -> Event | LogPosition | Ephemeral:
         """Raises Forged."""
         kind, node, signature, body = data[:1], data[1 : 1 + NODE], data[1 + NODE : HEAD], data[HEAD:]
         windows = [window() + change for change in (0, -1, 1)] if kind == WHISPER else [0]
         if not any(secrets.compare_digest(self._signature(kind, node, body, each), signature) for each in windows):
             raise Forged
         if kind == WHISPER:
-            return Whisper(*orjson.loads(body))
+            return Ephemeral(*orjson.loads(body))
         pk, seq, channel, name = NUMBERS.unpack_from(body)
         start, about = NUMBERS.size, None
         if kind == PLACE:
             if len(body) == start:
-                return Place(pk, seq)
+                return LogPosition(pk, seq)
             (about,) = ABOUT.unpack_from(body, start)
             start += ABOUT.size
         middle, end = start + channel, start + channel + name
@@ -97,7 +97,7 @@ class Hints:
         return hashlib.blake2b(body, digest_size=SIGNATURE, key=self.key(), salt=salt, person=kind + node).digest()
 
 
-def is_whisper(data: bytes) -> bool:
+def is_ephemeral(data: bytes) -> bool:
     """By what it says itself, whoever wrote it."""
     return data[:1] == WHISPER
 

@@ -36,7 +36,7 @@ class Link(asyncio.Protocol):
         self.reader = hiredis.Reader(notEnoughData=NOTHING)
         self.replies: deque[asyncio.Future[Any] | None] = deque()
         self.lost: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self.heard_at = time.monotonic()
+        self.received_at = time.monotonic()
         self.complained = False
         self.sent = self.done = self.fragile_until = 0
         self.writer: asyncio.StreamWriter | None = None
@@ -53,7 +53,7 @@ class Link(asyncio.Protocol):
         self.writer, connection._writer, connection._reader = connection._writer, None, None
         self.transport = self.writer.transport  # type: ignore[union-attr,assignment]
         self.transport.set_protocol(self)
-        self.heard_at = time.monotonic()
+        self.received_at = time.monotonic()
 
     async def require_primary(self) -> None:
         """Raises ConnectionError for a replica, which takes no writes; one that does not say is taken for a primary."""
@@ -90,7 +90,7 @@ class Link(asyncio.Protocol):
         return answer
 
     def data_received(self, data: bytes) -> None:
-        self.heard_at = time.monotonic()
+        self.received_at = time.monotonic()
         try:
             self.reader.feed(data)
             pushes: list[Push] = []

@@ -17,14 +17,14 @@ from storage.transaction import Command, Tx
 
 logger = logging.getLogger("bellwire")
 
-BEAT_EVERY = 5.0
-LOOK_EVERY = 1.0
+HEARTBEAT_SECONDS = 5.0
+CHECK_SECONDS = 1.0
 # Characters of a digest where there are several.
 DIGEST = 16
 
 
 class Nodes:
-    """On PostgreSQL. ``await start()`` before serving, ``await beat()`` every ``BEAT_EVERY``, ``await stop()`` after."""
+    """PostgreSQL only. Call ``start`` before serving, ``beat`` every ``HEARTBEAT_SECONDS``, ``stop`` at the end."""
 
     def __init__(self, database: Database, id: str, *, redis: bool, secrets: Sequence[str]) -> None:
         self.database = database
@@ -37,10 +37,10 @@ class Nodes:
         while problem := await self.database.write(Command(self._enter, keys=["nodes"])):
             if waited == 0:
                 logger.warning("%s Waiting to see whether it is gone.", problem)
-            if waited > nodes.LASTS + LOOK_EVERY:
+            if waited > nodes.TTL_SECONDS + CHECK_SECONDS:
                 raise Problem(problem)
-            await asyncio.sleep(LOOK_EVERY)
-            waited += LOOK_EVERY
+            await asyncio.sleep(CHECK_SECONDS)
+            waited += CHECK_SECONDS
 
     def _enter(self, tx: Tx) -> str | None:
         """Be there, or say why not."""

@@ -15,13 +15,13 @@ from realtime.cluster.link_redis import UNREACHABLE
 
 logger = logging.getLogger("bellwire.presence")
 
-LASTS = 30.0
-PATIENCE = 0.5
-AT_ONCE = 500
+TTL_SECONDS = 30.0
+ANSWER_SECONDS = 0.5
+USERS_AT_ONCE = 500
 
 
 class RedisPresence:
-    """``node`` names this one. ``await refresh()`` every third of ``LASTS``."""
+    """``node`` names this one. ``await refresh()`` every third of ``TTL_SECONDS``."""
 
     def __init__(self, redis: RedisClient, prefix: str, node: str) -> None:
         self.redis = redis
@@ -54,8 +54,8 @@ class RedisPresence:
     async def refresh(self) -> None:
         """Tell again who is here; what is not told expires."""
         here = list(self.connections)
-        for start in range(0, len(here), AT_ONCE):
-            self._announce(here[start : start + AT_ONCE])
+        for start in range(0, len(here), USERS_AT_ONCE):
+            self._announce(here[start : start + USERS_AT_ONCE])
             await asyncio.sleep(0)
 
     async def forget(self) -> None:
@@ -75,15 +75,15 @@ class RedisPresence:
         key = self._key(user_pk)
         return [
             (b"ZREMRANGEBYSCORE", key, b"-inf", str(time.time())),
-            (b"ZADD", key, str(time.time() + LASTS), self.node),
-            (b"EXPIRE", key, str(int(2 * LASTS))),
+            (b"ZADD", key, str(time.time() + TTL_SECONDS), self.node),
+            (b"EXPIRE", key, str(int(2 * TTL_SECONDS))),
         ]
 
     async def _alone(self, user_pk: int, change: list[tuple[Any, ...]]) -> bool:
         """Make a change, and see in the same moment whether no other node has the user; True where nobody can say."""
         key = self._key(user_pk)
         try:
-            async with asyncio.timeout(PATIENCE):
+            async with asyncio.timeout(ANSWER_SECONDS):
                 look = (b"ZRANGEBYSCORE", key, str(time.time()), "+inf")
                 *_, nodes = await self.redis.atomic(key, [*change, look])
         except UNREACHABLE as error:
@@ -106,7 +106,7 @@ class RedisPresence:
         if not commands:
             return []
         try:
-            async with asyncio.timeout(PATIENCE):
+            async with asyncio.timeout(ANSWER_SECONDS):
                 calls = (self.redis.call(key, word, *rest) for key, word, *rest in commands)
                 return await asyncio.gather(*calls)
         except UNREACHABLE as error:

@@ -12,7 +12,7 @@ from realtime.cluster.link_redis import UNREACHABLE
 
 logger = logging.getLogger("bellwire.rates")
 
-PATIENCE = 0.5
+ANSWER_SECONDS = 0.5
 
 
 class RedisRates(Storage):
@@ -34,7 +34,7 @@ class RedisRates(Storage):
         name = self._key(key)
         begin, count = (b"SET", name, b"0", b"EX", str(expiry), b"NX"), (b"INCRBY", name, str(amount))
         try:
-            async with asyncio.timeout(PATIENCE):
+            async with asyncio.timeout(ANSWER_SECONDS):
                 return int((await self.redis.atomic(name, [begin, count]))[1])
         except UNREACHABLE as error:
             logger.debug("rates can't be counted together: %s", error)
@@ -49,7 +49,7 @@ class RedisRates(Storage):
 
     async def _ask(self, word: bytes, key: str) -> Any:
         try:
-            async with asyncio.timeout(PATIENCE):
+            async with asyncio.timeout(ANSWER_SECONDS):
                 return await self.redis.call(self._key(key), word)
         except UNREACHABLE as error:
             logger.debug("rates can't be asked: %s", error)

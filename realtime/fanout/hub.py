@@ -22,19 +22,19 @@ from realtime.support.buckets import Buckets
 from realtime.support.tasks import Tasks
 from realtime.transport import frames
 from storage import chat, log
+from storage.batcher import Batcher
 from storage.chat import NOWHERE, Position
 from storage.database import Database
 from storage.errors import TooMany, Unavailable
-from storage.gather import Gather
 from storage.transaction import Event
 
 logger = logging.getLogger("bellwire.hub")
 
-PAGE = 200
-AHEAD = 64 * KIB
+PAGE_EVENTS = 200
+REPLAY_AHEAD_BYTES = 64 * KIB
 TAIL_SECONDS = 10
-GATHER = 0.1
-AGAIN = 1.0
+CHECK_PAUSE_SECONDS = 0.1
+RETRY_SECONDS = 1.0
 REFILL_SECONDS = 0.5
 
 
@@ -54,15 +54,17 @@ class Hub:
         self.delivered = 0
         self.repaired = 0
         self.resets = 0
-        self.looked_at = time.monotonic()
+        self.checked_at = time.monotonic()
         self.tasks = Tasks()
-        self.positions: Gather[Collection[int], Mapping[int, Position]] = Gather(database, positions_of)
-        self.pages: Gather[tuple[int, int], list[Event]] = Gather(database, partial(log.pages, limit=PAGE), most=16)
-        self.doubtful: set[int] = set()
-        self.doubting: asyncio.Task[None] | None = None
-        broker.heard = self.hear
-        broker.doubted = self.doubt
-        broker.whispered = self._whispered
+        self.positions: Batcher[Collection[int], Mapping[int, Position]] = Batcher(database, positions_of)
+        self.pages: Batcher[tuple[int, int], list[Event]] = Batcher(
+            database, partial(log.pages, limit=PAGE_EVENTS), most=16
+        )
+        self.suspect: set[int] = set()
+        self.checking: asyncio.Task[None] | None = None
+        broker.on_hints = self.on_hints
+        broker.on_suspect = self.mark_suspect
+        broker.on_ephemeral = self._on_ephemeral
 
     # Subscriptions
 
@@ -88,11 +90,11 @@ class Hub:
 
     async def _open(self, channels: Collection[Channel]) -> None:
         """Listen to channels, then read their positions; in that order nothing falls between."""
-        fresh = [channel for channel in channels if channel.position is None and channel.opened is None]
+        fresh = [channel for channel in channels if channel.position is None and channel.opening is None]
         if fresh:
-            opened = asyncio.get_running_loop().create_future()
+            opening = asyncio.get_running_loop().create_future()
             for channel in fresh:
-                channel.opened = opened
+                channel.opening = opening
             try:
                 await self.broker.subscribe([channel.pk for channel in fresh])
                 positions = await self.positions.get([each.pk for each in fresh])
@@ -101,13 +103,13 @@ class Hub:
                     if channel.hinted > channel.position:
                         self._fill(channel)
             finally:
-                opened.set_result(None)
+                opening.set_result(None)
                 for channel in fresh:
-                    channel.opened = None
+                    channel.opening = None
                     self._close_unread(channel)
         for channel in channels:
-            while channel.opened:
-                await asyncio.shield(channel.opened)
+            while channel.opening:
+                await asyncio.shield(channel.opening)
             if channel.position is None:
                 raise ConnectionError(f"{channel.name} could not be opened")
 
@@ -129,7 +131,7 @@ class Hub:
 
     async def _follow_log(self, replay: Replay) -> None:
         channel, reader = replay.channel, replay.reader
-        while replay.held:
+        while replay.active:
             assert channel.position is not None
             if replay.cursor > channel.position:
                 await self._filled(channel, replay.cursor)
@@ -148,7 +150,7 @@ class Hub:
         waiting: list[Event] = []
         size = 0
         for event in await self._page(channel, after):
-            if not replay.held:
+            if not replay.active:
                 return None
             if event.seq != replay.cursor + 1:
                 break
@@ -160,16 +162,16 @@ class Hub:
             if event.name == "chat:updated" and reader.user_id in removed_by(event):
                 self._write(reader, channel, waiting)
                 return self.remove(reader, channel.pk)
-            if size > AHEAD:
+            if size > REPLAY_AHEAD_BYTES:
                 self._write(reader, channel, waiting)
                 waiting, size = [], 0
-                if not await reader.drained(AHEAD):
+                if not await reader.drained(REPLAY_AHEAD_BYTES):
                     return None
-        if waiting and replay.held:
+        if waiting and replay.active:
             self._write(reader, channel, waiting)
-            await reader.drained(AHEAD)
-        if replay.cursor == after and replay.held:
-            self._lose(channel, [reader])
+            await reader.drained(REPLAY_AHEAD_BYTES)
+        if replay.cursor == after and replay.active:
+            self._end_at_gap(channel, [reader])
         return None
 
     async def _page(self, channel: Channel, after: int) -> list[Event]:
@@ -184,7 +186,7 @@ class Hub:
             self._close_unread(channel)
 
     def _close_unread(self, channel: Channel) -> None:
-        unread = not channel.live and not channel.replaying and channel.opened is None
+        unread = not channel.live and not channel.replaying and channel.opening is None
         if unread and self.channels.get(channel.pk) is channel:
             del self.channels[channel.pk]
             self.broker.unsubscribe([channel.pk])
@@ -200,7 +202,7 @@ class Hub:
         """Committed just now, by this node."""
         self.broker.publish(events)
 
-    def hear(self, events: Sequence[Event]) -> None:
+    def on_hints(self, events: Sequence[Event]) -> None:
         """Hints came, in whatever order: the next seq is delivered, an older one dropped, a gap filled from the log."""
         by_channel: dict[int, list[Event]] = {}
         for event in events:
@@ -209,9 +211,9 @@ class Hub:
         for pk, some in by_channel.items():
             channel = self.channels.get(pk)
             if channel:
-                self._hear(channel, some)
+                self._on_channel_hints(channel, some)
 
-    def _hear(self, channel: Channel, events: Sequence[Event]) -> None:
+    def _on_channel_hints(self, channel: Channel, events: Sequence[Event]) -> None:
         if channel.position is None or channel.filling:
             channel.hinted = max(channel.hinted, *(event.seq for event in events))
             return
@@ -246,7 +248,7 @@ class Hub:
         if channel.restricted and any(is_hidden(event, channel.newest_joined) for event in events):
             self._write_visible(channel, events)
         else:
-            data = frames.joined(events)
+            data = frames.of_events(events)
             for reader in channel.live:
                 write = reader.write
                 write(data)
@@ -266,11 +268,11 @@ class Hub:
             data = built.get(joined_seq)
             if data is None:
                 seen = [skipped(event) if is_hidden(event, joined_seq) else event for event in events]
-                data = built[joined_seq] = frames.joined(seen)
+                data = built[joined_seq] = frames.of_events(seen)
             reader.write(data)
 
     def _write(self, reader: Reader, channel: Channel, events: Sequence[Event]) -> None:
-        reader.write(frames.joined(events))
+        reader.write(frames.of_events(events))
         self.delivered += len(events)
         if channel.personal:
             for event in events:
@@ -286,16 +288,16 @@ class Hub:
         if removed:
             # A replaying one has not had the events before it yet: it ends when its replay comes here.
             for reader in list(channel.live):
-                reader.parted()
+                reader.on_member_removed()
                 if reader.user_id in removed:
                     self.remove(reader, channel.pk)
 
-    def _lose(self, channel: Channel, readers: Collection[Reader]) -> None:
+    def _end_at_gap(self, channel: Channel, readers: Collection[Reader]) -> None:
         """Retention took what these were to get: what happened to the reader meanwhile is not known either."""
         for reader in readers:
             self.resets += 1
             self.remove(reader, channel.pk)
-            reader.lost(channel.pk, channel.name)
+            reader.on_gap(channel.pk, channel.name)
 
     # Repair
 
@@ -321,7 +323,7 @@ class Hub:
                     found = (await self.positions.get([channel.pk])).get(channel.pk, NOWHERE)
                     channel.position = max(found.head, channel.position)
                     channel.restricted = found.restricted
-                    self._lose(channel, list(channel.live))
+                    self._end_at_gap(channel, list(channel.live))
         except Exception:
             logger.exception("could not fill %s from the log", channel.name)
             await asyncio.sleep(REFILL_SECONDS)
@@ -338,14 +340,14 @@ class Hub:
             if channel.filling:
                 await asyncio.wait([channel.filling])
 
-    def compare(self, heads: Mapping[int, int]) -> None:
+    def compare_heads(self, heads: Mapping[int, int]) -> None:
         """Fill every channel whose newest seq is above the hub's position."""
         for pk, head in heads.items():
             channel = self.channels.get(pk)
             if channel and channel.position is not None and head > channel.position:
                 self._fill(channel, head)
 
-    async def look(self, pks: Collection[int]) -> None:
+    async def check_heads(self, pks: Collection[int]) -> None:
         """Read the heads of these channels and deliver what is missing on them; returns when it is."""
         known = [pk for pk in pks if pk in self.channels]
         heads = await self.database.read(lambda connection: log.heads(connection, known))
@@ -354,32 +356,32 @@ class Hub:
             if channel:
                 await self._filled(channel, head)
 
-    def doubt(self, pks: Collection[int] | None) -> None:
+    def mark_suspect(self, pks: Collection[int] | None) -> None:
         """Something may have been missed on these channels, or on all: look, many at a time."""
-        self.doubtful.update(self.channels if pks is None else pks)
-        if self.doubting is None and self.doubtful:
-            self.doubting = self.tasks.spawn(self._settle_doubts())
+        self.suspect.update(self.channels if pks is None else pks)
+        if self.checking is None and self.suspect:
+            self.checking = self.tasks.spawn(self._check_suspects())
 
-    async def _settle_doubts(self) -> None:
+    async def _check_suspects(self) -> None:
         try:
-            while self.doubtful:
-                pks, self.doubtful = self.doubtful & self.channels.keys(), set()
+            while self.suspect:
+                pks, self.suspect = self.suspect & self.channels.keys(), set()
                 try:
-                    self.compare(await self.database.read(partial(log.heads, pks=pks)))
+                    self.compare_heads(await self.database.read(partial(log.heads, pks=pks)))
                 except Unavailable:
                     logger.warning("could not look at %d doubtful channels; again in a second", len(pks))
-                    self.doubtful |= pks
-                    await asyncio.sleep(AGAIN)
-                await asyncio.sleep(GATHER)
+                    self.suspect |= pks
+                    await asyncio.sleep(RETRY_SECONDS)
+                await asyncio.sleep(CHECK_PAUSE_SECONDS)
         finally:
-            self.doubting = None
+            self.checking = None
 
-    async def look_at_tail(self) -> None:
+    async def check_tail(self) -> None:
         """Compare with what the log got lately, by other processes too: no hint that never came is missed for long."""
         moment = time.monotonic()
-        seconds = TAIL_SECONDS + int(moment - self.looked_at)
-        self.compare(await self.database.read(lambda connection: log.tail(connection, seconds)))
-        self.looked_at = moment
+        seconds = TAIL_SECONDS + int(moment - self.checked_at)
+        self.compare_heads(await self.database.read(lambda connection: log.tail(connection, seconds)))
+        self.checked_at = moment
 
     # What is not durable
 
@@ -387,7 +389,7 @@ class Hub:
         readers = self.watchers.get(topic)
         if readers is None:
             readers = self.watchers[topic] = {}
-            self.broker.listen(topic)
+            self.broker.subscribe_topic(topic)
         readers[reader] = None
 
     def unwatch(self, topic: str, reader: Reader) -> None:
@@ -396,22 +398,22 @@ class Hub:
             readers.pop(reader, None)
             if not readers:
                 del self.watchers[topic]
-                self.broker.unlisten(topic)
+                self.broker.unsubscribe_topic(topic)
 
-    def whisper(self, channel_pk: int, name: str, document: object, *, but: str) -> None:
+    def publish_ephemeral(self, channel_pk: int, name: str, document: object, *, exclude: str) -> None:
         """Tell the live readers of a channel, on every node, except one user's."""
-        self.broker.whisper(f"channel:{channel_pk}", name, document, but=but)
+        self.broker.publish_ephemeral(f"channel:{channel_pk}", name, document, exclude=exclude)
 
-    def whisper_to(self, topic: str, name: str, document: object) -> None:
+    def publish_to_topic(self, topic: str, name: str, document: object) -> None:
         """Tell who watches or handles a topic, on every node."""
-        self.broker.whisper(topic, name, document)
+        self.broker.publish_ephemeral(topic, name, document)
 
     def handle(self, topic: str, handler: Callable[[str, Any], None]) -> None:
         """``handler`` gets the name and the document of what is whispered to a topic."""
         self.handlers[topic] = handler
-        self.broker.listen(topic)
+        self.broker.subscribe_topic(topic)
 
-    def _whispered(self, topic: str, name: str, but: str | None, document: object) -> None:
+    def _on_ephemeral(self, topic: str, name: str, exclude: str | None, document: object) -> None:
         handler = self.handlers.get(topic)
         if handler:
             return handler(name, document)
@@ -427,10 +429,10 @@ class Hub:
         else:
             readers = list(self.watchers.get(topic, ()))
         if readers:
-            frame = frames.passing(name, document)
+            frame = frames.ephemeral(name, document)
             for reader in readers:
-                if reader.user_id != but:
-                    reader.murmur(frame)
+                if reader.user_id != exclude:
+                    reader.write_ephemeral(frame)
         return None
 
 

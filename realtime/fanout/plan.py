@@ -10,15 +10,15 @@ from sqlalchemy import Connection
 from realtime.schema.caller import Caller, still_valid
 from realtime.schema.limits import Limits
 from storage import chat, epoch, log, streams
+from storage.batcher import Batcher
 from storage.database import Database
-from storage.gather import Gather
 from storage.types import is_id
 
 STREAM = "stream:"
 
 
 @dataclass(slots=True)
-class Plan:
+class ResumePlan:
     """``(number, name, cursor, joined_seq)`` of each channel to read, what could be recovered, and its number of events."""
 
     epoch: str
@@ -37,7 +37,7 @@ class Readable(NamedTuple):
     first: int
 
 
-class Asked(NamedTuple):
+class ResumeRequest(NamedTuple):
     caller: Caller
     offsets: Mapping[str, int]
     epoch: str | None
@@ -56,15 +56,15 @@ class Plans:
 
     def __init__(self, database: Database, limits: Limits) -> None:
         self.limits = limits
-        self.gather: Gather[Asked, Plan | None] = Gather(database, self._make, snapshot=True)
+        self.gather: Batcher[ResumeRequest, ResumePlan | None] = Batcher(database, self._make, snapshot=True)
         # More bytes than any event has, so that a few need not be measured: a text may get eight times longer as JSON.
         self.longest = 8 * (limits.content + limits.metadata)
 
-    async def of(self, caller: Caller, offsets: Mapping[str, int], epoch: str | None) -> Plan | None:
+    async def of(self, caller: Caller, offsets: Mapping[str, int], epoch: str | None) -> ResumePlan | None:
         """None for who may not connect any more."""
-        return await self.gather.get(Asked(caller, offsets, epoch))
+        return await self.gather.get(ResumeRequest(caller, offsets, epoch))
 
-    def _make(self, connection: Connection, asked: Sequence[Asked]) -> list[Plan | None]:
+    def _make(self, connection: Connection, asked: Sequence[ResumeRequest]) -> list[ResumePlan | None]:
         valid = still_valid(connection, [each.caller for each in asked])
         pks = {each.pk for each in valid}
         readable: dict[int, list[Readable]] = defaultdict(list)
@@ -122,21 +122,21 @@ class Plans:
     def _plan(
         self,
         now: str,
-        asked: Asked,
+        asked: ResumeRequest,
         readable: Sequence[Readable],
         missed: Mapping[str, Missed],
         whole: Collection[str],
-    ) -> Plan:
+    ) -> ResumePlan:
         recovered = dict.fromkeys(asked.offsets, False) | dict.fromkeys(whole, True)
         cursors = [asked.offsets[each.name] if each.name in whole else each.head for each in readable]
-        return Plan(
+        return ResumePlan(
             now,
             recovered,
             [(each.pk, each.name, cursor, each.first) for each, cursor in zip(readable, cursors, strict=True)],
             sum(missed[name].events for name in whole),
         )
 
-    def _named(self, connection: Connection, asked: Asked, readable: Sequence[Readable]) -> list[Readable]:
+    def _named(self, connection: Connection, asked: ResumeRequest, readable: Sequence[Readable]) -> list[Readable]:
         """Streams that the client names, beside those that the user follows."""
         known = {each.name for each in readable}
         ids = {name.removeprefix(STREAM) for name in asked.offsets if name.startswith(STREAM) and name not in known}

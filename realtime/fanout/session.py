@@ -17,9 +17,9 @@ from realtime.fanout.wheel import Wheel
 from realtime.schema import documents
 from realtime.schema.caller import Caller, still_valid
 from realtime.schema.limits import Limits
-from realtime.support.fresh import Fresh
+from realtime.support.ttl_cache import TtlCache
 from realtime.transport import frames
-from realtime.transport.socket import Socket, ignore
+from realtime.transport.socket import Socket, discard
 from storage import accounts, chat, epoch, log, logins, streams
 from storage.database import Database
 from storage.transaction import Event
@@ -27,7 +27,7 @@ from storage.types import SECOND, now
 
 logger = logging.getLogger("bellwire.session")
 
-WARNING = 60
+WARNING_SECONDS = 60
 NOBODY: frozenset[int] = frozenset()
 NOTHING: Mapping[str, int] = {}
 REVOCATIONS_SECONDS = 10
@@ -68,7 +68,7 @@ class Session:
     def user_id(self) -> str:
         return self.caller.user.id
 
-    def murmur(self, data: bytes) -> None:
+    def write_ephemeral(self, data: bytes) -> None:
         if self.socket.buffered < self.socket.engine.limits.outbound // 2:
             self.write(data)
 
@@ -82,12 +82,12 @@ class Session:
         elif event.name == "chat:removed":
             self._control(Left(orjson.loads(event.payload)["chatId"]))
 
-    def parted(self) -> None:
+    def on_member_removed(self) -> None:
         if self.watched:
-            self._control(Parted())
+            self._control(MemberRemoved())
 
-    def lost(self, pk: int, name: str) -> None:
-        self._control(Lost(pk, name))
+    def on_gap(self, pk: int, name: str) -> None:
+        self._control(Gap(pk, name))
 
     def _control(self, what: "Control") -> None:
         self.control.append(what)
@@ -96,7 +96,7 @@ class Session:
 
     def emit(self, name: str, document: object) -> None:
         """Send what is not durable, to this connection alone."""
-        self.write(frames.passing(name, document))
+        self.write(frames.ephemeral(name, document))
 
     def close(self, reason: str) -> None:
         """For good: say why, then DISCONNECT, so that official clients stay away, then the transport."""
@@ -115,23 +115,23 @@ class Left(NamedTuple):
     chat_id: str
 
 
-class Lost(NamedTuple):
+class Gap(NamedTuple):
     pk: int
     name: str
 
 
-class Parted(NamedTuple):
+class MemberRemoved(NamedTuple):
     """Who was watched may be a stranger now."""
 
 
-Control = Joined | Left | Lost | Parted
+Control = Joined | Left | Gap | MemberRemoved
 
 
 class Sessions:
     """The sessions of this node: how they begin, resume and end."""
 
     def __init__(
-        self, database: Database, hub: Hub, callers: Fresh[str, Caller], limits: Limits, budget: Budget
+        self, database: Database, hub: Hub, callers: TtlCache[str, Caller], limits: Limits, budget: Budget
     ) -> None:
         self.database = database
         self.budget = budget
@@ -143,7 +143,7 @@ class Sessions:
         self.plans = Plans(database, limits)
         self.of_user: dict[int, set[Session]] = {}
         self.revocations_seen: set[int] = set()
-        self.looked_at = time.monotonic()
+        self.checked_at = time.monotonic()
         self.expiries: Wheel[Session] = Wheel(now() // SECOND)
         self.count = 0
         self.resumed = 0
@@ -158,7 +158,7 @@ class Sessions:
     def remove(self, session: Session) -> None:
         if session.ended:
             return
-        session.ended, session.write = True, ignore
+        session.ended, session.write = True, discard
         self.count -= 1
         sessions = self.of_user.get(session.caller.pk, set())
         sessions.discard(session)
@@ -173,7 +173,9 @@ class Sessions:
         """The token's expiry holds during the connection: a warning a minute before, then the end."""
         expiry = -(-session.caller.expires_at // SECOND)
         self.expiries.discard(session.due, session)
-        session.due = self.expiries.add(expiry - WARNING if expiry - WARNING > now() // SECOND else expiry, session)
+        session.due = self.expiries.add(
+            expiry - WARNING_SECONDS if expiry - WARNING_SECONDS > now() // SECOND else expiry, session
+        )
 
     async def tick(self) -> None:
         """Every second: warn those whose tokens expire, and close those whose tokens have."""
@@ -235,9 +237,9 @@ class Sessions:
                         await self._leave(session, chat_id)
                         await self._leave_streams(session)
                         await self._watch_fewer(session)
-                    case Parted():
+                    case MemberRemoved():
                         await self._watch_fewer(session)
-                    case Lost(pk, name):
+                    case Gap(pk, name):
                         await self._find_again(session, pk, name)
         except Exception:
             logger.exception("could not follow a change of chats; the client shall come back")
@@ -250,8 +252,8 @@ class Sessions:
 
         def look(connection: Connection) -> int | None:
             pk = chat.find(connection, session.caller.user.tenant_pk, chat_id)
-            gate = chat.gate(connection, pk, session.caller.pk) if pk is not None else None
-            return pk if gate and gate.joined_seq == at else None
+            access = chat.access(connection, pk, session.caller.pk) if pk is not None else None
+            return pk if access and access.joined_seq == at else None
 
         pk = await self.database.read(look)
         if pk is None:
@@ -259,7 +261,7 @@ class Sessions:
         earlier = session.subscriptions.get(pk)
         if earlier:
             # It may be of an earlier membership that has not ended here yet: bring it up to where this one began.
-            await self.hub.look([pk])
+            await self.hub.check_heads([pk])
             await self.hub.settle(session, earlier)
         await self._read(session, pk, f"chat:{chat_id}", at, at)
 
@@ -280,14 +282,14 @@ class Sessions:
     async def _leave(self, session: Session, chat_id: str) -> None:
         """The chat's own channel ends a removed member's subscription at its seq; a deleted chat's channel is silent."""
         name = f"chat:{chat_id}"
-        held = next((each for each in session.subscriptions.values() if each.name == name), None)
-        if held is None:
+        active = next((each for each in session.subscriptions.values() if each.name == name), None)
+        if active is None:
             return
-        pk = held.pk
-        await self.hub.look([pk])
-        await self.hub.settle(session, held)
-        gone = await self.database.read(lambda connection: chat.gate(connection, pk, session.caller.pk)) is None
-        if gone and session.subscriptions.get(pk) is held:
+        pk = active.pk
+        await self.hub.check_heads([pk])
+        await self.hub.settle(session, active)
+        gone = await self.database.read(lambda connection: chat.access(connection, pk, session.caller.pk)) is None
+        if gone and session.subscriptions.get(pk) is active:
             self.hub.remove(session, pk)
 
     async def _watch_fewer(self, session: Session) -> None:
@@ -305,10 +307,10 @@ class Sessions:
         def look(connection: Connection) -> tuple[int, int] | None:
             joined_seq = 0
             if pk != session.caller.pk and not name.startswith("stream:"):
-                gate = chat.gate(connection, pk, session.caller.pk)
-                if gate is None:
+                access = chat.access(connection, pk, session.caller.pk)
+                if access is None:
                     return None
-                joined_seq = gate.joined_seq
+                joined_seq = access.joined_seq
             return log.heads(connection, [pk])[pk], joined_seq
 
         found = await self.database.read(look, snapshot=True)
@@ -332,13 +334,13 @@ class Sessions:
     async def look_at_revocations(self) -> None:
         """Act on what other nodes and commands revoked, or on a new epoch, since the last look."""
         moment = time.monotonic()
-        seconds = REVOCATIONS_SECONDS + int(moment - self.looked_at)
+        seconds = REVOCATIONS_SECONDS + int(moment - self.checked_at)
 
         def look(connection: Connection) -> tuple[str, list[Any]]:
             return epoch.current(connection), logins.revoked(connection, seconds)
 
         name, rows = await self.database.read(look)
-        self.looked_at = moment
+        self.checked_at = moment
         fresh = [row for row in rows if row.pk not in self.revocations_seen]
         reasons = {row.user_pk: row.reason for row in fresh}
         if reasons:

@@ -21,7 +21,7 @@ class Reader(Protocol):
     @property
     def user_id(self) -> str: ...
 
-    def murmur(self, data: bytes) -> None:
+    def write_ephemeral(self, data: bytes) -> None:
         """Send a frame that may be dropped where much waits."""
 
     async def drained(self, below: int) -> bool:
@@ -31,10 +31,10 @@ class Reader(Protocol):
     def on_user_event(self, event: Event) -> None:
         """An event of the reader's own ``user:`` channel was just written to it."""
 
-    def parted(self) -> None:
+    def on_member_removed(self) -> None:
         """Somebody left a channel that the reader reads."""
 
-    def lost(self, pk: int, name: str) -> None:
+    def on_gap(self, pk: int, name: str) -> None:
         """A gap can't be filled, and the subscription has ended: retention took what the reader was to get."""
 
 
@@ -57,7 +57,7 @@ class Channel:
     hinted: int = 0
     live: dict[Reader, int] = field(default_factory=dict)
     replaying: "dict[Reader, Replay]" = field(default_factory=dict)
-    opened: "asyncio.Future[None] | None" = None
+    opening: "asyncio.Future[None] | None" = None
     filling: "asyncio.Task[None] | None" = None
 
 
@@ -72,6 +72,6 @@ class Replay:
     settled: "asyncio.Future[None] | None" = None
 
     @property
-    def held(self) -> bool:
+    def active(self) -> bool:
         """Whether it still goes on."""
         return self.channel.replaying.get(self.reader) is self

@@ -163,7 +163,7 @@ def broadcast_preview(body: SendBroadcast, recipients: int) -> shapes.BroadcastD
     }
 
 
-def audited(item: audit.Entry) -> shapes.AuditDocument:
+def audited(item: audit.AuditEntry) -> shapes.AuditDocument:
     return {
         "id": item.pk,
         "actorId": item.actor_id,
@@ -222,7 +222,7 @@ def webhook(item: webhooks.Webhook) -> shapes.WebhookDocument:
     }
 
 
-def webhook_call(item: webhooks.Call) -> shapes.WebhookCallDocument:
+def webhook_call(item: webhooks.WebhookCall) -> shapes.WebhookCallDocument:
     return {
         "id": item.pk,
         "event": item.event,
@@ -279,7 +279,7 @@ def transfer(item: Mapping[str, Any]) -> shapes.TransferDocument:
     return document
 
 
-def entry(item: credits.Entry) -> shapes.CreditDocument:
+def entry(item: credits.LedgerEntry) -> shapes.CreditDocument:
     return {
         "id": item.id,
         "type": item.kind,

@@ -39,11 +39,11 @@ class ChangedChatEvent(TypedDict):
     removed: list[str]
 
 
-class ChatRef(TypedDict):
+class RemovedEvent(TypedDict):
     chatId: str
 
 
-class TypingEvent(ChatRef):
+class TypingEvent(RemovedEvent):
     userId: str
 
 
@@ -101,7 +101,7 @@ OUTBOUND: dict[str, Outbound] = {
     "message:read": Outbound(ReadDocument, True, "Somebody has read up to a message"),
     "chat:new": Outbound(NewChatEvent, True, "One is in a chat from now on"),
     "chat:updated": Outbound(ChangedChatEvent, True, "A chat was changed, or its members"),
-    "chat:removed": Outbound(ChatRef, True, "One is in a chat no more, or it was deleted"),
+    "chat:removed": Outbound(RemovedEvent, True, "One is in a chat no more, or it was deleted"),
     "notification:new": Outbound(NotificationDocument, True, "A notification"),
     "notification:read": Outbound(NotificationsReadDocument, True, "Notifications were read, here or elsewhere"),
     "notification:deleted": Outbound(NotificationDocument, True, "A notification was deleted"),

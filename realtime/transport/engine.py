@@ -31,28 +31,28 @@ library.setLevel(logging.WARNING)
 
 NEW_WEBSOCKET = ("EIO=4&transport=websocket", "transport=websocket&EIO=4")
 PHASES = 25
-BURST = 0.05
-GROUP = 0.1
+BURST_SECONDS = 0.05
+GROUP_SECONDS = 0.1
 
 
 class Listener(Protocol):
     """What the transport tells the protocol above it."""
 
-    def arrived(self, socket: Socket, text: str) -> None:
+    def on_packet(self, socket: Socket, text: str) -> None:
         """A message came; called in order, from the read loop, must not wait."""
 
     def work(self, socket: Socket, item: Any) -> Awaitable[None]:
-        """Handle what ``arrived`` put into the inbox; one at a time for a socket."""
+        """Handle what ``on_packet`` put into the inbox; one at a time for a socket."""
         ...
 
-    def gone(self, socket: Socket) -> None:
+    def on_closed(self, socket: Socket) -> None:
         """The session is over; called once."""
 
     def finish(self) -> None:
         """All sessions are over: what was put off is done now."""
 
 
-class Origins(Protocol):
+class OriginPolicy(Protocol):
     """Which web pages may connect. ``environ`` holds HTTP_HOST."""
 
     def allowed(self, origin: str, environ: Mapping[str, Any]) -> bool: ...
@@ -62,7 +62,7 @@ class Origins(Protocol):
         ...
 
 
-class Pace:
+class Admission:
     """Lets so many through in a second, after those of a twentieth of one at once, one after the other.
 
     When a node fails or starts, all its clients come at once; whoever is connected shall not notice.
@@ -76,13 +76,13 @@ class Pace:
     async def turn(self) -> bool:
         """Wait for one's turn; False for who would have to wait too long."""
         moment = asyncio.get_running_loop().time()
-        mine = max(self.next, moment - BURST)
+        mine = max(self.next, moment - BURST_SECONDS)
         if mine - moment > self.longest:
             return False
         self.next = mine + self.interval
         if mine > moment:
             # Together with others: what many ask the database at a time is read in one.
-            await asyncio.sleep(math.ceil(mine / GROUP) * GROUP - moment)
+            await asyncio.sleep(math.ceil(mine / GROUP_SECONDS) * GROUP_SECONDS - moment)
         return True
 
 
@@ -104,8 +104,8 @@ class Engine(engineio.AsyncServer):
             **options,
         )
         self.limits = limits
-        self.pace = Pace(limits.connects_per_second, limits.connect_wait)
-        self.coming = Buckets(limits.connects_per_address, limits.connects_at_once)
+        self.pace = Admission(limits.connects_per_second, limits.connect_wait)
+        self.connect_buckets = Buckets(limits.connects_per_address, limits.connects_at_once)
         self.address_of: Callable[[web.BaseRequest], str | None] = lambda request: None
         self.of_address: Counter[str] = Counter()
         self.sockets: dict[str, Socket] = {}
@@ -114,9 +114,9 @@ class Engine(engineio.AsyncServer):
         self.tick = self.ping_interval / PHASES
         self.timer: asyncio.TimerHandle | None = None
         self.refusing: str | None = None
-        self.cut = 0
+        self.slow_closed = 0
         self.tasks = Tasks()
-        self.origins: Origins | None = None
+        self.origins: OriginPolicy | None = None
 
     # Coming and going
 
@@ -142,7 +142,7 @@ class Engine(engineio.AsyncServer):
 
     async def _handle_connect(self, environ: dict[str, Any], transport: str, jsonp_index: Any = None) -> Any:
         address = self.address_of(environ["aiohttp.request"])
-        if address is not None and (refused := self._crowd(address)):
+        if address is not None and (refused := self._refuse_address(address)):
             return refused
         if not self.refusing and not await self.pace.turn():
             return unavailable("Many connect at once; come back in a moment")
@@ -170,12 +170,12 @@ class Engine(engineio.AsyncServer):
         socket.connected = True
         return payload(await socket._poll())
 
-    def _crowd(self, address: str) -> dict[str, Any] | None:
+    def _refuse_address(self, address: str) -> dict[str, Any] | None:
         """What is answered to an address that has too many sockets, or opens too many at once."""
         if self.of_address[address] >= self.limits.sockets_per_address:
             return unavailable(f"{self.limits.sockets_per_address} sockets are open from your address")
         try:
-            self.coming.acquire(address)
+            self.connect_buckets.acquire(address)
         except TooMany as problem:
             return unavailable(problem.message)
         return None
@@ -187,13 +187,13 @@ class Engine(engineio.AsyncServer):
             if not self.of_address[socket.address]:
                 del self.of_address[socket.address]
 
-    def slow(self, socket: Socket) -> None:
+    def disconnect_slow(self, socket: Socket) -> None:
         """Cut off a client that does not take what is sent; later, for we may be in the middle of a fan-out."""
-        asyncio.get_running_loop().call_soon(self._cut, socket)
+        asyncio.get_running_loop().call_soon(self._close_slow, socket)
 
-    def _cut(self, socket: Socket) -> None:
+    def _close_slow(self, socket: Socket) -> None:
         if not socket.closing:
-            self.cut += 1
+            self.slow_closed += 1
             CURRENT.set(socket)
             logger.warning("cut off a slow reader with %d bytes waiting", socket.buffered)
             socket.abort()

@@ -76,12 +76,12 @@ def durable(event: Event) -> bytes:
     )
 
 
-def joined(events: Sequence[Event]) -> bytes:
+def of_events(events: Sequence[Event]) -> bytes:
     """The frames of events, to be sent in one write."""
     return durable(events[0]) if len(events) == 1 else b"".join(map(durable, events))
 
 
-def passing(name: str, document: object) -> bytes:
+def ephemeral(name: str, document: object) -> bytes:
     """The frame of an event that is not durable: its payload alone."""
     return text_frame(b'%b%b",%b]' % (EVENT, name.encode(), orjson.dumps(document)))
 

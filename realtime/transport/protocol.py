@@ -28,14 +28,14 @@ logger = logging.getLogger("bellwire.socket")
 access = logging.getLogger("bellwire.access")
 
 REFRESH = '["session:refresh"'
-DEPART_AT_ONCE = 20
+SESSIONS_ENDED_AT_ONCE = 20
 
 
 class Overload(Exception):
     """There is no room for this connection now"""
 
 
-class Chatter(Protocol):
+class NamespaceHandler(Protocol):
     """What happens in the namespace."""
 
     async def on_connect(self, sid: str, environ: dict[str, Any], auth: object = None) -> None:
@@ -70,21 +70,21 @@ class Server(socketio.AsyncServer):
         )
         self.limits = limits
         self.eio.listener = self
-        self.namespace: Chatter
+        self.namespace: NamespaceHandler
         self.tasks = self.eio.tasks
-        self.departing: deque[Socket] = deque()
+        self.closed_sockets: deque[Socket] = deque()
 
     def _engineio_server_class(self) -> type[Engine]:
         return Engine
 
     # From the transport
 
-    def arrived(self, socket: Socket, text: str) -> None:
+    def on_packet(self, socket: Socket, text: str) -> None:
         try:
             packet = frames.parse(text)
         except Malformed as error:
             raise Refused(error.message) from None
-        session = socket.user
+        session = socket.session
         if session and not session.refreshing and packet.data.startswith(REFRESH):
             session.refreshing = True
             self.tasks.spawn(self._refresh(socket, session, packet))
@@ -96,7 +96,7 @@ class Server(socketio.AsyncServer):
             socket.enqueue(packet)
 
     def _is_event(self, socket: Socket, packet: Packet) -> bool:
-        return packet.kind in "256" and packet.namespace == NAMESPACE and socket.user is not None
+        return packet.kind in "256" and packet.namespace == NAMESPACE and socket.session is not None
 
     async def _refresh(self, socket: Socket, session: Any, packet: Packet) -> None:
         """Past the inbox, so that a slow database does not let a token expire; one at a time."""
@@ -110,13 +110,13 @@ class Server(socketio.AsyncServer):
         try:
             if packet.kind == "0":
                 await self._connect(socket, packet)
-            elif socket.user is None or packet.namespace != NAMESPACE or packet.kind == "4":
+            elif socket.session is None or packet.namespace != NAMESPACE or packet.kind == "4":
                 # Socket.IO v5: what does not follow a CONNECT closes the connection at once.
                 socket.close_now(1008)
             elif packet.kind == "1":
                 self._disconnect(socket)
             elif self._is_event(socket, packet):
-                work = self.namespace.event(socket.user, packet)
+                work = self.namespace.event(socket.session, packet)
                 if work is not None:
                     await work
         except (Overload, Unavailable, TooMany) as error:
@@ -127,26 +127,26 @@ class Server(socketio.AsyncServer):
             logger.exception("a socket's packet failed")
             socket.close_now(1011)
 
-    def gone(self, socket: Socket) -> None:
+    def on_closed(self, socket: Socket) -> None:
         """A few in a step: when a network fails, thousands are gone at once."""
-        if not self.departing:
-            asyncio.get_running_loop().call_soon(self._depart)
-        self.departing.append(socket)
+        if not self.closed_sockets:
+            asyncio.get_running_loop().call_soon(self._end_sessions)
+        self.closed_sockets.append(socket)
 
     def finish(self) -> None:
-        while self.departing:
-            self._depart()
+        while self.closed_sockets:
+            self._end_sessions()
 
-    def _depart(self) -> None:
-        for _ in range(min(len(self.departing), DEPART_AT_ONCE)):
-            socket = self.departing.popleft()
+    def _end_sessions(self) -> None:
+        for _ in range(min(len(self.closed_sockets), SESSIONS_ENDED_AT_ONCE)):
+            socket = self.closed_sockets.popleft()
             CURRENT.set(socket)
-            about = {"seconds": round(time.monotonic() - socket.began, 1), "code": socket.code}
+            about = {"seconds": round(time.monotonic() - socket.began_at, 1), "code": socket.code}
             access.info("connection closed", extra={"fields": about})
             self._disconnect(socket)
             self.environ.pop(socket.sid, None)
-        if self.departing:
-            asyncio.get_running_loop().call_soon(self._depart)
+        if self.closed_sockets:
+            asyncio.get_running_loop().call_soon(self._end_sessions)
 
     # CONNECT and DISCONNECT
 
@@ -154,7 +154,7 @@ class Server(socketio.AsyncServer):
         self.namespace.charge(socket)
         if packet.namespace != NAMESPACE:
             return socket.write(frames.connect_error(packet.namespace, "Invalid namespace"))
-        if socket.user is not None:
+        if socket.session is not None:
             return socket.write(frames.connect_error(NAMESPACE, "already connected"))
         try:
             auth = orjson.loads(packet.data) if packet.data else None
@@ -163,11 +163,11 @@ class Server(socketio.AsyncServer):
         if not depth(auth, self.limits.nesting):
             auth = "too deep"
         await self._handle_connect(socket.sid, packet.namespace, auth)
-        session = socket.user
+        session = socket.session
         if socket.closing:
             self._disconnect(socket)
         elif session and self.manager.sid_from_eio_sid(socket.sid, NAMESPACE):
-            socket.met()
+            socket.cancel_connect_deadline()
             access.info("connected")
             self.tasks.spawn(self._begin(socket, session))
         return None
@@ -193,12 +193,12 @@ class Server(socketio.AsyncServer):
             socket.close_now(1011)
 
     def _disconnect(self, socket: Socket) -> None:
-        session, socket.user = socket.user, None
+        session, socket.session = socket.session, None
         self.manager.drop(socket.sid)
         if session:
             self.namespace.end(session)
             if not socket.closing:
-                socket.expect_connect()
+                socket.start_connect_deadline()
 
 
 class Manager(socketio.AsyncManager):

@@ -19,8 +19,8 @@ from engineio.async_socket import AsyncSocket
 from realtime.transport import frames
 from realtime.transport.context import CURRENT
 from realtime.transport.polling import Refused, packets, payload, read_body
-from realtime.transport.probe import NOOP, Probe
-from realtime.transport.websocket import CLOSE_LINGER, LOST, NoHandshake, HijackedResponse, Websocket, accept
+from realtime.transport.upgrade import NOOP, Upgrade
+from realtime.transport.websocket import CLOSE_LINGER_SECONDS, LOST, HijackedResponse, NoHandshake, Websocket, accept
 
 if TYPE_CHECKING:
     from realtime.transport.engine import Engine
@@ -31,7 +31,7 @@ PING = frames.text_frame(b"2")
 CLOSE = frames.text_frame(b"1")
 
 
-class Goodbye(NamedTuple):
+class Close(NamedTuple):
     """The client is leaving, after what came before this."""
 
     code: int
@@ -42,44 +42,71 @@ class Socket(AsyncSocket):
 
     # All that engineio's own class has too, so that there is no dictionary for each.
     __slots__ = (
-        "address", "began", "closed", "closing", "code", "confirmed_at", "connected", "corked", "deadline", "engine", "held",
-        "held_bytes", "inbox", "phase", "pinged_at", "poll_waiter", "posting", "probe_of", "probed_at", "server", "sid",
-        "space", "drained_at", "transport", "upgraded", "upgrading", "user", "websocket", "worker", "write",
+        "address",
+        "began_at",
+        "closed",
+        "closing",
+        "code",
+        "confirmed_at",
+        "connected",
+        "corked",
+        "deadline",
+        "drained_at",
+        "engine",
+        "inbox",
+        "outgoing",
+        "outgoing_bytes",
+        "phase",
+        "ping_requested_at",
+        "pinged_at",
+        "poll_waiter",
+        "posting",
+        "server",
+        "session",
+        "sid",
+        "space",
+        "transport",
+        "upgrade",
+        "upgraded",
+        "upgrading",
+        "websocket",
+        "worker",
+        "write",
     )  # fmt: skip
 
     def __init__(self, engine: "Engine", sid: str, address: str | None) -> None:
         self.address = address
-        self.began = time.monotonic()
+        self.began_at = time.monotonic()
         self.code = LOST
         self.server = self.engine = engine
         self.sid = sid
         self.connected = self.upgrading = self.upgraded = False
         self.closing = self.closed = False
-        self.user: Any = None  # the protocol's state of this connection
+        self.session: Any = None  # the protocol's state of this connection
         # Sends frames made by ``realtime.transport.frames``, in the order of the calls; never waits, never raises.
-        self.write: Callable[[bytes], None] = self._hold
+        self.write: Callable[[bytes], None] = self._enqueue_frames
         self.transport: asyncio.Transport | None = None
         self.websocket: Websocket | None = None
         self.corked: list[bytes] | None = None
-        self.probe_of: Probe | None = None
-        self.held: list[bytes] = []
-        self.held_bytes = 0
+        self.upgrade: Upgrade | None = None
+        self.outgoing: list[bytes] = []
+        self.outgoing_bytes = 0
         self.poll_waiter: asyncio.Future[bytes | None] | None = None
         self.inbox: deque[Any] | None = None
         self.worker: asyncio.Task[None] | None = None
         self.space: asyncio.Future[None] | None = None
         self.posting = False
         self.pinged_at = math.inf
-        self.probed_at = self.confirmed_at = self.drained_at = -math.inf
+        self.ping_requested_at = self.confirmed_at = self.drained_at = -math.inf
         self.phase = 0
         self.deadline: asyncio.TimerHandle | None = None
-        self.expect_connect()
+        self.start_connect_deadline()
 
     def described(self) -> dict[str, str]:
         """The session's own id is a secret: who knows it may speak in its name."""
         known = {"connection": hashlib.sha256(self.sid.encode()).hexdigest()[:16]}
-        if self.user:
-            known["user"] = self.user.user_id
+        if self.session:
+            known["user"] = self.session.user_id
         if self.address:
             known["address"] = self.address
         return known
@@ -88,8 +115,8 @@ class Socket(AsyncSocket):
 
     def _write_by(self, write: Callable[[bytes], None]) -> None:
         self.write = write
-        if self.user:
-            self.user.write = write
+        if self.session:
+            self.session.write = write
 
     async def send(self, pkt: Any) -> None:
         """engineio's own packets go the same way."""
@@ -99,7 +126,7 @@ class Socket(AsyncSocket):
     def buffered(self) -> int:
         """Bytes that the client has not taken yet."""
         if self.transport is None:
-            return self.held_bytes
+            return self.outgoing_bytes
         return 0 if self.transport.is_closing() else self.transport.get_write_buffer_size()
 
     async def drained(self, below: int) -> bool:
@@ -111,23 +138,23 @@ class Socket(AsyncSocket):
             if self.buffered < least:
                 pause, least, patience = 0.005, self.buffered, self.engine.ping_interval + self.engine.ping_timeout
             elif patience < 0:
-                self.engine.slow(self)
+                self.engine.disconnect_slow(self)
                 return False
         return not self.closing
 
-    def _hold(self, data: bytes) -> None:
-        self.held += frames.single_frames(data)
-        self.held_bytes += len(data)
+    def _enqueue_frames(self, data: bytes) -> None:
+        self.outgoing += frames.single_frames(data)
+        self.outgoing_bytes += len(data)
         if self.poll_waiter and not self.poll_waiter.done():
             self.poll_waiter.set_result(None)
-        if self.held_bytes > self.engine.limits.outbound:
-            self.engine.slow(self)
+        if self.outgoing_bytes > self.engine.limits.outbound:
+            self.engine.disconnect_slow(self)
 
-    def _pop_queue(self, most: int | None = None) -> bytes:
-        data = b"".join(self.held[:most])
-        del self.held[:most]
-        self.held_bytes -= len(data)
-        if not self.held:
+    def pop_queue(self, most: int | None = None) -> bytes:
+        data = b"".join(self.outgoing[:most])
+        del self.outgoing[:most]
+        self.outgoing_bytes -= len(data)
+        if not self.outgoing:
             self.drained_at = time.monotonic()
         return data
 
@@ -139,13 +166,13 @@ class Socket(AsyncSocket):
         if kind == "3":
             self.pinged_at = math.inf
         elif kind == "4":
-            self.engine.listener.arrived(self, text[1:])
+            self.engine.listener.on_packet(self, text[1:])
         elif kind == "1":
-            self.enqueue(Goodbye(1000))
+            self.enqueue(Close(1000))
         elif kind == "2":
             self.write(frames.text_frame(b"3" + text[1:].encode()))
         elif kind == "b":
-            self.binary()
+            self.on_binary()
         elif kind not in ("5", "6"):
             raise Refused("no Engine.IO packet")
 
@@ -168,13 +195,13 @@ class Socket(AsyncSocket):
                 await first
             while self.inbox and not self.closing:
                 item = self.inbox.popleft()
-                if isinstance(item, Goodbye):
+                if isinstance(item, Close):
                     return self.close_now(item.code)
                 await self.engine.listener.work(self, item)
-                self._read_on()
+                self._resume_reading()
         finally:
             self.worker = self.inbox = None
-            self._read_on()
+            self._resume_reading()
         return None
 
     @property
@@ -182,7 +209,7 @@ class Socket(AsyncSocket):
         """Whether so much waits in the inbox that the socket is not read."""
         return self.inbox is not None and len(self.inbox) >= self.engine.limits.inbox and not self.closing
 
-    def _read_on(self) -> None:
+    def _resume_reading(self) -> None:
         """While the socket was not read, its ping could not be answered."""
         if self.full:
             return
@@ -195,16 +222,16 @@ class Socket(AsyncSocket):
         if self.pinged_at != math.inf:
             self.pinged_at = asyncio.get_running_loop().time()
 
-    async def _room(self) -> None:
+    async def _wait_for_space(self) -> None:
         """Wait while too much waits in the inbox."""
         while self.full:
             self.space = self.space or asyncio.get_running_loop().create_future()
             await self.space
             self.space = None
 
-    def probe(self) -> None:
+    def ping_now(self) -> None:
         """Ask for a sign of life now, unless an answer is awaited already."""
-        self.probed_at = time.monotonic()
+        self.ping_requested_at = time.monotonic()
         if self.pinged_at == math.inf:
             self.pinged_at = asyncio.get_running_loop().time()
             self.write(PING)
@@ -222,10 +249,10 @@ class Socket(AsyncSocket):
             raise Refused("one poll at a time")
         if self.upgrading:
             return NOOP
-        if self.closing and not self.held:
+        if self.closing and not self.outgoing:
             self._end()
             return CLOSE
-        if not self.held:
+        if not self.outgoing:
             self.poll_waiter = asyncio.get_running_loop().create_future()
             try:
                 async with asyncio.timeout(self.engine.ping_interval + self.engine.ping_timeout):
@@ -238,7 +265,7 @@ class Socket(AsyncSocket):
             if answer is not None:
                 return answer
         # A client handles CLOSE before the events beside it: it goes alone, with a later poll.
-        return self._pop_queue(POLL_FRAMES)
+        return self.pop_queue(POLL_FRAMES)
 
     async def handle_post_request(self, environ: dict[str, Any]) -> None:
         if self.posting:
@@ -251,7 +278,7 @@ class Socket(AsyncSocket):
                 if self.closing:
                     return
                 self.receive_text(packet)
-                await self._room()
+                await self._wait_for_space()
         except Refused:
             # engineio has no answer for a refusal of a session that ended meanwhile.
             if not self.closing:
@@ -269,7 +296,7 @@ class Socket(AsyncSocket):
         if self.upgraded or self.upgrading:
             return self.engine._bad_request("upgraded already")
         limits = self.engine.limits
-        first = b"" if self.connected else self._pop_queue()
+        first = b"" if self.connected else self.pop_queue()
         try:
             websocket = accept(
                 environ["aiohttp.request"], self, largest=limits.packet, limit=limits.outbound, first=first
@@ -282,7 +309,7 @@ class Socket(AsyncSocket):
                 answer["headers"] += error.headers
             return answer
         if self.connected:
-            websocket.receiver = Probe(self, websocket)
+            websocket.receiver = Upgrade(self, websocket)
         else:
             self.attach(websocket)
         websocket.start()
@@ -294,10 +321,10 @@ class Socket(AsyncSocket):
         self.websocket, self.transport = websocket, websocket.transport
         self._write_by(websocket.transport.write)
         websocket.receiver = self
-        if self.held:
-            self.transport.write(self._pop_queue())
+        if self.outgoing:
+            self.transport.write(self.pop_queue())
 
-    def text(self, text: str) -> None:
+    def on_text(self, text: str) -> None:
         self.confirmed_at = time.monotonic()
         if len(text) > self.engine.limits.packet:
             return self.close_now(1009)
@@ -309,21 +336,21 @@ class Socket(AsyncSocket):
             self.websocket.pause()
         return None
 
-    def binary(self) -> None:
+    def on_binary(self) -> None:
         """The bytes that an event announced are ignored, as the event says; before CONNECT there is no such event."""
-        if self.user is None and self.worker is None:
+        if self.session is None and self.worker is None:
             self.close_now(1003)
 
-    def parted(self, code: int) -> None:
+    def on_close(self, code: int) -> None:
         """What came before the goodbye counts."""
         if code == LOST:
-            self._write_by(ignore)
+            self._write_by(discard)
         if self.worker is None or self.websocket is None:
             self.close_now(code)
         else:
-            self.websocket.deafen()
-            self.enqueue(Goodbye(code))
-            asyncio.get_running_loop().call_later(CLOSE_LINGER, self.close_now, code)
+            self.websocket.stop_reading()
+            self.enqueue(Close(code))
+            asyncio.get_running_loop().call_later(CLOSE_LINGER_SECONDS, self.close_now, code)
 
     def cork(self) -> None:
         if self.transport and not self.closing:
@@ -332,13 +359,13 @@ class Socket(AsyncSocket):
 
     def uncork(self) -> None:
         data, self.corked = self.corked, None
-        if data is not None and self.transport and not self.closing and self.write is not ignore:
+        if data is not None and self.transport and not self.closing and self.write is not discard:
             self._write_by(self.transport.write)
             if data:
                 self.transport.write(b"".join(data))
 
-    def crowded(self) -> None:
-        self.engine.slow(self)
+    def on_backlog(self) -> None:
+        self.engine.disconnect_slow(self)
 
     # Closing
 
@@ -349,12 +376,12 @@ class Socket(AsyncSocket):
         self.uncork()
         self.closing = True
         self.code = code
-        self._write_by(ignore)
+        self._write_by(discard)
         if self.websocket:
             self.websocket.close(code)
             self._end()
         else:
-            asyncio.get_running_loop().call_later(CLOSE_LINGER, self._end)
+            asyncio.get_running_loop().call_later(CLOSE_LINGER_SECONDS, self._end)
             if self.poll_waiter and not self.poll_waiter.done():
                 self._end()
         self._gone()
@@ -363,7 +390,7 @@ class Socket(AsyncSocket):
         """Drop the connection at once, with what was not taken yet."""
         if not self.closing:
             self.closing = True
-            self._write_by(ignore)
+            self._write_by(discard)
             if self.websocket:
                 self.websocket.abort()
             self._end()
@@ -380,26 +407,26 @@ class Socket(AsyncSocket):
             self.poll_waiter.set_result(CLOSE)
 
     def _gone(self) -> None:
-        self.met()
+        self.cancel_connect_deadline()
         self.engine.forget(self)
         self.inbox = None
         if self.space and not self.space.done():
             self.space.set_result(None)
-        self.engine.listener.gone(self)
+        self.engine.listener.on_closed(self)
 
-    def expect_connect(self) -> None:
+    def start_connect_deadline(self) -> None:
         """Whoever is nobody's for long is dropped."""
         self.deadline = asyncio.get_running_loop().call_later(self.engine.limits.unconnected, self._unconnected)
 
-    def met(self) -> None:
+    def cancel_connect_deadline(self) -> None:
         if self.deadline:
             self.deadline.cancel()
             self.deadline = None
 
     def _unconnected(self) -> None:
-        if self.user is None:
+        if self.session is None:
             self.abort()
 
 
-def ignore(data: bytes) -> None:
+def discard(data: bytes) -> None:
     """What is written to nobody."""

@@ -29,10 +29,10 @@ logger = logging.getLogger("bellwire.socket")
 GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 VERSION = "13"
 # Of what came in one read, so much is looked at before anybody can say that it is too much.
-SLICE = 4096
+SLICE_BYTES = 4096
 # The head of a short frame, with its mask.
 MASKED = 6
-CLOSE_LINGER = 5.0
+CLOSE_LINGER_SECONDS = 5.0
 RESET = struct.pack("ii", 1, 0)
 # RFC 6455: told to nobody, for nobody is there.
 LOST = 1006
@@ -54,9 +54,9 @@ class Receiver(Protocol):
 
     write: Callable[[bytes], None]
 
-    def text(self, text: str) -> None: ...
+    def on_text(self, text: str) -> None: ...
 
-    def binary(self) -> None:
+    def on_binary(self) -> None:
         """A binary message came."""
 
     def cork(self) -> None:
@@ -64,10 +64,10 @@ class Receiver(Protocol):
 
     def uncork(self) -> None: ...
 
-    def parted(self, code: int) -> None:
+    def on_close(self, code: int) -> None:
         """Nothing will come any more; ``code`` is what the client is to be told, if it can be."""
 
-    def crowded(self) -> None:
+    def on_backlog(self) -> None:
         """The client takes less than is sent: more waits than the limit."""
 
 
@@ -75,21 +75,21 @@ class Websocket(asyncio.Protocol):
     """``receiver`` may be changed between two messages."""
 
     __slots__ = (
-        "aborting", "check", "left", "paused", "reader", "reading", "receiver", "rest", "scheduled", "transport",
+        "aborting", "check", "on_lost", "paused", "reader", "reading", "receiver", "rest", "scheduled", "transport",
     )  # fmt: skip
 
     def __init__(self, transport: asyncio.Transport, receiver: Receiver, *, largest: int) -> None:
         self.transport = transport
         self.receiver: Receiver | None = receiver
         # A little above the limit, so that the limit's own error is the one that is seen.
-        self.reader: WebSocketReader | None = WebSocketReader(Inlet(self), largest + 1024, False, True)
+        self.reader: WebSocketReader | None = WebSocketReader(FrameSink(self), largest + 1024, False, True)
         self.check = FrameCheck()
         self.rest = b""
         self.paused = self.scheduled = False
         self.reading = True
         self.aborting: asyncio.TimerHandle | None = None
         # Called when the connection is gone.
-        self.left: Callable[[], None] | None = None
+        self.on_lost: Callable[[], None] | None = None
 
     def start(self) -> None:
         """Hand out what came with the handshake."""
@@ -100,7 +100,7 @@ class Websocket(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         if self.paused or self.rest:
             self.rest += data
-        elif len(data) <= SLICE:
+        elif len(data) <= SLICE_BYTES:
             self._feed(data)
         else:
             self.rest = data
@@ -110,7 +110,7 @@ class Websocket(asyncio.Protocol):
         """Look at a slice of what came, and at the next one in another step, so that nobody keeps the others waiting."""
         self.scheduled = False
         if not self.paused:
-            some, self.rest = self.rest[:SLICE], self.rest[SLICE:]
+            some, self.rest = self.rest[:SLICE_BYTES], self.rest[SLICE_BYTES:]
             if some:
                 self._feed(some)
         if self.rest and not self.paused:
@@ -118,10 +118,10 @@ class Websocket(asyncio.Protocol):
             asyncio.get_running_loop().call_soon(self._go_on)
         self._read(not self.rest and not self.paused)
 
-    def _read(self, wanted: bool) -> None:
-        if wanted is not self.reading and not self.transport.is_closing():
-            self.reading = wanted
-            (self.transport.resume_reading if wanted else self.transport.pause_reading)()
+    def _read(self, reading: bool) -> None:
+        if reading is not self.reading and not self.transport.is_closing():
+            self.reading = reading
+            (self.transport.resume_reading if reading else self.transport.pause_reading)()
 
     def _feed(self, data: bytes) -> None:
         reader, receiver = self.reader, self.receiver
@@ -147,7 +147,7 @@ class Websocket(asyncio.Protocol):
         receiver = self.receiver
         self.reader, self.rest = None, b""
         if receiver:
-            receiver.parted(1002)
+            receiver.on_close(1002)
 
     def pause(self) -> None:
         self.paused = True
@@ -159,23 +159,23 @@ class Websocket(asyncio.Protocol):
             if not self.scheduled:
                 self._go_on()
 
-    def deafen(self) -> None:
+    def stop_reading(self) -> None:
         """Nothing that comes is for anybody any more."""
         self.receiver, self.rest = None, b""
         self.pause()
 
-    def heard(self, kind: WSMsgType, data: Any) -> None:
+    def on_message(self, kind: WSMsgType, data: Any) -> None:
         receiver = self.receiver
         if receiver is None:
             return
         if kind is WSMsgType.TEXT:
-            receiver.text(data)
+            receiver.on_text(data)
         elif kind is WSMsgType.BINARY:
-            receiver.binary()
+            receiver.on_binary()
         elif kind is WSMsgType.PING:
             receiver.write(b"\x8a%c%b" % (len(data), data))
         elif kind is WSMsgType.CLOSE:
-            receiver.parted(1000)
+            receiver.on_close(1000)
 
     # Writing
 
@@ -190,7 +190,7 @@ class Websocket(asyncio.Protocol):
             if code != LOST:
                 self.transport.write(frames.close_frame(code))
             self.transport.close()
-            self.aborting = asyncio.get_running_loop().call_later(CLOSE_LINGER, self.transport.abort)
+            self.aborting = asyncio.get_running_loop().call_later(CLOSE_LINGER_SECONDS, self.transport.abort)
 
     def abort(self) -> None:
         """At once: what the client has not taken is forgotten by the kernel too, which would keep it for minutes."""
@@ -202,14 +202,14 @@ class Websocket(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         if self.receiver:
-            self.receiver.crowded()
+            self.receiver.on_backlog()
 
     # The end
 
     def eof_received(self) -> None:
         receiver, self.receiver = self.receiver, None
         if receiver:
-            receiver.parted(LOST)
+            receiver.on_close(LOST)
 
     def connection_lost(self, error: Exception | None) -> None:
         self.eof_received()
@@ -217,8 +217,8 @@ class Websocket(asyncio.Protocol):
         if self.aborting:
             self.aborting.cancel()
         release(self.transport)
-        if self.left:
-            self.left()
+        if self.on_lost:
+            self.on_lost()
 
 
 def release(transport: asyncio.BaseTransport) -> None:
@@ -227,7 +227,7 @@ def release(transport: asyncio.BaseTransport) -> None:
         transport._read_ready_cb = None
 
 
-class Inlet(WebSocketDataQueue):
+class FrameSink(WebSocketDataQueue):
     """The reader's way to its websocket. What is raised in here would be swallowed, and the connection live on."""
 
     __slots__ = ("websocket",)
@@ -239,7 +239,7 @@ class Inlet(WebSocketDataQueue):
 
     def feed_data(self, message: Any, size: int) -> None:
         try:
-            self.websocket.heard(message[0], message[1])
+            self.websocket.on_message(message[0], message[1])
         except Exception:
             logger.exception("a frame failed")
             self._end(1011)
@@ -249,7 +249,7 @@ class Inlet(WebSocketDataQueue):
 
     def _end(self, code: int) -> None:
         if self.websocket.receiver:
-            self.websocket.receiver.parted(code)
+            self.websocket.receiver.on_close(code)
 
 
 class HijackedResponse(web.Response):
@@ -270,7 +270,7 @@ def accept(request: web.Request, receiver: Receiver, *, largest: int, limit: int
 
     A message may have ``largest`` bytes, and ``limit`` bytes may wait to be sent.
 
-    Call its ``start`` before anything is awaited, and return ``Taken()`` from the handler. Raises NoHandshake, and
+    Call its ``start`` before anything is awaited, and return ``HijackedResponse()`` from the handler. Raises NoHandshake, and
     ConnectionResetError where nobody is there any more.
     """
     key = handshake(request)
@@ -280,7 +280,7 @@ def accept(request: web.Request, receiver: Receiver, *, largest: int, limit: int
         raise ConnectionResetError
     websocket = Websocket(transport, receiver, largest=largest)
     websocket.rest = protocol._message_tail
-    websocket.left, protocol.left = getattr(protocol, "left", None), None  # type: ignore[attr-defined]
+    websocket.on_lost, protocol.on_lost = getattr(protocol, "on_lost", None), None  # type: ignore[attr-defined]
     held = protocol._buffer_paused
     transport.set_protocol(websocket)
     protocol.transport = None

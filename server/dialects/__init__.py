@@ -13,7 +13,7 @@ from realtime.schema.bodies import Body
 from realtime.schema.caller import Caller
 from realtime.schema.limits import Limits
 from server.dialects import envelope, laravel, template
-from server.dialects.reading import Named
+from server.dialects.reading import UserRef
 from storage.errors import Malformed, Problem
 from storage.notifications import Filter, Notification
 
@@ -57,10 +57,10 @@ class Dialect(Protocol):
     def read(self, values: object, limits: Limits) -> Draft:
         """Raises Malformed, or Invalid with every wrong field."""
 
-    def named(self, values: object) -> Sequence[Named]:
+    def user_refs(self, values: object) -> Sequence[UserRef]:
         """Users that must exist for a body to be right, where that is told with its other errors."""
 
-    def wanted(self, types: str | None) -> Filter:
+    def type_filter(self, types: str | None) -> Filter:
         """The filter for ``?type=``."""
 
     def notification(self, item: Notification, viewer: Caller, at: int) -> Any:

@@ -15,7 +15,7 @@ from realtime.schema.envelope import success as success
 from realtime.schema.fields import ClientKey, HexId, Label, NotificationMetadata, NotificationText, Title
 from realtime.schema.limits import Limits
 from realtime.schema.shapes import EnvelopeNotification
-from server.dialects.reading import Named
+from server.dialects.reading import UserRef
 from storage.errors import Problem
 from storage.notifications import Filter, Notification
 
@@ -56,11 +56,11 @@ def read(values: object, limits: Limits) -> Draft:
     )
 
 
-def named(values: object) -> Sequence[Named]:
+def user_refs(values: object) -> Sequence[UserRef]:
     return ()
 
 
-def wanted(type: str | None) -> Filter:
+def type_filter(type: str | None) -> Filter:
     return Filter(types=[type] if type else ())
 
 

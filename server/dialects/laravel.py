@@ -15,7 +15,7 @@ from realtime.schema.bodies import Body
 from realtime.schema.caller import Caller
 from realtime.schema.fields import ActionUrl, ClientKey, NotificationMetadata, NotificationText, Title
 from realtime.schema.limits import Limits
-from server.dialects.reading import Named
+from server.dialects.reading import UserRef
 from storage.errors import FieldError, Invalid, Problem
 from storage.notifications import Filter, Notification, Party
 from storage.types import SECOND
@@ -126,13 +126,13 @@ def read(values: object, limits: Limits) -> Draft:
     )
 
 
-def named(values: object) -> Sequence[Named]:
+def user_refs(values: object) -> Sequence[UserRef]:
     found = values if isinstance(values, dict) else {}
     roles: Sequence[tuple[Literal["recipient", "sender"], str]] = (("recipient", "user_id"), ("sender", "sender_id"))
-    return [Named(role, field, ("number", found[field])) for role, field in roles if type(found.get(field)) is int]
+    return [UserRef(role, field, ("number", found[field])) for role, field in roles if type(found.get(field)) is int]
 
 
-def wanted(type: str | None) -> Filter:
+def type_filter(type: str | None) -> Filter:
     """What is none of Laravel's types reads as info."""
     if type == "info":
         return Filter(but_types=TYPES[1:])

@@ -5,7 +5,7 @@ from typing import Literal, NamedTuple
 from storage.types import Name
 
 
-class Named(NamedTuple):
+class UserRef(NamedTuple):
     """A user whom a body names: in which role, in which field, by which name."""
 
     role: Literal["recipient", "sender"]

@@ -16,9 +16,9 @@ from realtime.schema.envelope import Detail, details_of
 from realtime.schema.fields import ActionUrl, ClientKey, EntityId, Label, NotificationMetadata, Placeholders, Uuid
 from realtime.schema.limits import Limits
 from server.dialects import laravel
-from server.dialects.envelope import named as named
 from server.dialects.envelope import page as page
-from server.dialects.envelope import wanted as wanted
+from server.dialects.envelope import type_filter as type_filter
+from server.dialects.envelope import user_refs as user_refs
 from storage.errors import Problem
 from storage.notifications import Notification
 from storage.types import SECOND, now

@@ -593,14 +593,14 @@ async def test_two_tabs_wait_with_a_message_each(visit: Visit, server: Served, c
 
 
 async def test_a_token_that_ends_during_a_fault_ends_no_login(visit: Visit, server: Served, monkeypatch: Any) -> None:
-    monkeypatch.setattr("realtime.logins.ACCESS_TTL", 3)
+    monkeypatch.setattr("realtime.logins.ACCESS_TTL_SECONDS", 3)
     ann = await visit()
     faults = True
     await ann.page.route("**/api/v1/auth/refresh", lambda route: route.abort() if faults else route.continue_())
     await ann.register("Ann")
     await expect(ann.page.locator(".banner")).to_contain_text("Offline")
     faults = False
-    monkeypatch.setattr("realtime.logins.ACCESS_TTL", 900)
+    monkeypatch.setattr("realtime.logins.ACCESS_TTL_SECONDS", 900)
     await ann.online()
 
 

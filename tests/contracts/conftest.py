@@ -16,9 +16,9 @@ def long_timeouts(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatc
     """An answer that is slow because the machine is counts as an answer."""
     if "default_timeouts" in request.fixturenames:
         return
-    monkeypatch.setattr(broker_redis, "CONFIRMED_IN", HANG_SECONDS)
-    monkeypatch.setattr(client_redis, "SILENT", HANG_SECONDS)
+    monkeypatch.setattr(broker_redis, "CONFIRM_SECONDS", HANG_SECONDS)
+    monkeypatch.setattr(client_redis, "SILENCE_SECONDS", HANG_SECONDS)
     monkeypatch.setattr(link_redis, "CONNECT_SECONDS", HANG_SECONDS)
-    monkeypatch.setattr(presence_redis, "PATIENCE", HANG_SECONDS)
-    monkeypatch.setattr(rates_redis, "PATIENCE", HANG_SECONDS)
+    monkeypatch.setattr(presence_redis, "ANSWER_SECONDS", HANG_SECONDS)
+    monkeypatch.setattr(rates_redis, "ANSWER_SECONDS", HANG_SECONDS)
     monkeypatch.setattr(servers_redis, "CONNECT_SECONDS", HANG_SECONDS)

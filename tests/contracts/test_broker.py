@@ -18,7 +18,7 @@ from realtime.cluster.broker import Broker
 from realtime.cluster.broker_memory import MemoryBroker
 from realtime.cluster.broker_redis import RedisBroker
 from realtime.cluster.client_redis import RedisClient
-from realtime.cluster.hints import WINDOW_SECONDS, Forged, Hints, Whisper
+from realtime.cluster.hints import WINDOW_SECONDS, Ephemeral, Forged, Hints
 from realtime.cluster.link_redis import UNREACHABLE
 from realtime.cluster.presence_redis import RedisPresence
 from realtime.cluster.servers_redis import servers_of
@@ -39,9 +39,9 @@ class Node:
         self.events: list[Event] = []
         self.doubts: list[Collection[int] | None] = []
         self.whispers: list[tuple[str, str, str | None, Any]] = []
-        broker.heard = self.events.extend
-        broker.doubted = self.doubts.append
-        broker.whispered = lambda *whisper: self.whispers.append(whisper)
+        broker.on_hints = self.events.extend
+        broker.on_suspect = self.doubts.append
+        broker.on_ephemeral = lambda *ephemeral: self.whispers.append(ephemeral)
 
 
 Join = Callable[..., Awaitable[Node]]
@@ -137,17 +137,17 @@ async def test_each_node_hears_its_own_at_once_and_only_once(nodes: tuple[Node, 
 
 async def test_whispers(nodes: tuple[Node, Node]) -> None:
     near, far = nodes
-    far.broker.listen("presence:7")
+    far.broker.subscribe_topic("presence:7")
     await far.broker.subscribe([1])
-    near.broker.whisper("presence:7", "presence", {"online": True})
-    near.broker.whisper("channel:1", "typing", {"é": None}, but="me")
-    near.broker.whisper("presence:8", "presence", {})
-    near.broker.whisper("channel:2", "typing", {})
+    near.broker.publish_ephemeral("presence:7", "presence", {"online": True})
+    near.broker.publish_ephemeral("channel:1", "typing", {"é": None}, exclude="me")
+    near.broker.publish_ephemeral("presence:8", "presence", {})
+    near.broker.publish_ephemeral("channel:2", "typing", {})
     await eventually(lambda: len(far.whispers) >= 2)
-    far.broker.unlisten("presence:7")
+    far.broker.unsubscribe_topic("presence:7")
     await far.broker.subscribe([2])
-    near.broker.whisper("presence:7", "presence", {"online": False})
-    near.broker.whisper("channel:2", "typing", {})
+    near.broker.publish_ephemeral("presence:7", "presence", {"online": False})
+    near.broker.publish_ephemeral("channel:2", "typing", {})
     await eventually(lambda: len(far.whispers) >= 3)
     assert sorted(far.whispers, key=str) == [
         ("channel:1", "typing", "me", {"é": None}),
@@ -183,16 +183,16 @@ async def test_what_is_forged_is_only_doubted(join: Join, redis: RedisServer, ho
 
 
 @pytest.mark.parametrize(("seconds", "counts"), [(-60, False), (-30, True), (0, True), (30, True), (60, False)])
-def test_a_whisper_counts_for_a_minute(monkeypatch: pytest.MonkeyPatch, seconds: int, counts: bool) -> None:
+def test_an_ephemeral_event_counts_for_a_minute(monkeypatch: pytest.MonkeyPatch, seconds: int, counts: bool) -> None:
     """Whoever recorded one can't send it again later; an event that comes again is known by its seq."""
     moment = 1_000 * WINDOW_SECONDS
-    hints, whisper = Hints(lambda: KEY), Whisper("channel:1", "typing", None, {})
+    hints, ephemeral = Hints(lambda: KEY), Ephemeral("channel:1", "typing", None, {})
     monkeypatch.setattr("realtime.cluster.hints.time.time", lambda: moment)
-    recorded, durable = hints.of_whisper(whisper), hints.of_event(event(1, 1))
+    recorded, durable = hints.of_ephemeral(ephemeral), hints.of_event(event(1, 1))
     moment += seconds
     assert hints.read(durable) == event(1, 1)
     if counts:
-        assert hints.read(recorded) == whisper
+        assert hints.read(recorded) == ephemeral
     else:
         with pytest.raises(Forged):
             hints.read(recorded)
@@ -237,7 +237,7 @@ async def test_a_link_that_says_nothing_is_noticed_within_seconds(
         proxy.swallow(True)
         await eventually(lambda: not far.broker.redis.connected)  # type: ignore[attr-defined]
         # Nobody waits for a confirmation that can't come.
-        monkeypatch.setattr(broker_redis, "CONFIRMED_IN", NEVER)
+        monkeypatch.setattr(broker_redis, "CONFIRM_SECONDS", NEVER)
         async with asyncio.timeout(HANG_SECONDS):
             await far.broker.subscribe([2])
         far.doubts.clear()

@@ -88,10 +88,10 @@ async def test_what_is_not_told_again_expires(tmp_path: Path, monkeypatch: pytes
         await there.enter(1)
         await there.enter(2)
         for _ in range(4):
-            clock.now += presence_redis.LASTS * 2 / 3
+            clock.now += presence_redis.TTL_SECONDS * 2 / 3
             await there.refresh()
         assert await here.online([1, 2]) == {1, 2}
-        clock.now += presence_redis.LASTS + 1
+        clock.now += presence_redis.TTL_SECONDS + 1
         assert await here.online([1, 2]) == set(), "the node said nothing any more"
         await server.call("FLUSHALL")
         await there.refresh()

@@ -44,6 +44,12 @@ def point(function: Callable[[Callable[[], None]], None]) -> Callable[[Callable[
     return function
 
 
+def put(owner: Any, name: str, value: Any) -> None:
+    """Replace what is there; a name that is not there would break nothing, and be taken for found."""
+    assert hasattr(owner, name), f"{owner} has no {name}"
+    setattr(owner, name, value)
+
+
 def around(
     owner: Any, name: str, before: Callable[[], None] | None = None, after: Callable[[], None] | None = None
 ) -> None:
@@ -57,7 +63,7 @@ def around(
             after()
         return answer
 
-    setattr(owner, name, wrapped)
+    put(owner, name, wrapped)
 
 
 # Where a process may die
@@ -75,7 +81,7 @@ def transact(commit: Callable[[Any, Any], None]) -> None:
         self.marks.after_commit()
         return outcome
 
-    SqliteExecutor._transact = replaced  # type: ignore[method-assign]
+    put(SqliteExecutor, "_transact", replaced)
 
 
 @point
@@ -108,7 +114,7 @@ def in_push(die: Callable[[], None]) -> None:
         die()
         return answer
 
-    Worker._result = replaced  # type: ignore[method-assign]
+    put(Worker, "_result", replaced)
 
 
 # What is broken
@@ -128,7 +134,7 @@ def acknowledged_before_commit() -> None:
             self.marks.after_commit()
         return outcome
 
-    SqliteExecutor._transact = lagging  # type: ignore[method-assign]
+    put(SqliteExecutor, "_transact", lagging)
 
 
 @mutant
@@ -148,7 +154,8 @@ def published_before_commit() -> None:
         time.sleep(0.05)
         bare.execute("COMMIT")
 
-    Writer.__init__, SqliteExecutor.run = known, looped  # type: ignore[method-assign, assignment]
+    put(Writer, "__init__", known)
+    put(SqliteExecutor, "run", looped)
     transact(commit)
 
 
@@ -159,18 +166,18 @@ def keys_not_looked_up() -> None:
     def renamed(tx: Any, message: Any, *, client_key: str | None, fingerprint: str | None) -> None:
         add(tx, message, client_key=f"{client_key}-{secrets.token_hex(4)}", fingerprint=fingerprint)
 
-    messages.add = renamed
-    messages.by_key = lambda *arguments, **options: None
+    put(messages, "add", renamed)
+    put(messages, "by_key", lambda *arguments, **options: None)
 
 
 @mutant
 def gaps_not_filled() -> None:
-    Hub._fill = lambda self, channel, upto=0: None  # type: ignore[method-assign]
+    put(Hub, "_fill", lambda self, channel, upto=0: None)
 
 
 @mutant
 def hints_taken_as_they_come() -> None:
-    Hub._hear = lambda self, channel, events: self._deliver(channel, events)  # type: ignore[method-assign]
+    put(Hub, "_on_channel_hints", lambda self, channel, events: self._deliver(channel, events))
 
 
 @mutant
@@ -178,11 +185,11 @@ def offsets_forgotten() -> None:
     """A resume says that it is whole, and begins at the head."""
     plan = Plans._plan
 
-    def replaced(self: Any, now: str, asked: Any, readable: Any, whole: Any) -> Any:
-        made = plan(self, now, asked, readable, whole)
-        return replace(made, channels=[(each.pk, each.name, each.head) for each in readable])
+    def replaced(self: Any, now: str, asked: Any, readable: Any, *rest: Any) -> Any:
+        made = plan(self, now, asked, readable, *rest)
+        return replace(made, channels=[(each.pk, each.name, each.head, each.first) for each in readable])
 
-    Plans._plan = replaced  # type: ignore[method-assign]
+    put(Plans, "_plan", replaced)
 
 
 @mutant
@@ -190,13 +197,13 @@ def dead_tokens_kept() -> None:
     async def replaced(self: Any, delivery: Any, target: Any, request: Any, result: Any) -> None:
         self._settle(delivery, "dropped", result.status, result.reason)
 
-    Worker._drop = replaced  # type: ignore[method-assign]
+    put(Worker, "_drop", replaced)
 
 
 @mutant
 def leases_never_returned() -> None:
-    push.worker.LEASE = 10**6
-    outbox.release = lambda tx, lease=None: None
+    put(push.worker, "LEASE_SECONDS", 10**6)
+    put(outbox, "release", lambda tx, lease=None: None)
 
 
 @mutant
@@ -210,7 +217,7 @@ def pushes_promised_apart() -> None:
             promise(tx, *late.pop())
         late.append(arguments)
 
-    outbox.promise = replaced
+    put(outbox, "promise", replaced)
 
 
 @mutant
@@ -220,7 +227,7 @@ def pushes_not_collapsed() -> None:
     async def replaced(self: Worker, request: Any) -> Any:
         return await result(self, replace(request, collapse_id=secrets.token_hex(8)))
 
-    Worker._result = replaced  # type: ignore[method-assign]
+    put(Worker, "_result", replaced)
 
 
 @mutant
@@ -231,7 +238,7 @@ def nothing_synced() -> None:
         prepare(connection, record)
         connection.execute("PRAGMA synchronous = OFF")
 
-    database.prepare_writer = replaced
+    put(database, "prepare_writer", replaced)
 
 
 @mutant
@@ -246,14 +253,18 @@ def credits_out_of_nothing() -> None:
             tx.execute(credits.update(credits.credit_accounts).where(here).values(balance=taker.balance + 1))
         return id
 
-    credits.move = replaced
+    put(credits, "move", replaced)
 
 
 @mutant
 def transfers_without_ledger() -> None:
     move = credits.move
-    credits.move = lambda tx, tenant_pk, **options: (
-        new_id() if options["kind"] == "transfer" and random.random() < 0.02 else move(tx, tenant_pk, **options)
+    put(
+        credits,
+        "move",
+        lambda tx, tenant_pk, **options: (
+            new_id() if options["kind"] == "transfer" and random.random() < 0.02 else move(tx, tenant_pk, **options)
+        ),
     )
 
 
@@ -262,12 +273,12 @@ def expired_tokens_stay() -> None:
     async def never(self: Any) -> None:
         return None
 
-    Sessions.tick = never  # type: ignore[method-assign]
+    put(Sessions, "tick", never)
 
 
 @mutant
 def slow_readers_kept() -> None:
-    Engine.slow = lambda self, socket: None  # type: ignore[method-assign]
+    put(Engine, "disconnect_slow", lambda self, socket: None)
 
 
 @mutant
@@ -275,7 +286,7 @@ def stopped_without_a_word() -> None:
     async def gone(services: Any) -> None:
         os._exit(0)
 
-    run.drain = gone
+    put(run, "drain", gone)
 
 
 def apply(what: str) -> None:

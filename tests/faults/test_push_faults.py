@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from push import apns, circuit
+from push import apns, circuit_breaker
 from tests.apns import Apple, Fault, Plan, Push
 from tests.conftest import Served, ServerFactory
 from tests.guard import HANG_SECONDS
@@ -68,15 +68,15 @@ async def apple() -> AsyncIterator[Apple]:
 @pytest.fixture
 async def server(start: ServerFactory, monkeypatch: pytest.MonkeyPatch) -> Served:
     """A server with short pauses and deadlines, so that trying again does not take minutes."""
-    monkeypatch.setattr(apns, "DEADLINE", HANG_SECONDS)
-    monkeypatch.setattr(circuit, "PAUSE", 1.0)
+    monkeypatch.setattr(apns, "ANSWER_SECONDS", HANG_SECONDS)
+    monkeypatch.setattr(circuit_breaker, "PAUSE_SECONDS", 1.0)
     return await start()
 
 
 @pytest.mark.parametrize("name", FAULTS)
 async def test_fault(apple: Apple, server: Served, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     if name in TOO_LATE:
-        monkeypatch.setattr(apns, "DEADLINE", DEADLINE)
+        monkeypatch.setattr(apns, "ANSWER_SECONDS", DEADLINE)
     ann = await server.people.make("Ann")
     bobs = await server.people.many(10)
     for number, bob in enumerate(bobs):

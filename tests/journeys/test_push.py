@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 import aiohttp
 import pytest
 
-from push import circuit
+from push import circuit_breaker
 from push.gateway import LogGateway
 from push.worker import Worker
 from realtime.fanout import reach
@@ -76,8 +76,8 @@ async def test_a_transfer_and_its_reversal_are_pushed(apple: Apple, start: Serve
 @pytest.fixture
 def patient(monkeypatch: pytest.MonkeyPatch) -> None:
     """A client may take as long as it likes to say that it has received an event."""
-    monkeypatch.setattr(reach, "PATIENCE", NEVER)
-    monkeypatch.setattr(reach, "LONGEST", NEVER)
+    monkeypatch.setattr(reach, "ANSWER_SECONDS", NEVER)
+    monkeypatch.setattr(reach, "LONGEST_WAIT_SECONDS", NEVER)
 
 
 @pytest.mark.usefixtures("patient")
@@ -141,8 +141,8 @@ async def test_the_same_while_polling(apple: Apple, start: ServerFactory, monkey
         await ann.send(chat)
         assert "message:new" in await poll, "it took the event, and says nothing more"
         await apple.until(lambda: len(apple.good) == 1)
-        monkeypatch.setattr(reach, "PATIENCE", NEVER)
-        monkeypatch.setattr(reach, "LONGEST", NEVER)
+        monkeypatch.setattr(reach, "ANSWER_SECONDS", NEVER)
+        monkeypatch.setattr(reach, "LONGEST_WAIT_SECONDS", NEVER)
         poll = asyncio.create_task(get())
         await polled(server, poll)
         await ann.send(chat)
@@ -158,7 +158,7 @@ async def test_the_same_while_polling(apple: Apple, start: ServerFactory, monkey
 async def test_who_sleeps_keeps_nobody_waiting(
     apple: Apple, start: ServerFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for patience in ("PATIENCE", "LONGEST"):
+    for patience in ("ANSWER_SECONDS", "LONGEST_WAIT_SECONDS"):
         monkeypatch.setattr(reach, patience, HANG_SECONDS)
     server = await start()
     ann = await server.people.make("Ann")
@@ -210,7 +210,7 @@ async def test_claims_at_the_same_time_share_the_places(apple: Apple, start: Ser
     await ann.send(chat)
     causes = await second._write(lambda tx: outbox.claim_causes(tx, second.lease, 30_000_000, 10))
     # They stay in flight.
-    second._fly = lambda held, since: second.flying.update({each.pk: since for each in held})  # type: ignore[method-assign]
+    second._dispatch = lambda held, since: second.sending.update({each.pk: since for each in held})  # type: ignore[method-assign]
     await asyncio.gather(second._expand(causes), second._send_due())
     assert second.in_flight == 5 and second.reserved == 0
 
@@ -225,7 +225,7 @@ async def test_one_app_that_is_refused_keeps_no_other_waiting(
     for _ in range(3):
         await ann.send(chat)
     await apple.until(lambda: len(apple.good) == 3 and apple.of("other"))
-    await eventually(lambda: server.services.worker.circuit.door(f"sandbox {TOPIC}.other").shut)
+    await eventually(lambda: server.services.worker.breakers.breaker(f"sandbox {TOPIC}.other").is_open)
     assert len(apple.of("other")) <= 3 and "for sandbox org.example.app.other" in caplog.text
     caplog.clear()
 
@@ -484,17 +484,17 @@ async def test_what_is_refused_is_a_dead_letter_that_an_admin_retries(apple: App
 async def test_a_closed_door_pauses_all_and_alarms_once(
     apple: Apple, start: ServerFactory, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(circuit, "PAUSE", HANG_SECONDS)
+    monkeypatch.setattr(circuit_breaker, "PAUSE_SECONDS", HANG_SECONDS)
     server = await start()
     ann, _, chat = await pair(server)
     apple.plan = lambda push: Fault("status", 403, "InvalidProviderToken")
     for _ in range(20):
         await ann.send(chat)
-    await eventually(lambda: server.services.worker.circuit.all.shut and not server.services.worker.in_flight)
-    assert len([each for each in caplog.records if "lets nothing in" in each.getMessage()]) == 1
+    await eventually(lambda: server.services.worker.breakers.all.is_open and not server.services.worker.in_flight)
+    assert len([each for each in caplog.records if "rejects our credentials" in each.getMessage()]) == 1
     assert len(apple.pushes) <= 20
     apple.plan = lambda push: None
-    server.services.worker.circuit.all.until = 0.0
+    server.services.worker.breakers.all.open_until = 0.0
     await due_now(server)
     await apple.until(lambda: len({push.collapse_id for push in apple.good}) == 20)
     await quiet(server)

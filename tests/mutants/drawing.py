@@ -40,8 +40,8 @@ MODULES = {
     ),
     "realtime/credits": Module("realtime/credits.py", ["credits", "journeys/test_push"]),
     "storage/credits": Module("storage/credits.py", ["credits"]),
-    "storage/briefs": Module(
-        "storage/briefs.py", ["storage/test_briefs", "journeys/test_push", "badges", "live_activities"]
+    "storage/contexts": Module(
+        "storage/contexts.py", ["storage/test_contexts", "journeys/test_push", "badges", "live_activities"]
     ),
     "realtime/chat": Module("realtime/chat.py", ["chat", "badges", "sockets", "streams"]),
     "storage/chat": Module("storage/chat.py", ["storage/test_chat", "chat", "history", "streams"]),

@@ -29,7 +29,7 @@ REASONS: dict[str, list[str]] = {
         r"after: int = -1", r"badges\.get", r"ref_pk or", r"joined_seq: int = 1", r'starts_at", ', r", -1\) >=",
     ],
     "a second look at what was looked at before: a right by the route, a state by the statement before": [
-        r"require\(.*\) \+ pass", r"fresh\(tx\) \+ pass", r"gate is None and me", r"member is None and",
+        r"require\(.*\) \+ pass", r"fresh\(tx\) \+ pass", r"access is None and me", r"member is None and",
         r"recipient is None and", r"id_taken", r"tenant_pk, body\.id", r"body\.id\}\"\] if ",
     ],
     "what is dropped anyway when its owner goes": [r"\.clear\(\) \+ pass", r"_fresh\.add", r"expiries\.discard"],

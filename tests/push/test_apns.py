@@ -89,18 +89,18 @@ async def test_the_first_push_goes_alone_and_none_is_refused(apple: Apple, gatew
 
 REACTIONS = [
     (Fault("status", 400, "BadDeviceToken"), Outcome.TOKEN_DEAD),
-    (Fault("status", 400, "BadTopic"), Outcome.REJECTED),
-    (Fault("status", 400, "DeviceTokenNotForTopic"), Outcome.REJECTED),
+    (Fault("status", 400, "BadTopic"), Outcome.INVALID),
+    (Fault("status", 400, "DeviceTokenNotForTopic"), Outcome.INVALID),
     (Fault("status", 400, "IdleTimeout"), Outcome.RETRY),
-    (Fault("status", 403, "InvalidProviderToken"), Outcome.REFUSED),
-    (Fault("status", 403, "UnrelatedKeyIdInToken"), Outcome.REFUSED),
-    (Fault("status", 404, "BadPath"), Outcome.REJECTED),
-    (Fault("status", 405, "MethodNotAllowed"), Outcome.REJECTED),
+    (Fault("status", 403, "InvalidProviderToken"), Outcome.UNAUTHORIZED),
+    (Fault("status", 403, "UnrelatedKeyIdInToken"), Outcome.UNAUTHORIZED),
+    (Fault("status", 404, "BadPath"), Outcome.INVALID),
+    (Fault("status", 405, "MethodNotAllowed"), Outcome.INVALID),
     (Fault("status", 410, "Unregistered", 1_700_000_000_000), Outcome.TOKEN_DEAD),
     (Fault("status", 410, "ExpiredToken", 1_700_000_000_000), Outcome.TOKEN_DEAD),
-    (Fault("status", 413, "PayloadTooLarge"), Outcome.REJECTED),
+    (Fault("status", 413, "PayloadTooLarge"), Outcome.INVALID),
     (Fault("status", 429, "TooManyRequests"), Outcome.SLOW_DOWN),
-    (Fault("status", 429, "TooManyProviderTokenUpdates"), Outcome.REFUSED),
+    (Fault("status", 429, "TooManyProviderTokenUpdates"), Outcome.UNAUTHORIZED),
     (Fault("status", 500, "InternalServerError"), Outcome.RETRY),
     (Fault("status", 503, "ServiceUnavailable"), Outcome.RETRY),
     (Fault("reset"), Outcome.RETRY),
@@ -109,7 +109,7 @@ REACTIONS = [
     (Fault("silence"), Outcome.RETRY),
     (Fault("late", seconds=1.0), Outcome.RETRY),
     (Fault("bodiless", 503), Outcome.RETRY),
-    (Fault("bodiless", 400), Outcome.REJECTED),
+    (Fault("bodiless", 400), Outcome.INVALID),
     (Fault("garbage", 500), Outcome.RETRY),
     (Fault("empty"), Outcome.DELIVERED),
 ]
@@ -123,7 +123,7 @@ async def test_each_fault_is_a_result_and_the_next_push_goes(
     apple.plan = lambda push: fault if push.token == "bad" else None
     with monkeypatch.context() as patch:
         if fault.kind in ("silence", "late", "bodiless"):
-            patch.setattr(apns, "DEADLINE", 0.5)
+            patch.setattr(apns, "ANSWER_SECONDS", 0.5)
         result = await gateway.send(request("bad"))
     assert result.outcome is outcome, result
     if fault.timestamp:
@@ -147,10 +147,10 @@ async def test_one_fault_harms_no_neighbour(
     apple.plan = lambda push: Fault(kind, seconds=5) if push.token == "bad" else None
     neighbours = [asyncio.create_task(gateway.send(request(f"n{n}"))) for n in range(100)]
     await asyncio.sleep(0)
-    monkeypatch.setattr(apns, "DEADLINE", 1.0)
+    monkeypatch.setattr(apns, "ANSWER_SECONDS", 1.0)
     bad = asyncio.create_task(gateway.send(request("bad")))
     await asyncio.sleep(0)
-    monkeypatch.setattr(apns, "DEADLINE", HANG_SECONDS)
+    monkeypatch.setattr(apns, "ANSWER_SECONDS", HANG_SECONDS)
     later = [asyncio.create_task(gateway.send(request(f"m{n}"))) for n in range(100)]
     results = await asyncio.gather(*neighbours, *later)
     assert {each.outcome for each in results} == {Outcome.DELIVERED}
@@ -180,7 +180,7 @@ async def test_silence_of_a_whole_connection_ends_it(
     await gateway.send(request("first"))
     apple.plan = lambda push: Fault("silence") if push.token.startswith("bad") else None
     with monkeypatch.context() as patch:
-        patch.setattr(apns, "DEADLINE", 0.3)
+        patch.setattr(apns, "ANSWER_SECONDS", 0.3)
         results = await asyncio.gather(*(gateway.send(request(f"bad{n}")) for n in range(20)))
     assert {each.outcome for each in results} == {Outcome.RETRY}
     assert (await gateway.send(request("next"))).outcome is Outcome.DELIVERED
@@ -219,13 +219,13 @@ async def test_connections_that_fail_are_opened_ever_more_rarely(apple: Apple, g
 async def test_a_connection_that_ended_before_it_was_known_takes_no_place(
     apple: Apple, gateway: ApnsGateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    made = apns.Connection.connection_made
+    made = apns.ApnsConnection.connection_made
 
-    def ends_at_once(self: apns.Connection, transport: Any) -> None:
+    def ends_at_once(self: apns.ApnsConnection, transport: Any) -> None:
         made(self, transport)
         self.end("ended on purpose")
 
-    monkeypatch.setattr(apns.Connection, "connection_made", ends_at_once)
+    monkeypatch.setattr(apns.ApnsConnection, "connection_made", ends_at_once)
     for _ in range(3):
         assert (await gateway.send(request())).outcome is Outcome.RETRY
         gateway.lanes["production"].open_after = 0.0
@@ -240,7 +240,7 @@ async def test_waiting_for_a_place_is_no_silence(apple: Apple, tmp_path: Path, m
     apple.hold()
     going = [asyncio.create_task(gateway.send(request(f"n{n}"))) for n in range(5)]
     await eventually(lambda: apple.held and len(apple.held) == 5)
-    monkeypatch.setattr(apns, "DEADLINE", 0.3)
+    monkeypatch.setattr(apns, "ANSWER_SECONDS", 0.3)
     waiting = await asyncio.gather(*(gateway.send(request(f"m{n}")) for n in range(40)))
     assert {each.outcome for each in waiting} == {Outcome.RETRY}
     apple.release()
@@ -279,7 +279,7 @@ async def test_what_apple_would_refuse_is_not_sent(apple: Apple, gateway: ApnsGa
     ]  # fmt: skip
     for each in wrong:
         result = await gateway.send(each)
-        assert result.outcome is Outcome.REJECTED and result.status == 0 and result.reason
+        assert result.outcome is Outcome.INVALID and result.status == 0 and result.reason
     assert apple.pushes == [] and apple.connections == 0
 
 
@@ -324,7 +324,7 @@ async def test_an_expired_token_is_renewed_once_and_only_when_old_enough(apple: 
         return Fault("status", 403, "ExpiredProviderToken")
 
     apple.plan = expired
-    assert (await gateway.send(request())).outcome is Outcome.REFUSED, "too young to be renewed"
+    assert (await gateway.send(request())).outcome is Outcome.UNAUTHORIZED, "too young to be renewed"
     assert shelf.token is not None
     old = ProviderToken(shelf.token.text, int(time.time()) - 30 * 60)
     gateway.provider.token = shelf.token = old

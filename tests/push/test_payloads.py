@@ -8,8 +8,8 @@ import orjson
 import pytest
 
 from push import payloads
-from push.gateway import LARGEST_PAYLOAD
-from storage.briefs import Brief, LiveBrief, Text
+from push.gateway import LARGEST_PAYLOAD_BYTES
+from storage.contexts import LiveContext, PushContext, Text
 from storage.devices import Device
 from storage.notifications import Notification
 from storage.outbox import Delivery
@@ -20,7 +20,7 @@ from storage.types import SECOND
 DELIVERY = Delivery(1, "message", 2, 3, None, 4, 5, None, "id", 0, 0, 0)
 DEVICE = Device(5, 4, None, "phone", "ios", "aa", "sandbox", "org.example", None, None, 0, 0)
 TEXT = Text("m" * 24, "c" * 24, 7, None, "s" * 24, "Ann", "text", "hello", None, None)
-BRIEF = Brief(DELIVERY, DEVICE, "en", "Europe/Istanbul", None, None, TEXT, 3)
+BRIEF = PushContext(DELIVERY, DEVICE, "en", "Europe/Istanbul", None, None, TEXT, 3)
 
 
 @pytest.mark.parametrize("piece", ["👨‍👩‍👧‍👦", "e\u0301", "🇹🇷", "क्षि", "\\", '"', "\n", "é", "a"])
@@ -33,13 +33,13 @@ def test_a_long_text_is_cut_between_characters(piece: str, lead: str) -> None:
     size = len(orjson.dumps(made))
     assert shown.endswith("…") and body.startswith(shown[:-1])
     assert (len(shown) - 1 - len(lead)) % len(piece) == 0, "between two of them"
-    assert LARGEST_PAYLOAD - 2 * len(orjson.dumps(piece)) < size <= LARGEST_PAYLOAD
+    assert LARGEST_PAYLOAD_BYTES - 2 * len(orjson.dumps(piece)) < size <= LARGEST_PAYLOAD_BYTES
 
 
 def test_the_title_is_cut_after_the_body() -> None:
     made = payloads.alert(replace(BRIEF, about=replace(TEXT, chat="t" * 5000, content="b" * 5000)), at=0, content=True)
     assert made["aps"]["alert"]["body"] == "" and made["aps"]["alert"]["title"].endswith("…")
-    assert len(orjson.dumps(made)) <= LARGEST_PAYLOAD
+    assert len(orjson.dumps(made)) <= LARGEST_PAYLOAD_BYTES
 
 
 def test_a_direct_message_and_one_of_a_group() -> None:
@@ -119,7 +119,7 @@ def test_words_are_in_the_devices_language(locale: str | None, word: str) -> Non
     assert payloads.word(locale, "image") == word
 
 
-def notification(**changes: Any) -> Brief:
+def notification(**changes: Any) -> PushContext:
     values = dict.fromkeys(Notification.__slots__)
     values |= {"id": "n" * 24, "title": "Title", "message": "Message", "category": "news", "action_url": None}
     return replace(BRIEF, about=Notification(**values | changes))
@@ -136,7 +136,7 @@ def test_a_notification_carries_its_url_where_it_has_one() -> None:
 
 def test_a_url_that_is_too_long_by_itself_is_left_out() -> None:
     made = payloads.alert(notification(action_url="https://example.org/" + "a" * 4096), at=0, content=True)
-    assert "actionUrl" not in made and len(orjson.dumps(made)) <= LARGEST_PAYLOAD
+    assert "actionUrl" not in made and len(orjson.dumps(made)) <= LARGEST_PAYLOAD_BYTES
     assert made["aps"]["alert"] == {"title": "", "body": ""}, "all was tried before"
     short = payloads.alert(notification(action_url="https://example.org/" + "a" * 2000), at=0, content=True)
     assert "actionUrl" in short
@@ -145,7 +145,7 @@ def test_a_url_that_is_too_long_by_itself_is_left_out() -> None:
 def test_what_just_fits_is_left_alone() -> None:
     empty = len(orjson.dumps(payloads.alert(replace(BRIEF, about=replace(TEXT, content="")), at=0, content=True)))
     for over in (0, 1):
-        body = "x" * (LARGEST_PAYLOAD - empty + over)
+        body = "x" * (LARGEST_PAYLOAD_BYTES - empty + over)
         made = payloads.alert(replace(BRIEF, about=replace(TEXT, content=body)), at=0, content=True)
         assert (made["aps"]["alert"]["body"] == body) == (over == 0)
 
@@ -169,7 +169,7 @@ def test_hours_that_end_as_they_begin_are_none() -> None:
 
 STREAM_VALUES = {"id": "s" * 24, "title": "Match", "status": "scheduled", "starts_at": 5_000 * SECOND + 7}
 STREAM = Stream(**dict.fromkeys(Stream.__slots__) | STREAM_VALUES)  # type: ignore[arg-type]
-LIVE = LiveBrief(
+LIVE = LiveContext(
     replace(DELIVERY, stamp=4_000), None, replace(DEVICE, locale="tr"), STREAM, "Attributes", '{"league":1}'
 )
 STATE = {"status": "scheduled", "title": "Match", "startsAt": 5_000}

@@ -6,11 +6,11 @@ from typing import Any
 import pytest
 from sqlalchemy import select, update
 
-from push.targets import LockScreen, Phone, Starting, target_of
+from push.targets import ActivityTarget, DeviceTarget, StartTarget, target_of
 from server.services import policy_of
 from server.settings import Settings
 from storage.activities import Activity
-from storage.briefs import Brief
+from storage.contexts import PushContext
 from storage.models import activities, deliveries
 from storage.transaction import Command
 from storage.types import SECOND
@@ -27,53 +27,53 @@ POLICY = replace(
 ACTIVITY = Activity(**dict.fromkeys(Activity.__slots__) | {"token": "live", "bundle_id": "", "environment": "sandbox"})  # type: ignore[arg-type]
 
 
-def brief(**changes: Any) -> Brief:
+def brief(**changes: Any) -> PushContext:
     delivery = replace(DELIVERY, push_id="push", deadline_at=7 * SECOND + 5)
     return replace(BRIEF, delivery=delivery, **changes)
 
 
 def test_a_message_is_asked_at_once_and_a_badge_when_it_suits() -> None:
-    request = Phone(brief()).request(POLICY, 0)
+    request = DeviceTarget(brief()).request(POLICY, 0)
     assert (request.priority, request.push_type, request.collapse_id) == (10, "alert", "m" * 24)
     assert (request.token, request.push_id, request.expires_at, request.environment) == ("aa", "push", 7, "sandbox")
-    assert Phone(brief(about=None)).request(POLICY, 0).priority == 5
-    assert Phone(brief(about=None)).request(POLICY, 0).collapse_id == "badge"
-    assert Phone(brief()).request(POLICY, 0).topic == "org.example"
-    assert Phone(brief(device=replace(DEVICE, bundle_id=""))).request(POLICY, 0).topic == "org.default"
+    assert DeviceTarget(brief(about=None)).request(POLICY, 0).priority == 5
+    assert DeviceTarget(brief(about=None)).request(POLICY, 0).collapse_id == "badge"
+    assert DeviceTarget(brief()).request(POLICY, 0).topic == "org.example"
+    assert DeviceTarget(brief(device=replace(DEVICE, bundle_id=""))).request(POLICY, 0).topic == "org.default"
 
 
 def test_a_start_goes_to_the_apps_own_topic() -> None:
     delivery = replace(LIVE.delivery, deadline_at=7 * SECOND + 5)
-    starting = Starting(replace(LIVE, delivery=delivery), replace(DEVICE, push_to_start_token="start"))
+    starting = StartTarget(replace(LIVE, delivery=delivery), replace(DEVICE, push_to_start_token="start"))
     request = starting.request(POLICY, 0)
     assert (request.token, request.topic) == ("start", "org.example.push-type.liveactivity")
     assert request.expires_at == 7
     assert (request.push_type, request.priority, request.collapse_id) == ("liveactivity", 10, None)
-    bare = Starting(LIVE, replace(DEVICE, bundle_id="")).request(POLICY, 0)
+    bare = StartTarget(LIVE, replace(DEVICE, bundle_id="")).request(POLICY, 0)
     assert bare.topic == "org.default.push-type.liveactivity"
 
 
 @pytest.mark.parametrize(("status", "after"), [("cancelled", 300), ("expired", 300), ("ready", 20), ("started", 20)])
 def test_an_end_stays_as_long_as_its_moment_says(status: Any, after: int) -> None:
     ending = replace(LIVE, delivery=replace(LIVE.delivery, kind="live_end"), stream=replace(STREAM, status=status))
-    target = LockScreen(ending, ACTIVITY)
+    target = ActivityTarget(ending, ACTIVITY)
     aps = target.request(POLICY, 0).payload["aps"]
     assert target.tracked and aps["event"] == "end" and aps["dismissal-date"] == aps["timestamp"] + after
-    updating = LockScreen(replace(ending, delivery=replace(LIVE.delivery, kind="live_update")), ACTIVITY)
+    updating = ActivityTarget(replace(ending, delivery=replace(LIVE.delivery, kind="live_update")), ACTIVITY)
     assert not updating.tracked and updating.request(POLICY, 0).payload["aps"]["event"] == "update"
-    assert not Phone(brief()).tracked and not Starting(ending, DEVICE).tracked
+    assert not DeviceTarget(brief()).tracked and not StartTarget(ending, DEVICE).tracked
 
 
 def test_a_running_activity_is_of_the_app_that_registered_it() -> None:
     for bundle, topic in (("org.own", "org.own"), ("", "org.default")):
-        request = LockScreen(LIVE, replace(ACTIVITY, bundle_id=bundle)).request(POLICY, 0)
+        request = ActivityTarget(LIVE, replace(ACTIVITY, bundle_id=bundle)).request(POLICY, 0)
         assert request.topic == f"{topic}.push-type.liveactivity"
 
 
 def test_each_brief_has_its_target() -> None:
-    assert isinstance(target_of(brief()), Phone)
-    assert isinstance(target_of(replace(LIVE, activity=ACTIVITY, device=None)), LockScreen)
-    assert isinstance(target_of(LIVE), Starting)
+    assert isinstance(target_of(brief()), DeviceTarget)
+    assert isinstance(target_of(replace(LIVE, activity=ACTIVITY, device=None)), ActivityTarget)
+    assert isinstance(target_of(LIVE), StartTarget)
 
 
 def test_the_waits_are_those_that_the_documentation_names() -> None:

@@ -11,7 +11,7 @@ from sqlalchemy import select, update
 
 from push import worker as module
 from push.gateway import Outcome, PushRequest, PushResult
-from storage import briefs, outbox
+from storage import contexts, outbox
 from storage.errors import Unavailable
 from storage.models import deliveries, devices
 from storage.models import outbox as causes
@@ -63,10 +63,10 @@ async def server(serve: ServerFactory, gateway: Scripted, monkeypatch: pytest.Mo
     served = await serve()
     worker = served.services.worker
     worker.gateway = gateway
-    worker.policy = replace(worker.policy, retry_base=HOUR, retry_most=5 * HOUR, slow_down=2 * HOUR, lasts=1000 * HOUR)
+    worker.policy = replace(worker.policy, retry_base=HOUR, retry_most=5 * HOUR, slow_down=2 * HOUR, ttl=1000 * HOUR)
     monkeypatch.setattr(random, "uniform", lambda low, high: (low + high) / 2)
     yield served
-    assert not worker.flying and not worker.asking and worker.reserved == 0
+    assert not worker.sending and not worker.asking and worker.reserved == 0
 
 
 COLUMNS = ("state", "attempts", "status", "reason", "due_at", "deadline_at", "lease")
@@ -80,7 +80,7 @@ async def rows(server: Served) -> list[Any]:
 async def settled(server: Served, count: int) -> list[Any]:
     """The deliveries, when so many settlements have been written in all."""
     worker = server.services.worker
-    await eventually(lambda: sum(worker.settled.values()) + worker.retried >= count and not worker.flying)
+    await eventually(lambda: sum(worker.settled.values()) + worker.retried >= count and not worker.sending)
     await eventually(lambda: worker.settler.writing is None)
     return await rows(server)
 
@@ -127,13 +127,13 @@ async def test_pauses_are_spread(server: Served, gateway: Scripted, monkeypatch:
     assert asked == [(0.5, 1.5)] and is_due_in(row, 1.5 * HOUR, before)
 
 
-@pytest.mark.parametrize(("lasts", "state"), [(0.4, "dead"), (0.6, "waiting")])
+@pytest.mark.parametrize(("ttl", "state"), [(0.4, "dead"), (0.6, "waiting")])
 async def test_what_would_come_too_late_is_a_dead_letter_at_once(
-    server: Served, gateway: Scripted, caplog: pytest.LogCaptureFixture, lasts: float, state: str
+    server: Served, gateway: Scripted, caplog: pytest.LogCaptureFixture, ttl: float, state: str
 ) -> None:
     """The earliest next try is after half of the pause."""
     worker = server.services.worker
-    worker.policy = replace(worker.policy, lasts=lasts * HOUR)
+    worker.policy = replace(worker.policy, ttl=ttl * HOUR)
     gateway.results = [fails()]
     ann, _, chat = await pair(server)
     await ann.send(chat)
@@ -153,7 +153,7 @@ async def test_a_gateway_that_fails_is_tried_again(
     (row,) = await settled(server, 1)
     assert (row.state, row.attempts, row.status, row.reason) == ("waiting", 1, 0, "ZeroDivisionError")
     assert is_due_in(row, HOUR, before) and "the gateway failed" in caplog.text
-    assert server.services.worker.circuit.all.proven, "no answer is no refusal"
+    assert server.services.worker.breakers.all.proven, "no answer is no refusal"
     caplog.clear()
 
 
@@ -161,17 +161,17 @@ async def test_a_gateway_that_fails_is_tried_again(
 async def test_a_push_that_can_not_be_written_harms_no_other(
     server: Served, gateway: Scripted, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, late: bool
 ) -> None:
-    read = briefs.briefs
+    read = contexts.contexts
 
     def broken(connection: Any, held: Any, at: int) -> Any:
         if any(each.seq == 2 for each in held):
             raise ZeroDivisionError
         return read(connection, held, at)
 
-    monkeypatch.setattr(briefs, "briefs", broken)
+    monkeypatch.setattr(contexts, "contexts", broken)
     worker = server.services.worker
     if late:
-        worker.policy = replace(worker.policy, lasts=0)
+        worker.policy = replace(worker.policy, ttl=0)
         gateway.plan = lambda request: pytest.fail("sent after its deadline")
     ann, _, chat = await pair(server)
     before = now()
@@ -193,7 +193,7 @@ async def test_a_database_that_does_not_answer_costs_no_try(
     def broken(*_: Any) -> Any:
         raise Unavailable
 
-    monkeypatch.setattr(briefs, "briefs", broken)
+    monkeypatch.setattr(contexts, "contexts", broken)
     ann, _, chat = await pair(server)
     before = now()
     await asyncio.gather(*(ann.send(chat) for _ in range(2)))
@@ -205,7 +205,7 @@ async def test_a_database_that_does_not_answer_costs_no_try(
 async def test_what_is_wrong_with_the_database_once_is_looked_at_again(
     server: Served, gateway: Scripted, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(module, "LOOK_EVERY", 0.01)
+    monkeypatch.setattr(module, "POLL_SECONDS", 0.01)
     claim, faults = outbox.claim_causes, [ZeroDivisionError(), Unavailable()]
 
     def once(*given: Any) -> Any:
@@ -279,7 +279,7 @@ async def test_who_was_asked_and_finds_no_room_waits(server: Served, gateway: Sc
 
 
 async def test_a_refused_key_costs_no_try(server: Served, gateway: Scripted, caplog: pytest.LogCaptureFixture) -> None:
-    gateway.results = [fails(Outcome.REFUSED, 403, "InvalidProviderToken")]
+    gateway.results = [fails(Outcome.UNAUTHORIZED, 403, "InvalidProviderToken")]
     ann, _, chat = await pair(server)
     before = now()
     await ann.send(chat)
@@ -287,10 +287,10 @@ async def test_a_refused_key_costs_no_try(server: Served, gateway: Scripted, cap
     assert (row.state, row.attempts, row.status, row.reason) == ("waiting", 0, 403, "InvalidProviderToken")
     assert before + 58 * SECOND <= row.due_at <= now() + 60 * SECOND
     worker = server.services.worker
-    assert worker.circuit.all.shut
-    worker.circuit.all.until = 0.0
+    assert worker.breakers.all.is_open
+    worker.breakers.all.open_until = 0.0
     await due_now(server)
-    assert (await settled(server, 2))[0].state == "sent" and worker.circuit.all.proven
+    assert (await settled(server, 2))[0].state == "sent" and worker.breakers.all.proven
     caplog.clear()
 
 
@@ -322,7 +322,7 @@ async def test_so_many_dead_tokens_are_remembered(
     for token in ("b1", "b2", "b3"):
         ann, _, chat = await pair(server, token)
         await ann.send(chat)
-        await eventually(lambda token=token: (token, "sandbox") in worker.dead and not worker.flying)
+        await eventually(lambda token=token: (token, "sandbox") in worker.dead and not worker.sending)
     assert [token for token, _ in worker.dead] == ["b2", "b3"], "the oldest goes"
 
 
@@ -344,7 +344,7 @@ async def test_stopping_waits_for_what_is_under_way(server: Served, gateway: Scr
     stopping = asyncio.create_task(worker.stop())
     for _ in range(50):
         await asyncio.sleep(0)
-    assert not stopping.done() and worker.flying
+    assert not stopping.done() and worker.sending
     hold.set()
     await stopping
     assert [row.state for row in await rows(server)] == ["sent"] and gateway.closed
@@ -359,7 +359,7 @@ async def test_stopping_gives_back_what_takes_too_long(server: Served, gateway: 
     await ann.send(chat)
     held = await server.services.database.read(lambda it: it.execute(select(causes.c.lease)).scalars().all())
     assert held == [None], "nothing more is claimed"
-    worker.flying.clear()
+    worker.sending.clear()
 
 
 async def test_a_deadline_that_is_now_is_past(
@@ -401,19 +401,21 @@ async def claimed(server: Served, gateway: Scripted) -> tuple[Any, Any]:
     return sent[0]
 
 
-@pytest.mark.parametrize(("waited", "goes"), [(module.LEASE / 2 - 1, True), (module.LEASE / 2 + 1, False)])
+@pytest.mark.parametrize(
+    ("waited", "goes"), [(module.LEASE_SECONDS / 2 - 1, True), (module.LEASE_SECONDS / 2 + 1, False)]
+)
 async def test_what_waited_for_half_of_its_lease_is_left_to_whoever_claims_it_next(
     server: Served, gateway: Scripted, waited: float, goes: bool
 ) -> None:
     worker = server.services.worker
     delivery, target = await claimed(server, gateway)
-    worker.flying[delivery.pk] = module.time.monotonic() - waited
+    worker.sending[delivery.pk] = module.time.monotonic() - waited
     await worker._try(delivery, target, target.request(worker.policy, now()))
     assert len(gateway.requests) == goes
     if goes:
         assert (await settled(server, 1))[0].state == "sent"
     else:
-        assert delivery.pk not in worker.flying and not worker.settled and worker.retried == 0
+        assert delivery.pk not in worker.sending and not worker.settled and worker.retried == 0
 
 
 async def test_nothing_new_goes_out_while_it_stops(server: Served, gateway: Scripted) -> None:
@@ -479,13 +481,13 @@ async def test_what_is_asked_about_is_not_asked_twice(server: Served, gateway: S
 async def test_a_token_that_changed_meanwhile_is_tried_again_at_once(server: Served, gateway: Scripted) -> None:
     """The device was registered anew while the push with its old token was under way."""
     worker = server.services.worker
-    again, later = worker._again, []
+    again, later = worker._retry_in, []
 
     def recording(delivery: Any, reason: str, seconds: float, *rest: Any, counts: bool = True) -> None:
         later.append((reason, seconds, rest, counts))
         again(delivery, reason, seconds, *rest, counts=counts)
 
-    worker._again = recording  # type: ignore[method-assign]
+    worker._retry_in = recording  # type: ignore[method-assign]
     hold, _, _ = await push_under_way(server, gateway)
     gateway.results = [fails(Outcome.TOKEN_DEAD, 410, "Unregistered")]
     await server.services.database.write(
@@ -540,15 +542,15 @@ async def test_tries_are_counted_up_to_thirty(server: Served, gateway: Scripted)
 
 async def test_no_answer_is_no_proof_that_the_provider_lets_in(server: Served, gateway: Scripted) -> None:
     worker = server.services.worker
-    worker.circuit.all.proven = False
+    worker.breakers.all.proven = False
     gateway.results = [PushResult(Outcome.RETRY, 0, "no answer"), PushResult(Outcome.RETRY, 1, "an answer")]
     ann, _, chat = await pair(server)
     await ann.send(chat)
     await settled(server, 1)
-    assert not worker.circuit.all.proven and not worker.circuit.all.trying
+    assert not worker.breakers.all.proven and not worker.breakers.all.probing
     await due_now(server)
     await settled(server, 2)
-    assert worker.circuit.all.proven
+    assert worker.breakers.all.proven
 
 
 async def test_what_finds_no_room_goes_out_when_something_is_settled(
@@ -557,7 +559,7 @@ async def test_what_finds_no_room_goes_out_when_something_is_settled(
     """Not only when the clock looks again."""
     worker = server.services.worker
     worker.policy = replace(worker.policy, in_flight=1)
-    monkeypatch.setattr(module, "LOOK_EVERY", NEVER)
+    monkeypatch.setattr(module, "POLL_SECONDS", NEVER)
     ann, _, chat = await pair(server, "b1", "b2", "b3")
     await ann.send(chat)
     assert {row.state for row in await settled(server, 3)} == {"sent"}

@@ -175,9 +175,9 @@ async def test_a_first_message_says_who_shares_the_chat(server: Served) -> None:
     pk, database = await pk_of(server, ann, chat_id), server.services.database
 
     async def wrote(person: Person) -> bool:
-        gate = await database.read(lambda connection: chat.gate(connection, pk, person.user.pk))
-        assert gate is not None
-        return gate.wrote
+        access = await database.read(lambda connection: chat.access(connection, pk, person.user.pk))
+        assert access is not None
+        return access.wrote
 
     assert await wrote(ann) and not await wrote(bob), "who made it, and who was put into it"
     await bob.send(chat_id)

@@ -37,7 +37,7 @@ class Recorder:
         for payload in split_frames(data):
             self.seqs.append(orjson.loads(payload[payload.index(b"[") :])[2]["seq"])
 
-    def murmur(self, data: bytes) -> None:
+    def write_ephemeral(self, data: bytes) -> None:
         raise AssertionError
 
     async def drained(self, below: int) -> bool:
@@ -49,10 +49,10 @@ class Recorder:
     def on_user_event(self, event: Event) -> None:
         raise AssertionError
 
-    def parted(self) -> None:
+    def on_member_removed(self) -> None:
         """Nobody is watched."""
 
-    def lost(self, pk: int, name: str) -> None:
+    def on_gap(self, pk: int, name: str) -> None:
         self.gaps.append(pk)
 
 
@@ -113,11 +113,11 @@ async def test_every_reader_gets_every_event_once_and_in_order(database: Databas
         readers.append((cursor, Recorder()))
         starting.append(asyncio.create_task(read(hub, readers[-1][1], pk, cursor)))
         if step % 5 == 0:
-            await hub.look_at_tail()
+            await hub.check_tail()
         if step % 11 == 10:
             hub.leave(readers.pop(0)[1])
     await asyncio.gather(*starting)
-    await hub.look_at_tail()
+    await hub.check_tail()
     head = (await database.read(lambda connection: log.heads(connection, [pk])))[pk]
     for cursor, reader in readers:
         await eventually(lambda reader=reader: reader.seqs and reader.seqs[-1] == head)
@@ -160,7 +160,7 @@ async def test_what_retention_took_is_said(database: Database, pk: int) -> None:
         tx.execute(channels.update().values(floor=25))
 
     await database.write(Command(forget))
-    await hub.look_at_tail()
+    await hub.check_tail()
     await eventually(lambda: reader.gaps)
     await read(hub, replaying, pk, 10)
     assert replaying.gaps == [pk] and replaying.seqs == []
@@ -186,7 +186,7 @@ async def test_an_unknown_outcome_makes_the_hub_look(database: Database, pk: int
     await read(hub, reader, pk, 0)
     await append(database, pk, 3)
     assert reader.seqs == []
-    await hub.look([pk])
+    await hub.check_heads([pk])
     assert reader.seqs == [1, 2, 3]
     hub.leave(reader)
 
@@ -223,13 +223,13 @@ class Counting(MemoryBroker):
             self.subscribed.remove(pk)
         super().unsubscribe(pks)
 
-    def listen(self, topic: str) -> None:
+    def subscribe_topic(self, topic: str) -> None:
         self.listened.append(topic)
-        super().listen(topic)
+        super().subscribe_topic(topic)
 
-    def unlisten(self, topic: str) -> None:
+    def unsubscribe_topic(self, topic: str) -> None:
         self.listened.remove(topic)
-        super().unlisten(topic)
+        super().unsubscribe_topic(topic)
 
 
 async def test_it_listens_as_long_as_somebody_reads(database: Database, pk: int) -> None:
@@ -268,7 +268,7 @@ async def test_who_leaves_while_a_channel_is_opened_leaves_nothing(database: Dat
 async def test_a_long_replay_is_written_in_pieces_that_the_reader_takes(
     database: Database, pk: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("realtime.fanout.hub.AHEAD", 1000)
+    monkeypatch.setattr("realtime.fanout.hub.REPLAY_AHEAD_BYTES", 1000)
     hub = Hub(database, MemoryBroker(), Limits())
     await append(database, pk, 10, document={"text": "x" * 400})
 
@@ -300,17 +300,17 @@ async def test_a_long_replay_is_written_in_pieces_that_the_reader_takes(
 async def test_what_is_doubted_is_looked_at(
     database: Database, pk: int, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("realtime.fanout.hub.GATHER", 0)
-    monkeypatch.setattr("realtime.fanout.hub.AGAIN", 0)
+    monkeypatch.setattr("realtime.fanout.hub.CHECK_PAUSE_SECONDS", 0)
+    monkeypatch.setattr("realtime.fanout.hub.RETRY_SECONDS", 0)
     hub, reader = Hub(database, MemoryBroker(), Limits()), Recorder()
     await read(hub, reader, pk, 0)
     await append(database, pk, 2)
-    hub.doubt([pk + 1])
+    hub.mark_suspect([pk + 1])
     await hub.tasks.finish()
     assert reader.seqs == [], "another channel"
-    hub.doubt([pk])
+    hub.mark_suspect([pk])
     await hub.tasks.finish()
-    assert reader.seqs == [1, 2] and hub.doubting is None and not hub.doubtful
+    assert reader.seqs == [1, 2] and hub.checking is None and not hub.suspect
     await append(database, pk, 1)
     faults, reading = [Unavailable(), Unavailable()], database.read
 
@@ -320,7 +320,7 @@ async def test_what_is_doubted_is_looked_at(
         return await reading(query, **options)
 
     monkeypatch.setattr(database, "read", failing)
-    hub.doubt(None)
+    hub.mark_suspect(None)
     await hub.tasks.finish()
     assert reader.seqs == [1, 2, 3] and caplog.text.count("again in a second") == 2
     assert hub.repaired == 3
@@ -333,10 +333,10 @@ async def test_the_look_at_the_tail_goes_back_to_the_last_one(
     asked: list[int] = []
     tail = log.tail
     monkeypatch.setattr(log, "tail", lambda connection, seconds: asked.append(seconds) or tail(connection, seconds))
-    await hub.look_at_tail()
-    hub.looked_at -= 100
-    await hub.look_at_tail()
-    await hub.look_at_tail()
+    await hub.check_tail()
+    hub.checked_at -= 100
+    await hub.check_tail()
+    await hub.check_tail()
     assert asked == [10, 110, 10]
 
 

@@ -151,6 +151,6 @@ async def test_a_token_without_a_key_id_is_taken_where_there_is_one_key(serve: S
 
 
 async def test_a_set_that_is_too_large_is_not_read(issuer: Issuer, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(key_set, "LARGEST_SET", 100)
+    monkeypatch.setattr(key_set, "LARGEST_SET_BYTES", 100)
     with pytest.raises(Unavailable):
         await KeySet(issuer.url).find("one")

@@ -3,7 +3,7 @@
 from dataclasses import replace
 from typing import Any
 
-from realtime.fanout.plan import Plan, Plans
+from realtime.fanout.plan import Plans, ResumePlan
 from realtime.schema.caller import Caller
 from realtime.schema.limits import Limits
 from storage import log
@@ -15,7 +15,7 @@ SHORT = {"content": 1, "metadata": 1}
 LONGEST = 16
 
 
-async def plan_of(server: Served, person: Person, offsets: dict[str, int], **limits: Any) -> Plan:
+async def plan_of(server: Served, person: Person, offsets: dict[str, int], **limits: Any) -> ResumePlan:
     services = server.services
     plans = Plans(services.database, replace(Limits(), **limits))
     plan = await plans.of(Caller(person.user, frozenset(), 0, 2**62), offsets, services.database.epoch)

@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import insert, update
 
 from realtime.fanout import session as module
-from realtime.fanout.session import WARNING, Session
+from realtime.fanout.session import WARNING_SECONDS, Session
 from storage import log
 from storage.models import revocations, users
 from storage.transaction import Command, Tx
@@ -46,15 +46,15 @@ async def test_a_warning_a_minute_before_the_end(
     sessions.expiries.turn(end - 1000)
     session.caller = replace(session.caller, expires_at=(end - 1) * SECOND + fraction if fraction else end * SECOND)
     sessions.time(session)
-    assert session.due == end - WARNING == end - 60
+    assert session.due == end - WARNING_SECONDS == end - 60
 
     async def at(second: int) -> None:
         moment[0] = second * SECOND
         await sessions.tick()
 
-    await at(end - WARNING - 1)
-    assert socket.named("session:expiring") == [] and session.due == end - WARNING
-    await at(end - WARNING)
+    await at(end - WARNING_SECONDS - 1)
+    assert socket.named("session:expiring") == [] and session.due == end - WARNING_SECONDS
+    await at(end - WARNING_SECONDS)
     assert (await socket.event("session:expiring"))[0]["expiresAt"].startswith("2033-05-18T03:3")
     assert session.due == end
     await at(end - 1)
@@ -71,8 +71,8 @@ async def test_a_token_that_ends_soon_is_not_warned_of(server: Served, monkeypat
     ann = await server.people.make()
     socket, session = await connected(server, ann)
     sessions, end = server.services.sessions, 2_000_000_000
-    monkeypatch.setattr(module, "now", lambda: (end - WARNING) * SECOND)
-    sessions.expiries.turn(end - WARNING)
+    monkeypatch.setattr(module, "now", lambda: (end - WARNING_SECONDS) * SECOND)
+    sessions.expiries.turn(end - WARNING_SECONDS)
     session.caller = replace(session.caller, expires_at=end * SECOND)
     sessions.time(session)
     assert session.due == end and socket.named("session:expiring") == []
@@ -152,7 +152,7 @@ async def test_a_gap_that_can_not_be_filled(either: Served) -> None:
     hub = either.services.hub
     pk = await either.services.chats.numbers.find(bob.user.tenant_pk, chat)
     for channel_pk, name, head in ((pk, f"chat:{chat}", 3), (bob.user.pk, f"user:{bob.id}", 1)):
-        hub._lose(hub.channels[channel_pk], [session])
+        hub._end_at_gap(hub.channels[channel_pk], [session])
         assert (await socket.event("channel:reset", 1 if name.startswith("chat") else 2))[0] == {
             "channel": name,
             "head": head,
@@ -169,7 +169,7 @@ async def test_after_a_gap_older_objects_stay_hidden(server: Served) -> None:
     assert (await ann.post(f"/api/v2/chats/{chat}/members", {"userIds": [bob.id]})).status == 201
     socket, session = await connected(server, bob)
     pk = await server.services.chats.numbers.find(bob.user.tenant_pk, chat)
-    server.services.hub._lose(server.services.hub.channels[pk], [session])
+    server.services.hub._end_at_gap(server.services.hub.channels[pk], [session])
     await socket.event("channel:reset")
     assert (await ann.patch(f"/api/v2/messages/{before['_id']}", {"content": "changed"})).status == 200
     assert (await socket.event("channel:skip"))[0] == {}
@@ -185,7 +185,7 @@ async def test_who_left_during_a_gap_is_not_brought_back(server: Served) -> None
     hub.remove(session, pk)
     assert (await ann.delete(f"/api/v2/chats/{chat}/members/{bob.id}")).status == 200
     await socket.event("chat:removed")
-    session.lost(channel.pk, channel.name)
+    session.on_gap(channel.pk, channel.name)
     await eventually(lambda: session.following is None and not session.control)
     assert socket.named("channel:reset") == [] and pk not in session.subscriptions
 
@@ -197,7 +197,7 @@ async def test_a_stream_goes_on_after_a_gap(server: Served) -> None:
     socket, session = await connected(server, ann)
     assert (await socket.call("stream:watch", {"streamId": id}))["statusCode"] == 200
     (channel,) = [each for each in session.subscriptions.values() if each.name == f"stream:{id}"]
-    server.services.hub._lose(channel, [session])
+    server.services.hub._end_at_gap(channel, [session])
     head = (await server.services.database.read(lambda it: log.heads(it, [channel.pk])))[channel.pk]
     assert (await socket.event("channel:reset"))[0] == {"channel": f"stream:{id}", "head": head}
     assert (await owner.post(f"/api/v1/streams/{id}/cancel")).status == 200
@@ -272,7 +272,7 @@ async def test_what_is_not_durable_is_dropped_where_half_of_the_buffer_waits(
     waiting: Callable[[int], property] = lambda size: property(lambda self: size)  # noqa: E731
     for size, passes in ((limit // 2 - 1, True), (limit // 2, False), (limit, False)):
         monkeypatch.setattr(type(session.socket), "buffered", waiting(size))
-        session.murmur(b"x")
+        session.write_ephemeral(b"x")
         assert (written == [b"x"]) is passes, size
         written.clear()
 
@@ -349,7 +349,7 @@ async def test_a_look_at_revocations_goes_back_to_the_last_one(
     ann = await server.people.make()
     _, session = await connected(server, ann)
     sessions, database = server.services.sessions, server.services.database
-    sessions.looked_at = module.time.monotonic() + 10_000
+    sessions.checked_at = module.time.monotonic() + 10_000
     at = now() - ago * SECOND
     row = {"user_pk": ann.user.pk, "login_id": None, "reason": "logout", "at": at}
 
@@ -358,7 +358,7 @@ async def test_a_look_at_revocations_goes_back_to_the_last_one(
         tx.execute(update(users).where(users.c.pk == ann.user.pk).values(valid_after=now() + 1))
 
     await database.write(Command(apply))
-    sessions.looked_at = module.time.monotonic() - looked_ago
+    sessions.checked_at = module.time.monotonic() - looked_ago
     await sessions.look_at_revocations()
     if acts:
         await eventually(lambda: session.ended)

@@ -367,10 +367,10 @@ async def test_a_reader_that_does_not_read_is_cut_off(serve: ServerFactory) -> N
     transport.pause_reading()
     transport.get_extra_info("socket").setsockopt(sockets.SOL_SOCKET, sockets.SO_RCVBUF, 4096)
     count = 0
-    while not server.services.socketio.eio.cut and count < 2000:
+    while not server.services.socketio.eio.slow_closed and count < 2000:
         await ann.send(chat_id, "x" * 16_000)
         count += 1
-    assert server.services.socketio.eio.cut == 1
+    assert server.services.socketio.eio.slow_closed == 1
     await eventually(lambda: server.services.sessions.count == 1)
     assert len(server.services.socketio.eio.sockets) == 1
     await good.event("message:new", count, 10)
@@ -393,7 +393,7 @@ async def test_a_connection_that_never_connects_is_closed(serve: ServerFactory) 
     await silent.gone()
     waiting = [each for each in engine.sockets.values() if each.deadline]
     assert len(waiting) == 1, "the one that was refused has its time still, and who connected needs none"
-    waiting[0].expect_connect()
+    waiting[0].start_connect_deadline()
     await refused.gone()
     assert not good.closed
     assert len(server.services.socketio.eio.sockets) == 1
@@ -721,7 +721,7 @@ async def test_a_ping_flood_that_is_not_read(serve: ServerFactory) -> None:
 
     with pytest.raises((ConnectionError, aiohttp.ClientError)):
         await flood()
-    assert server.services.socketio.eio.cut == 1
+    assert server.services.socketio.eio.slow_closed == 1
     await socket.ws.close()
 
 
@@ -889,7 +889,7 @@ async def test_a_payload_that_waits_while_the_socket_is_upgraded(
 
 
 async def test_a_closed_socket_that_is_not_read_goes_too(server: Served, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("realtime.transport.websocket.CLOSE_LINGER", 0.5)
+    monkeypatch.setattr("realtime.transport.websocket.CLOSE_LINGER_SECONDS", 0.5)
     ann = await server.people.make()
     chat_id = await ann.group()
     socket = await ann.socket()
@@ -986,7 +986,7 @@ async def test_much_at_once_keeps_nobody_waiting(server: Served, monkeypatch: py
     ann, bob = await server.people.many(2)
     chat_id = await ann.group(bob)
     loud, other = await ann.socket(), await bob.socket()
-    server.services.namespace.typed.seconds = 3600
+    server.services.namespace.typed.ttl = 3600
     assert (await loud.call("typing", {"chatId": chat_id}))["isSuccess"]
     heard: list[str] = []
     handle = server.services.namespace.event

@@ -70,7 +70,7 @@ def by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
     async def nothing(*_: Any) -> bool:
         return False
 
-    monkeypatch.setattr("server.services.TICK", 1e6)
+    monkeypatch.setattr("server.services.TICK_SECONDS", 1e6)
     monkeypatch.setattr("push.worker.Worker._expand_due", nothing)
 
 
@@ -218,7 +218,7 @@ async def test_an_activity_that_ios_has_removed_takes_no_token(server: Served, a
     body = RegisterActivity(streamId=stream.id, deviceId="d", liveActivityToken="one", activityId="a")
     service, caller = server.services.streams, server.people.caller(ann)
     await service.register(caller, body)
-    created_at = now() - activities.LIFE - age * SECOND
+    created_at = now() - activities.LIFE_MICROSECONDS - age * SECOND
     await server.services.database.write(
         Command(lambda tx: tx.execute(update(activity_rows).values(created_at=created_at)))
     )

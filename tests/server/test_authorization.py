@@ -425,7 +425,7 @@ async def bad_tokens(world: World) -> dict[str, str | None]:
     """Tokens that are none, any more or yet."""
     tokens, member = world.server.services.tokens, world.member.user
     good = jwt.decode(world.member.token, options={"verify_signature": False})
-    login = await world.server.services.database.write(Command(lambda tx: logins.add(tx, member.pk, lasts=60)))
+    login = await world.server.services.database.write(Command(lambda tx: logins.add(tx, member.pk, ttl=60)))
     ended, _ = tokens.issue(member, ttl=60, login=login)
     await world.server.services.database.write(Command(lambda tx: logins.end(tx, member.pk, [login], "logout")))
 

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from server.listening import Connection
+from server.listening import HttpConnection
 from tests.conftest import Served, eventually
 
 WEBSOCKET = (
@@ -34,7 +34,7 @@ def no_collector() -> Iterator[None]:
 
 
 def alive() -> int:
-    return sum(isinstance(each, asyncio.Transport | Connection) for each in gc.get_objects())
+    return sum(isinstance(each, asyncio.Transport | HttpConnection) for each in gc.get_objects())
 
 
 @pytest.mark.parametrize("kind", KINDS)

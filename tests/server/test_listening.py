@@ -11,8 +11,8 @@ import pytest
 
 from server import listening
 from server.addresses import Addresses
-from server.connections import FOR_OPERATORS, Connections
-from server.listening import Door, listen
+from server.connections import OPERATOR_CONNECTIONS, Connections
+from server.listening import Listener, listen
 from tests.conftest import ServerFactory, eventually
 from tests.guard import HANG_SECONDS
 from tests.people import RawSocket
@@ -33,24 +33,24 @@ async def heard(port: int) -> bytes:
 
 async def test_all_of_a_crowd_get_in_with_pauses(monkeypatch):
     pauses = []
-    pause = Door._pause
-    monkeypatch.setattr(Door, "_pause", lambda self, seconds: (pauses.append(seconds), pause(self, seconds)))
-    door = Door(listen("127.0.0.1", 0), Echo, Connections(str, per_address=1000, most=1000), head=10, stall=10)
+    pause = Listener._pause
+    monkeypatch.setattr(Listener, "_pause", lambda self, seconds: (pauses.append(seconds), pause(self, seconds)))
+    door = Listener(listen("127.0.0.1", 0), Echo, Connections(str, per_address=1000, most=1000), head=10, stall=10)
     port = door.socket.getsockname()[1]
     connections = [await asyncio.open_connection("127.0.0.1", port) for _ in range(100)]
     door.open()
     for reader, writer in connections:
         assert await reader.readexactly(5) == b"hello"
         writer.close()
-    assert len(pauses) >= 100 // listening.TAKEN_AT_ONCE and set(pauses) == {listening.PAUSE}
+    assert len(pauses) >= 100 // listening.ACCEPTED_AT_ONCE and set(pauses) == {listening.PAUSE_SECONDS}
     door.close()
     with pytest.raises(ConnectionRefusedError):
         await heard(port)
 
 
 async def test_without_descriptors_it_waits_and_goes_on(monkeypatch):
-    monkeypatch.setattr(listening, "OUT_OF_DESCRIPTORS", 0.05)
-    door = Door(listen("127.0.0.1", 0), Echo, Connections(str, per_address=1000, most=1000), head=10, stall=10)
+    monkeypatch.setattr(listening, "OUT_OF_DESCRIPTORS_SECONDS", 0.05)
+    door = Listener(listen("127.0.0.1", 0), Echo, Connections(str, per_address=1000, most=1000), head=10, stall=10)
     accept = socket.socket.accept
     failures = iter([OSError(24, "Too many open files")])
 
@@ -123,14 +123,19 @@ async def test_a_slow_body_is_refused(serve: ServerFactory) -> None:
 
 
 def test_nobody_takes_all_places() -> None:
-    places = Connections(lambda host: None if host == "operator" else host, per_address=1000, most=100 + FOR_OPERATORS)
-    assert places.per_address == (100 + FOR_OPERATORS) // 2
+    places = Connections(
+        lambda host: None if host == "operator" else host, per_address=1000, most=100 + OPERATOR_CONNECTIONS
+    )
+    assert places.per_address == (100 + OPERATOR_CONNECTIONS) // 2
     first = [places.enter("1.1.1.1") for _ in range(places.per_address + 1)]
     assert first.count(None) == 1 and first[-1] is None, "half of all places at most"
     second = [places.enter("2.2.2.2") for _ in range(100)]
     assert sum(each is not None for each in second) == 100 - places.per_address
     assert places.enter("3.3.3.3") is None, "what is left is for operators"
-    assert [places.enter("operator") is None for _ in range(FOR_OPERATORS + 1)] == [*[False] * FOR_OPERATORS, True]
+    assert [places.enter("operator") is None for _ in range(OPERATOR_CONNECTIONS + 1)] == [
+        *[False] * OPERATOR_CONNECTIONS,
+        True,
+    ]
     left = first[0]
     assert left is not None
     left()

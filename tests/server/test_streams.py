@@ -188,7 +188,7 @@ async def test_the_chat_of_a_stream_is_left_and_kept_as_it_should(
 ) -> None:
     from realtime import namespace
 
-    monkeypatch.setattr(namespace, "WATCHED_FOR", 0.1)
+    monkeypatch.setattr(namespace, "UNWATCH_AFTER_SECONDS", 0.1)
     monkeypatch.setattr(streams, "STAY_SECONDS", 0)
     owner, stream = await owner_of(server)
     one, chat = f"{STREAMS}/{stream['id']}", stream["chatId"]

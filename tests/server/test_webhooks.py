@@ -70,7 +70,7 @@ async def backend() -> AsyncIterator[Backend]:
 
 @pytest.fixture
 async def server(database_url: str, serve: ServerFactory, monkeypatch: pytest.MonkeyPatch) -> Served:
-    monkeypatch.setattr(realtime.webhooks, "PAUSES", (0.1,))
+    monkeypatch.setattr(realtime.webhooks, "RETRY_SECONDS", (0.1,))
     return await serve(database_url=database_url, webhook_private=True)
 
 
@@ -175,11 +175,11 @@ async def test_a_slow_backend_keeps_nobody_else_waiting(server: Served, backend:
     theirs, ours = await deaf.group(), await admin.group()
     for _ in range(60):
         await deaf.send(theirs, "x")
-    await eventually(lambda: server.services.webhooks.flying)
+    await eventually(lambda: server.services.webhooks.in_flight)
     for _ in range(30):
         await admin.send(ours, "y")
     await backend.until(30)
-    assert 0 < len(server.services.webhooks.flying) <= 2
+    assert 0 < len(server.services.webhooks.in_flight) <= 2
     silent.close()
 
 
@@ -241,7 +241,7 @@ async def test_changing_and_removing(server: Served, backend: Backend) -> None:
     assert (await admin.get(f"{PATH}/{made['id']}/calls")).status == 404
     await admin.send(chat, "to nobody")
     await server.services.webhooks.work()
-    await eventually(lambda: not server.services.webhooks.flying)
+    await eventually(lambda: not server.services.webhooks.in_flight)
     assert len(backend.calls) == 1
 
 
@@ -253,7 +253,7 @@ async def test_another_tenant_hears_nothing(server: Served, backend: Backend) ->
     theirs = await abroad.send(await abroad.group(), "theirs")
     await backend.until(1)
     await server.services.webhooks.work()
-    await eventually(lambda: not server.services.webhooks.flying)
+    await eventually(lambda: not server.services.webhooks.in_flight)
     assert [each["data"] for each in backend.documents()] == [theirs]
 
 

@@ -67,7 +67,7 @@ async def test_a_deleted_chat_goes_in_slices(database: Database, monkeypatch: py
     for pk in (gone, other):
         await say(database, pk, ann, 7)
     doomed: list[tuple[int, int | None]] = []
-    monkeypatch.setattr(media, "doom", lambda tx, chat_pk, upto=None: doomed.append((chat_pk, upto)))
+    monkeypatch.setattr(media, "schedule_removal", lambda tx, chat_pk, upto=None: doomed.append((chat_pk, upto)))
     left = []
     for _ in range(6):
         await write(database, partial(chat.drop_slice, pk=gone, rows=3))
@@ -138,11 +138,11 @@ async def test_who_may_see_from_where(database: Database) -> None:
     ann, bob = await users(database, 2)
     pk = await group(database, bob, history_visible="joined")
     await write(database, lambda tx: chat.add_members(tx, pk, [(ann, "member")], 4))
-    gate = await database.read(lambda it: chat.gate(it, pk, ann))
-    assert gate is not None and (gate.first_seq, gate.joined_seq, gate.wrote) == (5, 4, False)
+    access = await database.read(lambda it: chat.access(it, pk, ann))
+    assert access is not None and (access.first_seq, access.joined_seq, access.wrote) == (5, 4, False)
     await write(database, lambda tx: chat.change(tx, pk, history_visible="all"))
-    gate = await database.read(lambda it: chat.gate(it, pk, ann))
-    assert gate is not None and gate.first_seq == 1
+    access = await database.read(lambda it: chat.access(it, pk, ann))
+    assert access is not None and access.first_seq == 1
 
 
 async def test_members_in_the_order_of_their_accounts(database: Database) -> None:

@@ -312,7 +312,7 @@ async def test_what_waits_for_the_same_channel_is_told_together(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Events of a batch go with those of the next one, where that has any of their channel; once, and not for long."""
-    monkeypatch.setattr("storage.writer.HELD_FOR", 60)
+    monkeypatch.setattr("storage.writer.GATHER_SECONDS", 60)
     busy, calm = await open_channels(database, 2)
     told: list[list[tuple[int, int]]] = []
     database.writer.on_commit = lambda events: told.append([(each.channel_pk, each.seq) for each in events])
@@ -327,7 +327,7 @@ async def test_what_waits_for_the_same_channel_is_told_together(
     await database.writer.drain()
     assert told == [[(calm, 1)], [(busy, seq) for seq in range(1, 5)]]
 
-    monkeypatch.setattr("storage.writer.HELD_FOR", 0.005)
+    monkeypatch.setattr("storage.writer.GATHER_SECONDS", 0.005)
     told.clear()
     held = database.writer.submit(append(busy))
     await asyncio.sleep(0)

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 from sqlalchemy import insert, select, update
 
-from storage import accounts, briefs, streams
-from storage.briefs import Brief, LiveBrief
+from storage import accounts, contexts, streams
+from storage.contexts import LiveContext, PushContext
 from storage.models import activities, devices, members, notifications
 from storage.outbox import Delivery
 from storage.transaction import Command
@@ -21,7 +21,9 @@ DELIVERY = Delivery(1, "message", 0, 0, None, 0, 0, None, "id", 0, 0, 0)
 
 
 async def brief(server: Served, delivery: Delivery, at: int | None = None) -> Any:
-    found = await server.services.database.read(lambda it: briefs.briefs(it, [delivery], now() if at is None else at))
+    found = await server.services.database.read(
+        lambda it: contexts.contexts(it, [delivery], now() if at is None else at)
+    )
     return found[delivery.pk]
 
 
@@ -54,7 +56,7 @@ async def notified(server: Served) -> tuple[Person, Any, Delivery]:
 async def test_a_notification_that_was_seen_or_taken_back(either: Served, verb: str, why: str) -> None:
     person, made, delivery = await notified(either)
     found = await brief(either, delivery)
-    assert isinstance(found, Brief) and found.about.id == made["id"] and found.badge == 1  # type: ignore[union-attr]
+    assert isinstance(found, PushContext) and found.about.id == made["id"] and found.badge == 1  # type: ignore[union-attr]
     path = f"/api/v1/notifications/{made['id']}"
     assert (await (person.post(f"{path}/read") if verb == "read" else person.delete(path))).status == 200
     assert await brief(either, delivery) == why
@@ -82,7 +84,7 @@ async def test_messages_that_wait_to_be_read(either: Served) -> None:
 
     async def of(seq: int, at: int | None = None) -> Any:
         found = await brief(either, replace(wanted, seq=seq), at)
-        return (found.about.content, found.badge) if isinstance(found, Brief) else found  # type: ignore[union-attr]
+        return (found.about.content, found.badge) if isinstance(found, PushContext) else found  # type: ignore[union-attr]
 
     assert [await of(seq) for seq in (1, 2, 3)] == [("0", 3), ("1", 3), ("2", 3)]
     await person.post(f"/api/v2/messages/{sent[1]['_id']}/read")
@@ -97,7 +99,7 @@ async def test_messages_that_wait_to_be_read(either: Served) -> None:
     await ann.delete(f"/api/v2/messages/{sent[2]['_id']}")
     assert await of(3) == "deleted"
     alone = await brief(either, replace(wanted, kind="badge"))
-    assert isinstance(alone, Brief) and (alone.about, alone.badge) == (None, 0)
+    assert isinstance(alone, PushContext) and (alone.about, alone.badge) == (None, 0)
 
 
 async def test_a_badge_counts_what_is_not_muted_up_to_999(either: Served) -> None:
@@ -152,9 +154,9 @@ async def live(server: Served) -> tuple[Person, Person, Any, Delivery]:
 async def test_what_can_be_started_on_a_phone(either: Served) -> None:
     owner, ann, stream, wanted = await live(either)
     found = await brief(either, wanted)
-    assert isinstance(found, LiveBrief) and found.attributes_type == "MatchAttributes" and found.device is not None
+    assert isinstance(found, LiveContext) and found.attributes_type == "MatchAttributes" and found.device is not None
     late = "the stream is scheduled, or late"
-    assert isinstance(await brief(either, wanted, stream.starts_at), LiveBrief)
+    assert isinstance(await brief(either, wanted, stream.starts_at), LiveContext)
     assert await brief(either, wanted, stream.starts_at + 1) == late
     nowhere = "can't be started there any more"
     assert await brief(either, replace(wanted, target_pk=10**6)) == nowhere
@@ -180,7 +182,7 @@ async def test_what_is_told_to_a_running_activity(either: Served) -> None:
     updating = replace(wanted, kind="live_update", target_pk=known.pk)
     ending = replace(updating, kind="live_end", stamp=7)
     found = await brief(either, updating)
-    assert isinstance(found, LiveBrief) and found.activity is not None and found.attributes_type is None
+    assert isinstance(found, LiveContext) and found.activity is not None and found.attributes_type is None
     assert await brief(either, ending) == "another end was promised since"
     assert await brief(either, replace(updating, target_pk=10**6)) == "the activity is over"
     here = activities.c.pk == known.pk
@@ -193,4 +195,4 @@ async def test_what_is_told_to_a_running_activity(either: Served) -> None:
         await change(either, activities, here, state=state, stamp=stamp)
         assert await brief(either, updating) == on_update, state
         told = await brief(either, ending)
-        assert isinstance(told, LiveBrief) if on_end is None else told == on_end, state
+        assert isinstance(told, LiveContext) if on_end is None else told == on_end, state

@@ -17,7 +17,7 @@ K = TypeVar("K")
 V = TypeVar("V")
 
 
-class Gather(Generic[K, V]):
+class Batcher(Generic[K, V]):
     """``look`` tells of at most ``most`` items, in their order; what it tells of one may be an exception, to be raised."""
 
     def __init__(

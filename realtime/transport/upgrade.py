@@ -10,12 +10,12 @@ from realtime.transport.websocket import Websocket
 if TYPE_CHECKING:
     from realtime.transport.socket import Socket
 
-UPGRADE_DEADLINE = 10.0
+UPGRADE_SECONDS = 10.0
 NOOP = frames.text_frame(b"6")
 PROBE_ANSWER = frames.text_frame(b"3probe")
 
 
-class Probe:
+class Upgrade:
     """A websocket that may become a polling session's: it says ``2probe``, is answered, and takes over with ``5``."""
 
     __slots__ = ("deadline", "socket", "websocket", "write")
@@ -24,29 +24,29 @@ class Probe:
         self.socket = socket
         self.websocket = websocket
         self.write: Callable[[bytes], None] = websocket.write
-        self.deadline = asyncio.get_running_loop().call_later(UPGRADE_DEADLINE, self.parted, 1002)
+        self.deadline = asyncio.get_running_loop().call_later(UPGRADE_SECONDS, self.on_close, 1002)
 
-    def text(self, text: str) -> None:
+    def on_text(self, text: str) -> None:
         socket = self.socket
-        if socket.probe_of is self and text == "5":
+        if socket.upgrade is self and text == "5":
             self._end()
             if not socket.closing:
                 socket.attach(self.websocket)
             else:
                 # It was closed meanwhile: what was to be said last goes this way.
-                self.websocket.write(socket._pop_queue())
+                self.websocket.write(socket.pop_queue())
                 self.websocket.close(1000)
                 socket._end()
         elif text == "2probe" and not socket.upgrading and not socket.upgraded and not socket.closing:
-            socket.probe_of, socket.upgrading = self, True
+            socket.upgrade, socket.upgrading = self, True
             self.websocket.write(PROBE_ANSWER)
             if socket.poll_waiter and not socket.poll_waiter.done():
                 socket.poll_waiter.set_result(NOOP)
         else:
-            self.parted(1002)
+            self.on_close(1002)
 
-    def binary(self) -> None:
-        self.parted(1002)
+    def on_binary(self) -> None:
+        self.on_close(1002)
 
     def cork(self) -> None:
         """Every answer here is waited for."""
@@ -54,14 +54,14 @@ class Probe:
     def uncork(self) -> None:
         """Nothing was held back."""
 
-    def parted(self, code: int) -> None:
+    def on_close(self, code: int) -> None:
         self._end()
         self.websocket.close(code)
 
-    def crowded(self) -> None:
-        self.parted(1008)
+    def on_backlog(self) -> None:
+        self.on_close(1008)
 
     def _end(self) -> None:
         self.deadline.cancel()
-        if self.socket.probe_of is self:
-            self.socket.probe_of, self.socket.upgrading = None, False
+        if self.socket.upgrade is self:
+            self.socket.upgrade, self.socket.upgrading = None, False

@@ -38,7 +38,7 @@ class Text:
 
 
 @dataclass(frozen=True, slots=True)
-class Brief:
+class PushContext:
     """A push to be written. ``about`` is None for a badge alone."""
 
     delivery: Delivery
@@ -52,7 +52,7 @@ class Brief:
 
 
 @dataclass(frozen=True, slots=True)
-class LiveBrief:
+class LiveContext:
     """A push to a Live Activity, or to a device that shall start one. ``attributes`` are the tenant's."""
 
     delivery: Delivery
@@ -63,22 +63,22 @@ class LiveBrief:
     attributes: str | None
 
 
-def briefs(connection: Connection, wanted: Sequence[Delivery], at: int) -> dict[int, Brief | LiveBrief | str]:
+def contexts(connection: Connection, due: Sequence[Delivery], at: int) -> dict[int, PushContext | LiveContext | str]:
     """By delivery, what to push; or a word that says why nothing is to be pushed any more."""
-    live = [each for each in wanted if each.kind in LIVE]
-    plain = [each for each in wanted if each.kind not in LIVE]
-    found: dict[int, Brief | LiveBrief | str] = {}
+    live = [each for each in due if each.kind in LIVE]
+    plain = [each for each in due if each.kind not in LIVE]
+    found: dict[int, PushContext | LiveContext | str] = {}
     if live:
-        found |= live_briefs(connection, live, at)
+        found |= live_contexts(connection, live, at)
     if plain:
-        found |= plain_briefs(connection, plain, at)
+        found |= plain_contexts(connection, plain, at)
     return found
 
 
-def live_briefs(connection: Connection, wanted: Sequence[Delivery], at: int) -> dict[int, LiveBrief | str]:
-    shown = activities.by_pks(connection, {each.target_pk for each in wanted if each.kind != "live_start"})
-    phones = devices_of(connection, {each.target_pk for each in wanted if each.kind == "live_start"}, at)
-    by_pk = {pk: streams.get(connection, pk) for pk in {each.channel_pk for each in wanted}}
+def live_contexts(connection: Connection, due: Sequence[Delivery], at: int) -> dict[int, LiveContext | str]:
+    shown = activities.by_pks(connection, {each.target_pk for each in due if each.kind != "live_start"})
+    phones = devices_of(connection, {each.target_pk for each in due if each.kind == "live_start"}, at)
+    by_pk = {pk: streams.get(connection, pk) for pk in {each.channel_pk for each in due}}
     homes = {
         row.pk: row
         for row in connection.execute(
@@ -89,11 +89,13 @@ def live_briefs(connection: Connection, wanted: Sequence[Delivery], at: int) -> 
     }
 
     may = {
-        pk: streams.notifiable(connection, pk, {d.user_pk for d in wanted if d.channel_pk == pk and d.kind == "live_start"})
+        pk: streams.notifiable(
+            connection, pk, {d.user_pk for d in due if d.channel_pk == pk and d.kind == "live_start"}
+        )
         for pk in by_pk
     }
 
-    def brief(delivery: Delivery) -> LiveBrief | str:
+    def context(delivery: Delivery) -> LiveContext | str:
         stream = by_pk[delivery.channel_pk]
         home = homes[stream.tenant_pk]
         if delivery.kind == "live_start":
@@ -104,7 +106,7 @@ def live_briefs(connection: Connection, wanted: Sequence[Delivery], at: int) -> 
                 return f"the stream is {stream.status}, or late"
             if delivery.user_pk not in may[stream.pk]:
                 return "the user does not follow any more, or is blocked"
-            return LiveBrief(delivery, None, device, stream, home.activity_type, home.activity_attributes)
+            return LiveContext(delivery, None, device, stream, home.activity_type, home.activity_attributes)
         activity = shown.get(delivery.target_pk)
         if activity is None or activity.state in ("ended", "dead"):
             return "the activity is over"
@@ -112,9 +114,9 @@ def live_briefs(connection: Connection, wanted: Sequence[Delivery], at: int) -> 
             return "the activity is being ended"
         if delivery.kind == "live_end" and (activity.state, activity.stamp) != ("ending", delivery.stamp):
             return "another end was promised since"
-        return LiveBrief(delivery, activity, None, stream, None, None)
+        return LiveContext(delivery, activity, None, stream, None, None)
 
-    return {each.pk: brief(each) for each in wanted}
+    return {each.pk: context(each) for each in due}
 
 
 def devices_of(connection: Connection, pks: Collection[int], at: int) -> dict[int, Device]:
@@ -123,19 +125,19 @@ def devices_of(connection: Connection, pks: Collection[int], at: int) -> dict[in
     return {row.pk: Device(*row) for row in rows}
 
 
-def plain_briefs(connection: Connection, wanted: Sequence[Delivery], at: int) -> dict[int, Brief | str]:
-    found = devices_of(connection, {each.target_pk for each in wanted}, at)
+def plain_contexts(connection: Connection, due: Sequence[Delivery], at: int) -> dict[int, PushContext | str]:
+    found = devices_of(connection, {each.target_pk for each in due}, at)
     people = {row.pk: row for row in connection.execute(
         select(users.c.pk, users.c.status, users.c.locale, users.c.time_zone, users.c.quiet_from, users.c.quiet_to)
-        .where(users.c.pk.in_({each.user_pk for each in wanted}))
+        .where(users.c.pk.in_({each.user_pk for each in due}))
     )}  # fmt: skip
-    texts = texts_of(connection, {(each.channel_pk, each.seq) for each in wanted if each.kind == "message"})
-    open_ = unread_members(connection, [each for each in wanted if each.kind == "message"], at)
+    texts = texts_of(connection, {(each.channel_pk, each.seq) for each in due if each.kind == "message"})
+    open_ = unread_members(connection, [each for each in due if each.kind == "message"], at)
     by_pk = {pk: notifications.get(connection, pk) for pk in {
-        each.ref_pk for each in wanted if each.kind == "notification" and each.ref_pk is not None}}  # fmt: skip
-    badges = badges_of(connection, {each.user_pk for each in wanted}, at)
+        each.ref_pk for each in due if each.kind == "notification" and each.ref_pk is not None}}  # fmt: skip
+    badges = badges_of(connection, {each.user_pk for each in due}, at)
 
-    def brief(delivery: Delivery) -> Brief | str:
+    def context(delivery: Delivery) -> PushContext | str:
         device, person = found.get(delivery.target_pk), people[delivery.user_pk]
         if device is None or device.user_pk != delivery.user_pk:
             return "the device is gone"
@@ -152,7 +154,7 @@ def plain_briefs(connection: Connection, wanted: Sequence[Delivery], at: int) ->
             about = by_pk[delivery.ref_pk or 0]
             if about.deleted_at is not None or about.read_at is not None:
                 return "deleted" if about.deleted_at is not None else "read"
-        return Brief(
+        return PushContext(
             delivery,
             device,
             device.locale or person.locale,
@@ -163,7 +165,7 @@ def plain_briefs(connection: Connection, wanted: Sequence[Delivery], at: int) ->
             badges.get(delivery.user_pk, 0),
         )
 
-    return {each.pk: brief(each) for each in wanted}
+    return {each.pk: context(each) for each in due}
 
 
 def texts_of(connection: Connection, places: Collection[tuple[int, int]]) -> dict[tuple[int, int], Text]:
@@ -199,17 +201,17 @@ def texts_of(connection: Connection, places: Collection[tuple[int, int]]) -> dic
     return found
 
 
-def unread_members(connection: Connection, wanted: Collection[Delivery], at: int) -> set[tuple[int, int, int]]:
+def unread_members(connection: Connection, due: Collection[Delivery], at: int) -> set[tuple[int, int, int]]:
     """``(chat, user, seq)`` of messages that a member has not read, in chats that are not muted."""
-    if not wanted:
+    if not due:
         return set()
     rows: Any = connection.execute(
         select(members.c.chat_pk, members.c.user_pk, members.c.joined_seq, members.c.read_seq)
-        .where(tuple_(members.c.chat_pk, members.c.user_pk).in_(list({(d.channel_pk, d.user_pk) for d in wanted})))
+        .where(tuple_(members.c.chat_pk, members.c.user_pk).in_(list({(d.channel_pk, d.user_pk) for d in due})))
         .where(or_(members.c.muted_until.is_(None), members.c.muted_until <= at))
     )
     spans = {(row.chat_pk, row.user_pk): (row.joined_seq, row.read_seq) for row in rows}
-    here = ((each, spans.get((each.channel_pk, each.user_pk))) for each in wanted)
+    here = ((each, spans.get((each.channel_pk, each.user_pk))) for each in due)
     return {(each.channel_pk, each.user_pk, each.seq) for each, span in here if span and max(span) < each.seq}
 
 
