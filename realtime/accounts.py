@@ -118,8 +118,11 @@ class Accounts:
         return caller_of(await self.database.write(Command(apply, keys=[key])), claims)
 
     def _is_local(self, user: User, claims: Claims) -> bool:
-        """Whether a token of an external issuer names an account with a local password, and must be rejected."""
-        return self.local and claims.external and user.password is not None
+        """Whether a token of an external issuer names an account with a local password, and must be rejected.
+
+        Also where local accounts are disabled by now: whoever registered under that name may be somebody else.
+        """
+        return claims.external and user.password is not None
 
     async def start(self) -> None:
         """Make sure there is a default tenant."""

@@ -100,7 +100,8 @@ class Administration:
         """A token of a user of the tenant, and when it expires, in seconds since 1970.
 
         It is revoked when its issuer loses the permission to issue, or one that it grants. One for the caller's own account
-        also ends with the login, or at the latest with the token, that was used to issue it.
+        also ends with the login, or at the latest with the token, that was used to issue it; so does one that gives what the
+        caller has by their token alone. Raises NotFound, and Forbidden for one of those who issued the caller's own token.
         """
 
         def apply(tx: Tx) -> tuple[User, dict[str, Any]]:
@@ -109,14 +110,20 @@ class Administration:
             user = accounts.need(tx.connection, actor.user.tenant_pk, user_id)
             actor.require_over(user)
             actor_may_give(actor, permissions)
+            if user.pk != actor.pk and any(maker.pk == user.pk for maker in actor.makers):
+                # Through another account a short token would get a long one for its own.
+                raise Forbidden
             audit.add(tx, actor.user, "user.token", user.id, permissions=sorted(permissions), ttl=ttl)
-            # What the maker has by a token alone can't be taken from them.
-            needs = ({"users.manage"} | expand(permissions)) & expand(actor.user.permissions)
-            makers = (*actor.makers, Maker(actor.pk, frozenset(needs)))
+            stored = expand(actor.user.permissions)
+            # What the maker has by a token alone can't be taken from them, and ends with that token.
+            makers = (*actor.makers, Maker(actor.pk, frozenset(({"users.manage"} | expand(permissions)) & stored)))
+            left = (actor.expires_at - tx.now) // SECOND
+            lasting = expand(permissions) <= stored
             if user.pk != actor.pk:
-                return user, {"ttl": ttl, "makers": makers}
+                return user, {"ttl": ttl if lasting else min(ttl, left), "makers": makers}
             login = logins.find(tx.connection, actor.login) if actor.login else None
-            left = ((login.expires_at if login else actor.expires_at) - tx.now) // SECOND
+            if login and lasting:
+                left = (login.expires_at - tx.now) // SECOND
             return user, {"ttl": min(ttl, left), "login": actor.login, "makers": makers}
 
         user, options = await self.database.write(Command(apply))

@@ -4,6 +4,7 @@ A bomb or a broken file costs that process, never the server. Names and headers 
 """
 
 import asyncio
+import os
 import sys
 import time
 from collections.abc import Mapping
@@ -67,8 +68,12 @@ class Decoder:
         async with self.own.setdefault(user_pk, asyncio.Lock()), self.turns.turn(user_pk, group=tenant_pk):
             self.require_budget(user_pk)
             thumbnail.touch(mode=0o600)
+            before = [identity(path), identity(thumbnail)]
             code, output, spent = await self._run(path, thumbnail)
             self.budget.charge(user_pk, spent)
+            if [identity(path), identity(thumbnail)] != before:
+                # A decoder without a sandbox was taken over, and put another file in its place.
+                raise Invalid.field("file", "is broken: it can't be decoded")
         if code == 0 and (found := read(output)):
             return found
         if code == REFUSED:
@@ -113,6 +118,15 @@ def read(output: bytes) -> Found | None:
     except ValidationError:
         return None
     return found if found.kind in KINDS else None
+
+
+def identity(path: Path) -> tuple[int, int, int] | None:
+    """Which file is at a path, and how many names it has."""
+    try:
+        found = os.lstat(path)
+    except FileNotFoundError:
+        return None
+    return found.st_dev, found.st_ino, found.st_nlink
 
 
 def cpu_seconds(pid: int) -> float:

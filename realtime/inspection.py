@@ -1,7 +1,8 @@
 """What a file is, found out by decoding it. Runs as a process of its own, see ``realtime/decoding.py``.
 
 It has a low priority and bounds on memory, time and what it writes. Before it decodes it gives up the right to open files and
-connections, so that code in a hostile file can neither read the server's data nor send it away.
+connections and, on Linux, all system calls but those for computing (``realtime/sandbox.py``), so that code in a hostile file
+can neither read, move or remove the server's data nor send it away.
 """
 
 import contextlib
@@ -17,6 +18,8 @@ from typing import Any, BinaryIO, Literal
 
 import puremagic
 from PIL import ExifTags, Image, ImageCms, ImageOps, UnidentifiedImageError
+
+from realtime import sandbox
 
 Kind = Literal["image", "video", "audio", "file"]
 KINDS = ("image", "video", "audio", "file")
@@ -86,6 +89,7 @@ def load_formats() -> None:
 def seal() -> None:
     """What is open stays open, and nothing more can be: no file, no connection, no library of another program."""
     resource.setrlimit(resource.RLIMIT_NOFILE, (0, 0))
+    sandbox.restrict()
 
 
 def inspect(file: BinaryIO, thumbnail: BinaryIO) -> Found:
@@ -244,7 +248,7 @@ def recording(file: BinaryIO, mime: str, thumbnail: BinaryIO) -> Found:
             raise OSError("too many pixels")
         pictures[0].thread_type = "NONE"
         frame = next(container.decode(pictures[0]))
-        upright = frame.to_image().rotate(frame.rotation, expand=True)  # type: ignore[no-untyped-call]
+        upright = frame.to_image(threads=1).rotate(frame.rotation, expand=True)  # type: ignore[no-untyped-call]
         width, height = upright.size
         shrink(upright, thumbnail)
         return Found("video", mime, width, height, duration, thumbnail=True)

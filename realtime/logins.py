@@ -138,6 +138,8 @@ class Logins:
 
     async def refresh(self, token: str, peer: Peer) -> LoggedIn:
         """A new pair for a refresh token. One that was used before ends the login. Raises Unauthenticated."""
+        if not self.local:
+            raise Unauthenticated
         refresh = self.tokens.verify_refresh(token)
         found = await self.database.read(lambda connection: logins.find(connection, refresh.login))
         if found is None:

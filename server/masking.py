@@ -1,11 +1,14 @@
 """What is printed and logged of settings: URLs without their passwords, however they are spelled."""
 
 import re
+from urllib.parse import unquote
 
 MASK = "********"
 URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*://)(\S*)")
-# Parameters that drivers read secrets from.
-SECRET = re.compile(r"(?i)([?&;][^=&;]*(?:pass|secret|token|key)[^=&;]*=)[^&;#]*")
+# A URL whose slashes were forgotten may hold a password all the same.
+LOGIN = re.compile(r"^(?!mailto:)[A-Za-z][A-Za-z0-9+.-]*:\S*@")
+# In names of parameters that drivers read secrets from.
+SECRETS = ("pass", "secret", "token", "key")
 
 
 def masked(text: str) -> str:
@@ -16,13 +19,23 @@ def masked(text: str) -> str:
 def masked_value(value: str) -> str:
     """A value that is one URL, if it is any, whatever characters stand in it."""
     scheme, separator, rest = value.partition("://")
-    return f"{scheme}://{masked_rest(rest)}" if separator else value
+    if separator:
+        return f"{scheme}://{masked_rest(rest)}"
+    return LOGIN.sub(f"{MASK}@", value)
 
 
 def masked_rest(rest: str) -> str:
-    """A URL behind its scheme. A password may hold an ``@``, so that the last one ends it."""
-    login, at, after = rest.rpartition("@")
+    """A URL behind its scheme. A password may hold an ``@``, so that the last one ends it.
+
+    Parameters are hidden together where one of them is secret, or may be the rest of a password with a question mark in it.
+    """
+    place, question, parameters = rest.partition("?")
+    names = [each.partition("=")[0].lower() for each in re.split("[&;#]", unquote(parameters))]
+    hidden = "@" in parameters or any(word in name for name in names for word in SECRETS)
+    login, at, after = place.rpartition("@")
     if at:
         user, colon, _ = login.partition(":")
-        rest = f"{user}:{MASK}@{after}" if colon else f"{MASK}@{after}"
-    return SECRET.sub(lambda found: found[1] + MASK, rest)
+        place = f"{user}:{MASK}@{after}" if colon else f"{MASK}@{after}"
+    elif "@" in parameters and ":" in place:
+        place = MASK
+    return f"{place}{question}{MASK if hidden else parameters}"

@@ -55,14 +55,20 @@ class Origins:
         named = [*named]
         self.all, self.null = ALL in named, NULL in named
         urls = [*named, public_url] if public_url else named
+        self.public = origin_of(public_url)
         self.named = {origin for url in urls if (origin := origin_of(url))}
 
     def allowed(self, origin: str, environ: Mapping[str, Any]) -> bool:
-        """``environ`` names the host that was asked; a page of the same host is always allowed."""
+        """``environ`` names the host that was asked.
+
+        A page of the same host is allowed; under the host of the public URL only with its scheme, for the header has none.
+        """
         if self.all or self.is_named(origin):
             return True
         found = read(origin)
-        return found is not None and found.scheme in DEFAULT_PORTS and found == host_as(found, environ.get("HTTP_HOST"))
+        if found is None or found.scheme not in DEFAULT_PORTS or (self.public and found.host == self.public.host):
+            return False
+        return found == host_as(found, environ.get("HTTP_HOST"))
 
     def is_named(self, origin: str) -> bool:
         return (self.null and origin == NULL) or read(origin) in self.named

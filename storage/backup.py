@@ -220,6 +220,8 @@ def pages(archive: tarfile.TarFile, table: Table) -> Iterator[list[dict[str, Any
     page: list[dict[str, Any]] = []
     for line in part(archive, f"{ROWS}{table.name}"):
         row = orjson.loads(line)
+        if not isinstance(row, dict):
+            raise ValueError(f"a row of {table.name} is not an object")
         page.append(row | {name: base64.b64decode(row[name]) for name in binary if row[name] is not None})
         if len(page) == ROWS_AT_ONCE:
             yield page

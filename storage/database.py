@@ -127,7 +127,7 @@ def prepare_writer(connection: Any, _record: Any) -> None:
         "journal_mode = WAL",
         "synchronous = FULL",
         "foreign_keys = ON",
-        "secure_delete = FAST",
+        "secure_delete = ON",
         "cache_size = -65536",
         "temp_store = MEMORY",
         "wal_autocheckpoint = 4000",

@@ -79,7 +79,9 @@ class Several:
 
 def servers_of(url: str) -> "Servers":
     """Raises ValueError for a URL that can't be one of Redis."""
-    scheme = url.split("://")[0]
+    scheme, separator, _ = url.partition("://")
+    if not separator:
+        raise ValueError("a Redis URL begins with redis://, rediss://, unix://, redis+sentinel:// or redis+cluster://")
     hosts = urlsplit(url).netloc.rpartition("@")[2].split(",")
     if scheme != "unix" and not all(PORT.fullmatch(each) for each in hosts):
         # The parsers' own words would quote what they took for the port, which may be a part of the password.

@@ -112,11 +112,11 @@ def still_valid(connection: Connection, callers: Sequence[Caller]) -> set[Caller
             state = states.get(maker.pk)
             if state is None or state.status != "active" or not maker.needs <= expand(state.permissions):
                 return False
-        if caller.login is not None:
-            signed_in = (caller.login, caller.pk) in living
-        else:
-            # Of who was signed out, a token of the future may be from before: the clock was set back.
-            signed_in = not valid_after or valid_after <= caller.issued_at <= latest
-        return status == "active" and signed_in
+        # Of who was signed out, a token of the future may be from before: the clock was set back.
+        recent = not valid_after or valid_after <= caller.issued_at <= latest
+        if caller.login is None:
+            return status == "active" and recent
+        # A token that was issued on request ends with the login, and with the next password.
+        return status == "active" and (caller.login, caller.pk) in living and (recent or not caller.makers)
 
     return {each for each in callers if counts(each)}

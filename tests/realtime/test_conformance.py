@@ -125,6 +125,24 @@ async def in_chat(server: Served, person: Person) -> AsyncIterator[Wire]:
 # Origins
 
 
+@pytest.mark.parametrize(
+    ("host", "origin", "allowed"),
+    [
+        ("chat.example.com", "http://chat.example.com", False),
+        ("chat.example.com", "ws://chat.example.com", False),
+        ("chat.example.com:8080", "http://chat.example.com:8080", False),
+        ("chat.example.com", "https://chat.example.com", True),
+        ("10.0.0.7:8080", "http://10.0.0.7:8080", True),
+    ],
+)
+async def test_an_origin_under_the_public_name_has_its_scheme(
+    serve: ServerFactory, host: str, origin: str, allowed: bool
+) -> None:
+    server = await serve(public_url="https://chat.example.com")
+    answer = await server.people.anonymous.get(POLLING, headers={"Origin": origin, "Host": host})
+    assert ("Access-Control-Allow-Origin" in answer.headers) is allowed
+
+
 @pytest.mark.parametrize("own", [True, False])
 async def test_an_origin_is_scheme_host_and_port(serve: ServerFactory, own: bool) -> None:
     """The official Swift client sends ``wss://`` and names the port in Host; proxies name an inner host."""

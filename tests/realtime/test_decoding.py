@@ -266,7 +266,11 @@ REACH = """
 import io, os, socket
 TRIED = [
     socket.socket, lambda: io.open(__file__), lambda: os.open("/", os.O_RDONLY), os.pipe, lambda: os.listdir("/"),
-    lambda: __import__("sqlite3").connect(__file__ + ".db"),
+    lambda: __import__("sqlite3").connect(__file__ + ".db"), lambda: os.link(__file__, __file__ + ".link"),
+    lambda: os.symlink(__file__, __file__ + ".symlink"), lambda: os.rename(__file__, __file__ + ".renamed"),
+    lambda: os.unlink(__file__), lambda: os.mkdir(__file__ + ".folder"), lambda: os.chmod(__file__, 0),
+    lambda: os.kill(os.getppid(), 0), os.fork, lambda: os.execv("/bin/true", ["true"]),
+    lambda: os.sched_setaffinity(0, {0}), lambda: os.setpriority(os.PRIO_PROCESS, 0, 19),
 ]
 def open(*_, **__):
     failed = 0
@@ -279,13 +283,44 @@ def open(*_, **__):
 """
 
 
+def instead_of_av(folder: Path, source: str) -> None:
+    """A module that is loaded where ffmpeg would be."""
+    (folder / "av").mkdir()
+    (folder / "av" / "__init__.py").write_text(source)
+    (folder / "av" / "stream.py").write_text("class Disposition: pass")
+    (folder / "av" / "subtitles").mkdir()
+    (folder / "av" / "subtitles" / "stream.py").touch()
+
+
+# Where the system has no seccomp, names of files can still be changed.
+SWAP = """
+import os, sys
+from realtime import sandbox
+sandbox.restrict = lambda: False
+def open(*_, **__):
+    place = sys.argv[{which}]
+    os.unlink(place)
+    os.{how}({secret!r}, place)
+    os.write(1, b'{{"kind":"video","mime":"video/mp4","width":1,"height":1,"duration":1.0,"thumbnail":true}}\\n')
+    sys.stdin.buffer.read()
+    os._exit(0)
+"""
+
+
+@pytest.mark.parametrize("which", [1, 2], ids=["the upload", "the thumbnail"])
+@pytest.mark.parametrize("how", ["link", "symlink"])
+async def test_a_file_that_a_decoder_swaps_is_not_kept(tmp_path: Path, which: int, how: str) -> None:
+    secret = tmp_path / "secret"
+    secret.write_text("of the server")
+    instead_of_av(tmp_path, SWAP.format(which=which, how=how, secret=str(secret)))
+    with pytest.raises(Invalid):
+        await look(tmp_path, voice(), PYTHONPATH=str(tmp_path))
+    assert (tmp_path / ("file", "thumbnail")[which - 1]).read_text() == "of the server", "it was tried"
+
+
 async def test_a_decoder_that_is_taken_over_reaches_nothing(tmp_path: Path) -> None:
-    """No file, no connection, whatever it runs once it decodes."""
-    (tmp_path / "av").mkdir()
-    (tmp_path / "av" / "__init__.py").write_text(REACH)
-    (tmp_path / "av" / "stream.py").write_text("class Disposition: pass")
-    (tmp_path / "av" / "subtitles").mkdir()
-    (tmp_path / "av" / "subtitles" / "stream.py").touch()
+    """No file, no name of one, no connection, no process, whatever it runs once it decodes."""
+    instead_of_av(tmp_path, REACH)
     with pytest.raises(Invalid) as broken:
         await look(tmp_path, voice(), PYTHONPATH=str(tmp_path))
     assert "broken" in broken.value.details[0].message

@@ -104,6 +104,11 @@ async def test_a_new_password_ends_every_other_token_and_its_sockets(either: Ser
     mine, others = api(either, made["accessToken"]), [api(either, issued), api(either, second)]
     sockets = [await each.socket() for each in others]
     own = await mine.socket()
+    # A token that the login itself has issued is another one, too.
+    await manager.patch(f"/api/v1/users/{made['user']['id']}", {"permissions": ["users.manage"]})
+    of_own = (await mine.post(f"/api/v1/users/{made['user']['id']}/tokens", {"ttl": 86_400})).json["data"]["token"]
+    others.append(api(either, of_own))
+    sockets.append(await others[-1].socket())
     link = (await manager.post(f"/api/v1/admin/users/{made['user']['id']}/reset-link")).json["data"]["token"]
     assert (await mine.post(f"{AUTH}/password", {"old": ANN["password"], "new": "battery staple"})).status == 200
     for other, socket in zip(others, sockets, strict=True):
@@ -276,6 +281,25 @@ async def test_a_token_of_ones_own_ends_with_what_made_it(server: Served) -> Non
     assert (await mine.get(ME)).status == 200
     assert (await api(server, made["accessToken"]).post(f"{AUTH}/logout")).status == 200
     assert (await mine.get(ME)).status == 401
+
+
+async def test_a_short_token_gets_no_long_one_through_another_account(server: Served) -> None:
+    ann, bob, manager = [await server.people.make() for _ in range(3)]
+    stored = await server.people.make(permissions=["users.manage"])
+
+    async def ends(maker: Api, person: Person, **options: Any) -> int:
+        made = await made_for(maker, person, ttl=86_400, **options)
+        end: int = jwt.decode(made.token, options={"verify_signature": False})["exp"]
+        return end - int(time.time())
+
+    short, _ = server.services.tokens.issue(manager.user, ttl=100, permissions=["users.manage"])
+    of_manager = api(server, short)
+    assert await ends(of_manager, ann) > 80_000, "it may do no more than its user"
+    assert await ends(of_manager, ann, permissions=["users.manage"]) <= 100
+    assert await ends(stored, bob, permissions=["users.manage"]) > 80_000, "which ends with the permission"
+    of_bob = await made_for(stored, bob, permissions=["users.manage"])
+    assert (await of_bob.post(f"/api/v1/users/{stored.id}/tokens", {})).status == 403
+    assert (await of_bob.post(f"/api/v1/users/{ann.id}/tokens", {})).status == 201
 
 
 async def test_a_token_gives_nothing_that_its_maker_lost(either: Served) -> None:
@@ -519,6 +543,24 @@ async def test_an_issuer_speaks_for_nobody_who_has_a_password_here(serve: Server
     assert (await signed(int(names["number"]) + 5).get(ME)).json["data"]["number"] == names["number"] + 5
     moved = await server.people.make("Moved")
     assert (await signed(moved.id).get(ME)).json["data"]["name"] == "Moved", "brought over, without a password"
+
+
+async def test_an_issuer_speaks_for_no_local_account_after_they_were_disabled(
+    serve: ServerFactory, tmp_path: Path
+) -> None:
+    private = ec.generate_private_key(ec.SECP256R1())
+    (tmp_path / "issuer.pem").write_bytes(pem(private))
+    issuer = {"jwt_public_key": tmp_path / "issuer.pem", "jwt_algorithm": "ES256", "jwt_audience": "bellwire"}
+    before = await serve(**issuer)
+    squatter = await register(before)
+    server = await serve(
+        **issuer, provision_users=True, local_accounts=False, data_dir=before.services.settings.data_dir
+    )
+    now = int(time.time())
+    claims = {"sub": str(squatter["user"]["number"]), "iat": now, "exp": now + 60, "aud": "bellwire"}
+    assert (await api(server, jwt.encode(claims, private, "ES256")).get(ME)).status == 401
+    refresh = {"refreshToken": squatter["refreshToken"]}
+    assert (await server.people.anonymous.post(f"{AUTH}/refresh", refresh)).status == 401
 
 
 @pytest.mark.parametrize("setting", ["jwt_public_key", "jwks_url"])

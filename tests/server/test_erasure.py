@@ -1,6 +1,8 @@
 """Deleting users, giving out what is kept of them, and the trail of what admins did."""
 
 import asyncio
+import re
+import sqlite3
 from types import SimpleNamespace
 from typing import Any
 
@@ -245,3 +247,26 @@ async def test_who_is_deleted_meanwhile_is_not_invited(
 
     monkeypatch.setattr(chats, "_people", late)
     assert (await ann.post("/api/v2/chats", {**body, "memberIds": [bob.id]})).status == 404
+
+
+async def test_nothing_of_deleted_accounts_is_left_in_the_file(serve: ServerFactory) -> None:
+    """Not in pages that became free either, which SQLite clears only when told to."""
+    server = await serve()
+    file = server.services.settings.data_dir / "bellwire.db"
+
+    async def make(number: int) -> Person:
+        person = await server.people.make(f"canary {number}", email=f"canary{number}@example.org")
+        body = {"deviceId": "d", "platform": "android", "pushToken": f"canary{number}" + "f" * 400}
+        assert (await person.post("/api/v1/devices", body)).status == 201
+        return person
+
+    people = [await make(number) for number in range(60)]
+    for person in people:
+        assert (await person.delete("/api/v1/users/me")).status == 200
+    await erased(server)
+    bare = sqlite3.connect(server.services.settings.data_dir / "bellwire.db")
+    bare.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    assert bare.execute("PRAGMA freelist_count").fetchone()[0] > 0, "there are pages that became free"
+    bare.close()
+    left = re.findall(rb"canary[0-9]+(?:@example.org|f{400})", file.read_bytes())
+    assert not left, len(left)

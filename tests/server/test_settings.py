@@ -9,7 +9,7 @@ import pytest
 from pydantic import ValidationError
 
 from server.listening import listen
-from server.masking import masked
+from server.masking import masked, masked_value
 from server.settings import Settings
 
 CANARY = "CANARY"
@@ -28,6 +28,10 @@ URLS = [
     "https://key:CANARY@collector:4318",
     "https://collector:4318/?api_key=CANARY",
     "https://issuer/keys?access_token=CANARY#CANARY@x",
+    "redis://h?password=CAN@CANARY",
+    "redis://h?password=CAN;CANARY",
+    "redis://h?%70assword=CANARY",
+    "redis://:CAN?CANARY@h",
 ]
 
 
@@ -43,6 +47,15 @@ def test_no_password_is_shown(url: str) -> None:
 )
 def test_what_holds_none_stays(url: str) -> None:
     assert masked(url) == url
+
+
+@pytest.mark.parametrize("value", ["redis:/:CANARY@h", "redis:CANARY@h", *URLS])
+def test_no_password_is_shown_of_a_setting(value: str) -> None:
+    assert CANARY not in masked_value(value) and "********" in masked_value(value)
+
+
+def test_a_contact_is_shown() -> None:
+    assert masked_value("mailto:ann@example.org") == "mailto:ann@example.org"
 
 
 async def program(

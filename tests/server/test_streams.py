@@ -429,6 +429,27 @@ async def test_the_last_owner_of_a_streams_chat_can_be_blocked(either: Served) -
     assert (await bob.get(chat)).status == 404, "also where nobody is left"
 
 
+@pytest.mark.parametrize("way", ["removed", "left", "resumed"])
+async def test_a_block_ends_subscriptions_of_who_is_not_in_the_chat(either: Served, way: str) -> None:
+    owner, stream = await owner_of(either)
+    ann, bob = await either.people.many(2)
+    path, chat = f"{STREAMS}/{stream['id']}", f"/api/v2/chats/{stream['chatId']}"
+    offsets = {f"stream:{stream['id']}": 0} if way == "resumed" else {}
+    socket = await ann.socket(offsets=offsets, epoch=either.services.database.epoch)
+    other = await bob.socket()
+    await other.call("stream:watch", {"streamId": stream["id"]})
+    if way != "resumed":
+        await socket.call("stream:watch", {"streamId": stream["id"]})
+        await (owner.delete(f"{chat}/members/{ann.id}") if way == "removed" else ann.post(f"{chat}/leave"))
+    assert (await owner.post("/api/v1/users/me/blocks", {"userId": ann.id})).status == 201
+    session = next(iter(either.services.sessions.of_user[ann.user.pk]))
+    await eventually(lambda: not any(each.name.startswith("stream:") for each in session.subscriptions.values()))
+    await owner.patch(path, {"title": "another"})
+    await other.event("stream:status")
+    assert (await socket.call("app:state", {"active": True}))["isSuccess"], "the connection stays"
+    assert not socket.named("stream:status")
+
+
 async def test_a_block_from_before_acts_when_it_is_said_again(server: Served) -> None:
     owner, stream = await owner_of(server)
     ann = await server.people.make()

@@ -161,6 +161,7 @@ ABOUT = {
     "a list": "[1]",
     "rows in a list": '{"format": 1, "schema": "0001", "rows": []}',
     "deep": "[" * 100_000,
+    "a number for a row": '{"format": 1, "schema": "0001", "rows": {"users": 1}}',
 }
 
 
@@ -178,6 +179,8 @@ async def test_what_is_no_backup_changes_nothing(tmp_path: Path, what: str) -> N
         with tarfile.open(file, "w:gz") as archive:
             (tmp_path / "backup.json").write_text(ABOUT[what])
             archive.add(tmp_path / "backup.json", "backup.json")
+            (tmp_path / "users").write_text("5\n")
+            archive.add(tmp_path / "users", f"{backup.ROWS}users")
     url = f"sqlite:///{tmp_path / 'target.db'}"
     with pytest.raises((NoBackup, FileNotFoundError)):
         await asyncio.to_thread(backup.restore, url, file, media=None, secret=None)
