@@ -252,7 +252,7 @@ ROUTES: list[Route] = [
     route("GET", f"{ADMIN}/audit", administration.audit, Page[AuditDocument], "What admins did, newest first",
           query=Paging, permission="admin", errors=(403,), units=10, units_per_item=0.1),
     route("POST", f"{ADMIN}/users/{{id}}/reset-link", administration.reset_link, administration.ResetLinkDocument,
-          "A one-time link that sets a password", status=201, permission="admin", errors=(403, 404), units=10),
+          "A one-time link that sets a password", status=201, permission="admin", errors=(403, 404), units=15),
     route("GET", f"{ADMIN}/tenant", administration.tenant, administration.TenantSettingsDocument, "What the tenant sets",
           permission="admin", errors=(403,), units=13),
     route("PATCH", f"{ADMIN}/tenant", administration.change_tenant, administration.TenantSettingsDocument,

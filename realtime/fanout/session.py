@@ -32,7 +32,7 @@ NOBODY: frozenset[int] = frozenset()
 NOTHING: Mapping[str, int] = {}
 REVOCATIONS_SECONDS = 10
 # Of the channels that a connection subscribes to, and of the events that it is replayed.
-UNITS_PER_ITEM = 0.1
+UNITS_PER_ITEM = 0.05
 
 
 class Session:
