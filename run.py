@@ -63,6 +63,7 @@ def arguments() -> argparse.ArgumentParser:
     add.add_argument("--number", type=int)
     verbs = ("ban", "unban", "disable", "enable", "sign-out", "delete", "reset-link")
     acts = [users.add_parser(verb, help=f"{verb} a user, as an admin could") for verb in verbs]
+    acts.append(users.add_parser("remove-password", help="let the identity provider's tokens name the account"))
     for act in acts:
         act.add_argument("who", metavar="EMAIL|NAME|ID")
     tenant = commands.add_parser("tenant", help="tenants").add_subparsers(dest="verb", required=True)

@@ -115,7 +115,7 @@ class Administration:
                 raise Forbidden
             audit.add(tx, actor.user, "user.token", user.id, permissions=sorted(permissions), ttl=ttl)
             stored = expand(actor.user.permissions)
-            # What the maker has by a token alone can't be taken from them, and ends with that token.
+            # What the maker has by a token alone can't be taken from them: who is given it has it as long as that token.
             makers = (*actor.makers, Maker(actor.pk, frozenset(({"users.manage"} | expand(permissions)) & stored)))
             left = (actor.expires_at - tx.now) // SECOND
             lasting = expand(permissions) <= stored
@@ -239,6 +239,18 @@ class Administration:
             return user
 
         user = await self.administer(caller, user_id, "user.sign-out", apply)
+        self.accounts.ended(user.pk, None, "logout")
+        return user
+
+    async def remove_password(self, caller: Caller, user_id: str) -> User:
+        """From now on the account is one of the identity provider's. Ends all logins, tokens and reset links."""
+
+        def apply(tx: Tx, user: User) -> User:
+            logins.end_all(tx, user.pk, "logout")
+            logins.end_reset_links(tx, user.pk)
+            return accounts.change(tx, user.pk, {"password": None})
+
+        user = await self.administer(caller, user_id, "user.remove-password", apply)
         self.accounts.ended(user.pk, None, "logout")
         return user
 

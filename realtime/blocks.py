@@ -7,7 +7,7 @@ from sqlalchemy import Connection
 
 from realtime.chat import leave, pass_on
 from realtime.schema.caller import Caller
-from storage import accounts, chat, log, logins, streams
+from storage import accounts, chat, log, streams
 from storage.accounts import User
 from storage.database import Database
 from storage.errors import Invalid, NotFound, Unavailable
@@ -46,9 +46,10 @@ class Blocks:
         if any(each.chat_pk not in named for each in rooms):
             return None
         new = accounts.block(tx, caller.pk, other.pk)
-        if new:
-            # Sockets that only watch the caller's streams check within two seconds what they may read.
-            logins.revoke(tx, other.pk, None, "blocked")
+        watchable = None if rooms else streams.living_of(tx.connection, caller.pk)
+        if new and watchable:
+            # Sockets that only watch check their stream subscriptions when they get this event.
+            log.append(tx, other.pk, "chat:removed", {"chatId": watchable.chat_id})
         for each in rooms:
             streams.unfollow(tx, each.pk, other.pk)
             self._send_away(tx, each, other)

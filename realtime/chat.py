@@ -7,12 +7,12 @@ from typing import Any, TypeVar
 
 from sqlalchemy import Connection
 
+from realtime.fanout.deliveries import Deliveries
 from realtime.messages import ChatNumbers, announce, open_direct
 from realtime.schema import documents, shapes
 from realtime.schema.bodies import ChangeChat, CreateChat
 from realtime.schema.caller import Caller
 from realtime.schema.limits import Limits
-from realtime.support.buckets import Buckets
 from realtime.support.tasks import Tasks
 from realtime.support.ttl_cache import TtlCache
 from storage import accounts, chat, erasure, log, messages, outbox, streams
@@ -26,7 +26,7 @@ T = TypeVar("T")
 
 
 class Chats:
-    def __init__(self, database: Database, numbers: ChatNumbers, limits: Limits, deliveries: Buckets) -> None:
+    def __init__(self, database: Database, numbers: ChatNumbers, limits: Limits, deliveries: Deliveries) -> None:
         self.database = database
         self.numbers = numbers
         self.limits = limits
@@ -151,7 +151,7 @@ class Chats:
 
         def apply(tx: Tx, pk: int, access: Access) -> shapes.ChatDocument:
             manage_group(access)
-            self.deliveries.require(pk)
+            self.deliveries.admit(pk)
             item = chat.get(tx.connection, pk)
             now_is = {"name": item.name, "historyVisible": item.history_visible}
             news = {name: value for name, value in changes.items() if value != now_is[name]}
@@ -181,6 +181,8 @@ class Chats:
             require_open(tx, caller, others)
             inside = chat.known_members(tx.connection, pk, [each.pk for each in others])
             new = [each for each in others if each.pk not in inside]
+            if inside:
+                chat.keep_members(tx, pk, inside)
             if access.member_count + len(new) > self.limits.chat_members:
                 raise Conflict(f"A chat may have {self.limits.chat_members} members")
             if new:
@@ -204,7 +206,7 @@ class Chats:
                 raise Forbidden
             if member.role != role:
                 keep_an_owner(tx, pk, member.role)
-                chat.set_member(tx, pk, other.pk, role=role)
+                chat.set_member(tx, pk, other.pk, role=role, leaves_at=None)
                 append_updated(tx, pk, access.chat_id, changes={"members": [{"userId": user_id, "role": role}]})
                 member = chat.member(tx.connection, pk, other.pk)
             assert member is not None

@@ -246,7 +246,8 @@ def recording(file: BinaryIO, mime: str, thumbnail: BinaryIO) -> Found:
             return Found("audio", mime.replace("video/", "audio/"), duration=duration)
         if pictures[0].width * pictures[0].height > MOST_PIXELS:
             raise OSError("too many pixels")
-        pictures[0].thread_type = "NONE"
+        # The sandbox starts no threads; some decoders have their own, whatever the type says.
+        pictures[0].thread_type, pictures[0].codec_context.thread_count = "NONE", 1
         frame = next(container.decode(pictures[0]))
         upright = frame.to_image(threads=1).rotate(frame.rotation, expand=True)  # type: ignore[no-untyped-call]
         width, height = upright.size

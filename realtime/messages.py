@@ -10,6 +10,7 @@ from weakref import WeakValueDictionary
 import orjson
 from sqlalchemy import Connection
 
+from realtime.fanout.deliveries import Deliveries
 from realtime.posting import Answer, keys_of, post, prepare
 from realtime.schema import documents, shapes
 from realtime.schema.bodies import SendMessage
@@ -55,7 +56,7 @@ class Messages:
         database: Database,
         numbers: ChatNumbers,
         limits: Limits,
-        deliveries: Buckets,
+        deliveries: Deliveries,
         public_url: Callable[[], str] = str,
     ) -> None:
         self.database = database
@@ -205,7 +206,6 @@ class Messages:
         """Raises NotFound, Forbidden for another's message, Conflict for a deleted one and for a transfer, TooMany."""
 
         def change(tx: Tx, chat_pk: int, seq: int, access: Access) -> shapes.MessageDocument:
-            self.deliveries.require(chat_pk)
             item = messages.get(tx.connection, chat_pk, seq)
             assert item is not None
             if item.sender_pk != caller.pk or access.role == "readonly" or access.blocked:
@@ -219,6 +219,7 @@ class Messages:
             seqs = messages.event_seqs(tx.connection, chat_pk, seq)
             if len(seqs) > self.limits.edits:
                 raise Conflict(f"A message may be edited {self.limits.edits} times")
+            self.deliveries.admit(chat_pk)
             document = documents.message(messages.rewrite(tx, chat_pk, seq, content=content))
             log.rewrite(tx, chat_pk, seqs, document)
             event = log.append(tx, chat_pk, "message:updated", document, about=seq)

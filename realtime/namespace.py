@@ -55,9 +55,11 @@ USERS_WRITTEN_AT_ONCE = 100
 TYPING_SECONDS = 1.0
 # Whatever is in it: it is read before it is known what it is.
 UNITS_OF_PACKET = 1
+# A socket is not read meanwhile, and its ping must be answered.
+LONGEST_REFUSAL_SECONDS = 2.0
 # Its channels and what it missed come on top.
 UNITS_OF_CONNECT = 6
-# Of whom nobody knows yet; it is given back to an address when they have shown a good token.
+# Of an address, for a CONNECT without a good token. Who has one is not refused for what their neighbours do.
 UNITS_OF_ATTEMPT = 2
 
 
@@ -159,11 +161,11 @@ class ChatNamespace(socketio.AsyncNamespace):
             if caller.expires_at <= now():
                 raise TokenExpired
         except TokenExpired:
+            self.charge(socket)
             raise Refuse("token expired") from None
         except Unauthenticated:
+            self.charge(socket)
             raise Refuse("authentication required") from None
-        if socket.address is not None:
-            self.budget.addresses.charge(socket.address, -UNITS_OF_ATTEMPT)
         self.budget.users.acquire(caller.pk, UNITS_OF_CONNECT)
         if len(self.sessions.of_user.get(caller.pk, ())) >= self.limits.sockets_per_user:
             raise Overload(f"{self.limits.sockets_per_user} sockets of one user are open")
@@ -282,7 +284,7 @@ class ChatNamespace(socketio.AsyncNamespace):
 
     async def _refuse(self, session: Session, problem: TooMany) -> Answer:
         """After a pause, in which little more is read of this socket."""
-        await self.budget.refusals.pause(session.user_id)
+        await self.budget.refusals.pause(session.caller.pk, most=LONGEST_REFUSAL_SECONDS)
         raise problem
 
     def _finish_later(self, session: Session, packet: Packet, work: Posted) -> Awaitable[None] | None:

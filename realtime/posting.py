@@ -7,11 +7,11 @@ import orjson
 from sqlalchemy import Connection
 
 from realtime.credits import pay, require_able
+from realtime.fanout.deliveries import Deliveries
 from realtime.media import one
 from realtime.schema import documents, shapes
 from realtime.schema.bodies import SendMessage
 from realtime.schema.caller import Caller
-from realtime.support.buckets import Buckets
 from storage import accounts, chat, log, media, messages, outbox
 from storage.errors import Conflict, Forbidden, Invalid, NotFound, Unauthenticated
 from storage.messages import Message
@@ -28,7 +28,7 @@ def post(
     chat_pk: int,
     recipient: accounts.User | None,
     public_url: str,
-    deliveries: Buckets,
+    deliveries: Deliveries,
 ) -> Answer:
     """Post into a chat whose channel is locked; the answer is the very bytes that the event carries.
 
@@ -52,7 +52,7 @@ def post(
             return first_answer(tx.connection, first[0], first[1])
     if access.role == "readonly" or access.blocked:
         raise Forbidden
-    deliveries.require(chat_pk)
+    deliveries.admit(chat_pk)
     if body.targetUserId is not None and body.chatId is not None:
         target = accounts.find(tx.connection, caller.user.tenant_pk, id=body.targetUserId)
         if target is None or not chat.known_members(tx.connection, chat_pk, [target.pk]):

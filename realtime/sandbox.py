@@ -1,7 +1,7 @@
 """Takes from this process every system call but those for computing and for what is open already: seccomp(2), on Linux.
 
 A decoder that is taken over by a file can then open, link, rename or remove nothing, connect to nothing, start nothing and
-look into no other process. Where the kernel or the processor is another, ``restrict`` says so.
+look into no other process.
 """
 
 import ctypes
@@ -11,6 +11,7 @@ import sys
 from typing import NamedTuple
 
 # include/uapi/linux/{prctl,seccomp,filter,audit}.h
+PR_GET_SECCOMP = 21
 PR_SET_NO_NEW_PRIVS = 38
 SECCOMP_SET_MODE_FILTER = 1
 SECCOMP_FILTER_FLAG_TSYNC = 1
@@ -60,11 +61,18 @@ class Program(ctypes.Structure):
     _fields_ = (("length", ctypes.c_ushort), ("instructions", ctypes.POINTER(Instruction)))
 
 
-def restrict() -> bool:
-    """For all threads and for good; every other call fails with EPERM. False where that can't be had."""
-    architecture = ARCHITECTURES.get(platform.machine())
-    if sys.platform != "linux" or architecture is None:
+def is_available() -> bool:
+    """Whether ``restrict`` works here: a Linux of a known processor, whose kernel has seccomp."""
+    if sys.platform != "linux" or platform.machine() not in ARCHITECTURES:
         return False
+    return bool(ctypes.CDLL(None).prctl(PR_GET_SECCOMP, 0, 0, 0, 0) >= 0)
+
+
+def restrict() -> bool:
+    """For all threads and for good; every other call fails with EPERM. False where it is not available."""
+    if not is_available():
+        return False
+    architecture = ARCHITECTURES[platform.machine()]
     instructions = filter_of(architecture)
     program = Program(len(instructions), (Instruction * len(instructions))(*instructions))
     system = ctypes.CDLL(None, use_errno=True)

@@ -4,6 +4,8 @@ A stream is ``scheduled → ready → started → ended``; ``cancelled`` and ``e
 one transaction: the state, the event, and the promise of an end to each Live Activity.
 """
 
+import asyncio
+import logging
 from collections import Counter
 from collections.abc import Callable
 from functools import partial
@@ -12,6 +14,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection
 
 from realtime.chat import admit, append_updated, leave
+from realtime.fanout.deliveries import Deliveries
 from realtime.messages import announce
 from realtime.schema import documents, shapes
 from realtime.schema.bodies import ChangeStream, CreateStream, RegisterActivity
@@ -25,6 +28,8 @@ from storage.errors import Conflict, Forbidden, NotFound, Problem
 from storage.streams import Status, Stream
 from storage.transaction import Command, Tx
 from storage.types import SECOND, now
+
+logger = logging.getLogger("bellwire")
 
 MANAGE = "streams.manage"
 # Who changes their mind within this time is still in the chat, and nobody was told.
@@ -66,7 +71,9 @@ class Watched(NamedTuple):
 
 
 class Streams:
-    def __init__(self, database: Database, limits: Limits, timing: Timing, bundle: Bundle, deliveries: Buckets) -> None:
+    def __init__(
+        self, database: Database, limits: Limits, timing: Timing, bundle: Bundle, deliveries: Deliveries
+    ) -> None:
         self.database = database
         self.limits = limits
         self.deliveries = deliveries
@@ -128,8 +135,6 @@ class Streams:
         """
 
         def apply(tx: Tx, stream: Stream) -> Stream:
-            self.deliveries.require(stream.pk)
-            self.deliveries.require(stream.chat_pk)
             if stream.status not in ("scheduled", "ready"):
                 raise Conflict(f"The stream is {stream.status}")
             wanted: dict[str, Any] = {"title": body.title, "starts_at": body.startsAt}
@@ -138,6 +143,9 @@ class Streams:
             }
             if not news:
                 return stream
+            self.deliveries.admit(stream.pk)
+            if "title" in news:
+                self.deliveries.admit(stream.chat_pk)
             if news.get("starts_at", 0) > tx.now + int(self.timing.lead * SECOND):
                 # It is told again when its time comes.
                 news["announced"] = False
@@ -177,9 +185,9 @@ class Streams:
         def apply(tx: Tx, stream: Stream) -> None:
             refuse_blocked(tx.connection, caller, stream)
             if streams.follow(tx, stream.pk, caller.pk):
-                self.attending.acquire((stream.pk, caller.pk))
                 if streams.following(tx.connection, caller.pk) > self.limits.streams_followed:
                     raise Conflict(f"You may follow {self.limits.streams_followed} streams")
+                self.attending.acquire((stream.pk, caller.pk))
                 if stream.announced and stream.status == "scheduled":
                     outbox.promise_live(tx, "live_start", stream.pk, stream.head, only=caller.pk)
             self._join(tx, stream, caller)
@@ -317,28 +325,34 @@ class Streams:
     # The server's own clock
 
     async def tick(self) -> None:
-        """Expire what was to begin and did not, also while no server ran; tell phones of what begins soon.
-
-        Who left the chat of a stream right after joining it leaves it now.
-        """
+        """Expire what was to begin and did not, also while no server ran; tell phones of what begins soon."""
         grace, lead = int(self.timing.grace * SECOND), int(self.timing.lead * SECOND)
 
-        def look(connection: Connection) -> tuple[list[int], list[int], list[tuple[int, int]]]:
+        def look(connection: Connection) -> tuple[list[int], list[int]]:
             at = now()
-            return (
-                streams.late(connection, before=at - grace),
-                streams.soon(connection, after=at, before=at + lead),
-                chat.leaving(connection, before=at),
-            )
+            return streams.late(connection, before=at - grace), streams.soon(connection, after=at, before=at + lead)
 
-        late, soon, leaving = await self.database.read(look)
+        late, soon = await self.database.read(look)
         for pk in late:
             await self.database.write(Command(partial(expire, pk=pk, grace=grace), channels=[pk]))
         for pk in soon:
             await self.database.write(Command(partial(tell_phones, pk=pk), channels=[pk]))
-        for chat_pk, user_pk in leaving:
-            depart = partial(finish_parting, chat_pk=chat_pk, user_pk=user_pk)
-            await self.database.write(Command(depart, channels=[chat_pk, user_pk]))
+
+    async def finish_leaving(self) -> None:
+        """Who left the chat of a stream right after joining it leaves it now; many in one commit."""
+        leaving = await self.database.read(lambda connection: chat.leaving(connection, before=now()))
+        ended = await asyncio.gather(
+            *(
+                self.database.write(
+                    Command(partial(finish_parting, chat_pk=chat_pk, user_pk=user_pk), channels=[chat_pk, user_pk])
+                )
+                for chat_pk, user_pk in leaving
+            ),
+            return_exceptions=True,
+        )
+        for error in ended:
+            if isinstance(error, Exception):
+                logger.warning("a member could not leave the chat of a stream; retrying: %r", error)
 
     async def expire_activities(self) -> None:
         """Activities that iOS has removed by now."""

@@ -83,13 +83,14 @@ class Human(logging.Formatter):
 
 
 class RequestInfo:
-    """One request, as the log names it. ``user`` is filled in when it is known who asks."""
+    """One request, as the log names it. ``user`` and their number are filled in when it is known who asks."""
 
-    __slots__ = ("id", "user")
+    __slots__ = ("id", "user", "user_pk")
 
     def __init__(self, given: str | None) -> None:
         self.id = given if given and GIVEN_ID.fullmatch(given) else secrets.token_hex(8)
         self.user: str | None = None
+        self.user_pk: int | None = None
 
     def described(self) -> dict[str, str]:
         return {"request": self.id, **({"user": self.user} if self.user else {})}

@@ -6,7 +6,7 @@ from urllib.parse import unquote
 MASK = "********"
 URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*://)(\S*)")
 # A URL whose slashes were forgotten may hold a password all the same.
-LOGIN = re.compile(r"^(?!mailto:)[A-Za-z][A-Za-z0-9+.-]*:\S*@")
+LOGIN = re.compile(r"^(?!mailto:).*[:/].*@")
 # In names of parameters that drivers read secrets from.
 SECRETS = ("pass", "secret", "token", "key")
 
@@ -29,7 +29,7 @@ def masked_rest(rest: str) -> str:
 
     Parameters are hidden together where one of them is secret, or may be the rest of a password with a question mark in it.
     """
-    place, question, parameters = rest.partition("?")
+    place, question, parameters = re.match("([^?#]*)([?#]?)(.*)", rest, re.DOTALL).groups()  # type: ignore[union-attr]
     names = [each.partition("=")[0].lower() for each in re.split("[&;#]", unquote(parameters))]
     hidden = "@" in parameters or any(word in name for name in names for word in SECRETS)
     login, at, after = place.rpartition("@")

@@ -105,7 +105,7 @@ async def errors(request: web.Request, handler: Next) -> web.StreamResponse:
         headers = {name: error.headers[name] for name in ("Allow",) if name in error.headers}
     except TooMany as error:
         services = request.app[SERVICES]
-        await services.budget.refusals.pause(request[REQUEST_INFO].user or services.addresses.of(request))
+        await services.budget.refusals.pause(request[REQUEST_INFO].user_pk or services.addresses.of(request))
         problem = error
     except Problem as error:
         problem = error
@@ -269,7 +269,7 @@ def over_budget(request: web.Request, caller: Caller | None, units: float) -> Pr
 
 async def authenticate(request: web.Request) -> Caller:
     caller = await request.app[SERVICES].accounts.authenticate(await token_of(request))
-    request[REQUEST_INFO].user = caller.user.id
+    request[REQUEST_INFO].user, request[REQUEST_INFO].user_pk = caller.user.id, caller.pk
     return caller
 
 

@@ -230,7 +230,7 @@ async def add_user(services: Services, arguments: Arguments) -> shapes.UserDocum
 
 
 async def act_on_user(services: Services, arguments: Arguments) -> Any:
-    """ban, unban, disable, enable, sign-out, delete, reset-link: as an admin could, and over anybody."""
+    """ban, unban, disable, enable, sign-out, delete, reset-link as an administrator could; remove-password."""
     tenant = await tenant_of(services, arguments)
     operator, administration = Operator.of(tenant), services.administration
     user = await services.database.read(lambda it: find_user(it, tenant.pk, arguments["who"]))
@@ -241,6 +241,8 @@ async def act_on_user(services: Services, arguments: Arguments) -> Any:
         case "reset-link":
             token, _ = await administration.reset_link(operator, user.id)
             return {"url": f"{services.public_url}/#reset={token}"}
+        case "remove-password":
+            return documents.user(await administration.remove_password(operator, user.id), private=True)
         case verb:
             return documents.user(await administration.act(operator, user.id, verb), private=True)
 

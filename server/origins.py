@@ -61,12 +61,15 @@ class Origins:
     def allowed(self, origin: str, environ: Mapping[str, Any]) -> bool:
         """``environ`` names the host that was asked.
 
-        A page of the same host is allowed; under the host of the public URL only with its scheme, for the header has none.
+        A page of the same host and port is allowed; under the name of the public URL only with its scheme, which the header
+        does not tell.
         """
         if self.all or self.is_named(origin):
             return True
         found = read(origin)
-        if found is None or found.scheme not in DEFAULT_PORTS or (self.public and found.host == self.public.host):
+        if found is None or found.scheme not in DEFAULT_PORTS:
+            return False
+        if self.public and found.host == self.public.host and found.scheme != self.public.scheme:
             return False
         return found == host_as(found, environ.get("HTTP_HOST"))
 
@@ -84,7 +87,7 @@ def read(text: str) -> Origin | None:
     if not url.scheme or "://" not in text or url.path.strip("/") or url.query or url.fragment or "@" in url.netloc:
         return None
     scheme = SAME_AS.get(url.scheme, url.scheme)
-    return Origin(scheme, url.hostname or "", port or DEFAULT_PORTS.get(scheme))
+    return Origin(scheme, (url.hostname or "").removesuffix("."), port or DEFAULT_PORTS.get(scheme))
 
 
 def origin_of(url: str) -> Origin | None:

@@ -16,6 +16,7 @@ from push.gateway import LogGateway, PushGateway
 from push.provider import Provider, ProviderToken
 from push.targets import Policy
 from push.worker import Worker
+from realtime import sandbox
 from realtime.accounts import Accounts
 from realtime.administration import Administration
 from realtime.blocks import Blocks
@@ -209,6 +210,8 @@ async def build(settings: Settings) -> AsyncIterator[Services]:
         numbers = ChatNumbers(database)
         chats = Chats(database, numbers, limits, hub.deliveries)
         messages = Messages(database, numbers, limits, hub.deliveries, lambda: services.public_url)
+        if not sandbox.is_available():
+            logger.warning("no seccomp on this system: files are decoded without a sandbox")
         media = MediaService(
             database,
             Files(settings.media_url or str(settings.data_dir / "media")),
@@ -336,6 +339,7 @@ class Background:
         self._every(TICK_SECONDS, services.sessions.tick)
         self._every(TICK_SECONDS, services.sessions.look_at_revocations)
         self._every(TICK_SECONDS, services.streams.tick)
+        self._every(TICK_SECONDS, services.streams.finish_leaving)
         self._every(TICK_SECONDS, services.broadcasts.work)
         self._every(TICK_SECONDS, services.erasure.work)
         self._every(TICK_SECONDS, services.webhooks.work)

@@ -147,7 +147,7 @@ def restore(url: str, path: Path, *, media: Path | None, secret: Path | None) ->
             if secret is not None and SECRET in archive.getnames():
                 bring(archive, SECRET, secret.parent, secret.name)
             counts = on_connection(url, lambda connection: read_rows(connection, archive, about), writes=True)
-    except (tarfile.TarError, KeyError, ValueError, EOFError, RecursionError) as error:
+    except (tarfile.TarError, KeyError, ValueError, TypeError, OverflowError, EOFError, RecursionError) as error:
         raise NoBackup(f"{path} is no backup, or not a whole one: {error}") from None
     except SQLAlchemyError as error:
         raise NoBackup(f"{path} can't be read into the database: {type(error).__name__}") from None

@@ -344,7 +344,13 @@ def member(connection: Connection, chat_pk: int, user_pk: int) -> Member | None:
     return Member(*row) if row else None
 
 
-def leaving(connection: Connection, *, before: int, limit: int = 100) -> list[tuple[int, int]]:
+def keep_members(tx: Tx, chat_pk: int, user_pks: Collection[int]) -> None:
+    """Members who were about to leave stay."""
+    here = members.c.chat_pk == chat_pk, members.c.user_pk.in_(user_pks), text(LEAVING)
+    tx.execute(update(members).where(*here).values(leaves_at=None))
+
+
+def leaving(connection: Connection, *, before: int, limit: int = 500) -> list[tuple[int, int]]:
     """``(chat_pk, user_pk)`` of members whose time to leave has come."""
     statement = select(members.c.chat_pk, members.c.user_pk).where(text(LEAVING), members.c.leaves_at <= before)
     rows: Any = connection.execute(statement.order_by(members.c.leaves_at).limit(limit))

@@ -161,6 +161,17 @@ def rooms_with(connection: Connection, owner_pk: int, user_pk: int) -> list[Room
     return [Room(*row) for row in connection.execute(statement)]
 
 
+def living_of(connection: Connection, owner_pk: int) -> Room | None:
+    """A stream of an owner that is not over."""
+    statement = (
+        select(streams.c.pk, streams.c.chat_pk, chats.c.id)
+        .join(chats, chats.c.pk == streams.c.chat_pk)
+        .where(streams.c.owner_pk == owner_pk, streams.c.status.in_(LIVING))
+    )
+    row = connection.execute(statement.limit(1)).first()
+    return Room(*row) if row else None
+
+
 # Followers
 
 

@@ -20,7 +20,8 @@ class Budget:
     """
 
     def __init__(self, limits: Limits) -> None:
-        self.users = Buckets(limits.units_per_second, limits.units_at_once, "units")
+        # What was found out afterwards, such as what a connection missed, leaves a debt of a burst at most.
+        self.users = Buckets(limits.units_per_second, limits.units_at_once, "units", debt=limits.units_at_once)
         self.addresses = Buckets(limits.units_without_token, limits.units_without_token_at_once, "units")
         self.refusals = Refusals()
 
@@ -33,16 +34,16 @@ class Refusals:
     """
 
     def __init__(self) -> None:
-        self.waiting: Counter[str] = Counter()
+        self.waiting: Counter[int | str] = Counter()
 
-    async def pause(self, key: str | None) -> None:
-        """``key`` is a user or an address; None is nobody and waits alone."""
+    async def pause(self, key: int | str | None, most: float = REFUSED_AFTER_MOST_SECONDS) -> None:
+        """``key`` is a user's number or an address; None is nobody and waits alone. At most ``most`` seconds."""
         if key is None:
             return await asyncio.sleep(REFUSED_AFTER_SECONDS)
         self.waiting[key] += 1
         longer = max(1, self.waiting[key] / REFUSED_AT_ONCE)
         try:
-            await asyncio.sleep(min(REFUSED_AFTER_SECONDS * longer, REFUSED_AFTER_MOST_SECONDS))
+            await asyncio.sleep(min(REFUSED_AFTER_SECONDS * longer, most))
         finally:
             self.waiting[key] -= 1
             if not self.waiting[key]:

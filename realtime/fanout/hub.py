@@ -16,16 +16,16 @@ import orjson
 from sqlalchemy import Connection
 
 from realtime.cluster.broker import Broker
+from realtime.fanout.deliveries import Deliveries
 from realtime.fanout.subscription import Channel, Reader, Replay
 from realtime.schema.limits import KIB, Limits
-from realtime.support.buckets import Buckets
 from realtime.support.tasks import Tasks
 from realtime.transport import frames
 from storage import chat, log
 from storage.batcher import Batcher
 from storage.chat import NOWHERE, Position
 from storage.database import Database
-from storage.errors import TooMany, Unavailable
+from storage.errors import Unavailable
 from storage.transaction import Event
 
 logger = logging.getLogger("bellwire.hub")
@@ -41,12 +41,12 @@ REFILL_SECONDS = 0.5
 class Hub:
     """Give it ``publish`` as the writer's ``on_commit``. ``delivered``, ``repaired`` and ``resets`` only grow.
 
-    ``deliveries`` is charged what each channel of several users gets; a chat that gets too much takes no sends.
+    ``deliveries`` counts what each channel of several users gets; a chat that delivers too much accepts no sends.
     """
 
     def __init__(self, database: Database, broker: Broker, limits: Limits) -> None:
         self.database = database
-        self.deliveries = Buckets(limits.deliveries_per_second, limits.deliveries_per_second, "deliveries")
+        self.deliveries = Deliveries(limits, self.readers)
         self.broker = broker
         self.channels: dict[int, Channel] = {}
         self.watchers: dict[str, dict[Reader, None]] = {}
@@ -255,11 +255,16 @@ class Hub:
         count = len(events) * len(channel.live)
         self.delivered += count
         if not channel.personal:
-            return self.deliveries.charge(channel.pk, count)
+            return self.deliveries.on_delivered(channel.pk, count)
         for reader in list(channel.live):
             for event in events:
                 reader.on_user_event(event)
         return None
+
+    def readers(self, channel_pk: int) -> int:
+        """How many sockets of this node are live on a channel."""
+        channel = self.channels.get(channel_pk)
+        return len(channel.live) if channel else 0
 
     def _write_visible(self, channel: Channel, events: Sequence[Event]) -> None:
         """To each live reader the events about objects that it may see; the others keep their seq and show nothing."""
@@ -421,11 +426,8 @@ class Hub:
         if kind == "channel":
             channel = self.channels.get(int(pk))
             readers = list(channel.live) if channel else []
-            try:
-                self.deliveries.require(int(pk))
-            except TooMany:
+            if not self.deliveries.admit_ephemeral(int(pk), len(readers)):
                 return None
-            self.deliveries.charge(int(pk), len(readers))
         else:
             readers = list(self.watchers.get(topic, ()))
         if readers:

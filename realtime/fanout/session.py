@@ -362,8 +362,6 @@ class Sessions:
         for session, caller in judged:
             if session.caller == caller and caller not in valid:
                 session.close(reason)
-            else:
-                await self._leave_streams(session)
         return all(session.caller == caller for session, caller in judged)
 
     def all(self) -> Iterable[Session]:

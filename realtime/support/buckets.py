@@ -1,5 +1,6 @@
 """Token buckets: a rate per second or minute, and a burst, for each key. They count in this process alone."""
 
+import math
 import time
 from collections.abc import Hashable
 from typing import Literal
@@ -12,9 +13,15 @@ PERIOD_SECONDS: dict[Period, int] = {"second": 1, "minute": 60}
 
 
 class Buckets:
-    """``burst`` at once, and ``rate`` a second or minute after that, for each key. ``what`` names it in the error."""
+    """``burst`` at once, and ``rate`` per second or minute after that, for each key. ``what`` names it in the error.
 
-    def __init__(self, rate: float, burst: float, what: str = "", *, period: Period = "second") -> None:
+    What is charged afterwards leaves a debt of at most ``debt``.
+    """
+
+    def __init__(
+        self, rate: float, burst: float, what: str = "", *, period: Period = "second", debt: float = math.inf
+    ) -> None:
+        self.debt = debt
         self.rate = rate / PERIOD_SECONDS[period]
         self.burst = burst
         self.limit = f"At most {rate:g}{what and ' '}{what} a {period}, {burst:g} at once"
@@ -38,7 +45,12 @@ class Buckets:
     def charge(self, key: Hashable, amount: float) -> None:
         """Take what was found out afterwards, even if it is more than is left: the next ones wait for it."""
         moment = time.monotonic()
-        self._put(key, self._left(key, moment) - amount, moment)
+        left = self._left(key, moment)
+        self._put(key, max(left - amount, min(left, -self.debt)), moment)
+
+    def has(self, key: Hashable, amount: float) -> bool:
+        """Whether so much is left."""
+        return self._left(key, time.monotonic()) >= amount
 
     def _left(self, key: Hashable, moment: float) -> float:
         left, at = self.left.get(key) or (self.burst, moment)

@@ -42,7 +42,7 @@ class NamespaceHandler(Protocol):
         """Raises python-socketio's ConnectionRefusedError."""
 
     def charge(self, socket: Socket) -> None:
-        """A CONNECT came. Raises TooMany where the budget of the socket's user, or address, does not allow it."""
+        """A CONNECT came that leads to nothing. Raises TooMany where the budget of the user, or of the address, is spent."""
 
     async def begin(self, session: Any) -> None:
         """CONNECT was answered."""
@@ -151,7 +151,8 @@ class Server(socketio.AsyncServer):
     # CONNECT and DISCONNECT
 
     async def _connect(self, socket: Socket, packet: Packet) -> None:
-        self.namespace.charge(socket)
+        if packet.namespace != NAMESPACE or socket.session is not None:
+            self.namespace.charge(socket)
         if packet.namespace != NAMESPACE:
             return socket.write(frames.connect_error(packet.namespace, "Invalid namespace"))
         if socket.session is not None:

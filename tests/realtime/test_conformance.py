@@ -131,6 +131,8 @@ async def in_chat(server: Served, person: Person) -> AsyncIterator[Wire]:
         ("chat.example.com", "http://chat.example.com", False),
         ("chat.example.com", "ws://chat.example.com", False),
         ("chat.example.com:8080", "http://chat.example.com:8080", False),
+        ("chat.example.com.", "http://chat.example.com.", False),
+        ("chat.example.com:8443", "https://chat.example.com:8443", True),
         ("chat.example.com", "https://chat.example.com", True),
         ("10.0.0.7:8080", "http://10.0.0.7:8080", True),
     ],

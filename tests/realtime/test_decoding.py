@@ -177,6 +177,9 @@ async def test_a_picture_and_a_page_in_one_is_a_picture(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("format", "codec", "mime"),
     [("mp4", "mpeg4", "video/mp4"), ("mov", "mpeg4", "video/quicktime"), ("webm", "libvpx", "video/webm"),
+     # These decoders start threads of their own where there are cores for them.
+     ("mp4", "libsvtav1", "video/mp4"), ("webm", "libvpx-vp9", "video/webm"), ("mp4", "libx264", "video/mp4"),
+     ("mp4", "libx265", "video/mp4"),
      ("matroska", "mpeg4", "video/x-matroska"), ("avi", "mpeg4", "video/avi")],
 )  # fmt: skip
 async def test_videos(tmp_path: Path, format: str, codec: str, mime: str) -> None:

@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from realtime.schema import documents
+from realtime.schema.caller import Operator
 from storage import accounts
 from storage.types import SECOND
 from tests.conftest import Served, ServerFactory
@@ -559,8 +560,14 @@ async def test_an_issuer_speaks_for_no_local_account_after_they_were_disabled(
     now = int(time.time())
     claims = {"sub": str(squatter["user"]["number"]), "iat": now, "exp": now + 60, "aud": "bellwire"}
     assert (await api(server, jwt.encode(claims, private, "ES256")).get(ME)).status == 401
+    operator = Operator.of(server.services.accounts.default_tenant)
     refresh = {"refreshToken": squatter["refreshToken"]}
     assert (await server.people.anonymous.post(f"{AUTH}/refresh", refresh)).status == 401
+    await server.services.administration.remove_password(operator, squatter["user"]["id"])
+    # Whatever was issued before has ended with the logins.
+    newer = {**claims, "iat": int(time.time()) + 1, "exp": int(time.time()) + 60}
+    taken_over = api(server, jwt.encode(newer, private, "ES256"))
+    assert (await taken_over.get(ME)).json["data"]["id"] == squatter["user"]["id"], "the operator said so"
 
 
 @pytest.mark.parametrize("setting", ["jwt_public_key", "jwks_url"])

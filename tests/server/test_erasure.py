@@ -261,11 +261,13 @@ async def test_nothing_of_deleted_accounts_is_left_in_the_file(serve: ServerFact
         return person
 
     people = [await make(number) for number in range(60)]
+    bare = sqlite3.connect(file)
+    bare.execute("PRAGMA wal_checkpoint(PASSIVE)")
+    assert file.read_bytes().count(b"f" * 400) >= 60, "they are in the file before"
     for person in people:
         assert (await person.delete("/api/v1/users/me")).status == 200
     await erased(server)
-    bare = sqlite3.connect(server.services.settings.data_dir / "bellwire.db")
-    bare.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    assert bare.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0] == 0, "nobody kept it from the log's end"
     assert bare.execute("PRAGMA freelist_count").fetchone()[0] > 0, "there are pages that became free"
     bare.close()
     left = re.findall(rb"canary[0-9]+(?:@example.org|f{400})", file.read_bytes())

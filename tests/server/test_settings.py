@@ -32,6 +32,7 @@ URLS = [
     "redis://h?password=CAN;CANARY",
     "redis://h?%70assword=CANARY",
     "redis://:CAN?CANARY@h",
+    "redis://h/0#pass=CANARY",
 ]
 
 
@@ -49,7 +50,9 @@ def test_what_holds_none_stays(url: str) -> None:
     assert masked(url) == url
 
 
-@pytest.mark.parametrize("value", ["redis:/:CANARY@h", "redis:CANARY@h", *URLS])
+@pytest.mark.parametrize(
+    "value", ["redis:/:CANARY@h", "redis:CANARY@h", "redis//:CANARY@h", "//:CANARY@h", ":CANARY@h", *URLS]
+)
 def test_no_password_is_shown_of_a_setting(value: str) -> None:
     assert CANARY not in masked_value(value) and "********" in masked_value(value)
 
