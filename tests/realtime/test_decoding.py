@@ -352,10 +352,11 @@ async def test_a_decoder_that_was_stopped_is_charged_all_that_it_might_take(
     path = tmp_path / "file"
     path.write_bytes(b"words")
     monkeypatch.setattr(decoding, "DECODE_SECONDS", HANG_SECONDS)
-    decoder = Decoder(Limits(), seconds=1, environment={"PYTHONPATH": str(tmp_path)})
+    limits = Limits(decoder_seconds_per_minute=1e-9)
+    decoder = Decoder(limits, seconds=1, environment={"PYTHONPATH": str(tmp_path)})
     with pytest.raises(Invalid):
         await decoder.look(path, tmp_path / "thumbnail", **OWNER)
-    assert decoder.budget.left[1][0] == pytest.approx(Limits().decoder_seconds_at_once - 1)
+    assert decoder.budget.left[1][0] == pytest.approx(limits.decoder_seconds_at_once - 1)
 
 
 @pytest.mark.parametrize(

@@ -212,7 +212,7 @@ async def test_what_a_chat_delivers_is_limited(serve: ServerFactory) -> None:
 
 
 async def test_connecting_has_a_price(serve: ServerFactory) -> None:
-    server = await serve(max_units_per_second=1e-3, max_units_at_once=1_000)
+    server = await serve(max_units_per_second=1e-9, max_units_at_once=1_000)
     ann, bob = await server.people.many(2)
     chat = await ann.group(bob)
     left = server.services.budget.users.left
@@ -406,7 +406,7 @@ async def test_a_refusal_comes_after_a_pause(serve: ServerFactory, monkeypatch: 
 
 
 async def test_what_is_asked_for_and_sent_costs_too(serve: ServerFactory) -> None:
-    server = await serve(max_units_per_second=1e-3, max_units_at_once=1_000)
+    server = await serve(max_units_per_second=1e-9, max_units_at_once=1_000)
     ann, bob = await server.people.many(2)
     budget = server.services.budget.users
 
@@ -441,7 +441,7 @@ async def test_what_is_asked_for_and_sent_costs_too(serve: ServerFactory) -> Non
 
 async def test_of_a_long_list_only_a_part_is_paid_before(serve: ServerFactory) -> None:
     """Several tabs may load at once; what a list has cost beyond that is owed."""
-    server = await serve(max_units_per_second=1e-3, max_units_at_once=MOST_PREPAID + 100)
+    server = await serve(max_units_per_second=1e-9, max_units_at_once=MOST_PREPAID + 100)
     ann = await server.people.make()
     for _ in range(3):
         await ann.group()
@@ -456,7 +456,7 @@ async def test_of_a_long_list_only_a_part_is_paid_before(serve: ServerFactory) -
 
 async def test_a_path_that_is_none_costs_too(serve: ServerFactory) -> None:
     """It may be answered in the dialect of its body, which is read for that as long as there is something left."""
-    server = await serve(max_units_per_second=1e-3, max_units_at_once=10)
+    server = await serve(max_units_per_second=1e-9, max_units_at_once=10)
     ann = await server.people.make()
     body = {"templateKey": "T", "key": "x" * 4_096}
     assert [(await ann.post("/v1/notifications/none", body)).status for _ in range(2)] == [405, 405]
@@ -466,8 +466,8 @@ async def test_a_path_that_is_none_costs_too(serve: ServerFactory) -> None:
 
 async def test_files_cost_their_user_or_the_address_of_a_link(serve: ServerFactory) -> None:
     server = await serve(
-        max_units_without_token=1e-3, max_units_without_token_at_once=12, max_units_at_once=10_000,
-        max_units_per_second=1e-3, trusted_proxies=[LOCAL],
+        max_units_without_token=1e-9, max_units_without_token_at_once=12, max_units_at_once=10_000,
+        max_units_per_second=1e-9, trusted_proxies=[LOCAL],
     )  # fmt: skip
     ann, far = await server.people.make(), {"X-Forwarded-For": "203.0.113.7"}
     form = aiohttp.FormData()
