@@ -41,7 +41,7 @@ def read_password() -> str:
     """A line of the standard input, not shown where somebody types it."""
     password = getpass.getpass() if sys.stdin.isatty() else sys.stdin.readline().rstrip("\n")
     if not password:
-        raise Problem("No password came from the standard input")
+        raise Problem("No password on standard input")
     return password
 
 
@@ -97,7 +97,7 @@ async def serve(settings: Settings, fd: int | None = None) -> None:
     with operator.holding(settings) if settings.embedded else contextlib.nullcontext() as lock:
         if settings.embedded and lock is None:
             address = operator.lock_path(settings).read_text().strip()
-            raise Problem(f"A server is running already on {settings.data_dir}, at {address}")
+            raise Problem(f"Another server is using the data directory {settings.data_dir}, at {address}")
         signals: asyncio.Queue[signal.Signals] = asyncio.Queue()
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
@@ -120,7 +120,7 @@ async def serve(settings: Settings, fd: int | None = None) -> None:
                 draining, hurry = asyncio.create_task(drain(services)), asyncio.create_task(signals.get())
                 await asyncio.wait({draining, hurry}, return_when=asyncio.FIRST_COMPLETED)
                 if hurry.done():
-                    logger.info("stopping without draining any further: a second signal came")
+                    logger.info("second signal received: stopping without draining")
                 for task in (draining, hurry):
                     task.cancel()
         if lock:
@@ -136,7 +136,7 @@ def orphaned(signals: "asyncio.Queue[signal.Signals]") -> None:
 async def migrate(settings: Settings) -> None:
     with operator.holding(settings) if settings.embedded else contextlib.nullcontext() as lock:
         if settings.embedded and lock is None:
-            raise Problem("A server is running on this database; it was brought to the newest schema when it started")
+            raise Problem("A server is using this database; it applied all migrations when it started")
         await Database(settings.database).migrate()
 
 
@@ -163,7 +163,7 @@ def main() -> int:
                 users = asked.user + (asked.users.read_text().split("\n") if asked.users else [])
                 given = {"users": [each.strip() for each in users if each.strip()], "ttl": asked.ttl}
                 if not given["users"]:
-                    raise Problem("Name a user: --user EMAIL|NAME|ID, or --users FILE")
+                    raise Problem("Name a user with --user EMAIL|NAME|ID or --users FILE")
                 given |= {"tenant": asked.tenant, "permissions": asked.permissions}
                 print("\n".join(asyncio.run(operator.run(settings, "token", given))))
             case "user" if asked.verb != "add":

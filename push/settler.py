@@ -60,5 +60,5 @@ class Settler:
                 if time.monotonic() > until:
                     logger.exception("%d pushes could not be settled", len(some))
                     return None
-                logger.warning("%d pushes could not be settled: %s; again in a second", len(some), type(error).__name__)
+                logger.warning("%d pushes could not be settled: %s; retrying in a second", len(some), type(error).__name__)
                 await asyncio.sleep(RETRY_SECONDS)

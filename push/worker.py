@@ -129,7 +129,7 @@ class Worker:
                 more = False
                 await asyncio.sleep(POLL_SECONDS)
             except Exception:
-                logger.exception("%s failed; again in a second", work.__name__)
+                logger.exception("%s failed; retrying in a second", work.__name__)
                 more = False
                 await asyncio.sleep(POLL_SECONDS)
             if not more and not self.stopping:
@@ -246,7 +246,7 @@ class Worker:
         try:
             return await self.reach.reached(asked)
         except Exception:
-            logger.exception("could not ask who was reached; everybody is pushed")
+            logger.exception("could not ask who was reached; pushing to all")
             return set()
 
     def _dispatch(self, claimed: Sequence[Delivery], since: float) -> None:
@@ -366,7 +366,7 @@ class Worker:
         """A dead letter."""
         if target.tracked:
             await self._write(target.failed)
-        logger.error("push %s is a dead letter: %s %s", delivery.push_id, status, reason)
+        logger.error("push %s became a dead letter: %s %s", delivery.push_id, status, reason)
         self._settle(delivery, "dead", status, reason)
 
     async def _retry_or_expire(self, delivery: Delivery, target: Target, result: PushResult, seconds: float) -> None:

@@ -303,13 +303,13 @@ def admins_of(tenant_pk: int) -> str:
 def keep_an_admin(tx: Tx, user: User) -> None:
     """Raises Conflict where the tenant would be left without an admin; whoever calls holds ``admins_of``."""
     if "admin" in user.permissions and not accounts.other_admins(tx.connection, user.tenant_pk, user.pk):
-        raise Conflict("This is the last admin of the tenant; make another one first")
+        raise Conflict("This is the last administrator of the tenant; appoint another one first")
 
 
 def require_own(actor: Caller, user: User, own: bool) -> None:
     """Raises Conflict where an admin would lock themselves out without having said so."""
     if user.pk == actor.pk and not own:
-        raise Conflict("This is your own account; add ?confirm=self to go on")
+        raise Conflict("This is your own account; add ?confirm=self to confirm")
 
 
 def told_of(before: User, after: User) -> dict[str, Any]:
@@ -323,7 +323,7 @@ def actor_may_give(actor: Caller, permissions: Collection[str]) -> None:
     """One may give only known permissions that one has. Raises Invalid, Forbidden."""
     unknown = set(permissions) - {*accounts.PERMISSIONS, PLATFORM}
     if unknown:
-        raise Invalid.field("permissions", f"There is no permission {sorted(unknown)[0]!r}.")
+        raise Invalid.field("permissions", f"Unknown permission {sorted(unknown)[0]!r}")
     if PLATFORM in permissions or not set(permissions) <= actor.permissions:
         raise Forbidden
 

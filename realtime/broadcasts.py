@@ -48,7 +48,7 @@ class Broadcasts:
             first = broadcasts.by_key(tx.connection, actor.pk, key) if key else None
             if first:
                 if first.fingerprint != fingerprint:
-                    raise Conflict("This key was used for another broadcast")
+                    raise Conflict("Idempotency key reused with a different body")
                 return first
             values = dict(zip(("type", "category", "title", "message", "action_url"), wanted, strict=True))
             names = {"tenant_pk": actor.user.tenant_pk, "sender_pk": actor.pk, "client_key": key}
@@ -74,7 +74,7 @@ class Broadcasts:
                 except Unavailable:
                     return
                 except Exception:
-                    logger.exception("broadcast %s can't go on now", item.id)
+                    logger.exception("broadcast %s failed; retrying later", item.id)
                     failed.add(item.pk)
 
     async def _slice(self, item: Broadcast) -> None:

@@ -95,14 +95,14 @@ class Chats:
         """
         wanted = list(dict.fromkeys(each for each in body.memberIds if each != caller.user.id))
         if len(wanted) > self.limits.members_per_call:
-            raise Invalid.field("memberIds", f"may name {self.limits.members_per_call} users at once")
+            raise Invalid.field("memberIds", f"must name at most {self.limits.members_per_call} users")
         if body.type == "direct" and not wanted:
-            raise Invalid.field("memberIds", "There is no chat with yourself")
+            raise Invalid.field("memberIds", "You cannot chat with yourself")
         others = await self._people(caller, wanted)
         if len(others) < len(wanted):
             raise NotFound
         if len(wanted) >= self.limits.chat_members:
-            raise Conflict(f"A chat may have {self.limits.chat_members} members")
+            raise Conflict(f"A chat can have at most {self.limits.chat_members} members")
         apply = self._direct(caller, others[0]) if body.type == "direct" else self._group(caller, body, others)
         return await self.database.write(Command(apply, channels=[caller.pk, *(each.pk for each in others)]))
 
@@ -124,7 +124,7 @@ class Chats:
             caller.fresh(tx)
             require_open(tx, caller, others)
             if body.id and chat.id_taken(tx.connection, caller.user.tenant_pk, body.id):
-                raise Conflict("A chat with this id exists already")
+                raise Conflict("A chat with this id already exists")
             pk = chat.add(
                 tx,
                 caller.user.tenant_pk,
@@ -169,7 +169,7 @@ class Chats:
         """The chat, and whether anybody is new; who is in stays as they are. Raises NotFound, Forbidden, Conflict."""
         wanted = list(dict.fromkeys(user_ids))
         if len(wanted) > self.limits.members_per_call:
-            raise Invalid.field("userIds", f"may name {self.limits.members_per_call} users at once")
+            raise Invalid.field("userIds", f"must name at most {self.limits.members_per_call} users")
         others = await self._people(caller, wanted)
 
         def apply(tx: Tx, pk: int, access: Access) -> tuple[shapes.ChatDocument, bool]:
@@ -184,7 +184,7 @@ class Chats:
             if inside:
                 chat.keep_members(tx, pk, inside)
             if access.member_count + len(new) > self.limits.chat_members:
-                raise Conflict(f"A chat may have {self.limits.chat_members} members")
+                raise Conflict(f"A chat can have at most {self.limits.chat_members} members")
             if new:
                 streams.readmit(tx, pk, [each.pk for each in new])
                 admit(tx, pk, access.chat_id, new, role)
@@ -345,7 +345,7 @@ def require_open(tx: Tx, caller: Caller, others: Sequence[accounts.User]) -> Non
 
 def require_group(access: Access) -> None:
     if access.type == "direct":
-        raise Conflict("A direct chat keeps its two members and has no name")
+        raise Conflict("A direct chat has exactly two members and no name")
 
 
 def manage_group(access: Access) -> None:
@@ -357,7 +357,7 @@ def manage_group(access: Access) -> None:
 
 def keep_an_owner(tx: Tx, chat_pk: int, role: str) -> None:
     if role == "owner" and chat.owners(tx.connection, chat_pk) == 1:
-        raise Conflict("A chat keeps at least one owner")
+        raise Conflict("A chat must keep at least one owner")
 
 
 def admit(tx: Tx, chat_pk: int, chat_id: str, users: Sequence[accounts.User], role: str) -> None:

@@ -47,7 +47,7 @@ class Credits:
             first = credits.by_key(tx.connection, caller.pk, body.clientMessageId) if body.clientMessageId else None
             if first:
                 if first[0].fingerprint != fingerprint:
-                    raise Conflict("This key was used for another grant")
+                    raise Conflict("Idempotency key reused with a different body")
                 return first[1]
             require_able(tx, found.pk)
             id = credits.move(
@@ -87,7 +87,7 @@ class Credits:
             actor = caller.fresh(tx)
             actor.require("admin")
             if found.kind == "reversal" or credits.is_reversed(tx.connection, found.pk):
-                raise Conflict("It was reversed already")
+                raise Conflict("The transaction is already reversed")
             assert found.to_user_pk is not None
             taker = accounts.get(tx.connection, found.to_user_pk)
             giver = None if found.from_user_pk is None else accounts.get(tx.connection, found.from_user_pk)
@@ -147,7 +147,7 @@ def pay(
             reverses_pk=reverses_pk,
         )
     except NotEnough:
-        raise Conflict("There are not enough credits") from None
+        raise Conflict("Insufficient balance") from None
     for user in (giver, taker):
         if user is not None:
             append_balance(tx, user.pk, id)

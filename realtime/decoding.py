@@ -73,16 +73,16 @@ class Decoder:
             self.budget.charge(user_pk, spent)
             if [identity(path), identity(thumbnail)] != before:
                 # A decoder without a sandbox was taken over, and put another file in its place.
-                raise Invalid.field("file", "is broken: it can't be decoded")
+                raise Invalid.field("file", "cannot be decoded: the file is corrupt")
         if code == 0 and (found := read(output)):
             return found
         if code == REFUSED:
-            raise Unsupported("Markup is not taken")
+            raise Unsupported("File type not allowed: HTML, SVG and other markup")
         if code in (0, BROKEN):
-            raise Invalid.field("file", "is broken: it can't be decoded")
+            raise Invalid.field("file", "cannot be decoded: the file is corrupt")
         if code is None and spent < self.seconds / 2:
-            raise Unavailable("The machine is too busy to decode files; try again in a moment")
-        raise Invalid.field("file", "takes too much memory or time to be decoded")
+            raise Unavailable("Server overloaded: files cannot be decoded now; try again later")
+        raise Invalid.field("file", "needs too much memory or time to decode")
 
     async def _run(self, path: Path, thumbnail: Path) -> tuple[int | None, bytes, float]:
         """The exit status, None after too long, what the process wrote, and how many seconds of a core it took."""

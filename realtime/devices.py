@@ -40,7 +40,7 @@ class Devices:
         def apply(tx: Tx) -> tuple[Device, bool]:
             device, new = devices.register(tx, caller.fresh(tx).pk, values)
             if new and devices.count(tx.connection, caller.pk) > self.limits.devices:
-                raise Conflict(f"A user may have {self.limits.devices} devices; delete one first")
+                raise Conflict(f"A user can have at most {self.limits.devices} devices; delete one first")
             return device, new
 
         key = f"token:{hashlib.sha256(token.encode()).hexdigest()}"
@@ -94,11 +94,11 @@ class Devices:
             if letter.kind == "live_end":
                 activity = activities.by_pks(tx.connection, [letter.target_pk]).get(letter.target_pk)
                 if activity is None or activity.state != "active":
-                    raise Conflict("The activity is ended, or being ended")
+                    raise Conflict("The activity has ended or is ending")
                 outbox.promise_live(tx, "live_end", letter.channel_pk, letter.seq, only=letter.target_pk)
                 deliveries.supersede(tx, pk)
             elif letter.kind in outbox.LIVE:
-                raise Conflict("It would come too late")
+                raise Conflict("The push has expired")
             else:
                 deliveries.retry(tx, pk, ttl=self.ttl)
 

@@ -78,7 +78,7 @@ class Erasure:
                 except Unavailable:
                     return
                 except Exception:
-                    logger.exception("what is left of a deleted user can't be taken away now")
+                    logger.exception("erasing a deleted user failed; retrying later")
                     failed.add(pk)
 
     async def _erase(self, user_pk: int) -> None:

@@ -51,7 +51,7 @@ class KeySet:
         if key is not None:
             return key
         if self.tried_at > self.fetched_at:
-            raise Unavailable("The identity provider's keys can't be read")
+            raise Unavailable("The keys of the identity provider cannot be fetched")
         raise jwt.InvalidKeyError("no such key")
 
     def _known(self, kid: str | None) -> Any:
@@ -73,7 +73,7 @@ class KeySet:
             self.keys = await fetch(self.url)
             self.fetched_at = time.monotonic()
         except (aiohttp.ClientError, TimeoutError, ValueError, TypeError, jwt.PyJWTError) as error:
-            logger.warning("the identity provider's keys can't be read: %s: %s", type(error).__name__, error)
+            logger.warning("the keys of the identity provider cannot be fetched: %s: %s", type(error).__name__, error)
         finally:
             self.fetching = None
 
@@ -92,9 +92,9 @@ async def fetch(url: str) -> list[jwt.PyJWK]:
         while len(body) <= LARGEST_SET_BYTES and (more := await answer.content.read(LARGEST_SET_BYTES)):
             body += more
     if len(body) > LARGEST_SET_BYTES:
-        raise ValueError(f"the key set has more than {LARGEST_SET_BYTES} bytes")
+        raise ValueError(f"the key set is larger than {LARGEST_SET_BYTES} bytes")
     document = orjson.loads(body)
     if not isinstance(document, dict):
-        raise ValueError("a key set is an object")
+        raise ValueError("a key set must be a JSON object")
     keys = jwt.PyJWKSet.from_dict(document).keys
     return [each for each in keys if each.public_key_use in (None, "sig")]

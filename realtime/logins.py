@@ -162,7 +162,7 @@ class Logins:
         user, good = await self.database.write(Command(apply, channels=[found.user_pk]))
         if not good:
             self.accounts.ended(user.pk, refresh.login, "logout")
-            raise Unauthenticated("This refresh token was used before; its login has ended")
+            raise Unauthenticated("Refresh token reused; the login has ended")
         return self._logged_in(user, refresh.login, refresh.generation + 1)
 
     async def logout(self, caller: Caller) -> None:
@@ -199,14 +199,14 @@ class Logins:
         known = await self.database.read(lambda connection: accounts.get(connection, caller.pk))
         stored = known.password
         if not stored or not await self.passwords.matches(stored, old, asker):
-            raise Forbidden("The old password is wrong")
+            raise Forbidden("Incorrect old password")
         await self.passwords.require_strong(new, names_of(known.email, known.name), "new")
         password = await self.passwords.hash(new, asker)
 
         def apply(tx: Tx) -> User:
             user = caller.fresh(tx).user
             if user.password != stored:
-                raise Conflict("The password was changed meanwhile")
+                raise Conflict("The password was changed by another request")
             logins.end_all(tx, user.pk, "logout", exclude=caller.login)
             logins.end_reset_links(tx, user.pk)
             record(tx, user, "password.change", peer)
@@ -222,7 +222,7 @@ class Logins:
         link = digest(token)
         owner = await self.database.read(lambda connection: logins.reset_link_of(connection, link))
         if owner is None:
-            raise NotFound("This link is unknown, used or expired")
+            raise NotFound("The link is unknown, already used or expired")
         known = await self.database.read(lambda connection: accounts.get(connection, owner))
         await self.passwords.require_strong(new, names_of(known.email, known.name))
         password = await self.passwords.hash(new, peer.key)
@@ -230,7 +230,7 @@ class Logins:
         def apply(tx: Tx) -> User:
             user_pk = logins.use_reset_link(tx, link)
             if user_pk is None:
-                raise NotFound("This link is unknown, used or expired")
+                raise NotFound("The link is unknown, already used or expired")
             logins.end_all(tx, user_pk, "logout")
             logins.end_reset_links(tx, user_pk)
             record(tx, accounts.get(tx.connection, user_pk), "password.reset", peer)
@@ -278,7 +278,7 @@ class Logins:
 
     def _require_local(self) -> None:
         if not self.local:
-            raise Forbidden("Accounts are kept elsewhere; come with a token of your issuer")
+            raise Forbidden("Local accounts are disabled; use a token from your identity provider")
 
 
 def device_text(user: User) -> str:

@@ -86,7 +86,7 @@ class MediaService:
         try:
             found = await self.decoder.look(upload.path, thumbnail, user_pk=caller.pk, tenant_pk=caller.user.tenant_pk)
             if not any(fnmatch.fnmatchcase(found.mime, pattern) for pattern in self.types):
-                raise Unsupported(f"Files of type {found.mime} are not taken")
+                raise Unsupported(f"File type not allowed: {found.mime}")
             tenant_pk, name = caller.user.tenant_pk, secrets.token_hex(16)
             key = f"{name[:2]}/{name}"
 
@@ -162,7 +162,7 @@ class MediaService:
     async def linked(self, id: str, expires: int, signature: str) -> Media:
         """What a link shows. Raises Forbidden for one that is none of ours or has expired, NotFound."""
         if not self.signer.is_signed(link_text(id, expires), signature):
-            raise Forbidden("This is not a link that was made here")
+            raise Forbidden("The link is invalid")
         if time.time() > expires:
             raise Forbidden("The link has expired")
         return await self.database.read(lambda connection: existing(connection, id))
@@ -178,7 +178,7 @@ class MediaService:
                     gone = partial(media.gone, item=item)
                     await self.database.write(Command(gone, keys=[all_of(item.tenant_pk)]))
                 except Unavailable as error:
-                    logger.warning("a file could not be removed, later again: %s", error.__cause__ or error)
+                    logger.warning("a file could not be removed; retrying later: %s", error.__cause__ or error)
                     later = partial(media.put_off, pk=item.pk, until=now() + STORING_LASTS)
                     await self.database.write(Command(later))
 

@@ -113,7 +113,7 @@ class Messages:
         def look(connection: Connection) -> tuple[accounts.User, int | None]:
             target = accounts.need(connection, tenant_pk, target_id)
             if target.pk == caller.pk:
-                raise Invalid.field("targetUserId", "There is no chat with yourself")
+                raise Invalid.field("targetUserId", "You cannot chat with yourself")
             return target, chat.find_direct(connection, caller.pk, target.pk)
 
         target, chat_pk = await self.database.read(look)
@@ -213,12 +213,12 @@ class Messages:
             if item.deleted_at is not None:
                 raise Conflict("The message was deleted")
             if item.transfer is not None:
-                raise Conflict("The text of a transfer stays as it was sent")
+                raise Conflict("A transfer cannot be edited")
             if item.content == content:
                 return documents.message(item)
             seqs = messages.event_seqs(tx.connection, chat_pk, seq)
             if len(seqs) > self.limits.edits:
-                raise Conflict(f"A message may be edited {self.limits.edits} times")
+                raise Conflict(f"A message can be edited at most {self.limits.edits} times")
             self.deliveries.admit(chat_pk)
             document = documents.message(messages.rewrite(tx, chat_pk, seq, content=content))
             log.rewrite(tx, chat_pk, seqs, document)
@@ -243,7 +243,7 @@ class Messages:
             if item.deleted_at is not None:
                 return documents.message(item)
             if item.transfer is not None and item.transfer.get("reversal"):
-                raise Conflict("What an admin gave back stays as it was")
+                raise Conflict("A reversal cannot be deleted")
             return make_tombstone(tx, item)
 
         return await self._change(caller, message_id, change)
@@ -279,7 +279,7 @@ class Messages:
             if not messages.report(
                 tx, tenant_pk=tenant_pk, reporter_pk=caller.pk, message_id=message_id, reason=reason
             ):
-                raise Conflict("You reported this message already")
+                raise Conflict("You have already reported this message")
 
         await self._change(caller, message_id, change)
 

@@ -66,7 +66,7 @@ UNITS_OF_ATTEMPT = 2
 def few_offsets(value: dict[str, int], info: ValidationInfo) -> dict[str, int]:
     limit = limits_of(info).offsets
     if len(value) > limit:
-        raise ValueError(f"may name {limit} channels")
+        raise ValueError(f"must name at most {limit} channels")
     return value
 
 
@@ -263,7 +263,7 @@ class ChatNamespace(socketio.AsyncNamespace):
             inbound = INBOUND.get(name)
             self.received[name if inbound else "unknown"] += 1
             if inbound is None:
-                raise Invalid.field("event", f"There is no event {name[:64]!r}")
+                raise Invalid.field("event", f"Unknown event {name[:64]!r}")
             body = bodies.read(inbound.body, payload, self.limits)
             units = inbound.units - UNITS_OF_PACKET
             if inbound.units_per_item:
@@ -342,7 +342,7 @@ class ChatNamespace(socketio.AsyncNamespace):
         """Others than those one shares a chat with are shown offline."""
         limit = self.limits.presence_watch
         if len(body.userIds) > limit:
-            raise Invalid.field("userIds", f"You may watch {limit} users")
+            raise Invalid.field("userIds", f"You can watch at most {limit} users")
         user = session.caller.user
 
         def look(connection: Connection) -> list[User]:
@@ -352,7 +352,7 @@ class ChatNamespace(socketio.AsyncNamespace):
 
         known = await self.sessions.database.read(look)
         if len(session.watched | {each.pk for each in known}) > limit:
-            raise Invalid.field("userIds", f"You may watch {limit} users")
+            raise Invalid.field("userIds", f"You can watch at most {limit} users")
         for each in known:
             if not session.ended:
                 session.watched |= {each.pk}
@@ -368,7 +368,7 @@ class ChatNamespace(socketio.AsyncNamespace):
         """Its events go live from now on; it may be resumed by offset like any channel."""
         limit = self.limits.streams_watched
         if len(session.streams) >= limit and body.streamId not in session.streams.values():
-            raise Conflict(f"A socket may watch {limit} streams")
+            raise Conflict(f"A socket can watch at most {limit} streams")
         stream = await self.streams.watch(session.caller, body.streamId)
         if not session.ended and stream.pk not in session.streams:
             session.streams[stream.pk] = body.streamId
@@ -406,7 +406,7 @@ class ChatNamespace(socketio.AsyncNamespace):
         """A newer token of the same user prolongs the connection."""
         caller = await self.accounts.authenticate(body.token)
         if caller.pk != session.caller.pk:
-            raise Unauthenticated("The token is another user's")
+            raise Unauthenticated("The token belongs to another user")
         session.caller = replace(caller, device=session.caller.device)
         self.sessions.time(session)
         return 200, {"expiresAt": documents.time(caller.expires_at)}
@@ -419,11 +419,11 @@ class ChatNamespace(socketio.AsyncNamespace):
 INBOUND: dict[str, Inbound[Any]] = {
     "message:send": Inbound(bodies.SendMessage, shapes.MessageDocument, ChatNamespace.send, "Send a message", 6),
     "message:edit": Inbound(
-        bodies.SocketEditMessage, shapes.MessageDocument, ChatNamespace.edit, "Edit one's message", 28
+        bodies.SocketEditMessage, shapes.MessageDocument, ChatNamespace.edit, "Edit a message", 28
     ),
     "message:delete": Inbound(bodies.MessageRef, shapes.MessageDocument, ChatNamespace.delete, "Delete a message", 26),
-    "message:read": Inbound(bodies.ReadMessage, shapes.ReadDocument, ChatNamespace.read, "Read up to a message", 15),
-    "typing": Inbound(bodies.ChatRef, events.TypingEvent, ChatNamespace.typing, "Tell the others that one is typing", 1),
+    "message:read": Inbound(bodies.ReadMessage, shapes.ReadDocument, ChatNamespace.read, "Mark as read up to a message", 15),
+    "typing": Inbound(bodies.ChatRef, events.TypingEvent, ChatNamespace.typing, "Show other members that the user is typing", 1),
     "stream:watch": Inbound(
         bodies.StreamRef, shapes.StreamDocument, ChatNamespace.watch_stream, "Subscribe to a stream", 22
     ),
@@ -432,17 +432,17 @@ INBOUND: dict[str, Inbound[Any]] = {
     ),
     "presence:watch": Inbound(
         bodies.WatchPresence, shapes.PresencesDocument, ChatNamespace.watch_presence,
-        "Subscribe to the presence of users", 10, units_per_item=1.5,
+        "Watch the presence of users", 10, units_per_item=1.5,
     ),
     "notification:read": Inbound(
         bodies.NotificationRef, shapes.NotificationDocument, ChatNamespace.read_notification,
-        "Mark a notification read", 18,
+        "Mark a notification as read", 18,
     ),
     "session:refresh": Inbound(
-        bodies.RefreshSession, events.ExpiringEvent, ChatNamespace.refresh, "Go on with a newer token", 1
+        bodies.RefreshSession, events.ExpiringEvent, ChatNamespace.refresh, "Refresh the token of the connection", 1
     ),
     "app:state": Inbound(
-        bodies.AppState, shapes.StateDocument, ChatNamespace.state, "Say whether somebody is looking at the app", 1
+        bodies.AppState, shapes.StateDocument, ChatNamespace.state, "Report whether the app is in the foreground", 1
     ),
 }  # fmt: skip
 
@@ -456,7 +456,7 @@ def acknowledge(session: Session, packet: Packet, answer: Answer | BaseException
     if isinstance(answer, Problem):
         document = envelope.failure(answer)
     elif isinstance(answer, BaseException):
-        logger.error("an event failed", exc_info=answer)
+        logger.error("handling an event failed", exc_info=answer)
         document = envelope.failure(Problem())
     else:
         document = envelope.success(*answer)
@@ -467,8 +467,8 @@ def acknowledge(session: Session, packet: Packet, answer: Answer | BaseException
 def read_event(packet: Packet, limits: Limits) -> tuple[str, object]:
     """The name and the payload of an EVENT packet. Raises Malformed."""
     if packet.kind != "2":
-        raise Malformed("Binary packets are not taken; upload media over REST")
+        raise Malformed("Binary packets are not supported; upload media over REST")
     arguments = parse_json(packet.data, limits)
     if not isinstance(arguments, list) or not arguments or not isinstance(arguments[0], str):
-        raise Malformed("An event is a list that begins with its name")
+        raise Malformed("An event must be a JSON array that begins with the event name")
     return arguments[0], arguments[1] if len(arguments) > 1 else {}

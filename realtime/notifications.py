@@ -233,7 +233,7 @@ def first_answer(connection: Connection, caller: Caller, key: str | None, finger
     if found is None:
         return None
     if found.fingerprint != fingerprint:
-        raise Conflict("This key was used for another notification")
+        raise Conflict("Idempotency key reused with a different body")
     return found if found.deleted_at is not None else replace(found, read_at=None, updated_at=found.created_at)
 
 

@@ -47,7 +47,7 @@ def post(
         first = messages.by_key(tx, caller.pk, key)
         if first is not None:
             if first[2] != fingerprint and not (body.file and file is None and first[0] == chat_pk):
-                raise Conflict("This key was used for another message")
+                raise Conflict("Idempotency key reused with a different body")
             # A second upload of the same file, which nobody sent, may be gone already.
             return first_answer(tx.connection, first[0], first[1])
     if access.role == "readonly" or access.blocked:
@@ -60,14 +60,14 @@ def post(
     if body.replyTo is not None:
         place = messages.where_is(tx.connection, caller.user.tenant_pk, body.replyTo)
         if place is None or place.chat_pk != chat_pk or place.seq < access.first_seq:
-            raise NotFound("replyTo names no message of this chat")
+            raise NotFound("replyTo does not name a message of this chat")
     id, transfer = new_id(), None
     if body.credits is not None:
         recipient = require_recipient(tx, caller, body, chat_pk, recipient)
         pay(tx, caller.user, recipient, body.credits, message_id=id, creator_pk=caller.pk)
         transfer = {"amount": body.credits, "recipientId": recipient.id, "senderId": caller.user.id}
     if body.file is not None and (file is None or file.owner_pk != caller.pk or file.state != "ready"):
-        raise NotFound("file names no upload that is yours to send")
+        raise NotFound("file does not name an upload of yours that can be sent")
     seq, channel = tx.next_seq(chat_pk)
     if file is not None:
         media.send(tx, file.id, chat_pk, seq)
@@ -101,13 +101,13 @@ def require_recipient(
 ) -> accounts.User:
     """Who gets the credits: another member of the chat. Raises NotFound, Invalid."""
     if recipient is None and body.targetUserId is None:
-        raise Invalid.field("targetUserId", "targetUserId is required where there are not two members")
+        raise Invalid.field("targetUserId", "targetUserId is required unless the chat has exactly two members")
     if recipient is None or not chat.known_members(tx.connection, chat_pk, [recipient.pk]):
         raise NotFound
     if recipient.pk == caller.pk:
-        raise Invalid.field("targetUserId", "You can't send credits to yourself")
+        raise Invalid.field("targetUserId", "You cannot send credits to yourself")
     if body.targetUserId is None and chat.access(tx, chat_pk, caller.pk).member_count != 2:  # type: ignore[union-attr]
-        raise Invalid.field("targetUserId", "targetUserId is required where there are not two members")
+        raise Invalid.field("targetUserId", "targetUserId is required unless the chat has exactly two members")
     require_able(tx, recipient.pk)
     return recipient
 
@@ -132,7 +132,7 @@ def prepare(connection: Connection, caller: Caller, body: SendMessage, file: str
         first = messages.by_key(connection, caller.pk, body.clientMessageId)
         if first is not None:
             if first[2] != fingerprint_of(body, file):
-                raise Conflict("This key was used for another message")
+                raise Conflict("Idempotency key reused with a different body")
             return first_answer(connection, first[0], first[1])
     if access is not None and (access.role == "readonly" or access.blocked):
         raise Forbidden

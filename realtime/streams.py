@@ -108,7 +108,7 @@ class Streams:
             actor = caller.fresh(tx)
             actor.require(MANAGE)
             if body.id and streams.find(tx.connection, tenant_pk, body.id):
-                raise Conflict("A stream with this id exists already")
+                raise Conflict("A stream with this id already exists")
             chat_pk = chat.add(tx, tenant_pk, type="group", name=body.title)
             chat.add_members(tx, chat_pk, [(caller.pk, "owner")], 0, maker_pk=caller.pk)
             announce(tx, chat_pk, [caller.pk], 0)
@@ -186,7 +186,7 @@ class Streams:
             refuse_blocked(tx.connection, caller, stream)
             if streams.follow(tx, stream.pk, caller.pk):
                 if streams.following(tx.connection, caller.pk) > self.limits.streams_followed:
-                    raise Conflict(f"You may follow {self.limits.streams_followed} streams")
+                    raise Conflict(f"You can follow at most {self.limits.streams_followed} streams")
                 self.attending.acquire((stream.pk, caller.pk))
                 if stream.announced and stream.status == "scheduled":
                     outbox.promise_live(tx, "live_start", stream.pk, stream.head, only=caller.pk)
@@ -307,7 +307,7 @@ class Streams:
         }
         if known is None:
             if activities.alive(tx.connection, caller.pk) >= self.limits.activities:
-                raise Conflict(f"A user may have {self.limits.activities} Live Activities")
+                raise Conflict(f"A user can have at most {self.limits.activities} Live Activities")
             own = {"tenant_pk": stream.tenant_pk, "stream_pk": stream.pk, "user_pk": caller.pk}
             return activities.add(
                 tx, {**own, "device_id": body.deviceId, "activity_id": body.activityId, **values}
@@ -315,7 +315,7 @@ class Streams:
         if known.user_pk != caller.pk or known.stream_pk != stream.pk:
             raise Conflict("The activity belongs to another user or stream")
         if tx.now > known.created_at + activities.LIFE_MICROSECONDS:
-            raise Conflict("The activity is over: iOS has removed it")
+            raise Conflict("The activity has expired")
         differs = any(getattr(known, name) != value for name, value in values.items())
         revived = known.state == "dead" or (known.state == "ended" and not late)
         if differs or revived:

@@ -109,7 +109,7 @@ def fill(template: Template, placeholders: Mapping[str, Any], locale: str | None
     longest = {"title": limits.title, "message": limits.notification_message}
     for name, text in texts.items():
         if not text.strip() or len(text) > longest[name]:
-            raise Invalid.field("placeholders", f"must give a {name} of 1 to {longest[name]} characters")
+            raise Invalid.field("placeholders", f"must produce a {name} of 1 to {longest[name]} characters")
     return Filled(variant.get("category", template.category), texts["title"], texts["message"])
 
 

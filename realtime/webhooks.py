@@ -60,7 +60,7 @@ class Webhooks:
         def apply(tx: Tx, actor: Caller) -> Webhook:
             tenant_pk = actor.user.tenant_pk
             if len(webhooks.of_tenant(tx.connection, tenant_pk, before=None, limit=self.most)) >= self.most:
-                raise Conflict(f"There may be {self.most} webhooks")
+                raise Conflict(f"A tenant can have at most {self.most} webhooks")
             made = webhooks.add(tx, tenant_pk, url=body.url, events=sorted(set(body.events)), secret=new_secret())
             audit.add(tx, actor.user, "webhook.create", made.id, events=made.events)
             return made
@@ -181,7 +181,7 @@ class Webhooks:
         if result.good:
             await self._settle(claimed, "sent", result.status, result.reason)
         elif result.status == GONE or call.attempts >= TRIES:
-            logger.warning("webhook %s was not told of %s: %s %s", webhook.id, call.event, result.status, result.reason)
+            logger.warning("webhook %s: call for %s failed for good: %s %s", webhook.id, call.event, result.status, result.reason)
             await self._settle(claimed, "dead", result.status, result.reason)
         else:
             pause = RETRY_SECONDS[min(call.attempts, len(RETRY_SECONDS)) - 1] * random.uniform(0.8, 1.2)
@@ -197,7 +197,7 @@ class Webhooks:
         try:
             await self.database.write(Command(settle))
         except Unavailable as error:
-            logger.warning("what came of a call can't be kept: %s", error)
+            logger.warning("the result of a webhook call could not be stored: %s", error)
 
 
 def existing(tx: Tx, actor: Caller, id: str) -> Webhook:

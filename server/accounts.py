@@ -39,7 +39,7 @@ time_zones = functools.cache(zoneinfo.available_timezones)
 
 def time_zone(value: str) -> str:
     if value not in time_zones():
-        raise ValueError("must be a time zone like Europe/Istanbul")
+        raise ValueError("must be a time zone such as Europe/Istanbul")
     return value
 
 
@@ -93,7 +93,7 @@ class QuietHours(Body):
 
 
 class ChangeMe(Body):
-    """What is absent stays; here ``null`` clears where a user may be without."""
+    """Omitted fields are unchanged; here ``null`` clears where a user may be without."""
 
     name: DisplayName | None = None
     avatarUrl: PictureUrl | None = None
@@ -232,7 +232,7 @@ async def find(call: Call) -> Any:
     if query.ids is not None:
         ids = query.ids.split(",")
         if len(ids) > call.services.limits.page:
-            raise Invalid.field("ids", f"may name {call.services.limits.page} users")
+            raise Invalid.field("ids", f"must name at most {call.services.limits.page} users")
         return page([shown(call, each) for each in await read(lambda it: accounts.by_ids(it, tenant_pk, ids))], None)
     if not query.query:
         raise Invalid.field("query", "query or ids is required")

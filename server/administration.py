@@ -37,7 +37,7 @@ class CreateUser(Body):
 
 
 class ChangeUser(Body):
-    """What is absent stays; ``permissions`` are all that the user has from now on."""
+    """Omitted fields are unchanged; ``permissions`` are all that the user has from now on."""
 
     name: DisplayName | None = None
     permissions: list[Text] | None = None
@@ -63,12 +63,12 @@ class LiveActivity(Body):
 def domain(value: str) -> str:
     known = encoded(value.removesuffix("."))
     if known is None or "." not in known:
-        raise ValueError("must be a domain like example.org")
+        raise ValueError("must be a domain such as example.org")
     return known
 
 
 class ChangeTenant(Body):
-    """What is absent stays; ``liveActivity: null`` means that no activity is started from here.
+    """Omitted fields are unchanged; ``liveActivity: null`` means that no activity is started from here.
 
     ``domains`` are those of addresses that may register where ``registration`` is ``domain``; the invited may as well.
     """
@@ -207,7 +207,7 @@ async def lines(documents: AsyncIterator[Any]) -> AsyncIterator[bytes]:
         async for document in documents:
             yield orjson.dumps(document) + b"\n"
     except Unavailable as error:
-        logger.warning("an export could not be read to its end: %s", error)
+        logger.warning("an export failed: %s", error)
         raise ConnectionResetError from None
 
 

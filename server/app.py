@@ -118,7 +118,7 @@ async def unready(services: Services) -> list[str]:
         async with asyncio.timeout(2):
             await services.database.read(lambda connection: connection.exec_driver_sql("SELECT 1").scalar())
     except Exception as error:
-        logger.warning("the database does not answer: %s", type(error).__name__)
+        logger.warning("the database is unreachable: %s", type(error).__name__)
         return ["the database does not answer"]
     return []
 

@@ -33,12 +33,12 @@ def document(limits: Limits, url: str) -> dict[str, Any]:
     schemas, definitions = TypeAdapter.json_schemas(inputs, ref_template=REF)
     found = {key: schema for (key, _), schema in schemas.items()}
     messages = {"connect": message("connect", "The payload of CONNECT", found[Auth, "validation"])}
-    operations: dict[str, Any] = {"connect": operation("receive", "connect", "Come in")}
+    operations: dict[str, Any] = {"connect": operation("receive", "connect", "Connect")}
     for name, inbound in INBOUND.items():
         key = key_of(name)
         messages[key] = message(name, inbound.summary, found[inbound.body, "validation"])
         answer = found[inbound.answer, "serialization"]
-        messages[f"{key}_ack"] = message(name, "Its ack", acknowledged(found[Envelope, "serialization"], answer))
+        messages[f"{key}_ack"] = message(name, "Acknowledgement", acknowledged(found[Envelope, "serialization"], answer))
         operations[key] = {
             **operation("receive", key, inbound.summary), "reply": reply(f"{key}_ack"), **units(inbound),
         }  # fmt: skip

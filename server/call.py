@@ -204,18 +204,18 @@ def require_plain(request: web.Request) -> None:
 
 async def read_bytes(request: web.Request, limit: int, seconds: float) -> bytes:
     if request.content_length is not None and request.content_length > limit:
-        raise TooLarge(f"The body may have {limit} bytes")
+        raise TooLarge(f"The body must be at most {limit} bytes")
     body = bytearray()
     try:
         async with asyncio.timeout(seconds):
             async for chunk in request.content.iter_any():
                 body += chunk
                 if len(body) > limit:
-                    raise TooLarge(f"The body may have {limit} bytes")
+                    raise TooLarge(f"The body must be at most {limit} bytes")
     except web.RequestPayloadError:
-        raise Malformed("The body can't be read") from None
+        raise Malformed("The body cannot be read") from None
     except TimeoutError:
-        raise Malformed(f"The body took longer than {seconds:g} seconds to come") from None
+        raise Malformed(f"The body was not received within {seconds:g} seconds") from None
     return bytes(body)
 
 
@@ -226,7 +226,7 @@ def read_query(request: web.Request, model: type[B], limits: Limits) -> B:
         wanted = model.model_fields.get(name)
         number = wanted is not None and takes_integers(wanted.annotation)
         if number and not WHOLE.fullmatch(text):
-            raise Invalid.field(name, "must be a whole number")
+            raise Invalid.field(name, "must be an integer")
         values[name] = int(text) if number else text
     return bodies.read(model, values, limits)
 
@@ -252,9 +252,9 @@ def read_cursor(cursor: str | None, length: int) -> tuple[int, ...] | None:
     except (binascii.Error, ValueError):
         values = None
     if not isinstance(values, list) or len(values) != length or not all(type(each) is int for each in values):
-        raise Invalid.field("cursor", "must be the nextCursor of the page before")
+        raise Invalid.field("cursor", "must be the nextCursor of the previous page")
     if any(abs(each) >= 2**63 for each in values):
-        raise Invalid.field("cursor", "must be the nextCursor of the page before")
+        raise Invalid.field("cursor", "must be the nextCursor of the previous page")
     return tuple(values)
 
 

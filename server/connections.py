@@ -49,7 +49,7 @@ class Connections:
         if self.open >= places or (key is not None and self.of_address[key] >= self.per_address):
             self.refused += 1
             if self.refused & (self.refused - 1) == 0:
-                logger.warning("%d connections refused so far: %d are open", self.refused, self.open)
+                logger.warning("%d connections refused so far; %d open", self.refused, self.open)
             return None
         self.open += 1
         if key is not None:

@@ -43,7 +43,7 @@ async def read_form(request: web.Request, limits: Limits, folder: Path) -> dict[
     request's ``UPLOAD``, for whoever called to discard. Raises Malformed, TooLarge, Invalid.
     """
     if request.content_length is not None and request.content_length > limits.upload + 2 * limits.body:
-        raise TooLarge(f"A file may have {limits.upload} bytes")
+        raise TooLarge(f"The file exceeds {limits.upload} bytes")
     values: dict[str, Any] = {}
     try:
         async with asyncio.timeout(limits.upload_seconds) as deadline:
@@ -54,10 +54,10 @@ async def read_form(request: web.Request, limits: Limits, folder: Path) -> dict[
                 watching.cancel()
     except TimeoutError:
         if watching.done() and not watching.cancelled():
-            raise TooLarge(f"A file may have {limits.upload} bytes") from None
-        raise Malformed(f"The form took longer than {limits.upload_seconds:g} seconds to come") from None
+            raise TooLarge(f"The file exceeds {limits.upload} bytes") from None
+        raise Malformed(f"The form was not received within {limits.upload_seconds:g} seconds") from None
     except (ValueError, AssertionError, LookupError, RuntimeError, web.RequestPayloadError, HttpProcessingError):
-        raise Malformed("The form can't be read") from None
+        raise Malformed("The form cannot be read") from None
     for name in ("metadata", "creditTransfer"):
         if values.get(name) == "":
             del values[name]
@@ -81,10 +81,10 @@ class Uploads:
     async def begin(self, caller: Caller) -> None:
         """Raises TooMany where the user uploads too much, Unavailable where all together do."""
         if self.of_user[caller.pk] >= self.limits.uploads_at_once:
-            raise TooMany(f"At most {self.limits.uploads_at_once} uploads of a user at a time")
+            raise TooMany(f"At most {self.limits.uploads_at_once} concurrent uploads per user")
         most = self.limits.uploads_under_way
         if self.of_user.total() >= most or self.of_tenant[caller.user.tenant_pk] >= max(1, most // 2):
-            raise Unavailable("Too many files are being uploaded; try again in a moment")
+            raise Unavailable("Server overloaded: too many uploads; try again later")
         self.decoder.require_budget(caller.pk)
         self.of_user[caller.pk] += 1
         self.of_tenant[caller.user.tenant_pk] += 1
@@ -113,9 +113,9 @@ async def read_parts(request: web.Request, limits: Limits, folder: Path, values:
     async for part in await request.multipart():
         parts += 1
         if not isinstance(part, BodyPartReader) or part.name is None or parts > MOST_PARTS:
-            raise Malformed(f"Each part of the form needs a name, and there may be {MOST_PARTS}")
+            raise Malformed(f"The form must have at most {MOST_PARTS} parts, each with a name")
         if part.headers.get("Content-Transfer-Encoding", "binary").lower() not in ("binary", "8bit", "7bit"):
-            raise Malformed("Send the parts as they are, without a Content-Transfer-Encoding")
+            raise Malformed("Content-Transfer-Encoding is not supported")
         part.name.encode()
         if part.filename is not None:
             upload = await receive(part, limits, folder)
@@ -124,7 +124,7 @@ async def read_parts(request: web.Request, limits: Limits, folder: Path, values:
                 upload.discard()
             elif part.name != "file" or UPLOAD in request:
                 upload.discard()
-                raise Invalid.field(part.name, "There may be one file, in the part named file")
+                raise Invalid.field(part.name, "The form must have at most one file, in the part named file")
             else:
                 request[UPLOAD] = upload
                 values["file"] = upload.id
@@ -132,7 +132,7 @@ async def read_parts(request: web.Request, limits: Limits, folder: Path, values:
         chunk = await part.read()
         size += len(chunk)
         if size > limits.body:
-            raise TooLarge(f"The fields may have {limits.body} bytes")
+            raise TooLarge(f"The fields must be at most {limits.body} bytes")
         if UPLOAD not in request or part.name != "file":
             values[part.name] = chunk.decode()
 
@@ -146,13 +146,13 @@ async def receive(part: BodyPartReader, limits: Limits, folder: Path) -> Upload:
             while chunk := await part.read_chunk(CHUNK):
                 size += len(chunk)
                 if size > limits.upload:
-                    raise TooLarge(f"A file may have {limits.upload} bytes")
+                    raise TooLarge(f"The file exceeds {limits.upload} bytes")
                 await asyncio.to_thread(absorb, file, digest, chunk)
     except BaseException as error:
         path.unlink(missing_ok=True)
         if isinstance(error, OSError) and not isinstance(error, ConnectionError | TimeoutError):
-            logger.error("an upload could not be kept: %s", error)
-            raise Unavailable("There is no room for files now") from None
+            logger.error("an upload could not be stored: %s", error)
+            raise Unavailable("No space left for files") from None
         raise
     return Upload(new_id(), path, file_name(part.filename, limits), size, digest.hexdigest())
 

@@ -132,7 +132,7 @@ class Listener:
             except (BlockingIOError, InterruptedError, ConnectionAbortedError):
                 return
             except OSError as error:
-                logger.error("no connection can be taken: %s", error)
+                logger.error("connections cannot be accepted: %s", error)
                 self._pause(OUT_OF_DESCRIPTORS_SECONDS)
                 return
             connection.setblocking(False)

@@ -131,7 +131,7 @@ def missing(item: Media) -> Iterator[None]:
     try:
         yield
     except FileNotFoundError:
-        logger.error("the file of %s is not where it should be", item.id)
+        logger.error("the stored file of %s is missing", item.id)
         raise NotFound from None
 
 
@@ -142,5 +142,5 @@ async def body_of(first: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[byt
         async for piece in rest:
             yield piece
     except (FileNotFoundError, Unavailable) as error:
-        logger.warning("a file could not be read to its end: %s", error)
+        logger.warning("sending a file failed: %s", error)
         raise ConnectionResetError from None

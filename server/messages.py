@@ -27,7 +27,7 @@ async def post(call: Call) -> Any:
     if upload is None:
         return Created(await messages.post(call.caller, call.body))
     if call.body.type != "media":
-        raise Invalid.field("file", "A file belongs to a message of type media")
+        raise Invalid.field("file", "A file is only allowed in a message of type media")
     async with messages.one_at_a_time(call.caller, call.body):
         answered = await messages.prepare(call.caller, call.body, upload.hash)
         if answered is not None:

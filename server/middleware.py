@@ -94,9 +94,9 @@ async def errors(request: web.Request, handler: Next) -> web.StreamResponse:
     try:
         host = request.headers.get("Host", "")
         if not HOST.fullmatch(host):
-            raise Malformed("The Host header is not a host and port")
+            raise Malformed("The Host header is malformed")
         if request.path not in PROBED and not request.app[SERVICES].hosts.allowed(host):
-            raise Malformed("The server does not answer under this name: set BELLWIRE_PUBLIC_URL, or BELLWIRE_HOSTS")
+            raise Malformed("Unknown host name: set BELLWIRE_PUBLIC_URL or BELLWIRE_HOSTS")
         return await handler(request)
     except web.HTTPException as error:
         if error.status < 400:

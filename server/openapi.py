@@ -81,11 +81,11 @@ def operation(route: Route, schemas: dict[Any, Any]) -> dict[str, Any]:
         "description": f"{route.summary}.",
         "operationId": operation_id(route),
         "tags": [tag(route)],
-        "responses": {str(route.status): {"description": "Done", "content": answer_content(route, schemas)}},
+        "responses": {str(route.status): {"description": "Success", "content": answer_content(route, schemas)}},
         **units(route),
     }
     if route.also_200:
-        described["responses"]["200"] = described["responses"][str(route.status)] | {"description": "It was so already"}
+        described["responses"]["200"] = described["responses"][str(route.status)] | {"description": "Already existed"}
     parameters: list[dict[str, Any]] = [
         {"name": name, "in": "path", "required": True, "schema": path_schema(route, name)}
         for name in re.findall(r"{(\w+)}", route.path)
@@ -129,7 +129,7 @@ def describe_file(described: dict[str, Any]) -> None:
     described["responses"] |= {
         "206": {"description": "The part that was asked for", "content": PLAIN[bytes]},
         "304": {"description": "The client has it already"},
-        "416": {"description": "There is no such part"},
+        "416": {"description": "Range not satisfiable"},
     }
     described["parameters"] += [header(name, {"type": "string"}) for name in ("Range", "If-Range", "If-None-Match")]
 

@@ -153,7 +153,7 @@ def media_folder(settings: Settings) -> Path | None:
 
 def make_backup(settings: Settings, file: Path) -> dict[str, int]:
     if file.exists():
-        raise NoBackup(f"{file} is there already")
+        raise NoBackup(f"{file} already exists")
     secret = secret_path(settings)
     return backup.make(settings.database, file, media=media_folder(settings), secret=secret)
 
@@ -162,7 +162,7 @@ def restore_backup(settings: Settings, file: Path) -> dict[str, int]:
     """Raises NoBackup where a server is running, or anything is there already."""
     with holding(settings) if settings.embedded else contextlib.nullcontext() as lock:
         if settings.embedded and lock is None:
-            raise NoBackup(f"A server is running on {settings.data_dir}: restore into a new folder")
+            raise NoBackup(f"A server is using the data directory {settings.data_dir}: restore into a new one")
         secret = None if settings.jwt_secret.get_secret_value() else secret_path(settings)
         return backup.restore(settings.database, file, media=media_folder(settings), secret=secret)
 
@@ -175,7 +175,7 @@ async def tenant_of(services: Services, arguments: Arguments) -> accounts.Tenant
     try:
         return await services.accounts.tenant(uuid.lower() if uuid else None)
     except NotFound:
-        raise NotFound("There is no such tenant") from None
+        raise NotFound("Unknown tenant") from None
 
 
 async def issue_tokens(services: Services, arguments: Arguments) -> list[str]:
@@ -206,10 +206,10 @@ def find_user(connection: Any, tenant_pk: int, who: str) -> User:
         if found is None:
             named = accounts.named(connection, tenant_pk, who)
             if len(named) > 1:
-                raise Invalid(f"{len(named)} users are named {who!r}; say which by e-mail or id")
+                raise Invalid(f"{len(named)} users are named {who!r}; use an e-mail address or an id")
             found = named[0] if named else None
     if found is None:
-        raise NotFound(f"There is no user {who!r}")
+        raise NotFound(f"Unknown user {who!r}")
     return found
 
 
@@ -265,7 +265,7 @@ async def push_letters(services: Services, arguments: Arguments) -> Any:
 def check_permissions(permissions: list[str]) -> None:
     unknown = set(permissions) - {*PERMISSIONS, PLATFORM}
     if unknown:
-        raise Invalid(f"There is no permission {min(unknown)!r}; there are {', '.join([*PERMISSIONS, PLATFORM])}")
+        raise Invalid(f"Unknown permission {min(unknown)!r}. Valid: {', '.join([*PERMISSIONS, PLATFORM])}")
 
 
 async def new_epoch(services: Services, arguments: Arguments) -> str:

@@ -27,7 +27,7 @@ def lines_of(path: Path) -> list[str]:
     """The secrets in a file. Raises ValueError where there is none."""
     lines = [each.strip() for each in path.read_text().splitlines() if each.strip()]
     if not lines:
-        raise ValueError(f"{path} is empty: restore it from a backup, or remove it, and everybody has to log in again")
+        raise ValueError(f"{path} is empty: restore it from a backup, or remove it, which logs all users out")
     return lines
 
 

@@ -364,9 +364,9 @@ class Background:
                 try:
                     await work()
                 except Unavailable:
-                    logger.warning("%s: the database does not answer; again in %s s", work.__qualname__, seconds)
+                    logger.warning("%s: the database is unreachable; retrying in %s s", work.__qualname__, seconds)
                 except Exception:
-                    logger.exception("%s failed; again in %s s", work.__qualname__, seconds)
+                    logger.exception("%s failed; retrying in %s s", work.__qualname__, seconds)
 
         self.tasks.spawn(repeat())
 

@@ -264,7 +264,7 @@ class Settings(BaseSettings):
             try:
                 servers_of(self.redis_url)
             except ValueError as error:
-                raise ValueError(f"BELLWIRE_REDIS_URL is none that can be used: {error}") from None
+                raise ValueError(f"BELLWIRE_REDIS_URL is invalid: {error}") from None
             if self.embedded:
                 raise ValueError(
                     "BELLWIRE_REDIS_URL is for several processes, and these need a database that they can share: set "
@@ -301,7 +301,7 @@ class Settings(BaseSettings):
             try:
                 value.open("rb").close()
             except OSError as error:
-                raise ValueError(f"{value} can't be read: {error.strerror}") from None
+                raise ValueError(f"{value} cannot be read: {error.strerror}") from None
         return value
 
     @field_validator("default_dialect")
@@ -316,7 +316,7 @@ class Settings(BaseSettings):
     def origins(cls, value: list[str]) -> list[str]:
         for each in value:
             if each not in (ALL, NULL) and read(each) is None:
-                raise ValueError(f"{each!r} is not an origin like https://app.example.org")
+                raise ValueError(f"{each!r} is not an origin such as https://app.example.org")
         return value
 
     @field_validator("hosts")
@@ -325,7 +325,7 @@ class Settings(BaseSettings):
         known = [encoded(each.removesuffix(".")) for each in value]
         for given, each in zip(value, known, strict=True):
             if each is None:
-                raise ValueError(f"{given!r} is not a name like chat.example.org, without scheme and port")
+                raise ValueError(f"{given!r} is not a host name such as chat.example.org, without scheme and port")
         return [each for each in known if each]
 
     @field_validator("cors_origins", "hosts", "media_types", "trusted_proxies", "jwt_other_secrets", mode="before")

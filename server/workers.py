@@ -63,7 +63,7 @@ class Workers:
             try:
                 status, served = await self._one(fd)
             except OSError as error:
-                logger.error("a worker can't be started: %s", error)
+                logger.error("a worker could not be started: %s", error)
                 status, served = 1, bool(self.ready)
             if self.stopping.is_set():
                 if status not in STOPPED:
@@ -75,7 +75,7 @@ class Workers:
                 self._stop(signal.SIGTERM)
                 return
             pause = PAUSE if time.monotonic() - began > STEADY else min(2 * pause, LONGEST_PAUSE)
-            logger.error("a worker ended with status %d; another one is started", status)
+            logger.error("a worker exited with status %d; starting another", status)
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self.stopping.wait(), pause)
 

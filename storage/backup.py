@@ -133,9 +133,9 @@ def restore(url: str, path: Path, *, media: Path | None, secret: Path | None) ->
         with tarfile.open(path) as archive:
             about = json.load(part(archive, ABOUT))
             if not (isinstance(about, dict) and isinstance(about["schema"], str) and isinstance(about["rows"], dict)):
-                raise ValueError(f"{ABOUT} does not describe one")
+                raise ValueError(f"{ABOUT} is malformed")
             if about["format"] != FORMAT or about["schema"] not in migrations.known():
-                raise NoBackup(f"{path} was made by a newer version: schema {about['schema']}")
+                raise NoBackup(f"{path} was created by a newer version: schema {about['schema']}")
             names = [each for each in archive.getnames() if each.startswith(MEDIA)]
             if names and media is None:
                 raise NoBackup(f"The backup holds {len(names)} files: restore with BELLWIRE_MEDIA_URL naming a folder")
@@ -148,9 +148,9 @@ def restore(url: str, path: Path, *, media: Path | None, secret: Path | None) ->
                 bring(archive, SECRET, secret.parent, secret.name)
             counts = on_connection(url, lambda connection: read_rows(connection, archive, about), writes=True)
     except (tarfile.TarError, KeyError, ValueError, TypeError, OverflowError, EOFError, RecursionError) as error:
-        raise NoBackup(f"{path} is no backup, or not a whole one: {error}") from None
+        raise NoBackup(f"{path} is not a complete backup: {error}") from None
     except SQLAlchemyError as error:
-        raise NoBackup(f"{path} can't be read into the database: {type(error).__name__}") from None
+        raise NoBackup(f"{path} cannot be restored into the database: {type(error).__name__}") from None
     return {**counts, "files": len(names)}
 
 
@@ -165,7 +165,7 @@ def bring(archive: tarfile.TarFile, name: str, folder: Path, place: str) -> None
     """Write a file, whole or not at all; one that is there already must be the same. Raises NoBackup."""
     target = (folder / place).resolve()
     if not target.is_relative_to(folder.resolve()):
-        raise ValueError(f"{name} leads out of its folder")
+        raise ValueError(f"{name} points outside its folder")
     target.parent.mkdir(parents=True, exist_ok=True)
     draft = target.with_name(f"{target.name}.{secrets.token_hex(4)}")
     try:
@@ -174,7 +174,7 @@ def bring(archive: tarfile.TarFile, name: str, folder: Path, place: str) -> None
         if not target.exists():
             os.replace(draft, target)
         elif not filecmp.cmp(draft, target, shallow=False):
-            raise NoBackup(f"{target} is there already, and another one")
+            raise NoBackup(f"{target} already exists with different content")
     finally:
         draft.unlink(missing_ok=True)
 

@@ -128,7 +128,7 @@ def move(
     if giver is None:
         # What its users hold together is what the issuing account lacks.
         if source.balance - amount < -LARGEST_BALANCE:
-            raise Conflict(f"The users of a tenant can hold {LARGEST_BALANCE:,} credits together")
+            raise Conflict(f"The users of a tenant can hold at most {LARGEST_BALANCE:,} credits together")
     elif source.balance < amount:
         raise NotEnough
     id = new_id()

@@ -118,7 +118,7 @@ class Database:
         except Exception as error:
             if not is_unreachable(error):
                 raise
-            logger.warning("the database can't be read: %r", error)
+            logger.warning("the database cannot be read: %r", error)
             raise Unavailable from error
 
 

@@ -47,7 +47,7 @@ class Problem(Exception):
 
 
 class Malformed(Problem):
-    """The body can't be read"""
+    """The body cannot be read"""
 
     status, code = 400, "malformed"
 

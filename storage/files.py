@@ -41,7 +41,7 @@ class Files:
                 else:
                     await asyncio.to_thread(move, path, self.folder / key)
         except FileNotFoundError as error:
-            raise Unavailable("There is no place where files can be stored") from error
+            raise Unavailable("The file storage does not exist") from error
 
     async def read(self, key: str, start: int, end: int) -> AsyncIterator[bytes]:
         """The bytes from ``start`` up to and without ``end``, in pieces. Raises FileNotFoundError."""
@@ -71,7 +71,7 @@ def failing() -> Iterator[None]:
     except (NotFoundError, FileNotFoundError) as error:
         raise FileNotFoundError(str(error)) from None
     except (BaseError, OSError) as error:
-        raise Unavailable("Files can't be stored or read now; try again in a moment") from error
+        raise Unavailable("The file storage is unavailable; try again later") from error
 
 
 def move(source: Path, target: Path) -> None:

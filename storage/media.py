@@ -89,7 +89,7 @@ def arrived(tx: Tx, id: str, *, ttl: int) -> Media:
     tx.execute(update(media).where(media.c.id == id, media.c.state == "arriving").values(here))
     found = find(tx.connection, id)
     if found is None or found.state != "ready":
-        raise Conflict("The file took too long to be stored")
+        raise Conflict("Storing the file took too long")
     return found
 
 

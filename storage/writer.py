@@ -85,7 +85,7 @@ class Writer:
     def submit(self, command: Command[T]) -> "asyncio.Future[T]":
         """Queue a command; the future holds its answer once it is committed, or its error."""
         if len(self._waiting) >= self.size:
-            raise Unavailable("Too much waits to be stored; try again in a moment")
+            raise Unavailable("Server overloaded: the write queue is full; try again later")
         future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         self._waiting.append((command, future))
         if self._task is None:
@@ -126,7 +126,7 @@ class Writer:
         try:
             answers, events = await self.executor.run([command for command, _ in batch])
         except CommitUnknown:
-            logger.exception("commit failed, outcome unknown")
+            logger.exception("COMMIT failed, outcome unknown")
             for _, future in batch:
                 settle(future, Unavailable(UNKNOWN))
             self.on_unknown({pk for command, _ in batch for pk in command.channels})

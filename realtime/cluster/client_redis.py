@@ -190,10 +190,10 @@ class ServerConnection:
                 await self._hold(link)
             except UNREACHABLE as error:
                 if not self.failed:
-                    logger.warning("Redis is away: %s", str(error) or type(error).__name__)
+                    logger.warning("Redis connection lost: %s", str(error) or type(error).__name__)
                 self.failed = True
             except Exception:
-                logger.exception("the link to Redis failed; there will be another")
+                logger.exception("the Redis connection failed; reconnecting")
             finally:
                 self.link = None
                 if hasattr(link, "transport"):
@@ -218,7 +218,7 @@ class ServerConnection:
         self.link = link
         self.client.connections += 1
         if self.failed:
-            logger.warning("Redis is there again")
+            logger.warning("Redis connection restored")
         self.failed = False
         self.pause = RETRY_SECONDS
         for on_open in self.client.on_open:
@@ -227,7 +227,7 @@ class ServerConnection:
             await asyncio.wait([link.lost], timeout=PING_SECONDS)
             silence = time.monotonic() - link.received_at
             if link.lost.done() or silence > SILENCE_SECONDS:
-                raise ConnectionError("the connection was lost" if link.lost.done() else "it says nothing")
+                raise ConnectionError("the connection was lost" if link.lost.done() else "the server does not answer")
             if silence >= PING_SECONDS / 2:
                 link.call(b"PING").add_done_callback(lambda answer: answer.cancelled() or answer.exception())
 

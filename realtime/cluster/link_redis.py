@@ -62,7 +62,7 @@ class Link(asyncio.Protocol):
         except hiredis.ReplyError:
             return
         if role and role[0] == b"slave":
-            raise ConnectionError("the server is a replica, which takes no writes")
+            raise ConnectionError("the server is a read-only replica")
 
     @property
     def writable(self) -> bool:
@@ -86,7 +86,7 @@ class Link(asyncio.Protocol):
             self.write([command])
             self.replies[-1] = answer
         else:
-            answer.set_exception(ConnectionError("Redis does not keep up, or is gone"))
+            answer.set_exception(ConnectionError("Redis does not keep up or is unreachable"))
         return answer
 
     def data_received(self, data: bytes) -> None:
@@ -102,18 +102,18 @@ class Link(asyncio.Protocol):
             if pushes:
                 self.pushed(pushes)
         except (hiredis.ProtocolError, IndexError) as error:
-            logger.error("Redis answers what was not asked: %s", error)
+            logger.error("unexpected answer from Redis: %s", error)
             self.close()
 
     def _answered(self, item: Any) -> None:
         if isinstance(item, hiredis.ReplyError) and str(item).startswith(WRONG_SERVER):
             # Whatever else is asked here would be refused too: the servers are to be looked for again.
-            logger.warning("Redis: this is not the server to ask any more: %s", str(item).split(" ")[0])
+            logger.warning("the Redis server is no longer responsible: %s", str(item).split(" ")[0])
             return self.close()
         fragile, self.done = self.done < self.fragile_until, self.done + 1
         if isinstance(item, hiredis.ReplyError) and not self.complained:
             self.complained = True
-            logger.warning("Redis refuses what is asked: %s", item)
+            logger.warning("Redis rejected a command: %s", item)
         if isinstance(item, hiredis.ReplyError) and fragile:
             return self.close()
         waiting = self.replies.popleft()

@@ -36,7 +36,7 @@ class Nodes:
         waited = 0.0
         while problem := await self.database.write(Command(self._enter, keys=["nodes"])):
             if waited == 0:
-                logger.warning("%s Waiting to see whether it is gone.", problem)
+                logger.warning("%s Waiting until its entry expires.", problem)
             if waited > nodes.TTL_SECONDS + CHECK_SECONDS:
                 raise Problem(problem)
             await asyncio.sleep(CHECK_SECONDS)

@@ -51,4 +51,4 @@ class Rates:
     async def _refuse(self, window: RateLimitItem, key: str) -> None:
         ends_at = (await self.windows.get_window_stats(window, key)).reset_time
         wait = min(max(1, math.ceil(ends_at - time.time())), window.get_expiry())
-        raise TooMany(f"At most {window.amount} in {window.get_expiry()} s; again in {wait} s", retry_after=wait)
+        raise TooMany(f"At most {window.amount} per {window.get_expiry()} s; retry in {wait} s", retry_after=wait)

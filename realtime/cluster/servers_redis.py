@@ -200,7 +200,7 @@ class ClusterServers(OneServer):
         if not server:
             await self.find()
             if self.sharded:
-                raise ConnectionError("the cluster was found just now: each of its nodes has a lane")
+                raise ConnectionError("the cluster was just discovered")
             server = next((each for each in self.slots if each), "")
             if not server:
                 raise ConnectionError("no node of the cluster has any slot")

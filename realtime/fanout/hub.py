@@ -374,7 +374,7 @@ class Hub:
                 try:
                     self.compare_heads(await self.database.read(partial(log.heads, pks=pks)))
                 except Unavailable:
-                    logger.warning("could not look at %d doubtful channels; again in a second", len(pks))
+                    logger.warning("could not check %d suspect channels; retrying", len(pks))
                     self.suspect |= pks
                     await asyncio.sleep(RETRY_SECONDS)
                 await asyncio.sleep(CHECK_PAUSE_SECONDS)

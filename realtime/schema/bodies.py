@@ -208,7 +208,7 @@ class CreateChat(Body):
     @model_validator(mode="after")
     def complete(self) -> "CreateChat":
         if self.type == "direct" and len(self.memberIds) != 1:
-            raise ValueError("memberIds must name the one other member")
+            raise ValueError("memberIds must name exactly one other user")
         if self.type == "group" and self.name is None:
             raise ValueError("name is required")
         return self
@@ -274,7 +274,7 @@ class CreateTemplate(Body):
 
 
 class ChangeTemplate(Body):
-    """What is absent stays."""
+    """Omitted fields are unchanged."""
 
     tenantId: Uuid | None = None
     category: Label | None = None
@@ -339,7 +339,7 @@ class CreateWebhook(Body):
 
 
 class ChangeWebhook(Body):
-    """What is absent stays; what waits for one that is not ``active`` is given up."""
+    """Omitted fields are unchanged; what waits for one that is not ``active`` is given up."""
 
     url: Annotated[ActionUrl, AfterValidator(not_blank)] | None = None
     events: WebhookEvents | None = None
@@ -366,7 +366,7 @@ class CreateStream(Body):
 
 
 class ChangeStream(Body):
-    """What is absent stays."""
+    """Omitted fields are unchanged."""
 
     title: DisplayName | None = None
     startsAt: Moment | None = None

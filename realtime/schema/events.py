@@ -88,25 +88,25 @@ class Outbound(NamedTuple):
 
 
 OUTBOUND: dict[str, Outbound] = {
-    "session:ready": Outbound(ReadyEvent, False, "All that was missed has been sent; from here on it is live"),
-    "session:expiring": Outbound(ExpiringEvent, False, "The token ends in a minute: send session:refresh"),
-    "session:closed": Outbound(ClosedEvent, False, "The connection ends for good; DISCONNECT follows"),
-    "channel:reset": Outbound(ResetEvent, False, "A gap that can't be filled"),
+    "session:ready": Outbound(ReadyEvent, False, "Replay is complete; events from here on are live"),
+    "session:expiring": Outbound(ExpiringEvent, False, "The token expires in a minute: send session:refresh"),
+    "session:closed": Outbound(ClosedEvent, False, "The server ends the session; DISCONNECT follows"),
+    "channel:reset": Outbound(ResetEvent, False, "Events were lost to retention: reload over REST"),
     "channel:skip": Outbound(
-        SkipEvent, True, "In place of an event about an object from before the reader joined: only the offset moves"
+        SkipEvent, True, "Replaces an event about an object older than the reader's membership; only the offset moves"
     ),
     "message:new": Outbound(MessageDocument, True, "A message was posted"),
     "message:updated": Outbound(MessageDocument, True, "A message was edited"),
-    "message:deleted": Outbound(MessageDocument, True, "A message was deleted; its tombstone"),
-    "message:read": Outbound(ReadDocument, True, "Somebody has read up to a message"),
-    "chat:new": Outbound(NewChatEvent, True, "One is in a chat from now on"),
-    "chat:updated": Outbound(ChangedChatEvent, True, "A chat was changed, or its members"),
-    "chat:removed": Outbound(RemovedEvent, True, "One is in a chat no more, or it was deleted"),
-    "notification:new": Outbound(NotificationDocument, True, "A notification"),
-    "notification:read": Outbound(NotificationsReadDocument, True, "Notifications were read, here or elsewhere"),
+    "message:deleted": Outbound(MessageDocument, True, "A message was deleted; carries the tombstone"),
+    "message:read": Outbound(ReadDocument, True, "A member has read up to a message"),
+    "chat:new": Outbound(NewChatEvent, True, "The user was added to a chat"),
+    "chat:updated": Outbound(ChangedChatEvent, True, "A chat or its members changed"),
+    "chat:removed": Outbound(RemovedEvent, True, "The user was removed from a chat, or it was deleted"),
+    "notification:new": Outbound(NotificationDocument, True, "A notification was received"),
+    "notification:read": Outbound(NotificationsReadDocument, True, "Notifications were marked as read on any device"),
     "notification:deleted": Outbound(NotificationDocument, True, "A notification was deleted"),
-    "credit:balance": Outbound(BalanceEvent, True, "Credits came or went"),
-    "stream:status": Outbound(StreamDocument, True, "A stream changed"),
-    "typing": Outbound(TypingEvent, False, "Somebody is typing; gone after six seconds"),
-    "presence": Outbound(PresenceDocument, False, "Somebody whom one watches came or went"),
+    "credit:balance": Outbound(BalanceEvent, True, "The balance changed"),
+    "stream:status": Outbound(StreamDocument, True, "A stream's state, title or time changed"),
+    "typing": Outbound(TypingEvent, False, "A member is typing; clear it after six seconds"),
+    "presence": Outbound(PresenceDocument, False, "A watched user came online or went offline"),
 }

@@ -60,7 +60,7 @@ def not_blank(value: str) -> str:
 def content(value: str, info: ValidationInfo) -> str:
     limit = limits_of(info).content
     if len(value.encode()) > limit:
-        raise ValueError(f"must have at most {limit} bytes")
+        raise ValueError(f"must be at most {limit} bytes")
     return value
 
 
@@ -79,7 +79,7 @@ def at_most(name: str) -> AfterValidator:
 def client_key(value: str, info: ValidationInfo) -> str:
     limit = limits_of(info).idempotency_key
     if not 1 <= len(value) <= limit:
-        raise ValueError(f"must have 1 to {limit} characters")
+        raise ValueError(f"must be 1 to {limit} characters long")
     return value
 
 
@@ -93,7 +93,7 @@ def plain(name: str) -> AfterValidator:
         except TypeError:
             raise ValueError("must be plain JSON") from None
         if len(encoded) > limit:
-            raise ValueError(f"must have at most {limit} bytes as JSON")
+            raise ValueError(f"must be at most {limit} bytes as JSON")
         if b"\\u0000" in encoded and holds_nul(value):
             raise ValueError("must not contain the character NUL")
         return value
@@ -104,12 +104,12 @@ def plain(name: str) -> AfterValidator:
 def placeholders(value: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
     limits = limits_of(info)
     if len(value) > limits.placeholders:
-        raise ValueError(f"may name {limits.placeholders} values")
+        raise ValueError(f"must have at most {limits.placeholders} values")
     for name, each in value.items():
         if len(name) > limits.key:
-            raise ValueError(f"must have names of at most {limits.key} characters")
+            raise ValueError(f"names must be at most {limits.key} characters long")
         if not isinstance(each, str | int | float):
-            raise ValueError(f"must hold text, numbers, true or false; {name!r} is something else")
+            raise ValueError(f"values must be text, numbers or booleans; {name!r} is not")
     return value
 
 
@@ -125,14 +125,14 @@ def holds_nul(value: object) -> bool:
 def template_key(value: str) -> str:
     """It stands in paths."""
     if not TEMPLATE_KEY.fullmatch(value):
-        raise ValueError("must have letters, digits or any of . _ - and begin with a letter or a digit")
+        raise ValueError("must consist of letters, digits and . _ - and begin with a letter or digit")
     return value
 
 
 def few_locales(value: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
     limit = limits_of(info).locales
     if len(value) > limit:
-        raise ValueError(f"may have {limit} variants")
+        raise ValueError(f"must have at most {limit} variants")
     return value
 
 
@@ -148,7 +148,7 @@ def opaque(longest: int) -> AfterValidator:
 
     def check(value: str) -> str:
         if not OPAQUE.fullmatch(value) or len(value) > longest:
-            raise ValueError(f"must have 1 to {longest} letters, digits or any of . _ ~ + = : -")
+            raise ValueError(f"must be 1 to {longest} characters: letters, digits and . _ ~ + = : -")
         return value
 
     return AfterValidator(check)
@@ -175,7 +175,7 @@ def link(value: str) -> str:
 
 def web_address(value: str) -> str:
     if scheme_of(value) not in ("http", "https"):
-        raise ValueError("must be a URL like https://example.org/picture.png")
+        raise ValueError("must be a URL such as https://example.org/picture.png")
     return value
 
 
@@ -192,7 +192,7 @@ def moment(value: str) -> int:
         with contextlib.suppress(ValueError, OverflowError):
             moment = int(datetime.fromisoformat(value.upper()).timestamp() * SECOND)
     if not 0 <= moment < LATEST:
-        raise ValueError("must be a time with its offset, like 2026-01-15T10:30:00Z")
+        raise ValueError("must be a time with a UTC offset, such as 2026-01-15T10:30:00Z")
     return moment
 
 

@@ -28,10 +28,10 @@ def parse_json(data: bytes | str, limits: Limits) -> Any:
     try:
         value = orjson.loads(data)
     except orjson.JSONDecodeError as error:
-        raise Malformed(f"The body is no JSON: {str(error)[:200]}") from None
+        raise Malformed(f"Invalid JSON: {str(error)[:200]}") from None
     opening = data.count("{") + data.count("[") if isinstance(data, str) else data.count(b"{") + data.count(b"[")
     if opening > limits.nesting and not depth(value, limits.nesting):
-        raise Malformed(f"The body may nest {limits.nesting} deep")
+        raise Malformed(f"JSON must not be nested more than {limits.nesting} levels deep")
     return value
 
 

@@ -44,7 +44,7 @@ class Turns:
         queue: Queue = keys.get(key, deque())
         crowded = of_group is not None and sum(map(len, keys.values())) >= self.per_group
         if self.waiting >= self.most_waiting or crowded or len(queue) >= self.per_key:
-            raise Unavailable("Too many of these are being worked on; try again in a moment")
+            raise Unavailable("Server overloaded: too many requests of this kind; try again later")
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         queue.append(turn)
         keys[key] = queue

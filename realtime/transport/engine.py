@@ -145,7 +145,7 @@ class Engine(engineio.AsyncServer):
         if address is not None and (refused := self._refuse_address(address)):
             return refused
         if not self.refusing and not await self.pace.turn():
-            return unavailable("Many connect at once; come back in a moment")
+            return unavailable("Too many connections at once; try again later")
         if self.refusing:
             return unavailable(self.refusing)
         sid = self.generate_id()
@@ -173,7 +173,7 @@ class Engine(engineio.AsyncServer):
     def _refuse_address(self, address: str) -> dict[str, Any] | None:
         """What is answered to an address that has too many sockets, or opens too many at once."""
         if self.of_address[address] >= self.limits.sockets_per_address:
-            return unavailable(f"{self.limits.sockets_per_address} sockets are open from your address")
+            return unavailable(f"At most {self.limits.sockets_per_address} sockets per address")
         try:
             self.connect_buckets.acquire(address)
         except TooMany as problem:
@@ -195,7 +195,7 @@ class Engine(engineio.AsyncServer):
         if not socket.closing:
             self.slow_closed += 1
             CURRENT.set(socket)
-            logger.warning("cut off a slow reader with %d bytes waiting", socket.buffered)
+            logger.warning("disconnected a slow reader with %d unsent bytes", socket.buffered)
             socket.abort()
 
     # Pings

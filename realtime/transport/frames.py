@@ -100,7 +100,7 @@ def parse(text: str) -> Packet:
     """Read an Engine.IO message's text. Raises Malformed."""
     kind, rest = text[:1], text[1:]
     if kind not in KINDS:
-        raise Malformed("no Socket.IO packet")
+        raise Malformed("Not a Socket.IO packet")
     if kind in "56":
         dashed, _, after = rest.partition("-")
         if dashed.isascii() and dashed.isdigit():
@@ -113,5 +113,5 @@ def parse(text: str) -> Packet:
     if id is None:
         return Packet(kind, namespace, None, rest)
     if id.end() > ID_DIGITS:
-        raise Malformed("the packet's id is too long")
+        raise Malformed("The packet id is too long")
     return Packet(kind, namespace, int(id[0]), rest[id.end() :])

@@ -34,9 +34,9 @@ async def read_body(request: web.Request, limits: Limits) -> bytes:
             async for chunk in request.content.iter_any():
                 body += chunk
                 if len(body) > limits.polling_payload:
-                    raise Refused(f"a payload may have {limits.polling_payload} bytes")
+                    raise Refused(f"A payload must be at most {limits.polling_payload} bytes")
     except TimeoutError:
-        raise Refused(f"a payload may take {limits.body_seconds:g} seconds") from None
+        raise Refused(f"A payload must arrive within {limits.body_seconds:g} seconds") from None
     return bytes(body)
 
 
@@ -44,12 +44,12 @@ def packets(body: bytes, limits: Limits) -> list[str]:
     """The packets of a payload, all looked at before the first is handled. Raises Refused."""
     parts = body.split(SEPARATOR)
     if len(parts) > limits.polling_packets:
-        raise Refused(f"a payload may have {limits.polling_packets} packets")
+        raise Refused(f"A payload must have at most {limits.polling_packets} packets")
     if any(len(part) > limits.packet for part in parts):
-        raise Refused(f"a packet may have {limits.packet} bytes")
+        raise Refused(f"A packet must be at most {limits.packet} bytes")
     if any(part[:1] not in KINDS for part in parts):
-        raise Refused("no Engine.IO packet")
+        raise Refused("Not an Engine.IO packet")
     try:
         return [part.decode() for part in parts]
     except UnicodeDecodeError:
-        raise Refused("no UTF-8") from None
+        raise Refused("The payload is not UTF-8") from None

@@ -124,7 +124,7 @@ class Server(socketio.AsyncServer):
             logger.warning("closed a connection: %s", error)
             socket.close_now(1013)
         except Exception:
-            logger.exception("a socket's packet failed")
+            logger.exception("handling a packet failed")
             socket.close_now(1011)
 
     def on_closed(self, socket: Socket) -> None:
@@ -190,7 +190,7 @@ class Server(socketio.AsyncServer):
         try:
             await self.namespace.begin(session)
         except Exception:
-            logger.exception("a session could not begin")
+            logger.exception("starting a session failed")
             socket.close_now(1011)
 
     def _disconnect(self, socket: Socket) -> None:

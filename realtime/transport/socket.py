@@ -174,7 +174,7 @@ class Socket(AsyncSocket):
         elif kind == "b":
             self.on_binary()
         elif kind not in ("5", "6"):
-            raise Refused("no Engine.IO packet")
+            raise Refused("Not an Engine.IO packet")
 
     def enqueue(self, item: Any) -> None:
         """Put an item where it is worked off in order, by a task that exists only while there is something."""
@@ -246,7 +246,7 @@ class Socket(AsyncSocket):
     async def _poll(self) -> bytes:
         self.confirmed_at = self.drained_at
         if self.poll_waiter is not None:
-            raise Refused("one poll at a time")
+            raise Refused("Another poll is pending")
         if self.upgrading:
             return NOOP
         if self.closing and not self.outgoing:
@@ -259,7 +259,7 @@ class Socket(AsyncSocket):
                     answer = await self.poll_waiter
             except TimeoutError:
                 self.abort()
-                raise Refused("nothing to poll") from None
+                raise Refused("Nothing to poll") from None
             finally:
                 self.poll_waiter = None
             if answer is not None:
@@ -269,7 +269,7 @@ class Socket(AsyncSocket):
 
     async def handle_post_request(self, environ: dict[str, Any]) -> None:
         if self.posting:
-            raise Refused("one payload at a time")
+            raise Refused("Another payload is being received")
         self.posting = True
         self.confirmed_at = self.drained_at
         try:
@@ -284,7 +284,7 @@ class Socket(AsyncSocket):
             if not self.closing:
                 raise
         except RequestPayloadError:
-            raise Refused("the body can't be read") from None
+            raise Refused("The body cannot be read") from None
         except ConnectionResetError:
             self.abort()
         finally:
@@ -294,7 +294,7 @@ class Socket(AsyncSocket):
 
     async def _upgrade_websocket(self, environ: dict[str, Any]) -> Any:
         if self.upgraded or self.upgrading:
-            return self.engine._bad_request("upgraded already")
+            return self.engine._bad_request("The session is already upgraded")
         limits = self.engine.limits
         first = b"" if self.connected else self.pop_queue()
         try:

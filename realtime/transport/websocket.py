@@ -241,7 +241,7 @@ class FrameSink(WebSocketDataQueue):
         try:
             self.websocket.on_message(message[0], message[1])
         except Exception:
-            logger.exception("a frame failed")
+            logger.exception("handling a frame failed")
             self._end(1011)
 
     def set_exception(self, error: Any, cause: Any = None) -> None:

@@ -51,7 +51,7 @@ function Operation({ document, id, operation }) {
       <h3><a href=${`#${id}`}><code>${message.name}</code></a></h3>
       <p>${operation.summary}</p>
       <${Payload} document=${document} payload=${message.payload} />
-      ${ack && html`<h4>Its ack's <code>data</code></h4><${Fields} document=${document} schema=${ack.payload.allOf[1].properties.data} />`}
+      ${ack && html`<h4>Acknowledgement: <code>data</code></h4><${Fields} document=${document} schema=${ack.payload.allOf[1].properties.data} />`}
     </section>
   `;
 }
@@ -65,9 +65,9 @@ const Part = ({ document, title, action }) => html`
 
 const Reference = ({ document }) => html`
   <h1>${document.info.title}'s socket</h1>
-  <p>The same for programs: <a href="/asyncapi.json">/asyncapi.json</a>. REST: <a href="/docs">/docs</a>.</p>
+  <p>Machine-readable: <a href="/asyncapi.json">/asyncapi.json</a>. REST: <a href="/docs">/docs</a>.</p>
   ${document.info.description.split("\n\n").map((each) => html`<p>${each.replaceAll("`", "")}</p>`)}
-  <${Part} document=${document} title="From clients" action="receive" />
+  <${Part} document=${document} title="Client events" action="receive" />
   <${Part} document=${document} title="From the server" action="send" />
 `;
 

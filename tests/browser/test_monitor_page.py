@@ -25,7 +25,7 @@ async def test_plots_move_and_nodes_are_listed(visit: Visit, server: Served) -> 
     ann = await server.people.make()
     chat_id = await ann.group()
     await expect(admin.page.locator("table tbody tr")).to_have_count(1)
-    newest = admin.page.locator(".plot:has-text('Writes a second') h3 b")
+    newest = admin.page.locator(".plot:has-text('Writes/s') h3 b")
     await expect(newest).not_to_have_text("–")
 
     async def write() -> None:
@@ -52,7 +52,7 @@ async def test_search_finds_users_and_chats_and_nothing_said(visit: Visit, serve
     await expect(card).to_contain_text("Findable group")
     assert "a secret" not in await card.inner_text()
     await card.locator("button:has-text('Pushes')").click()
-    await expect(card).to_contain_text("Nothing found.")
+    await expect(card).to_contain_text("No results")
     await admin.page.fill("input[name=query]", chat_id)
     await admin.page.press("input[name=query]", "Enter")
     await expect(card).to_contain_text(chat_id)
@@ -66,10 +66,10 @@ async def test_a_push_that_was_given_up_is_tried_again(visit: Visit, apple: Appl
     await quiet(server)
     apple.plan = lambda push: None
     admin = await admin_at(visit, server)
-    card = admin.page.locator(".card:has(h2:has-text('Pushes given up'))")
+    card = admin.page.locator(".card:has(h2:has-text('Failed pushes'))")
     await expect(card.locator("tbody tr")).to_have_count(1)
     await card.locator("button:has-text('Try again')").click()
-    await expect(card).to_contain_text("It will be tried again.")
+    await expect(card).to_contain_text("Retry scheduled.")
     await expect(card.locator("tbody tr")).to_have_count(0)
 
 
@@ -83,7 +83,7 @@ async def test_a_broadcast_after_a_preview(visit: Visit, server: Served) -> None
     await expect(admin.page.locator("blockquote")).to_contain_text("Tonight at <b>ten</b>.")
     await expect(admin.page.locator(".card:has(blockquote)")).to_contain_text("2 people get this notification:")
     assert await ann.page.locator('.rail a[href="#/notifications"] .badge').count() == 0
-    await admin.page.click("button:has-text('Send to all of them')")
+    await admin.page.click("button:has-text('Send to all')")
     await expect(ann.page.locator('.rail a[href="#/notifications"] .badge')).to_have_text("1")
     await expect(admin.page.locator(".card:has-text('Maintenance') .hint")).to_contain_text("sent to 2")
 

@@ -18,6 +18,6 @@ async def test_every_event_is_on_the_page(visit: Visit, server: Served) -> None:
     assert sorted(await sections.all_inner_texts()) == sorted(["connect", *INBOUND, *OUTBOUND])
     sent = page.locator("#message_send")
     await expect(sent).to_contain_text("clientMessageId")
-    await expect(sent).to_contain_text("Its ack's data")
+    await expect(sent).to_contain_text("Acknowledgement: data")
     await expect(page.locator("#on_message_new")).to_contain_text("channel")
     assert await violations(visitor) == []

@@ -69,7 +69,7 @@ async def test_commands_with_and_without_a_server(tmp_path: Path) -> None:
         refused = {
             ("token", "--user", "nobody"): "no user",
             ("token",): "Name a user",
-            ("token", "--user", "5", "--permission", "x"): "There is no permission",
+            ("token", "--user", "5", "--permission", "x"): "Unknown permission",
             ("token", "--user", "5", "--tenant", "0" * 36): "no such tenant",
             ("user", "add", "ann@example.org"): "exists already",
             ("user", "add", "no-address"): "email",

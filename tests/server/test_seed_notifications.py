@@ -182,7 +182,7 @@ async def test_laravel_names_all_wrong_fields_at_once(either: Served) -> None:
         "action_url": ["The action url field must not be greater than 2048 characters."],
     }
     big = await send(here.sender, "laravel", metadata={"a": "x" * 16384})
-    assert big.json["errors"] == {"metadata": ["The metadata field must have at most 16384 bytes as JSON."]}
+    assert big.json["errors"] == {"metadata": ["The metadata field must be at most 16384 bytes as JSON."]}
 
 
 @pytest.mark.parametrize(("one", "other"), OTHERS)
