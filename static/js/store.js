@@ -84,7 +84,7 @@ export async function enter(verb, body) {
 export function start() {
   live = new Live(api);
   live.on("state", connected);
-  live.on("closed", ({ reason }) => leave(t(["banned", "deleted"].includes(reason) ? "banned" : "loginEnded")));
+  live.on("closed", ({ reason }) => leave(t({ banned: "banned", deleted: "accountDeleted" }[reason] ?? "loginEnded")));
   live.on("reload", reload);
   const events = {
     "message:new": arrived, "message:updated": put, "message:deleted": put, "message:read": readBy,

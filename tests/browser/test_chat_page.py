@@ -215,7 +215,7 @@ async def test_a_cut_loses_nothing_and_doubles_nothing(visit: Visit, server: Ser
         way[0], open_way = None, way[0]
         proxy.cut()
         for each in (ann, bob):
-            await expect(each.page.locator(".banner")).to_contain_text("Offline")
+            await expect(each.page.locator(".banner")).to_contain_text("offline")
         for number in range(3):
             await ann.say(f"ann {number}")
             await bob.say(f"bob {number}")
@@ -511,7 +511,7 @@ async def test_what_came_into_new_chats_during_a_cut(visit: Visit, server: Serve
     ann = await visit(url=cuttable.url)
     id = await ann.register("Ann")
     cuttable.cut()
-    await expect(ann.page.locator(".banner")).to_contain_text("Offline")
+    await expect(ann.page.locator(".banner")).to_contain_text("offline")
     bob = await server.people.make("Bob")
     for text in ("one", "two", "three"):
         sent = await bob.post("/api/v2/messages", {"type": "text", "targetUserId": id, "content": text})
@@ -532,7 +532,7 @@ async def test_a_chat_opened_during_a_cut_is_loaded_after_it(visit: Visit, serve
     await visitor.enter_as(bob)
     await expect(visitor.page.locator(".chats a")).to_have_count(1)
     cuttable.cut()
-    await expect(visitor.page.locator(".banner")).to_contain_text("Offline")
+    await expect(visitor.page.locator(".banner")).to_contain_text("offline")
     await visitor.page.click(".chats a")
     await ann.send(chat_id, "new")
     cuttable.heal()
@@ -550,7 +550,7 @@ async def test_presence_and_streams_outlive_a_cut(visit: Visit, server: Served, 
     await bob.page.wait_for_selector("main h1:has-text('Launch')")
     watching = server.services.namespace.sessions
     cuttable.cut()
-    await expect(bob.page.locator(".banner")).to_contain_text("Offline")
+    await expect(bob.page.locator(".banner")).to_contain_text("offline")
     cuttable.heal()
     await bob.online()
     await eventually(lambda: [each for each in watching.all() if stream["id"] in each.streams.values()])
@@ -581,7 +581,7 @@ async def test_two_tabs_wait_with_a_message_each(visit: Visit, server: Served, c
     await second.online()
     cuttable.cut()
     for each in (ann, second):
-        await expect(each.page.locator(".banner")).to_contain_text("Offline")
+        await expect(each.page.locator(".banner")).to_contain_text("offline")
     await ann.say("from the first")
     await second.say("from the second")
     await ann.page.close()
@@ -598,7 +598,7 @@ async def test_a_token_that_ends_during_a_fault_ends_no_login(visit: Visit, serv
     faults = True
     await ann.page.route("**/api/v1/auth/refresh", lambda route: route.abort() if faults else route.continue_())
     await ann.register("Ann")
-    await expect(ann.page.locator(".banner")).to_contain_text("Offline")
+    await expect(ann.page.locator(".banner")).to_contain_text("offline")
     faults = False
     monkeypatch.setattr("realtime.logins.ACCESS_TTL_SECONDS", 900)
     await ann.online()

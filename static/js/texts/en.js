@@ -19,6 +19,7 @@ export default {
   offline: "You're offline. Messages will be sent when you reconnect.",
   loginEnded: "You were logged out.",
   banned: "Your account has been suspended.",
+  accountDeleted: "Your account has been deleted.",
   networkFailed: "Can't connect to the server.",
   somethingFailed: "Something went wrong: {why}",
   // Places

@@ -19,6 +19,7 @@ export default {
   offline: "Çevrimdışısınız. Mesajlarınız bağlantı kurulunca gönderilecek.",
   loginEnded: "Oturumunuz sonlandırıldı.",
   banned: "Hesabınız askıya alındı.",
+  accountDeleted: "Hesabınız silindi.",
   networkFailed: "Sunucuya bağlanılamıyor.",
   somethingFailed: "Bir sorun oluştu: {why}",
   // Places
