@@ -69,7 +69,12 @@ class LogGateway:
 
     async def send(self, request: PushRequest) -> PushResult:
         size = len(str(request.payload))
-        logger.info("APNs is not configured: skipped %s push of %d characters to %s", request.push_type, size, masked(request.token))
+        logger.info(
+            "no APNs key: skipped %s push of %d characters to %s",
+            request.push_type,
+            size,
+            masked(request.token),
+        )
         return PushResult(Outcome.DELIVERED, 200, "logged")
 
     async def close(self) -> None:

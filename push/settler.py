@@ -18,15 +18,15 @@ RETRY_SECONDS = 1.0
 
 
 class Settler:
-    """``settled`` is told of each, once it is written or given up: after ``patience`` seconds the lease is near its end."""
+    """``settled`` is told of each, once it is written or given up: after ``seconds`` seconds the lease is near its end."""
 
     def __init__(
-        self, database: Database, lease: str, settled: Callable[[Sequence[Settlement]], None], patience: float
+        self, database: Database, lease: str, settled: Callable[[Sequence[Settlement]], None], seconds: float
     ) -> None:
         self.database = database
         self.lease = lease
         self.settled = settled
-        self.patience = patience
+        self.seconds = seconds
         self.waiting: list[Settlement] = []
         self.writing: asyncio.Task[None] | None = None
 
@@ -51,7 +51,7 @@ class Settler:
 
     async def _write(self, some: Sequence[Settlement]) -> None:
         """As long as the lease holds; after that they are sent again, under the same ids."""
-        until = time.monotonic() + self.patience
+        until = time.monotonic() + self.seconds
         command = Command(partial(outbox.settle, lease=self.lease, settlements=some))
         while True:
             try:
@@ -60,5 +60,7 @@ class Settler:
                 if time.monotonic() > until:
                     logger.exception("%d pushes could not be settled", len(some))
                     return None
-                logger.warning("%d pushes could not be settled: %s; retrying in a second", len(some), type(error).__name__)
+                logger.warning(
+                    "%d pushes could not be settled: %s; retrying in a second", len(some), type(error).__name__
+                )
                 await asyncio.sleep(RETRY_SECONDS)

@@ -30,7 +30,7 @@ class Policy:
     content: bool
     reached_too: bool
     ttl: float
-    live_lasts: float
+    live_ttl: float
     live_starts: int
     dismiss_over: float
     dismiss_begun: float

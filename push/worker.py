@@ -100,11 +100,11 @@ class Worker:
         for event in self.awake.values():
             event.set()
 
-    async def stop(self, patience: float = 15.0) -> None:
+    async def stop(self, seconds: float = 15.0) -> None:
         """Claim no more, let what is in flight end, give the rest back."""
         self.stopping = True
         self.wake()
-        deadline = time.monotonic() + patience
+        deadline = time.monotonic() + seconds
         while self.tasks:
             _, late = await asyncio.wait(self.tasks, timeout=max(0.0, deadline - time.monotonic()))
             for task in late:
@@ -177,12 +177,12 @@ class Worker:
         ]
         cursors = {cause.pk: page.cursor for cause, page in found}
         connected = await self._connected((cause.kind, user_pk) for cause, page in wanted for user_pk, _ in page)
-        ttl: dict[str, int] = {cause.kind: int(self._lasts(cause.kind) * SECOND) for cause, _ in found}
+        ttl: dict[str, int] = {cause.kind: int(self._ttl(cause.kind) * SECOND) for cause, _ in found}
         with self._reserving(sum(len(each) for _, each in wanted)) as room:
-            hold = outbox.Claim(self.lease, int(LEASE_SECONDS * SECOND), room, connected, self.policy.live_starts)
+            claim = outbox.Claim(self.lease, int(LEASE_SECONDS * SECOND), room, connected, self.policy.live_starts)
 
             def apply(tx: Tx) -> list[Delivery]:
-                made = outbox.add_deliveries(tx, wanted, hold, ttl)
+                made = outbox.add_deliveries(tx, wanted, claim, ttl)
                 outbox.advance(tx, cursors, self.lease)
                 return made
 
@@ -190,8 +190,8 @@ class Worker:
         self._begin(made, connected)
         self.awake["deliveries"].set()
 
-    def _lasts(self, kind: str) -> float:
-        return self.policy.live_lasts if kind in outbox.LIVE else self.policy.ttl
+    def _ttl(self, kind: str) -> float:
+        return self.policy.live_ttl if kind in outbox.LIVE else self.policy.ttl
 
     async def _connected(self, wanted: Iterable[tuple[str, int]]) -> set[int]:
         """Users who may see by themselves what these kinds tell, and are asked before they are pushed."""

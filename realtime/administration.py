@@ -315,8 +315,8 @@ def require_own(actor: Caller, user: User, own: bool) -> None:
 def told_of(before: User, after: User) -> dict[str, Any]:
     """What a change of a user leaves in the trail."""
     changed: dict[str, Any] = {"name": after.name} if after.name != before.name else {}
-    given, taken = after.permissions - before.permissions, before.permissions - after.permissions
-    return changed | {name: sorted(each) for name, each in (("given", given), ("taken", taken)) if each}
+    given, revoked = after.permissions - before.permissions, before.permissions - after.permissions
+    return changed | {name: sorted(each) for name, each in (("given", given), ("revoked", revoked)) if each}
 
 
 def actor_may_give(actor: Caller, permissions: Collection[str]) -> None:

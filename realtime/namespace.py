@@ -423,7 +423,7 @@ INBOUND: dict[str, Inbound[Any]] = {
     ),
     "message:delete": Inbound(bodies.MessageRef, shapes.MessageDocument, ChatNamespace.delete, "Delete a message", 26),
     "message:read": Inbound(bodies.ReadMessage, shapes.ReadDocument, ChatNamespace.read, "Mark as read up to a message", 15),
-    "typing": Inbound(bodies.ChatRef, events.TypingEvent, ChatNamespace.typing, "Show other members that the user is typing", 1),
+    "typing": Inbound(bodies.ChatRef, events.TypingEvent, ChatNamespace.typing, "Report that the user is typing", 1),
     "stream:watch": Inbound(
         bodies.StreamRef, shapes.StreamDocument, ChatNamespace.watch_stream, "Subscribe to a stream", 22
     ),

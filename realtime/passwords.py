@@ -17,7 +17,7 @@ from storage.errors import Invalid
 
 # As many as there are cores on a small machine: each takes one for a tenth of a second.
 HASHES_AT_ONCE = 2
-SHORTEST, LONGEST = 8, 128
+SHORTEST, LONGEST_PASSWORD = 8, 128
 
 
 SHORTEST_NAME = 4

@@ -106,10 +106,10 @@ def fill(template: Template, placeholders: Mapping[str, Any], locale: str | None
         texts = {name: part.render(placeholders) for name, (part, _) in parts.items()}
     except (LiquidError, ArithmeticError, ValueError, TypeError, RecursionError) as error:
         raise Invalid.field("placeholders", f"do not fit the template: {first_line(error)}") from None
-    longest = {"title": limits.title, "message": limits.notification_message}
+    most_characters = {"title": limits.title, "message": limits.notification_message}
     for name, text in texts.items():
-        if not text.strip() or len(text) > longest[name]:
-            raise Invalid.field("placeholders", f"must produce a {name} of 1 to {longest[name]} characters")
+        if not text.strip() or len(text) > most_characters[name]:
+            raise Invalid.field("placeholders", f"must produce a {name} of 1 to {most_characters[name]} characters")
     return Filled(variant.get("category", template.category), texts["title"], texts["message"])
 
 

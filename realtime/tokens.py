@@ -72,7 +72,9 @@ class Tokens:
         audience: str | None = None,
     ) -> None:
         if any(len(each.encode()) < SHORTEST_SECRET for each in secrets):
-            raise ValueError(f"BELLWIRE_JWT_SECRET and BELLWIRE_JWT_OTHER_SECRETS must be at least {SHORTEST_SECRET} bytes each")
+            raise ValueError(
+                f"each secret in BELLWIRE_JWT_SECRET and …_OTHER_SECRETS must be at least {SHORTEST_SECRET} bytes"
+            )
         if (public_key or jwks_url) and algorithm not in ("RS256", "ES256", "EdDSA"):
             raise ValueError("BELLWIRE_JWT_ALGORITHM must be RS256, ES256 or EdDSA for a public key or a JWKS URL")
         self.access = TokenSigner(secrets, ACCESS_TYPE)

@@ -181,7 +181,9 @@ class Webhooks:
         if result.good:
             await self._settle(claimed, "sent", result.status, result.reason)
         elif result.status == GONE or call.attempts >= TRIES:
-            logger.warning("webhook %s: call for %s failed for good: %s %s", webhook.id, call.event, result.status, result.reason)
+            logger.warning(
+                "webhook %s: call for %s failed: %s %s", webhook.id, call.event, result.status, result.reason
+            )
             await self._settle(claimed, "dead", result.status, result.reason)
         else:
             pause = RETRY_SECONDS[min(call.attempts, len(RETRY_SECONDS)) - 1] * random.uniform(0.8, 1.2)

@@ -11,7 +11,7 @@ from pydantic import AfterValidator, Field, StringConstraints, model_validator
 from typing_extensions import TypedDict
 
 from realtime.logins import LoggedIn
-from realtime.passwords import LONGEST, SHORTEST
+from realtime.passwords import LONGEST_PASSWORD, SHORTEST
 from realtime.schema import documents
 from realtime.schema.bodies import Body
 from realtime.schema.fields import DisplayName, HexId, PictureUrl, Text, Uuid, documented
@@ -44,7 +44,7 @@ def time_zone(value: str) -> str:
 
 
 Email = Annotated[Text, AfterValidator(email), documented(format="email", maxLength=255)]
-Password = Annotated[Text, StringConstraints(min_length=SHORTEST, max_length=LONGEST)]
+Password = Annotated[Text, StringConstraints(min_length=SHORTEST, max_length=LONGEST_PASSWORD)]
 
 
 class Register(Body):
@@ -70,7 +70,7 @@ class RefreshToken(Body):
 
 
 class LogOut(Body):
-    """Only needed where there is no access token any more."""
+    """Only needed without an access token."""
 
     refreshToken: Text | None = None
 

@@ -155,19 +155,19 @@ async def serving(settings: Settings, listening: socket.socket | None = None) ->
         listening = listening or listen(settings.host, settings.port)
         services = app[SERVICES]
         connection = partial(HttpConnection, runner.server, loop=asyncio.get_running_loop(), **options)
-        door = Listener(
+        listener = Listener(
             listening,
             connection,
             services.connections,
             head=settings.max_head_seconds,
             stall=settings.max_stall_seconds,
         )
-        door.open()
-        host, port = door.socket.getsockname()[:2]
+        listener.open()
+        host, port = listener.socket.getsockname()[:2]
         services.address = f"http://{f'[{host}]' if ':' in host else host}:{port}"
         try:
             yield services
         finally:
-            door.close()
+            listener.close()
     finally:
         await runner.cleanup()

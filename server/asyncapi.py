@@ -38,7 +38,9 @@ def document(limits: Limits, url: str) -> dict[str, Any]:
         key = key_of(name)
         messages[key] = message(name, inbound.summary, found[inbound.body, "validation"])
         answer = found[inbound.answer, "serialization"]
-        messages[f"{key}_ack"] = message(name, "Acknowledgement", acknowledged(found[Envelope, "serialization"], answer))
+        messages[f"{key}_ack"] = message(
+            name, "Acknowledgement", acknowledged(found[Envelope, "serialization"], answer)
+        )
         operations[key] = {
             **operation("receive", key, inbound.summary), "reply": reply(f"{key}_ack"), **units(inbound),
         }  # fmt: skip

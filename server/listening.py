@@ -25,7 +25,7 @@ WAITING = 1024
 ACCEPTED_AT_ONCE = 8
 PAUSE_SECONDS = 0.005
 OUT_OF_DESCRIPTORS_SECONDS = 1.0
-CROWDED = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 5\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+TOO_MANY = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 5\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
 # Of Linux, RFC 5482.
 USER_TIMEOUT: int = getattr(socket, "TCP_USER_TIMEOUT", 0)
 
@@ -166,7 +166,7 @@ class Listener:
 
 def refuse(connection: socket.socket) -> None:
     with connection, contextlib.suppress(OSError):
-        connection.send(CROWDED)
+        connection.send(TOO_MANY)
 
 
 def show_out(transport: asyncio.Transport) -> None:

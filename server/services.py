@@ -166,7 +166,7 @@ def policy_of(settings: Settings) -> Policy:
         dismiss_begun=settings.live_dismiss_begun,
         stale=settings.stream_grace,
         live_starts=settings.live_starts,
-        live_lasts=settings.live_hours * 3600,
+        live_ttl=settings.live_hours * 3600,
         retry_base=1,
         retry_most=300,
         slow_down=30,

@@ -372,6 +372,6 @@ def unknown_names() -> list[str]:
     sentences = []
     for name in sorted(given - known):
         if name.startswith(PREFIX) and not name.startswith(OF_TESTS) and not OF_SERVICES.fullmatch(name):
-            near = difflib.get_close_matches(name, known, 1)
-            sentences.append(f"{name} is not a setting" + (f"; did you mean {near[0]}?" if near else ""))
+            similar = difflib.get_close_matches(name, known, 1)
+            sentences.append(f"{name} is not a setting" + (f"; did you mean {similar[0]}?" if similar else ""))
     return sentences

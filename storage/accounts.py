@@ -150,7 +150,7 @@ def add_user(tx: Tx, tenant_pk: int, new: NewUser) -> User:
     """Raises Conflict, naming what is taken, if the tenant has one of the names or the e-mail already."""
     email_keys = spellings(new.email) if new.email else []
     email_key = email_keys[-1] if email_keys else None
-    taken = or_(
+    existing = or_(
         *(
             users.c[name] == value
             for name, value in (("id", new.id), ("number", new.number), ("uuid", new.uuid))
@@ -159,7 +159,7 @@ def add_user(tx: Tx, tenant_pk: int, new: NewUser) -> User:
         users.c.email_key.in_(email_keys),
         false(),
     )
-    if tx.execute(select(users.c.pk).where(users.c.tenant_pk == tenant_pk, taken).limit(1)).first():
+    if tx.execute(select(users.c.pk).where(users.c.tenant_pk == tenant_pk, existing).limit(1)).first():
         raise Conflict("A user with this id, number, uuid or e-mail already exists")
     number = new.number
     while number is None:

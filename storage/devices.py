@@ -48,13 +48,13 @@ def register(tx: Tx, user_pk: int, values: Mapping[str, Any]) -> tuple[Device, b
     token = values["push_token"]
     # Earlier versions kept tokens of Apple's in capitals where they came so.
     spellings = [token, token.upper()] if values["platform"] == APPLE else [token]
-    taken = (
+    clash = (
         devices.c.push_token.in_(spellings),
         devices.c.environment == values["environment"],
         devices.c.bundle_id == values["bundle_id"],
         or_(devices.c.user_pk != user_pk, devices.c.device_id != values["device_id"]),
     )
-    tx.execute(delete(devices).where(*taken))
+    tx.execute(delete(devices).where(*clash))
     known = find(tx.connection, user_pk, values["device_id"])
     if known:
         tx.execute(update(devices).where(devices.c.pk == known.pk).values(**values, registered_at=tx.now))

@@ -228,7 +228,7 @@ class Claim(NamedTuple):
 
 
 def add_deliveries(
-    tx: Tx, wanted: Sequence[tuple[Cause, Sequence[tuple[int, int]]]], hold: Claim, ttl: Mapping[str, int]
+    tx: Tx, wanted: Sequence[tuple[Cause, Sequence[tuple[int, int]]]], claim: Claim, ttl: Mapping[str, int]
 ) -> list[Delivery]:
     """Deliveries of causes that we hold, to ``(user_pk, target_pk)``; returns those that are held.
 
@@ -238,7 +238,7 @@ def add_deliveries(
     pks = [cause.pk for cause, targets in wanted if targets]
     if not pks:
         return []
-    ours = select(outbox.c.pk).where(outbox.c.pk.in_(pks), outbox.c.lease == hold.lease).order_by(outbox.c.pk)
+    ours = select(outbox.c.pk).where(outbox.c.pk.in_(pks), outbox.c.lease == claim.lease).order_by(outbox.c.pk)
     held = set(tx.execute(ours.with_for_update()).scalars())
     wanted = [(cause, targets) for cause, targets in wanted if cause.pk in held]
     known = {
@@ -247,18 +247,18 @@ def add_deliveries(
             select(deliveries.c.outbox_pk, deliveries.c.target_pk).where(deliveries.c.outbox_pk.in_(pks))
         )
     }
-    starting = within_budget(tx, wanted, hold.starts)
+    starts_allowed = within_budget(tx, wanted, claim.starts)
     rows: list[dict[str, Any]] = []
-    room = hold.room
+    room = claim.room
     for cause, targets in wanted:
         stamps = stamps_of(tx, cause, [target for _, target in targets])
         for user_pk, target in targets:
             fits = (cause.kind not in ON_SCREEN or target in stamps) and (
-                cause.kind != "live_start" or (cause.pk, target) in starting
+                cause.kind != "live_start" or (cause.pk, target) in starts_allowed
             )
             if (cause.pk, target) in known or not fits:
                 continue
-            now_ours = room > 0 and user_pk not in hold.connected
+            now_ours = room > 0 and user_pk not in claim.connected
             room -= now_ours
             rows.append(
                 {
@@ -275,8 +275,8 @@ def add_deliveries(
                     "attempts": 0,
                     "due_at": tx.now,
                     "deadline_at": cause.created_at + ttl[cause.kind],
-                    "lease": hold.lease if now_ours else None,
-                    "lease_until": tx.now + hold.ttl if now_ours else 0,
+                    "lease": claim.lease if now_ours else None,
+                    "lease_until": tx.now + claim.ttl if now_ours else 0,
                     "created_at": tx.now,
                 }
             )

@@ -54,7 +54,7 @@ class SqliteReader:
     async def close(self) -> None:
         for thread in self.threads:
             await thread.run(thread.release)
-            await thread.door.close()
+            await thread.thread_connection.close()
 
 
 class SqliteThread:
@@ -62,11 +62,11 @@ class SqliteThread:
 
     connection: Connection
 
-    def __init__(self, door: aiosqlite.Connection) -> None:
-        self.door = door
+    def __init__(self, thread_connection: aiosqlite.Connection) -> None:
+        self.thread_connection = thread_connection
 
     async def run(self, work: Callable[..., T], *arguments: Any) -> T:
-        result: T = await asyncio.shield(self.door._execute(work, *arguments))  # type: ignore[no-untyped-call]
+        result: T = await asyncio.shield(self.thread_connection._execute(work, *arguments))  # type: ignore[no-untyped-call]
         return result
 
     def prepare(self) -> None:
@@ -80,7 +80,7 @@ class SqliteThread:
 
     @property
     def bare(self) -> sqlite3.Connection:
-        return self.door._conn
+        return self.thread_connection._conn
 
     def read(self, query: Callable[[Connection], T], snapshot: bool) -> T:
         if snapshot:

@@ -151,7 +151,7 @@ class Tx:
 
     # The life of a batch
 
-    def hold(self, heads: Collection[Any]) -> None:
+    def lock(self, heads: Collection[Any]) -> None:
         """These channels are locked; rows of ``(pk, head, name)``."""
         self._heads = {pk: [head, name] for pk, head, name in heads}
 
@@ -236,7 +236,7 @@ def run_batch(
     try:
         heads = lock(connection, commands, bare)
         tx = Tx(connection, bare, clock(connection))
-        tx.hold(heads)
+        tx.lock(heads)
         answers: list[Any] = []
         for command in commands:
             try:

@@ -19,7 +19,7 @@ State = Literal["waiting", "sent", "dead"]
 CALLS_AT_ONCE = 100
 # The table that says whose the channel of an event is.
 OF_LOG = {"message:new": chats, "message:updated": chats, "message:deleted": chats, "stream:status": streams}
-HEARD = {
+LISTENED = {
     event: Prepared(
         select(webhooks.c.pk)
         .join(place, place.c.tenant_pk == webhooks.c.tenant_pk)
@@ -139,7 +139,7 @@ def remove(tx: Tx, pk: int) -> None:
 
 def promise(tx: Tx, event: str, channel_pk: int, seq: int) -> None:
     """Tell what happened at this place of a channel. Where nobody wants to hear, nothing is written."""
-    if event not in OF_LOG or tx.first(HEARD[event], {"channel": channel_pk}) is None:
+    if event not in OF_LOG or tx.first(LISTENED[event], {"channel": channel_pk}) is None:
         return
     place = OF_LOG[event]
     for pk in wanting(tx, event, select(place.c.tenant_pk).where(place.c.pk == channel_pk)):
@@ -244,8 +244,8 @@ def settle(tx: Tx, pk: int, lease: int, state: State, *, status: int | None, rea
 def retry(tx: Tx, webhook_pk: int, pk: int) -> bool:
     """Whether it was a dead one, which waits again."""
     dead = calls.c.pk == pk, calls.c.webhook_pk == webhook_pk, calls.c.state == "dead"
-    again = {"state": "waiting", "attempts": 0, "due_at": tx.now, "settled_at": None}
-    return bool(tx.execute(update(calls).where(*dead).values(**again)).rowcount)
+    retry = {"state": "waiting", "attempts": 0, "due_at": tx.now, "settled_at": None}
+    return bool(tx.execute(update(calls).where(*dead).values(**retry)).rowcount)
 
 
 def log_of(connection: Connection, webhook_pk: int, *, before: int | None, limit: int) -> list[WebhookCall]:

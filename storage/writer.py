@@ -36,7 +36,7 @@ UNKNOWN = "It is not known whether this was stored; retry with the same key"
 UNREACHABLE = (OperationalError, InterfaceError, sqlite3.OperationalError, OSError)
 # Connection exceptions, too many connections, and a server that stops or starts
 # (https://www.postgresql.org/docs/current/errcodes-appendix.html).
-AWAY = ("08", "53", "57P")
+CONNECTION_LOST = ("08", "53", "57P")
 Outcome = tuple[list[Any], list[Event]]
 
 
@@ -46,7 +46,7 @@ def is_unreachable(error: BaseException) -> bool:
         return True
     if not isinstance(error, DBAPIError):
         return False
-    return error.connection_invalidated or (sqlstate(error) or "").startswith(AWAY)
+    return error.connection_invalidated or (sqlstate(error) or "").startswith(CONNECTION_LOST)
 
 
 class CommitUnknown(Exception):

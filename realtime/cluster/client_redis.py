@@ -187,7 +187,7 @@ class ServerConnection:
             link = Link(self._on_push)
             try:
                 await link.open(await self.client.servers.connection(self.server))
-                await self._hold(link)
+                await self._keep_open(link)
             except UNREACHABLE as error:
                 if not self.failed:
                     logger.warning("Redis connection lost: %s", str(error) or type(error).__name__)
@@ -205,7 +205,7 @@ class ServerConnection:
                 self.client.reroute()
         del self.client.links[self.server]
 
-    async def _hold(self, link: Link) -> None:
+    async def _keep_open(self, link: Link) -> None:
         """Subscribe to all that is wanted, and watch the connection until it is lost. Raises one of UNREACHABLE."""
         subscribed: set[bytes] = set()
         async with asyncio.timeout(SILENCE_SECONDS):

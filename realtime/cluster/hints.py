@@ -19,7 +19,7 @@ from storage.transaction import Event
 
 LARGEST_BYTES = 8 * KIB
 NODE, SIGNATURE = 8, 16
-EVENT, PLACE, WHISPER = b"e", b"p", b"w"
+EVENT, POSITION, EPHEMERAL = b"e", b"p", b"w"
 HEAD = 1 + NODE + SIGNATURE
 # A whisper counts in the window in which it was signed, and those beside it: clocks of nodes may differ by so much.
 WINDOW_SECONDS = 30
@@ -55,16 +55,16 @@ class Hints:
 
     def of_event(self, event: Event) -> bytes:
         if len(event.payload) > LARGEST_BYTES:
-            return self._sealed(PLACE, NUMBERS.pack(event.channel_pk, event.seq, 0, 0))
+            return self._sealed(POSITION, NUMBERS.pack(event.channel_pk, event.seq, 0, 0))
         channel, name = event.channel.encode(), event.name.encode()
         numbers = NUMBERS.pack(event.channel_pk, event.seq, len(channel), len(name))
         if event.about is None:
             return self._sealed(EVENT, b"".join((numbers, channel, name, event.payload)))
         # A node of an earlier version reads the place alone, and the event from the log.
-        return self._sealed(PLACE, b"".join((numbers, ABOUT.pack(event.about), channel, name, event.payload)))
+        return self._sealed(POSITION, b"".join((numbers, ABOUT.pack(event.about), channel, name, event.payload)))
 
-    def of_ephemeral(self, whisper: Ephemeral) -> bytes:
-        return self._sealed(WHISPER, orjson.dumps([*whisper]), window())
+    def of_ephemeral(self, ephemeral: Ephemeral) -> bytes:
+        return self._sealed(EPHEMERAL, orjson.dumps([*ephemeral]), window())
 
     def is_ours(self, data: bytes) -> bool:
         """Whether this very node wrote it."""
@@ -73,14 +73,14 @@ class Hints:
     def read(self, data: bytes) -> Event | LogPosition | Ephemeral:
         """Raises Forged."""
         kind, node, signature, body = data[:1], data[1 : 1 + NODE], data[1 + NODE : HEAD], data[HEAD:]
-        windows = [window() + change for change in (0, -1, 1)] if kind == WHISPER else [0]
+        windows = [window() + change for change in (0, -1, 1)] if kind == EPHEMERAL else [0]
         if not any(secrets.compare_digest(self._signature(kind, node, body, each), signature) for each in windows):
             raise Forged
-        if kind == WHISPER:
+        if kind == EPHEMERAL:
             return Ephemeral(*orjson.loads(body))
         pk, seq, channel, name = NUMBERS.unpack_from(body)
         start, about = NUMBERS.size, None
-        if kind == PLACE:
+        if kind == POSITION:
             if len(body) == start:
                 return LogPosition(pk, seq)
             (about,) = ABOUT.unpack_from(body, start)
@@ -99,7 +99,7 @@ class Hints:
 
 def is_ephemeral(data: bytes) -> bool:
     """By what it says itself, whoever wrote it."""
-    return data[:1] == WHISPER
+    return data[:1] == EPHEMERAL
 
 
 def window() -> int:

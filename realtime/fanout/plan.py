@@ -56,13 +56,13 @@ class Plans:
 
     def __init__(self, database: Database, limits: Limits) -> None:
         self.limits = limits
-        self.gather: Batcher[ResumeRequest, ResumePlan | None] = Batcher(database, self._make, snapshot=True)
+        self.batcher: Batcher[ResumeRequest, ResumePlan | None] = Batcher(database, self._make, snapshot=True)
         # More bytes than any event has, so that a few need not be measured: a text may get eight times longer as JSON.
-        self.longest = 8 * (limits.content + limits.metadata)
+        self.largest_event_bytes = 8 * (limits.content + limits.metadata)
 
     async def of(self, caller: Caller, offsets: Mapping[str, int], epoch: str | None) -> ResumePlan | None:
         """None for who may not connect any more."""
-        return await self.gather.get(ResumeRequest(caller, offsets, epoch))
+        return await self.batcher.get(ResumeRequest(caller, offsets, epoch))
 
     def _make(self, connection: Connection, asked: Sequence[ResumeRequest]) -> list[ResumePlan | None]:
         valid = still_valid(connection, [each.caller for each in asked])
@@ -105,7 +105,7 @@ class Plans:
         return missed
 
     def _is_long(self, missed: Mapping[str, Missed]) -> bool:
-        return sum(each.events for each in missed.values()) * self.longest > self.limits.replay_bytes
+        return sum(each.events for each in missed.values()) * self.largest_event_bytes > self.limits.replay_bytes
 
     def _fitting(self, missed: Mapping[str, Missed], sizes: Mapping[tuple[int, int], int]) -> Collection[str]:
         """The names of those that can be replayed together."""

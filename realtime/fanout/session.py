@@ -242,7 +242,9 @@ class Sessions:
                     case Gap(pk, name):
                         await self._find_again(session, pk, name)
         except Exception:
-            logger.exception("could not follow a membership change; closing the connection so that the client reconnects")
+            logger.exception(
+                "could not follow a membership change; closing the connection so that the client reconnects"
+            )
             session.socket.close_now()
         finally:
             session.following = None

@@ -332,14 +332,14 @@ WebhookEvents = Annotated[
 
 
 class CreateWebhook(Body):
-    """``events`` are what it is told of."""
+    """``events`` are the events it receives."""
 
     url: Annotated[ActionUrl, AfterValidator(not_blank)]
     events: WebhookEvents
 
 
 class ChangeWebhook(Body):
-    """Omitted fields are unchanged; what waits for one that is not ``active`` is given up."""
+    """Omitted fields are unchanged; calls that wait for a webhook that is not ``active`` fail."""
 
     url: Annotated[ActionUrl, AfterValidator(not_blank)] | None = None
     events: WebhookEvents | None = None

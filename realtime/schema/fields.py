@@ -143,12 +143,12 @@ def amount(value: int, info: ValidationInfo) -> int:
     return value
 
 
-def opaque(longest: int) -> AfterValidator:
+def opaque(most_characters: int) -> AfterValidator:
     """A token or the id of a device: any text that is safe in a path."""
 
     def check(value: str) -> str:
-        if not OPAQUE.fullmatch(value) or len(value) > longest:
-            raise ValueError(f"must be 1 to {longest} characters: letters, digits and . _ ~ + = : -")
+        if not OPAQUE.fullmatch(value) or len(value) > most_characters:
+            raise ValueError(f"must be 1 to {most_characters} characters: letters, digits and . _ ~ + = : -")
         return value
 
     return AfterValidator(check)

@@ -30,7 +30,7 @@ class LinkDocument(TypedDict):
 
 
 class TransferDocument(TypedDict):
-    """``reversal`` marks what an admin gave back."""
+    """``reversal`` marks a transfer that reverses another."""
 
     amount: int
     recipientId: str
@@ -83,7 +83,7 @@ QuietHours = TypedDict("QuietHours", {"from": str, "to": str})
 
 
 class UserDocument(TypedDict):
-    """From ``email`` on for oneself and ``users.manage`` only; ``presence`` where it is not ``contacts``."""
+    """Fields from ``email`` on only for the user and for ``users.manage``; ``presence`` where it is not ``contacts``."""
 
     id: str
     number: int

@@ -15,9 +15,9 @@ class Tasks:
         task.add_done_callback(self.running.discard)
         return task
 
-    async def finish(self, patience: float = 10) -> None:
+    async def finish(self, seconds: float = 10) -> None:
         """Wait until all have ended, and cancel what has not in time."""
-        deadline = asyncio.get_running_loop().time() + patience
+        deadline = asyncio.get_running_loop().time() + seconds
         while self.running:
             left = deadline - asyncio.get_running_loop().time()
             _, late = await asyncio.wait(self.running, timeout=max(left, 0))

@@ -42,8 +42,8 @@ class Turns:
         group = key if of_group is None else of_group
         keys = self.groups.get(group, OrderedDict())
         queue: Queue = keys.get(key, deque())
-        crowded = of_group is not None and sum(map(len, keys.values())) >= self.per_group
-        if self.waiting >= self.most_waiting or crowded or len(queue) >= self.per_key:
+        group_full = of_group is not None and sum(map(len, keys.values())) >= self.per_group
+        if self.waiting >= self.most_waiting or group_full or len(queue) >= self.per_key:
             raise Unavailable("Server overloaded: too many requests of this kind; try again later")
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         queue.append(turn)

@@ -35,7 +35,7 @@ BURST_SECONDS = 0.05
 GROUP_SECONDS = 0.1
 
 
-class Listener(Protocol):
+class PacketHandler(Protocol):
     """What the transport tells the protocol above it."""
 
     def on_packet(self, socket: Socket, text: str) -> None:
@@ -68,16 +68,16 @@ class Admission:
     When a node fails or starts, all its clients come at once; whoever is connected shall not notice.
     """
 
-    def __init__(self, per_second: float, longest: float) -> None:
+    def __init__(self, per_second: float, longest_wait: float) -> None:
         self.interval = 1 / per_second
-        self.longest = longest
+        self.longest_wait = longest_wait
         self.next = -math.inf
 
     async def turn(self) -> bool:
         """Wait for one's turn; False for who would have to wait too long."""
         moment = asyncio.get_running_loop().time()
         mine = max(self.next, moment - BURST_SECONDS)
-        if mine - moment > self.longest:
+        if mine - moment > self.longest_wait:
             return False
         self.next = mine + self.interval
         if mine > moment:
@@ -93,7 +93,7 @@ def unavailable(why: str) -> dict[str, Any]:
 class Engine(engineio.AsyncServer):
     """Engine.IO sessions, their pings, and who may come."""
 
-    listener: Listener
+    listener: PacketHandler
 
     def __init__(self, limits: Limits, **options: Any) -> None:
         super().__init__(
@@ -104,7 +104,7 @@ class Engine(engineio.AsyncServer):
             **options,
         )
         self.limits = limits
-        self.pace = Admission(limits.connects_per_second, limits.connect_wait)
+        self.admission = Admission(limits.connects_per_second, limits.connect_wait)
         self.connect_buckets = Buckets(limits.connects_per_address, limits.connects_at_once)
         self.address_of: Callable[[web.BaseRequest], str | None] = lambda request: None
         self.of_address: Counter[str] = Counter()
@@ -144,7 +144,7 @@ class Engine(engineio.AsyncServer):
         address = self.address_of(environ["aiohttp.request"])
         if address is not None and (refused := self._refuse_address(address)):
             return refused
-        if not self.refusing and not await self.pace.turn():
+        if not self.refusing and not await self.admission.turn():
             return unavailable("Too many connections at once; try again later")
         if self.refusing:
             return unavailable(self.refusing)

@@ -131,13 +131,13 @@ class Socket(AsyncSocket):
 
     async def drained(self, below: int) -> bool:
         """Wait until at most ``below`` bytes are under way; False if the socket closed meanwhile."""
-        pause, least, patience = 0.005, self.buffered, self.engine.ping_interval + self.engine.ping_timeout
+        pause, least, seconds_left = 0.005, self.buffered, self.engine.ping_interval + self.engine.ping_timeout
         while not self.closing and self.buffered > below:
             await asyncio.sleep(pause)
-            pause, patience = min(2 * pause, 0.25), patience - pause
+            pause, seconds_left = min(2 * pause, 0.25), seconds_left - pause
             if self.buffered < least:
-                pause, least, patience = 0.005, self.buffered, self.engine.ping_interval + self.engine.ping_timeout
-            elif patience < 0:
+                pause, least, seconds_left = 0.005, self.buffered, self.engine.ping_interval + self.engine.ping_timeout
+            elif seconds_left < 0:
                 self.engine.disconnect_slow(self)
                 return False
         return not self.closing

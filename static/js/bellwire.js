@@ -175,7 +175,7 @@ export class Api {
    * @param {{email: string, password: string, name?: string}} body
    */
   async enter(verb, body) {
-    // Shows that somebody has logged in to this account from here, when many others try their passwords on it.
+    // Shows that unknownUser has logged in to this account from here, when many others try their passwords on it.
     const place = `bellwire.device.${body.email.toLowerCase()}`;
     const deviceToken = this.storage.getItem(place);
     const answer = await this.call("POST", `/api/v1/auth/${verb}`, { body: { ...body, deviceToken }, token: null });

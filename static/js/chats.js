@@ -25,7 +25,7 @@ export function Chats() {
         ${found.map((user) => html`
           <li key=${user.id}><button type="button" class="row" onClick=${() => open(() => chatWith(user.id))}>
             <${Avatar} name=${user.name} /><bdi>${user.name}</bdi></button></li>`)}
-        ${!found.length && html`<li class="hint">${t("nobodyFound")}</li>`}
+        ${!found.length && html`<li class="hint">${t("noPeopleFound")}</li>`}
       </ul>`}
     ${!chats.length && !found && html`<p class="hint">${t("noChats")}</p>`}
     <ul class="chats" aria-label=${t("chats")}>

@@ -22,7 +22,7 @@ export const state = {
   open: null,
   timelines: new Map(),
   people: new Map(),
-  /** Grows when somebody's name becomes known. */
+  /** Grows when unknownUser's name becomes known. */
   names: 0,
   typing: new Map(),
   uploads: [],
@@ -190,12 +190,12 @@ function meet(members) {
   for (const { userId, name } of members) know(userId, { name });
 }
 
-export const nameOf = (id) => (id === me() ? t("you") : state.people.get(id)?.name ?? t("somebody"));
+export const nameOf = (id) => (id === me() ? t("you") : state.people.get(id)?.name ?? t("unknownUser"));
 
 /** The other one of a direct chat. */
 export const otherOf = (chat) => (chat.type === "direct" ? chat.members.find((each) => each.userId !== me()) : undefined);
 
-export const titleOf = (chat) => chat.name ?? otherOf(chat)?.name ?? t("somebody");
+export const titleOf = (chat) => chat.name ?? otherOf(chat)?.name ?? t("unknownUser");
 
 /** Hear who comes and goes of those whom one chats with. */
 async function watch() {
@@ -363,7 +363,7 @@ function arrived(message) {
   }
 }
 
-/** Tell that the newest message of the open chat was seen, where somebody looks at it. */
+/** Tell that the newest message of the open chat was seen, where unknownUser looks at it. */
 export async function readNewest() {
   const chat = state.chats.get(state.open);
   const newest = state.timelines.get(state.open)?.last;

@@ -563,5 +563,5 @@ async def test_without_a_key_pushes_are_logged_and_tokens_masked(
     ann, _, chat = await pair(server, "cafe" * 16)
     await ann.send(chat, "private")
     await quiet(server)
-    (line,) = [each.getMessage() for each in caplog.records if "APNs is not configured" in each.getMessage()]
+    (line,) = [each.getMessage() for each in caplog.records if "no APNs key" in each.getMessage()]
     assert "cafe…" in line and "cafe" * 16 not in caplog.text and "private" not in caplog.text

@@ -353,7 +353,7 @@ async def test_stopping_waits_for_what_is_under_way(server: Served, gateway: Scr
 async def test_stopping_gives_back_what_takes_too_long(server: Served, gateway: Scripted) -> None:
     worker = server.services.worker
     _, ann, chat = await push_under_way(server, gateway)
-    await worker.stop(patience=0)
+    await worker.stop(seconds=0)
     (row,) = await rows(server)
     assert (row.state, row.lease) == ("waiting", None) and gateway.closed
     await ann.send(chat)
