@@ -30,100 +30,103 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix=PREFIX, env_file=ENV_FILE, extra="ignore", frozen=True)
 
     host: str = Field("127.0.0.1", description="address to listen on")
-    port: int = Field(8080, ge=0, le=65535, description="port to listen on; 0 takes a free one")
-    data_dir: Path = Field(Path("data"), description="folder of the database, the secret and the media")
-    database_url: str = Field("", description="empty: SQLite in the data folder; or postgresql+asyncpg://…")
-    database_timeout: float = Field(15, gt=0, description="seconds that reading the database may take; 503 above")
+    port: int = Field(8080, ge=0, le=65535, description="port to listen on; 0 picks a free one")
+    data_dir: Path = Field(Path("data"), description="directory of the database, the secret and media files")
+    database_url: str = Field("", description="postgresql+asyncpg://…; empty: SQLite in the data directory")
+    database_timeout: float = Field(15, gt=0, description="timeout of database reads in seconds; 503 above")
     redis_url: str = Field(
-        "", description="for several processes: redis://…, rediss://…, redis+sentinel://…, redis+cluster://…"
+        "", description="required for several processes: redis://…, rediss://…, redis+sentinel://…, redis+cluster://…"
     )
-    workers: int = Field(1, ge=1, le=256, description="processes on one port; above 1 needs PostgreSQL and Redis")
+    workers: int = Field(1, ge=1, le=256, description="worker processes; more than 1 requires PostgreSQL and Redis")
     sticky: bool = Field(
-        False, description="whether the balancer before several nodes is sticky, so that polling works with Redis"
+        False,
+        description="whether the load balancer uses sticky sessions, so that HTTP long-polling works with several nodes",
     )
-    drain_seconds: float = Field(
-        5, ge=0, le=20, description="seconds in which a stopping server still answers while its sockets are closed"
-    )
-    public_url: str = Field("", description="how clients reach the server; empty: http://HOST:PORT")
+    drain_seconds: float = Field(5, ge=0, le=20, description="seconds to drain before the server stops")
+    public_url: str = Field("", description="URL at which clients reach the server; empty: http://HOST:PORT")
     trusted_proxies: Annotated[list[IPv4Network | IPv6Network], NoDecode] = Field(
         default_factory=list,
-        description="networks of proxies whose X-Forwarded-For is believed, comma-separated, like 10.0.0.0/8",
+        description="networks of proxies whose X-Forwarded-For is trusted, comma-separated, e.g. 10.0.0.0/8",
     )
     cors_origins: Annotated[list[str], NoDecode] = Field(
         default_factory=list,
-        description="origins besides our own that browsers may come from, comma-separated; * for all",
+        description="additional allowed browser origins, comma-separated; * for all",
     )
     hosts: Annotated[list[str], NoDecode] = Field(
         default_factory=list,
-        description="names besides that of the public URL under which the server is asked, comma-separated",
+        description="additional allowed Host names, comma-separated",
     )
-    default_dialect: str = Field("envelope", description="dialect of requests that show none")
+    default_dialect: str = Field("envelope", description="dialect of requests that do not indicate one")
 
-    jwt_secret: SecretStr = Field(SecretStr(""), description="at least 32 bytes; empty: made on first start")
+    jwt_secret: SecretStr = Field(
+        SecretStr(""), description="signing secret of at least 32 bytes; empty: generated on first start"
+    )
     jwt_other_secrets: Annotated[list[SecretStr], NoDecode] = Field(
         default_factory=list,
         max_length=2,
-        description="secrets that do not sign but whose tokens count, comma-separated: the last one, or the next one",
+        description="additional secrets accepted when verifying, comma-separated: the previous or the next one",
     )
-    jwt_algorithm: Literal["RS256", "ES256", "EdDSA"] = Field("RS256", description="of an issuer's tokens")
-    jwt_public_key: Path | None = Field(None, description="PEM file of an issuer whose tokens are taken")
-    jwks_url: str | None = Field(None, description="or where the issuer publishes its keys")
-    jwt_issuer: str | None = Field(None, description="required iss")
-    jwt_audience: str | None = Field(None, description="required aud")
-    local_accounts: bool = Field(True, description="whether people may register and log in with a password")
-    provision_users: bool = Field(False, description="whether an issuer's token of an unknown subject makes the user")
+    jwt_algorithm: Literal["RS256", "ES256", "EdDSA"] = Field("RS256", description="algorithm of external tokens")
+    jwt_public_key: Path | None = Field(None, description="PEM file with the public key of an external issuer")
+    jwks_url: str | None = Field(None, description="JWKS URL of an external issuer")
+    jwt_issuer: str | None = Field(None, description="expected iss of external tokens")
+    jwt_audience: str | None = Field(None, description="expected aud of external tokens")
+    local_accounts: bool = Field(True, description="whether users can register and log in with a password")
+    provision_users: bool = Field(False, description="whether an external token of an unknown subject creates the user")
 
     apns_key: Path | None = Field(
-        None, description="file of Apple's signing key (.p8); without one pushes are only logged"
+        None, description="file of the APNs signing key (.p8); without one pushes are only logged"
     )
     apns_key_id: str = Field("", description="id of the key")
     apns_team_id: str = Field("", description="id of the team")
     apns_topic: str = Field("", description="bundle id for devices that name none")
-    apns_host: str = Field("", description="another host than Apple's, for both environments")
-    apns_port: int = Field(443, gt=0, le=65535, description="port of Apple's hosts, or of the other one")
-    apns_ca: Path | None = Field(None, description="certificates to trust instead of the system's")
-    apns_connections: int = Field(2, gt=0, description="connections to each environment")
+    apns_host: str = Field("", description="APNs host override, for both environments")
+    apns_port: int = Field(443, gt=0, le=65535, description="port of the APNs host")
+    apns_ca: Path | None = Field(None, description="CA certificates for APNs instead of the system's")
+    apns_connections: int = Field(2, gt=0, description="connections per APNs environment")
     apns_environment: Literal["production", "sandbox"] = Field(
         "production", description="of Live Activities on devices that are not registered"
     )
-    media_url: str = Field("", description="where files lie: a folder, or s3://bucket; empty: in the data folder")
+    media_url: str = Field(
+        "", description="storage of media files: a directory or s3://bucket; empty: in the data directory"
+    )
     media_types: Annotated[list[str], NoDecode] = Field(
         default_factory=lambda: ["*/*"],
-        description="types of files that are taken, found out by their content, comma-separated; never markup",
+        description="allowed file types, detected by content, comma-separated; markup is never allowed",
     )
-    media_unsent_hours: float = Field(24, gt=0, description="hours after which a file that nobody sent is removed")
-    stream_grace: float = Field(900, ge=0, description="seconds after its planned start that a stream expires")
-    live_lead: float = Field(900, ge=0, description="seconds before its start that phones are told to show a stream")
+    media_unsent_hours: float = Field(24, gt=0, description="hours after which an unsent file is removed")
+    stream_grace: float = Field(900, ge=0, description="seconds after its planned start at which a stream expires")
+    live_lead: float = Field(
+        900, ge=0, description="seconds before its start at which a Live Activity is started on followers' devices"
+    )
     live_dismiss_over: float = Field(
         300, ge=0, le=4 * 3600, description="seconds that a Live Activity stays when its stream is cancelled or expired"
     )
     live_dismiss_begun: float = Field(
         0, ge=0, le=4 * 3600, description="seconds that a Live Activity stays when its stream is ready or has begun"
     )
-    live_starts: int = Field(5, ge=0, description="Live Activities that are started on a device in an hour")
-    live_hours: float = Field(4, gt=0, le=12, description="hours after which a push to a Live Activity is given up")
-    push_content: bool = Field(True, description="whether pushes carry texts, or only tell that something came")
-    push_reached: bool = Field(False, description="whether devices of users who were reached are pushed too")
-    push_hours: float = Field(24, gt=0, description="hours after which an undelivered push is given up")
-    push_in_flight: int = Field(400, gt=0, description="pushes under way at once")
+    live_starts: int = Field(5, ge=0, description="Live Activities started per device and hour")
+    live_hours: float = Field(4, gt=0, le=12, description="hours after which a push to a Live Activity expires")
+    push_content: bool = Field(True, description="whether pushes contain message texts")
+    push_reached: bool = Field(False, description="whether users who were reached are pushed as well")
+    push_hours: float = Field(24, gt=0, description="hours after which an undelivered push expires")
+    push_in_flight: int = Field(400, gt=0, description="concurrent pushes")
 
     deleted_messages: Literal["keep", "remove"] = Field(
-        "keep", description="whether messages of deleted users stay, without a name, or are removed"
+        "keep", description="whether messages of deleted users are kept without a name, or removed"
     )
-    webhook_private: bool = Field(
-        False, description="whether webhooks may go to private networks, and without TLS: for an operator's own"
-    )
-    max_webhooks: int = Field(20, ge=0, description="webhooks of a tenant")
-    retention_days: float = Field(30, gt=0, description="how long events are kept for resuming")
-    retention_events: int = Field(10_000, gt=0, description="how many events of a channel are kept for resuming")
+    webhook_private: bool = Field(False, description="whether webhooks may call private networks and use plain http")
+    max_webhooks: int = Field(20, ge=0, description="webhooks per tenant")
+    retention_days: float = Field(30, gt=0, description="days for which events are kept for resuming")
+    retention_events: int = Field(10_000, gt=0, description="events per channel that are kept for resuming")
     ping_interval: float = Field(25, gt=0, description="seconds between pings of a socket")
-    ping_timeout: float = Field(20, gt=0, description="seconds in which a ping must be answered")
-    log_format: Literal["human", "json"] = Field("human", description="how the lines of the log are written")
+    ping_timeout: float = Field(20, gt=0, description="seconds within which a ping must be answered")
+    log_format: Literal["human", "json"] = Field("human", description="log format")
     metrics_token: SecretStr = Field(
-        SecretStr(""), description="bearer token with which /metrics answers outside of private networks"
+        SecretStr(""), description="bearer token that allows /metrics outside private networks"
     )
-    otlp_url: str = Field("", description="where traces go, OTLP over HTTP; needs the extra: bellwire[tracing]")
-    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="least level that is logged")
+    otlp_url: str = Field("", description="OTLP/HTTP endpoint for traces; requires the extra bellwire[tracing]")
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="minimum log level")
 
     max_content: int = Field(16 * KIB, gt=0, description="bytes of a message's text")
     max_title: int = Field(255, gt=0, le=255, description="characters of a name or title")
@@ -146,7 +149,7 @@ class Settings(BaseSettings):
     max_transfer: int = Field(1_000_000_000, gt=0, le=10**15, description="credits of one transfer or grant")
     max_devices: int = Field(20, gt=0, description="devices of a user")
     max_body: int = Field(256 * KIB, gt=0, description="bytes of a JSON body")
-    max_body_without_token: int = Field(16 * KIB, gt=0, description="bytes of a JSON body of who shows no token")
+    max_body_without_token: int = Field(16 * KIB, gt=0, description="bytes of a JSON body without a token")
     max_body_seconds: float = Field(30, gt=0, description="seconds that receiving a JSON body may take")
     max_head_seconds: float = Field(10, gt=0, description="seconds in which a new connection must have sent a request")
     max_idle_seconds: float = Field(
@@ -160,8 +163,8 @@ class Settings(BaseSettings):
     max_polling_packets: int = Field(1000, gt=0, description="packets of a polling payload")
     max_polling_payload: int = Field(MIB, gt=0, description="bytes of a polling payload")
     max_chat_members: int = Field(10_000, gt=1, description="members of a chat")
-    max_groups_per_day: int = Field(200, gt=0, description="groups that a user makes in a day")
-    max_members_per_call: int = Field(500, gt=0, description="users that one call may add")
+    max_groups_per_day: int = Field(200, gt=0, description="groups created per user and day")
+    max_members_per_call: int = Field(500, gt=0, description="users added per call")
     max_replay_events: int = Field(5_000, ge=0, description="events that a resume replays")
     max_replay_bytes: int = Field(8 * MIB, ge=0, description="bytes that a resume replays")
     max_outbound: int = Field(MIB, gt=0, description="bytes that may wait for a slow reader")
@@ -179,51 +182,51 @@ class Settings(BaseSettings):
         1_500, ge=0, le=1_500, description="bytes of a Live Activity's attributes as JSON"
     )
     max_unconnected: float = Field(10, gt=0, description="seconds that a connection may stay without CONNECT")
-    max_connects_per_second: float = Field(500, gt=0, description="sockets that are opened in a second; others wait")
+    max_connects_per_second: float = Field(500, gt=0, description="sockets opened per second; others wait")
     max_connect_wait: float = Field(10, ge=0, description="seconds that a new socket may wait; 503 above")
-    max_sockets_per_user: int = Field(50, gt=0, description="sockets that a user may have open on a node")
-    max_sockets_per_address: int = Field(5_000, gt=0, description="sockets of an address on a node")
-    max_connections_per_address: int = Field(6_000, gt=0, description="connections from an address, sockets among them")
-    max_connects_per_address: float = Field(100, gt=0, description="sockets that an address opens in a second …")
-    max_connects_at_once: int = Field(1_000, gt=0, description="… after so many at once")
-    max_sends_per_second: float = Field(100, gt=0, description="messages that a user sends in a second …")
-    max_sends_at_once: int = Field(500, gt=0, description="… after so many at once")
+    max_sockets_per_user: int = Field(50, gt=0, description="sockets per user, on a node")
+    max_sockets_per_address: int = Field(5_000, gt=0, description="sockets per address, on a node")
+    max_connections_per_address: int = Field(6_000, gt=0, description="connections per address, including sockets")
+    max_connects_per_address: float = Field(100, gt=0, description="sockets opened per address and second …")
+    max_connects_at_once: int = Field(1_000, gt=0, description="… after a burst of this size")
+    max_sends_per_second: float = Field(100, gt=0, description="messages per user and second …")
+    max_sends_at_once: int = Field(500, gt=0, description="… after a burst of this size")
     max_deliveries_per_second: float = Field(
         100_000,
         gt=0,
-        description="deliveries of a chat to its open sockets in a second, on a process; above that sends wait",
+        description="deliveries per chat and second to open sockets, per process; 429 above",
     )
     max_units_per_second: float = Field(
-        1_000, gt=0, description="units that a user's calls cost in a second, each 100 µs of a core …"
+        1_000, gt=0, description="budget per user and second in units of 100 µs of a core …"
     )
-    max_units_at_once: int = Field(5_000, gt=0, description="… after so many at once")
+    max_units_at_once: int = Field(5_000, gt=0, description="… after a burst of this size")
     max_units_without_token: float = Field(
-        800, gt=0, description="units that the calls of an address without a token cost in a second …"
+        800, gt=0, description="budget per address without a token and second, in units …"
     )
-    max_units_without_token_at_once: int = Field(4_000, gt=0, description="… after so many at once")
-    max_uploads_per_minute: int = Field(120, gt=0, description="files that a user uploads in a minute")
-    max_uploads_at_once: int = Field(10, gt=0, description="files that a user uploads at the same time, on a node")
+    max_units_without_token_at_once: int = Field(4_000, gt=0, description="… after a burst of this size")
+    max_uploads_per_minute: int = Field(120, gt=0, description="uploads per user and minute")
+    max_uploads_at_once: int = Field(10, gt=0, description="concurrent uploads per user, on a node")
     max_uploads_under_way: int = Field(
-        500, gt=0, description="files that are uploaded at the same time on a node, of a tenant half as many; 503 above"
+        500, gt=0, description="concurrent uploads on a node, half of them per tenant; 503 above"
     )
     max_decodings_waiting: int = Field(
-        128, gt=0, description="files that wait to be decoded, of a tenant half as many; 503 above"
+        128, gt=0, description="files waiting to be decoded, half of them per tenant; 503 above"
     )
     max_decoder_seconds_per_minute: float = Field(
-        3, gt=0, description="seconds of a core that decoding a user's files may take in a minute …"
+        3, gt=0, description="seconds of a core for decoding per user and minute …"
     )
-    max_decoder_seconds_at_once: float = Field(3, gt=0, description="… after so many at once")
-    max_failed_logins: int = Field(10, gt=0, description="wrong passwords of an account from an address in a minute")
+    max_decoder_seconds_at_once: float = Field(3, gt=0, description="… after a burst of this size")
+    max_failed_logins: int = Field(10, gt=0, description="failed logins per account, address and minute")
     max_failed_logins_per_account: int = Field(
-        100, gt=0, description="wrong passwords of an account in an hour; then only known devices may try"
+        100, gt=0, description="failed logins per account and hour; above, only known devices may try"
     )
-    max_passwords_per_asker: int = Field(16, gt=0, description="passwords of an address that wait to be hashed")
-    max_passwords_waiting: int = Field(128, gt=0, description="passwords of all that wait to be hashed")
-    max_logins_per_address: int = Field(300, gt=0, description="log-ins from an address in a minute")
+    max_passwords_per_asker: int = Field(16, gt=0, description="passwords waiting to be hashed, per address")
+    max_passwords_waiting: int = Field(128, gt=0, description="passwords waiting to be hashed, in total")
+    max_logins_per_address: int = Field(300, gt=0, description="logins per address and minute")
     max_logins_per_user: int = Field(
-        100, gt=0, description="logins of a user that live; a new one ends the one least used"
+        100, gt=0, description="active logins per user; a new one ends the least recently used"
     )
-    max_registrations_per_address: int = Field(20, gt=0, description="registrations from an address in an hour")
+    max_registrations_per_address: int = Field(20, gt=0, description="registrations per address and hour")
 
     @model_validator(mode="after")
     def reachable(self) -> "Settings":
