@@ -35,43 +35,43 @@ class Live(Collector):
         waiting = [each.buffered for each in engine.sockets.values()]
         gauges: dict[str, tuple[str, float]] = {
             "bellwire_sockets": ("Open Engine.IO sessions", len(engine.sockets)),
-            "bellwire_sessions": ("Connected users' sessions", services.sessions.count),
-            "bellwire_channels": ("Channels with readers on this node", len(hub.channels)),
-            "bellwire_outbound_bytes": ("Bytes that wait for sockets to read them", sum(waiting)),
-            "bellwire_outbound_most_bytes": ("The most of them that wait for one socket", max(waiting, default=0)),
-            "bellwire_tasks": ("Tasks of the process", len(asyncio.all_tasks())),
-            "bellwire_writes_waiting": ("Commands that wait for a commit", writer.depth),
+            "bellwire_sessions": ("Socket.IO sessions", services.sessions.count),
+            "bellwire_channels": ("Channels with subscribers on this node", len(hub.channels)),
+            "bellwire_outbound_bytes": ("Unsent bytes of all sockets", sum(waiting)),
+            "bellwire_outbound_most_bytes": ("Unsent bytes of the slowest socket", max(waiting, default=0)),
+            "bellwire_tasks": ("asyncio tasks", len(asyncio.all_tasks())),
+            "bellwire_writes_waiting": ("Commands waiting in the write queue", writer.depth),
         }
         counters = {
-            "bellwire_deliveries": ("Durable events written to a socket", hub.delivered),
-            "bellwire_repaired": ("Events read from the log because no hint came", hub.repaired),
-            "bellwire_channel_resets": ("Gaps that could not be filled", hub.resets),
-            "bellwire_slow_readers_cut": ("Sockets cut off because they did not read", engine.slow_closed),
+            "bellwire_deliveries": ("Durable events written to sockets", hub.delivered),
+            "bellwire_repaired": ("Events read from the log because a hint was missing", hub.repaired),
+            "bellwire_channel_resets": ("Channel resets because of retention", hub.resets),
+            "bellwire_slow_readers_cut": ("Slow readers disconnected", engine.slow_closed),
             "bellwire_commits": ("Committed batches", writer.batches),
             "bellwire_commands": ("Committed commands", writer.commands),
-            "bellwire_commit_seconds": ("Time spent in batches, from their begin to their commit", writer.seconds),
+            "bellwire_commit_seconds": ("Time from the begin of a batch to its commit", writer.seconds),
             "bellwire_resumed": ("Sessions that resumed from offsets", services.sessions.resumed),
         }
         redis, broker = services.cluster.redis, services.cluster.broker
         if redis and isinstance(broker, RedisBroker):
-            gauges["bellwire_redis_connected"] = ("Whether there is a connection to each Redis server", redis.connected)
+            gauges["bellwire_redis_connected"] = ("Whether all Redis servers are connected", redis.connected)
             counters |= {
-                "bellwire_redis_connections": ("Connections to Redis that were made", redis.connections),
-                "bellwire_hints_dropped": ("Hints that found no connection to Redis", redis.dropped),
-                "bellwire_hints_forged": ("Messages on our channels that none of our nodes wrote", broker.forged),
+                "bellwire_redis_connections": ("Connections opened to Redis", redis.connections),
+                "bellwire_hints_dropped": ("Hints dropped for lack of a Redis connection", redis.dropped),
+                "bellwire_hints_forged": ("Messages from Redis with an invalid signature", broker.forged),
             }
         worker = services.worker
         gauges |= {
-            "bellwire_push_in_flight": ("Pushes under way", worker.in_flight),
-            "bellwire_outbox_causes": ("Promised pushes whose audience is not known yet", worker.depth.causes),
-            "bellwire_outbox_deliveries": ("Pushes that wait to be sent", worker.depth.deliveries),
-            "bellwire_outbox_age_seconds": ("Age of the oldest of both", worker.depth.age),
+            "bellwire_push_in_flight": ("Pushes in flight", worker.in_flight),
+            "bellwire_outbox_causes": ("Outbox rows waiting to be expanded", worker.depth.causes),
+            "bellwire_outbox_deliveries": ("Deliveries waiting to be sent", worker.depth.deliveries),
+            "bellwire_outbox_age_seconds": ("Age of the oldest outbox row or delivery", worker.depth.age),
         }
-        counters["bellwire_push_retries"] = ("Pushes put off to a later try", worker.retried)
+        counters["bellwire_push_retries"] = ("Push retries", worker.retried)
         namespace = services.namespace
         settled = {outcome: worker.settled[outcome] for outcome in ("sent", "skipped", "dropped", "dead")}
-        yield by("bellwire_pushes", "Settled pushes by what became of them", "outcome", settled)
-        yield by("bellwire_connects", "CONNECTs by what they were told", "outcome", namespace.connects)
+        yield by("bellwire_pushes", "Settled pushes by outcome", "outcome", settled)
+        yield by("bellwire_connects", "CONNECTs by outcome", "outcome", namespace.connects)
         yield by("bellwire_events", "Events from clients", "event", namespace.received)
         for name, (text, value) in gauges.items():
             yield GaugeMetricFamily(name, text, value=value)
@@ -118,7 +118,7 @@ def install(app: web.Application, services: Services) -> None:
     app[REQUESTS] = Counter(
         "bellwire_http_requests", "Answered requests", ["method", "route", "status"], registry=registry
     )
-    app[SECONDS] = Summary("bellwire_http_seconds", "Time until the answer was ready", ["route"], registry=registry)
+    app[SECONDS] = Summary("bellwire_http_seconds", "HTTP response time", ["route"], registry=registry)
 
 
 def count_request(request: web.Request, route: str, status: int, seconds: float) -> None:
