@@ -23,9 +23,9 @@ from server.services import Services
 from server.settings import Settings
 from storage import migrations
 from storage.database import Database
-from tests.apns import Apple
-from tests.guard import HANG_SECONDS, UNHURRIED
-from tests.people import People
+from tests.support.apns import Apple
+from tests.support.guard import HANG_SECONDS, UNHURRIED
+from tests.support.people import People
 
 ServerFactory = Callable[..., Awaitable["Served"]]
 

@@ -19,7 +19,7 @@ from playwright.async_api import Browser, async_playwright, expect
 from server.app import serving
 from server.settings import Settings
 from tests.browser.visitor import Visitor, launch
-from tests.people import People
+from tests.support.people import People
 
 SHOTS = Path("docs/screenshots")
 LONG = 10_000

@@ -16,9 +16,9 @@ from realtime.schema import fields
 from tests.browser.conftest import Visit
 from tests.browser.visitor import PASSWORD, Visitor
 from tests.conftest import Served, ServerFactory, eventually
-from tests.guard import HANG_SECONDS
-from tests.people import Person
-from tests.proxy import Proxy
+from tests.support.guard import HANG_SECONDS
+from tests.support.people import Person
+from tests.support.proxy import Proxy
 
 
 @dataclass

@@ -4,11 +4,11 @@ import asyncio
 
 from playwright.async_api import expect
 
-from tests.apns import Apple, Fault
 from tests.browser.conftest import Visit
 from tests.browser.visitor import Visitor
 from tests.conftest import Served, ServerFactory
-from tests.pushing import pair, quiet
+from tests.support.apns import Apple, Fault
+from tests.support.pushing import pair, quiet
 
 
 async def admin_at(visit: Visit, server: Served, name: str = "Root") -> Visitor:

@@ -7,8 +7,8 @@ from typing import Any, Self
 
 from playwright.async_api import Browser, BrowserContext, ConsoleMessage, Page, Playwright, expect
 
-from tests.guard import HANG_SECONDS
-from tests.people import Person
+from tests.support.guard import HANG_SECONDS
+from tests.support.people import Person
 
 expect.set_options(timeout=HANG_SECONDS * 1000)
 

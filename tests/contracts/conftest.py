@@ -3,7 +3,7 @@
 import pytest
 
 from realtime.cluster import broker_redis, client_redis, link_redis, presence_redis, rates_redis, servers_redis
-from tests.guard import HANG_SECONDS
+from tests.support.guard import HANG_SECONDS
 
 
 @pytest.fixture

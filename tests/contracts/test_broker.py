@@ -24,9 +24,9 @@ from realtime.cluster.presence_redis import RedisPresence
 from realtime.cluster.servers_redis import servers_of
 from storage.transaction import Event
 from tests.conftest import eventually
-from tests.guard import HANG_SECONDS, NEVER
-from tests.proxy import Proxy
-from tests.redis_server import RedisServer, cluster, sentinels
+from tests.support.guard import HANG_SECONDS, NEVER
+from tests.support.proxy import Proxy
+from tests.support.redis_server import RedisServer, cluster, sentinels
 
 KEY = b"k" * 32
 

@@ -15,8 +15,8 @@ from realtime.cluster.presence_memory import MemoryPresence
 from realtime.cluster.presence_redis import RedisPresence
 from realtime.cluster.servers_redis import servers_of
 from tests.conftest import eventually
-from tests.guard import HANG_SECONDS
-from tests.redis_server import RedisServer
+from tests.support.guard import HANG_SECONDS
+from tests.support.redis_server import RedisServer
 
 Two = tuple[Presence, Presence]
 

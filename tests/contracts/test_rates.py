@@ -16,7 +16,7 @@ from realtime.schema.limits import Limits
 from realtime.support.buckets import Buckets
 from storage.errors import TooMany
 from tests.conftest import eventually
-from tests.redis_server import RedisServer
+from tests.support.redis_server import RedisServer
 
 LIMITS = Limits(failed_logins=3)
 

@@ -19,13 +19,13 @@ import aiohttp
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from storage.writer import UNKNOWN
-from tests.apns import TOPIC, Apple
 from tests.faults import history
 from tests.faults.history import Operation
 from tests.faults.installation import UNREACHABLE, Follower
-from tests.guard import HANG_SECONDS
-from tests.people import RawSocket
-from tests.process import ProcessUser, ServerProcess
+from tests.support.apns import TOPIC, Apple
+from tests.support.guard import HANG_SECONDS
+from tests.support.people import RawSocket
+from tests.support.process import ProcessUser, ServerProcess
 
 PATH = "/api/v2/messages"
 POINTS = ("before_commit", "after_commit", "after_publish", "before_reply", "in_push")

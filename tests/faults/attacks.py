@@ -27,11 +27,11 @@ from PIL import Image
 from rich.console import Console
 from rich.table import Table
 
-from tests.files import encoded
 from tests.load.figures import percentile
 from tests.load.wire import dial
-from tests.people import Answer, Api
-from tests.process import ServerProcess
+from tests.support.files import encoded
+from tests.support.people import Answer, Api
+from tests.support.process import ServerProcess
 
 AUTH, CHATS, MESSAGES, MEDIA = "/api/v1/auth", "/api/v2/chats", "/api/v2/messages", "/api/v2/media"
 PASSWORD = "correct horse battery"

@@ -18,8 +18,8 @@ from sqlalchemy import Connection, text
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from storage import credits
-from tests.guard import HANG_SECONDS
-from tests.process import ProcessUser, ServerProcess
+from tests.support.guard import HANG_SECONDS
+from tests.support.process import ProcessUser, ServerProcess
 
 ACCOUNTS, GRANTED, WORKERS = 20, 1_000, 64
 # The ledger is looked at so many times, at least.

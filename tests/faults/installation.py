@@ -18,10 +18,10 @@ import asyncpg
 import orjson
 
 from storage.database import Database
-from tests.guard import HANG_SECONDS
-from tests.process import ProcessUser, ServerProcess
-from tests.proxy import Proxy
-from tests.redis_server import RedisServer
+from tests.support.guard import HANG_SECONDS
+from tests.support.process import ProcessUser, ServerProcess
+from tests.support.proxy import Proxy
+from tests.support.redis_server import RedisServer
 
 MESSAGES = "/api/v2/messages"
 UNREACHABLE = (aiohttp.ClientError, OSError, TimeoutError)

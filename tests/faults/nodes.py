@@ -24,10 +24,10 @@ import asyncpg
 
 from tests.faults.installation import Balancer, Follower, Installation, Load, Writer, database_of
 from tests.faults.test_nodes import clients_killed, flushed, killed, stopped, swallowed
-from tests.guard import HANG_SECONDS
-from tests.node_client import NodeClient
-from tests.process import ProcessUser
-from tests.proxy import Proxy
+from tests.support.guard import HANG_SECONDS
+from tests.support.node_client import NodeClient
+from tests.support.process import ProcessUser
+from tests.support.proxy import Proxy
 
 FAULTS = {
     "killed 0.1 s": (killed, 0.1), "killed 2 s": (killed, 2), "killed 15 s": (killed, 15), "killed 70 s": (killed, 70),

@@ -12,10 +12,10 @@ from typing import Any
 
 import aiohttp
 
-from tests.apns import Apple
 from tests.faults.test_push_faults import FAULTS
-from tests.process import ProcessUser, ServerProcess
-from tests.pushing import phone
+from tests.support.apns import Apple
+from tests.support.process import ProcessUser, ServerProcess
+from tests.support.pushing import phone
 
 PHONES = 10
 # The fault itself says that these get none.

@@ -24,10 +24,10 @@ import orjson
 
 from realtime.schema.limits import MIB, Limits
 from tests.fuzz.frames import HANDSHAKE, frame
-from tests.guard import HANG_SECONDS
 from tests.load.figures import memory_bytes
 from tests.load.wire import Wire, dial
-from tests.process import ProcessUser, ServerProcess
+from tests.support.guard import HANG_SECONDS
+from tests.support.process import ProcessUser, ServerProcess
 
 LIMITS = Limits()
 KINDS = ("never reads", "a byte a second", "only pongs", "half a packet", "no CONNECT")

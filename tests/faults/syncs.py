@@ -14,8 +14,8 @@ from typing import Any
 
 import aiohttp
 
-from tests.guard import HANG_SECONDS
-from tests.process import ProcessUser, ServerProcess
+from tests.support.guard import HANG_SECONDS
+from tests.support.process import ProcessUser, ServerProcess
 
 
 async def commits(api: ProcessUser) -> int:

@@ -9,9 +9,9 @@ from typing import Any
 import aiohttp
 import pytest
 
-from tests.guard import HANG_SECONDS
-from tests.people import RawSocket
-from tests.process import ProcessUser, ServerProcess
+from tests.support.guard import HANG_SECONDS
+from tests.support.people import RawSocket
+from tests.support.process import ProcessUser, ServerProcess
 
 HOUR = 3600
 # The clocks of Berlin go back at 01:00 UTC.

@@ -9,9 +9,9 @@ from typing import Any
 
 import aiohttp
 
-from tests.apns import TOPIC, Apple
-from tests.people import RawSocket
-from tests.process import ProcessUser, ServerProcess
+from tests.support.apns import TOPIC, Apple
+from tests.support.people import RawSocket
+from tests.support.process import ProcessUser, ServerProcess
 
 KILLS = 8
 SENDERS = 8

@@ -13,9 +13,9 @@ from pydantic import ValidationError
 from server.settings import Settings
 from tests.conftest import eventually
 from tests.faults.installation import UNREACHABLE, Balancer, Installation, Load
-from tests.guard import HANG_SECONDS
-from tests.node_client import NodeClient
-from tests.process import ProcessUser, ServerProcess
+from tests.support.guard import HANG_SECONDS
+from tests.support.node_client import NodeClient
+from tests.support.process import ProcessUser, ServerProcess
 
 # What is waited for while the fault lasts.
 Meanwhile = Callable[[], Awaitable[None]]

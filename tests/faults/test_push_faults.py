@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from push import apns, circuit_breaker
-from tests.apns import Apple, Fault, Plan, Push
 from tests.conftest import Served, ServerFactory
-from tests.guard import HANG_SECONDS
-from tests.pushing import phone, quiet
+from tests.support.apns import Apple, Fault, Plan, Push
+from tests.support.guard import HANG_SECONDS
+from tests.support.pushing import phone, quiet
 
 MESSAGES = 200
 DEADLINE = 2.0

@@ -9,10 +9,10 @@ import aiohttp
 import pytest
 
 from tests.conftest import eventually
-from tests.guard import HANG_SECONDS
-from tests.people import RawSocket
-from tests.process import ServerProcess
-from tests.redis_server import RedisServer
+from tests.support.guard import HANG_SECONDS
+from tests.support.people import RawSocket
+from tests.support.process import ServerProcess
+from tests.support.redis_server import RedisServer
 
 
 def children(pid: int) -> list[int]:

@@ -15,8 +15,8 @@ from typing import Any
 import aiohttp
 import orjson
 
-from tests.files import encoded
-from tests.process import ProcessUser, ServerProcess
+from tests.support.files import encoded
+from tests.support.process import ProcessUser, ServerProcess
 
 # aiohttp counts the methods of all patterns that a path fits, /notifications/{id} for /notifications/read-all too.
 # What is good by the schema may still be refused for what only the server knows: a name that is taken, a hidden rule.

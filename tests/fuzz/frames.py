@@ -19,8 +19,8 @@ from urllib.parse import urlsplit
 import aiohttp
 import orjson
 
-from tests.people import Api
-from tests.process import ServerProcess
+from tests.support.people import Api
+from tests.support.process import ServerProcess
 
 CONNECTIONS = 20
 # Sent on one connection before the next one is opened.

@@ -13,7 +13,7 @@ from typing import Any
 import requests
 import schemathesis
 
-from tests.guard import HANG_SECONDS
+from tests.support.guard import HANG_SECONDS
 
 URL, ADMIN = os.environ["FUZZ_URL"], os.environ["FUZZ_TOKEN"]
 # These end what the token gives; somebody new calls them each time.

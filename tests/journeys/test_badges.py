@@ -10,10 +10,10 @@ from storage.models import devices
 from storage.models import logins as table
 from storage.transaction import Command
 from storage.types import SECOND
-from tests.apns import Apple, Fault, Push
 from tests.conftest import Served, ServerFactory
-from tests.people import Person
-from tests.pushing import due_now, pair, phone, quiet
+from tests.support.apns import Apple, Fault, Push
+from tests.support.people import Person
+from tests.support.pushing import due_now, pair, phone, quiet
 
 HEX = "c0ffee" * 10 + "aaaa"
 

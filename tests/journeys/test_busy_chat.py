@@ -8,7 +8,7 @@ import pytest
 from socketio.exceptions import SocketIOError
 
 from tests.conftest import Served, eventually
-from tests.people import Client, Person, RawSocket
+from tests.support.people import Client, Person, RawSocket
 
 MESSAGES = 5000
 SENDERS = 5

@@ -10,7 +10,7 @@ import aiohttp
 import orjson
 import pytest
 
-from tests.process import ServerProcess
+from tests.support.process import ServerProcess
 
 
 async def test_the_first_start_makes_what_it_needs(tmp_path: Path) -> None:

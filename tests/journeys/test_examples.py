@@ -12,9 +12,9 @@ import pytest
 from tests.conftest import eventually
 from tests.faults.nodes import place_of
 from tests.faults.test_clock import HOUR, Clock
-from tests.guard import HANG_SECONDS
-from tests.process import ServerProcess
-from tests.proxy import Proxy
+from tests.support.guard import HANG_SECONDS
+from tests.support.process import ServerProcess
+from tests.support.proxy import Proxy
 
 spec = importlib.util.spec_from_file_location("bellwire", "examples/bellwire.py")
 assert spec and spec.loader

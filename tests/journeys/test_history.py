@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from tests.conftest import Served
-from tests.people import Person, RawSocket
+from tests.support.people import Person, RawSocket
 
 SECRET = "a word from before"
 

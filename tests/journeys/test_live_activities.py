@@ -12,12 +12,12 @@ import aiohttp
 import pytest
 
 from storage import outbox, streams
-from tests.apns import TOPIC, Apple, Fault, Push
 from tests.conftest import ServerFactory, eventually
-from tests.guard import HANG_SECONDS
-from tests.people import Person
-from tests.process import ServerProcess
-from tests.pushing import phone, quiet
+from tests.support.apns import TOPIC, Apple, Fault, Push
+from tests.support.guard import HANG_SECONDS
+from tests.support.people import Person
+from tests.support.process import ServerProcess
+from tests.support.pushing import phone, quiet
 
 SESSIONS = "/api/v1/notifications/live-activity-sessions"
 STREAMS = "/api/v1/streams"

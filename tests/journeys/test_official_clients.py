@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 import pytest
 
 from tests.conftest import Served, eventually
-from tests.node_client import NodeClient
+from tests.support.node_client import NodeClient
 
 Start = Callable[[], Awaitable[NodeClient]]
 

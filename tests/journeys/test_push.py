@@ -17,12 +17,12 @@ from push.worker import Worker
 from realtime.fanout import reach
 from storage import outbox
 from storage.types import SECOND
-from tests.apns import TOPIC, Apple, Fault, Push
 from tests.conftest import Served, ServerFactory, eventually
-from tests.files import encoded
-from tests.guard import HANG_SECONDS, NEVER
-from tests.people import Person
-from tests.pushing import due_now, pair, phone, quiet
+from tests.support.apns import TOPIC, Apple, Fault, Push
+from tests.support.files import encoded
+from tests.support.guard import HANG_SECONDS, NEVER
+from tests.support.people import Person
+from tests.support.pushing import due_now, pair, phone, quiet
 
 
 def alerts(pushes: list[Push]) -> list[Push]:

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.apns import Apple
 from tests.conftest import Served, ServerFactory, eventually
-from tests.people import Api, Person
-from tests.pushing import phone
-from tests.redis_server import RedisServer
+from tests.support.apns import Apple
+from tests.support.people import Api, Person
+from tests.support.pushing import phone
+from tests.support.redis_server import RedisServer
 
 Two = tuple[Served, Served]
 

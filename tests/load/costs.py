@@ -26,10 +26,10 @@ from realtime.fanout.session import UNITS_PER_ITEM
 from realtime.namespace import INBOUND, UNITS_OF_CONNECT
 from server.routes import ROUTES
 from storage.database import Database
-from tests.files import encoded
 from tests.load.servers import folder, product
 from tests.load.target import Target, User, gathered
 from tests.load.wire import Wire
+from tests.support.files import encoded
 
 BEGIN, END = "<!-- costs: begin -->", "<!-- costs: end -->"
 EVERYTHING = ("admin", "platform.admin")

@@ -23,7 +23,7 @@ from server.settings import Settings
 from storage import accounts, chat, devices
 from storage.accounts import NewUser, User
 from storage.transaction import Command, Tx
-from tests.guard import HANG_SECONDS
+from tests.support.guard import HANG_SECONDS
 
 TOPIC = "org.example.app"
 AT_ONCE = 400
@@ -32,7 +32,7 @@ AT_ONCE = 400
 @contextlib.asynccontextmanager
 async def apple(folder: Path, delay: float) -> AsyncIterator[dict[str, str]]:
     """The double, as a process; the settings that point to it."""
-    command = [sys.executable, "-m", "tests.apns", "--folder", str(folder), "--delay", str(delay), "--quiet"]
+    command = [sys.executable, "-m", "tests.support.apns", "--folder", str(folder), "--delay", str(delay), "--quiet"]
     process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
     assert process.stdout
     settings: dict[str, str] = {}

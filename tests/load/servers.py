@@ -10,8 +10,8 @@ import tempfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
-from tests.guard import HANG_SECONDS
 from tests.load.target import Peer, Target
+from tests.support.guard import HANG_SECONDS
 
 PEERS = Path("tests/load/peers")
 

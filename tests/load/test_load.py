@@ -12,11 +12,11 @@ import pytest
 from realtime.namespace import INBOUND
 from server.routes import ROUTES
 from tests.conftest import Served
-from tests.guard import HANG_SECONDS
 from tests.load import costs, push, servers
 from tests.load.bench import Line
 from tests.load.figures import Order
 from tests.load.scenarios import Options, events, fanout, pairs, rest
+from tests.support.guard import HANG_SECONDS
 
 OPTIONS = {
     "fanout": ["--clients", "6", "--messages", "5", "--under-way", "4"],

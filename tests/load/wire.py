@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 import orjson
 
-from tests.guard import HANG_SECONDS
+from tests.support.guard import HANG_SECONDS
 
 Heard = Callable[[bytes], None]
 

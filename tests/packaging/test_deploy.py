@@ -20,10 +20,10 @@ import yaml
 from server.settings import Settings
 from tests.faults.installation import Follower, Installation
 from tests.faults.nodes import node_binary, place_of
-from tests.guard import HANG_SECONDS
-from tests.node_client import NodeClient
-from tests.process import ProcessUser
-from tests.redis_server import free_port
+from tests.support.guard import HANG_SECONDS
+from tests.support.node_client import NodeClient
+from tests.support.process import ProcessUser
+from tests.support.redis_server import free_port
 
 DEPLOY = Path("deploy")
 CLIENTS = 12

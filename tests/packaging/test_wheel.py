@@ -11,8 +11,8 @@ from pathlib import Path
 
 import aiohttp
 
-from tests.guard import HANG_SECONDS
-from tests.process import READY
+from tests.support.guard import HANG_SECONDS
+from tests.support.process import READY
 
 
 async def output(*command: str | Path, folder: Path | None = None, **environment: str) -> str:

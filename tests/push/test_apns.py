@@ -13,9 +13,9 @@ from push import apns
 from push.apns import ApnsGateway
 from push.gateway import Outcome, PushRequest, PushResult
 from push.provider import Provider, ProviderToken
-from tests.apns import KEY_ID, TEAM, TOPIC, Apple, Fault, Push
 from tests.conftest import eventually
-from tests.guard import HANG_SECONDS
+from tests.support.apns import KEY_ID, TEAM, TOPIC, Apple, Fault, Push
+from tests.support.guard import HANG_SECONDS
 
 
 @pytest.fixture

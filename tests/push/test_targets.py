@@ -14,11 +14,11 @@ from storage.contexts import PushContext
 from storage.models import activities, deliveries
 from storage.transaction import Command
 from storage.types import SECOND
-from tests.apns import Apple, Fault
 from tests.conftest import Served, ServerFactory, eventually
 from tests.journeys.test_live_activities import STREAMS, ends, in_seconds, register, stream_of
 from tests.push.test_payloads import BRIEF, DELIVERY, DEVICE, LIVE, STREAM
-from tests.pushing import due_now, pair, phone, quiet
+from tests.support.apns import Apple, Fault
+from tests.support.pushing import due_now, pair, phone, quiet
 
 POLICY = replace(
     policy_of(Settings(_env_file=None)),  # type: ignore[call-arg]

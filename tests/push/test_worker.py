@@ -18,9 +18,9 @@ from storage.models import outbox as causes
 from storage.transaction import Command
 from storage.types import SECOND, now
 from tests.conftest import Served, ServerFactory, eventually
-from tests.guard import NEVER
-from tests.people import Person
-from tests.pushing import due_now, pair
+from tests.support.guard import NEVER
+from tests.support.people import Person
+from tests.support.pushing import due_now, pair
 
 HOUR = 3600
 

@@ -12,7 +12,7 @@ from storage.errors import Conflict, Forbidden, Invalid, NotFound, Unauthenticat
 from storage.models import chats, events, messages, users
 from storage.transaction import Command, Tx
 from tests.conftest import Served
-from tests.people import Person
+from tests.support.people import Person
 
 CHATS = "/api/v2/chats"
 

@@ -12,7 +12,7 @@ import pytest
 
 from realtime.transport.frame_check import FrameCheck
 from tests.conftest import Served, ServerFactory
-from tests.people import Person
+from tests.support.people import Person
 
 SECONDS = 60
 MASK = bytes((1, 2, 3, 4))

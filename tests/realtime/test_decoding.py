@@ -14,8 +14,8 @@ from realtime.inspection import MOST_SCANNED_PIXELS, MOST_SCANS, Found, scans_of
 from realtime.schema.limits import Limits
 from storage.errors import Invalid, TooMany, Unavailable, Unsupported
 from tests.conftest import eventually
-from tests.files import bomb, encoded, turned, video, voice
-from tests.guard import HANG_SECONDS
+from tests.support.files import bomb, encoded, turned, video, voice
+from tests.support.guard import HANG_SECONDS
 
 OWNER = {"user_pk": 1, "tenant_pk": 1}
 

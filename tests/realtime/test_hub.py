@@ -19,7 +19,7 @@ from storage.errors import Unavailable
 from storage.models import channels, events
 from storage.transaction import Command, Event, Tx
 from tests.conftest import eventually
-from tests.guard import HANG_SECONDS
+from tests.support.guard import HANG_SECONDS
 
 
 class Recorder:

@@ -14,8 +14,8 @@ from realtime import key_set
 from realtime.key_set import KeySet
 from storage.errors import Unavailable
 from tests.conftest import Served, ServerFactory, eventually
-from tests.guard import HANG_SECONDS
-from tests.people import Api, Person
+from tests.support.guard import HANG_SECONDS
+from tests.support.people import Api, Person
 
 ME = "/api/v1/users/me"
 PASSWORD = {"email": "ann@example.org", "password": "a long password"}

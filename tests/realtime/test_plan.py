@@ -8,7 +8,7 @@ from realtime.schema.caller import Caller
 from realtime.schema.limits import Limits
 from storage import log
 from tests.conftest import Served
-from tests.people import Person
+from tests.support.people import Person
 
 # With these no event is longer than 16 bytes, as far as is known without measuring.
 SHORT = {"content": 1, "metadata": 1}

@@ -14,7 +14,7 @@ from storage.models import revocations, users
 from storage.transaction import Command, Tx
 from storage.types import SECOND, now
 from tests.conftest import Served, eventually
-from tests.people import Api, Person, RawSocket
+from tests.support.people import Api, Person, RawSocket
 
 AUTH = "/api/v1/auth"
 ANN = {"email": "ann@example.org", "password": "correct horse"}

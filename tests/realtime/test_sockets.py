@@ -20,9 +20,9 @@ from realtime.transport import frames
 from storage.errors import Unauthenticated
 from storage.types import SECOND, now
 from tests.conftest import Served, ServerFactory, eventually
-from tests.guard import HANG_SECONDS
-from tests.people import Api, Person, RawSocket
-from tests.process import ServerProcess
+from tests.support.guard import HANG_SECONDS
+from tests.support.people import Api, Person, RawSocket
+from tests.support.process import ServerProcess
 
 
 async def raw(server: Served, **options: Any) -> RawSocket:

@@ -18,7 +18,7 @@ from storage.streams import Stream
 from storage.transaction import Command, Tx
 from storage.types import SECOND, now
 from tests.conftest import Served
-from tests.people import Person
+from tests.support.people import Person
 
 GRACE, LEAD = 900, 600
 

@@ -18,7 +18,7 @@ from realtime.schema.caller import Operator
 from storage import accounts
 from storage.types import SECOND
 from tests.conftest import Served, ServerFactory
-from tests.people import Api, Person
+from tests.support.people import Api, Person
 
 AUTH = "/api/v1/auth"
 ME = "/api/v1/users/me"

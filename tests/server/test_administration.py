@@ -6,7 +6,7 @@ from itertools import product
 import pytest
 
 from tests.conftest import Served
-from tests.people import Api
+from tests.support.people import Api
 
 VERBS = ["ban", "disable", "delete"]
 

@@ -12,7 +12,7 @@ from realtime.namespace import INBOUND
 from realtime.schema.events import OUTBOUND
 from server.asyncapi import key_of
 from tests.conftest import Served, ServerFactory
-from tests.people import RawSocket
+from tests.support.people import RawSocket
 
 SCHEMA = Path("tests/node_modules/@asyncapi/specs/schemas/3.0.0.json")
 # What the code writes as an event's name.

@@ -25,7 +25,7 @@ from storage import logins
 from storage.models import audit
 from storage.transaction import Command
 from tests.conftest import Served
-from tests.people import Answer, Api, Person, RawSocket
+from tests.support.people import Answer, Api, Person, RawSocket
 
 PEOPLE = ("foreign", "foreign_admin", "stranger", "removed", "reader", "member", "admin")
 # Who might only read the chat and left it, whom the stream's owner blocks, and whose token permits one thing alone: like

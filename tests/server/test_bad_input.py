@@ -9,7 +9,7 @@ from pydantic import AfterValidator
 
 from realtime.schema.bodies import Body
 from tests.conftest import Served
-from tests.people import Answer
+from tests.support.people import Answer
 
 PATH = "/api/v2/messages"
 

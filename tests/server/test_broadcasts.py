@@ -10,7 +10,7 @@ from realtime.broadcasts import SLICE, Broadcasts
 from storage import broadcasts
 from storage.database import Database
 from tests.conftest import Served, ServerFactory
-from tests.guard import HANG_SECONDS
+from tests.support.guard import HANG_SECONDS
 
 BROADCASTS = "/api/v1/admin/broadcasts"
 TEXT = {"title": "Maintenance", "message": "Tonight at ten."}

@@ -1,7 +1,7 @@
 """Chats over REST: members, roles, leaving, muting, deleting, blocks."""
 
 from tests.conftest import Served, eventually
-from tests.people import Person
+from tests.support.people import Person
 
 PATH = "/api/v2/chats"
 

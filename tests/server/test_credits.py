@@ -11,7 +11,7 @@ from storage import credits
 from storage.errors import Forbidden
 from storage.transaction import Command, Tx
 from tests.conftest import Served
-from tests.people import Person
+from tests.support.people import Person
 
 CREDITS = "/api/v1/credits"
 MESSAGES = "/api/v2/messages"

@@ -13,8 +13,8 @@ import pytest
 from storage import erasure
 from storage.transaction import Command, Tx
 from tests.conftest import Served, ServerFactory
-from tests.guard import HANG_SECONDS
-from tests.people import Person
+from tests.support.guard import HANG_SECONDS
+from tests.support.people import Person
 
 ME, ADMIN = "/api/v1/users/me", "/api/v1/admin"
 

@@ -14,8 +14,8 @@ from server.addresses import Addresses
 from server.connections import OPERATOR_CONNECTIONS, Connections
 from server.listening import Listener, listen
 from tests.conftest import ServerFactory, eventually
-from tests.guard import HANG_SECONDS
-from tests.people import RawSocket
+from tests.support.guard import HANG_SECONDS
+from tests.support.people import RawSocket
 
 
 class Echo(asyncio.Protocol):

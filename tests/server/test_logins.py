@@ -9,7 +9,7 @@ import pytest
 
 from storage.types import UUID
 from tests.conftest import Served, ServerFactory, eventually
-from tests.people import Answer, Api
+from tests.support.people import Answer, Api
 
 AUTH, SESSIONS = "/api/v1/auth", "/api/v1/users/me/sessions"
 ANN = {"email": "ann@example.org", "password": "correct horse"}

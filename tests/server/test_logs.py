@@ -12,9 +12,9 @@ import orjson
 import pytest
 
 from tests.conftest import ServerFactory
-from tests.guard import HANG_SECONDS
-from tests.people import Person, RawSocket
-from tests.process import ServerProcess
+from tests.support.guard import HANG_SECONDS
+from tests.support.people import Person, RawSocket
+from tests.support.process import ServerProcess
 
 CANARY = "canary"
 

@@ -17,9 +17,9 @@ from storage.models import media as table
 from storage.models import media_usage
 from storage.types import now
 from tests.conftest import Served, ServerFactory, eventually
-from tests.files import bomb, encoded, turned, video, voice
-from tests.people import Answer, Api, Person
-from tests.process import ServerProcess
+from tests.support.files import bomb, encoded, turned, video, voice
+from tests.support.people import Answer, Api, Person
+from tests.support.process import ServerProcess
 
 MEDIA, MESSAGES = "/api/v2/media", "/api/v2/messages"
 SEED = orjson.loads(Path("tests/seeds/message.json").read_bytes())["answer"]["media"]

@@ -7,7 +7,7 @@ import orjson
 import pytest
 
 from tests.conftest import Served
-from tests.people import Person
+from tests.support.people import Person
 
 PATH = "/api/v2/messages"
 

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from tests.conftest import Served
-from tests.people import Person
 from tests.server.world import SEEDS, document, is_error, send, speak, world
+from tests.support.people import Person
 
 NAMES = ["envelope", "laravel", "template"]
 PATH = "/api/v1/notifications"

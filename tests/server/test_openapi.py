@@ -13,7 +13,7 @@ from server import pages
 from server.dialects import DIALECTS
 from server.routes import ROUTES
 from tests.conftest import Served
-from tests.people import Answer, Api, Person
+from tests.support.people import Answer, Api, Person
 
 
 @pytest.fixture

@@ -20,8 +20,8 @@ from server.call import NoQuery
 from server.middleware import MOST_PREPAID
 from server.routes import ROUTES
 from tests.conftest import Served, ServerFactory, eventually
-from tests.guard import HANG_SECONDS
-from tests.people import Answer, Api, Person, RawSocket
+from tests.support.guard import HANG_SECONDS
+from tests.support.people import Answer, Api, Person, RawSocket
 
 AUTH = "/api/v1/auth"
 LOCAL = "127.0.0.1/32"

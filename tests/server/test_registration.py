@@ -11,7 +11,7 @@ from storage.models import tenants
 from storage.registration import sweep
 from storage.transaction import Command
 from tests.conftest import Served, ServerFactory
-from tests.people import Answer, Person
+from tests.support.people import Answer, Person
 
 TENANT, INVITATIONS = "/api/v1/admin/tenant", "/api/v1/admin/invitations"
 UUID = "123e4567-e89b-12d3-a456-426614174000"

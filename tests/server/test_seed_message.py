@@ -9,7 +9,7 @@ import aiohttp
 import orjson
 
 from tests.conftest import Served
-from tests.people import Answer, Person
+from tests.support.people import Answer, Person
 
 SEED = orjson.loads(Path("tests/seeds/message.json").read_bytes())
 REQUEST = SEED["request"]

@@ -6,7 +6,6 @@ from typing import Any
 import pytest
 
 from tests.conftest import Served
-from tests.people import Person
 from tests.server.world import (
     ID,
     MICROS,
@@ -21,6 +20,7 @@ from tests.server.world import (
     speak,
     world,
 )
+from tests.support.people import Person
 
 NAMES = ["envelope", "laravel", "template"]
 OTHERS = [(a, b) for a in NAMES for b in NAMES if a != b]

@@ -18,8 +18,8 @@ from realtime.tokens import Refresh, Tokens
 from server.secret_file import rotate_secret, secrets_of
 from server.settings import Settings
 from storage.errors import Problem, Unauthenticated
-from tests.people import Api
-from tests.process import ServerProcess
+from tests.support.people import Api
+from tests.support.process import ServerProcess
 
 OLD, NEW, NEXT = ("o" * 32, "n" * 32, "x" * 32)
 AUTH, ME = "/api/v1/auth", "/api/v1/users/me"

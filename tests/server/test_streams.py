@@ -14,8 +14,8 @@ from storage import accounts
 from storage.models import members
 from storage.transaction import Command
 from tests.conftest import Served, ServerFactory, eventually
-from tests.guard import NEVER
-from tests.people import Answer, Person
+from tests.support.guard import NEVER
+from tests.support.people import Answer, Person
 
 SEED = orjson.loads(Path("tests/seeds/live_activity.json").read_bytes())
 STREAMS = "/api/v1/streams"

@@ -21,11 +21,11 @@ from push.webhooks import is_public, wrong_with
 from storage import webhooks
 from storage.models import calls
 from storage.transaction import Command
-from tests.apns import TOPIC, Apple, Fault
 from tests.conftest import Served, ServerFactory, eventually
-from tests.guard import HANG_SECONDS
-from tests.people import Person
-from tests.process import ServerProcess
+from tests.support.apns import TOPIC, Apple, Fault
+from tests.support.guard import HANG_SECONDS
+from tests.support.people import Person
+from tests.support.process import ServerProcess
 
 PATH = "/api/v1/admin/webhooks"
 MESSAGES = ["message:new", "message:updated", "message:deleted"]

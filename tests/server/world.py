@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 
 from tests.conftest import Served
-from tests.people import Answer, Person
+from tests.support.people import Answer, Person
 
 SEEDS = {
     name: orjson.loads(Path(f"tests/seeds/{name}.json").read_bytes()) for name in ("envelope", "laravel", "template")

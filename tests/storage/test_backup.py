@@ -19,8 +19,8 @@ from storage.transaction import Command, Tx
 from tests.conftest import ServerFactory
 from tests.faults import history
 from tests.faults.history import Operation
-from tests.files import encoded
-from tests.process import ProcessUser, ServerProcess
+from tests.support.files import encoded
+from tests.support.process import ProcessUser, ServerProcess
 
 MESSAGES = "/api/v2/messages"
 

@@ -13,8 +13,8 @@ from storage.outbox import Delivery
 from storage.transaction import Command
 from storage.types import SECOND, now
 from tests.conftest import Served
-from tests.people import Person
-from tests.pushing import phone
+from tests.support.people import Person
+from tests.support.pushing import phone
 
 STREAMS = "/api/v1/streams"
 DELIVERY = Delivery(1, "message", 0, 0, None, 0, 0, None, "id", 0, 0, 0)

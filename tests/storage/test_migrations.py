@@ -15,7 +15,7 @@ from storage.database import Database
 from storage.migrations import NotMigrated, upgrade
 from storage.models import metadata
 from tests.conftest import ServerFactory
-from tests.people import Api
+from tests.support.people import Api
 
 
 async def test_the_migrated_schema_is_that_of_the_models(database: Database) -> None:

@@ -18,7 +18,7 @@ from storage.models import events, facts
 from storage.prepared import Bulk, Prepared
 from storage.transaction import EVENT_BYTES, Command, Tx, Undone, run_batch, sqlstate
 from storage.writer import BATCH_BYTES, PostgresExecutor
-from tests.guard import HANG_SECONDS
+from tests.support.guard import HANG_SECONDS
 
 FACT = Bulk(facts, ("name", "value"))
 VALUE = Prepared(text("SELECT value FROM facts WHERE name = :name"))

@@ -7,11 +7,11 @@ from typing import Any
 
 import orjson
 
-from tests.guard import HANG_SECONDS
 from tests.load.figures import Meter, Order, Usage
 from tests.load.scenarios import Options
 from tests.load.target import Target, User, gathered
 from tests.load.wire import Wire
+from tests.support.guard import HANG_SECONDS
 
 SIZES = [2] * 70 + [5] * 20 + [20] * 8 + [100] * 2
 ACTIONS = {"write": 30, "type": 40, "read": 25, "reconnect": 5}

@@ -5,11 +5,11 @@ import contextlib
 import time
 from typing import Any
 
-from tests.guard import HANG_SECONDS
 from tests.load.figures import Meter, Order, Usage
 from tests.load.scenarios import Options
 from tests.load.target import Target, parted
 from tests.load.wire import Wire
+from tests.support.guard import HANG_SECONDS
 
 
 class Sender:

@@ -4,7 +4,7 @@ import asyncio
 import json
 from typing import Any
 
-from tests.guard import HANG_SECONDS
+from tests.support.guard import HANG_SECONDS
 
 
 class NodeClient:
@@ -18,7 +18,9 @@ class NodeClient:
     async def start(cls, node: str) -> "NodeClient":
         pipe = asyncio.subprocess.PIPE
         return cls(
-            await asyncio.create_subprocess_exec(node, "tests/node_client.mjs", stdin=pipe, stdout=pipe, limit=2**24)
+            await asyncio.create_subprocess_exec(
+                node, "tests/support/node_client.mjs", stdin=pipe, stdout=pipe, limit=2**24
+            )
         )
 
     async def _read(self) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 
 import redis.asyncio
 
-from tests.guard import HANG_SECONDS
+from tests.support.guard import HANG_SECONDS
 
 
 def binary() -> str:

@@ -14,7 +14,7 @@ from server.services import Services
 from storage import accounts
 from storage.accounts import NewUser, User
 from storage.transaction import Command
-from tests.guard import HANG_SECONDS
+from tests.support.guard import HANG_SECONDS
 
 
 class Answer:

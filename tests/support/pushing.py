@@ -8,10 +8,10 @@ from sqlalchemy import update
 from storage import deliveries as deliveries_of
 from storage.models import deliveries, outbox
 from storage.transaction import Command, Tx
-from tests.apns import TOPIC
 from tests.conftest import Served
-from tests.guard import HANG_SECONDS
-from tests.people import Api, Person
+from tests.support.apns import TOPIC
+from tests.support.guard import HANG_SECONDS
+from tests.support.people import Api, Person
 
 
 async def phone(person: Api, token: str, **options: Any) -> Any:

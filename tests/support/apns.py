@@ -2,7 +2,7 @@
 
 It is also a command, to try push without Apple:
 
-    python -m tests.apns --folder /tmp/apple
+    python -m tests.support.apns --folder /tmp/apple
 
 prints the settings that point a server to it, and each push that arrives.
 """
@@ -31,7 +31,7 @@ from h2.exceptions import ProtocolError
 from h2.settings import SettingCodes
 from hyperframe.frame import SettingsFrame
 
-from tests.guard import HANG_SECONDS
+from tests.support.guard import HANG_SECONDS
 
 TEAM, KEY_ID, TOPIC = "TEAM123456", "KEY1234567", "org.example.app"
 STREAMS = 1000
@@ -361,7 +361,9 @@ class Connection(asyncio.Protocol):
 
 
 async def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m tests.apns", description=__doc__.split("\n")[0] if __doc__ else "")
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.support.apns", description=__doc__.split("\n")[0] if __doc__ else ""
+    )
     parser.add_argument("--folder", type=Path, default=Path("apple"), help="where the key and the certificate go")
     parser.add_argument("--port", type=int, default=0, help="port to listen on; 0 takes a free one")
     parser.add_argument("--delay", type=float, default=0.0, help="seconds until an answer")

@@ -17,8 +17,8 @@ from pydantic import SecretStr
 import run
 from server import operator
 from server.settings import Settings
-from tests.guard import HANG_SECONDS, UNHURRIED
-from tests.people import Api
+from tests.support.guard import HANG_SECONDS, UNHURRIED
+from tests.support.people import Api
 
 # A peer that is gone is noticed, in the end.
 DEFAULTS = {**UNHURRIED, "ping_timeout": HANG_SECONDS}
