@@ -30,7 +30,7 @@ class Module:
 MODULES = {
     "push/payloads": Module("push/payloads.py", ["tests/push/test_payloads"], pure=True),
     "push/targets": Module("push/targets.py", ["tests/push/test_targets", "tests/push/test_payloads"], pure=True),
-    "realtime/plan": Module("realtime/fanout/plan.py", ["realtime/test_plan", "sockets", "history"], pure=True),
+    "realtime/plan": Module("realtime/fanout/plan.py", ["fanout/test_plan", "sockets", "history"], pure=True),
     "storage/transaction": Module(
         "storage/transaction.py", ["storage/test_transaction", "storage/test_log", "messages"]
     ),
@@ -49,7 +49,7 @@ MODULES = {
     "storage/messages": Module("storage/messages.py", ["messages", "accounts", "badges"]),
     "realtime/hub": Module("realtime/fanout/hub.py", ["hub", "sockets"]),
     "realtime/session": Module(
-        "realtime/fanout/session.py", ["realtime/test_session", "sockets", "history", "accounts", "streams"]
+        "realtime/fanout/session.py", ["fanout/test_session", "sockets", "history", "accounts", "streams"]
     ),
     "push/worker": Module(
         "push/worker.py", ["tests/push/test_worker", "tests/push/test_targets", "test_push", "live_activities"]
