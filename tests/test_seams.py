@@ -1,7 +1,7 @@
 """What we rely on inside of libraries, by name: a release that changes it fails here, with the file to mend.
 
-``pyproject.toml`` bounds these libraries from above. A line is ``(file, owner, name, parameters)``: the attribute of a class or
-module that the file uses and, of a function that it overrides or calls, the names of its parameters.
+``pyproject.toml`` bounds these libraries from above. A line is ``(file, owner, name, parameters)``: the attribute of a class
+or module that the file uses and, of a function that it overrides or calls, the names of its parameters.
 """
 
 import asyncio.selector_events
