@@ -1,4 +1,4 @@
-"""The command line: serve (the default), and what an operator does beside it. See ``python run.py --help``."""
+"""Bellwire, a real-time chat and push server. Without a command it serves."""
 
 import argparse
 import asyncio
@@ -11,7 +11,10 @@ import os
 import signal
 import socket
 import sys
+from argparse import ArgumentParser, Namespace
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 try:
     from pydantic import SecretStr, ValidationError
@@ -20,6 +23,7 @@ try:
     from server import logs, operator
     from server.app import drain, serving
     from server.masking import masked, masked_value
+    from server.openapi import VERSION
     from server.secret_file import rotate_secret
     from server.settings import Settings, unknown_names
     from server.workers import Workers
@@ -33,63 +37,101 @@ except ModuleNotFoundError as error:
 logger = logging.getLogger("bellwire")
 
 # Many small collections, so that none is long: the loop stands still meanwhile.
-SERVING = (None, "serve")
 GC_THRESHOLDS = (2_000, 10, 100)
+PAGE_ITEMS = 1000
+ACTIONS = {
+    "ban": "ban a user: all connections are closed and every token ends",
+    "unban": "end a ban",
+    "disable": "disable an account: all connections are closed and every token ends",
+    "enable": "enable a disabled account",
+    "sign-out": "end every token and close all connections of a user",
+    "delete": "delete an account and its personal data",
+    "reset-link": "print a link with which the user sets a new password",
+    "remove-password": "remove the password, so that tokens of the identity provider may name the account",
+}
+# Whom a command means.
+WHO = "EMAIL|NAME|ID"
+
+Command = Callable[[Settings, Namespace], int | None]
 
 
-def read_password() -> str:
-    """A line of the standard input, not shown where somebody types it."""
-    password = getpass.getpass() if sys.stdin.isatty() else sys.stdin.readline().rstrip("\n")
-    if not password:
-        raise Problem("No password on standard input")
-    return password
+def arguments() -> ArgumentParser:
+    parser = ArgumentParser(prog="run.py", description=__doc__)
+    parser.set_defaults(run=run_server, fd=None)
+    parser.add_argument("--version", action="version", version=f"Bellwire {VERSION}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND")
 
+    def command(name: str, run: Command, help: str, *, to: Any = commands) -> ArgumentParser:
+        made: ArgumentParser = to.add_parser(name, help=help, description=help)
+        made.set_defaults(run=run)
+        return made
 
-def arguments() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="run.py", description=__doc__)
-    commands = parser.add_subparsers(dest="command")
-    serving = commands.add_parser("serve", help="serve (the default)")
-    serving.add_argument("--fd", type=int, help=argparse.SUPPRESS)
-    token = commands.add_parser("token", help="print a token for each user named, one a line")
-    token.add_argument("--user", action="extend", nargs="+", default=[], metavar="EMAIL|NAME|ID")
-    token.add_argument("--users", type=Path, metavar="FILE", help="a user a line")
-    token.add_argument("--ttl", type=int, default=24 * 3600, metavar="SECONDS")
-    users = commands.add_parser("user", help="users").add_subparsers(dest="verb", required=True)
-    add = users.add_parser("add", help="make a user and print it as JSON")
+    def group(name: str, help: str) -> Any:
+        return commands.add_parser(name, help=help, description=help).add_subparsers(required=True, metavar="COMMAND")
+
+    serve = command("serve", run_server, "serve (the default)")
+    serve.add_argument("--fd", type=int, help=argparse.SUPPRESS)
+
+    token = command("token", print_tokens, "print an access token for each of the given users, one per line")
+    token.add_argument("--user", action="extend", nargs="+", default=[], metavar=WHO)
+    token.add_argument("--users", type=Path, metavar="FILE", help="a file with one user per line")
+    token.add_argument("--ttl", type=int, default=24 * 3600, metavar="SECONDS", help="lifetime; default: a day")
+
+    users = group("user", "create, list and administer users")
+    add = command("add", add_user, "create a user and print it as JSON", to=users)
     add.add_argument("email")
     for name in ("name", "id", "uuid"):
         add.add_argument(f"--{name}")
-    add.add_argument("--password", help="- reads it from the standard input, so that no list of processes shows it")
+    add.add_argument("--password", help="use - to read it from standard input, so that no process list shows it")
     add.add_argument("--number", type=int)
-    verbs = ("ban", "unban", "disable", "enable", "sign-out", "delete", "reset-link")
-    acts = [users.add_parser(verb, help=f"{verb} a user, as an admin could") for verb in verbs]
-    acts.append(users.add_parser("remove-password", help="let the identity provider's tokens name the account"))
-    for act in acts:
-        act.add_argument("who", metavar="EMAIL|NAME|ID")
-    tenant = commands.add_parser("tenant", help="tenants").add_subparsers(dest="verb", required=True)
-    new = tenant.add_parser("add", help="make a tenant and print it as JSON")
+    listed = command("list", list_users, "print all users as JSON, one per line", to=users)
+    of_one = [command("show", show_user, "print a user as JSON", to=users)]
+    for action, text in ACTIONS.items():
+        of_one.append(command(action, act_on_user, text, to=users))
+        of_one[-1].set_defaults(action=action)
+    for each in of_one:
+        each.add_argument("who", metavar=WHO)
+
+    tenants = group("tenant", "create and list tenants")
+    new = command("add", add_tenant, "create a tenant and print it as JSON", to=tenants)
     new.add_argument("name")
     new.add_argument("--uuid")
-    push = commands.add_parser("push", help="print the pushes that were given up, or try one again")
+    command("list", list_tenants, "print all tenants as JSON, one per line", to=tenants)
+
+    webhooks = group("webhook", "list webhooks")
+    hooks = command("list", list_webhooks, "print a tenant's webhooks as JSON, one per line", to=webhooks)
+
+    push = command("push", show_pushes, "print the newest dead letters of push as JSON, or retry one")
     push.add_argument("--retry", type=int, metavar="NUMBER")
-    for each in (*acts, push):
-        each.add_argument("--tenant", metavar="UUID")
+    for each in (token, add, listed, *of_one, hooks, push):
+        each.add_argument("--tenant", metavar="UUID", help="default: the tenant of users who name none")
     for each in (token, add):
-        each.add_argument("--tenant", metavar="UUID")
-        each.add_argument("--permission", action="append", default=[], dest="permissions", metavar="P")
-    commands.add_parser("migrate", help="bring the database to the newest schema")
-    check = commands.add_parser("check", help="print the effective settings, secrets masked; or audit")
-    check.add_argument("what", nargs="?", choices=["ledger"], help="ledger: whether all credits add up")
-    backup = commands.add_parser("backup", help="write everything into one file, beside a running server too")
-    restore = commands.add_parser("restore", help="read a backup into an empty database")
+        each.add_argument("--permission", action="append", default=[], dest="permissions", metavar="NAME")
+
+    command("migrate", migrate, "migrate the database to the newest schema")
+    check = command("check", check_settings, "print the effective settings with secrets masked, or audit the ledger")
+    check.add_argument("what", nargs="?", choices=["ledger"], help="ledger: audit all credits; exit code 1 on a fault")
+    backup = command("backup", make_backup, "write a backup into one file; the server may be running")
+    restore = command("restore", restore_backup, "restore a backup into an empty database")
     for each in (backup, restore):
         each.add_argument("file", type=Path)
-    keys = commands.add_parser("keys", help="secrets that sign").add_subparsers(dest="verb", required=True)
-    rotate = keys.add_parser("rotate", help="sign with a new secret; what the last one signed still counts")
-    rotate.add_argument("--forget", action="store_true", help="it does not: everybody has to log in again")
-    epoch = commands.add_parser("epoch", help="the name of the history that clients resume from")
-    epoch.add_argument("--new", action="store_true", required=True, help="begin a new one; every client reloads")
+
+    keys = group("keys", "manage the secret that signs tokens")
+    rotate = command("rotate", rotate_keys, "sign with a new secret; the previous one still verifies", to=keys)
+    rotate.add_argument("--forget", action="store_true", help="it does not: all users must log in again")
+    epoch = command("epoch", start_epoch, "start a new epoch: every client reloads its history")
+    epoch.add_argument("--new", action="store_true", required=True)
     return parser
+
+
+# Serving
+
+
+def run_server(settings: Settings, asked: Namespace) -> int | None:
+    if asked.fd is None and settings.workers > 1:
+        return asyncio.run(Workers(settings).run())
+    asyncio.run(serve(settings, asked.fd))
+    return None
 
 
 async def serve(settings: Settings, fd: int | None = None) -> None:
@@ -133,92 +175,150 @@ def orphaned(signals: "asyncio.Queue[signal.Signals]") -> None:
     signals.put_nowait(signal.SIGTERM)
 
 
-async def migrate(settings: Settings) -> None:
+# Users, tenants, webhooks, pushes
+
+
+def operate(settings: Settings, command: str, **given: Any) -> Any:
+    return asyncio.run(operator.run(settings, command, given))
+
+
+def show(document: Any) -> None:
+    print(json.dumps(document, ensure_ascii=False))
+
+
+def read_password() -> str:
+    """A line of the standard input, not shown where somebody types it."""
+    password = getpass.getpass() if sys.stdin.isatty() else sys.stdin.readline().rstrip("\n")
+    if not password:
+        raise Problem("No password on standard input")
+    return password
+
+
+def print_tokens(settings: Settings, asked: Namespace) -> None:
+    named = asked.user + (asked.users.read_text().split("\n") if asked.users else [])
+    users = [each.strip() for each in named if each.strip()]
+    if not users:
+        raise Problem(f"Name a user with --user {WHO} or --users FILE")
+    tokens = operate(settings, "token", users=users, ttl=asked.ttl, tenant=asked.tenant, permissions=asked.permissions)
+    print("\n".join(tokens))
+
+
+def add_user(settings: Settings, asked: Namespace) -> None:
+    names = ("email", "name", "password", "id", "number", "uuid", "tenant", "permissions")
+    given = {name: getattr(asked, name) for name in names}
+    if given["password"] == "-":
+        given["password"] = read_password()
+    show(operate(settings, "user add", **given))
+
+
+def list_users(settings: Settings, asked: Namespace) -> None:
+    after = 0
+    while True:
+        page = operate(settings, "user list", tenant=asked.tenant, after=after, limit=PAGE_ITEMS)
+        for each in page["items"]:
+            show(each)
+        if not page["after"]:
+            return
+        after = page["after"]
+
+
+def show_user(settings: Settings, asked: Namespace) -> None:
+    show(operate(settings, "user show", who=asked.who, tenant=asked.tenant))
+
+
+def act_on_user(settings: Settings, asked: Namespace) -> None:
+    show(operate(settings, "user act", action=asked.action, who=asked.who, tenant=asked.tenant))
+
+
+def add_tenant(settings: Settings, asked: Namespace) -> None:
+    show(operate(settings, "tenant add", name=asked.name, uuid=asked.uuid))
+
+
+def list_tenants(settings: Settings, asked: Namespace) -> None:
+    for each in operate(settings, "tenant list"):
+        show(each)
+
+
+def list_webhooks(settings: Settings, asked: Namespace) -> None:
+    for each in operate(settings, "webhook list", tenant=asked.tenant):
+        show(each)
+
+
+def show_pushes(settings: Settings, asked: Namespace) -> None:
+    show(operate(settings, "push", tenant=asked.tenant, retry=asked.retry))
+
+
+# The database and its secrets
+
+
+def migrate(settings: Settings, asked: Namespace) -> None:
     with operator.holding(settings) if settings.embedded else contextlib.nullcontext() as lock:
         if settings.embedded and lock is None:
             raise Problem("A server is using this database; it applied all migrations when it started")
-        await Database(settings.database).migrate()
+        asyncio.run(Database(settings.database).migrate())
 
 
-def check(settings: Settings) -> None:
+def check_settings(settings: Settings, asked: Namespace) -> int | None:
+    if asked.what == "ledger":
+        audit = operate(settings, "check ledger")
+        show(audit)
+        return 1 if any(audit.values()) else 0
     for name, field in type(settings).model_fields.items():
         value = getattr(settings, name)
         shown = ("********" if value.get_secret_value() else "") if isinstance(value, SecretStr) else value
         print(f"BELLWIRE_{name.upper()}={masked_value(str(shown))}  # {field.description}")
+    return None
+
+
+def make_backup(settings: Settings, asked: Namespace) -> None:
+    show(operator.make_backup(settings, asked.file))
+
+
+def restore_backup(settings: Settings, asked: Namespace) -> None:
+    show(operator.restore_backup(settings, asked.file))
+
+
+def rotate_keys(settings: Settings, asked: Namespace) -> None:
+    kept = rotate_secret(settings, forget=asked.forget)
+    show({"signs": key_id(kept[0]), "verifies": [key_id(each) for each in kept]})
+    print("Restart the server: it uses the previous secret until then", file=sys.stderr)
+
+
+def start_epoch(settings: Settings, asked: Namespace) -> None:
+    print(operate(settings, "epoch --new"))
+
+
+def sentence_of(error: Exception, settings: Settings | None) -> str:
+    """What is printed for an error that the person at the command line can act on."""
+    match error:
+        case ValidationError():
+            named = (
+                (f"BELLWIRE_{str(each['loc'][0]).upper()}: " if each["loc"] else "", each) for each in error.errors()
+            )
+            return "\n".join(name + masked(each["msg"].removeprefix("Value error, ")) for name, each in named)
+        case Unavailable() if settings:
+            return f"The database can't be reached: {masked_value(settings.database)}"
+        case Problem():
+            return operator.reason(error)
+        case _:
+            return masked(str(error))
 
 
 def main() -> int:
     asked = arguments().parse_args()
     # What is written holds people's messages: it is for its owner alone.
     os.umask(0o077)
+    settings = None
     try:
         if unknown := unknown_names():
             raise ValueError("\n".join(unknown))
         settings = Settings()
-        logs.configure(
-            settings.log_level, settings.log_format, sys.stderr if asked.command not in SERVING else sys.stdout
-        )
-        match asked.command:
-            case "token":
-                users = asked.user + (asked.users.read_text().split("\n") if asked.users else [])
-                given = {"users": [each.strip() for each in users if each.strip()], "ttl": asked.ttl}
-                if not given["users"]:
-                    raise Problem("Name a user with --user EMAIL|NAME|ID or --users FILE")
-                given |= {"tenant": asked.tenant, "permissions": asked.permissions}
-                print("\n".join(asyncio.run(operator.run(settings, "token", given))))
-            case "user" if asked.verb != "add":
-                given = {"verb": asked.verb, "who": asked.who, "tenant": asked.tenant}
-                print(json.dumps(asyncio.run(operator.run(settings, "user act", given)), ensure_ascii=False))
-            case "tenant":
-                given = {"name": asked.name, "uuid": asked.uuid}
-                print(json.dumps(asyncio.run(operator.run(settings, "tenant add", given)), ensure_ascii=False))
-            case "push":
-                given = {"tenant": asked.tenant, "retry": asked.retry}
-                print(json.dumps(asyncio.run(operator.run(settings, "push", given)), ensure_ascii=False))
-            case "user":
-                names = ("email", "name", "password", "id", "number", "uuid", "tenant", "permissions")
-                given = {name: getattr(asked, name) for name in names}
-                if given["password"] == "-":
-                    given["password"] = read_password()
-                print(json.dumps(asyncio.run(operator.run(settings, "user add", given)), ensure_ascii=False))
-            case "epoch":
-                print(asyncio.run(operator.run(settings, "epoch --new", {})))
-            case "backup":
-                print(json.dumps(operator.make_backup(settings, asked.file)))
-            case "restore":
-                print(json.dumps(operator.restore_backup(settings, asked.file)))
-            case "keys":
-                kept = rotate_secret(settings, forget=asked.forget)
-                print(json.dumps({"signs": key_id(kept[0]), "verifies": [key_id(each) for each in kept]}))
-                print("Restart the server: it goes on with the old secret until then", file=sys.stderr)
-            case "migrate":
-                asyncio.run(migrate(settings))
-            case "check" if asked.what == "ledger":
-                audit = asyncio.run(operator.run(settings, "check ledger", {}))
-                print(json.dumps(audit))
-                return 0 if not any(audit.values()) else 1
-            case "check":
-                check(settings)
-            case _:
-                fd = getattr(asked, "fd", None)
-                if fd is None and settings.workers > 1:
-                    return asyncio.run(Workers(settings).run())
-                asyncio.run(serve(settings, fd))
-    except ValidationError as error:
-        for each in error.errors():
-            name = f"BELLWIRE_{str(each['loc'][0]).upper()}: " if each["loc"] else ""
-            print(name + masked(each["msg"].removeprefix("Value error, ")), file=sys.stderr)
-        return 2
-    except Unavailable:
-        print(f"The database can't be reached: {masked_value(settings.database)}", file=sys.stderr)
-        return 1
-    except Problem as problem:
-        print(operator.reason(problem), file=sys.stderr)
-        return 1
-    except (ValueError, OSError, NotMigrated, DatabaseBroken, operator.Busy, NoBackup) as error:
-        print(masked(str(error)), file=sys.stderr)
-        return 1
-    return 0
+        output = sys.stdout if asked.run is run_server else sys.stderr
+        logs.configure(settings.log_level, settings.log_format, output)
+        return asked.run(settings, asked) or 0
+    except (Problem, ValueError, OSError, NotMigrated, DatabaseBroken, operator.Busy, NoBackup) as error:
+        print(sentence_of(error, settings), file=sys.stderr)
+        return 2 if isinstance(error, ValidationError) else 1
 
 
 if __name__ == "__main__":

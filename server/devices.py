@@ -12,7 +12,7 @@ from server.call import Call, Created, Paging, paged
 from storage.errors import NotFound
 
 
-class Deliveries(Paging):
+class PushQuery(Paging):
     """A user's, or the one of this id."""
 
     userId: HexId | None = None

@@ -229,12 +229,27 @@ async def add_user(services: Services, arguments: Arguments) -> shapes.UserDocum
     return documents.user(await services.database.write(Command(apply)), private=True)
 
 
+async def list_users(services: Services, arguments: Arguments) -> Any:
+    """A page of a tenant's users in the order they were made, and from where to go on (0: that was all)."""
+    tenant = await tenant_of(services, arguments)
+    after, limit = arguments["after"], arguments["limit"]
+    users = await services.database.read(lambda it: accounts.page(it, tenant.pk, after=after, limit=limit))
+    items = [documents.user(each, private=True) for each in users]
+    return {"items": items, "after": users[-1].pk if len(users) == limit else 0}
+
+
+async def show_user(services: Services, arguments: Arguments) -> shapes.UserDocument:
+    tenant = await tenant_of(services, arguments)
+    user = await services.database.read(lambda it: find_user(it, tenant.pk, arguments["who"]))
+    return documents.user(user, private=True)
+
+
 async def act_on_user(services: Services, arguments: Arguments) -> Any:
     """ban, unban, disable, enable, sign-out, delete, reset-link as an administrator could; remove-password."""
     tenant = await tenant_of(services, arguments)
     operator, administration = Operator.of(tenant), services.administration
     user = await services.database.read(lambda it: find_user(it, tenant.pk, arguments["who"]))
-    match arguments["verb"]:
+    match arguments["action"]:
         case "delete":
             await services.erasure.delete(operator, user.id)
             return {"deleted": user.id}
@@ -243,14 +258,25 @@ async def act_on_user(services: Services, arguments: Arguments) -> Any:
             return {"url": f"{services.public_url}/#reset={token}"}
         case "remove-password":
             return documents.user(await administration.remove_password(operator, user.id), private=True)
-        case verb:
-            return documents.user(await administration.act(operator, user.id, verb), private=True)
+        case action:
+            return documents.user(await administration.act(operator, user.id, action), private=True)
 
 
 async def add_tenant(services: Services, arguments: Arguments) -> Any:
     operator = Operator.of(await tenant_of(services, {}))
     made = await services.administration.add_tenant(operator, arguments["name"], arguments["uuid"])
     return {"uuid": made.uuid, "name": made.name}
+
+
+async def list_tenants(services: Services, arguments: Arguments) -> Any:
+    return [{"uuid": each.uuid, "name": each.name} for each in await services.database.read(accounts.tenants_by_age)]
+
+
+async def list_webhooks(services: Services, arguments: Arguments) -> list[shapes.WebhookDocument]:
+    """All of a tenant, newest first: a tenant has a limited number of them."""
+    operator = Operator.of(await tenant_of(services, arguments))
+    page = await services.webhooks.page(operator, before=None, limit=services.limits.webhooks)
+    return [documents.webhook(each) for each in page]
 
 
 async def push_letters(services: Services, arguments: Arguments) -> Any:
@@ -280,8 +306,12 @@ async def check_ledger(services: Services, arguments: Arguments) -> dict[str, in
 COMMANDS: dict[str, Callable[[Services, Arguments], Awaitable[Any]]] = {
     "token": issue_tokens,
     "user add": add_user,
+    "user list": list_users,
+    "user show": show_user,
     "user act": act_on_user,
     "tenant add": add_tenant,
+    "tenant list": list_tenants,
+    "webhook list": list_webhooks,
     "push": push_letters,
     "epoch --new": new_epoch,
     "check ledger": check_ledger,

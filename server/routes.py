@@ -270,7 +270,7 @@ ROUTES: list[Route] = [
     route("POST", f"{ADMIN}/push/dead-letters/{{number}}/retry", devices.retry, Succeeded, "Retry a dead-letter push",
           permission="admin", errors=(403, 404), units=20),
     route("GET", f"{ADMIN}/push/deliveries", devices.deliveries, Page[DeliveryDocument],
-          "List a user's push deliveries, newest first", query=devices.Deliveries, permission="admin", errors=(403, 404),
+          "List a user's push deliveries, newest first", query=devices.PushQuery, permission="admin", errors=(403, 404),
           units=12, units_per_item=0.1),
     route("GET", f"{ADMIN}/nodes", nodes.list_all, Page[NodeDocument], "List nodes",
           permission="admin", errors=(403,), units=10),

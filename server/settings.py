@@ -284,6 +284,17 @@ class Settings(BaseSettings):
             )
         return self
 
+    @field_validator("port", mode="before")
+    @classmethod
+    def no_service(cls, value: object) -> object:
+        """Kubernetes puts the address of a Service named ``bellwire`` into ``BELLWIRE_PORT``."""
+        if isinstance(value, str) and "://" in value:
+            raise ValueError(
+                f"{value} is the address of a Service, set by Kubernetes: set enableServiceLinks: false in the pod, "
+                "or name the Service differently"
+            )
+        return value
+
     @field_validator("database_url")
     @classmethod
     def known_database(cls, value: str) -> str:

@@ -126,6 +126,11 @@ def add_tenant(tx: Tx, name: str, uuid: str | None = None, *, registration: str 
     return Tenant(int(primary_key[0]), uuid, name)
 
 
+def tenants_by_age(connection: Connection) -> list[Tenant]:
+    statement = select(tenants.c.pk, tenants.c.uuid, tenants.c.name).order_by(tenants.c.pk)
+    return [Tenant(*row) for row in connection.execute(statement)]
+
+
 def default_tenant(tx: Tx) -> Tenant:
     """The tenant of those who name none; made on first use."""
     known = epoch.known(tx.connection).get("default_tenant")
@@ -257,6 +262,12 @@ def named(connection: Connection, tenant_pk: int, name: str) -> list[User]:
     """The users of exactly this name, two at the most."""
     statement = SELECT.where(users.c.tenant_pk == tenant_pk, users.c.name == name, users.c.status != "deleted")
     return [read_user(row) for row in connection.execute(statement.limit(2))]
+
+
+def page(connection: Connection, tenant_pk: int, *, after: int, limit: int) -> list[User]:
+    """Users in the order they were made, from the one that follows the pk ``after``; deleted ones are left out."""
+    statement = SELECT.where(users.c.tenant_pk == tenant_pk, users.c.status != "deleted", users.c.pk > after)
+    return [read_user(row) for row in connection.execute(statement.order_by(users.c.pk).limit(limit))]
 
 
 def search(

@@ -4,12 +4,16 @@ import asyncio
 import re
 import shutil
 import stat
+import sys
+import tomllib
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import orjson
 import pytest
 
+import run
 from tests.support.process import ServerProcess
 
 
@@ -31,7 +35,7 @@ async def test_the_first_start_makes_what_it_needs(tmp_path: Path) -> None:
             async with session.get(server.url + path) as answer:
                 assert answer.status == 200, path
         second = ServerProcess(data)
-        with pytest.raises(AssertionError, match="A server is running already"):
+        with pytest.raises(AssertionError, match="Another server is using the data directory"):
             await second.start()
         assert await server.stop() == 0
     assert (data / "lock").read_text() == ""
@@ -67,19 +71,19 @@ async def test_commands_with_and_without_a_server(tmp_path: Path) -> None:
             assert socket.named("session:ready")[0][0]["epoch"] == epoch
             await socket.close()
         refused = {
-            ("token", "--user", "nobody"): "no user",
+            ("token", "--user", "nobody"): "Unknown user",
             ("token",): "Name a user",
             ("token", "--user", "5", "--permission", "x"): "Unknown permission",
-            ("token", "--user", "5", "--tenant", "0" * 36): "no such tenant",
-            ("user", "add", "ann@example.org"): "exists already",
+            ("token", "--user", "5", "--tenant", "0" * 36): "Unknown tenant",
+            ("user", "add", "ann@example.org"): "already",
             ("user", "add", "no-address"): "email",
             ("user", "add", "x@example.org", "--number", "99999999999999999999"): "number",
             ("user", "add", "x@example.org", "--uuid", "x"): "uuid",
-            ("migrate",): "A server is running",
+            ("migrate",): "A server is using this database",
         }
         said = await asyncio.gather(*(server.command(*each) for each in refused), return_exceptions=True)
-        for problem, answer in zip(refused.values(), said, strict=True):
-            assert isinstance(answer, ChildProcessError) and re.search(problem, str(answer)), (problem, answer)
+        for problem, raised in zip(refused.values(), said, strict=True):
+            assert isinstance(raised, ChildProcessError) and re.search(problem, str(raised)), (problem, raised)
     finally:
         await server.stop()
     assert "Traceback" not in server.log.read_text()
@@ -145,7 +149,7 @@ async def test_what_admins_can_the_operator_can_by_commands(tmp_path: Path) -> N
         assert (await root.get("/api/v1/users/me")).status == 401, "over anybody"
         root = type(root)(session, server.url, await server.command("token", "--user", root.id), root.id)
         assert orjson.loads(await server.command("user", "delete", ann.id)) == {"deleted": ann.id}
-        with pytest.raises(ChildProcessError, match="no user"):
+        with pytest.raises(ChildProcessError, match="Unknown user"):
             await server.command("user", "ban", "ann@example.org")
         made = orjson.loads(await server.command("tenant", "add", "Another"))
         there = orjson.loads(await server.command("user", "add", "ann@example.org", "--tenant", made["uuid"]))
@@ -160,3 +164,61 @@ async def test_what_admins_can_the_operator_can_by_commands(tmp_path: Path) -> N
             for action in ("user.ban", "user.unban", "user.reset-link", "user.sign-out", "user.delete", "tenant.create")
         ]
         await socket.close()
+
+
+async def test_lists_are_a_document_a_line(tmp_path: Path) -> None:
+    server = ServerProcess(tmp_path / "data")
+    made = [orjson.loads(await server.command("user", "add", f"{name}@example.org")) for name in ("ann", "bob")]
+    await server.command("user", "delete", made[1]["id"])
+    async with server, aiohttp.ClientSession() as session:
+        root = await server.user(session, "root@example.org", "--permission", "admin")
+        other = orjson.loads(await server.command("tenant", "add", "Another"))
+        there = orjson.loads(await server.command("user", "add", "cid@example.org", "--tenant", other["uuid"]))
+        hook = {"url": "https://hooks.example.org/", "events": ["message:new"]}
+        created = await root.post("/api/v1/admin/webhooks", hook)
+        assert created.status == 201, created.json
+
+        async def listed(*command: str) -> list[Any]:
+            return [orjson.loads(line) for line in (await server.command(*command)).split("\n") if line]
+
+        assert [each["email"] for each in await listed("user", "list")] == ["ann@example.org", "root@example.org"]
+        assert await listed("user", "list", "--tenant", other["uuid"]) == [there]
+        assert await listed("user", "show", "ann@example.org") == [made[0]]
+        with pytest.raises(ChildProcessError, match=r"Unknown user 'bob@example\.org'"):
+            await server.command("user", "show", "bob@example.org")
+        default, another = await listed("tenant", "list")
+        assert default["uuid"] == made[0]["tenantId"] and another == other
+        (shown,) = await listed("webhook", "list")
+        assert shown["url"] == hook["url"] and "secret" not in shown
+        assert await listed("webhook", "list", "--tenant", other["uuid"]) == []
+
+
+async def test_a_list_has_as_many_pages_as_it_takes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    monkeypatch.setattr(run, "PAGE_ITEMS", 2)
+    monkeypatch.setenv("BELLWIRE_DATA_DIR", str(tmp_path / "data"))
+    for number in range(4):
+        assert await asyncio.to_thread(command_line, monkeypatch, "user", "add", f"{number}@example.org") == 0
+    capsys.readouterr()
+    assert await asyncio.to_thread(command_line, monkeypatch, "user", "list") == 0
+    emails = [orjson.loads(line)["email"] for line in capsys.readouterr().out.splitlines()]
+    assert emails == [f"{number}@example.org" for number in range(4)]
+
+
+def command_line(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
+    with monkeypatch.context() as patch:
+        patch.setattr(sys, "argv", ["run.py", *arguments])
+        return run.main()
+
+
+async def test_every_command_explains_itself(tmp_path: Path) -> None:
+    server = ServerProcess(tmp_path / "data")
+    version = tomllib.loads(Path("pyproject.toml").read_text())["project"]["version"]
+    assert await server.command("--version") == f"Bellwire {version}"
+    overview = await server.command("--help")
+    for command in ("serve", "token", "user", "tenant", "webhook", "push", "migrate", "check", "backup", "restore"):
+        assert re.search(rf"^    {command}  ", overview, re.MULTILINE), command
+    assert re.search(r"^    list  ", await server.command("user", "--help"), re.MULTILINE)
+    with pytest.raises(ChildProcessError, match="2: usage"):
+        await server.command("user")

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -62,7 +63,7 @@ def test_a_contact_is_shown() -> None:
 
 
 async def program(
-    tmp_path: Path, *arguments: str, python: tuple[str, ...] = (), **settings: str
+    tmp_path: Path, *arguments: str, settings: Mapping[str, str] = {}, python: tuple[str, ...] = ()
 ) -> tuple[int, str, str]:
     """``run.py`` in a folder of its own: its status and what it printed."""
     named = {f"BELLWIRE_{name}": value for name, value in settings.items()}
@@ -84,7 +85,7 @@ async def test_the_effective_settings_are_printed_without_passwords(tmp_path: Pa
     urls = {"REDIS_URL": "redis://:CANARY1@127.0.0.1:6379", "DATABASE_URL": "postgresql://u:CANARY2@db/x"}
     secrets = {"JWT_SECRET": "CANARY3" * 8, "OTLP_URL": "http://u:CANARY4@collector"}
     run = str(Path("run.py").absolute())
-    status, output, problem = await program(tmp_path, run, "check", **urls, **secrets)
+    status, output, problem = await program(tmp_path, run, "check", settings=urls | secrets)
     assert status == 0 and problem == "" and CANARY not in output
     assert "BELLWIRE_REDIS_URL=redis://:********@127.0.0.1:6379  #" in output
 
@@ -96,9 +97,10 @@ WRONG = [
         {"DATABASE_URL": "mysql://u:CANARY@x"},
         "BELLWIRE_DATABASE_URL: must begin with postgresql+asyncpg:// or sqlite:///",
     ),
-    ({"JWT_PUBLIC_KEY": "/nowhere.pem"}, "BELLWIRE_JWT_PUBLIC_KEY: /nowhere.pem can't be read: No such file"),
-    ({"APNS_KEY": "/nowhere.p8"}, "BELLWIRE_APNS_KEY: /nowhere.p8 can't be read: No such file"),
-    ({"APNS_CA": "/"}, "BELLWIRE_APNS_CA: / can't be read: Is a directory"),
+    ({"JWT_PUBLIC_KEY": "/nowhere.pem"}, "BELLWIRE_JWT_PUBLIC_KEY: /nowhere.pem cannot be read: No such file"),
+    ({"PORT": "tcp://10.0.0.7:80"}, "set enableServiceLinks: false in the pod"),
+    ({"APNS_KEY": "/nowhere.p8"}, "BELLWIRE_APNS_KEY: /nowhere.p8 cannot be read: No such file"),
+    ({"APNS_CA": "/"}, "BELLWIRE_APNS_CA: / cannot be read: Is a directory"),
     ({"HOST": "0.0.0.0"}, "BELLWIRE_PUBLIC_URL is needed too"),
     ({"HOST": "::"}, "BELLWIRE_PUBLIC_URL is needed too"),
     ({"HOST": "no.such.host.invalid"}, "BELLWIRE_HOST=no.such.host.invalid BELLWIRE_PORT=0 can't be listened on"),
@@ -108,7 +110,7 @@ WRONG = [
 
 @pytest.mark.parametrize(("settings", "sentence"), WRONG, ids=[sentence for _, sentence in WRONG])
 async def test_a_wrong_setting_is_named(tmp_path: Path, settings: dict[str, str], sentence: str) -> None:
-    status, output, problem = await program(tmp_path, **settings)
+    status, output, problem = await program(tmp_path, settings=settings)
     assert status != 0 and sentence in problem, problem
     assert CANARY not in output + problem and "Traceback" not in problem
 
@@ -122,8 +124,9 @@ async def test_a_typo_in_the_file_is_named_too(tmp_path: Path) -> None:
 async def test_a_taken_port_is_named(tmp_path: Path) -> None:
     with listen("127.0.0.1", 0) as taken:
         port = str(taken.getsockname()[1])
+        workers: dict[str, str]
         for workers in ({}, {"WORKERS": "2", "DATABASE_URL": "postgresql://x", "REDIS_URL": "redis://x"}):
-            status, _, problem = await program(tmp_path, PORT=port, **workers)
+            status, _, problem = await program(tmp_path, settings={"PORT": port} | workers)
             assert status == 1 and f"BELLWIRE_PORT={port} can't be listened on: Address already in use" in problem
             assert "Traceback" not in problem
 
