@@ -316,7 +316,7 @@ def told_of(before: User, after: User) -> dict[str, Any]:
     """What a change of a user leaves in the trail."""
     changed: dict[str, Any] = {"name": after.name} if after.name != before.name else {}
     given, revoked = after.permissions - before.permissions, before.permissions - after.permissions
-    return changed | {name: sorted(each) for name, each in (("given", given), ("revoked", revoked)) if each}
+    return changed | {name: sorted(each) for name, each in (("given", given), ("taken", revoked)) if each}
 
 
 def actor_may_give(actor: Caller, permissions: Collection[str]) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from PIL import Image
-from playwright.async_api import Browser, async_playwright, expect
+from playwright.async_api import Browser, FilePayload, async_playwright, expect
 
 from server.app import serving
 from server.settings import Settings
@@ -128,7 +128,7 @@ async def shots() -> None:
         await ann.chat_with("Elif")
         await bob.open_chat("Deniz")
         await ann.say("Good morning! Look what I found yesterday.")
-        file = {"name": "lake.jpg", "mimeType": "image/jpeg", "buffer": photo()}
+        file: FilePayload = {"name": "lake.jpg", "mimeType": "image/jpeg", "buffer": photo()}
         await ann.page.set_input_files("input[type=file]", file)
         await expect(bob.page.locator(".thumbnail img")).to_have_js_property("naturalWidth", 320)
         await bob.say("Beautiful. Lunch is on me?")

@@ -44,7 +44,7 @@ AXE = Path("tests/node_modules/axe-core/axe.min.js")
 FIRST_LOAD = 150_000
 
 
-async def two(visit: Visit, **options) -> tuple[Visitor, Visitor]:
+async def two(visit: Visit, **options: Any) -> tuple[Visitor, Visitor]:
     """Ann and Bob, in a direct chat that both have open."""
     ann, bob = await visit(**options), await visit(**options)
     await ann.register("Ann")
@@ -155,7 +155,7 @@ async def test_credits_are_sent_after_a_confirmation(visit: Visit, server: Serve
 
     await ann.page.click("button[aria-label='Send credits']")
     await ann.page.fill("dialog input[name=amount]", "1.5")
-    await expect(ann.page.locator("dialog [role=alert]")).to_have_text("A whole number above zero, please.")
+    await expect(ann.page.locator("dialog [role=alert]")).to_have_text("Enter a whole number greater than 0.")
     await ann.page.fill("dialog input[name=amount]", "30")
     await ann.page.click("dialog button:has-text('Next')")
     await expect(ann.page.locator("dialog")).to_contain_text("Send 30 credits to \u2068Bob\u2069?")
@@ -195,7 +195,7 @@ async def test_a_notification_in_the_bell(visit: Visit, server: Served, monkeypa
     assert await ann.page.locator(".notification a").evaluate_all("all => all.map(each => each.href)") == [
         "https://example.org/orders/7"
     ]
-    await ann.page.click(".notification >> nth=0 >> button:has-text('Mark read')")
+    await ann.page.click(".notification >> nth=0 >> button:has-text('Mark as read')")
     await expect(badge).to_have_text("3")
     await ann.page.click(".notification >> nth=1 >> button[aria-label=Delete]")
     await expect(ann.page.locator(".notification")).to_have_count(3)
@@ -239,9 +239,10 @@ async def test_a_cut_loses_nothing_and_doubles_nothing(visit: Visit, server: Ser
 
 async def waiting(visitor: Visitor) -> list[Any]:
     """What the browser keeps of messages that were not sent yet."""
-    return await visitor.page.evaluate(
+    kept: list[Any] = await visitor.page.evaluate(
         "Object.entries(localStorage).filter(([key]) => key.startsWith('bellwire.queue')).map(([, kept]) => kept)"
     )
+    return kept
 
 
 async def test_what_waits_outlives_a_reload(visit: Visit) -> None:
@@ -424,7 +425,7 @@ async def test_history_has_no_end_and_no_holes(visit: Visit, server: Served) -> 
         while not await more():
             await asyncio.sleep(0.05)
     shown = await lines.all_text_contents()
-    kept = []
+    kept: list[str] = []
     before = ""
     while len(kept) < 300:
         history = (await ann.get(f"/api/v2/messages?chatId={chat_id}&limit=200{before}")).json

@@ -96,5 +96,5 @@ async def test_nobody_else_sees_anything(visit: Visit, server: Served) -> None:
     asked: list[str] = []
     ann.page.on("request", lambda request: asked.append(request.url))
     await ann.page.goto(f"{server.url}/monitor")
-    await expect(ann.page.locator("main")).to_contain_text("for administrators")
+    await expect(ann.page.locator("main")).to_contain_text("Administrator access required")
     assert not [each for each in asked if "/api/" in each]

@@ -41,7 +41,7 @@ async def test_workers_on_one_port(tmp_path: Path, postgres_database: str) -> No
                 await ann.post("/api/v2/messages", {"type": "text", "chatId": chat, "content": str(number)})
             ).status == 201
         for each in sockets:
-            await each.until(lambda each=each: each.seqs(f"chat:{chat}") == list(range(1, 21)))  # type: ignore[misc]
+            await each.until(lambda each=each: each.seqs(f"chat:{chat}") == list(range(1, 21)))
         os.kill(at_work[0], signal.SIGKILL)
         await eventually(lambda: len(set(children(server.process.pid)) - {at_work[0]}) == 3)
         for _ in range(20):
@@ -72,7 +72,7 @@ async def test_draining(tmp_path: Path) -> None:
         gone = await eventually(lambda: [each for each in sockets if each.reading.done()])
         assert len(gone) < len(sockets), "one after the other"
         # The second signal ends the draining.
-        assert await server.stop() == 0 and "a second signal came" in server.log.read_text()
+        assert await server.stop() == 0 and "second signal received" in server.log.read_text()
         await asyncio.gather(*(each.reading for each in sockets))
         assert {each.ws.close_code for each in sockets} == {1012}
         assert not any(packet.startswith("41") for each in sockets for packet in each.packets)

@@ -129,7 +129,7 @@ async def test_an_id_that_is_taken(server: Served) -> None:
     ann = await server.people.make()
     service, caller = server.services.chats, server.people.caller(ann)
     await service.create(caller, group(id="a" * 24))
-    with pytest.raises(Conflict, match="exists already"):
+    with pytest.raises(Conflict, match="already exists"):
         await service.create(caller, group(id="a" * 24))
     other, _ = await service.create(caller, group())
     assert other["_id"] != "a" * 24

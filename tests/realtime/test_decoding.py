@@ -10,7 +10,7 @@ from PIL import Image
 
 from realtime import decoding
 from realtime.decoding import Decoder
-from realtime.inspection import MOST_SCANNED_PIXELS, MOST_SCANS, Found, scans_of
+from realtime.inspection import BROKEN, MOST_SCANNED_PIXELS, MOST_SCANS, Found, scans_of
 from realtime.schema.limits import Limits
 from storage.errors import Invalid, TooMany, Unavailable, Unsupported
 from tests.conftest import eventually
@@ -144,7 +144,7 @@ async def test_files_of_a_tenant_take_half_of_the_queue(tmp_path: Path, monkeypa
 
     async def run(*_: Path) -> tuple[int, bytes, float]:
         await over.wait()
-        return decoding.BROKEN, b"", 0.0
+        return BROKEN, b"", 0.0
 
     monkeypatch.setattr(decoder, "_run", run)
 
@@ -326,7 +326,7 @@ async def test_a_decoder_that_is_taken_over_reaches_nothing(tmp_path: Path) -> N
     instead_of_av(tmp_path, REACH)
     with pytest.raises(Invalid) as broken:
         await look(tmp_path, voice(), PYTHONPATH=str(tmp_path))
-    assert "broken" in broken.value.details[0].message
+    assert "corrupt" in broken.value.details[0].message
 
 
 async def test_a_decoder_has_a_low_priority(tmp_path: Path) -> None:

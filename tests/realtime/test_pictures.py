@@ -39,7 +39,7 @@ async def test_a_photo_that_is_cut_off_is_broken_whatever_its_size(tmp_path: Pat
 
     with pytest.raises(Invalid) as refused:
         await look(tmp_path, jpeg(8160, 6144)[:-2000])
-    assert "is broken" in refused.value.details[0].message
+    assert "is corrupt" in refused.value.details[0].message
 
 
 async def test_what_has_more_pixels_than_are_decoded_is_a_file(tmp_path: Path) -> None:

@@ -589,7 +589,7 @@ async def test_a_file_that_is_lost_or_can_not_be_read(
         each.unlink()
     for verb in ("", "/thumbnail"):
         assert (await ann.get(f"{MEDIA}/{made['id']}{verb}")).status == 404
-    assert "not where it should be" in caplog.text
+    assert "is missing" in caplog.text
     folder = server.services.settings.data_dir / "media"
     for each in folder.iterdir():
         each.rmdir()

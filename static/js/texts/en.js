@@ -115,7 +115,7 @@ export default {
   sendCreditsNote: "Balance: {balance}. Transfers are final.",
   creditsSent: "{amount} credits to {name}",
   creditsReceived: "{amount} credits from {name}",
-  creditsReversed: {amount} credits refunded,
+  creditsReversed: "{amount} credits refunded",
   grant: "Grant",
   transfer: "Transfer",
   reversal: "Refund",

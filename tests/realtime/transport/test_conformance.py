@@ -186,7 +186,7 @@ async def test_the_names_under_which_it_answers(serve: ServerFactory, host: str)
 
 @pytest.mark.parametrize("name", ["https://chat.example.org", "chat.example.org:443", "a b", "chat..org"])
 async def test_a_name_of_the_settings_is_a_name_alone(serve: ServerFactory, name: str) -> None:
-    with pytest.raises(ValueError, match="is not a name like"):
+    with pytest.raises(ValueError, match="is not a host name such as"):
         await serve(hosts=name)
 
 
