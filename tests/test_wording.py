@@ -74,7 +74,7 @@ def texts() -> dict[str, str]:
 def strings(node: ast.AST) -> Iterator[str]:
     for each in ast.walk(node):
         if isinstance(each, ast.JoinedStr):
-            yield "".join(part.value if isinstance(part, ast.Constant) else "{" for part in each.values)
+            yield "".join(str(part.value) if isinstance(part, ast.Constant) else "{" for part in each.values)
         elif isinstance(each, ast.Constant) and isinstance(each.value, str):
             yield each.value
 

@@ -171,8 +171,7 @@ async def run(*, points: int, kills: int, rate: float, seed: int = 1) -> dict[st
                 async with engine.connect() as connection:
                     stored = await connection.run_sync(history.read)
                 await engine.dispose()
-                for each in (*followers, *load.speakers):
-                    await (each.stop() if isinstance(each, Follower) else each.leave())
+                await asyncio.gather(*(each.stop() for each in followers), *(each.leave() for each in load.speakers))
                 return {
                     "kills": killed, "points_missed": missed, "answered_otherwise": otherwise[0],
                     "another_body_taken": otherwise[1],

@@ -76,8 +76,8 @@ async def pictures(api: Api, world: dict[str, Any], counts: Counter[str]) -> Non
     hostile = whole[:-2] + whole[whole.rindex(SCAN) : -2] * 1_200 + whole[-2:]
     heavy = encoded("PNG", (6_000, 6_000))
 
-    def upload(data: bytes) -> Callable[[], Awaitable[Answer]]:
-        async def send() -> Answer:
+    def upload(data: bytes) -> Callable[[], Awaitable[Answer | None]]:
+        async def send() -> Answer | None:
             form = aiohttp.FormData()
             form.add_field("file", data, filename="a.jpg")
             return await api.post(MEDIA, data=form)

@@ -17,6 +17,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from sqlalchemy import update
+
 import push.worker
 import run
 from push.worker import Worker
@@ -26,6 +28,7 @@ from realtime.fanout.session import Sessions
 from realtime.transport.engine import Engine
 from server import middleware
 from storage import credits, database, messages, outbox
+from storage.models import credit_accounts
 from storage.transaction import run_batch
 from storage.types import new_id
 from storage.writer import SqliteExecutor, Writer
@@ -86,12 +89,20 @@ def transact(commit: Callable[[Any, Any], None]) -> None:
 
 @point
 def before_commit(die: Callable[[], None]) -> None:
-    transact(lambda self, bare: (die(), bare.execute("COMMIT")))  # type: ignore[func-returns-value]
+    def commit(self: Any, bare: Any) -> None:
+        die()
+        bare.execute("COMMIT")
+
+    transact(commit)
 
 
 @point
 def after_commit(die: Callable[[], None]) -> None:
-    transact(lambda self, bare: (bare.execute("COMMIT"), die()))  # type: ignore[func-returns-value]
+    def commit(self: Any, bare: Any) -> None:
+        bare.execute("COMMIT")
+        die()
+
+    transact(commit)
 
 
 @point
@@ -249,8 +260,8 @@ def credits_out_of_nothing() -> None:
         id = move(tx, tenant_pk, **options)
         if random.random() < 0.02:
             taker = credits.account(tx, tenant_pk, options["taker"])
-            here = credits.credit_accounts.c.pk == taker.pk
-            tx.execute(credits.update(credits.credit_accounts).where(here).values(balance=taker.balance + 1))
+            here = credit_accounts.c.pk == taker.pk
+            tx.execute(update(credit_accounts).where(here).values(balance=taker.balance + 1))
         return id
 
     put(credits, "move", replaced)

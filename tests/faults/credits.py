@@ -112,7 +112,8 @@ async def run(folder: Path, *, keys: int, kills: int, database_url: str = "", se
             # There are attacks as long as there are kills.
             while len(attacks) < keys or killed < kills:
                 number, copies = len(attacks), dice.randint(1, 8)
-                attack = Attack(*dice.sample(people, 2), dice.randint(1, 400), f"key-{number}", copies)
+                giver, taker = dice.sample(people, 2)
+                attack = Attack(giver, taker, dice.randint(1, 400), f"key-{number}", copies)
                 attacks.append(attack)
                 await asyncio.gather(*(attack.send(up) for _ in range(copies)))
 
@@ -140,9 +141,9 @@ async def run(folder: Path, *, keys: int, kills: int, database_url: str = "", se
         log = server.log.read_text()
     accepted = [each for each in attacks if any(status == 201 for status, _ in each.answers)]
     expected = {each.id: GRANTED for each in people}
-    for each in accepted:
-        expected[each.giver.id] -= each.amount
-        expected[each.taker.id] += each.amount
+    for attack in accepted:
+        expected[attack.giver.id] -= attack.amount
+        expected[attack.taker.id] += attack.amount
     return {
         "keys": len(attacks),
         "sent": sum(each.copies for each in attacks),

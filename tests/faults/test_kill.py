@@ -50,8 +50,8 @@ async def test_nothing_acknowledged_is_lost_or_doubled(tmp_path: Path) -> None:
     async with ServerProcess(tmp_path / "data") as server, aiohttp.ClientSession() as session:
         first = await server.user(session, "first@example.org", "--permission", "users.manage")
         users = [first, *await first.others(SENDERS - 1)]
-        body = {"type": "group", "name": "Burst", "memberIds": [each.id for each in users[1:]]}
-        chat_id = (await first.post("/api/v2/chats", body)).json["_id"]
+        group = {"type": "group", "name": "Burst", "memberIds": [each.id for each in users[1:]]}
+        chat_id = (await first.post("/api/v2/chats", group)).json["_id"]
         senders = [Sender(user, chat_id) for user in users]
         reader_seqs: list[int] = []
         channel, epoch = f"chat:{chat_id}", None
@@ -119,8 +119,8 @@ async def test_a_full_outbox_survives(tmp_path: Path) -> None:
                 body = {"deviceId": "d", "platform": "ios", "pushToken": f"t{number}", "environment": "production",
                         "bundleId": TOPIC}  # fmt: skip
                 assert (await each.post("/api/v1/devices", body)).status == 201
-            body = {"type": "group", "name": "All", "memberIds": [each.id for each in others]}
-            chat_id = (await ann.post("/api/v2/chats", body)).json["_id"]
+            group = {"type": "group", "name": "All", "memberIds": [each.id for each in others]}
+            chat_id = (await ann.post("/api/v2/chats", group)).json["_id"]
             sent: set[str] = set()
             for _ in range(kills):
                 for number in range(burst):

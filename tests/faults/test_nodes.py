@@ -176,7 +176,7 @@ async def test_refusals_at_start(tmp_path: Path, postgres_database: str) -> None
         ({"workers": 2, "sticky": True, "redis_url": "redis://127.0.0.1:1", **shared}, "BELLWIRE_STICKY"),
     ):
         with pytest.raises(ValidationError, match=re.escape(words)):
-            Settings(_env_file=None, **settings)  # type: ignore[arg-type]
+            Settings(_env_file=None, **settings)
     process = ServerProcess(tmp_path / "refused", workers=2)
     with pytest.raises(AssertionError) as caught:
         await process.start()

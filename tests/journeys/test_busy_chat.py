@@ -159,7 +159,7 @@ async def test_readers_of_a_busy_chat(server: Served, seed: int) -> None:
     assert head >= MESSAGES
 
     for follower in followers:
-        await eventually(lambda f=follower: f.seqs and f.seqs[-1] >= head)
+        await eventually(lambda f=follower: f.seqs and f.seqs[-1] >= head)  # type: ignore[misc]
         assert follower.seqs == list(range(1, head + 1)), follower.transports
     over.set()
     await asyncio.gather(*staying)
@@ -167,7 +167,7 @@ async def test_readers_of_a_busy_chat(server: Served, seed: int) -> None:
     for person_id, socket in sockets.items():
         spans = may_see[person_id]
         expected = [seq for joined, left in spans for seq in range(joined + 1, (left or head) + 1)]
-        await eventually(lambda s=socket, e=expected: len(s.seqs(channel)) >= len(e))
+        await eventually(lambda s=socket, e=expected: len(s.seqs(channel)) >= len(e))  # type: ignore[misc]
         await asyncio.sleep(0.1)
         assert socket.seqs(channel) == expected
     for follower in followers:

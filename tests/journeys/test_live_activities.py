@@ -117,7 +117,7 @@ async def test_updates_and_an_end_within_one_second_keep_their_order(apple: Appl
     await register(ann, stream, "token")
     for number in range(3):
         await owner.patch(f"{STREAMS}/{stream}", {"title": f"Title {number}"})
-        await apple.until(lambda number=number: len(apple.good) == number + 1)
+        await apple.until(lambda number=number: len(apple.good) == number + 1)  # type: ignore[misc]
     await owner.post(f"{STREAMS}/{stream}/cancel")
     await apple.until(lambda: ends(apple))
     await quiet(server)

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -16,6 +17,7 @@ from push.gateway import LogGateway
 from push.worker import Worker
 from realtime.fanout import reach
 from storage import outbox
+from storage.outbox import Delivery
 from storage.types import SECOND
 from tests.conftest import Served, ServerFactory, eventually
 from tests.support.apns import TOPIC, Apple, Fault, Push
@@ -209,8 +211,12 @@ async def test_claims_at_the_same_time_share_the_places(apple: Apple, start: Ser
     await first._expand(causes)
     await ann.send(chat)
     causes = await second._write(lambda tx: outbox.claim_causes(tx, second.lease, 30_000_000, 10))
+
     # They stay in flight.
-    second._dispatch = lambda held, since: second.sending.update({each.pk: since for each in held})  # type: ignore[method-assign]
+    def dispatch(claimed: Sequence[Delivery], since: float) -> None:
+        second.sending.update({each.pk: since for each in claimed})
+
+    second._dispatch = dispatch  # type: ignore[method-assign]
     await asyncio.gather(second._expand(causes), second._send_due())
     assert second.in_flight == 5 and second.reserved == 0
 

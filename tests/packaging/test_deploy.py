@@ -9,8 +9,9 @@ import os
 import re
 import shutil
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import orjson
@@ -104,14 +105,14 @@ class Poller:
                     pass
 
 
-async def until(check: object, seconds: float = HANG_SECONDS) -> None:
+async def until(check: Callable[[], Any], seconds: float = HANG_SECONDS) -> None:
     async with asyncio.timeout(seconds):
-        while not check():  # type: ignore[operator]
+        while not check():
             await asyncio.sleep(0.05)
 
 
 async def test_nginx_before_two_nodes(tmp_path: Path, postgres_database: str) -> None:
-    settings = {"sticky": True, "trusted_proxies": "127.0.0.1/32"}
+    settings: dict[str, Any] = {"sticky": True, "trusted_proxies": "127.0.0.1/32"}
     async with contextlib.AsyncExitStack() as stack:
         here = await stack.enter_async_context(Installation(tmp_path, postgres_database, **settings))
         url = await stack.enter_async_context(nginx(tmp_path, [node.url for node in here.nodes]))
@@ -154,10 +155,9 @@ async def test_nginx_before_two_nodes(tmp_path: Path, postgres_database: str) ->
         for task in polling:
             task.cancel()
         await asyncio.gather(*polling, return_exceptions=True)
-        for each in (*followers, *official):
-            await (each.stop() if isinstance(each, Follower) else each.close())
-        for each in pollers:
-            await each.session.close()
+        await asyncio.gather(*(each.stop() for each in followers), *(each.close() for each in official))
+        for poller in pollers:
+            await poller.session.close()
     log = (tmp_path / "access.log").read_text()
     assert '"POST /socket.io/ HTTP/1.1" 200' in log and "sid" not in log and "EIO" not in log
 

@@ -80,7 +80,7 @@ async def test_python(server: Served, document: Path, tmp_path: Path) -> None:
     paths = {"PATH": f"{programs}:{os.environ['PATH']}"}
     said = await output(
         programs / "openapi-python-client", "generate", "--path", document, "--output-path", tmp_path / "client",
-        "--meta", "none", **paths,
+        "--meta", "none", environment=paths,
     )  # fmt: skip
     assert set(re.findall(r"WARNING parsing (\w+ \S+)", said)) == PLAIN_ANSWERS, said
     body = orjson.dumps(REQUEST).decode()

@@ -15,11 +15,11 @@ from tests.support.guard import HANG_SECONDS
 from tests.support.process import READY
 
 
-async def output(*command: str | Path, folder: Path | None = None, **environment: str) -> str:
+async def output(*command: str | Path, folder: Path | None = None, environment: dict[str, str] | None = None) -> str:
     process = await asyncio.create_subprocess_exec(
         *command,
         cwd=folder,
-        env={**os.environ, **environment},
+        env={**os.environ, **(environment or {})},
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
     )
@@ -31,7 +31,9 @@ async def output(*command: str | Path, folder: Path | None = None, **environment
 async def install(source: Path, tmp_path: Path, **environment: str) -> Path:
     """The folder of programs of an empty environment with the wheel of ``source`` in it."""
     wheels = tmp_path / "wheels"
-    await output(sys.executable, "-m", "pip", "wheel", source, "--no-deps", "--wheel-dir", wheels, **environment)
+    await output(
+        sys.executable, "-m", "pip", "wheel", source, "--no-deps", "--wheel-dir", wheels, environment=environment
+    )
     (wheel,) = wheels.glob("*.whl")
     await output(sys.executable, "-m", "venv", tmp_path / "venv")
     programs = tmp_path / "venv" / "bin"

@@ -293,7 +293,7 @@ async def test_one_provider_token_for_all_nodes_until_it_is_old(
     assert shelf.made == 1 and len(apple.providers) == 1
     for seconds, made in ((49 * 60, 1), (51 * 60, 2)):
         at = time.time() + seconds
-        monkeypatch.setattr(apns.time, "time", lambda at=at: at)
+        monkeypatch.setattr(time, "time", lambda at=at: at)
         apple.providers[0] = (apple.providers[0][0], at - 3600)
         for node in nodes:
             assert (await node.send(request(expires_at=int(at) + 3600))).outcome is Outcome.DELIVERED

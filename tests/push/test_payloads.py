@@ -120,7 +120,7 @@ def test_words_are_in_the_devices_language(locale: str | None, word: str) -> Non
 
 
 def notification(**changes: Any) -> PushContext:
-    values = dict.fromkeys(Notification.__slots__)
+    values: dict[str, Any] = dict.fromkeys(Notification.__slots__)
     values |= {"id": "n" * 24, "title": "Title", "message": "Message", "category": "news", "action_url": None}
     return replace(BRIEF, about=Notification(**values | changes))
 

@@ -21,7 +21,7 @@ from tests.support.apns import Apple, Fault
 from tests.support.pushing import due_now, pair, phone, quiet
 
 POLICY = replace(
-    policy_of(Settings(_env_file=None)),  # type: ignore[call-arg]
+    policy_of(Settings(_env_file=None)),
     topic="org.default", dismiss_over=300, dismiss_begun=20, stale=900,
 )  # fmt: skip
 ACTIVITY = Activity(**dict.fromkeys(Activity.__slots__) | {"token": "live", "bundle_id": "", "environment": "sandbox"})  # type: ignore[arg-type]

@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from typing import Any
@@ -11,6 +12,7 @@ from sqlalchemy import select, update
 
 from push import worker as module
 from push.gateway import Outcome, PushRequest, PushResult
+from push.targets import target_of as push_target_of
 from storage import contexts, outbox
 from storage.errors import Unavailable
 from storage.models import deliveries, devices
@@ -86,7 +88,8 @@ async def settled(server: Served, count: int) -> list[Any]:
 
 
 def is_due_in(row: Any, seconds: float, before: int) -> bool:
-    return before + int(seconds * SECOND) <= row.due_at <= now() + int(seconds * SECOND)
+    due_at: int = row.due_at
+    return before + int(seconds * SECOND) <= due_at <= now() + int(seconds * SECOND)
 
 
 @pytest.mark.parametrize(
@@ -118,7 +121,12 @@ async def test_each_pause_is_twice_as_long_up_to_the_longest(
 async def test_pauses_are_spread(server: Served, gateway: Scripted, monkeypatch: pytest.MonkeyPatch) -> None:
     """So that what failed together does not come back together."""
     asked: list[tuple[float, float]] = []
-    monkeypatch.setattr(random, "uniform", lambda low, high: asked.append((low, high)) or high)
+
+    def longest(low: float, high: float) -> float:
+        asked.append((low, high))
+        return high
+
+    monkeypatch.setattr(random, "uniform", longest)
     gateway.results = [fails()]
     ann, _, chat = await pair(server)
     before = now()
@@ -234,8 +242,8 @@ async def connected(server: Served, count: int) -> tuple[Any, str]:
         asked.append(set(places))
         return set()
 
-    worker.reach.connected = everybody  # type: ignore[method-assign]
-    worker.reach.reached = reached  # type: ignore[method-assign]
+    worker.reach.connected = everybody  # type: ignore[method-assign, assignment]
+    worker.reach.reached = reached  # type: ignore[method-assign, assignment]
     return ann, chat
 
 
@@ -265,7 +273,7 @@ async def test_who_was_asked_and_finds_no_room_waits(server: Served, gateway: Sc
         worker.reach.reached = reached  # type: ignore[method-assign]
         return await reached(places)
 
-    worker.reach.reached = meanwhile  # type: ignore[method-assign]
+    worker.reach.reached = meanwhile  # type: ignore[method-assign, assignment]
     gateway.hold = asyncio.Event()
     await ann.send(chat)
     await eventually(lambda: gateway.requests and worker.retried == 2)
@@ -302,7 +310,7 @@ async def test_a_token_that_is_known_to_be_dead_is_not_tried(server: Served, gat
     await settled(server, 2)
     registered = devices.c.registered_at
     found = await server.services.database.read(
-        lambda it: dict(it.execute(select(devices.c.push_token, registered)).all())  # type: ignore[arg-type]
+        lambda it: dict(it.execute(select(devices.c.push_token, registered)).all())
     )
     gateway.requests.clear()
     worker.dead["b1", "sandbox"] = found["b1"]
@@ -322,7 +330,7 @@ async def test_so_many_dead_tokens_are_remembered(
     for token in ("b1", "b2", "b3"):
         ann, _, chat = await pair(server, token)
         await ann.send(chat)
-        await eventually(lambda token=token: (token, "sandbox") in worker.dead and not worker.sending)
+        await eventually(lambda token=token: (token, "sandbox") in worker.dead and not worker.sending)  # type: ignore[misc]
     assert [token for token, _ in worker.dead] == ["b2", "b3"], "the oldest goes"
 
 
@@ -396,7 +404,7 @@ async def claimed(server: Served, gateway: Scripted) -> tuple[Any, Any]:
     ann, _, chat = await pair(server)
     await ann.send(chat)
     await eventually(lambda: sent)
-    del worker._try  # type: ignore[attr-defined]
+    del worker._try
     assert not gateway.requests
     return sent[0]
 
@@ -409,7 +417,7 @@ async def test_what_waited_for_half_of_its_lease_is_left_to_whoever_claims_it_ne
 ) -> None:
     worker = server.services.worker
     delivery, target = await claimed(server, gateway)
-    worker.sending[delivery.pk] = module.time.monotonic() - waited
+    worker.sending[delivery.pk] = time.monotonic() - waited
     await worker._try(delivery, target, target.request(worker.policy, now()))
     assert len(gateway.requests) == goes
     if goes:
@@ -443,7 +451,7 @@ async def claims_again_in_vain(server: Served) -> None:
         begun.extend(held)
         begin(held, near)
 
-    worker._begin = recording  # type: ignore[method-assign]
+    worker._begin = recording  # type: ignore[method-assign, assignment]
     await worker._send_due()
     assert begun == []
 
@@ -468,7 +476,7 @@ async def test_what_is_asked_about_is_not_asked_twice(server: Served, gateway: S
         await answer.wait()
         return set()
 
-    worker.reach.reached = reached  # type: ignore[method-assign]
+    worker.reach.reached = reached  # type: ignore[method-assign, assignment]
     await ann.send(chat)
     await eventually(lambda: asked)
     assert len(worker.asking) == 1
@@ -487,7 +495,7 @@ async def test_a_token_that_changed_meanwhile_is_tried_again_at_once(server: Ser
         later.append((reason, seconds, rest, counts))
         again(delivery, reason, seconds, *rest, counts=counts)
 
-    worker._retry_in = recording  # type: ignore[method-assign]
+    worker._retry_in = recording  # type: ignore[method-assign, assignment]
     hold, _, _ = await push_under_way(server, gateway)
     gateway.results = [fails(Outcome.TOKEN_DEAD, 410, "Unregistered")]
     await server.services.database.write(
@@ -503,7 +511,7 @@ async def test_a_token_that_changed_meanwhile_is_tried_again_at_once(server: Ser
 async def test_an_unforeseen_fault_is_tried_again_after_longer_and_longer_pauses(
     server: Served, gateway: Scripted, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    target_of, faults = module.target_of, [ZeroDivisionError] * 3
+    target_of, faults = push_target_of, [ZeroDivisionError] * 3
 
     def broken(brief: Any) -> Any:
         if faults:
@@ -532,7 +540,7 @@ async def test_tries_are_counted_up_to_thirty(server: Served, gateway: Scripted)
     await settled(server, 1)
     for number, attempts in ((2, 29), (3, 30)):
         await server.services.database.write(
-            Command(lambda tx, attempts=attempts: tx.execute(update(deliveries).values(attempts=attempts)))
+            Command(lambda tx, attempts=attempts: tx.execute(update(deliveries).values(attempts=attempts)))  # type: ignore[misc]
         )
         gateway.results = [fails()]
         await due_now(server)

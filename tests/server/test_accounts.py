@@ -45,6 +45,7 @@ async def test_register_log_in_and_be_oneself(either: Served) -> None:
     me = (await api(either, logged_in.json["data"]["accessToken"]).get(ME)).json["data"]
     assert me == made["user"]
     assert me["number"] >= 1_000_000 and me["email"] == ANN["email"] and me["quietHours"] is None
+    wrong: dict[str, Any]
     for wrong in ({"email": "nobody@example.org"}, {"password": "wrong horse"}):
         answer = await anonymous.post(f"{AUTH}/login", {**ANN, **wrong})
         assert answer.status == 401
@@ -290,7 +291,7 @@ async def test_a_short_token_gets_no_long_one_through_another_account(server: Se
 
     async def ends(maker: Api, person: Person, **options: Any) -> int:
         made = await made_for(maker, person, ttl=86_400, **options)
-        end: int = jwt.decode(made.token, options={"verify_signature": False})["exp"]
+        end: int = jwt.decode(made.token or "", options={"verify_signature": False})["exp"]
         return end - int(time.time())
 
     short, _ = server.services.tokens.issue(manager.user, ttl=100, permissions=["users.manage"])
@@ -659,7 +660,7 @@ async def test_a_token_of_the_future_outlives_no_sign_out(serve: ServerFactory) 
     """The clock may have been set back since it was made; nobody knows then whether it is from before."""
     server = await serve()
     ann, admin = await server.people.make(), await server.people.make(grant=["admin"])
-    claims = jwt.decode(ann.token, options={"verify_signature": False})
+    claims = jwt.decode(ann.token or "", options={"verify_signature": False})
     ann.token = jwt.encode({**claims, "iat": time.time() + 600}, server.services.tokens.access.key, algorithm="HS256")
     assert (await ann.get("/api/v1/users/me")).status == 200
     assert (await admin.post(f"/api/v1/admin/users/{ann.id}/sign-out")).status == 200

@@ -124,7 +124,7 @@ class Row:
 
     def each(self) -> Iterator[tuple[str, int]]:
         told = dict(zip(PEOPLE, self.told, strict=True))
-        told |= {who: told[like] for who, like in LIKE.items()} | self.besides
+        told |= {who: told[like] for who, like in LIKE.items()} | dict(self.besides)
         return iter(told.items())
 
 
@@ -424,7 +424,7 @@ async def test_every_route_for_everybody(server: Served) -> None:
 async def bad_tokens(world: World) -> dict[str, str | None]:
     """Tokens that are none, any more or yet."""
     tokens, member = world.server.services.tokens, world.member.user
-    good = jwt.decode(world.member.token, options={"verify_signature": False})
+    good = jwt.decode(world.member.token or "", options={"verify_signature": False})
     login = await world.server.services.database.write(Command(lambda tx: logins.add(tx, member.pk, ttl=60)))
     ended, _ = tokens.issue(member, ttl=60, login=login)
     await world.server.services.database.write(Command(lambda tx: logins.end(tx, member.pk, [login], "logout")))

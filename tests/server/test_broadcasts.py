@@ -145,8 +145,10 @@ async def test_nodes_tell_of_themselves(postgres_database: str, serve: ServerFac
     assert 0 < after["figures"]["commitSeconds"] < 60 and after["figures"]["memory"] > 1_000_000
     assert after["figures"]["sockets"] == 1
     # What another node reads of this one.
-    await server.services.cluster.nodes.beat()
-    (seen,) = await server.services.cluster.nodes.seen()
+    nodes = server.services.cluster.nodes
+    assert nodes
+    await nodes.beat()
+    (seen,) = await nodes.seen()
     assert seen.id == after["id"] and seen.figures["sockets"] == 1
     assert abs(seen.seen_at / 1e6 - time.time()) < 60
     await socket.ws.close()

@@ -237,13 +237,14 @@ async def test_the_text_of_a_transfer_stays(server: Served) -> None:
 async def test_fields_of_a_transfer_count_in_one_alone(server: Served) -> None:
     ann, bob = await server.people.many(2)
     chat = await ann.group(bob)
-    for unused in (
+    nothing: list[dict[str, Any]] = [
         {"amount": 0},
         {"amount": ""},
         {"creditTransfer": {}},
         {"creditTransfer": ""},
         {"creditTransfer": {"amount": 5}},
-    ):
+    ]
+    for unused in nothing:
         sent = await ann.send(chat, **unused)
         assert sent["creditTransfer"] is None
 
@@ -253,7 +254,7 @@ async def test_more_than_a_tenant_can_hold(either: Served) -> None:
     ann, bob = await either.people.many(2)
 
     def issue(tx: Tx) -> str:
-        users = {"taker": ann.user.pk, "creator_pk": admin.user.pk}
+        users: dict[str, Any] = {"taker": ann.user.pk, "creator_pk": admin.user.pk}
         return credits.move(tx, ann.user.tenant_pk, kind="grant", amount=10**18 - 1, giver=None, **users)
 
     await either.services.database.write(Command(issue))

@@ -101,7 +101,7 @@ async def test_nothing_that_names_the_user_is_left(database_url: str, serve: Ser
     await erased(server)
     await server.services.media.sweep()
 
-    def look(connection: Any) -> list[str]:
+    def look(connection: Any) -> list[tuple[str, str]]:
         from storage.models import metadata
 
         rows = [
@@ -145,7 +145,8 @@ async def test_it_goes_on_where_it_was_stopped(
     service = either.services.erasure
     ann, bob = await either.people.many(2)
     chats = [await ann.group(bob) for _ in range(3)]
-    leave, left = service._leave, []
+    left: list[Any] = []
+    leave = service._leave
 
     def failing(*given: Any, **options: Any) -> None:
         if len(left) == 1:
@@ -209,7 +210,8 @@ async def test_what_admins_do_leaves_a_trail(either: Served) -> None:
     # What was refused was not done.
     assert (await admin.post(f"{ADMIN}/users/{outsider.id}/ban")).status == 404
 
-    items, cursor = [], ""
+    items: list[Any] = []
+    cursor: str | None = ""
     while cursor is not None:
         page = (await admin.get(f"{ADMIN}/audit?limit=4{cursor}")).json["data"]
         items += page["items"]

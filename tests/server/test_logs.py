@@ -64,7 +64,7 @@ async def use(person: Person, other: Person, url: str) -> None:
     await raw.close()
     for packet in (f'40/chat,{{"token":"{CANARY}-connect","v":1}}', f"4{CANARY}", CANARY):
         bad = await RawSocket.open(session, url)
-        await bad.until(lambda bad=bad: bad.packets)  # type: ignore[misc]
+        await bad.until(lambda bad=bad: bad.packets)
         with contextlib.suppress(ConnectionError, ConnectionResetError):
             await bad.send(packet)
             await asyncio.sleep(0.05)
@@ -91,6 +91,7 @@ async def test_no_secret_and_no_text_is_logged(
     ann = await server.people.make(grant=["notifications.send"])
     bob = await server.people.make()
     await use(ann, bob, server.url)
+    assert ann.token and bob.token
     secrets = (CANARY, ann.token, bob.token, server.services.tokens.access.key.decode())
     said = [record for record in caplog.records if any(each in written(record) for each in secrets)]
     assert [(record.name, written(record)[:200]) for record in said] == []

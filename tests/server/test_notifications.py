@@ -8,7 +8,7 @@ import pytest
 
 from tests.conftest import Served
 from tests.server.world import SEEDS, document, is_error, send, speak, world
-from tests.support.people import Person
+from tests.support.people import Answer, Person
 
 NAMES = ["envelope", "laravel", "template"]
 PATH = "/api/v1/notifications"
@@ -375,7 +375,10 @@ class TestChoice:
         server = await serve(default_dialect="template")
         ann = await server.people.make(grant=["notifications.send"])
         claims = server.services.tokens
-        plain = lambda name, answer: is_error(name, answer, 404)  # noqa: E731
+
+        def plain(name: str, answer: Answer) -> bool:
+            return is_error(name, answer, 404)
+
         id = "f" * 24
         assert plain("template", await ann.get(f"{PATH}/{id}")), "the setting"
         token = with_dialect(server, ann, "laravel")

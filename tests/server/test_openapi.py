@@ -178,7 +178,7 @@ async def test_readiness_says_what_is_wrong(server: Served) -> None:
     async def broken(*_: object, **__: object) -> None:
         raise Unavailable
 
-    server.services.database.read = broken  # type: ignore[method-assign]
+    server.services.database.read = broken  # type: ignore[method-assign, assignment]
     answer = await server.people.anonymous.get("/readyz")
     assert answer.status == 503 and answer.json["reasons"] == ["the database does not answer"]
 

@@ -568,8 +568,9 @@ async def test_uploads_of_all_and_of_a_tenant(serve: ServerFactory) -> None:
         slow.append(asyncio.create_task(upload(who)))
         await eventually(lambda: server.services.uploads.of_user.total() > before)
 
-    for tenant in ({}, {"tenant": others[0]}):
-        first, second, third = [await server.people.make(**tenant) for _ in range(3)]
+    for tenant in (None, others[0]):
+        of: dict[str, Any] = {} if tenant is None else {"tenant": tenant}
+        first, second, third = [await server.people.make(**of) for _ in range(3)]
         await begin(first)
         await begin(second)
         assert (await upload(third)).status == 503, "the tenant has its half"

@@ -117,7 +117,7 @@ def test_which_processes_understand_each_other() -> None:
 
 
 def test_the_secret_of_the_data_folder_is_rotated(tmp_path: Path) -> None:
-    settings = Settings(_env_file=None, data_dir=tmp_path)  # type: ignore[call-arg]
+    settings = Settings(_env_file=None, data_dir=tmp_path)
     (first,) = secrets_of(settings)
     second = rotate_secret(settings, forget=False)
     assert second[1:] == [first] and secrets_of(settings) == second

@@ -191,7 +191,7 @@ async def test_what_cannot_be_a_key(server: Served) -> None:
     here = await world(server)
     for key in ("%00", "%7Bx%7D", "a%2Fb", "x" * 65):
         for method, path in (("GET", ""), ("PATCH", ""), ("DELETE", ""), ("POST", "/preview")):
-            body = {} if method in ("PATCH", "POST") else None
+            body: dict[str, Any] | None = {} if method in ("PATCH", "POST") else None
             assert is_error("template", await here.sender.request(method, f"{PATH}/{key}{path}", body), 404), key
 
 
@@ -213,7 +213,7 @@ async def test_too_many_and_too_large(server: Served) -> None:
         return await send(here.sender, "template", placeholders={"delegation_id": "x", **placeholders})
 
     assert is_error("template", await sent(a="x" * 1_000_000), 413)
-    wrong = {
+    wrong: dict[str, dict[str, Any]] = {
         "many": {f"p{n}": n for n in range(10_000)},
         "large": {"a": "x" * 70_000},
         "object": {"a": {"b": "c"}},

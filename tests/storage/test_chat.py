@@ -45,8 +45,8 @@ async def say(database: Database, chat_pk: int, sender_pk: int, count: int) -> N
     def apply(tx: Tx) -> None:
         for _ in range(count):
             event = log.append(tx, chat_pk, "message:new", {})
-            empty = dict.fromkeys(("reply_to", "metadata", "deleted_at"))
-            at = {"created_at": tx.now, "updated_at": tx.now}
+            empty: dict[str, Any] = dict.fromkeys(("reply_to", "metadata", "deleted_at"))
+            at: dict[str, Any] = {"created_at": tx.now, "updated_at": tx.now}
             message = Message(
                 chat_pk=chat_pk, chat_id="", seq=event.seq, id=new_id(), sender_pk=sender_pk, sender_id="", type="text",
                 content="hello", **at, **empty,
@@ -162,7 +162,7 @@ async def test_streams_that_begin_soon_or_should_have_begun(database: Database) 
 
     async def add(starts_at: int, **changes: Any) -> int:
         room = await group(database, ann)
-        made = {"id": None, "title": "x", "starts_at": starts_at, "owner_pk": ann, "chat_pk": room}
+        made: dict[str, Any] = {"id": None, "title": "x", "starts_at": starts_at, "owner_pk": ann, "chat_pk": room}
         pk = int(await write(database, lambda tx: streams.add(tx, tenant.pk, **made)))
         if changes:
             await write(database, lambda tx: streams.change(tx, pk, **changes))

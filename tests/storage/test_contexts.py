@@ -6,9 +6,10 @@ from typing import Any
 import pytest
 from sqlalchemy import insert, select, update
 
-from storage import accounts, contexts, streams
+from storage import contexts
 from storage.contexts import LiveContext, PushContext
-from storage.models import activities, devices, members, notifications
+from storage.models import activities, devices, members, notifications, users
+from storage.models import streams as stream_rows
 from storage.outbox import Delivery
 from storage.transaction import Command
 from storage.types import SECOND, now
@@ -69,7 +70,7 @@ async def test_a_device_of_somebody_else_by_now(server: Served) -> None:
     assert await brief(server, replace(delivery, user_pk=stranger.user.pk)) == "the device is gone"
     admin = await server.people.make(grant=["admin"])
     owner = (await row(server, devices, pk=delivery.target_pk)).user_pk
-    await change(server, accounts.users, accounts.users.c.pk == owner, status="banned")
+    await change(server, users, users.c.pk == owner, status="banned")
     assert await brief(server, delivery) == "the user is banned"
     assert (await admin.get("/api/v1/users/me")).status == 200
 
@@ -144,7 +145,7 @@ async def live(server: Served) -> tuple[Person, Person, Any, Delivery]:
     made = (await owner.post(STREAMS, {"title": "Match", "startsAt": "2999-01-01T20:00:00Z"})).json["data"]
     ann, device = await with_phone(server, pushToStartToken="start")
     await ann.post(f"{STREAMS}/{made['id']}/follow")
-    stream = await row(server, streams.streams, id=made["id"])
+    stream = await row(server, stream_rows, id=made["id"])
     wanted = replace(
         DELIVERY, kind="live_start", channel_pk=stream.pk, user_pk=ann.user.pk, target_pk=device, stamp=stream.pk
     )

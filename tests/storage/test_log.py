@@ -2,6 +2,7 @@
 
 import asyncio
 from functools import partial
+from typing import Any
 
 import pytest
 from sqlalchemy import select, text
@@ -17,7 +18,7 @@ from tests.conftest import eventually
 
 
 async def open_channels(database: Database, count: int) -> list[int]:
-    return [await database.write(Command(lambda tx, n=n: log.open_channel(tx, f"chat:{n}"))) for n in range(count)]
+    return [await database.write(Command(partial(log.open_channel, name=f"chat:{n}"))) for n in range(count)]
 
 
 async def pages(database: Database, pk: int) -> list[Event]:
@@ -109,9 +110,8 @@ async def test_one_bad_command_does_not_spoil_its_batch(database: Database, capl
         tx.later(log.ADD, (pk, 1, "double", b"{}", tx.now))
 
     good = [Command(lambda tx: log.append(tx, pk, "good", {}).seq, channels=[pk]) for _ in range(3)]
-    answers = await asyncio.gather(
-        *(database.write(each) for each in [good[0], Command(double, channels=[pk]), *good[1:]]), return_exceptions=True
-    )
+    batch: list[Command[Any]] = [good[0], Command(double, channels=[pk]), *good[1:]]
+    answers: list[Any] = await asyncio.gather(*(database.write(each) for each in batch), return_exceptions=True)
     assert isinstance(answers[1], Exception)
     assert [answers[0], *answers[2:]] == [1, 2, 3]
     assert "a batch of 1 failed" in caplog.text
@@ -129,7 +129,7 @@ async def test_cancelled_commands_are_skipped_before_they_run(database: Database
 
 async def trim(database: Database, *, before: int, keep: int) -> None:
     for pk, upto in await database.read(lambda connection: log.to_trim(connection, before=before, keep=keep)):
-        while await database.write(Command(lambda tx, pk=pk, upto=upto: log.trim(tx, pk, upto))):
+        while await database.write(Command(partial(log.trim, channel_pk=pk, upto=upto))):
             pass
 
 

@@ -34,7 +34,8 @@ async def test_following_is_new_once_and_ends_once(database: Database) -> None:
         said = [streams.follow(tx, here.stream, here.ann), streams.follow(tx, here.stream, here.ann)]
         said += [streams.follow(tx, here.stream, here.bob), streams.unfollow(tx, here.other, here.ann)]
         said += [streams.unfollow(tx, here.stream, here.ann), streams.unfollow(tx, here.stream, here.ann)]
-        return [*said, streams.follows(tx, here.stream, here.bob), streams.follows(tx, here.stream, here.ann)]
+        follow = [streams.follows(tx.connection, here.stream, each) for each in (here.bob, here.ann)]
+        return [*said, *follow]
 
     said = await database.write(Command(apply))
     assert said == [True, False, True, False, True, False, True, False]

@@ -255,7 +255,7 @@ async def test_only_a_serialization_failure_lets_the_batch_run_again(
 @pytest.mark.parametrize(("size", "batches"), [(0, 1), (BATCH_BYTES // 2 - EVENT_BYTES, 2), (BATCH_BYTES, 4)])
 async def test_a_batch_is_bounded_in_bytes(database: Database, size: int, batches: int) -> None:
     before = database.writer.batches
-    answers = await asyncio.gather(*(database.write(Command(lambda tx, n=n: n, size=size)) for n in range(4)))
+    answers = await asyncio.gather(*(database.write(Command(lambda tx, n=n: n, size=size)) for n in range(4)))  # type: ignore[misc]
     assert answers == [0, 1, 2, 3]
     assert database.writer.batches - before == batches
 

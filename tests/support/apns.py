@@ -334,7 +334,8 @@ class Connection(asyncio.Protocol):
             self.done(push, 0, "goaway")
             self.h2.close_connection(last_stream_id=max(stream - 2, 0), additional_data=b'{"reason":"Shutdown"}')
             self.write()
-            return self.transport.close()
+            self.transport.close()
+            return None
         self.streams.pop(stream)
         if fault.kind == "reset":
             self.done(push, 0, "reset")

@@ -4,6 +4,7 @@ import io
 import struct
 import zlib
 from fractions import Fraction
+from typing import Any
 
 import av
 from PIL import Image
@@ -39,13 +40,14 @@ def video(
 ) -> bytes:
     buffer = io.BytesIO()
     with av.open(buffer, "w", format=format) as container:
-        stream = container.add_stream(codec, rate=10)
+        stream: Any = container.add_stream(codec, rate=10)
         stream.width, stream.height = size
         stream.pix_fmt = "yuv420p"
         if turned:
             stream.set_display_rotation(turned)
         for number in range(seconds * 10):
-            frame = av.VideoFrame.from_image(Image.new("RGB", size, (number * 5 % 255, 80, 160)))
+            picture = Image.new("RGB", size, (number * 5 % 255, 80, 160))
+            frame = av.VideoFrame.from_image(picture)  # type: ignore[no-untyped-call]
             container.mux(stream.encode(frame))
         container.mux(stream.encode())
     return buffer.getvalue()
@@ -56,7 +58,7 @@ def voice(format: str = "ogg", codec: str = "libopus", *, seconds: int = 1, live
     rate = 48_000
     buffer = io.BytesIO()
     with av.open(buffer, "w", format=format, options={"live": "1"} if live else {}) as container:
-        stream = container.add_stream(codec, rate=rate)
+        stream: Any = container.add_stream(codec, rate=rate)
         stream.layout = "mono"
         fit = av.AudioResampler(format=stream.format, layout="mono", rate=rate, frame_size=stream.frame_size or 960)
         for number in range(seconds * 10):

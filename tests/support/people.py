@@ -138,6 +138,13 @@ class People:
         return Caller(person.user, frozenset(), 0, 2**62)
 
 
+def transport_of(socket: "RawSocket") -> asyncio.Transport:
+    """The TCP transport of a client, to stop its reading or to write bytes of one's own."""
+    connection = socket.ws._response.connection
+    assert connection and isinstance(connection.transport, asyncio.Transport)
+    return connection.transport
+
+
 class RawSocket:
     """A websocket that speaks Engine.IO and Socket.IO by hand."""
 

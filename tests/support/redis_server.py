@@ -85,7 +85,7 @@ class RedisServer:
 
     async def call(self, *command: Any) -> Any:
         async with redis.asyncio.Redis(port=self.port, password=self.password) as client:
-            return await client.execute_command(*command)
+            return await client.execute_command(*command)  # type: ignore[no-untyped-call]
 
     async def __aenter__(self) -> "RedisServer":
         await self.start()

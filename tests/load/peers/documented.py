@@ -68,23 +68,23 @@ async def keep(body: dict[str, Any]) -> dict[str, Any]:
     return document
 
 
-@sio.event
+@sio.event  # type: ignore[untyped-decorator]
 async def connect(sid: str, environ: dict[str, Any]) -> None:
     for chat in parse_qs(environ["QUERY_STRING"]).get("chat", []):
         await sio.enter_room(sid, chat)
 
 
-@sio.event
+@sio.event  # type: ignore[untyped-decorator]
 async def state(sid: str, body: dict[str, Any]) -> dict[str, Any]:
     return body
 
 
-@sio.event
+@sio.event  # type: ignore[untyped-decorator]
 async def publish(sid: str, body: dict[str, Any]) -> None:
     await sio.emit("message", body, room=body["chatId"])
 
 
-@sio.event
+@sio.event  # type: ignore[untyped-decorator]
 async def send(sid: str, body: dict[str, Any]) -> dict[str, Any]:
     return await keep(body)
 

@@ -1,6 +1,6 @@
 """One load each: ``await run(target, options)`` gives its figures."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,4 +20,4 @@ class Options:
     shown: bool = True
 
 
-Scenario = Callable[[Target, Options], Awaitable[dict[str, Any]]]
+Scenario = Callable[[Target, Options], Coroutine[Any, Any, dict[str, Any]]]

@@ -33,7 +33,7 @@ class Person:
         self.wire: Wire
 
     async def connect(self) -> None:
-        resume = {"offsets": self.offsets, "epoch": self.epoch} if self.epoch else {}
+        resume: dict[str, Any] = {"offsets": self.offsets, "epoch": self.epoch} if self.epoch else {}
         self.wire = await self.target.connect(self.user, **resume)
         for packet in self.wire.before:
             if packet.startswith(b"42"):
@@ -112,8 +112,8 @@ async def run(target: Target, options: Options) -> dict[str, Any]:
         await asyncio.gather(*(each.live(until) for each in people))
         await asyncio.sleep(0.5)
     cpu = usage.each(meter.done)
-    for each in people:
-        each.wire.transport.abort()
+    for person in people:
+        person.wire.transport.abort()
     return {
         "clients": len(users), "chats": len(groups), "events": order.events,
         "refused": sum(each.refused for each in people), "reconnects": sum(each.reconnects for each in people),

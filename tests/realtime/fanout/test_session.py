@@ -1,5 +1,6 @@
 """One connection on the server: how its token ends it, what revokes it, and how it goes on after a gap."""
 
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -237,7 +238,7 @@ async def test_an_older_joining_is_not_followed(server: Served) -> None:
         joined.append((name, cursor, joined_seq))
         await read(one, pk, name, cursor, joined_seq)
 
-    sessions._read = noted  # type: ignore[method-assign]
+    sessions._read = noted  # type: ignore[method-assign, assignment]
     assert (await ann.delete(f"{members}/{bob.id}")).status == 200
     assert (await ann.post(members, {"userIds": [bob.id]})).status == 201
     await socket.event("chat:new")
@@ -349,7 +350,7 @@ async def test_a_look_at_revocations_goes_back_to_the_last_one(
     ann = await server.people.make()
     _, session = await connected(server, ann)
     sessions, database = server.services.sessions, server.services.database
-    sessions.checked_at = module.time.monotonic() + 10_000
+    sessions.checked_at = time.monotonic() + 10_000
     at = now() - ago * SECOND
     row = {"user_pk": ann.user.pk, "login_id": None, "reason": "logout", "at": at}
 
@@ -358,7 +359,7 @@ async def test_a_look_at_revocations_goes_back_to_the_last_one(
         tx.execute(update(users).where(users.c.pk == ann.user.pk).values(valid_after=now() + 1))
 
     await database.write(Command(apply))
-    sessions.checked_at = module.time.monotonic() - looked_ago
+    sessions.checked_at = time.monotonic() - looked_ago
     await sessions.look_at_revocations()
     if acts:
         await eventually(lambda: session.ended)

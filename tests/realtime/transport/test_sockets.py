@@ -21,7 +21,7 @@ from storage.errors import Unauthenticated
 from storage.types import SECOND, now
 from tests.conftest import Served, ServerFactory, eventually
 from tests.support.guard import HANG_SECONDS
-from tests.support.people import Api, Person, RawSocket
+from tests.support.people import Api, Person, RawSocket, transport_of
 from tests.support.process import ServerProcess
 
 
@@ -363,7 +363,7 @@ async def test_a_reader_that_does_not_read_is_cut_off(serve: ServerFactory) -> N
     chat_id = await ann.group(bob, cid)
     good = await bob.socket()
     slow = await cid.socket()
-    transport = slow.ws._response.connection.transport  # type: ignore[union-attr]
+    transport = transport_of(slow)
     transport.pause_reading()
     transport.get_extra_info("socket").setsockopt(sockets.SOL_SOCKET, sockets.SO_RCVBUF, 4096)
     count = 0
@@ -712,7 +712,7 @@ async def test_a_ping_flood_that_is_not_read(serve: ServerFactory) -> None:
     server = await serve(max_outbound=256 * 1024)
     ann = await server.people.make()
     socket = await ann.socket()
-    transport = socket.ws._response.connection.transport  # type: ignore[union-attr]
+    transport = transport_of(socket)
     transport.pause_reading()
 
     async def flood() -> None:
@@ -879,7 +879,7 @@ async def test_a_payload_that_waits_while_the_socket_is_upgraded(
     await eventually(lambda: socket.websocket and socket.websocket.paused)
     gate.set()
     assert await asyncio.wait_for(posting, HANG_SECONDS) == 200
-    acks = set()
+    acks: set[str] = set()
     async with asyncio.timeout(HANG_SECONDS):
         while len(acks) < 200:
             text = await ws.receive_str()
@@ -894,7 +894,7 @@ async def test_a_closed_socket_that_is_not_read_goes_too(server: Served, monkeyp
     chat_id = await ann.group()
     socket = await ann.socket()
     here = next(iter(server.services.socketio.eio.sockets.values()))
-    transport = socket.ws._response.connection.transport  # type: ignore[union-attr]
+    transport = transport_of(socket)
     transport.pause_reading()
     while here.buffered < 300_000:
         await asyncio.gather(*(ann.send(chat_id, "x" * 16_000) for _ in range(10)))
@@ -916,7 +916,7 @@ async def test_sends_that_come_together_are_stored_together_and_in_order(server:
         f'42/chat,{id}["message:send",{{"type":"text","chatId":"{chat_id}","content":"{id}"}}]' for id in range(1, 21)
     ]
     data = b"".join(masked(packet) for packet in packets)
-    transport = socket.ws._response.connection.transport  # type: ignore[union-attr]
+    transport = transport_of(socket)
     transport.write(data)
     await eventually(lambda: len(reader.named("message:new")) == 20)
     assert [arguments[0]["content"] for arguments in reader.named("message:new")] == [str(id) for id in range(1, 21)]
@@ -971,7 +971,7 @@ async def test_a_flood_of_goodbyes(server: Served, monkeypatch: pytest.MonkeyPat
 
     monkeypatch.setattr(server.services.namespace, "event", slow)
     await socket.send('42/chat,1["app:state",{"active":true}]')
-    transport = socket.ws._response.connection.transport  # type: ignore[union-attr]
+    transport = transport_of(socket)
     (session,) = server.services.sessions.all()
     await eventually(lambda: session.socket.worker is not None)
     transport.write(b"\x88\x82\0\0\0\0\x03\xe8" * 50_000 + masked('42/chat,2["app:state",{}]'))
@@ -996,7 +996,7 @@ async def test_much_at_once_keeps_nobody_waiting(server: Served, monkeypatch: py
         return handle(session, packet)
 
     monkeypatch.setattr(server.services.namespace, "event", event)
-    transport = loud.ws._response.connection.transport  # type: ignore[union-attr]
+    transport = transport_of(loud)
     transport.write(masked(f'42/chat,["typing",{{"chatId":"{chat_id}"}}]') * 5000)
     assert (await other.call("app:state", {"active": True}))["isSuccess"]
     await eventually(lambda: len(heard) == 5001)
