@@ -1,6 +1,7 @@
 """Names and texts use the terms of the field: docs/glossary.md. What is listed here was once in use and stays out."""
 
 import ast
+import functools
 import json
 import re
 from collections.abc import Iterator
@@ -57,12 +58,15 @@ def test_no_name_is_of_the_old_vocabulary(path: Path) -> None:
     assert found & NAMES <= ALLOWED.get(str(path), set())
 
 
+@functools.cache
 def texts() -> dict[str, str]:
     """Where a text stands, and the text."""
     found = {f"static/js/texts/{path.name}": path.read_text() for path in Path("static/js/texts").glob("*.js")}
     found["OpenAPI"] = json.dumps(openapi(ROUTES, Limits(), ""))
     found["AsyncAPI"] = json.dumps(asyncapi(Limits(), ""))
-    found["docs/glossary.md"] = Path("docs/glossary.md").read_text()
+    for path in (*Path("docs").glob("*.md"), Path("README.md"), Path("CHANGELOG.md")):
+        for number, line in enumerate(path.read_text().splitlines(), 1):
+            found[f"{path}:{number}"] = line
     for path in FILES:
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Raise) and node.exc is not None:

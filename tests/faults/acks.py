@@ -198,7 +198,7 @@ async def repeat(load: Load, otherwise: list[int]) -> None:
 
 
 async def whole(followers: list[Follower], heads: dict[str, int], seconds: float = HANG_SECONDS) -> float:
-    """How long until every reader has everything; less than nought for never."""
+    """How long until every reader has everything; negative for never."""
     began = time.monotonic()
     while any(each.offsets.get(name, 0) < head for each in followers for name, head in heads.items()):
         if time.monotonic() - began > seconds:

@@ -32,7 +32,7 @@ Figures = dict[str, Any]
 
 @dataclass(frozen=True)
 class Row:
-    """``zeros`` are the figures that must be nought; ``many`` says of how many trials that is shown."""
+    """``zeros`` are the figures that must be 0; ``many`` says of how many trials that is shown."""
 
     promise: str
     what: str
@@ -206,7 +206,7 @@ def bound(row: Row, told: Figures) -> str:
 
 async def proofs(names: Sequence[str], quick: bool) -> list[str]:
     lines = [
-        "| row | promise | what was done | n | must be nought | seen | with 95 % | |",
+        "| row | promise | what was done | n | must be 0 | seen | with 95 % | |",
         "|---|---|---|---|---|---|---|---|",
     ]
     for name in names:

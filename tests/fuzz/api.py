@@ -1,6 +1,6 @@
 """Schemathesis over the OpenAPI document that the server serves: every operation, good and bad requests, all its checks.
 
-``python -m tests.fuzz.api --cases 20000 --seed 1`` starts a server of its own, and counts what must be nought.
+``python -m tests.fuzz.api --cases 20000 --seed 1`` starts a server of its own, and counts what must be 0.
 """
 
 import argparse
@@ -48,7 +48,7 @@ async def world(admin: ProcessUser) -> dict[str, list[Any]]:
 
 
 async def run(examples: int, seed: int, phases: str) -> dict[str, Any]:
-    """The figures; ``failures``, ``errors_5xx`` and ``tracebacks`` must be nought, and no operation be left out."""
+    """The figures; ``failures``, ``errors_5xx`` and ``tracebacks`` must be 0, and no operation be left out."""
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "report.json"
         server = ServerProcess(Path(folder) / "data", log_format="json", **PLENTY)

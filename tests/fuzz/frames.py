@@ -1,6 +1,6 @@
 """Mutated frames at four layers: websocket, Engine.IO, Socket.IO and the events' arguments.
 
-``python -m tests.fuzz.frames --frames 50000 --seed 1`` starts a server of its own, sends, and counts what must be nought.
+``python -m tests.fuzz.frames --frames 50000 --seed 1`` starts a server of its own, sends, and counts what must be 0.
 """
 
 import argparse
@@ -218,7 +218,7 @@ async def sockets(api: Api) -> int:
 
 
 async def run(frames: int, seed: int) -> dict[str, Any]:
-    """The figures; ``dead``, ``tracebacks``, ``errors`` and ``sockets_left`` must be nought."""
+    """The figures; ``dead``, ``tracebacks``, ``errors`` and ``sockets_left`` must be 0."""
     with tempfile.TemporaryDirectory() as folder:
         server = ServerProcess(Path(folder) / "data", max_head_seconds=10, max_unconnected=10, **PING)
         async with server, aiohttp.ClientSession() as session:
