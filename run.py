@@ -315,7 +315,13 @@ def main() -> int:
         settings = Settings()
         output = sys.stdout if asked.run is run_server else sys.stderr
         logs.configure(settings.log_level, settings.log_format, output)
-        return asked.run(settings, asked) or 0
+        status = asked.run(settings, asked) or 0
+        sys.stdout.flush()
+        return status
+    except BrokenPipeError:
+        # Whoever reads the output has stopped reading, as ``head`` does; what is still buffered has no destination.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
     except (Problem, ValueError, OSError, NotMigrated, DatabaseBroken, operator.Busy, NoBackup) as error:
         print(sentence_of(error, settings), file=sys.stderr)
         return 2 if isinstance(error, ValidationError) else 1

@@ -1,6 +1,7 @@
 """``run.py``: the first start, commands beside a running server and without one, and a file copied back."""
 
 import asyncio
+import os
 import re
 import shutil
 import stat
@@ -222,3 +223,15 @@ async def test_every_command_explains_itself(tmp_path: Path) -> None:
     assert re.search(r"^    list  ", await server.command("user", "--help"), re.MULTILINE)
     with pytest.raises(ChildProcessError, match="2: usage"):
         await server.command("user")
+
+
+async def test_a_reader_that_stops_reading_is_no_error(tmp_path: Path) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    environment = {**os.environ, "BELLWIRE_DATA_DIR": str(tmp_path)}
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "run.py", "check", env=environment, stdout=writing, stderr=asyncio.subprocess.PIPE
+    )
+    os.close(writing)
+    _, problem = await process.communicate()
+    assert (process.returncode, problem) == (1, b"")
