@@ -1,7 +1,7 @@
 """A connection to Redis: commands in order, and what its subscriptions push.
 
-redis-py opens it (TLS, log-in, RESP3); from then on the transport is ours, for its subscriber reconnects without telling and
-waits for ever on a link that is half open. Relied on of redis-py 8: ``Connection.connect`` leaves nothing unread, and
+redis-py opens it (TLS, log-in, RESP3); from then on the transport is ours, because its subscriber reconnects silently and
+waits without end on a half-open connection. Relied on of redis-py 8: ``Connection.connect`` leaves nothing unread, and
 ``_writer`` holds the transport.
 """
 

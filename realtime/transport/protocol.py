@@ -1,7 +1,13 @@
-"""Socket.IO over our sockets: CONNECT and DISCONNECT stay python-socketio's, events go to the namespace's own table.
+"""Socket.IO over our sockets: python-socketio handles CONNECT and DISCONNECT, the namespace's own table handles events.
 
-python-socketio looks up inbound events among its own handlers, runs each in a task, and keeps half-sent binary packets.
-None of that is reached here: the transport hands over text, in order, and this file decides what it is.
+python-socketio looks up inbound events among its own handlers, runs each in a task, and keeps incomplete binary packets.
+None of that is used here: the transport passes text packets in order, and this file dispatches them by type.
+
+Relied on of python-socketio 5: ``AsyncServer._engineio_server_class`` names the server below, ``_handle_eio_connect`` and
+``_handle_connect`` handle a new transport and a CONNECT, ``_trigger_event`` calls the namespace, ``_send_packet`` sends the
+answer; ``environ`` and ``eio`` are set in the constructor. ``AsyncManager`` keeps the ids: ``pre_connect``, ``connect``,
+``is_connected``, ``is_pre_connected``, ``sid_from_eio_sid``, ``eio_sid_from_sid``, ``basic_disconnect``. Checked by name in
+``tests/test_seams.py``.
 """
 
 import asyncio

@@ -3,6 +3,9 @@
 ``Socket`` replaces engineio's: everything that goes out, engineio's own packets included, passes the synchronous
 ``Socket.write`` as a ready websocket frame. On a websocket that is the transport's own. A queue exists only while
 polling, and is written out in the same loop step that ends the upgrade.
+
+Relied on of engineio 4: ``AsyncServer.handle_request`` calls ``handle_get_request`` and ``handle_post_request`` of a socket,
+and its own packets go through ``send`` and ``close``. Checked by name in ``tests/test_seams.py``.
 """
 
 import asyncio
