@@ -187,7 +187,7 @@ def show(document: Any) -> None:
 
 
 def read_password() -> str:
-    """A line of the standard input, not shown where somebody types it."""
+    """A line of the standard input, without echo on a terminal."""
     password = getpass.getpass() if sys.stdin.isatty() else sys.stdin.readline().rstrip("\n")
     if not password:
         raise Problem("No password on standard input")

@@ -1,8 +1,8 @@
 """Apple's push service over HTTP/2: aioapns' wire code behind our gateway, with a table of streams of its own.
 
-aioapns 4.0 alone waits for ever on a reset stream, an error without a body or silence, re-sends all that is in flight when a
-connection ends, signs a token a connection, and keeps an entry for each push. Here every request ends within its deadline
-with a result, one that ends harms no other, and nothing is ever sent twice: trying again is the outbox's.
+By itself aioapns 4.0 waits without end on a reset stream, an error without a body or silence, re-sends all in flight when
+a connection ends, signs a token per connection, and keeps an entry for each push. Here every request ends within its deadline
+with a result, a failed one does not affect the others, and nothing is ever sent twice: retries are the outbox's.
 
 Relied on of aioapns 4.0: ``APNsTLSClientProtocol`` with ``conn`` (an ``H2Connection``), ``flush`` and ``transport``.
 Apple's rules: https://developer.apple.com/documentation/usernotifications/sending-notification-requests-to-apns and
@@ -119,7 +119,7 @@ class ApnsConnection(APNsTLSClientProtocol):
             self.end(f"can't be used any more: {error}")
 
     def give_up(self, exchange: Exchange) -> None:
-        """Nobody waits for it any more."""
+        """Its caller no longer waits for it."""
         if self.exchanges.pop(exchange.stream, None) is None:
             return
         try:

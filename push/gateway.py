@@ -20,7 +20,7 @@ class Outcome(StrEnum):
     SLOW_DOWN = "slow down"  # too much for this device
     TOKEN_DEAD = "token dead"
     INVALID = "rejected"  # it will never be taken as it is
-    UNAUTHORIZED = "refused"  # we are not let in; nothing will be, until somebody looks
+    UNAUTHORIZED = "refused"  # the credentials were refused; all pushes will be, until the operator fixes them
 
 
 @dataclass(frozen=True, slots=True)

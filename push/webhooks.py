@@ -39,7 +39,7 @@ NOT_PUBLIC = [ip_network(each) for each in ("64:ff9b::/96", "64:ff9b:1::/48", "2
 
 
 def is_public(host: str) -> bool:
-    """Raises ValueError for what is no address."""
+    """Raises ValueError for anything that is not an address."""
     address = ip_address(host)
     inside = any(address in each for each in NOT_PUBLIC if each.version == address.version)
     return address.is_global and not address.is_multicast and not inside

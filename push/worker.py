@@ -86,7 +86,7 @@ class Worker:
 
     async def start(self) -> None:
         if self.database.path:
-            # Nobody else can have the file: what is held was held by a process that is gone.
+            # No other process can have the file: existing leases were held by a process that has ended.
             await self._write(outbox.release)
         self._spawn(self._watch(self._expand_due, self.awake["causes"]))
         self._spawn(self._watch(self._send_due, self.awake["deliveries"]))

@@ -120,7 +120,7 @@ class Accounts:
     def _is_local(self, user: User, claims: Claims) -> bool:
         """Whether a token of an external issuer names an account with a local password, and must be rejected.
 
-        Also where local accounts are disabled by now: whoever registered under that name may be somebody else.
+        Also where local accounts are disabled by now: another person may have registered under that name.
         """
         return claims.external and user.password is not None
 
@@ -150,7 +150,7 @@ class Accounts:
 
 
 def caller_of(user: User, claims: Claims) -> Caller:
-    """An issuer's ``sid`` is no login of ours, and only ``run.py`` gives ``platform.admin``."""
+    """The ``sid`` of an issuer is not one of our logins, and only ``run.py`` gives ``platform.admin``."""
     permissions = claims.permissions - {PLATFORM} if claims.external else claims.permissions
     login = None if claims.external else claims.login
     return Caller(user, permissions, claims.issued_at, claims.expires_at, login, claims.dialect, makers=claims.makers)

@@ -266,7 +266,7 @@ class Administration:
     ) -> User:
         """Run ``change`` on a user of the tenant, who is locked, and keep it in the trail.
 
-        Raises NotFound, and Forbidden over somebody stronger. Where it ``closes`` the account, raises Conflict for the
+        Raises NotFound, Forbidden for a user with more permissions. Where it ``closes`` the account, raises Conflict for the
         tenant's last admin, and for the caller's own account unless ``own``.
         """
         caller.require("admin")

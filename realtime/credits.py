@@ -1,4 +1,4 @@
-"""Credits: granted by admins, moved by messages, reversed by admins. Every change is told to whom it concerns."""
+"""Credits: granted by admins, moved by messages, reversed by admins. Every change is an event for the users concerned."""
 
 import hashlib
 

@@ -1,6 +1,6 @@
 """Deleting users, and giving out what is kept of them.
 
-At once a deleted user is nobody: no name, no e-mail, no token, no device. What they were part of follows in slices, in any
+The account is cleared at once: name, e-mail, tokens and devices. Memberships and content follow in slices, in any
 process, also after a crash.
 """
 
@@ -52,7 +52,7 @@ class Erasure:
         self.accounts.ended(caller.pk, None, "deleted")
 
     async def delete(self, caller: Caller, user_id: str, *, own: bool = False) -> None:
-        """Raises NotFound, Forbidden over somebody stronger, Conflict as ``Administration.administer`` says."""
+        """Raises NotFound, Forbidden for a user with more permissions, Conflict as ``Administration.administer`` says."""
 
         def apply(tx: Tx, user: User) -> User:
             if user.status == "deleted":
@@ -101,7 +101,7 @@ class Erasure:
         await write(Command(partial(erasure.finish, user_pk=user_pk), channels=[user_pk]))
 
     def _leave(self, tx: Tx, user_pk: int, place: Membership) -> None:
-        """A group keeps an owner; one in which nobody is left goes."""
+        """A group keeps an owner; one without members is deleted."""
         if chat.member(tx.connection, place.chat_pk, user_pk) is None:
             return
         if not pass_on(tx, place.chat_pk, place.chat_id, user_pk):
@@ -110,7 +110,7 @@ class Erasure:
         leave(tx, place.chat_pk, place.chat_id, accounts.get(tx.connection, user_pk))
 
     def _abandon(self, tx: Tx, user_pk: int, place: Membership) -> None:
-        """Nobody is left: the group goes, but for a stream's, into which others still come."""
+        """No member is left: the group is deleted, except that of a stream, which others still join."""
         if streams.of_chat(tx.connection, place.chat_pk) is None:
             chat.change(tx, place.chat_pk, deleted_at=tx.now)
         else:
@@ -124,7 +124,7 @@ class Erasure:
     # Giving it out
 
     async def export(self, caller: Caller, user_id: str) -> tuple[User, AsyncIterator[dict[str, Any]]]:
-        """All that is kept of a user, document by document. Raises NotFound, Forbidden over somebody stronger."""
+        """All data of a user, document by document. Raises NotFound, and Forbidden for a user with more permissions."""
         user = await self.administration.administer(caller, user_id, "user.export", lambda tx, user: user)
         return user, self._kept(user)
 

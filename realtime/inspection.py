@@ -128,7 +128,7 @@ def has_ffmpeg() -> bool:
 
 
 def is_markup(start: bytes) -> bool:
-    """What a browser could take for a page: a tag is the first thing in it that is no space."""
+    """Whether a browser could take it for a page: its first character after white space begins a tag."""
     text = start.decode(UTF_16.get(start[:2], "latin-1"), "ignore")
     return text.lstrip("\ufeff\xef\xbb\xbf \t\r\n\f\0").startswith("<")
 

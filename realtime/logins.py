@@ -37,7 +37,7 @@ class Peer(NamedTuple):
 class LoggedIn:
     """A pair of tokens; ``expires_in`` is the access token's life in seconds.
 
-    ``device`` shows later that somebody has logged in to this account from here, until its password changes.
+    ``device`` proves later that this device has logged in to this account, until its password changes.
     """
 
     access: str
@@ -115,7 +115,7 @@ class Logins:
             if not known:
                 await self.rates.spend(self.rates.failed_logins_anywhere, account)
             if user is not None:
-                # Nobody waits for it, or the time would tell that there is such an account.
+                # The request does not wait for it: the response time would reveal that the account exists.
                 self.tasks.spawn(self._record_failure(user, peer))
             raise Unauthenticated(WRONG)
         # Many may have been tried while this one was looked at.
@@ -240,7 +240,7 @@ class Logins:
         self.accounts.ended(user.pk, None, "logout")
         return user
 
-    # Where somebody is logged in
+    # Sessions of a user
 
     async def of_user(self, caller: Caller) -> Sequence[LivingLogin]:
         """The caller's logins that are good still, the latest used first."""

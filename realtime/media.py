@@ -1,4 +1,4 @@
-"""Media: uploads, who may see them, links that expire, and the removal of what nobody sent or what was deleted."""
+"""Media: uploads, who may see them, links that expire, and the removal of files that were not sent or were deleted."""
 
 import asyncio
 import contextlib
@@ -48,7 +48,7 @@ class Upload:
 
 
 class MediaService:
-    """``types`` are patterns of what is taken; ``signer`` signs links; what nobody sends within ``unsent`` seconds goes.
+    """``types`` are accepted patterns; ``signer`` signs links; files that are not sent within ``unsent`` seconds are removed.
 
     Uploads are received into the folder ``temporary``.
     """
@@ -79,7 +79,7 @@ class MediaService:
     async def keep(self, caller: Caller, upload: Upload) -> Media:
         """Look into an upload and store it, for its uploader to send.
 
-        Raises Invalid for what is empty or broken, Unsupported for what is not taken, Conflict over a quota, TooMany and
+        Raises Invalid for an empty or corrupt file, Unsupported for a refused type, Conflict over a quota, TooMany and
         Unavailable as the decoder does.
         """
         thumbnail = upload.path.with_suffix(".webp")
@@ -168,7 +168,7 @@ class MediaService:
         return await self.database.read(lambda connection: existing(connection, id))
 
     async def sweep(self) -> None:
-        """Remove the files of what was deleted, of what nobody sent in time, and of uploads that a crash left."""
+        """Remove files that were deleted, that were not sent in time, and that a crash left."""
         await asyncio.to_thread(remove_stale, self.temporary)
         await self.database.write(Command(media.expire))
         while items := await self.database.read(lambda connection: media.doomed(connection, now())):

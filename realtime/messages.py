@@ -315,7 +315,7 @@ class Messages:
 
 
 def make_tombstone(tx: Tx, item: Message) -> shapes.MessageDocument:
-    """Make a tombstone of a message whose chat is locked, wherever it was told of."""
+    """Make a tombstone of a message whose chat is locked, in every event that has it."""
     seqs = messages.event_seqs(tx.connection, item.chat_pk, item.seq)
     tombstone = messages.rewrite(
         tx, item.chat_pk, item.seq, content=None, media=None, metadata=None, reply_to=None, deleted_at=tx.now

@@ -452,7 +452,7 @@ async def created(work: Posted) -> Answer:
 
 
 def acknowledge(session: Session, packet: Packet, answer: Answer | BaseException) -> None:
-    """Without an id nobody asked."""
+    """Without an id no acknowledgement was requested."""
     if isinstance(answer, Problem):
         document = envelope.failure(answer)
     elif isinstance(answer, BaseException):

@@ -130,7 +130,7 @@ class Notifications:
                 return item
             notifications.mark_read(tx, item.pk)
             if item.seq is None:
-                # One sent it to oneself, inactive: nobody was told of it.
+                # Inactive, and sent to the sender: there was no event.
                 return notifications.get(tx.connection, item.pk)
             document: shapes.NotificationsReadDocument = {"ids": [item.id]}
             log.append(tx, caller.pk, "notification:read", document)
@@ -225,7 +225,7 @@ def keep(tx: Tx, creator: User, draft: Draft, plan: NotificationPlan) -> Notific
 
 
 def first_answer(connection: Connection, caller: Caller, key: str | None, fingerprint: str) -> Notification | None:
-    """What the first call under a key was told: nobody had read it then. Its tombstone if it was deleted.
+    """The first response under a key: it was unread then. Its tombstone if it was deleted.
 
     Raises Conflict if that call wanted something else.
     """

@@ -48,7 +48,7 @@ def post(
         if first is not None:
             if first[2] != fingerprint and not (body.file and file is None and first[0] == chat_pk):
                 raise Conflict("Idempotency key reused with a different body")
-            # A second upload of the same file, which nobody sent, may be gone already.
+            # A second upload of the same file, which was not sent, may have been removed already.
             return first_answer(tx.connection, first[0], first[1])
     if access.role == "readonly" or access.blocked:
         raise Forbidden
@@ -140,7 +140,7 @@ def prepare(connection: Connection, caller: Caller, body: SendMessage, file: str
 
 
 def first_answer(connection: Connection, chat_pk: int, seq: int) -> shapes.MessageDocument:
-    """What the first call under a key was told: nobody had read the message then. Its present state if it changed."""
+    """The first response under a key: the message was unread then. Its current state if it changed."""
     item = messages.get(connection, chat_pk, seq, readers=False)
     assert item is not None
     if item.updated_at != item.created_at:

@@ -32,7 +32,7 @@ from storage.types import SECOND, now
 logger = logging.getLogger("bellwire")
 
 MANAGE = "streams.manage"
-# Who changes their mind within this time is still in the chat, and nobody was told.
+# A user who follows again within this time is still in the chat, and nothing was announced.
 STAY_SECONDS = 60
 BEFORE: dict[Status, tuple[Status, ...]] = {
     "ready": ("scheduled",),
@@ -147,7 +147,7 @@ class Streams:
             if "title" in news:
                 self.deliveries.admit(stream.chat_pk)
             if news.get("starts_at", 0) > tx.now + int(self.timing.lead * SECOND):
-                # It is told again when its time comes.
+                # Another event follows when its time comes.
                 news["announced"] = False
             changed = streams.change(tx, stream.pk, **news)
             if "title" in news:
@@ -269,7 +269,7 @@ class Streams:
     # Live Activities
 
     async def register(self, caller: Caller, body: RegisterActivity) -> None:
-        """Keep the token of an activity. The newest wins; one that comes too late is told its end all the same.
+        """Keep the token of an activity. The newest wins; one that comes too late gets the end all the same.
 
         Raises NotFound, Forbidden if the stream's owner blocks the caller, Conflict for a stream that is not scheduled
         any more, and for an activity of another user or stream.

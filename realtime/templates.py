@@ -121,7 +121,7 @@ class Templates:
         self.limits = limits
 
     async def add(self, caller: Caller, body: CreateTemplate) -> shapes.TemplateDocument:
-        """Raises Invalid for what is no template, Conflict if the key is taken."""
+        """Raises Invalid for a template that can't be parsed, Conflict if the key is taken."""
         await asyncio.to_thread(check_all, body.title, body.message, body.locales, self.limits)
         require_tenant(caller, body.tenantId)
         values = values_of(body) | {"key": body.key}
@@ -195,7 +195,7 @@ def require_tenant(caller: Caller, uuid: str) -> None:
 
 
 def check_all(title: str | None, message: str | None, locales: Mapping[str, Variant], limits: Limits) -> None:
-    """Raises Invalid with everything that is no template."""
+    """Raises Invalid with every part that can't be parsed."""
     wrong = [*check("title", title, limits), *check("message", message, limits)]
     for locale, variant in locales.items():
         wrong += [

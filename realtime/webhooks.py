@@ -27,11 +27,11 @@ logger = logging.getLogger("bellwire.webhooks")
 
 T = TypeVar("T")
 ADMIN = "admin"
-# Calls of a webhook under way at a time, so that a slow one keeps nobody else waiting.
+# Calls of a webhook under way at a time, so that a slow one does not delay the others.
 IN_FLIGHT_PER_WEBHOOK = 10
 LEASE_SECONDS = 60
 STOP_SECONDS = 2.0
-# Seconds until the next try: the first ones soon, for a restart of theirs; then as long as somebody may need to wake up.
+# Seconds until the next retry: short at first, for a restart; then hours, for an outage at night.
 RETRY_SECONDS = (5, 30, 120, 600, 1800, 3600)
 # A day, with these pauses.
 TRIES = 28
@@ -94,7 +94,7 @@ class Webhooks:
         await self._write(caller, apply)
 
     async def calls(self, caller: Caller, id: str, *, before: int | None, limit: int) -> list[WebhookCall]:
-        """What a webhook was told. Raises NotFound."""
+        """The calls of a webhook. Raises NotFound."""
         caller.require(ADMIN)
 
         def look(connection: Any) -> list[WebhookCall]:
@@ -106,7 +106,7 @@ class Webhooks:
         return await self.database.read(look)
 
     async def retry(self, caller: Caller, id: str, pk: int) -> None:
-        """Make a call again that was given up. Raises NotFound."""
+        """Retry a failed call. Raises NotFound."""
 
         def apply(tx: Tx, actor: Caller) -> None:
             if not webhooks.retry(tx, existing(tx, actor, id).pk, pk):

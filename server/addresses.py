@@ -45,12 +45,12 @@ class Addresses:
         return str(here)
 
     def is_private(self, request: web.BaseRequest) -> bool:
-        """Whether a request comes from this machine or a private network, and not through a proxy that nobody named."""
+        """Whether a request comes from this machine or a private network, and not through an unknown proxy."""
         here, passed = self._walk(request)
         return here is not None and not passed and (here.is_loopback or here.is_private)
 
     def _walk(self, request: web.BaseRequest) -> tuple[Address | None, list[str]]:
-        """The nearest address that is no proxy of ours, and what is said of those behind it."""
+        """The nearest address that is not a known proxy, and the header that names those behind it."""
         here = read(request.remote)
         passed = [each.strip() for line in request.headers.getall(FORWARDED, ()) for each in line.split(",")]
         while here is not None and self._is_proxy(here) and passed:
@@ -66,7 +66,7 @@ class Addresses:
 
 
 def read(text: str | None) -> Address | None:
-    """An IPv4 address in IPv6's clothes is one of IPv4; some proxies write a port. None for what is no address."""
+    """An IPv4 address in IPv6's clothes is one of IPv4; some proxies write a port. None for anything else."""
     match = WITH_PORT.fullmatch(text or "")
     try:
         found = ip_address(((match[1] or match[2]) if match else text or "").partition("%")[0])

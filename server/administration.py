@@ -195,7 +195,7 @@ async def delete(call: Call) -> Any:
 
 
 async def export(call: Call) -> web.Response:
-    """A JSON document a line, so that nobody has to hold them all."""
+    """One JSON document per line, so that no process has to hold them all."""
     user, kept = await call.services.erasure.export(call.caller, call.id())
     name = f'attachment; filename="user-{user.id}.ndjson"'
     return web.Response(body=lines(kept), headers={"Content-Type": "application/x-ndjson", "Content-Disposition": name})

@@ -42,7 +42,7 @@ class NoQuery(Body):
 
 
 class Lines:
-    """The answer is no document but many, one a line"""
+    """The response is a document per line"""
 
 
 class Paging(Body):

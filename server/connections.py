@@ -1,4 +1,4 @@
-"""How many connections are open, in all and of each address, so that nobody takes all of them."""
+"""How many connections are open, in all and of each address, so that one address can't use all of them."""
 
 import contextlib
 import logging

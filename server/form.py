@@ -102,7 +102,7 @@ class Uploads:
 
 
 async def watch(request: web.Request, limit: int, deadline: asyncio.Timeout) -> None:
-    """What stands before and between the parts counts too, and nobody else sees it."""
+    """Bytes before and between the parts count too, and are ignored otherwise."""
     while request.content.total_bytes <= limit:
         await asyncio.sleep(WATCH_SECONDS)
     deadline.reschedule(0)

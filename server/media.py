@@ -127,7 +127,7 @@ def part_of(request: web.Request, size: int, version: str) -> Part | None:
 
 @contextlib.contextmanager
 def missing(item: Media) -> Iterator[None]:
-    """Removed a moment ago; or lost, which somebody should know."""
+    """Removed a moment ago; or lost, which is logged."""
     try:
         yield
     except FileNotFoundError:
@@ -136,7 +136,7 @@ def missing(item: Media) -> Iterator[None]:
 
 
 async def body_of(first: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    """The length was told already: where the rest can't be read, the connection can only end."""
+    """The length was sent already: if the rest can't be read, the connection can only be closed."""
     yield first
     try:
         async for piece in rest:

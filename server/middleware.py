@@ -65,7 +65,7 @@ SECURITY = {
     "Referrer-Policy": "no-referrer",
     "Cross-Origin-Opener-Policy": "same-origin",
 }
-# Of what is no page: it shows nothing, runs nothing and stands in no frame.
+# For responses that are not pages: they render nothing, run nothing and can't be framed.
 NOTHING = "default-src 'none'; frame-ancestors 'none'"
 # Of what a list may cost, so much is taken before it is known what it does: a few tabs of one user may load at once.
 MOST_PREPAID = 1_000
@@ -89,7 +89,7 @@ def write_problem(problem: Problem, dialect: Dialect) -> web.Response:
 
 @web.middleware
 async def errors(request: web.Request, handler: Next) -> web.StreamResponse:
-    """Whatever goes wrong is answered in the dialect; what nobody foresaw is logged, and tells nothing."""
+    """Errors are answered in the dialect; an unexpected exception is logged, and the response does not describe it."""
     headers = {}
     try:
         host = request.headers.get("Host", "")

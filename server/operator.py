@@ -194,7 +194,7 @@ async def issue_tokens(services: Services, arguments: Arguments) -> list[str]:
 
 
 def find_user(connection: Any, tenant_pk: int, who: str) -> User:
-    """Raises NotFound for nobody, Invalid for a name that several have."""
+    """Raises NotFound, or Invalid for a name of several users."""
     if "@" in who:
         found = accounts.find(connection, tenant_pk, email=who)
     else:

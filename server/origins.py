@@ -23,7 +23,7 @@ class Origin(NamedTuple):
 
 
 class Hosts:
-    """The names under which the server answers: those of the settings, and names that nobody else can have.
+    """The names under which the server answers: those of the settings, and names that only this machine can have.
 
     A page of a name that is made to lead here (DNS rebinding) is of the same origin for its browser; the name gives it away.
     What no public name server can answer for is fine: addresses, names without a dot, ``.local``, ``.internal``.
@@ -78,7 +78,7 @@ class Origins:
 
 
 def read(text: str) -> Origin | None:
-    """The value of an ``Origin`` header; None for ``null`` and for what is no origin."""
+    """The value of an ``Origin`` header; None for ``null`` and for anything that is not an origin."""
     try:
         url = urlsplit(text)
         port = url.port

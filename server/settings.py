@@ -18,7 +18,7 @@ from server.origins import ALL, NULL, read
 from storage.email import encoded
 
 PREFIX = "BELLWIRE_"
-# What tests read from the environment is no setting of the server.
+# Variables of the tests are not settings of the server.
 OF_TESTS = "BELLWIRE_TEST_"
 ENV_FILE = ".env"
 DATABASES = ("postgresql+asyncpg://", "postgresql://", "postgres://", "sqlite:///")

@@ -34,7 +34,7 @@ class Tracing:
 
     @contextlib.contextmanager
     def request(self, request: web.Request, route: str, id: str) -> Iterator[Any]:
-        """The span around a request; ``end`` is told its status."""
+        """The span around a request; ``end`` takes the status."""
         attributes = {
             "http.request.method": request.method,
             "http.route": route,

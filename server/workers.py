@@ -50,7 +50,7 @@ class Workers:
 
     def _stop(self, number: signal.Signals) -> None:
         self.stopping.set()
-        # Nobody accepts any more when the workers have closed theirs.
+        # After the workers have closed their copies, no process accepts.
         self.listening.close()
         for process in self.processes:
             with contextlib.suppress(ProcessLookupError):

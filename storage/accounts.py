@@ -42,7 +42,7 @@ class Tenant:
 class User:
     """A user of one tenant. ``status`` is active, disabled, banned or deleted; ``valid_after`` ends older tokens.
 
-    ``presence`` is ``nobody`` for who shows nobody when they are here, else None.
+    ``presence`` is ``nobody`` for users who hide their presence, else None.
     """
 
     pk: int
@@ -324,7 +324,7 @@ def seen(tx: Tx, pks: Collection[int]) -> int:
 def sharing(connection: Connection, user_pk: int, others: Collection[int]) -> set[int]:
     """Those of ``others`` who show the user when they are here, and the user.
 
-    They do in chats that they made or have written in, unless they show it to nobody.
+    They do in chats that they made or have written in, unless they hide it.
     """
     mine = select(members.c.chat_pk).join(chats, chats.c.pk == members.c.chat_pk)
     mine = mine.where(members.c.user_pk == user_pk, chats.c.deleted_at.is_(None))
@@ -337,7 +337,7 @@ def sharing(connection: Connection, user_pk: int, others: Collection[int]) -> se
 
 
 def hidden(connection: Connection, pks: Collection[int]) -> set[int]:
-    """Those of these users who show nobody when they are here."""
+    """Those of these users who hide their presence."""
     statement = select(users.c.pk).where(users.c.pk.in_(padded(pks)), users.c.presence == "nobody")
     return set(connection.execute(statement).scalars())
 

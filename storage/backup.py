@@ -127,7 +127,7 @@ def written(row: Row[Any]) -> bytes:
 def restore(url: str, path: Path, *, media: Path | None, secret: Path | None) -> dict[str, int]:
     """Read ``path`` into an empty database; how many rows of each table, and how many files.
 
-    The history begins anew: clients that have seen more than the backup holds reload. Raises NoBackup.
+    A new epoch begins: clients that have seen more than the backup holds reload. Raises NoBackup.
     """
     try:
         with tarfile.open(path) as archive:
@@ -207,7 +207,7 @@ def read_rows(connection: Connection, archive: tarfile.TarFile, about: dict[str,
 
 
 def forget_promises(connection: Connection) -> None:
-    """What was to be told when the backup was made was told since, or is old: phones and webhooks are left alone."""
+    """Pushes and webhook calls that were pending in the backup were sent since, or are old: they are not sent."""
     moment = now()
     over = {"reason": RESTORED, "settled_at": moment}
     connection.execute(outbox.delete())

@@ -12,7 +12,7 @@ from storage.types import new_id
 
 @dataclass(frozen=True, slots=True)
 class Broadcast:
-    """``cursor`` is the last user that was told, ``last_pk`` the last of those who are to be."""
+    """``cursor`` is the last user who got it, ``last_pk`` the last who is to get it."""
 
     pk: int
     tenant_pk: int

@@ -62,7 +62,7 @@ class Member:
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """What decides whether somebody may act in a chat, read in one statement inside the transaction."""
+    """What decides whether a user may act in a chat, read in one statement inside the transaction."""
 
     chat_id: str
     type: str
@@ -186,7 +186,7 @@ def get(connection: Connection, pk: int) -> Chat:
 
 
 def access(source: Tx | Connection, chat_pk: int, user_pk: int) -> Access | None:
-    """What the user is in the chat, or None for who is no member."""
+    """The role of the user in the chat; None if they are not a member."""
     row = first(source, ACCESS, {"chat": chat_pk, "user": user_pk})
     return Access(*row) if row else None
 
@@ -405,7 +405,7 @@ POSITIONS = (
 
 
 def positions(connection: Connection, pks: Collection[int]) -> dict[int, Position]:
-    """Of channels of any kind; those that are no chat's are not restricted."""
+    """For channels of any kind; only those of chats are restricted."""
     found, wanted = {}, list(pks)
     for start in range(0, len(wanted), CHANNELS_AT_ONCE):
         rows = connection.execute(POSITIONS, {"pks": padded(wanted[start : start + CHANNELS_AT_ONCE])})

@@ -69,7 +69,7 @@ def find_dead(connection: Connection, tenant_pk: int, pk: int) -> Any:
 
 
 def supersede(tx: Tx, pk: int) -> None:
-    """A dead letter that was promised anew."""
+    """A dead letter that was queued again."""
     tx.execute(update(deliveries).where(deliveries.c.pk == pk).values(state="skipped", reason="promised anew"))
 
 

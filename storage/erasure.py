@@ -48,7 +48,7 @@ class Heir(NamedTuple):
 
 
 def forget(tx: Tx, user_pk: int, name: str) -> None:
-    """From now on it is an account of nobody; the rest goes in slices."""
+    """Clears the account; the rest is removed in slices."""
     values = {**NOBODY, "name": name, "name_key": accounts.name_key(name), "status": "deleted", "updated_at": tx.now}
     tx.execute(update(users).where(users.c.pk == user_pk).values(**values))
     tx.execute(delete(reset_links).where(reset_links.c.user_pk == user_pk))

@@ -122,7 +122,7 @@ def drop_all(tx: Tx, owner_pk: int) -> None:
 
 
 def expire(tx: Tx) -> None:
-    """What nobody sent in time is to go."""
+    """Marks files that were not sent in time for removal."""
     late = (text(EXPIRING), media.c.expires_at < tx.now, media.c.state.in_(("arriving", "ready")))
     tx.execute(update(media).where(*late).values(state="doomed"))
 
@@ -138,7 +138,7 @@ def put_off(tx: Tx, pk: int, until: int) -> None:
 
 
 def gone(tx: Tx, item: Media) -> None:
-    """Its file is no more: give its space back. Whoever calls holds the tenant's media."""
+    """After its file was removed: release its space. The caller holds the lock of the tenant's media."""
     mine = (media.c.pk == item.pk) & (media.c.state == "doomed")
     if item.seq is None:
         found = tx.execute(delete(media).where(mine)).rowcount

@@ -113,7 +113,7 @@ SETTLE = (
 
 
 def promise(tx: Tx, kind: Kind, channel_pk: int, seq: int, *, ref_pk: int | None = None) -> None:
-    """Push what happened at this place of a channel. Where nobody has a device, nothing is written."""
+    """Push the event at this position of a channel. Without registered devices nothing is written."""
     if tx.first(ANY_DEVICE, {}) is not None:
         tx.later(ADD, (kind, channel_pk, seq, ref_pk, 0, tx.now, 0, tx.now))
 
@@ -200,7 +200,7 @@ def claim_causes(tx: Tx, lease: str, ttl: int, limit: int) -> list[Cause]:
 
 
 def claim_deliveries(tx: Tx, lease: str, ttl: int, limit: int) -> list[Delivery]:
-    """Due deliveries that nobody holds."""
+    """Due deliveries without a lease."""
     return [Delivery(*row) for row in claim(tx, deliveries, DELIVERY, lease, ttl, limit)]
 
 

@@ -1,4 +1,4 @@
-"""Who may make an account of their own in a tenant: anybody, people of some domains, the invited, or nobody."""
+"""Who may make an account of their own in a tenant: anyone, addresses of some domains, invited users, or no one."""
 
 from collections.abc import Sequence
 from typing import Literal, NamedTuple, cast
@@ -37,7 +37,7 @@ def change(tx: Tx, tenant_pk: int, mode: Mode | None, domains: Sequence[str] | N
 
 
 def is_admitted(tx: Tx, tenant_pk: int, email: str, invitation: str | None) -> bool:
-    """Whether somebody of this address may register now; takes the invitation, whose ``invitation`` is a digest."""
+    """Whether this address may register now; takes the invitation, whose ``invitation`` is a digest."""
     mode, domains = of_tenant(tx.connection, tenant_pk)
     if mode == "open" or (mode == "domain" and key_of(email).rpartition("@")[2] in domains):
         return True
@@ -62,7 +62,7 @@ def use_invitation(tx: Tx, tenant_pk: int, email: str, digest: str) -> bool:
 
 
 def unset(connection: Connection, *, exclude: int) -> list[str]:
-    """The names of tenants, but one, that are open because nobody has said otherwise."""
+    """The names of tenants, except one, that are open by default."""
     statement = select(tenants.c.name).where(tenants.c.registration.is_(None), tenants.c.pk != exclude)
     return list(connection.execute(statement.order_by(tenants.c.pk)).scalars())
 

@@ -281,7 +281,7 @@ def is_serialization_failure(error: BaseException) -> bool:
 
 
 def is_duplicate(error: BaseException) -> bool:
-    """Whether a unique constraint refused it: somebody else was first."""
+    """Whether a unique constraint refused it: another transaction was first."""
     if isinstance(error, sqlite3.IntegrityError):
         return "UNIQUE constraint failed" in str(error)
     if isinstance(error, IntegrityError):

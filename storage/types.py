@@ -17,7 +17,7 @@ def now() -> int:
 
 
 def new_id() -> str:
-    """24 hex digits: 8 of the second, 16 at random. Nobody can guess the next one, and ids tell no order."""
+    """24 hex digits: 8 of the second, 16 at random. The next one can't be guessed, and ids have no order."""
     return f"{int(time.time()) & 0xFFFFFFFF:08x}{secrets.token_hex(8)}"
 
 

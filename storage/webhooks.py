@@ -138,7 +138,7 @@ def remove(tx: Tx, pk: int) -> None:
 
 
 def promise(tx: Tx, event: str, channel_pk: int, seq: int) -> None:
-    """Tell what happened at this place of a channel. Where nobody wants to hear, nothing is written."""
+    """Queue calls for the event at this position of a channel. Without webhooks for it nothing is written."""
     if event not in OF_LOG or tx.first(LISTENED[event], {"channel": channel_pk}) is None:
         return
     place = OF_LOG[event]
@@ -161,7 +161,7 @@ def wanting(tx: Tx, event: str, tenant: Select[tuple[int]]) -> list[int]:
 
 
 def promise_failures(tx: Tx, delivery_pks: Collection[int]) -> None:
-    """Of pushes that are given up."""
+    """Queue calls for pushes that became dead letters."""
     if not delivery_pks:
         return
     rows: Sequence[Any] = tx.execute(

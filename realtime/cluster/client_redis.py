@@ -1,7 +1,7 @@
 """Redis as the broker and the presence use it: a lane to each server, kept open, with the subscriptions that are wanted.
 
 A lane that hears nothing for seconds is replaced, within 0.1 to 1 s as long as the server can be reached. Nothing here waits
-for Redis longer than a second, and nothing raises because it is away.
+for Redis longer than a second, and nothing raises because it is unreachable.
 """
 
 import asyncio
@@ -97,13 +97,13 @@ class RedisClient:
                 self.dropped += len(commands)
 
     def send(self, key: bytes, commands: Collection[Command]) -> None:
-        """Commands on a key whose answers nobody waits for."""
+        """Commands on a key, without waiting for the answers."""
         link = self.connection_to(self.servers.of_key(key)).link
         if link and link.writable:
             link.write(commands)
 
     async def atomic(self, key: bytes, commands: Collection[Command]) -> Any:
-        """The answers of commands on a key between which nobody else comes. Raises one of UNREACHABLE."""
+        """The answers of commands on a key that run without others in between. Raises one of UNREACHABLE."""
         link = self.connection_to(self.servers.of_key(key)).link
         if link is None or not link.writable:
             raise ConnectionError("there is no connection to Redis")

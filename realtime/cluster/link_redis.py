@@ -69,7 +69,7 @@ class Link(asyncio.Protocol):
         return not self.lost.done() and self.transport.get_write_buffer_size() < MOST_WAITING
 
     def write(self, commands: Iterable[Command], *, answered: bool = True) -> None:
-        """Send commands whose answers nobody waits for; subscribing has none."""
+        """Send commands without waiting for answers; SUBSCRIBE has none."""
         packed = [hiredis.pack_command(tuple(each)) for each in commands]
         self.transport.write(b"".join(packed))
         if answered:

@@ -73,7 +73,7 @@ class Nodes:
 
 
 def digests(secrets: Sequence[str]) -> str:
-    """Tells whether another process has the same secrets, and nothing of them; the signing one's is first."""
+    """Fingerprints that show whether another process has the same secrets; that of the signing one is first."""
     whole = [hashlib.sha256(f"node {each}".encode()).hexdigest() for each in secrets]
     return whole[0] if len(whole) == 1 else " ".join(each[:DIGEST] for each in whole)
 

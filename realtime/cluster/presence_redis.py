@@ -1,4 +1,4 @@
-"""Presence of many nodes: for each user the nodes that have a connection of theirs, kept in Redis for as long as it is told.
+"""Presence of many nodes: for each user the nodes that have a connection of theirs, kept in Redis while it is refreshed.
 
 Without Redis a node knows its own users alone.
 """
@@ -67,7 +67,7 @@ class RedisPresence:
         return f"{self.prefix}:p:{user_pk}".encode()
 
     def _announce(self, user_pks: Iterable[int]) -> None:
-        """As far as there is a connection; it is told again before it expires."""
+        """Only while connected to Redis; it is refreshed before it expires."""
         for pk in user_pks:
             self.redis.send(self._key(pk), self._entry_commands(pk))
 
@@ -80,7 +80,7 @@ class RedisPresence:
         ]
 
     async def _alone(self, user_pk: int, change: list[tuple[Any, ...]]) -> bool:
-        """Make a change, and see in the same moment whether no other node has the user; True where nobody can say."""
+        """Make a change and read atomically whether no other node has the user; True if that is unknown."""
         key = self._key(user_pk)
         try:
             async with asyncio.timeout(ANSWER_SECONDS):

@@ -37,7 +37,7 @@ class Rates:
         self.asked_at = moment
 
     async def spend(self, window: RateLimitItem, key: str | None) -> None:
-        """Count one; None is nobody and has no limit. Raises TooMany."""
+        """Count one attempt; a key of None has no limit. Raises TooMany."""
         await self._follow_clock()
         if key is not None and not await self.windows.hit(window, key):
             await self._refuse(window, key)

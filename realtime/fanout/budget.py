@@ -37,7 +37,7 @@ class Refusals:
         self.waiting: Counter[int | str] = Counter()
 
     async def pause(self, key: int | str | None, most: float = REFUSED_AFTER_MOST_SECONDS) -> None:
-        """``key`` is a user's number or an address; None is nobody and waits alone. At most ``most`` seconds."""
+        """``key`` is a user's number or an address; None waits alone. At most ``most`` seconds."""
         if key is None:
             return await asyncio.sleep(REFUSED_AFTER_SECONDS)
         self.waiting[key] += 1

@@ -1,4 +1,4 @@
-"""Whether an event was seen: an open socket is no proof, for a phone that sleeps keeps it open and says nothing.
+"""Whether an event was seen: an open socket is not enough, because a sleeping phone keeps it open without reading.
 
 A user was reached by an event when one of their active sockets was heard of after the event was written to it. Where nothing
 came, the socket is asked with a ping; an answer covers everything written before.

@@ -45,7 +45,7 @@ class Session:
 
     def __init__(self, socket: Socket, caller: Caller, offsets: Mapping[str, int], epoch: str | None) -> None:
         self.socket = socket
-        # The socket's own, and nobody's when the session has ended: a fan-out calls it without a detour.
+        # The socket's own method, or one that drops the data after the end of the session: a fan-out calls it directly.
         self.write = socket.write
         self.caller = caller
         self.offsets = offsets

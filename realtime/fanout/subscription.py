@@ -32,7 +32,7 @@ class Reader(Protocol):
         """An event of the reader's own ``user:`` channel was just written to it."""
 
     def on_member_removed(self) -> None:
-        """Somebody left a channel that the reader reads."""
+        """A member was removed from a channel that the reader reads."""
 
     def on_gap(self, pk: int, name: str) -> None:
         """A gap can't be filled, and the subscription has ended: retention took what the reader was to get."""

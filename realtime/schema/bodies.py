@@ -96,7 +96,7 @@ def items_of(body: Body | None) -> int:
 
 
 def read(model: type[B], data: object, limits: Limits) -> B:
-    """``data`` as ``model``. Raises Malformed if it is no object, Invalid with every wrong field."""
+    """``data`` as ``model``. Raises Malformed if it is not an object, Invalid with every wrong field."""
     if not isinstance(data, dict):
         raise Malformed("The body must be a JSON object")
     try:
@@ -166,7 +166,7 @@ class SendMessage(Body):
 
     @property
     def credits(self) -> int | None:
-        """How many are transferred; None for a message that is no transfer."""
+        """The amount of a transfer; None for any other message."""
         if self.type != "creditTransfer":
             return None
         return self.creditTransfer.amount if self.creditTransfer else self.amount

@@ -70,14 +70,14 @@ class Caller:
         return replace(self, user=user)
 
     def require_over(self, other: User) -> None:
-        """Raises Forbidden unless the caller has all that ``other`` has: nobody acts through somebody stronger."""
+        """Raises Forbidden unless the caller has all that ``other`` has: no caller gains permissions by another user."""
         if not expand(other.permissions) <= self.permissions:
             raise Forbidden
 
 
 @dataclass(frozen=True, slots=True)
 class Operator(Caller):
-    """Whoever may run commands on the server, which is nobody's account; ``of`` a tenant."""
+    """Whoever may run commands on the server, without an account; ``of`` a tenant."""
 
     @classmethod
     def of(cls, tenant: Tenant) -> "Operator":

@@ -1,4 +1,4 @@
-"""Tasks that nobody waits for, kept from being forgotten while they run."""
+"""Background tasks, referenced while they run so that they are not garbage collected."""
 
 import asyncio
 from collections.abc import Coroutine

@@ -1,4 +1,4 @@
-"""A bounded queue for costly work, in which nobody waits behind the many requests of somebody else."""
+"""A bounded queue for costly work that serves its keys in turn, so that many requests of one do not delay the others."""
 
 import asyncio
 import contextlib
@@ -54,7 +54,7 @@ class Turns:
             await turn
         except asyncio.CancelledError:
             if turn.done() and not turn.cancelled():
-                # It was this one's turn already.
+                # Its turn has come already.
                 self._next()
             elif turn in queue:
                 queue.remove(turn)

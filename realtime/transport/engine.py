@@ -74,7 +74,7 @@ class Admission:
         self.next = -math.inf
 
     async def turn(self) -> bool:
-        """Wait for one's turn; False for who would have to wait too long."""
+        """Wait for a place in the queue; False if the wait would be too long."""
         moment = asyncio.get_running_loop().time()
         mine = max(self.next, moment - BURST_SECONDS)
         if mine - moment > self.longest_wait:
@@ -262,5 +262,5 @@ class Engine(engineio.AsyncServer):
         return super()._bad_request(message)
 
     def _log_error_once(self, message: str, message_key: str) -> None:
-        """A client's mistake is no error of ours, and its text is the client's: log the kind alone."""
+        """A client's mistake is not a server error, and its text may contain client data: log only its type."""
         logger.debug("refused a request: %s", message_key)

@@ -14,7 +14,7 @@ KINDS = frozenset(b"%c" % kind for kind in b"123456b")
 
 
 class Refused(EngineIOError):
-    """A polling request that can't be served; the session ends and the client is told 400"""
+    """A polling request that can't be served; the session ends and the client gets a 400"""
 
 
 def payload(data: bytes) -> dict[str, Any]:

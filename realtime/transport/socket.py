@@ -127,7 +127,7 @@ class Socket(AsyncSocket):
 
     @property
     def buffered(self) -> int:
-        """Bytes that the client has not taken yet."""
+        """Unsent bytes."""
         if self.transport is None:
             return self.outgoing_bytes
         return 0 if self.transport.is_closing() else self.transport.get_write_buffer_size()
@@ -226,7 +226,7 @@ class Socket(AsyncSocket):
             self.pinged_at = asyncio.get_running_loop().time()
 
     async def _wait_for_space(self) -> None:
-        """Wait while too much waits in the inbox."""
+        """Wait while the inbox is full."""
         while self.full:
             self.space = self.space or asyncio.get_running_loop().create_future()
             await self.space
@@ -390,7 +390,7 @@ class Socket(AsyncSocket):
         self._gone()
 
     def abort(self) -> None:
-        """Drop the connection at once, with what was not taken yet."""
+        """Drop the connection at once, together with its unsent bytes."""
         if not self.closing:
             self.closing = True
             self._write_by(discard)
@@ -432,4 +432,4 @@ class Socket(AsyncSocket):
 
 
 def discard(data: bytes) -> None:
-    """What is written to nobody."""
+    """Drops what is written after the end of a session."""

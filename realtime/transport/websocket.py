@@ -34,7 +34,7 @@ SLICE_BYTES = 4096
 MASKED = 6
 CLOSE_LINGER_SECONDS = 5.0
 RESET = struct.pack("ii", 1, 0)
-# RFC 6455: told to nobody, for nobody is there.
+# RFC 6455: never sent; it stands for a connection without a close frame.
 LOST = 1006
 SWITCHING = (
     b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: %b\r\n\r\n"
@@ -42,7 +42,7 @@ SWITCHING = (
 
 
 class NoHandshake(Exception):
-    """The request is no websocket's; ``headers`` go into its answer"""
+    """The request is not a websocket handshake; ``headers`` go into the response"""
 
     def __init__(self, message: str, *headers: tuple[str, str]) -> None:
         super().__init__(message)
@@ -107,7 +107,7 @@ class Websocket(asyncio.Protocol):
             self._go_on()
 
     def _go_on(self) -> None:
-        """Look at a slice of what came, and at the next one in another step, so that nobody keeps the others waiting."""
+        """Process a slice of the input, and the next one in another step of the loop, which lets others run."""
         self.scheduled = False
         if not self.paused:
             some, self.rest = self.rest[:SLICE_BYTES], self.rest[SLICE_BYTES:]
@@ -193,7 +193,7 @@ class Websocket(asyncio.Protocol):
             self.aborting = asyncio.get_running_loop().call_later(CLOSE_LINGER_SECONDS, self.transport.abort)
 
     def abort(self) -> None:
-        """At once: what the client has not taken is forgotten by the kernel too, which would keep it for minutes."""
+        """At once: the kernel drops unsent bytes too, which it would keep for minutes."""
         self.receiver = None
         connection = self.transport.get_extra_info("socket")
         if connection is not None and not self.transport.is_closing():
@@ -271,7 +271,7 @@ def accept(request: web.Request, receiver: Receiver, *, largest: int, limit: int
     A message may have ``largest`` bytes, and ``limit`` bytes may wait to be sent.
 
     Call its ``start`` before anything is awaited, and return ``HijackedResponse()`` from the handler. Raises NoHandshake, and
-    ConnectionResetError where nobody is there any more.
+    ConnectionResetError after the client has gone.
     """
     key = handshake(request)
     protocol = request.protocol

@@ -58,7 +58,7 @@ class Dialect(Protocol):
         """Raises Malformed, or Invalid with every wrong field."""
 
     def user_refs(self, values: object) -> Sequence[UserRef]:
-        """Users that must exist for a body to be right, where that is told with its other errors."""
+        """Users that must exist for a body to be valid, if the dialect reports that with the other errors."""
 
     def type_filter(self, types: str | None) -> Filter:
         """The filter for ``?type=``."""
