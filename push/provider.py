@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import jwt
 
-TOKEN_LASTS = 50 * 60
+TOKEN_SECONDS = 50 * 60
 TOKEN_SOONEST = 20 * 60
 TOKEN_AHEAD = 5 * 60
 
@@ -61,7 +61,7 @@ class Provider:
 
     def fresh(self, token: ProviderToken) -> bool:
         """Another node's clock may be ahead of ours."""
-        return -TOKEN_AHEAD <= time.time() - token.made_at < TOKEN_LASTS
+        return -TOKEN_AHEAD <= time.time() - token.made_at < TOKEN_SECONDS
 
     def _keep(self, known: ProviderToken | None) -> ProviderToken:
         expired = self.token is not None and known is not None and self.token.text == known.text

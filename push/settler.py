@@ -18,7 +18,7 @@ RETRY_SECONDS = 1.0
 
 
 class Settler:
-    """``settled`` is told of each, once it is written or given up: after ``seconds`` seconds the lease is near its end."""
+    """``settled`` is called for each delivery once it was written, or after ``seconds``, when its lease nearly expires."""
 
     def __init__(
         self, database: Database, lease: str, settled: Callable[[Sequence[Settlement]], None], seconds: float

@@ -16,12 +16,12 @@ from storage.types import SECOND
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:
-    """How pushes are sent: ``in_flight`` at once, given up after ``ttl``; ``topic`` where a device names no bundle.
+    """How pushes are sent: ``in_flight`` at most at once, expired after ``ttl``; ``topic`` if a device names no bundle.
 
-    Without ``content`` a push does not tell what came; with ``reached_too`` devices of users who were reached are pushed as
+    Without ``content`` a push does not show the text; with ``reached_too`` devices of users who were reached are pushed as
     well. A Live Activity goes from the lock screen ``dismiss_over`` after its stream was cancelled or expired, and
     ``dismiss_begun`` after it was ready or begun; its picture is stale ``stale`` after the planned start; ``live_starts`` are
-    started on a device in an hour. What failed is tried again after ``retry_base``, then twice as long each time up to
+    started on a device in an hour. Failed pushes are retried after ``retry_base``, then twice as long each time up to
     ``retry_most``; ``slow_down`` takes the place of ``retry_base`` where the gateway asks for fewer pushes. Times in seconds.
     """
 
@@ -91,7 +91,7 @@ class DeviceTarget(Target):
 
 
 class StartTarget(Target):
-    """A phone that is told to put an activity on its lock screen."""
+    """A device that gets a push to start a Live Activity."""
 
     def __init__(self, context: LiveContext, device: devices.Device) -> None:
         self.context = context

@@ -24,7 +24,7 @@ Revoked = Callable[[int, str | None, str], None]
 
 
 class Accounts:
-    """``revoked`` is told whose sockets must close: a user, one of their logins or None for all, and the reason."""
+    """``revoked`` is called when sockets must close, with the user, one of their logins or None for all, and the reason."""
 
     def __init__(
         self,

@@ -85,7 +85,7 @@ class Administration:
             changed = accounts.change(tx, user.pk, wanted)
             if expand(user.permissions) - expand(changed.permissions):
                 logins.revoke(tx, user.pk, None, "logout")
-            audit.add(tx, actor.user, "user.change", user.id, **told_of(user, changed))
+            audit.add(tx, actor.user, "user.change", user.id, **changes_of(user, changed))
             return changed
 
         values = {name: frozenset(value) if name == "permissions" else value for name, value in values.items()}
@@ -140,7 +140,7 @@ class Administration:
             actor.require_over(user)
             logins.add_reset_link(tx, user.pk, digest(token), ttl=RESET_TTL_SECONDS)
             audit.add(tx, actor.user, "user.reset-link", user.id)
-            return tx.now + RESET_TTL_SECONDS * 1_000_000
+            return tx.now + RESET_TTL_SECONDS * SECOND
 
         return token, await self.database.write(Command(apply))
 
@@ -312,8 +312,8 @@ def require_own(actor: Caller, user: User, own: bool) -> None:
         raise Conflict("This is your own account; add ?confirm=self to confirm")
 
 
-def told_of(before: User, after: User) -> dict[str, Any]:
-    """What a change of a user leaves in the trail."""
+def changes_of(before: User, after: User) -> dict[str, Any]:
+    """The details of a user's change for the audit trail."""
     changed: dict[str, Any] = {"name": after.name} if after.name != before.name else {}
     given, revoked = after.permissions - before.permissions, before.permissions - after.permissions
     return changed | {name: sorted(each) for name, each in (("given", given), ("taken", revoked)) if each}

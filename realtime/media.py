@@ -28,8 +28,8 @@ from storage.types import SECOND, now
 logger = logging.getLogger("bellwire.media")
 
 PATH = "/api/v2/media"
-LINK_LASTS = 600
-STORING_LASTS = 3600 * SECOND
+LINK_TTL_SECONDS = 600
+STORING_MICROSECONDS = 3600 * SECOND
 STALE = 24 * 3600
 
 
@@ -94,7 +94,7 @@ class MediaService:
                 caller.fresh(tx)
                 media.add(
                     tx,
-                    expires_at=tx.now + STORING_LASTS,
+                    expires_at=tx.now + STORING_MICROSECONDS,
                     room=(self.limits.media_per_user, self.limits.media_per_tenant),
                     id=upload.id,
                     tenant_pk=tenant_pk,
@@ -155,7 +155,7 @@ class MediaService:
     async def link(self, caller: Caller, id: str) -> tuple[str, int]:
         """A URL that needs no token, and until when, in microseconds. Raises NotFound."""
         await self.get(caller, id)
-        expires = int(time.time()) + LINK_LASTS
+        expires = int(time.time()) + LINK_TTL_SECONDS
         url = f"{self.public_url()}{PATH}/{id}?expires={expires}&signature={self.signer.sign(link_text(id, expires))}"
         return url, expires * SECOND
 
@@ -179,7 +179,7 @@ class MediaService:
                     await self.database.write(Command(gone, keys=[all_of(item.tenant_pk)]))
                 except Unavailable as error:
                     logger.warning("a file could not be removed; retrying later: %s", error.__cause__ or error)
-                    later = partial(media.put_off, pk=item.pk, until=now() + STORING_LASTS)
+                    later = partial(media.put_off, pk=item.pk, until=now() + STORING_MICROSECONDS)
                     await self.database.write(Command(later))
 
 

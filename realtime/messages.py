@@ -93,7 +93,7 @@ class Messages:
     async def prepare(self, caller: Caller, body: SendMessage, file: str) -> shapes.MessageDocument | None:
         """What the same message, with a file of this hash, was answered before; else whether it is worth storing the file.
 
-        Raises what ``post`` would, as far as it can be told.
+        Raises what ``post`` would, as far as it is known before.
         """
         return await self.database.read(lambda connection: prepare(connection, caller, body, file))
 

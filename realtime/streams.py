@@ -34,6 +34,8 @@ logger = logging.getLogger("bellwire")
 MANAGE = "streams.manage"
 # A user who follows again within this time is still in the chat, and nothing was announced.
 STAY_SECONDS = 60
+# Roles of those who do not leave the chat with the stream.
+STAYING = ("owner", "readonly")
 BEFORE: dict[Status, tuple[Status, ...]] = {
     "ready": ("scheduled",),
     "started": ("ready",),
@@ -41,10 +43,6 @@ BEFORE: dict[Status, tuple[Status, ...]] = {
     "cancelled": ("scheduled", "ready"),
     "expired": ("scheduled", "ready"),
 }
-
-
-# Roles of those who do not leave the chat with the stream.
-STAYING = ("owner", "readonly")
 
 
 class Timing(NamedTuple):
@@ -129,7 +127,7 @@ class Streams:
         return documents.stream(await self.database.write(Command(apply, channels=[caller.pk], keys=keys)))
 
     async def change(self, caller: Caller, id: str, body: ChangeStream) -> shapes.StreamDocument:
-        """Another title or time, until it begins; lock screens are told.
+        """Change the title or time of a stream that has not begun, and update its Live Activities.
 
         Raises NotFound, Forbidden, Conflict, TooMany while its watchers or its chat get too much.
         """
@@ -336,7 +334,7 @@ class Streams:
         for pk in late:
             await self.database.write(Command(partial(expire, pk=pk, grace=grace), channels=[pk]))
         for pk in soon:
-            await self.database.write(Command(partial(tell_phones, pk=pk), channels=[pk]))
+            await self.database.write(Command(partial(announce_start, pk=pk), channels=[pk]))
 
     async def finish_leaving(self) -> None:
         """Who left the chat of a stream right after joining it leaves it now; many in one commit."""
@@ -375,7 +373,7 @@ def expire(tx: Tx, pk: int, grace: int) -> None:
         move(tx, stream, "expired")
 
 
-def tell_phones(tx: Tx, pk: int) -> None:
+def announce_start(tx: Tx, pk: int) -> None:
     """Promise the start of an activity on the followers' phones, once a stream."""
     stream = streams.get(tx.connection, pk)
     if stream.status == "scheduled" and not stream.announced:

@@ -20,6 +20,7 @@ from storage.accounts import NewUser
 from storage.email import encoded
 from storage.errors import Invalid, Unavailable
 from storage.registration import Mode
+from storage.types import SECOND
 
 logger = logging.getLogger("bellwire.http")
 
@@ -151,7 +152,7 @@ async def issue_token(call: Call) -> Any:
     token, expires = await call.services.administration.issue_token(
         call.caller, call.id(), call.body.permissions, call.body.ttl
     )
-    return Created({"token": token, "expiresAt": documents.time(expires * 1_000_000)})
+    return Created({"token": token, "expiresAt": documents.time(expires * SECOND)})
 
 
 async def create_tenant(call: Call) -> Any:

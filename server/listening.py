@@ -87,12 +87,12 @@ class HttpConnection(RequestHandler):
 
 
 class Listener:
-    """Takes connections while it is open: a few, then, where more wait, a pause for those who are here already.
+    """Accepts connections while it is open: a few at a time, with a pause for other work while more are waiting.
 
-    When a network fails thousands come back at once; asyncio alone would see to them before anybody else. Where
-    ``connections`` has no place for one, it is told so and closed. Whoever sends no request within ``head`` seconds is shown
-    out; aiohttp would wait as long as between two requests. Whoever takes nothing for ``stall`` seconds of what is sent is
-    dropped by the kernel.
+    After a network failure thousands reconnect at once; asyncio alone would accept them all first. Where
+    ``connections`` has no place for one, it gets a 503 and is closed. A client without a request after ``head``
+    seconds is disconnected; aiohttp would wait as long as between two requests. After ``stall`` seconds without a TCP
+    acknowledgement the kernel closes the connection.
     """
 
     def __init__(

@@ -156,7 +156,7 @@ class Settings(BaseSettings):
         75, gt=0, description="seconds that a connection may stay between two requests; more than a proxy keeps it"
     )
     max_stall_seconds: float = Field(
-        300, gt=0, description="seconds that a client may take nothing of what is sent to it, where the system can tell"
+        300, gt=0, description="seconds without a TCP acknowledgement before a client is disconnected; Linux only"
     )
     max_nesting: int = Field(32, gt=0, description="depth of a JSON body")
     max_packet: int = Field(256 * KIB, gt=0, description="bytes of a socket packet")

@@ -42,7 +42,7 @@ class Tenant:
 class User:
     """A user of one tenant. ``status`` is active, disabled, banned or deleted; ``valid_after`` ends older tokens.
 
-    ``presence`` is ``nobody`` for users who hide their presence, else None.
+    ``presence`` is ``"nobody"`` (the stored value) if the user hides it, else None.
     """
 
     pk: int

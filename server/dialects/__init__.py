@@ -96,7 +96,7 @@ def choose(
 ) -> tuple[Dialect, Problem | None]:
     """Header, path, keys of the body, claim of the token, default: the first that says something.
 
-    Where it can't be told, also the problem, to be said in the dialect that would be chosen without.
+    If it is ambiguous, also the problem, to be rendered in the default dialect.
     """
     if header is not None:
         if header in DIALECTS:

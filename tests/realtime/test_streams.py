@@ -125,7 +125,7 @@ async def test_phones_are_not_told_of_what_is_not_scheduled_any_more(server: Ser
     host = await host_of(server)
     stream = await stream_of(server, host, LEAD - 60)
     await server.services.streams.move(caller_of(server, host), stream.id, state)
-    await server.services.database.write(Command(lambda tx: module.tell_phones(tx, stream.pk), channels=[stream.pk]))
+    await server.services.database.write(Command(lambda tx: module.announce_start(tx, stream.pk), channels=[stream.pk]))
     assert not (await stored(server, stream.pk)).announced
 
 
