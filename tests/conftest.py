@@ -16,6 +16,7 @@ from typing import Any
 import aiohttp
 import asyncpg
 import pytest
+from aiohttp import web_app
 
 from realtime import decoding
 from server.app import serving
@@ -173,6 +174,8 @@ async def serve(
             return Served(services, people)
 
         yield start
+    # aiohttp remembers a thousand applications by their handlers: a heap that grows with every test slows all of them.
+    web_app._cached_build_middleware.cache_clear()
 
 
 @pytest.fixture

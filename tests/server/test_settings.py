@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from server.listening import listen
 from server.masking import masked, masked_value
 from server.settings import Settings
+from tests.support.program import PIPE, Program
 
 CANARY = "CANARY"
 URLS = [
@@ -62,19 +63,15 @@ def test_a_contact_is_shown() -> None:
     assert masked_value("mailto:ann@example.org") == "mailto:ann@example.org"
 
 
-async def program(
-    tmp_path: Path, *arguments: str, settings: Mapping[str, str] = {}, python: tuple[str, ...] = ()
-) -> tuple[int, str, str]:
+async def program(tmp_path: Path, *arguments: str, settings: Mapping[str, str] = {}) -> tuple[int, str, str]:
     """``run.py`` in a folder of its own: its status and what it printed."""
     named = {f"BELLWIRE_{name}": value for name, value in settings.items()}
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        *python,
-        *(arguments or (str(Path("run.py").absolute()),)),
+    process = await Program.start(
+        *arguments,
         cwd=tmp_path,
         env={"PATH": os.environ["PATH"], "BELLWIRE_DATA_DIR": str(tmp_path / "data"), "BELLWIRE_PORT": "0", **named},
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
+        stdout=PIPE,
+        stderr=PIPE,
     )
     output, problem = await process.communicate()
     assert process.returncode is not None
@@ -84,8 +81,7 @@ async def program(
 async def test_the_effective_settings_are_printed_without_passwords(tmp_path: Path) -> None:
     urls = {"REDIS_URL": "redis://:CANARY1@127.0.0.1:6379", "DATABASE_URL": "postgresql://u:CANARY2@db/x"}
     secrets = {"JWT_SECRET": "CANARY3" * 8, "OTLP_URL": "http://u:CANARY4@collector"}
-    run = str(Path("run.py").absolute())
-    status, output, problem = await program(tmp_path, run, "check", settings=urls | secrets)
+    status, output, problem = await program(tmp_path, "check", settings=urls | secrets)
     assert status == 0 and problem == "" and CANARY not in output
     assert "BELLWIRE_REDIS_URL=redis://:********@127.0.0.1:6379  #" in output
 

@@ -19,9 +19,12 @@ from server import operator
 from server.settings import Settings
 from tests.support.guard import HANG_SECONDS, UNHURRIED
 from tests.support.people import Api
+from tests.support.program import PIPE, Program
 
 # A peer that is gone is noticed, in the end.
 DEFAULTS = {**UNHURRIED, "ping_timeout": HANG_SECONDS}
+# What Python looks at before it runs anything: a fork would be too late.
+SEEN_AT_START = {"LD_PRELOAD", "PYTHONPATH"}
 READY = re.compile(r"Bellwire is at (\S+)  .*\n")
 
 
@@ -42,16 +45,19 @@ class ServerProcess:
         }
         self.log = data_dir.with_suffix(".log")
         self.url = ""
-        self.process: asyncio.subprocess.Process
+        self.process: asyncio.subprocess.Process | Program
 
     async def start(self) -> str:
         """Start, and wait until it listens; its address."""
         with self.log.open("ab") as log:
             before = log.tell()
-            program = ["-m", "tests.faults.broken"] if self.environment.get("BROKEN") else ["run.py"]
-            self.process = await asyncio.create_subprocess_exec(
-                sys.executable, *program, env=self.environment, stdout=log, stderr=log
-            )
+            if SEEN_AT_START & self.environment.keys():
+                program = [sys.executable, "run.py"]
+                self.process = await asyncio.create_subprocess_exec(
+                    *program, env=self.environment, stdout=log, stderr=log
+                )
+            else:
+                self.process = await Program.start(env=self.environment, stdout=log.fileno(), stderr=log.fileno())
         try:
             async with asyncio.timeout(HANG_SECONDS):
                 while not (said := READY.search(self.log.read_bytes()[before:].decode())):
@@ -76,15 +82,7 @@ class ServerProcess:
 
     async def command(self, *arguments: str, given: str = "") -> str:
         """A command of ``run.py`` on the same data, with this standard input; its output."""
-        process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "run.py",
-            *arguments,
-            env=self.environment,
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-        )
+        process = await Program.start(*arguments, env=self.environment, stdin=PIPE, stdout=PIPE, stderr=PIPE)
         output, problem = await process.communicate(given.encode())
         if process.returncode:
             raise ChildProcessError(f"{process.returncode}: {problem.decode()}")

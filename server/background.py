@@ -1,0 +1,107 @@
+"""What runs beside the requests: reads of the log's tail and of revocations, deadlines, and the removal of what is old."""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from realtime.cluster.nodes import HEARTBEAT_SECONDS
+from realtime.cluster.presence_redis import TTL_SECONDS as PRESENCE_TTL_SECONDS
+from realtime.support.tasks import Tasks
+from server.metrics import figures
+from server.services import Services
+from storage import audit, deliveries, log, logins, registration, webhooks
+from storage.errors import Unavailable
+from storage.transaction import Command
+from storage.types import SECOND, now
+
+logger = logging.getLogger("bellwire")
+
+TICK_SECONDS = 1.0
+SWEEP_SECONDS = 60.0
+MEASURE_SECONDS = 5.0
+DAY_SECONDS = 24 * 3600
+TRAIL_KEPT_SECONDS = 90 * DAY_SECONDS
+PUSHES_KEPT_SECONDS = 7 * DAY_SECONDS
+
+
+class Background:
+    """``start`` it once the services are, ``await stop()`` before they are released."""
+
+    def __init__(self, services: Services) -> None:
+        self.services = services
+        # One for each kind of work.
+        self.tasks = Tasks()
+        self.stopping = asyncio.Event()
+
+    def start(self) -> None:
+        services = self.services
+        if not services.database.path:
+            self._every(TICK_SECONDS, services.hub.check_tail)
+        self._every(TICK_SECONDS, services.sessions.tick)
+        self._every(TICK_SECONDS, services.sessions.look_at_revocations)
+        self._every(TICK_SECONDS, services.streams.tick)
+        self._every(TICK_SECONDS, services.streams.finish_leaving)
+        self._every(TICK_SECONDS, services.broadcasts.work)
+        self._every(TICK_SECONDS, services.erasure.work)
+        self._every(TICK_SECONDS, services.webhooks.work)
+        self._every(SWEEP_SECONDS, services.streams.expire_activities)
+        self._every(MEASURE_SECONDS, services.worker.measure)
+        self._every(SWEEP_SECONDS, self._sweep)
+        if services.cluster.nodes:
+            self._every(HEARTBEAT_SECONDS, self._beat)
+        self._every(PRESENCE_TTL_SECONDS / 3, services.cluster.presence.refresh)
+
+    async def stop(self) -> None:
+        self.stopping.set()
+        await self.tasks.finish()
+
+    def _every(self, seconds: float, work: Callable[[], Any]) -> None:
+        async def repeat() -> None:
+            while not self.stopping.is_set():
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self.stopping.wait(), seconds)
+                    return
+                try:
+                    await work()
+                except Unavailable:
+                    logger.warning("%s: the database is unreachable; retrying in %s s", work.__qualname__, seconds)
+                except Exception:
+                    logger.exception("%s failed; retrying in %s s", work.__qualname__, seconds)
+
+        self.tasks.spawn(repeat())
+
+    async def _beat(self) -> None:
+        assert self.services.cluster.nodes is not None
+        await self.services.cluster.nodes.beat(figures(self.services))
+
+    async def _sweep(self) -> None:
+        """Drop, in slices, what is past its retention."""
+        services = self.services
+        settings = services.settings
+        write = services.database.write
+        old = now() - int(settings.retention_days * DAY_SECONDS * SECOND)
+
+        cuts = await services.database.read(
+            lambda connection: log.to_trim(connection, before=old, keep=settings.retention_events)
+        )
+        for pk, upto in cuts:
+            trim = Command(partial(log.trim, channel_pk=pk, upto=upto), channels=[pk])
+            while not self.stopping.is_set() and await write(trim):
+                await asyncio.sleep(0)
+        sweep = Command(partial(deliveries.sweep, before=now() - PUSHES_KEPT_SECONDS * SECOND))
+        while not self.stopping.is_set() and await write(sweep):
+            await asyncio.sleep(0)
+        forget = Command(partial(webhooks.sweep, before=now() - PUSHES_KEPT_SECONDS * SECOND))
+        while not self.stopping.is_set() and await write(forget):
+            await asyncio.sleep(0)
+        await write(Command(lambda tx: logins.sweep(tx, before=now() - DAY_SECONDS * SECOND)))
+        await write(Command(registration.sweep))
+        trail = Command(partial(audit.sweep, before=now() - TRAIL_KEPT_SECONDS * SECOND))
+        while not self.stopping.is_set() and await write(trail):
+            await asyncio.sleep(0)
+        while not self.stopping.is_set() and await services.chats.sweep():
+            await asyncio.sleep(0)
+        await services.media.sweep()

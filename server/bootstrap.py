@@ -1,0 +1,293 @@
+"""Builds everything that runs in a process: each object gets what it calls in its constructor, and pushes its own release.
+
+What was started is released in reverse order, also where a later start fails.
+"""
+
+import contextlib
+import hashlib
+import json
+import logging
+from collections.abc import AsyncIterator, Callable
+from functools import partial
+from pathlib import Path
+
+from push.apns import ApnsGateway
+from push.gateway import LogGateway, PushGateway
+from push.provider import Provider, ProviderToken
+from push.targets import Policy
+from push.worker import Worker
+from realtime import sandbox
+from realtime.accounts import Accounts
+from realtime.administration import Administration
+from realtime.blocks import Blocks
+from realtime.broadcasts import Broadcasts
+from realtime.chat import Chats
+from realtime.cluster.rates import Rates
+from realtime.credits import Credits
+from realtime.devices import Devices
+from realtime.erasure import Erasure
+from realtime.fanout.budget import Budget
+from realtime.fanout.hub import Hub
+from realtime.fanout.reach import Reach
+from realtime.fanout.session import Sessions
+from realtime.logins import Logins
+from realtime.media import MediaService
+from realtime.messages import ChatNumbers, Messages
+from realtime.namespace import ChatNamespace
+from realtime.notifications import Notifications
+from realtime.passwords import Passwords
+from realtime.presence import PresenceWatch
+from realtime.schema.caller import Caller
+from realtime.signing import Signer
+from realtime.stream_watch import StreamWatch
+from realtime.streams import Bundle, Streams, Timing
+from realtime.support.ttl_cache import TtlCache
+from realtime.templates import Templates
+from realtime.tokens import Tokens
+from realtime.transport.protocol import Server
+from realtime.typing_status import TypingStatus
+from realtime.webhooks import Webhooks
+from server.addresses import Addresses
+from server.background import Background
+from server.cluster import joined
+from server.connections import RESERVED_DESCRIPTORS, Connections, raise_descriptors
+from server.form import Uploads
+from server.origins import Hosts, Origins
+from server.secret_file import secrets_of
+from server.services import Services
+from server.settings import Settings
+from storage import epoch, registration
+from storage.database import Database
+from storage.files import Files
+from storage.transaction import Command, Event, Tx
+
+logger = logging.getLogger("bellwire")
+
+
+@contextlib.asynccontextmanager
+async def build(settings: Settings) -> AsyncIterator[Services]:
+    """All services, started. Nothing listens yet."""
+    limits, signing = settings.limits(), secrets_of(settings)
+
+    # The database is needed by what it calls: nothing is committed before they are all there.
+    def on_commit(events: list[Event]) -> None:
+        hub.publish(events)
+        worker.wake()
+
+    def on_unknown(channels: set[int]) -> None:
+        hub.on_suspect(channels)
+
+    async with contextlib.AsyncExitStack() as stack:
+        tokens = Tokens(
+            signing,
+            algorithm=settings.jwt_algorithm,
+            public_key=read_pem(settings.jwt_public_key),
+            jwks_url=settings.jwks_url,
+            issuer=settings.jwt_issuer,
+            audience=settings.jwt_audience,
+        )
+        stack.push_async_callback(tokens.close)
+        database = Database(
+            settings.database, read_seconds=settings.database_timeout, on_commit=on_commit, on_unknown=on_unknown
+        )
+        await database.start()
+        stack.push_async_callback(database.close)
+        cluster = await stack.enter_async_context(joined(settings, database, signing))
+        rates, budget = Rates(limits, cluster.rates), Budget(limits)
+
+        hub = Hub(database, cluster.make_broker, limits)
+        stack.push_async_callback(hub.stop)
+        callers: TtlCache[str, Caller] = TtlCache()
+        sessions = Sessions(database, hub, callers, limits, budget)
+        reach = Reach(sessions, hub, cluster.presence, cluster.node)
+        stack.push_async_callback(reach.stop)
+        worker = Worker(database, gateway_of(settings, database), reach, policy_of(settings))
+
+        accounts = Accounts(
+            database,
+            tokens,
+            callers,
+            local=settings.local_accounts,
+            provision_users=settings.provision_users,
+            on_revoked=sessions.revoke,
+        )
+        await accounts.start()
+        if settings.local_accounts:
+            await warn_of_open_registration(database, accounts)
+        passwords = Passwords(limits)
+        logins = Logins(accounts, passwords, rates, most=limits.logins_per_user, local=settings.local_accounts)
+        stack.push_async_callback(logins.stop)
+        administration = Administration(accounts, passwords)
+
+        def public_url() -> str:
+            return services.public_url
+
+        numbers = ChatNumbers(database)
+        chats = Chats(database, numbers, limits, hub.deliveries)
+        stack.push_async_callback(chats.stop)
+        if not sandbox.is_available():
+            logger.warning("no seccomp on this system: files are decoded without a sandbox")
+        media = MediaService(
+            database,
+            Files(settings.media_url or str(settings.data_dir / "media")),
+            limits,
+            types=settings.media_types,
+            signer=Signer(signing, "media links"),
+            public_url=public_url,
+            unsent=settings.media_unsent_hours * 3600,
+            temporary=settings.data_dir / "uploads",
+        )
+        messages = Messages(database, numbers, limits, hub.deliveries, media, public_url)
+        notifications = Notifications(database, limits)
+        timing = Timing(settings.stream_grace, settings.live_lead)
+        bundle = Bundle(settings.apns_topic, settings.apns_environment)
+        streams = Streams(database, limits, timing, bundle, hub.deliveries)
+        webhooks = Webhooks(database, most=limits.webhooks, private=settings.webhook_private)
+        stack.push_async_callback(webhooks.stop)
+
+        presence = PresenceWatch(database, hub, cluster.presence, limits)
+        stack.push_async_callback(presence.stop)
+        stream_watch = StreamWatch(streams, hub, cluster.presence, limits)
+        stack.push_async_callback(stream_watch.stop)
+        typing = TypingStatus(database, numbers, hub)
+        namespace = ChatNamespace(
+            sessions=sessions,
+            accounts=accounts,
+            messages=messages,
+            notifications=notifications,
+            typing=typing,
+            presence=presence,
+            streams=stream_watch,
+            limits=limits,
+            budget=budget,
+        )
+        origins = Origins(settings.public_url, settings.cors_origins)
+        addresses = Addresses(settings.trusted_proxies)
+        socketio = Server(
+            limits,
+            namespace,
+            origins=origins,
+            address_of=addresses.of,
+            ping_interval=settings.ping_interval,
+            ping_timeout=settings.ping_timeout,
+            transports=["polling", "websocket"] if settings.polling else ["websocket"],
+        )
+        stack.push_async_callback(socketio.eio.stop)
+
+        services = Services(
+            settings=settings,
+            limits=limits,
+            database=database,
+            tokens=tokens,
+            accounts=accounts,
+            logins=logins,
+            passwords=passwords,
+            blocks=Blocks(database),
+            administration=administration,
+            hub=hub,
+            sessions=sessions,
+            chats=chats,
+            messages=messages,
+            media=media,
+            notifications=notifications,
+            streams=streams,
+            templates=Templates(database, limits),
+            credits=Credits(database),
+            broadcasts=Broadcasts(database),
+            webhooks=webhooks,
+            erasure=Erasure(administration, policy=settings.deleted_messages),
+            devices=Devices(database, limits, ttl=settings.push_hours * 3600),
+            worker=worker,
+            presence=presence,
+            stream_watch=stream_watch,
+            typing=typing,
+            namespace=namespace,
+            socketio=socketio,
+            origins=origins,
+            hosts=Hosts(settings.public_url, settings.cors_origins, settings.hosts),
+            cluster=cluster,
+            addresses=addresses,
+            connections=Connections(
+                addresses.of_host,
+                per_address=settings.max_connections_per_address,
+                most=max(1, raise_descriptors() - RESERVED_DESCRIPTORS),
+            ),
+            rates=rates,
+            budget=budget,
+            uploads=Uploads(rates, limits, media.decoder),
+        )
+        yield services
+
+
+@contextlib.asynccontextmanager
+async def running(services: Services) -> AsyncIterator[None]:
+    """What a server does beside its requests; a command of ``run.py`` does not."""
+    cluster = services.cluster
+    async with contextlib.AsyncExitStack() as stack:
+        if cluster.nodes:
+            await cluster.nodes.start()
+            stack.push_async_callback(cluster.nodes.stop)
+        if cluster.redis:
+            await cluster.redis.start()
+        stack.push_async_callback(services.worker.stop)
+        await services.worker.start()
+        background = Background(services)
+        stack.push_async_callback(background.stop)
+        background.start()
+        yield
+
+
+async def warn_of_open_registration(database: Database, accounts: Accounts) -> None:
+    exclude = accounts.default_tenant.pk
+    still_open = await database.read(partial(registration.unset, exclude=exclude))
+    if still_open:
+        logger.warning("anybody may register in %s: set registration at /api/v1/admin/tenant", ", ".join(still_open))
+
+
+def read_pem(path: Path | None) -> str | None:
+    return path.read_text() if path else None
+
+
+def gateway_of(settings: Settings, database: Database) -> PushGateway:
+    """Apple's, if there is a key; its provider token is shared through the database."""
+    if settings.apns_key is None:
+        return LogGateway()
+    key = settings.apns_key.read_text()
+    whose = f"{settings.apns_team_id} {settings.apns_key_id} {key}"
+    name = f"apns_token:{hashlib.sha256(whose.encode()).hexdigest()[:32]}"
+
+    async def share(keep: Callable[[ProviderToken | None], ProviderToken]) -> ProviderToken:
+        def apply(tx: Tx) -> ProviderToken:
+            known = epoch.known(tx.connection).get(name)
+            token = keep(ProviderToken(*json.loads(known)) if known else None)
+            epoch.put(tx, name, json.dumps(token))
+            return token
+
+        return await database.write(Command(apply, keys=[name]))
+
+    provider = Provider(key, settings.apns_key_id, settings.apns_team_id, share)
+    return ApnsGateway(
+        provider,
+        host=settings.apns_host or None,
+        port=settings.apns_port,
+        ca=str(settings.apns_ca) if settings.apns_ca else None,
+        connections=settings.apns_connections,
+    )
+
+
+def policy_of(settings: Settings) -> Policy:
+    return Policy(
+        topic=settings.apns_topic,
+        in_flight=settings.push_in_flight,
+        content=settings.push_content,
+        reached_too=settings.push_reached,
+        ttl=settings.push_hours * 3600,
+        dismiss_over=settings.live_dismiss_over,
+        dismiss_begun=settings.live_dismiss_begun,
+        stale=settings.stream_grace,
+        live_starts=settings.live_starts,
+        live_ttl=settings.live_hours * 3600,
+        retry_base=1,
+        retry_most=300,
+        slow_down=30,
+    )

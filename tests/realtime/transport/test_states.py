@@ -1,0 +1,23 @@
+"""The table of how connections end, as documented."""
+
+import re
+from pathlib import Path
+
+from realtime.transport.states import FRAME_ERRORS, Ending
+
+
+def test_every_ending_is_documented_with_its_code() -> None:
+    rows = dict.fromkeys(
+        re.findall(r"^\| (\d{4}|none \(1006\)) \| (.+) \|$", Path("docs/clients.md").read_text(), re.M)
+    )
+    documented = {(code, reason) for code, text in rows for reason in text.partition(":")[0].split(", ")}
+    assert documented == {("none (1006)" if each.code == 1006 else str(each.code), each.reason) for each in Ending}
+
+
+def test_official_clients_reconnect_after_all_that_they_did_not_end() -> None:
+    assert {each for each in Ending if not each.reconnects} == {Ending.CLIENT_CLOSED, Ending.SESSION_CLOSED}
+    assert {each.code for each in Ending if not each.reconnects} == {1000}
+
+
+def test_an_error_of_a_frame_has_its_own_code() -> None:
+    assert {code: each.code for code, each in FRAME_ERRORS.items()} == {1002: 1002, 1007: 1007, 1009: 1009}
