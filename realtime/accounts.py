@@ -20,28 +20,39 @@ from storage.types import now
 
 VERIFIED_TOKENS = 20_000
 
-Revoked = Callable[[int, str | None, str], None]
+OnRevoked = Callable[[int, str | None, str], None]
 
 
 class Accounts:
-    """``revoked`` is called when sockets must close, with the user, one of their logins or None for all, and the reason."""
+    """``await start()`` before use.
+
+    ``on_revoked`` is called when sockets must close, with the user, one of their logins or None for all, and the reason.
+    """
+
+    # That of requests and tokens that name none.
+    default_tenant: Tenant
 
     def __init__(
         self,
         database: Database,
         tokens: Tokens,
+        callers: TtlCache[str, Caller],
         *,
-        local: bool = True,
-        provision_users: bool = False,
-        revoked: Revoked = lambda user_pk, login, reason: None,
+        local: bool,
+        provision_users: bool,
+        on_revoked: OnRevoked,
     ) -> None:
         self.database = database
         self.tokens = tokens
+        # The callers of tokens, as read a moment ago.
+        self.callers = callers
+        # Whether accounts with a password may log in.
         self.local = local
+        # Whether an unknown user of an external issuer's token is created.
         self.provision_users = provision_users
-        self.revoked = revoked
+        self.on_revoked = on_revoked
+        # The claims of tokens of ours whose signatures were verified, by token.
         self.verified: dict[str, Claims] = {}
-        self.callers: TtlCache[str, Caller] = TtlCache()
         self.recognised: Batcher[Claims, Caller | None] = Batcher(database, self.recognise)
 
     # Who asks
@@ -127,7 +138,7 @@ class Accounts:
     async def start(self) -> None:
         """Make sure there is a default tenant."""
         command = Command(accounts.default_tenant, keys=["installation"])
-        self.default_tenant: Tenant = await self.database.write(command)
+        self.default_tenant = await self.database.write(command)
 
     async def tenant(self, uuid: str | None) -> Tenant:
         """Raises NotFound."""
@@ -146,7 +157,7 @@ class Accounts:
 
     def ended(self, user_pk: int, login: str | None, reason: str) -> None:
         self.callers.clear()
-        self.revoked(user_pk, login, reason)
+        self.on_revoked(user_pk, login, reason)
 
 
 def caller_of(user: User, claims: Claims) -> Caller:

@@ -9,6 +9,7 @@ from sqlalchemy import Connection
 from realtime.accounts import Accounts
 from realtime.logins import RESET_TTL_SECONDS, digest, names_of
 from realtime.passwords import Passwords
+from realtime.schema import shapes
 from realtime.schema.caller import Caller, Maker, Operator, expand
 from storage import accounts, audit, logins, registration
 from storage.accounts import PLATFORM, NewUser, Tenant, User
@@ -144,17 +145,21 @@ class Administration:
 
         return token, await self.database.write(Command(apply))
 
-    async def tenant_settings(self, caller: Caller) -> dict[str, Any]:
+    async def tenant_settings(self, caller: Caller) -> shapes.TenantSettingsDocument:
         """What the caller's tenant sets."""
 
-        def look(connection: Connection) -> dict[str, Any]:
+        def look(connection: Connection) -> shapes.TenantSettingsDocument:
             tenant = accounts.tenant(connection, caller.user.tenant)
             assert tenant is not None
             kind, attributes = accounts.activity_of(connection, tenant.pk)
-            live = {"attributesType": kind, "attributes": attributes} if kind else None
             mode, domains = registration.of_tenant(connection, tenant.pk)
-            named = {"uuid": tenant.uuid, "name": tenant.name}
-            return {**named, "liveActivity": live, "registration": mode, "domains": [*domains]}
+            return {
+                "uuid": tenant.uuid,
+                "name": tenant.name,
+                "liveActivity": {"attributesType": kind, "attributes": attributes} if kind else None,
+                "registration": mode,
+                "domains": [*domains],
+            }
 
         return await self.database.read(look)
 

@@ -1,7 +1,6 @@
 """Chats: who is in them, in which role, and what each sees. A change of members is an event of the chat, with its seq."""
 
 import asyncio
-import time
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
@@ -14,7 +13,6 @@ from realtime.schema.bodies import ChangeChat, CreateChat
 from realtime.schema.caller import Caller
 from realtime.schema.limits import Limits
 from realtime.support.tasks import Tasks
-from realtime.support.ttl_cache import TtlCache
 from storage import accounts, chat, erasure, log, messages, outbox, streams
 from storage.chat import Access, Member
 from storage.database import Database
@@ -31,8 +29,11 @@ class Chats:
         self.numbers = numbers
         self.limits = limits
         self.deliveries = deliveries
-        self.typists: TtlCache[tuple[int, str], int] = TtlCache()
+        # Deleted chats that are being swept.
         self.tasks = Tasks()
+
+    async def stop(self) -> None:
+        await self.tasks.finish()
 
     # Looking
 
@@ -68,22 +69,6 @@ class Chats:
             return chat.members_of(connection, pk, after=after, limit=limit)
 
         return await self.database.read(look)
-
-    def typist(self, caller: Caller, chat_id: str) -> int | None:
-        """The number of a chat in which the caller could write within the last 2 seconds."""
-        return self.typists.get((caller.pk, chat_id))
-
-    async def typing(self, caller: Caller, chat_id: str) -> int:
-        """The number of a chat in which the caller may write. Raises NotFound, Forbidden."""
-        pk = await self.numbers.find(caller.user.tenant_pk, chat_id)
-        asked_at = time.monotonic()
-        access = await self.database.read(lambda connection: chat.access(connection, pk, caller.pk))
-        if access is None:
-            raise NotFound
-        if access.role == "readonly" or access.blocked:
-            raise Forbidden
-        self.typists.put((caller.pk, chat_id), pk, asked_at)
-        return pk
 
     # Making
 

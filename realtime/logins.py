@@ -60,7 +60,11 @@ class Logins:
         self.rates = rates
         self.most = most
         self.local = local
+        # Failed attempts that are being recorded.
         self.tasks = Tasks()
+
+    async def stop(self) -> None:
+        await self.tasks.finish()
 
     async def register(
         self,

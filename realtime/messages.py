@@ -4,13 +4,14 @@ import asyncio
 import contextlib
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Sequence
-from typing import Any, TypeVar
+from typing import TypeVar
 from weakref import WeakValueDictionary
 
 import orjson
 from sqlalchemy import Connection
 
 from realtime.fanout.deliveries import Deliveries
+from realtime.media import MediaService, Upload
 from realtime.posting import Answer, keys_of, post, prepare
 from realtime.schema import documents, shapes
 from realtime.schema.bodies import SendMessage
@@ -51,20 +52,25 @@ class ChatNumbers:
 
 
 class Messages:
+    """Posting, reading and changing messages. ``public_url`` is how clients reach the server, for the URLs of files."""
+
     def __init__(
         self,
         database: Database,
         numbers: ChatNumbers,
         limits: Limits,
         deliveries: Deliveries,
-        public_url: Callable[[], str] = str,
+        media: MediaService,
+        public_url: Callable[[], str],
     ) -> None:
         self.database = database
+        self.media = media
         self.numbers = numbers
         self.limits = limits
         self.public_url = public_url
         self.deliveries = deliveries
         self.sending = Buckets(limits.sends_per_second, limits.sends_at_once)
+        # Messages with files that are being posted, by the user and the client's key.
         self.posting: WeakValueDictionary[tuple[int, str | None], asyncio.Lock] = WeakValueDictionary()
 
     async def post(self, caller: Caller, body: SendMessage) -> Answer:
@@ -90,7 +96,30 @@ class Messages:
         self.sending.acquire(caller.pk)
         return self.database.writer.submit(self._posting(caller, body, chat_pk, None))
 
-    async def prepare(self, caller: Caller, body: SendMessage, file: str) -> shapes.MessageDocument | None:
+    async def post_with_file(self, caller: Caller, body: SendMessage, upload: Upload) -> Answer:
+        """Store a file, and post the message that names it; a file that the message does not take is dropped.
+
+        Raises what ``post`` and storing a file raise, and Invalid for a message that is not of type media.
+        """
+        if body.type != "media":
+            raise Invalid.field("file", "A file is only allowed in a message of type media")
+        async with self._one_at_a_time(caller, body):
+            answered = await self._prepare(caller, body, upload.hash)
+            if answered is not None:
+                return answered
+            try:
+                await self.media.keep(caller, upload)
+                return await self.post(caller, body)
+            except Conflict:
+                # Another process may have had the same command, and taken the room for it.
+                answered = await self._prepare(caller, body, upload.hash)
+                if answered is None:
+                    raise
+                return answered
+            finally:
+                await self.media.drop(upload.id)
+
+    async def _prepare(self, caller: Caller, body: SendMessage, file: str) -> shapes.MessageDocument | None:
         """What the same message, with a file of this hash, was answered before; else whether it is worth storing the file.
 
         Raises what ``post`` would, as far as it is known before.
@@ -98,7 +127,7 @@ class Messages:
         return await self.database.read(lambda connection: prepare(connection, caller, body, file))
 
     @contextlib.asynccontextmanager
-    async def one_at_a_time(self, caller: Caller, body: SendMessage) -> AsyncIterator[None]:
+    async def _one_at_a_time(self, caller: Caller, body: SendMessage) -> AsyncIterator[None]:
         """A second call under a key waits for the first."""
         key = (caller.pk, body.clientMessageId)
         lock = self.posting.setdefault(key, asyncio.Lock()) if body.clientMessageId else asyncio.Lock()
@@ -178,7 +207,7 @@ class Messages:
 
     async def history(
         self, caller: Caller, chat_id: str, *, before: int | None, after: int | None, limit: int
-    ) -> dict[str, Any]:
+    ) -> shapes.HistoryDocument:
         """A page ascending by seq; ``before`` and ``after`` of the answer are the seqs to go on from, or null."""
         chat_pk = await self.numbers.find(caller.user.tenant_pk, chat_id)
 

@@ -15,8 +15,8 @@ from realtime.passwords import LONGEST_PASSWORD, SHORTEST
 from realtime.schema import documents
 from realtime.schema.bodies import Body
 from realtime.schema.fields import DisplayName, HexId, PictureUrl, Text, Uuid, documented
-from realtime.schema.shapes import UserDocument
-from server.call import Call, Created, Paging, page, paged, token_of
+from realtime.schema.shapes import LoginDocument, UserDocument
+from server.call import Answer, Call, Created, Listed, NoBody, Page, Paging, Succeeded, page, paged, token_of
 from storage import accounts
 from storage.email import is_valid, key_of
 from storage.errors import Invalid
@@ -139,12 +139,12 @@ def logged_in(pair: LoggedIn) -> LoggedInDocument:
     }
 
 
-def shown(call: Call, user: accounts.User) -> UserDocument:
+def shown(call: Call[Any, Any], user: accounts.User) -> UserDocument:
     private = user.pk == call.caller.pk or call.caller.may("users.manage")
     return documents.user(user, private=private)
 
 
-async def register(call: Call) -> Any:
+async def register(call: Call[Register]) -> Answer[LoggedInDocument]:
     body: Register = call.body
     made = await call.services.logins.register(
         body.email, body.password, body.name, body.tenant, call.peer, body.invitation
@@ -152,18 +152,18 @@ async def register(call: Call) -> Any:
     return Created(logged_in(made))
 
 
-async def login(call: Call) -> Any:
+async def login(call: Call[Login]) -> LoggedInDocument:
     body: Login = call.body
     return logged_in(
         await call.services.logins.login(body.email, body.password, body.tenant, call.peer, body.deviceToken)
     )
 
 
-async def refresh(call: Call) -> Any:
+async def refresh(call: Call[RefreshToken]) -> LoggedInDocument:
     return logged_in(await call.services.logins.refresh(call.body.refreshToken, call.peer))
 
 
-async def logout(call: Call) -> Any:
+async def logout(call: Call[LogOut]) -> Succeeded:
     """The login of the bearer token; or, whose token expired, that of the refresh token."""
     services, body = call.services, call.body
     if "Authorization" not in call.request.headers and body.refreshToken is not None:
@@ -173,37 +173,37 @@ async def logout(call: Call) -> Any:
     return {"success": True}
 
 
-async def change_password(call: Call) -> Any:
+async def change_password(call: Call[ChangePassword]) -> UserDocument:
     user = await call.services.logins.change_password(call.caller, call.body.old, call.body.new, call.peer)
     return documents.user(user, private=True)
 
 
-async def reset_password(call: Call) -> Any:
+async def reset_password(call: Call[ResetPassword]) -> UserDocument:
     user = await call.services.logins.reset_password(call.body.token, call.body.password, call.peer)
     return documents.user(user, private=True)
 
 
-async def sessions(call: Call) -> Any:
+async def sessions(call: Call) -> Listed[LoginDocument]:
     found = await call.services.logins.of_user(call.caller)
     return {"items": [documents.login(each, current=each.id == call.caller.login) for each in found]}
 
 
-async def end_session(call: Call) -> Any:
+async def end_session(call: Call) -> Succeeded:
     await call.services.logins.end(call.caller, call.uuid())
     return {"success": True}
 
 
-async def end_other_sessions(call: Call) -> Any:
+async def end_other_sessions(call: Call) -> Succeeded:
     await call.services.logins.end_others(call.caller)
     return {"success": True}
 
 
-async def me(call: Call) -> Any:
+async def me(call: Call) -> UserDocument:
     user = await call.services.database.read(lambda connection: accounts.get(connection, call.caller.pk))
     return documents.user(user, private=True)
 
 
-async def change_me(call: Call) -> Any:
+async def change_me(call: Call[ChangeMe]) -> UserDocument:
     body: ChangeMe = call.body
     columns = {"name": "name", "avatarUrl": "avatar_url", "locale": "locale", "timeZone": "time_zone"}
     values = {columns[name]: getattr(body, name) for name in body.model_fields_set if name in columns}
@@ -214,11 +214,11 @@ async def change_me(call: Call) -> Any:
         values["presence"] = "nobody" if body.presence == "nobody" else None
     user = await call.services.accounts.change_me(call.caller, values)
     if "presence" in values:
-        await call.services.namespace.show_presence(user)
+        await call.services.presence.show(user)
     return documents.user(user, private=True)
 
 
-async def get(call: Call) -> Any:
+async def get(call: Call) -> UserDocument:
     id = call.id()
     return shown(
         call,
@@ -226,7 +226,7 @@ async def get(call: Call) -> Any:
     )
 
 
-async def find(call: Call) -> Any:
+async def find(call: Call[NoBody, FindUsers]) -> Page[UserDocument]:
     query: FindUsers = call.query
     tenant_pk, read = call.caller.user.tenant_pk, call.services.database.read
     if query.ids is not None:
@@ -246,7 +246,7 @@ async def find(call: Call) -> Any:
     )
 
 
-async def blocks(call: Call) -> Any:
+async def blocks(call: Call[NoBody, Paging]) -> Page[UserDocument]:
     pk, read = call.caller.pk, call.services.database.read
     return await paged(
         call,
@@ -255,17 +255,17 @@ async def blocks(call: Call) -> Any:
     )
 
 
-async def block(call: Call) -> Any:
+async def block(call: Call[BlockUser]) -> Answer[UserDocument]:
     user, new = await call.services.blocks.add(call.caller, call.body.userId)
     document = documents.user(user, private=False)
     return Created(document) if new else document
 
 
-async def unblock(call: Call) -> Any:
+async def unblock(call: Call) -> Succeeded:
     await call.services.blocks.remove(call.caller, call.id("userId"))
     return {"success": True}
 
 
-async def delete_me(call: Call) -> Any:
+async def delete_me(call: Call) -> Succeeded:
     await call.services.erasure.delete_me(call.caller)
     return {"success": True}

@@ -13,8 +13,9 @@ from typing_extensions import TypedDict
 from realtime.schema import documents
 from realtime.schema.bodies import Body
 from realtime.schema.fields import Attributes, DisplayName, HexId, Moment, Text, Uuid
+from realtime.schema.shapes import AuditDocument, ReportDocument, TenantSettingsDocument, UserDocument
 from server.accounts import Email, Password
-from server.call import Call, Created, paged
+from server.call import Answer, Call, Created, NoBody, Page, Paging, Succeeded, paged
 from storage import accounts
 from storage.accounts import NewUser
 from storage.email import encoded
@@ -107,19 +108,6 @@ class TenantDocument(TypedDict):
     name: str
 
 
-class LiveActivityDocument(TypedDict):
-    attributesType: str
-    attributes: dict[str, Any]
-
-
-class TenantSettingsDocument(TypedDict):
-    uuid: str
-    name: str
-    liveActivity: LiveActivityDocument | None
-    registration: Mode
-    domains: list[str]
-
-
 class ResetLinkDocument(TypedDict):
     url: str
     token: str
@@ -134,13 +122,13 @@ def new_user(body: CreateUser) -> NewUser:
     return NewUser(name, body.email, body.password, body.id, body.number, body.uuid, body.permissions)
 
 
-async def create(call: Call) -> Any:
+async def create(call: Call[CreateUser]) -> Answer[UserDocument]:
     return Created(
         documents.user(await call.services.administration.add_user(call.caller, new_user(call.body)), private=True)
     )
 
 
-async def change(call: Call) -> Any:
+async def change(call: Call[ChangeUser, Confirm]) -> UserDocument:
     values = call.body.model_dump(exclude_none=True)
     own = call.query.confirm == "self"
     return documents.user(
@@ -148,23 +136,23 @@ async def change(call: Call) -> Any:
     )
 
 
-async def issue_token(call: Call) -> Any:
+async def issue_token(call: Call[IssueToken]) -> Answer[TokenDocument]:
     token, expires = await call.services.administration.issue_token(
         call.caller, call.id(), call.body.permissions, call.body.ttl
     )
     return Created({"token": token, "expiresAt": documents.time(expires * SECOND)})
 
 
-async def create_tenant(call: Call) -> Any:
+async def create_tenant(call: Call[CreateTenant]) -> Answer[TenantDocument]:
     tenant = await call.services.administration.add_tenant(call.caller, call.body.name, call.body.uuid)
     return Created({"uuid": tenant.uuid, "name": tenant.name})
 
 
-async def tenant(call: Call) -> Any:
+async def tenant(call: Call) -> TenantSettingsDocument:
     return await call.services.administration.tenant_settings(call.caller)
 
 
-async def change_tenant(call: Call) -> Any:
+async def change_tenant(call: Call[ChangeTenant]) -> TenantSettingsDocument:
     body: ChangeTenant = call.body
     activity = None
     if "liveActivity" in body.model_fields_set:
@@ -173,24 +161,24 @@ async def change_tenant(call: Call) -> Any:
     await call.services.administration.change_tenant(
         call.caller, activity=activity, mode=body.registration, domains=body.domains
     )
-    return await tenant(call)
+    return await call.services.administration.tenant_settings(call.caller)
 
 
-async def invite(call: Call) -> Any:
+async def invite(call: Call[Invite]) -> Answer[TokenDocument]:
     body: Invite = call.body
     expires_at = None if body.expiresAt is None else int(body.expiresAt)
     token, until = await call.services.administration.invite(call.caller, body.email, expires_at)
     return Created({"token": token, "expiresAt": documents.time(until)})
 
 
-async def administer(call: Call) -> Any:
+async def administer(call: Call[NoBody, Confirm]) -> UserDocument:
     """disable, enable, ban, unban and sign-out, by the last word of the path."""
     verb = call.request.path.rsplit("/", 1)[1]
     own = call.query.confirm == "self"
     return documents.user(await call.services.administration.act(call.caller, call.id(), verb, own=own), private=True)
 
 
-async def delete(call: Call) -> Any:
+async def delete(call: Call[NoBody, Confirm]) -> Succeeded:
     await call.services.erasure.delete(call.caller, call.id(), own=call.query.confirm == "self")
     return {"success": True}
 
@@ -212,19 +200,19 @@ async def lines(documents: AsyncIterator[Any]) -> AsyncIterator[bytes]:
         raise ConnectionResetError from None
 
 
-async def audit(call: Call) -> Any:
+async def audit(call: Call[NoBody, Paging]) -> Page[AuditDocument]:
     trail = call.services.administration.trail
     return await paged(call, lambda before, limit: trail(call.caller, before=before, limit=limit), documents.audited)
 
 
-async def reset_link(call: Call) -> Any:
+async def reset_link(call: Call) -> Answer[ResetLinkDocument]:
     token, expires = await call.services.administration.reset_link(call.caller, call.id())
     url = f"{call.services.public_url}/#reset={token}"
     return Created({"url": url, "token": token, "expiresAt": documents.time(expires)})
 
 
-async def reports(call: Call) -> Any:
+async def reports(call: Call[NoBody, Paging]) -> Page[ReportDocument]:
     find = call.services.messages.reports
     return await paged(
-        call, lambda before, limit: find(call.caller, before=before, limit=limit), dict, itemgetter("id")
+        call, lambda before, limit: find(call.caller, before=before, limit=limit), lambda each: each, itemgetter("id")
     )

@@ -1,4 +1,4 @@
-"""The web application: services, routes, pages, and its life from listening to the last goodbye."""
+"""The web application: services, routes, pages, and its life from listening to the last response."""
 
 import asyncio
 import contextlib
@@ -11,13 +11,16 @@ from typing import Any
 
 from aiohttp import web
 
+from realtime.transport.states import Ending
 from server import descriptions, metrics, operator, pages
-from server.call import SERVICES, Route, write_json
+from server.bootstrap import build, running
+from server.call import SERVICES, write_json
 from server.listening import HttpConnection, Listener, listen
 from server.logs import TRACING, library, name_request, observed
 from server.middleware import browsers, endpoint, errors
+from server.route import Route
 from server.routes import ROUTES
-from server.services import Services, build, running
+from server.services import Services
 from server.settings import Settings
 from server.tracing import Tracing
 
@@ -32,13 +35,10 @@ def create_app(settings: Settings) -> web.Application:
     app = web.Application(middlewares=[observed, browsers, errors], client_max_size=settings.max_body + 1)
 
     async def live(app: web.Application) -> AsyncIterator[None]:
-        async with build(settings) as services:
-            if services.cluster.nodes:
-                services.cluster.nodes.figures = partial(metrics.figures, services)
-            async with running(services):
-                app[SERVICES] = services
-                metrics.install(app, services)
-                yield
+        async with build(settings) as services, running(services):
+            app[SERVICES] = services
+            metrics.install(app, services)
+            yield
 
     tracing = app[TRACING] = Tracing(settings.otlp_url) if settings.otlp_url else None
 
@@ -88,12 +88,16 @@ async def socketio(request: web.Request) -> web.StreamResponse:
 async def close_sockets(app: web.Application) -> None:
     """No new sockets; the open ones are closed without DISCONNECT, so that clients come back by themselves."""
     services = app[SERVICES]
-    services.draining = True
-    engine = services.socketio.eio
-    engine.refusing = CLOSING
-    for each in list(engine.sockets.values()):
-        each.close_now(1012)
+    refuse_sockets(services)
+    for each in list(services.socketio.eio.sockets.values()):
+        each.close_now(Ending.SHUTDOWN)
     await asyncio.sleep(0)
+
+
+def refuse_sockets(services: Services) -> None:
+    """The server is about to close."""
+    services.draining = services.stream_watch.closing = True
+    services.socketio.eio.refusing = CLOSING
 
 
 # Health
@@ -124,17 +128,16 @@ async def unready(services: Services) -> list[str]:
 
 
 async def drain(services: Services) -> None:
-    """Say that nothing should come here any more, and serve what comes all the same, while the sockets are closed.
+    """Report that no more requests should come here, and serve those that do, while the sockets are closed.
 
-    They are closed one after the other, as clients take no hints, and come back all at once to whoever is left.
+    They are closed one after the other, because clients reconnect at once to the servers that are left.
     """
-    services.draining = True
-    engine, loop, seconds = services.socketio.eio, asyncio.get_running_loop(), services.settings.drain_seconds
-    engine.refusing = CLOSING
-    began, sockets = loop.time(), list(engine.sockets.values())
+    refuse_sockets(services)
+    loop, seconds = asyncio.get_running_loop(), services.settings.drain_seconds
+    began, sockets = loop.time(), list(services.socketio.eio.sockets.values())
     for number, each in enumerate(sockets):
         await asyncio.sleep(max(0.0, began + seconds * number / len(sockets) - loop.time()))
-        each.close_now(1012)
+        each.close_now(Ending.SHUTDOWN)
     await asyncio.sleep(max(0.0, began + seconds - loop.time()))
 
 

@@ -5,13 +5,14 @@ import base64
 import binascii
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from operator import attrgetter
-from typing import Annotated, Any, Literal, TypeVar, get_args
+from typing import Annotated, Any, Generic, TypeAlias, get_args
 
 import orjson
 from aiohttp import web
 from pydantic import Field
+from typing_extensions import TypedDict, TypeVar
 
 from realtime.logins import Peer
 from realtime.media import Upload
@@ -29,8 +30,9 @@ from storage.types import UUID, Name, is_id, read_name
 
 SERVICES = web.AppKey("services", Services)
 CURSOR = re.compile("[A-Za-z0-9_-]+={0,2}")
-B = TypeVar("B", bound=Body)
 T = TypeVar("T")
+# A document.
+D = TypeVar("D")
 
 
 class NoBody(Body):
@@ -41,8 +43,8 @@ class NoQuery(Body):
     """Nothing is asked for"""
 
 
-class Lines:
-    """The response is a document per line"""
+B = TypeVar("B", bound=Body, default=NoBody)
+Q = TypeVar("Q", bound=Body, default=NoQuery)
 
 
 class Paging(Body):
@@ -52,16 +54,19 @@ class Paging(Body):
     cursor: Annotated[Text, documented(pattern=f"^{CURSOR.pattern}$")] | None = None
 
 
+PageQuery = TypeVar("PageQuery", bound=Paging)
+
+
 @dataclass(frozen=True, slots=True)
-class Call:
-    """``values`` is the body as it came, ``body`` as the route's model."""
+class Call(Generic[B, Q]):
+    """A request to a route: ``body`` and ``query`` are read as the route's models, ``values`` is the body as it came."""
 
     request: web.Request
     services: Services
     dialect: Dialect
     values: Any
-    body: Any
-    query: Any
+    body: B
+    query: Q
     _caller: Caller | None
 
     @property
@@ -115,51 +120,35 @@ class Call:
         return value
 
 
-Handler = Callable[[Call], Awaitable[Any]]
-
-
 @dataclass(frozen=True, slots=True)
-class Created:
+class Created(Generic[D]):
     """An answer with a status of its own. ``at`` is its moment, where that must be the same each time it is given."""
 
-    document: Any
+    document: D
     status: int = 201
     at: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Route:
-    """A line of the route table.
+# What a handler returns: the document, with 200 or the status of ``Created``.
+Answer: TypeAlias = D | Created[D]
 
-    ``answer`` is the type of the document; ``public`` routes need no token. Where ``negotiated``, the request's dialect
-    counts, and ``body`` and ``answer`` may be names of the dialect's own types. A call costs ``units`` of the caller's
-    budget, and ``units_per_item`` for each item that it asks for or names.
-    """
 
-    method: str
-    path: str
-    handler: Handler
-    answer: Any
-    summary: str
-    units: float
-    body: type[Body] | str = NoBody
-    query: type[Body] = NoQuery
-    status: int = 200
-    permission: str | None = None
-    public: bool = False
-    negotiated: bool = False
-    bare: bool = False
-    multipart: Literal["", "too", "only"] = ""
-    keyed: bool = False
-    bodiless: bool = False
-    also_200: bool = False
-    errors: tuple[int, ...] = field(default=())
-    units_per_item: float = 0
+class Page(TypedDict, Generic[D]):
+    items: list[D]
+    nextCursor: str | None
 
-    @property
-    def envelope(self) -> bool:
-        """``v1`` routes answer in the envelope, ``v2`` and the ``bare`` ones with the document alone."""
-        return "/v1/" in self.path and not self.negotiated and not self.bare
+
+class Listed(TypedDict, Generic[D]):
+    """All of them: there are few"""
+
+    items: list[D]
+
+
+class Succeeded(TypedDict):
+    success: bool
+
+
+SUCCEEDED: Succeeded = {"success": True}
 
 
 async def token_of(request: web.Request) -> str:
@@ -219,7 +208,7 @@ async def read_bytes(request: web.Request, limit: int, seconds: float) -> bytes:
     return bytes(body)
 
 
-def read_query(request: web.Request, model: type[B], limits: Limits) -> B:
+def read_query(request: web.Request, model: type[Q], limits: Limits) -> Q:
     """The query string as ``model``; whole numbers are read where it wants them."""
     values: dict[str, Any] = {}
     for name, text in request.query.items():
@@ -259,11 +248,11 @@ def read_cursor(cursor: str | None, length: int) -> tuple[int, ...] | None:
 
 
 async def paged(
-    call: Call,
+    call: Call[Any, PageQuery],
     find: Callable[[int | None, int], Awaitable[Sequence[T]]],
-    shown: Callable[[T], Any],
+    shown: Callable[[T], D],
     place: Callable[[T], int] = attrgetter("pk"),
-) -> dict[str, Any]:
+) -> Page[D]:
     """A page of what ``find`` gives for a place to go on from, None for the first page, and a number of items.
 
     ``place`` is an item's own, from which the next page goes on.
@@ -275,5 +264,5 @@ async def paged(
     return page([shown(each) for each in found[:limit]], cursor)
 
 
-def page(items: list[Any], cursor: str | None) -> dict[str, Any]:
+def page(items: list[D], cursor: str | None) -> Page[D]:
     return {"items": items, "nextCursor": cursor}

@@ -1,14 +1,15 @@
 """Chats and their members over REST."""
 
 from operator import attrgetter
-from typing import Any
 
 from realtime.schema import documents
+from realtime.schema.bodies import AddMembers, ChangeChat, ChangeMember, CreateChat, MuteChat
 from realtime.schema.fields import Text
-from server.call import Call, Created, Paging, page, paged, read_cursor, write_cursor
+from realtime.schema.shapes import ChatDocument, ChatFactsDocument, MemberDocument
+from server.call import Answer, Call, Created, NoBody, Page, Paging, Succeeded, page, paged, read_cursor, write_cursor
 
 
-async def create(call: Call) -> Any:
+async def create(call: Call[CreateChat]) -> Answer[ChatDocument]:
     rates = call.services.rates
     if call.body.type == "group":
         await rates.spend(rates.groups, str(call.caller.pk))
@@ -16,7 +17,7 @@ async def create(call: Call) -> Any:
     return Created(document) if new else document
 
 
-async def list_mine(call: Call) -> Any:
+async def list_mine(call: Call[NoBody, Paging]) -> Page[ChatDocument]:
     limit = call.query.limit
     before = read_cursor(call.query.cursor, 2)
     found = await call.services.chats.of_user(call.caller, before=before, limit=limit + 1)  # type: ignore[arg-type]
@@ -31,26 +32,26 @@ class Search(Paging):
     query: Text
 
 
-async def search(call: Call) -> Any:
+async def search(call: Call[NoBody, Search]) -> Page[ChatFactsDocument]:
     find, text = call.services.chats.search, call.query.query
     return await paged(
         call, lambda before, limit: find(call.caller, text, before=before, limit=limit), documents.chat_facts
     )
 
 
-async def get(call: Call) -> Any:
+async def get(call: Call) -> ChatDocument:
     return await call.services.chats.get(call.caller, call.id())
 
 
-async def change(call: Call) -> Any:
+async def change(call: Call[ChangeChat]) -> ChatDocument:
     return await call.services.chats.change(call.caller, call.id(), call.body)
 
 
-async def delete(call: Call) -> Any:
+async def delete(call: Call) -> ChatDocument:
     return await call.services.chats.delete(call.caller, call.id())
 
 
-async def members(call: Call) -> Any:
+async def members(call: Call[NoBody, Paging]) -> Page[MemberDocument]:
     find, id = call.services.chats.members, call.id()
     return await paged(
         call,
@@ -60,23 +61,24 @@ async def members(call: Call) -> Any:
     )
 
 
-async def add_members(call: Call) -> Any:
+async def add_members(call: Call[AddMembers]) -> Answer[ChatDocument]:
     document, new = await call.services.chats.add_members(call.caller, call.id(), call.body.userIds, call.body.role)
     return Created(document) if new else document
 
 
-async def change_member(call: Call) -> Any:
+async def change_member(call: Call[ChangeMember]) -> MemberDocument:
     return await call.services.chats.set_role(call.caller, call.id(), call.id("userId"), call.body.role)
 
 
-async def remove_member(call: Call) -> Any:
+async def remove_member(call: Call) -> ChatDocument:
     return await call.services.chats.remove_member(call.caller, call.id(), call.id("userId"))
 
 
-async def leave(call: Call) -> Any:
+async def leave(call: Call) -> Succeeded:
     await call.services.chats.leave(call.caller, call.id())
     return {"success": True}
 
 
-async def mute(call: Call) -> Any:
-    return await call.services.chats.mute(call.caller, call.id(), call.body.until)
+async def mute(call: Call[MuteChat]) -> ChatDocument:
+    until = call.body.until
+    return await call.services.chats.mute(call.caller, call.id(), None if until is None else int(until))

@@ -4,9 +4,9 @@ import contextlib
 import hashlib
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 
-from realtime.cluster.broker import Broker
+from realtime.cluster.broker import MakeBroker
 from realtime.cluster.broker_memory import MemoryBroker
 from realtime.cluster.broker_redis import RedisBroker
 from realtime.cluster.client_redis import RedisClient
@@ -28,7 +28,7 @@ class Cluster:
     """``node`` names this process; ``redis`` and ``rates`` are None where there is one process alone, ``nodes`` on SQLite."""
 
     node: str
-    broker: Broker
+    make_broker: MakeBroker
     presence: Presence
     redis: RedisClient | None
     nodes: Nodes | None
@@ -52,13 +52,14 @@ async def joined(settings: Settings, database: Database, signing: Sequence[str])
     node = hints.node.hex()
     nodes = None if database.path else Nodes(database, node, redis=bool(settings.redis_url), secrets=signing)
     if not settings.redis_url:
-        yield Cluster(node, MemoryBroker(), MemoryPresence(), None, nodes, None)
+        yield Cluster(node, MemoryBroker, MemoryPresence(), None, nodes, None)
         return
     prefix = f"bellwire:{installation}"
     redis = RedisClient(servers_of(settings.redis_url))
-    broker, presence = RedisBroker(redis, hints, prefix), RedisPresence(redis, prefix, node)
+    presence = RedisPresence(redis, prefix, node)
+    make_broker = partial(RedisBroker, redis=redis, hints=hints, prefix=prefix)
     try:
-        yield Cluster(node, broker, presence, redis, nodes, RedisRates(redis, prefix))
+        yield Cluster(node, make_broker, presence, redis, nodes, RedisRates(redis, prefix))
     finally:
         await presence.forget()
         await redis.stop()

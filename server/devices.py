@@ -2,13 +2,15 @@
 
 from functools import partial
 from operator import itemgetter
-from typing import Any, Self
+from typing import Self
 
 from pydantic import model_validator
 
 from realtime.schema import documents
+from realtime.schema.bodies import RegisterDevice
 from realtime.schema.fields import OPAQUE, HexId, Uuid
-from server.call import Call, Created, Paging, paged
+from realtime.schema.shapes import DeliveryDocument, DeviceDocument
+from server.call import Answer, Call, Created, NoBody, Page, PageQuery, Paging, Succeeded, paged
 from storage.errors import NotFound
 
 
@@ -25,37 +27,41 @@ class PushQuery(Paging):
         return self
 
 
-async def register(call: Call) -> Any:
+async def register(call: Call[RegisterDevice]) -> Answer[DeviceDocument]:
     document, new = await call.services.devices.register(call.caller, call.body)
     return Created(document) if new else document
 
 
-async def list_mine(call: Call) -> Any:
+async def list_mine(call: Call[NoBody, Paging]) -> Page[DeviceDocument]:
     find = call.services.devices.page
     return await paged(call, lambda after, limit: find(call.caller, after=after or 0, limit=limit), documents.device)
 
 
-async def remove(call: Call) -> Any:
+async def remove(call: Call) -> DeviceDocument:
     id = call.request.match_info["deviceId"]
     if not OPAQUE.fullmatch(id):
         raise NotFound
     return await call.services.devices.remove(call.caller, id)
 
 
-async def deliveries(call: Call) -> Any:
+async def deliveries(call: Call[NoBody, PushQuery]) -> Page[DeliveryDocument]:
     return await pushes(call, user_id=call.query.userId, push_id=call.query.pushId)
 
 
-async def dead_letters(call: Call) -> Any:
+async def dead_letters(call: Call[NoBody, Paging]) -> Page[DeliveryDocument]:
     return await pushes(call)
 
 
-async def pushes(call: Call, *, user_id: str | None = None, push_id: str | None = None) -> Any:
+async def pushes(
+    call: Call[NoBody, PageQuery], *, user_id: str | None = None, push_id: str | None = None
+) -> Page[DeliveryDocument]:
     find = partial(call.services.devices.pushes, call.caller, user_id=user_id, push_id=push_id)
-    return await paged(call, lambda before, limit: find(before=before, limit=limit), dict, itemgetter("id"))
+    return await paged(
+        call, lambda before, limit: find(before=before, limit=limit), lambda each: each, itemgetter("id")
+    )
 
 
-async def retry(call: Call) -> Any:
+async def retry(call: Call) -> Succeeded:
     await call.services.devices.retry(call.caller, call.number())
     call.services.worker.wake()
     return {"success": True}

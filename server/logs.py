@@ -17,7 +17,7 @@ import orjson
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
-from realtime.transport.context import CURRENT
+from realtime.transport.context import current_subject, set_subject
 from server import metrics
 from server.tracing import Tracing
 
@@ -54,7 +54,7 @@ def configure(level: str, format: Format, stream: TextIO) -> None:
 
 def fields(record: logging.LogRecord) -> dict[str, object]:
     """What the record says beside its message: its own ``fields``, and whose work it was."""
-    subject = CURRENT.get()
+    subject = current_subject()
     own: dict[str, object] = getattr(record, "fields", {})
     return {**(subject.described() if subject else {}), **own}
 
@@ -85,7 +85,7 @@ class Human(logging.Formatter):
 class RequestInfo:
     """One request, as the log names it. ``user`` and their number are filled in when it is known who asks."""
 
-    __slots__ = ("id", "user", "user_pk")
+    __slots__ = ("__weakref__", "id", "user", "user_pk")
 
     def __init__(self, given: str | None) -> None:
         self.id = given if given and GIVEN_ID.fullmatch(given) else secrets.token_hex(8)
@@ -102,7 +102,7 @@ async def observed(
 ) -> web.StreamResponse:
     """Counts each request and writes its line, with the route's pattern for a path."""
     asked = request[REQUEST_INFO] = RequestInfo(request.headers.get(REQUEST_ID))
-    CURRENT.set(asked)
+    set_subject(asked)
     resource = request.match_info.route.resource
     route = resource.canonical if resource else "unknown"
     tracing = request.app[TRACING]

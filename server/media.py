@@ -4,7 +4,7 @@ import contextlib
 import logging
 import re
 from collections.abc import AsyncIterator, Iterator
-from typing import Annotated, Any
+from typing import Annotated
 from urllib.parse import quote
 
 from aiohttp import web
@@ -13,7 +13,8 @@ from pydantic import Field
 from realtime.schema import documents
 from realtime.schema.bodies import Body
 from realtime.schema.fields import HexId, Text
-from server.call import Call, Created
+from realtime.schema.shapes import LinkDocument, UploadDocument
+from server.call import Answer, Call, Created, NoBody
 from server.conditions import not_modified, precondition_failed
 from storage.errors import Invalid, NotFound, Unavailable, Unsupported
 from storage.media import Media
@@ -40,24 +41,24 @@ class Linked(Body):
     signature: Text | None = None
 
 
-async def upload(call: Call) -> Any:
+async def upload(call: Call[UploadFile]) -> Answer[UploadDocument]:
     if call.upload is None:
         raise Unsupported("Send the file in the part file of a multipart/form-data body")
     item = await call.services.media.keep(call.caller, call.upload)
     return Created({"id": item.id, "media": documents.media_of(item, call.services.public_url)})
 
 
-async def link(call: Call) -> Any:
+async def link(call: Call) -> Answer[LinkDocument]:
     url, expires_at = await call.services.media.link(call.caller, call.id())
     return Created({"url": url, "expiresAt": documents.time(expires_at)})
 
 
-async def show(call: Call) -> web.Response:
+async def show(call: Call[NoBody, Linked]) -> web.Response:
     item = await required_media(call)
     return await serve(call, item.key, item.size, item.mime, item, item.hash)
 
 
-async def thumbnail(call: Call) -> web.Response:
+async def thumbnail(call: Call[NoBody, Linked]) -> web.Response:
     """Raises NotFound where there is none."""
     item = await required_media(call)
     if not item.thumbnail:
@@ -67,7 +68,7 @@ async def thumbnail(call: Call) -> web.Response:
     return await serve(call, item.thumbnail_key, size, "image/webp", item, f"{item.hash}-thumbnail")
 
 
-async def required_media(call: Call) -> Media:
+async def required_media(call: Call[NoBody, Linked]) -> Media:
     """By a link, or by who asks. Raises Unauthenticated, Forbidden, NotFound."""
     service, query = call.services.media, call.query
     if query.signature is not None:
@@ -77,7 +78,7 @@ async def required_media(call: Call) -> Media:
     return await service.get(call.caller, call.id())
 
 
-async def serve(call: Call, key: str, size: int, mime: str, item: Media, version: str) -> web.Response:
+async def serve(call: Call[NoBody, Linked], key: str, size: int, mime: str, item: Media, version: str) -> web.Response:
     """All of a file, the part that was asked for (206), or what the client has already (304)."""
     request = call.request
     shown = "inline" if item.kind in SHOWN else "attachment"

@@ -1,13 +1,13 @@
 """Messages over REST."""
 
-from typing import Annotated, Any
+from typing import Annotated, cast
 
 from pydantic import Field
 
-from realtime.schema.bodies import Body
+from realtime.schema.bodies import Body, EditMessage, ReportMessage, SendMessage
 from realtime.schema.fields import HexId
-from server.call import Call, Created
-from storage.errors import Conflict, Invalid
+from realtime.schema.shapes import HistoryDocument, MessageDocument, ReadDocument
+from server.call import Answer, Call, Created, NoBody, Succeeded
 
 Seq = Annotated[int, Field(ge=0, lt=2**63)]
 
@@ -21,53 +21,39 @@ class History(Body):
     limit: Annotated[int, Field(ge=1, le=200)] = 50
 
 
-async def post(call: Call) -> Any:
-    """A file that comes with a message is stored first; if the message does not take it, it goes again."""
-    messages, upload = call.services.messages, call.upload
-    if upload is None:
-        return Created(await messages.post(call.caller, call.body))
-    if call.body.type != "media":
-        raise Invalid.field("file", "A file is only allowed in a message of type media")
-    async with messages.one_at_a_time(call.caller, call.body):
-        answered = await messages.prepare(call.caller, call.body, upload.hash)
-        if answered is not None:
-            return Created(answered)
-        try:
-            await call.services.media.keep(call.caller, upload)
-            return Created(await messages.post(call.caller, call.body))
-        except Conflict:
-            # Another process may have had the same command, and taken the room for it.
-            answered = await messages.prepare(call.caller, call.body, upload.hash)
-            if answered is None:
-                raise
-            return Created(answered)
-        finally:
-            await call.services.media.drop(upload.id)
+async def post(call: Call[SendMessage]) -> Answer[MessageDocument]:
+    messages = call.services.messages
+    if call.upload is None:
+        document = await messages.post(call.caller, call.body)
+    else:
+        document = await messages.post_with_file(call.caller, call.body, call.upload)
+    # The answer of a key may come as it was stored: the same document, as JSON.
+    return Created(cast(MessageDocument, document))
 
 
-async def history(call: Call) -> Any:
+async def history(call: Call[NoBody, History]) -> HistoryDocument:
     query: History = call.query
     return await call.services.messages.history(
         call.caller, query.chatId, before=query.before, after=query.after, limit=query.limit
     )
 
 
-async def get(call: Call) -> Any:
+async def get(call: Call) -> MessageDocument:
     return await call.services.messages.get(call.caller, call.id())
 
 
-async def edit(call: Call) -> Any:
+async def edit(call: Call[EditMessage]) -> MessageDocument:
     return await call.services.messages.edit(call.caller, call.id(), call.body.content)
 
 
-async def delete(call: Call) -> Any:
+async def delete(call: Call) -> MessageDocument:
     return await call.services.messages.delete(call.caller, call.id())
 
 
-async def mark_read(call: Call) -> Any:
+async def mark_read(call: Call) -> ReadDocument:
     return await call.services.messages.read(call.caller, call.id())
 
 
-async def report(call: Call) -> Any:
+async def report(call: Call[ReportMessage]) -> Answer[Succeeded]:
     await call.services.messages.report(call.caller, call.id(), call.body.reason)
     return Created({"success": True})

@@ -52,7 +52,7 @@ class Live(Collector):
             "bellwire_commit_seconds": ("Time from the begin of a batch to its commit", writer.seconds),
             "bellwire_resumed": ("Sessions that resumed from offsets", services.sessions.resumed),
         }
-        redis, broker = services.cluster.redis, services.cluster.broker
+        redis, broker = services.cluster.redis, services.hub.broker
         if redis and isinstance(broker, RedisBroker):
             gauges["bellwire_redis_connected"] = ("Whether all Redis servers are connected", redis.connected)
             counters |= {
@@ -95,8 +95,8 @@ def figures(services: Services) -> dict[str, float]:
         "commands": writer.commands,
         "commitSeconds": writer.seconds,
         "deliveries": services.hub.delivered,
-        "answers": services.answers,
-        "answerSeconds": services.answer_seconds,
+        "answers": services.requests.answered,
+        "answerSeconds": services.requests.seconds,
         "pushes": sum(worker.settled.values()),
         "outbox": worker.depth.causes + worker.depth.deliveries,
         "outboxAge": worker.depth.age,
@@ -126,9 +126,9 @@ def count_request(request: web.Request, route: str, status: int, seconds: float)
     request.app[REQUESTS].labels(request.method, route, status).inc()
     if route != "/socket.io/":
         request.app[SECONDS].labels(route).observe(seconds)
-        services = request.app[SERVICES]
-        services.answers += 1
-        services.answer_seconds += seconds
+        requests = request.app[SERVICES].requests
+        requests.answered += 1
+        requests.seconds += seconds
 
 
 async def show(request: web.Request) -> web.Response:

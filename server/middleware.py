@@ -10,7 +10,7 @@ from aiohttp import web
 
 from realtime.fanout.budget import units_of
 from realtime.schema import bodies
-from realtime.schema.bodies import items_of
+from realtime.schema.bodies import Body, items_of
 from realtime.schema.caller import Caller
 from server import dialects
 from server.call import (
@@ -19,7 +19,6 @@ from server.call import (
     Created,
     NoBody,
     NoQuery,
-    Route,
     read_json,
     read_json_or_form,
     read_query,
@@ -30,6 +29,7 @@ from server.call import (
 from server.dialects import Dialect
 from server.form import FORM, UPLOAD, UPLOADER
 from server.logs import REQUEST_INFO
+from server.route import Route
 from storage.errors import (
     Forbidden,
     Malformed,
@@ -220,8 +220,12 @@ def endpoint(route: Route) -> Next:
         if route.keyed and not route.negotiated:
             values = with_key(request, values)
         model = route.body
-        body = bodies.read(model, values, services.limits) if isinstance(model, type) and model is not NoBody else None
-        query = None if route.query is NoQuery else read_query(request, route.query, services.limits)
+        if isinstance(model, str) or model is NoBody:
+            # A dialect reads its body itself.
+            body: Body = NoBody()
+        else:
+            body = bodies.read(model, values, services.limits)
+        query = NoQuery() if route.query is NoQuery else read_query(request, route.query, services.limits)
         items = max(items_of(body), items_of(query))
         prepaid = min(route.units_per_item * items, MOST_PREPAID)
         if caller and prepaid:
@@ -288,7 +292,7 @@ async def read_values(route: Route, request: web.Request, caller: Caller | None)
     return values
 
 
-def write_answer(route: Route, dialect: Dialect, answer: Created) -> web.Response:
+def write_answer(route: Route, dialect: Dialect, answer: Created[Any]) -> web.Response:
     """In the dialect where one is spoken, else ``v1`` in the envelope and ``v2`` bare."""
     if route.negotiated or route.envelope:
         return write_json(dialect.success(answer.status, answer.document, answer.at), answer.status)

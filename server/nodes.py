@@ -1,17 +1,16 @@
 """The nodes, for the monitor: each tells of itself every few seconds, and the one that is asked tells of now."""
 
-from typing import Any
-
 from realtime.cluster.nodes import here_now
 from realtime.schema import documents
-from server.call import Call, page
+from realtime.schema.shapes import NodeDocument
+from server.call import Call, Page, page
 from server.metrics import figures
 from storage.accounts import PLATFORM
 from storage.nodes import Seen
 from storage.types import now
 
 
-async def list_all(call: Call) -> Any:
+async def list_all(call: Call) -> Page[NodeDocument]:
     services = call.services
     if call.caller.user.tenant_pk != services.accounts.default_tenant.pk:
         # They tell of all tenants together.

@@ -7,7 +7,7 @@ from typing_extensions import TypedDict
 
 from realtime.notifications import SEND, SEND_OWN
 from realtime.schema.fields import Label
-from server.call import Call, Created, Paging, read_cursor, with_key, write_cursor
+from server.call import Call, Created, NoBody, Paging, read_cursor, with_key, write_cursor
 from storage.errors import FieldError, Forbidden, Invalid
 from storage.notifications import Notification
 from storage.types import now
@@ -26,7 +26,7 @@ class Count(TypedDict):
     count: int
 
 
-def shown(call: Call, item: Notification, at: int | None = None) -> Any:
+def shown(call: Call[Any, Any], item: Notification, at: int | None = None) -> Any:
     return call.dialect.notification(item, call.caller, now() if at is None else at)
 
 
@@ -66,7 +66,7 @@ def require_sending(call: Call) -> None:
         raise Forbidden
 
 
-async def list_box(call: Call) -> Any:
+async def list_box(call: Call[NoBody, NotificationQuery]) -> Any:
     query: NotificationQuery = call.query
     (before,) = read_cursor(query.cursor, 1) or (None,)
     by_type = call.dialect.type_filter(query.type)
@@ -77,7 +77,7 @@ async def list_box(call: Call) -> Any:
     return call.dialect.page([shown(call, each) for each in items], cursor)
 
 
-async def unread_count(call: Call) -> Any:
+async def unread_count(call: Call) -> Count:
     return {"count": await call.services.notifications.unread(call.caller)}
 
 
@@ -89,7 +89,7 @@ async def read(call: Call) -> Any:
     return shown(call, await call.services.notifications.read(call.caller, call.name()))
 
 
-async def read_all(call: Call) -> Any:
+async def read_all(call: Call) -> Count:
     """How many were unread."""
     return {"count": await call.services.notifications.read_all(call.caller)}
 

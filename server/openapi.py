@@ -9,8 +9,9 @@ from pydantic import TypeAdapter
 from realtime.namespace import Inbound
 from realtime.schema.envelope import Envelope
 from realtime.schema.limits import Limits
-from server.call import Lines, NoBody, NoQuery, Route
+from server.call import NoBody, NoQuery
 from server.dialects import DIALECTS, HEADER, envelope
+from server.route import Lines, Route
 
 REF = "#/components/schemas/{model}"
 VERSION = "0.1.0"

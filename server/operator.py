@@ -26,9 +26,10 @@ from realtime.schema.caller import Operator
 from realtime.schema.limits import MIB
 from realtime.schema.parsing import parse_json
 from server.administration import CreateUser, new_user
+from server.bootstrap import build
 from server.call import SERVICES, read_bytes, token_of, write_json
 from server.secret_file import secret_path, secrets_of
-from server.services import Services, build
+from server.services import Services
 from server.settings import Settings
 from storage import accounts, backup, credits
 from storage.accounts import PERMISSIONS, PLATFORM, User
@@ -295,7 +296,7 @@ def check_permissions(permissions: list[str]) -> None:
 
 
 async def new_epoch(services: Services, arguments: Arguments) -> str:
-    return await services.new_epoch()
+    return await services.sessions.renew_epoch()
 
 
 async def check_ledger(services: Services, arguments: Arguments) -> dict[str, int]:

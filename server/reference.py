@@ -10,7 +10,7 @@ from typing import Any
 
 from realtime.schema.limits import Limits
 from server import openapi
-from server.call import Route
+from server.route import Route
 from server.routes import ROUTES
 
 HERE = "http://127.0.0.1:8080"

@@ -1,9 +1,5 @@
 """Every URL on one screen."""
 
-from typing import Any, Generic, TypeVar
-
-from typing_extensions import TypedDict
-
 from realtime.schema import bodies
 from realtime.schema.shapes import (
     AuditDocument,
@@ -14,6 +10,7 @@ from realtime.schema.shapes import (
     CreditDocument,
     DeliveryDocument,
     DeviceDocument,
+    HistoryDocument,
     LinkDocument,
     LoginDocument,
     MemberDocument,
@@ -25,6 +22,7 @@ from realtime.schema.shapes import (
     ReportDocument,
     StreamDocument,
     TemplateDocument,
+    TenantSettingsDocument,
     UploadDocument,
     UserDocument,
     WebhookCallDocument,
@@ -46,39 +44,8 @@ from server import (
     templates,
     webhooks,
 )
-from server.call import Lines, Paging, Route
-
-T = TypeVar("T")
-
-
-class Page(TypedDict, Generic[T]):
-    items: list[T]
-    nextCursor: str | None
-
-
-class Listed(TypedDict, Generic[T]):
-    """All of them: there are few"""
-
-    items: list[T]
-
-
-class HistoryDocument(TypedDict):
-    items: list[MessageDocument]
-    before: int | None
-    after: int | None
-
-
-class Succeeded(TypedDict):
-    success: bool
-
-
-class Reversal(TypedDict):
-    transactionId: str
-
-
-def route(method: str, path: str, handler: Any, answer: Any, summary: str, **options: Any) -> Route:
-    return Route(method, path, handler, answer, summary, **options)
-
+from server.call import Listed, Page, Paging, Succeeded
+from server.route import Lines, Route, in_dialect, route, streamed
 
 AUTH = "/api/v1/auth"
 USERS = "/api/v1/users"
@@ -92,7 +59,44 @@ STREAMS = "/api/v1/streams"
 TEMPLATE_PATHS = [path.rstrip("/") for path in dialects.template.PATHS]
 LOGGED_IN = accounts.LoggedInDocument
 
+
 # fmt: off
+def of_notifications(path: str) -> list[Route]:
+    return [
+        in_dialect("POST", path, notifications.create, "Document", "Send a notification",
+                   body="Create", status=201, keyed=True, errors=(403, 404, 409), units=31),
+        in_dialect("GET", path, notifications.list_box, "Page", "List the current user's notifications, newest first",
+                   query=notifications.NotificationQuery, units=10, units_per_item=0.9),
+        route("GET", f"{path}/unread-count", notifications.unread_count, notifications.Count, "Count unread notifications",
+              negotiated=True, units=11),
+        route("POST", f"{path}/read-all", notifications.read_all, notifications.Count, "Mark all notifications as read",
+              negotiated=True, units=20),
+        in_dialect("GET", f"{path}/{{id}}", notifications.get, "Document", "Get a notification", errors=(404,), units=11),
+        in_dialect("DELETE", f"{path}/{{id}}", notifications.delete, "Document", "Delete a notification", errors=(404,),
+                   units=26),
+        in_dialect("POST", f"{path}/{{id}}/read", notifications.read, "Document", "Mark a notification as read",
+                   errors=(403, 404), units=17),
+    ]
+
+
+def of_templates(path: str) -> list[Route]:
+    permission = "templates.manage"
+    return [
+        route("POST", path, templates.create, TemplateDocument, "Create a template", body=bodies.CreateTemplate, status=201,
+              errors=(403, 404, 409), units=14, negotiated=True, permission=permission),
+        route("GET", path, templates.list_all, Page[TemplateDocument], "List templates", query=Paging, errors=(403,),
+              units=10, units_per_item=0.1, negotiated=True, permission=permission),
+        route("GET", f"{path}/{{key}}", templates.get, TemplateDocument, "Get a template", errors=(403, 404), units=8,
+              negotiated=True, permission=permission),
+        route("PATCH", f"{path}/{{key}}", templates.change, TemplateDocument, "Update a template",
+              body=bodies.ChangeTemplate, errors=(403, 404), units=14, negotiated=True, permission=permission),
+        route("DELETE", f"{path}/{{key}}", templates.remove, TemplateDocument, "Delete a template", errors=(403, 404),
+              units=14, negotiated=True, permission=permission),
+        route("POST", f"{path}/{{key}}/preview", templates.preview, PreviewDocument, "Render a template without sending it",
+              body=bodies.PreviewTemplate, errors=(403, 404), units=15, negotiated=True, permission=permission),
+    ]
+
+
 ROUTES: list[Route] = [
     route("POST", f"{AUTH}/register", accounts.register, LOGGED_IN, "Register with e-mail and password",
           body=accounts.Register, status=201, public=True, errors=(403, 404, 409), units=10),
@@ -174,9 +178,9 @@ ROUTES: list[Route] = [
 
     route("POST", MEDIA, media.upload, UploadDocument, "Upload a file to send in a message",
           body=media.UploadFile, status=201, multipart="only", errors=(409,), units=90),
-    route("GET", f"{MEDIA}/{{id}}", media.show, bytes, "Get a file or a range of it", query=media.Linked, public=True,
+    streamed("GET", f"{MEDIA}/{{id}}", media.show, bytes, "Get a file or a range of it", query=media.Linked, public=True,
           errors=(401, 403, 404), units=12),
-    route("GET", f"{MEDIA}/{{id}}/thumbnail", media.thumbnail, bytes, "Get the thumbnail", query=media.Linked,
+    streamed("GET", f"{MEDIA}/{{id}}/thumbnail", media.thumbnail, bytes, "Get the thumbnail", query=media.Linked,
           public=True, errors=(401, 403, 404), units=15),
     route("POST", f"{MEDIA}/{{id}}/link", media.link, LinkDocument,
           "Create a link that works without a token for ten minutes", status=201, errors=(404,), units=10),
@@ -199,43 +203,16 @@ ROUTES: list[Route] = [
     route("POST", f"{STREAMS}/{{id}}/unfollow", streams.unfollow, StreamDocument, "Unfollow a stream and leave its chat",
           errors=(403, 404), units=25),
 
-    *(route(method, f"{prefix}/notifications{path}", handler, answer, summary, negotiated=True, **options)
-      for prefix in ("/api/v1", *(path.rstrip("/") for path in dialects.paths()))
-      for method, path, handler, answer, summary, options in (
-          ("POST", "", notifications.create, "Document", "Send a notification",
-           {"body": "Create", "status": 201, "keyed": True, "errors": (403, 404, 409), "units": 31}),
-          ("GET", "", notifications.list_box, "Page", "List the current user's notifications, newest first",
-           {"query": notifications.NotificationQuery, "units": 10, "units_per_item": 0.9}),
-          ("GET", "/unread-count", notifications.unread_count, notifications.Count, "Count unread notifications",
-           {"units": 11}),
-          ("POST", "/read-all", notifications.read_all, notifications.Count, "Mark all notifications as read", {"units": 20}),
-          ("GET", "/{id}", notifications.get, "Document", "Get a notification", {"errors": (404,), "units": 11}),
-          ("DELETE", "/{id}", notifications.delete, "Document", "Delete a notification", {"errors": (404,), "units": 26}),
-          ("POST", "/{id}/read", notifications.read, "Document", "Mark a notification as read",
-           {"errors": (403, 404), "units": 17}),
-      )),
-    *(route(method, f"{prefix}/templates{path}", handler, answer, summary, negotiated=True, permission="templates.manage",
-            **options)
-      for prefix in TEMPLATE_PATHS
-      for method, path, handler, answer, summary, options in (
-          ("POST", "", templates.create, TemplateDocument, "Create a template",
-           {"body": bodies.CreateTemplate, "status": 201, "errors": (403, 404, 409), "units": 14}),
-          ("GET", "", templates.list_all, Page[TemplateDocument], "List templates",
-           {"query": Paging, "errors": (403,), "units": 10, "units_per_item": 0.1}),
-          ("GET", "/{key}", templates.get, TemplateDocument, "Get a template", {"errors": (403, 404), "units": 8}),
-          ("PATCH", "/{key}", templates.change, TemplateDocument, "Update a template",
-           {"body": bodies.ChangeTemplate, "errors": (403, 404), "units": 14}),
-          ("DELETE", "/{key}", templates.remove, TemplateDocument, "Delete a template", {"errors": (403, 404), "units": 14}),
-          ("POST", "/{key}/preview", templates.preview, PreviewDocument, "Render a template without sending it",
-           {"body": bodies.PreviewTemplate, "errors": (403, 404), "units": 15}),
-      )),
+    *(each for prefix in ("/api/v1", *(path.rstrip("/") for path in dialects.paths()))
+      for each in of_notifications(f"{prefix}/notifications")),
+    *(each for path in TEMPLATE_PATHS for each in of_templates(f"{path}/templates")),
 
     route("GET", CREDITS, credits.balance, BalanceDocument, "Get the current user's balance", units=10),
     route("GET", f"{CREDITS}/transactions", credits.transactions, Page[CreditDocument],
           "List the current user's transactions, newest first", query=Paging, units=8, units_per_item=0.12),
     route("POST", f"{CREDITS}/grants", credits.grant, BalanceDocument, "Grant credits from the issuing account",
           body=bodies.Grant, status=201, keyed=True, permission="credits.grant", errors=(403, 404, 409), units=29),
-    route("POST", f"{ADMIN}/credits/transactions/{{id}}/reverse", credits.reverse, Reversal,
+    route("POST", f"{ADMIN}/credits/transactions/{{id}}/reverse", credits.reverse, credits.Reversal,
           "Reverse a transaction", status=201, permission="admin", errors=(403, 404, 409), units=40),
 
     route("POST", DEVICES, devices.register, DeviceDocument, "Register a device or update its token",
@@ -250,15 +227,15 @@ ROUTES: list[Route] = [
                             ("ban", "Ban a user"), ("unban", "Unban a user"), ("sign-out", "Sign a user out everywhere"))),
     route("DELETE", f"{ADMIN}/users/{{id}}", administration.delete, Succeeded, "Delete a user",
           query=administration.Confirm, permission="admin", errors=(403, 404, 409), units=31),
-    route("POST", f"{ADMIN}/users/{{id}}/export", administration.export, Lines,
+    streamed("POST", f"{ADMIN}/users/{{id}}/export", administration.export, Lines,
           "Export user data as NDJSON", permission="admin", errors=(403, 404), units=4000),
     route("GET", f"{ADMIN}/audit", administration.audit, Page[AuditDocument], "List audit entries, newest first",
           query=Paging, permission="admin", errors=(403,), units=10, units_per_item=0.1),
     route("POST", f"{ADMIN}/users/{{id}}/reset-link", administration.reset_link, administration.ResetLinkDocument,
           "Create a password reset link", status=201, permission="admin", errors=(403, 404), units=15),
-    route("GET", f"{ADMIN}/tenant", administration.tenant, administration.TenantSettingsDocument, "Get tenant settings",
+    route("GET", f"{ADMIN}/tenant", administration.tenant, TenantSettingsDocument, "Get tenant settings",
           permission="admin", errors=(403,), units=13),
-    route("PATCH", f"{ADMIN}/tenant", administration.change_tenant, administration.TenantSettingsDocument,
+    route("PATCH", f"{ADMIN}/tenant", administration.change_tenant, TenantSettingsDocument,
           "Update tenant settings", body=administration.ChangeTenant,
           permission="admin", errors=(403,), units=18),
     route("POST", f"{ADMIN}/invitations", administration.invite, administration.TokenDocument,

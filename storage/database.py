@@ -20,7 +20,16 @@ from storage.epoch import Marks
 from storage.errors import Unavailable
 from storage.reader import DatabaseReader, PostgresReader, SqliteReader
 from storage.transaction import Command
-from storage.writer import PostgresExecutor, SqliteExecutor, Writer, is_unreachable
+from storage.writer import (
+    Executor,
+    OnCommit,
+    OnUnknown,
+    PostgresExecutor,
+    SqliteExecutor,
+    Writer,
+    ignore,
+    is_unreachable,
+)
 
 logger = logging.getLogger("bellwire.storage")
 T = TypeVar("T")
@@ -37,18 +46,33 @@ def sqlite_path(url: str) -> Path | None:
 
 
 class Database:
-    """``await start()`` before use, ``await close()`` after. ``epoch`` names the history, see ``storage/epoch.py``."""
+    """``await start()`` before use, ``await close()`` after. ``on_commit`` and ``on_unknown`` are as of ``Writer``."""
 
+    # The name of the history, see ``storage/epoch.py``.
     epoch: str
     writer: Writer
     reader: DatabaseReader
+    # Of SQLite alone.
     marks: Marks | None = None
 
-    def __init__(self, url: str, *, pool: int = 4, read_seconds: float = 15.0) -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        pool: int = 4,
+        read_seconds: float = 15.0,
+        on_commit: OnCommit = ignore,
+        on_unknown: OnUnknown = ignore,
+    ) -> None:
         self.url = url
+        # Of the SQLite file; None on PostgreSQL.
         self.path = sqlite_path(url)
+        # Connections that read.
         self.pool = pool
+        # A longer read is Unavailable.
         self.read_seconds = read_seconds
+        self.on_commit = on_commit
+        self.on_unknown = on_unknown
 
     async def start(self) -> None:
         if self.path:
@@ -65,7 +89,7 @@ class Database:
                 hide_parameters=True,
                 pool_reset_on_return=None,
             )
-            self.writer, self.reader = Writer(PostgresExecutor(engine)), PostgresReader(engine)
+            self.writer, self.reader = self._writer(PostgresExecutor(engine)), PostgresReader(engine)
         try:
             if not self.path:
                 await self.read(migrations.require_newest)
@@ -81,9 +105,12 @@ class Database:
         )
         event.listen(writing, "connect", prepare_writer)
         self.marks = Marks(path.with_suffix(".mark"))
-        self.writer = Writer(SqliteExecutor(writing, self.marks))
+        self.writer = self._writer(SqliteExecutor(writing, self.marks))
         reader = self.reader = SqliteReader(path, self.pool)
         await reader.start()
+
+    def _writer(self, executor: Executor) -> Writer:
+        return Writer(executor, self.on_commit, self.on_unknown)
 
     async def migrate(self) -> None:
         """Bring the database to the newest schema, without starting."""

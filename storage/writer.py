@@ -38,6 +38,8 @@ UNREACHABLE = (OperationalError, InterfaceError, sqlite3.OperationalError, OSErr
 # (https://www.postgresql.org/docs/current/errcodes-appendix.html).
 CONNECTION_LOST = ("08", "53", "57P")
 Outcome = tuple[list[Any], list[Event]]
+OnCommit = Callable[[list[Event]], None]
+OnUnknown = Callable[[set[int]], None]
 
 
 def is_unreachable(error: BaseException) -> bool:
@@ -70,16 +72,20 @@ class Writer:
     channels of a batch whose COMMIT failed. ``size`` bounds what may wait; above it ``submit`` raises ``Unavailable``.
     """
 
-    def __init__(self, executor: Executor, *, size: int = 20_000) -> None:
+    def __init__(self, executor: Executor, on_commit: OnCommit, on_unknown: OnUnknown, *, size: int = 20_000) -> None:
         self.executor = executor
+        self.on_commit = on_commit
+        self.on_unknown = on_unknown
+        # Commands.
         self.size = size
-        self.on_commit: Callable[[list[Event]], None] = lambda events: None
-        self.on_unknown: Callable[[set[int]], None] = lambda channels: None
+        # Batches committed, their commands, and the seconds that they took; all only grow.
         self.batches = 0
         self.commands = 0
         self.seconds = 0.0
+        # Commands for the next batches, with the futures of their answers, and the task that commits them.
         self._waiting: list[tuple[Command[Any], asyncio.Future[Any]]] = []
         self._task: asyncio.Task[None] | None = None
+        # Committed events that wait for the next ones of their channel.
         self._held: list[Event] = []
 
     def submit(self, command: Command[T]) -> "asyncio.Future[T]":
@@ -154,7 +160,7 @@ class Writer:
         self._publish(events)
 
     def _publish(self, events: list[Event]) -> None:
-        """Tell of a batch; of channels for which more waits already, together with the next one, at most 5 ms later."""
+        """Publish a batch; channels for which more waits already, together with the next one, at most 5 ms later."""
         busy = set() if self._held else {pk for command, _ in self._waiting for pk in command.channels}
         later = [event for event in events if event.channel_pk in busy]
         ready = [*self._held, *(event for event in events if event.channel_pk not in busy)]
@@ -168,6 +174,10 @@ class Writer:
                 # They are in the log, where this node is to look now, and others look anyway.
                 logger.exception("%d events could not be published", len(ready))
                 self.on_unknown({event.channel_pk for event in ready})
+
+
+def ignore(events: list[Event] | set[int]) -> None:
+    """For a process that publishes nothing."""
 
 
 def settle(future: "asyncio.Future[Any]", answer: Any) -> None:

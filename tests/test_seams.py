@@ -47,7 +47,7 @@ LINK, RATES, APNS, READER = (
 HANDLER = aiohttp.web_protocol.RequestHandler
 QUEUE = aiohttp._websocket.reader.WebSocketDataQueue
 EIO, EIO_SOCKET = engineio.AsyncServer, engineio.async_socket.AsyncSocket
-SIO, MANAGER = socketio.AsyncServer, socketio.AsyncManager
+SIO = socketio.AsyncServer
 REDIS = redis.asyncio.connection.AbstractConnection
 PROTOCOL_OF_APNS = aioapns.connection.APNsTLSClientProtocol
 H2 = h2.connection.H2Connection
@@ -75,7 +75,6 @@ SEAMS: dict[str, list[Seam]] = {
         Seam(ENGINE, EIO, "_ok", ("self", "packets", "headers", "jsonp_index")),
         Seam(ENGINE, EIO, "_upgrades", ("self", "sid", "transport")),
         Seam(ENGINE, EIO, "_make_response", ("self", "response_dict", "environ")),
-        Seam(ENGINE, EIO, "_trigger_event", ("self", "event", "args", "kwargs")),
         Seam(SOCKET, EIO_SOCKET, "send", ("self", "pkt")),
         Seam(SOCKET, EIO_SOCKET, "close", ("self", "wait", "abort", "reason")),
         Seam(SOCKET, EIO_SOCKET, "handle_get_request", ("self", "environ")),
@@ -83,18 +82,6 @@ SEAMS: dict[str, list[Seam]] = {
     ],
     "python-socketio": [
         Seam(PROTOCOL, SIO, "_engineio_server_class", ("self",)),
-        Seam(PROTOCOL, SIO, "_handle_connect", ("self", "eio_sid", "namespace", "data")),
-        Seam(PROTOCOL, SIO, "_handle_eio_connect", ("self", "eio_sid", "environ")),
-        Seam(PROTOCOL, SIO, "_trigger_event", ("self", "event", "namespace", "args")),
-        Seam(PROTOCOL, SIO, "_send_packet", ("self", "eio_sid", "pkt")),
-        Seam(PROTOCOL, SIO, "register_namespace", ("self", "namespace_handler")),
-        Seam(PROTOCOL, MANAGER, "pre_connect", ("self", "eio_sid", "namespace")),
-        Seam(PROTOCOL, MANAGER, "connect", ("self", "sid", "namespace")),
-        Seam(PROTOCOL, MANAGER, "is_pre_connected", ("self", "sid", "namespace")),
-        Seam(PROTOCOL, MANAGER, "is_connected", ("self", "sid", "namespace")),
-        Seam(PROTOCOL, MANAGER, "sid_from_eio_sid", ("self", "eio_sid", "namespace")),
-        Seam(PROTOCOL, MANAGER, "eio_sid_from_sid", ("self", "sid", "namespace")),
-        Seam(PROTOCOL, MANAGER, "basic_disconnect", ("self", "sid", "namespace", "kwargs")),
     ],
     "redis": [
         Seam(LINK, REDIS, "_writer"),
@@ -129,7 +116,7 @@ SOURCES = [
     (APNS, h2.connection.H2Connection, "self.outbound_flow_control_window ="),
     (APNS, h2.connection.H2Connection, "self.encoder ="),
     (PROTOCOL, socketio.AsyncServer.__mro__[1], "self.eio ="),
-    (PROTOCOL, socketio.AsyncServer.__mro__[1], "self.environ ="),
+    (PROTOCOL, socketio.AsyncServer.__mro__[1], "**engineio_options"),
 ]
 
 

@@ -5,36 +5,40 @@ from typing import Protocol
 
 from storage.transaction import Event
 
-OnHints = Callable[[Sequence[Event]], None]
-OnEphemeral = Callable[[str, str, str | None, object], None]
-OnSuspect = Callable[[Collection[int] | None], None]
+
+class Subscriber(Protocol):
+    """Gets what a broker delivers: the hub."""
+
+    def on_hints(self, events: Sequence[Event]) -> None:
+        """Events of subscribed channels, possibly late, duplicated or never."""
+
+    def on_suspect(self, channels: Collection[int] | None) -> None:
+        """Channels, by number, that may have missed something; None for all."""
+
+    def on_ephemeral(self, topic: str, name: str, exclude: str | None, document: object) -> None:
+        """An ephemeral event of a subscribed topic or channel; ``exclude`` is the id of the user it is not for."""
 
 
 class Broker(Protocol):
-    """``on_hints`` gets events of subscribed channels, possibly late, duplicated or never.
-
-    ``on_suspect`` gets channels that may have missed something, None for all. ``on_ephemeral`` gets ephemeral events:
-    topic, event name, the id of the user it is not for, document.
-    """
-
-    on_hints: OnHints
-    on_suspect: OnSuspect
-    on_ephemeral: OnEphemeral
+    """Delivers to the subscriber that it was made with."""
 
     async def subscribe(self, channels: Collection[int]) -> None:
-        """Returns once everything published from now on will be heard, or doubted later. Never raises."""
+        """Returns once everything published from now on is delivered, or its channel suspect later. Never raises."""
 
     def unsubscribe(self, channels: Collection[int]) -> None:
-        """Nothing more need be heard."""
+        """Nothing more need be delivered."""
 
     def publish(self, events: Sequence[Event]) -> None:
-        """Tell every node with readers. Never waits, never raises."""
+        """To every node with readers. Never waits, never raises."""
 
     def subscribe_topic(self, topic: str) -> None:
-        """Whispers of this topic are wanted here; those of a channel come with its subscription."""
+        """Ephemeral events of this topic are delivered; those of a channel come with its subscription."""
 
     def unsubscribe_topic(self, topic: str) -> None:
         """They are not any more."""
 
     def publish_ephemeral(self, topic: str, name: str, document: object, *, exclude: str | None = None) -> None:
-        """Tell every node that listens what is not kept. ``topic`` is ``channel:<number>``, or the hub's own name."""
+        """To every node that has subscribed. ``topic`` is ``channel:<number>``, or a name of the hub's."""
+
+
+MakeBroker = Callable[[Subscriber], Broker]

@@ -1,17 +1,15 @@
-"""The broker of one process: what is published is heard at once."""
+"""The broker of one process: what is published is delivered at once."""
 
 from collections.abc import Collection, Sequence
 
-from realtime.cluster.broker import OnEphemeral, OnHints, OnSuspect
+from realtime.cluster.broker import Subscriber
 from storage.transaction import Event
 
 
 class MemoryBroker:
-    on_hints: OnHints
-    on_suspect: OnSuspect
-    on_ephemeral: OnEphemeral
-
-    def __init__(self) -> None:
+    def __init__(self, subscriber: Subscriber) -> None:
+        self.subscriber = subscriber
+        # What is subscribed to: channels by number, topics by name.
         self.channels: set[int] = set()
         self.topics: set[str] = set()
 
@@ -24,7 +22,7 @@ class MemoryBroker:
     def publish(self, events: Sequence[Event]) -> None:
         subscribed = [event for event in events if event.channel_pk in self.channels]
         if subscribed:
-            self.on_hints(subscribed)
+            self.subscriber.on_hints(subscribed)
 
     def subscribe_topic(self, topic: str) -> None:
         self.topics.add(topic)
@@ -35,4 +33,4 @@ class MemoryBroker:
     def publish_ephemeral(self, topic: str, name: str, document: object, *, exclude: str | None = None) -> None:
         kind, _, pk = topic.partition(":")
         if topic in self.topics or (kind == "channel" and int(pk) in self.channels):
-            self.on_ephemeral(topic, name, exclude, document)
+            self.subscriber.on_ephemeral(topic, name, exclude, document)

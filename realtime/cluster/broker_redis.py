@@ -1,13 +1,14 @@
 """The broker of many nodes: hints over Redis pub/sub, a subscription for each channel that has readers here.
 
-Redis is never in the way of an answer: what is published is heard by this node's own readers at once, and goes to the others
-as far as there is a connection. After every new connection all channels are doubted, and the hub looks into the log.
+No answer waits for Redis: what is published is delivered to this node's own readers at once, and goes to the others as far
+as there is a connection. After every new connection all channels are suspect, and the hub compares them with the log.
 """
 
 import asyncio
 from collections.abc import Collection, Sequence
+from functools import partial
 
-from realtime.cluster.broker import OnEphemeral, OnHints, OnSuspect
+from realtime.cluster.broker import Subscriber
 from realtime.cluster.client_redis import RedisClient
 from realtime.cluster.hints import Ephemeral, Forged, Hints, LogPosition, is_ephemeral
 from storage.transaction import Event
@@ -16,28 +17,26 @@ CONFIRM_SECONDS = 1.0
 
 
 class RedisBroker:
-    """``prefix`` is the installation's own. ``forged`` counts messages that no node of it has written."""
+    """``prefix`` is the installation's own."""
 
-    on_hints: OnHints
-    on_suspect: OnSuspect
-    on_ephemeral: OnEphemeral
-
-    def __init__(self, redis: RedisClient, hints: Hints, prefix: str) -> None:
+    def __init__(self, subscriber: Subscriber, redis: RedisClient, hints: Hints, prefix: str) -> None:
+        self.subscriber = subscriber
         self.redis = redis
         self.hints = hints
         self.prefix = f"{prefix}:".encode()
+        # What is subscribed to: channels by number, topics by name.
         self.channels: set[int] = set()
         self.topics: set[str] = set()
+        # Messages that no node of the installation has written; only grows.
         self.forged = 0
-        redis.on_messages = self._on_messages
-        redis.on_open.append(lambda: self.on_suspect(None))
+        redis.listen(on_messages=self._on_messages, on_open=partial(subscriber.on_suspect, None))
 
     async def subscribe(self, channels: Collection[int]) -> None:
         self.channels.update(channels)
         confirmations = self.redis.subscribe([self._channel(pk) for pk in channels])
         _, late = await asyncio.wait(confirmations, timeout=CONFIRM_SECONDS)
         for each in late:
-            each.add_done_callback(lambda done: self.on_suspect(channels))
+            each.add_done_callback(lambda done: self.subscriber.on_suspect(channels))
 
     def unsubscribe(self, channels: Collection[int]) -> None:
         self.channels.difference_update(channels)
@@ -46,7 +45,7 @@ class RedisBroker:
     def publish(self, events: Sequence[Event]) -> None:
         local = [event for event in events if event.channel_pk in self.channels]
         if local:
-            self.on_hints(local)
+            self.subscriber.on_hints(local)
         self.redis.publish([(self._channel(event.channel_pk), self.hints.of_event(event)) for event in events])
 
     def subscribe_topic(self, topic: str) -> None:
@@ -61,7 +60,7 @@ class RedisBroker:
         kind, _, pk = topic.partition(":")
         of_channel = kind == "channel"
         if (int(pk) in self.channels) if of_channel else (topic in self.topics):
-            self.on_ephemeral(topic, name, exclude, document)
+            self.subscriber.on_ephemeral(topic, name, exclude, document)
         channel = self._channel(int(pk)) if of_channel else self._topic(topic)
         self.redis.publish([(channel, self.hints.of_ephemeral(Ephemeral(topic, name, exclude, document)))])
 
@@ -92,8 +91,8 @@ class RedisBroker:
                 case Ephemeral():
                     ephemeral.append(hint)
         if events:
-            self.on_hints(events)
+            self.subscriber.on_hints(events)
         for each in ephemeral:
-            self.on_ephemeral(each.topic, each.name, each.exclude, each.document)
+            self.subscriber.on_ephemeral(each.topic, each.name, each.exclude, each.document)
         if suspect:
-            self.on_suspect(suspect)
+            self.subscriber.on_suspect(suspect)

@@ -1,7 +1,7 @@
-"""Redis as the broker and the presence use it: a lane to each server, kept open, with the subscriptions that are wanted.
+"""Redis as the broker and the presence use it: a connection to each server, kept open, with the subscriptions wanted.
 
-A lane that hears nothing for seconds is replaced, within 0.1 to 1 s as long as the server can be reached. Nothing here waits
-for Redis longer than a second, and nothing raises because it is unreachable.
+A connection that receives nothing for seconds is replaced, within 0.1 to 1 s as long as the server can be reached. Nothing
+here waits for Redis longer than a second, and nothing raises because it is unreachable.
 """
 
 import asyncio
@@ -22,27 +22,34 @@ PING_SECONDS = 1.0
 SILENCE_SECONDS = 3.0
 RETRY_SECONDS, LONGEST_RETRY_SECONDS = 0.1, 1.0
 CHANNELS_AT_ONCE = 1000
+OnMessages = Callable[[list[tuple[bytes, bytes]]], None]
 
 
 class RedisClient:
-    """``on_messages`` gets the messages of one read, as (channel, message); ``on_open`` are called when a connection is
-    established and its subscriptions are confirmed.
-
-    ``await start()`` before use, ``await stop()`` after. ``connections`` and ``dropped`` only grow.
-    """
+    """``await start()`` before use, ``await stop()`` after."""
 
     def __init__(self, servers: Servers) -> None:
         self.servers = servers
-        self.on_messages: Callable[[list[tuple[bytes, bytes]]], None] = lambda messages: None
+        self.on_messages: list[OnMessages] = []
         self.on_open: list[Callable[[], None]] = []
+        # Channels to be subscribed to, whether there is a connection or not.
         self.wanted: set[bytes] = set()
+        # By the server's name; "" for the one that is not part of a cluster.
         self.links: dict[str, ServerConnection] = {}
         self.tasks = Tasks()
+        # Connections made, and messages dropped for want of one; both only grow.
         self.connections = 0
         self.dropped = 0
 
+    def listen(self, *, on_messages: OnMessages | None = None, on_open: Callable[[], None]) -> None:
+        """Call ``on_messages`` with the messages of a read, as (channel, message), and ``on_open`` whenever a connection
+        is established and its subscriptions are confirmed."""
+        if on_messages:
+            self.on_messages.append(on_messages)
+        self.on_open.append(on_open)
+
     async def start(self) -> None:
-        """Redis may be away: it is looked for as long as it takes."""
+        """Redis may be unreachable: connecting is tried as long as it takes."""
         with contextlib.suppress(*UNREACHABLE):
             await self.servers.find()
         for server in self.servers.names:
@@ -74,7 +81,7 @@ class RedisClient:
         return [(self.connection_to(server), some) for server, some in found.items()]
 
     def subscribe(self, channels: Collection[bytes]) -> "list[asyncio.Future[None]]":
-        """Each is done when what is published from then on will be heard, or ``on_open`` will be called."""
+        """Each is done when what is published from then on is received, or ``on_open`` will be called."""
         self.wanted.update(channels)
         return [connection.change(some, True) for connection, some in self._by_server(channels)]
 
@@ -167,7 +174,7 @@ class ServerConnection:
         done, self.flushed = self.flushed, None
         assert done is not None
         if self.link is None or not changes:
-            # Whatever is wanted is subscribed to when there is a connection, and doubted then.
+            # Whatever is wanted is subscribed to when there is a connection, and is suspect then.
             done.set_result(None)
             return
         self._subscribe(self.link, [each for each, wanted in changes.items() if wanted])
@@ -234,14 +241,15 @@ class ServerConnection:
     def _on_push(self, pushes: Sequence[Push]) -> None:
         messages = [(push[1], push[2]) for push in pushes if push[0] in (b"message", b"smessage")]
         if messages:
-            self.client.on_messages(messages)
+            for on_messages in self.client.on_messages:
+                on_messages(messages)
         if self.link and any(push[0] == b"sunsubscribe" and push[1] in self.wanted for push in pushes):
             # The channel moves to another node of the cluster.
             self.link.close()
 
 
 def settle(answer: "asyncio.Future[Any]", done: "asyncio.Future[None]") -> None:
-    """The connection may be lost meanwhile: then another one comes, and all is doubted."""
+    """The connection may be lost meanwhile: then another one comes, and all channels are suspect."""
     if not answer.cancelled():
         answer.exception()
     if not done.done():

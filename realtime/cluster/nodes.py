@@ -1,4 +1,4 @@
-"""This process among others: it says that it is there, and does not start where several can't hear of each other."""
+"""This process among others: it enters a table of all nodes, and does not start where several could not work together."""
 
 import asyncio
 import contextlib
@@ -6,7 +6,7 @@ import hashlib
 import logging
 import os
 import socket
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 
 from storage import nodes
@@ -29,10 +29,9 @@ class Nodes:
     def __init__(self, database: Database, id: str, *, redis: bool, secrets: Sequence[str]) -> None:
         self.database = database
         self.node = Node(id, here_now(), redis, digests(secrets))
-        self.figures: Callable[[], Mapping[str, float]] = dict
 
     async def start(self) -> None:
-        """Waits for one that may be gone without a word. Raises Problem where others are alive and it can't join them."""
+        """Waits for the entry of one that may have crashed. Raises Problem where others are alive and it can't join them."""
         waited = 0.0
         while problem := await self.database.write(Command(self._enter, keys=["nodes"])):
             if waited == 0:
@@ -43,7 +42,7 @@ class Nodes:
             waited += CHECK_SECONDS
 
     def _enter(self, tx: Tx) -> str | None:
-        """Be there, or say why not."""
+        """Enter the table, or say why not."""
         for other in nodes.others(tx.connection, self.node.id):
             if is_gone(other):
                 continue
@@ -60,8 +59,9 @@ class Nodes:
         nodes.beat(tx, self.node, {})
         return None
 
-    async def beat(self) -> None:
-        await self.database.write(Command(partial(nodes.beat, node=self.node, figures=self.figures())))
+    async def beat(self, figures: Mapping[str, float]) -> None:
+        """``figures`` are this node's, shown at ``/api/v1/admin/nodes``."""
+        await self.database.write(Command(partial(nodes.beat, node=self.node, figures=figures)))
 
     async def seen(self) -> list[Seen]:
         """All that are alive, as they were at their last beat."""

@@ -1,4 +1,4 @@
-"""Who is connected, anywhere. What it knows expires; what it can't say counts as not connected."""
+"""Who is connected, to any node. Entries expire; a user of whom nothing is known counts as not connected."""
 
 from collections.abc import Collection
 from typing import Protocol
@@ -14,7 +14,7 @@ class Presence(Protocol):
         ...
 
     async def refresh(self) -> None:
-        """Tell again who is here, for what is known of others expires."""
+        """Announce again who is connected here, because entries expire."""
 
     async def elsewhere(self, user_pks: Collection[int]) -> dict[int, list[str]]:
         """The other nodes that have a connection of each of these users."""

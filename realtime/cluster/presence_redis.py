@@ -27,8 +27,9 @@ class RedisPresence:
         self.redis = redis
         self.prefix = prefix
         self.node = node
+        # Of this node, by the user's number.
         self.connections: Counter[int] = Counter()
-        redis.on_open.append(lambda: self._announce(list(self.connections)))
+        redis.listen(on_open=lambda: self._announce(list(self.connections)))
 
     async def enter(self, user_pk: int) -> bool:
         self.connections[user_pk] += 1
@@ -52,7 +53,7 @@ class RedisPresence:
         return await self._others(user_pks)
 
     async def refresh(self) -> None:
-        """Tell again who is here; what is not told expires."""
+        """Announce again who is connected here; what is not announced expires."""
         here = list(self.connections)
         for start in range(0, len(here), USERS_AT_ONCE):
             self._announce(here[start : start + USERS_AT_ONCE])
@@ -87,7 +88,7 @@ class RedisPresence:
                 look = (b"ZRANGEBYSCORE", key, str(time.time()), "+inf")
                 *_, nodes = await self.redis.atomic(key, [*change, look])
         except UNREACHABLE as error:
-            logger.debug("presence can't be asked: %s", error)
+            logger.debug("presence could not be read from Redis: %s", error)
             return True
         return not [node for node in nodes if node.decode() != self.node]
 
@@ -102,7 +103,7 @@ class RedisPresence:
         return {pk: nodes for pk, nodes in found.items() if nodes}
 
     async def _ask(self, commands: Collection[tuple[Any, ...]]) -> list[Any]:
-        """The answers; none where Redis can't be asked."""
+        """The answers; none while Redis is unreachable."""
         if not commands:
             return []
         try:
@@ -110,5 +111,5 @@ class RedisPresence:
                 calls = (self.redis.call(key, word, *rest) for key, word, *rest in commands)
                 return await asyncio.gather(*calls)
         except UNREACHABLE as error:
-            logger.debug("presence can't be asked: %s", error)
+            logger.debug("presence could not be read from Redis: %s", error)
             return []

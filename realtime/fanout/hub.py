@@ -15,7 +15,7 @@ from typing import Any
 import orjson
 from sqlalchemy import Connection
 
-from realtime.cluster.broker import Broker
+from realtime.cluster.broker import MakeBroker
 from realtime.fanout.deliveries import Deliveries
 from realtime.fanout.subscription import Channel, Reader, Replay
 from realtime.schema.limits import KIB, Limits
@@ -39,32 +39,39 @@ REFILL_SECONDS = 0.5
 
 
 class Hub:
-    """Give it ``publish`` as the writer's ``on_commit``. ``delivered``, ``repaired`` and ``resets`` only grow.
+    """Give it ``publish`` as the writer's ``on_commit``, ``on_suspect`` as its ``on_unknown``; ``stop`` it at the end."""
 
-    ``deliveries`` counts what each channel of several users gets; a chat that delivers too much accepts no sends.
-    """
-
-    def __init__(self, database: Database, broker: Broker, limits: Limits) -> None:
+    def __init__(self, database: Database, make_broker: MakeBroker, limits: Limits) -> None:
         self.database = database
+        # What each channel of several users is sent; a chat that sends too much accepts no messages.
         self.deliveries = Deliveries(limits, self.readers)
-        self.broker = broker
+        self.broker = make_broker(self)
+        # Those with readers, by number.
         self.channels: dict[int, Channel] = {}
+        # Who gets the ephemeral events of a topic, in the order in which they came.
         self.watchers: dict[str, dict[Reader, None]] = {}
+        # What this node itself does with the events of a topic.
         self.handlers: dict[str, Callable[[str, Any], None]] = {}
+        # Events written to readers, events read from the log because their hint was missing, subscriptions ended at a gap
+        # that the log does not fill. All only grow.
         self.delivered = 0
         self.repaired = 0
         self.resets = 0
+        # When the tail of the log was read last, of time.monotonic().
         self.checked_at = time.monotonic()
         self.tasks = Tasks()
+        # Reads of many readers, made together.
         self.positions: Batcher[Collection[int], Mapping[int, Position]] = Batcher(database, positions_of)
         self.pages: Batcher[tuple[int, int], list[Event]] = Batcher(
             database, partial(log.pages, limit=PAGE_EVENTS), most=16
         )
+        # Channels that may have missed something, and the task that compares them with the log.
         self.suspect: set[int] = set()
         self.checking: asyncio.Task[None] | None = None
-        broker.on_hints = self.on_hints
-        broker.on_suspect = self.mark_suspect
-        broker.on_ephemeral = self._on_ephemeral
+
+    async def stop(self) -> None:
+        """After the last session has ended."""
+        await self.tasks.finish()
 
     # Subscriptions
 
@@ -361,7 +368,7 @@ class Hub:
             if channel:
                 await self._filled(channel, head)
 
-    def mark_suspect(self, pks: Collection[int] | None) -> None:
+    def on_suspect(self, pks: Collection[int] | None) -> None:
         """Something may have been missed on these channels, or on all: look, many at a time."""
         self.suspect.update(self.channels if pks is None else pks)
         if self.checking is None and self.suspect:
@@ -406,19 +413,19 @@ class Hub:
                 self.broker.unsubscribe_topic(topic)
 
     def publish_ephemeral(self, channel_pk: int, name: str, document: object, *, exclude: str) -> None:
-        """Tell the live readers of a channel, on every node, except one user's."""
+        """Send to the live readers of a channel, on every node, except one user's."""
         self.broker.publish_ephemeral(f"channel:{channel_pk}", name, document, exclude=exclude)
 
     def publish_to_topic(self, topic: str, name: str, document: object) -> None:
-        """Tell who watches or handles a topic, on every node."""
+        """Send to those who watch or handle a topic, on every node."""
         self.broker.publish_ephemeral(topic, name, document)
 
     def handle(self, topic: str, handler: Callable[[str, Any], None]) -> None:
-        """``handler`` gets the name and the document of what is whispered to a topic."""
+        """``handler`` gets the name and the document of what is published to a topic."""
         self.handlers[topic] = handler
         self.broker.subscribe_topic(topic)
 
-    def _on_ephemeral(self, topic: str, name: str, exclude: str | None, document: object) -> None:
+    def on_ephemeral(self, topic: str, name: str, exclude: str | None, document: object) -> None:
         handler = self.handlers.get(topic)
         if handler:
             return handler(name, document)

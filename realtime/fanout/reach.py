@@ -41,8 +41,12 @@ class Reach:
         self.presence = presence
         self.node = node
         self.questions: dict[str, Question] = {}
+        # Questions of other nodes that are being answered.
         self.tasks = Tasks()
         hub.handle(topic_of(node), self._on_node_message)
+
+    async def stop(self) -> None:
+        await self.tasks.finish()
 
     async def connected(self, user_pks: Collection[int]) -> set[int]:
         return await self.presence.online(user_pks)

@@ -20,9 +20,10 @@ from realtime.schema.limits import Limits
 from realtime.support.ttl_cache import TtlCache
 from realtime.transport import frames
 from realtime.transport.socket import Socket, discard
+from realtime.transport.states import Ending
 from storage import accounts, chat, epoch, log, logins, streams
 from storage.database import Database
-from storage.transaction import Event
+from storage.transaction import Command, Event
 from storage.types import SECOND, now
 
 logger = logging.getLogger("bellwire.session")
@@ -36,40 +37,63 @@ UNITS_PER_ITEM = 0.05
 
 
 class Session:
-    """The hub's reader. ``offsets`` and ``epoch`` are what the client says it has."""
+    """The hub's reader: one connection of a user, from CONNECT on.
+
+    ``follow`` applies what was put into ``control``, as long as there is something; one at a time for a session.
+    """
 
     __slots__ = (
         "active", "begun", "caller", "control", "due", "ended", "epoch", "follow", "following", "live_at", "offsets",
         "pending", "refreshing", "socket", "streams", "subscriptions", "watched", "write",
     )  # fmt: skip
 
-    def __init__(self, socket: Socket, caller: Caller, offsets: Mapping[str, int], epoch: str | None) -> None:
+    def __init__(
+        self,
+        socket: Socket,
+        caller: Caller,
+        offsets: Mapping[str, int],
+        epoch: str | None,
+        follow: "Callable[[Session], Coroutine[Any, Any, None]]",
+    ) -> None:
         self.socket = socket
         # The socket's own method, or one that drops the data after the end of the session: a fan-out calls it directly.
         self.write = socket.write
+        # As its newest token says; replaced by ``session:refresh``.
         self.caller = caller
+        # The last seq that the client has of each channel, by the channel's name; dropped once they were used.
         self.offsets = offsets
+        # Of the history that the client has read; None if it has read none.
         self.epoch = epoch
+        # Whether the app is in the foreground, as the client says.
         self.active = True
+        # Whether it was subscribed to its channels; whether it is over.
         self.begun = False
         self.ended = False
+        # Whether a ``session:refresh`` is being handled.
         self.refreshing = False
+        # Events that have been submitted and are not acknowledged yet.
         self.pending = 0
+        # By the channel's number; the hub's.
         self.subscriptions: dict[int, Channel] = {}
+        # When it last turned live on a channel, of time.monotonic(); the hub's.
         self.live_at = 0.0
+        # The users whose presence it watches.
         self.watched: frozenset[int] = NOBODY
+        # The ids of the streams that it watches, by their channel's number.
         self.streams: dict[int, str] = {}
+        # The second, of the wheel of expiries, at which it is looked at next.
         self.due = 0
+        # Changes of what the user may read, not yet applied, and the task that applies them.
         self.control: list[Control] = []
         self.following: asyncio.Task[None] | None = None
-        self.follow: Callable[[Session], Coroutine[Any, Any, None]] | None = None
+        self.follow = follow
 
     @property
     def user_id(self) -> str:
         return self.caller.user.id
 
     def write_ephemeral(self, data: bytes) -> None:
-        if self.socket.buffered < self.socket.engine.limits.outbound // 2:
+        if self.socket.buffered < self.socket.host.limits.outbound // 2:
             self.write(data)
 
     async def drained(self, below: int) -> bool:
@@ -91,19 +115,19 @@ class Session:
 
     def _control(self, what: "Control") -> None:
         self.control.append(what)
-        if self.following is None and self.follow:
-            self.following = self.socket.engine.tasks.spawn(self.follow(self))
+        if self.following is None and not self.ended:
+            self.following = self.socket.host.tasks.spawn(self.follow(self))
 
     def emit(self, name: str, document: object) -> None:
         """Send what is not durable, to this connection alone."""
         self.write(frames.ephemeral(name, document))
 
     def close(self, reason: str) -> None:
-        """For good: say why, then DISCONNECT, so that official clients stay away, then the transport."""
+        """Say why, then DISCONNECT, so that official clients do not reconnect, then close the transport."""
         if not self.ended:
             self.emit("session:closed", {"reason": reason})
             self.write(frames.text_frame(frames.DISCONNECT))
-            self.socket.close_now(1000)
+            self.socket.close_now(Ending.SESSION_CLOSED)
 
 
 class Joined(NamedTuple):
@@ -139,20 +163,25 @@ class Sessions:
         # What is remembered of tokens: dropped when one of them may have ended.
         self.callers = callers
         self.limits = limits
+        # The limits as ``session:ready`` shows them, as JSON.
         self.shown = orjson.Fragment(orjson.dumps(limits.shown()))
         self.plans = Plans(database, limits)
+        # All that have not ended, by the user's number.
         self.of_user: dict[int, set[Session]] = {}
+        # The revocations of the last seconds that were acted upon, and when they were read, of time.monotonic().
         self.revocations_seen: set[int] = set()
         self.checked_at = time.monotonic()
+        # Sessions by the second at which they are warned, or closed, because their token expires.
         self.expiries: Wheel[Session] = Wheel(now() // SECOND)
+        # Open sessions.
         self.count = 0
+        # Sessions that had a channel replayed without a gap; only grows.
         self.resumed = 0
 
     def add(self, session: Session) -> None:
         """From here on a revocation reaches it."""
         self.of_user.setdefault(session.caller.pk, set()).add(session)
         self.count += 1
-        session.follow = self._follow
         self.time(session)
 
     def remove(self, session: Session) -> None:
@@ -166,7 +195,6 @@ class Sessions:
             self.of_user.pop(session.caller.pk, None)
         self.hub.leave(session)
         self.expiries.discard(session.due, session)
-        session.follow = None
         session.control.clear()
 
     def time(self, session: Session) -> None:
@@ -226,7 +254,7 @@ class Sessions:
 
     # Following what happens to the user
 
-    async def _follow(self, session: Session) -> None:
+    async def follow(self, session: Session) -> None:
         """Join, leave and find again chats, one after the other."""
         try:
             while session.control and not session.ended:
@@ -245,7 +273,7 @@ class Sessions:
             logger.exception(
                 "could not follow a membership change; closing the connection so that the client reconnects"
             )
-            session.socket.close_now()
+            session.socket.close_now(Ending.RESUME)
         finally:
             session.following = None
 
@@ -329,6 +357,13 @@ class Sessions:
             if login is None or session.caller.login == login:
                 session.close(reason)
 
+    async def renew_epoch(self) -> str:
+        """Begin a new history, and have every client resume, which reloads it; the history's name."""
+        self.database.epoch = await self.database.write(Command(epoch.renew))
+        for session in self.all():
+            session.socket.close_now(Ending.RESUME)
+        return self.database.epoch
+
     def _made_by(self, user_pks: Collection[int]) -> Iterable[Session]:
         """Sessions whose tokens one of these users made."""
         return [each for each in self.all() if any(maker.pk in user_pks for maker in each.caller.makers)]
@@ -354,7 +389,7 @@ class Sessions:
         if name != self.database.epoch:
             self.database.epoch = name
             for session in self.all():
-                session.socket.close_now()
+                session.socket.close_now(Ending.RESUME)
 
     async def _judge(self, user_pk: int, reason: str) -> bool:
         """Close those of a user's sockets whose tokens count no more; False if one came with another token meanwhile."""

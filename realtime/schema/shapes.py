@@ -4,6 +4,8 @@ from typing import Any, Literal, NotRequired
 
 from typing_extensions import TypedDict
 
+from storage.registration import Mode
+
 
 class MediaDocument(TypedDict):
     """``duration`` in seconds, ``size`` in bytes; the URLs need a token, and a link can be made of each."""
@@ -316,6 +318,14 @@ class StateDocument(TypedDict):
     active: bool
 
 
+class HistoryDocument(TypedDict):
+    """``before`` and ``after`` are the seqs to go on from, null where there is no more."""
+
+    items: list[MessageDocument]
+    before: int | None
+    after: int | None
+
+
 class ReadDocument(TypedDict):
     chatId: str
     userId: str
@@ -340,3 +350,16 @@ class ReportDocument(TypedDict):
     reporterId: str
     reason: str
     createdAt: str
+
+
+class LiveActivityDocument(TypedDict):
+    attributesType: str
+    attributes: dict[str, Any]
+
+
+class TenantSettingsDocument(TypedDict):
+    uuid: str
+    name: str
+    liveActivity: LiveActivityDocument | None
+    registration: Mode
+    domains: list[str]

@@ -2,6 +2,7 @@
 
 from contextvars import ContextVar
 from typing import Protocol
+from weakref import ref
 
 
 class Subject(Protocol):
@@ -12,4 +13,15 @@ class Subject(Protocol):
         ...
 
 
-CURRENT: ContextVar[Subject | None] = ContextVar("current", default=None)
+# Weak: asyncio keeps a cancelled timer, and with it the context it was made in, until its time has come.
+CURRENT: ContextVar["ref[Subject] | None"] = ContextVar("current", default=None)
+
+
+def set_subject(subject: Subject) -> None:
+    """From here on this task, and what it starts, works for ``subject``."""
+    CURRENT.set(ref(subject))
+
+
+def current_subject() -> Subject | None:
+    found = CURRENT.get()
+    return found() if found else None

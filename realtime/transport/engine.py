@@ -1,15 +1,17 @@
 """The Engine.IO server: its sessions, their pings, and what its HTTP edge answers. One timer for all pings, no task for any.
 
-engineio's ``handle_request`` stays the HTTP edge. Relied on of engineio 4.15: ``AsyncServer._handle_connect``, the
-attributes of a socket that ``handle_request`` reads, and that ``handle_get_request`` may answer with a response dict.
+engineio's ``handle_request`` stays the HTTP edge. Relied on of engineio 4.15: ``AsyncServer._handle_connect`` opens a
+session, ``sockets`` holds all of them, a socket's ``handle_get_request`` may return a response dict, and ``_make_response``
+sends one; ``_cors_allowed_origins``, ``_cors_headers``, ``_ok``, ``_bad_request`` and ``_log_error_once`` make them. Checked
+by name in ``tests/test_seams.py``.
 """
 
 import asyncio
 import logging
 import math
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, Protocol
+from collections.abc import Callable
+from typing import Any
 
 import engineio
 import orjson
@@ -19,9 +21,10 @@ from realtime.schema.limits import Limits
 from realtime.support.buckets import Buckets
 from realtime.support.tasks import Tasks
 from realtime.transport import frames
-from realtime.transport.context import CURRENT
-from realtime.transport.polling import payload
+from realtime.transport.context import set_subject
+from realtime.transport.interfaces import OriginPolicy, PacketHandler
 from realtime.transport.socket import PING, Socket
+from realtime.transport.states import Ending, SocketState
 from storage.errors import TooMany
 
 logger = logging.getLogger("bellwire.socket")
@@ -33,33 +36,6 @@ NEW_WEBSOCKET = ("EIO=4&transport=websocket", "transport=websocket&EIO=4")
 PHASES = 25
 BURST_SECONDS = 0.05
 GROUP_SECONDS = 0.1
-
-
-class PacketHandler(Protocol):
-    """What the transport tells the protocol above it."""
-
-    def on_packet(self, socket: Socket, text: str) -> None:
-        """A message came; called in order, from the read loop, must not wait."""
-
-    def work(self, socket: Socket, item: Any) -> Awaitable[None]:
-        """Handle what ``on_packet`` put into the inbox; one at a time for a socket."""
-        ...
-
-    def on_closed(self, socket: Socket) -> None:
-        """The session is over; called once."""
-
-    def finish(self) -> None:
-        """All sessions are over: what was put off is done now."""
-
-
-class OriginPolicy(Protocol):
-    """Which web pages may connect. ``environ`` holds HTTP_HOST."""
-
-    def allowed(self, origin: str, environ: Mapping[str, Any]) -> bool: ...
-
-    def is_named(self, origin: str) -> bool:
-        """Whether the origin is allowed by its name, not because all are, or because it is the server's own."""
-        ...
 
 
 class Admission:
@@ -91,11 +67,17 @@ def unavailable(why: str) -> dict[str, Any]:
 
 
 class Engine(engineio.AsyncServer):
-    """Engine.IO sessions, their pings, and who may come."""
+    """Engine.IO sessions, their pings, and who may open one."""
 
-    listener: PacketHandler
-
-    def __init__(self, limits: Limits, **options: Any) -> None:
+    def __init__(
+        self,
+        *,
+        limits: Limits,
+        handler: PacketHandler,
+        origins: OriginPolicy,
+        address_of: Callable[[web.BaseRequest], str | None],
+        **options: Any,
+    ) -> None:
         super().__init__(
             async_mode="aiohttp",
             max_http_buffer_size=limits.polling_payload,
@@ -104,19 +86,28 @@ class Engine(engineio.AsyncServer):
             **options,
         )
         self.limits = limits
+        self.handler = handler
+        self.origins = origins
+        # The client's address, by which it is limited; None for no limit.
+        self.address_of = address_of
         self.admission = Admission(limits.connects_per_second, limits.connect_wait)
         self.connect_buckets = Buckets(limits.connects_per_address, limits.connects_at_once)
-        self.address_of: Callable[[web.BaseRequest], str | None] = lambda request: None
+        # Open sockets of each address.
         self.of_address: Counter[str] = Counter()
+        # All that have not ended, by session id.
         self.sockets: dict[str, Socket] = {}
+        # Sockets by the tick at which they are pinged, and the tick that it is now.
         self.phases: list[set[Socket]] = [set() for _ in range(PHASES)]
         self.phase = 0
+        # Seconds.
         self.tick = self.ping_interval / PHASES
         self.timer: asyncio.TimerHandle | None = None
+        # Why no session is opened any more; None while they are.
         self.refusing: str | None = None
+        # Slow readers that were disconnected; only grows.
         self.slow_closed = 0
+        # What sockets do beside reading; finished by ``stop``.
         self.tasks = Tasks()
-        self.origins: OriginPolicy | None = None
 
     # Coming and going
 
@@ -125,7 +116,7 @@ class Engine(engineio.AsyncServer):
         if request.method != "OPTIONS" and not request.query.get("transport"):
             # Mandatory in the protocol; engineio would take polling.
             refused: web.StreamResponse = await self._make_response(
-                self._bad_request("The parameter transport is missing"), {}
+                self.bad_request("The parameter transport is missing"), {}
             )
             return refused
         asked = request.method == "GET" and request.query_string in NEW_WEBSOCKET
@@ -149,7 +140,9 @@ class Engine(engineio.AsyncServer):
         if self.refusing:
             return unavailable(self.refusing)
         sid = self.generate_id()
-        socket = self.sockets[sid] = Socket(self, sid, address)
+        origin = environ.get("HTTP_ORIGIN")
+        allowed = not origin or self.origins.allowed(origin, environ)
+        socket = self.sockets[sid] = Socket(self, sid, address=address, origin_allowed=allowed)
         if address is not None:
             self.of_address[address] += 1
         socket.phase = self.phase
@@ -164,11 +157,10 @@ class Engine(engineio.AsyncServer):
             "maxPayload": self.limits.polling_payload,
         }
         socket.write(frames.text_frame(b"0" + orjson.dumps(opening)))
-        await self._trigger_event("connect", sid, environ, run_async=False)
         if transport == "websocket":
             return await socket.handle_get_request(environ)
-        socket.connected = True
-        return payload(await socket._poll())
+        socket.state = SocketState.POLLING
+        return await socket.poll()
 
     def _refuse_address(self, address: str) -> dict[str, Any] | None:
         """What is answered to an address that has too many sockets, or opens too many at once."""
@@ -180,23 +172,26 @@ class Engine(engineio.AsyncServer):
             return unavailable(problem.message)
         return None
 
-    def forget(self, socket: Socket) -> None:
+    def on_ending(self, socket: Socket) -> None:
         self.phases[socket.phase].discard(socket)
         if socket.address is not None:
             self.of_address[socket.address] -= 1
             if not self.of_address[socket.address]:
                 del self.of_address[socket.address]
 
+    def on_end(self, socket: Socket) -> None:
+        self.sockets.pop(socket.sid, None)
+
     def disconnect_slow(self, socket: Socket) -> None:
-        """Cut off a client that does not take what is sent; later, for we may be in the middle of a fan-out."""
+        """Drop a client that does not read what is sent; later, because a fan-out may be going through the readers."""
         asyncio.get_running_loop().call_soon(self._close_slow, socket)
 
     def _close_slow(self, socket: Socket) -> None:
         if not socket.closing:
             self.slow_closed += 1
-            CURRENT.set(socket)
+            set_subject(socket)
             logger.warning("disconnected a slow reader with %d unsent bytes", socket.buffered)
-            socket.abort()
+            socket.abort(Ending.SLOW_READER)
 
     # Pings
 
@@ -213,13 +208,13 @@ class Engine(engineio.AsyncServer):
         late = (self.phase - math.ceil(self.ping_timeout / self.tick)) % PHASES
         for socket in list(self.phases[late]):
             if socket.pinged_at <= overdue and not socket.full:
-                socket.abort()
+                socket.abort(Ending.PING_TIMEOUT)
 
     async def stop(self) -> None:
-        """After all sockets were closed: no more pings, and nothing under way any more."""
+        """After all sockets were closed: no more pings, and no task left."""
         if self.timer:
             self.timer.cancel()
-        self.listener.finish()
+        self.handler.finish()
         await self.tasks.finish()
 
     # HTTP answers
@@ -230,7 +225,7 @@ class Engine(engineio.AsyncServer):
 
     def _cors_headers(self, environ: dict[str, Any]) -> list[tuple[str, str]]:
         origin = environ.get("HTTP_ORIGIN")
-        if not origin or not self.origins or not self.origins.allowed(origin, environ):
+        if not origin or not self.origins.allowed(origin, environ):
             return []
         headers = [("Access-Control-Allow-Origin", origin), ("Vary", "Origin")]
         named = self.origins.is_named(origin)
@@ -247,6 +242,10 @@ class Engine(engineio.AsyncServer):
         """The protocol says ``ok`` where engineio says ``OK``."""
         answer = super()._ok(*arguments, **options)
         return {**answer, "response": b"ok"} if answer["response"] == b"OK" else answer
+
+    def bad_request(self, message: str) -> dict[str, Any]:
+        answer: dict[str, Any] = self._bad_request(message)
+        return answer
 
     def _bad_request(self, message: str | None = None) -> Any:
         if message == "Invalid transport" and "polling" not in self.transports:

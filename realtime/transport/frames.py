@@ -90,6 +90,11 @@ def ack(id: int, document: object) -> bytes:
     return text_frame(b"%b%d[%b]" % (ACK, id, orjson.dumps(document)))
 
 
+def connected(sid: str) -> bytes:
+    """CONNECT accepted; ``sid`` is an id that clients show."""
+    return text_frame(b'40/chat,{"sid":"%b"}' % sid.encode())
+
+
 def connect_error(namespace: str, message: str) -> bytes:
     """CONNECT_ERROR in a namespace as a client named it; its data is an object."""
     of = b"" if namespace == "/" else namespace.encode() + b","

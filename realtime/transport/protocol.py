@@ -1,33 +1,31 @@
-"""Socket.IO over our sockets: python-socketio handles CONNECT and DISCONNECT, the namespace's own table handles events.
+"""Socket.IO over our sockets: CONNECT, DISCONNECT, and events to the session that a CONNECT began.
 
-python-socketio looks up inbound events among its own handlers, runs each in a task, and keeps incomplete binary packets.
-None of that is used here: the transport passes text packets in order, and this file dispatches them by type.
-
-Relied on of python-socketio 5: ``AsyncServer._engineio_server_class`` names the server below, ``_handle_eio_connect`` and
-``_handle_connect`` handle a new transport and a CONNECT, ``_trigger_event`` calls the namespace, ``_send_packet`` sends the
-answer; ``environ`` and ``eio`` are set in the constructor. ``AsyncManager`` keeps the ids: ``pre_connect``, ``connect``,
-``is_connected``, ``is_pre_connected``, ``sid_from_eio_sid``, ``eio_sid_from_sid``, ``basic_disconnect``. Checked by name in
-``tests/test_seams.py``.
+Packets are handled in the order in which they come, by their type. Of python-socketio the server of the process is left,
+which brings up engineio's. Relied on of python-socketio 5: ``AsyncServer._engineio_server_class`` names the class of ``eio``,
+which the constructor makes with all options that it does not know. Checked by name in ``tests/test_seams.py``.
 """
 
 import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import Awaitable
-from typing import Any, Protocol
+from collections.abc import Callable
+from typing import Protocol
 
 import orjson
 import socketio
+from aiohttp import web
 
 from realtime.schema.limits import Limits
 from realtime.schema.parsing import depth
 from realtime.transport import frames
-from realtime.transport.context import CURRENT
+from realtime.transport.context import set_subject
 from realtime.transport.engine import Engine, library
 from realtime.transport.frames import NAMESPACE, Packet
+from realtime.transport.interfaces import ConnectedSession, OriginPolicy
 from realtime.transport.polling import Refused
 from realtime.transport.socket import Socket
+from realtime.transport.states import Ending
 from storage.errors import Malformed, TooMany, Unavailable
 
 logger = logging.getLogger("bellwire.socket")
@@ -41,23 +39,22 @@ class Overload(Exception):
     """There is no room for this connection now"""
 
 
-class NamespaceHandler(Protocol):
-    """What happens in the namespace."""
+class ConnectRefused(Exception):
+    """The client may not connect; the text is what it gets as the error's message"""
 
-    async def on_connect(self, sid: str, environ: dict[str, Any], auth: object = None) -> None:
-        """Raises python-socketio's ConnectionRefusedError."""
+
+class Namespace(Protocol):
+    """Who may connect to ``/chat``."""
+
+    async def admit(self, socket: Socket, auth: object) -> ConnectedSession:
+        """The session of a CONNECT; ``auth`` is JSON.
+
+        Raises ConnectRefused. Overload, Unavailable and TooMany close the socket.
+        """
+        ...
 
     def charge(self, socket: Socket) -> None:
         """A CONNECT came that leads to nothing. Raises TooMany where the budget of the user, or of the address, is spent."""
-
-    async def begin(self, session: Any) -> None:
-        """CONNECT was answered."""
-
-    def event(self, session: Any, packet: Packet) -> Awaitable[None] | None:
-        """An event came; what is left to wait for. Whatever is wrong with it is answered, not raised."""
-
-    def end(self, session: Any) -> None:
-        """The session is over."""
 
 
 class Server(socketio.AsyncServer):
@@ -65,19 +62,31 @@ class Server(socketio.AsyncServer):
 
     eio: Engine
 
-    def __init__(self, limits: Limits, **options: Any) -> None:
+    def __init__(
+        self,
+        limits: Limits,
+        namespace: Namespace,
+        *,
+        origins: OriginPolicy,
+        address_of: Callable[[web.BaseRequest], str | None],
+        ping_interval: float,
+        ping_timeout: float,
+        transports: list[str],
+    ) -> None:
         super().__init__(
-            client_manager=Manager(),
             logger=library,
-            async_handlers=False,
-            namespaces=[NAMESPACE],
+            handler=self,
             limits=limits,
-            **options,
+            origins=origins,
+            address_of=address_of,
+            ping_interval=ping_interval,
+            ping_timeout=ping_timeout,
+            transports=transports,
         )
         self.limits = limits
-        self.eio.listener = self
-        self.namespace: NamespaceHandler
+        self.namespace = namespace
         self.tasks = self.eio.tasks
+        # Closed, and their sessions not ended yet.
         self.closed_sockets: deque[Socket] = deque()
 
     def _engineio_server_class(self) -> type[Engine]:
@@ -94,19 +103,16 @@ class Server(socketio.AsyncServer):
         if session and not session.refreshing and packet.data.startswith(REFRESH):
             session.refreshing = True
             self.tasks.spawn(self._refresh(socket, session, packet))
-        elif socket.worker is None and self._is_event(socket, packet):
-            work = self.namespace.event(session, packet)
+        elif session and socket.inbox is None and is_event(packet):
+            work = session.on_event(packet)
             if work is not None:
                 socket.work(work)
         else:
             socket.enqueue(packet)
 
-    def _is_event(self, socket: Socket, packet: Packet) -> bool:
-        return packet.kind in "256" and packet.namespace == NAMESPACE and socket.session is not None
-
-    async def _refresh(self, socket: Socket, session: Any, packet: Packet) -> None:
+    async def _refresh(self, socket: Socket, session: ConnectedSession, packet: Packet) -> None:
         """Past the inbox, so that a slow database does not let a token expire; one at a time."""
-        CURRENT.set(socket)
+        set_subject(socket)
         try:
             await self.work(socket, packet)
         finally:
@@ -118,20 +124,20 @@ class Server(socketio.AsyncServer):
                 await self._connect(socket, packet)
             elif socket.session is None or packet.namespace != NAMESPACE or packet.kind == "4":
                 # Socket.IO v5: what does not follow a CONNECT closes the connection at once.
-                socket.close_now(1008)
+                socket.close_now(Ending.UNEXPECTED_PACKET)
             elif packet.kind == "1":
                 self._disconnect(socket)
-            elif self._is_event(socket, packet):
-                work = self.namespace.event(socket.session, packet)
+            elif is_event(packet):
+                work = socket.session.on_event(packet)
                 if work is not None:
                     await work
         except (Overload, Unavailable, TooMany) as error:
-            # Not what the client asked for is wrong: without a word of Socket.IO it comes back by itself.
+            # The request is valid: without a packet of Socket.IO the client reconnects by itself.
             logger.warning("closed a connection: %s", error)
-            socket.close_now(1013)
+            socket.close_now(Ending.OVERLOAD)
         except Exception:
             logger.exception("handling a packet failed")
-            socket.close_now(1011)
+            socket.close_now(Ending.INTERNAL_ERROR)
 
     def on_closed(self, socket: Socket) -> None:
         """A few in a step: when a network fails, thousands are gone at once."""
@@ -146,11 +152,14 @@ class Server(socketio.AsyncServer):
     def _end_sessions(self) -> None:
         for _ in range(min(len(self.closed_sockets), SESSIONS_ENDED_AT_ONCE)):
             socket = self.closed_sockets.popleft()
-            CURRENT.set(socket)
-            about = {"seconds": round(time.monotonic() - socket.began_at, 1), "code": socket.code}
+            set_subject(socket)
+            about = {
+                "seconds": round(time.monotonic() - socket.began_at, 1),
+                "code": socket.ending.code,
+                "reason": socket.ending.reason,
+            }
             access.info("connection closed", extra={"fields": about})
             self._disconnect(socket)
-            self.environ.pop(socket.sid, None)
         if self.closed_sockets:
             asyncio.get_running_loop().call_soon(self._end_sessions)
 
@@ -164,92 +173,38 @@ class Server(socketio.AsyncServer):
         if socket.session is not None:
             return socket.write(frames.connect_error(NAMESPACE, "already connected"))
         try:
-            auth = orjson.loads(packet.data) if packet.data else None
-        except orjson.JSONDecodeError:
-            auth = packet.data
-        if not depth(auth, self.limits.nesting):
-            auth = "too deep"
-        await self._handle_connect(socket.sid, packet.namespace, auth)
-        session = socket.session
-        if socket.closing:
-            self._disconnect(socket)
-        elif session and self.manager.sid_from_eio_sid(socket.sid, NAMESPACE):
-            socket.cancel_connect_deadline()
-            access.info("connected")
-            self.tasks.spawn(self._begin(socket, session))
+            session = await self.namespace.admit(socket, self._read_auth(packet))
+        except ConnectRefused as refused:
+            return socket.write(frames.connect_error(NAMESPACE, str(refused)))
+        socket.session = session
+        socket.write(frames.connected(self.eio.generate_id()))
+        socket.cancel_connect_deadline()
+        access.info("connected")
+        self.tasks.spawn(self._begin(socket, session))
         return None
 
-    async def _trigger_event(self, event: str, namespace: str, *arguments: Any) -> Any:
-        """Of python-socketio's own events CONNECT alone is anybody's here."""
-        return await self.namespace.on_connect(*arguments) if event == "connect" else None
-
-    async def _send_packet(self, eio_sid: str, pkt: Any) -> None:
-        socket = self.eio.sockets.get(eio_sid)
-        if socket:
-            socket.write(frames.text_frame(b"4" + pkt.encode().encode()))
-
-    async def _handle_eio_connect(self, eio_sid: str, environ: dict[str, Any]) -> None:
-        """Keep of the request what CONNECT looks at, not the request."""
-        self.environ[eio_sid] = {name: environ.get(name) for name in ("HTTP_ORIGIN", "HTTP_HOST")}
-
-    async def _begin(self, socket: Socket, session: Any) -> None:
+    def _read_auth(self, packet: Packet) -> object:
+        """A text for what is no JSON, or nested too deeply: the namespace refuses both."""
         try:
-            await self.namespace.begin(session)
+            auth: object = orjson.loads(packet.data) if packet.data else None
+        except orjson.JSONDecodeError:
+            return packet.data
+        return auth if depth(auth, self.limits.nesting) else "too deep"
+
+    async def _begin(self, socket: Socket, session: ConnectedSession) -> None:
+        try:
+            await session.begin()
         except Exception:
             logger.exception("starting a session failed")
-            socket.close_now(1011)
+            socket.close_now(Ending.INTERNAL_ERROR)
 
     def _disconnect(self, socket: Socket) -> None:
         session, socket.session = socket.session, None
-        self.manager.drop(socket.sid)
         if session:
-            self.namespace.end(session)
+            session.end()
             if not socket.closing:
                 socket.start_connect_deadline()
 
 
-class Manager(socketio.AsyncManager):
-    """Who is connected, by Engine.IO session: two dictionaries. Rooms are the hub's business."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.sids: dict[tuple[str, str], str] = {}
-        self.owners: dict[tuple[str, str], str] = {}
-        self.pending: set[str] = set()
-
-    async def pre_connect(self, eio_sid: str, namespace: str) -> str | None:
-        if (namespace, eio_sid) in self.sids:
-            return None
-        sid: str = self.server.eio.generate_id()
-        self.sids[namespace, eio_sid] = sid
-        self.owners[namespace, sid] = eio_sid
-        self.pending.add(sid)
-        return sid
-
-    async def connect(self, sid: str, namespace: str) -> str:
-        self.pending.discard(sid)
-        return sid
-
-    def is_pre_connected(self, sid: str, namespace: str) -> bool:
-        return sid in self.pending
-
-    def is_connected(self, sid: str, namespace: str) -> bool:
-        return (namespace, sid) in self.owners and sid not in self.pending
-
-    def sid_from_eio_sid(self, eio_sid: str, namespace: str) -> str | None:
-        return self.sids.get((namespace, eio_sid))
-
-    def eio_sid_from_sid(self, sid: str, namespace: str) -> str | None:
-        return self.owners.get((namespace, sid))
-
-    def basic_disconnect(self, sid: str, namespace: str, **_: Any) -> None:
-        eio_sid = self.owners.pop((namespace, sid), None)
-        if eio_sid is not None:
-            self.sids.pop((namespace, eio_sid), None)
-        self.pending.discard(sid)
-
-    def drop(self, eio_sid: str) -> None:
-        """The Engine.IO session is over."""
-        sid = self.sids.get((NAMESPACE, eio_sid))
-        if sid is not None:
-            self.basic_disconnect(sid, NAMESPACE)
+def is_event(packet: Packet) -> bool:
+    return packet.kind in "256" and packet.namespace == NAMESPACE

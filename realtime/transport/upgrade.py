@@ -2,17 +2,30 @@
 
 import asyncio
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from realtime.transport import frames
+from realtime.transport.states import Ending
 from realtime.transport.websocket import Websocket
-
-if TYPE_CHECKING:
-    from realtime.transport.socket import Socket
 
 UPGRADE_SECONDS = 10.0
 NOOP = frames.text_frame(b"6")
 PROBE_ANSWER = frames.text_frame(b"3probe")
+
+
+class Upgradable(Protocol):
+    """A polling session."""
+
+    def begin_upgrade(self, upgrade: "Upgrade") -> bool:
+        """A websocket was probed; False if it may not take over."""
+        ...
+
+    def cancel_upgrade(self, upgrade: "Upgrade") -> None:
+        """It does not take over."""
+
+    def finish_upgrade(self, upgrade: "Upgrade", websocket: Websocket) -> bool:
+        """The websocket takes over; False if it is not the one that was probed."""
+        ...
 
 
 class Upgrade:
@@ -20,33 +33,22 @@ class Upgrade:
 
     __slots__ = ("deadline", "socket", "websocket", "write")
 
-    def __init__(self, socket: "Socket", websocket: Websocket) -> None:
+    def __init__(self, socket: Upgradable, websocket: Websocket) -> None:
         self.socket = socket
         self.websocket = websocket
         self.write: Callable[[bytes], None] = websocket.write
-        self.deadline = asyncio.get_running_loop().call_later(UPGRADE_SECONDS, self.on_close, 1002)
+        self.deadline = asyncio.get_running_loop().call_later(UPGRADE_SECONDS, self.on_close, Ending.PROTOCOL_ERROR)
 
     def on_text(self, text: str) -> None:
-        socket = self.socket
-        if socket.upgrade is self and text == "5":
-            self._end()
-            if not socket.closing:
-                socket.attach(self.websocket)
-            else:
-                # It was closed meanwhile: what was to be said last goes this way.
-                self.websocket.write(socket.pop_queue())
-                self.websocket.close(1000)
-                socket._end()
-        elif text == "2probe" and not socket.upgrading and not socket.upgraded and not socket.closing:
-            socket.upgrade, socket.upgrading = self, True
+        if text == "5" and self.socket.finish_upgrade(self, self.websocket):
+            self.deadline.cancel()
+        elif text == "2probe" and self.socket.begin_upgrade(self):
             self.websocket.write(PROBE_ANSWER)
-            if socket.poll_waiter and not socket.poll_waiter.done():
-                socket.poll_waiter.set_result(NOOP)
         else:
-            self.on_close(1002)
+            self.on_close(Ending.PROTOCOL_ERROR)
 
     def on_binary(self) -> None:
-        self.on_close(1002)
+        self.on_close(Ending.PROTOCOL_ERROR)
 
     def cork(self) -> None:
         """Every answer here is waited for."""
@@ -54,14 +56,10 @@ class Upgrade:
     def uncork(self) -> None:
         """Nothing was held back."""
 
-    def on_close(self, code: int) -> None:
-        self._end()
-        self.websocket.close(code)
+    def on_close(self, ending: Ending) -> None:
+        self.deadline.cancel()
+        self.socket.cancel_upgrade(self)
+        self.websocket.close(ending.code)
 
     def on_backlog(self) -> None:
-        self.on_close(1008)
-
-    def _end(self) -> None:
-        self.deadline.cancel()
-        if self.socket.upgrade is self:
-            self.socket.upgrade, self.socket.upgrading = None, False
+        self.on_close(Ending.UNEXPECTED_PACKET)

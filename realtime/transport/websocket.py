@@ -23,6 +23,7 @@ from aiohttp.web_request import BaseRequest
 
 from realtime.transport import frames
 from realtime.transport.frame_check import FrameCheck
+from realtime.transport.states import FRAME_ERRORS, Ending
 
 logger = logging.getLogger("bellwire.socket")
 
@@ -34,8 +35,6 @@ SLICE_BYTES = 4096
 MASKED = 6
 CLOSE_LINGER_SECONDS = 5.0
 RESET = struct.pack("ii", 1, 0)
-# RFC 6455: never sent; it stands for a connection without a close frame.
-LOST = 1006
 SWITCHING = (
     b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: %b\r\n\r\n"
 )
@@ -64,8 +63,8 @@ class Receiver(Protocol):
 
     def uncork(self) -> None: ...
 
-    def on_close(self, code: int) -> None:
-        """Nothing will come any more; ``code`` is what the client is to be told, if it can be."""
+    def on_close(self, ending: Ending) -> None:
+        """Nothing will come any more."""
 
     def on_backlog(self) -> None:
         """The client takes less than is sent: more waits than the limit."""
@@ -147,7 +146,7 @@ class Websocket(asyncio.Protocol):
         receiver = self.receiver
         self.reader, self.rest = None, b""
         if receiver:
-            receiver.on_close(1002)
+            receiver.on_close(Ending.PROTOCOL_ERROR)
 
     def pause(self) -> None:
         self.paused = True
@@ -175,7 +174,7 @@ class Websocket(asyncio.Protocol):
         elif kind is WSMsgType.PING:
             receiver.write(b"\x8a%c%b" % (len(data), data))
         elif kind is WSMsgType.CLOSE:
-            receiver.on_close(1000)
+            receiver.on_close(Ending.CLIENT_CLOSED)
 
     # Writing
 
@@ -184,10 +183,10 @@ class Websocket(asyncio.Protocol):
             self.transport.write(data)
 
     def close(self, code: int) -> None:
-        """Say goodbye after what was written, but to who is lost (1006); whoever does not take it in time is dropped."""
+        """Send a close frame after what was written, but for 1006; a client that does not read it in time is dropped."""
         self.receiver = None
         if not self.transport.is_closing():
-            if code != LOST:
+            if code != Ending.LOST.code:
                 self.transport.write(frames.close_frame(code))
             self.transport.close()
             self.aborting = asyncio.get_running_loop().call_later(CLOSE_LINGER_SECONDS, self.transport.abort)
@@ -209,7 +208,7 @@ class Websocket(asyncio.Protocol):
     def eof_received(self) -> None:
         receiver, self.receiver = self.receiver, None
         if receiver:
-            receiver.on_close(LOST)
+            receiver.on_close(Ending.LOST)
 
     def connection_lost(self, error: Exception | None) -> None:
         self.eof_received()
@@ -242,14 +241,14 @@ class FrameSink(WebSocketDataQueue):
             self.websocket.on_message(message[0], message[1])
         except Exception:
             logger.exception("handling a frame failed")
-            self._end(1011)
+            self._end(Ending.INTERNAL_ERROR)
 
     def set_exception(self, error: Any, cause: Any = None) -> None:
-        self._end(getattr(error, "code", 1002))
+        self._end(FRAME_ERRORS.get(getattr(error, "code", 0), Ending.PROTOCOL_ERROR))
 
-    def _end(self, code: int) -> None:
+    def _end(self, ending: Ending) -> None:
         if self.websocket.receiver:
-            self.websocket.receiver.on_close(code)
+            self.websocket.receiver.on_close(ending)
 
 
 class HijackedResponse(web.Response):

@@ -5,7 +5,8 @@ import contextlib
 import itertools
 import socket
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import trustme
 from redis.crc import key_slot
 
 from realtime.cluster import broker_redis
-from realtime.cluster.broker import Broker
+from realtime.cluster.broker import MakeBroker
 from realtime.cluster.broker_memory import MemoryBroker
 from realtime.cluster.broker_redis import RedisBroker
 from realtime.cluster.client_redis import RedisClient
@@ -32,16 +33,26 @@ KEY = b"k" * 32
 
 
 class Node:
-    """A broker, and what it told."""
+    """A broker, and what it delivered."""
 
-    def __init__(self, broker: Broker) -> None:
-        self.broker = broker
+    def __init__(self, make_broker: MakeBroker) -> None:
         self.events: list[Event] = []
-        self.doubts: list[Collection[int] | None] = []
-        self.whispers: list[tuple[str, str, str | None, Any]] = []
-        broker.on_hints = self.events.extend
-        broker.on_suspect = self.doubts.append
-        broker.on_ephemeral = lambda *ephemeral: self.whispers.append(ephemeral)
+        self.suspect: list[Collection[int] | None] = []
+        self.ephemeral: list[tuple[str, str, str | None, Any]] = []
+        self.broker = make_broker(self)
+
+    def on_hints(self, events: Sequence[Event]) -> None:
+        self.events += events
+
+    def on_suspect(self, channels: Collection[int] | None) -> None:
+        self.suspect.append(channels)
+
+    def on_ephemeral(self, topic: str, name: str, exclude: str | None, document: object) -> None:
+        self.ephemeral.append((topic, name, exclude, document))
+
+
+def over(client: RedisClient, key: bytes = KEY, prefix: str = "test") -> MakeBroker:
+    return partial(RedisBroker, redis=client, hints=Hints(lambda: key), prefix=prefix)
 
 
 Join = Callable[..., Awaitable[Node]]
@@ -57,7 +68,7 @@ async def joining(url: str) -> AsyncIterator[Join]:
 
         async def join(key: bytes = KEY, prefix: str = "test", at: str = url) -> Node:
             client = RedisClient(servers_of(at))
-            node = Node(RedisBroker(client, Hints(lambda: key), prefix))
+            node = Node(over(client, key, prefix))
             await client.start()
             stack.push_async_callback(client.stop)
             await eventually(lambda: client.connected)
@@ -80,10 +91,10 @@ async def join(redis: RedisServer) -> AsyncIterator[Join]:
 
 @pytest.fixture(params=["memory", "redis", "cluster"])
 async def nodes(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[tuple[Node, Node]]:
-    """Where events are published, and where they are heard."""
+    """Where events are published, and where they are delivered."""
     async with contextlib.AsyncExitStack() as stack:
         if request.param == "memory":
-            alone = Node(MemoryBroker())
+            alone = Node(MemoryBroker)
             yield alone, alone
             return
         if request.param == "redis":
@@ -100,7 +111,7 @@ async def test_what_is_published_is_heard_where_it_is_wanted(nodes: tuple[Node, 
     near, far = nodes
     pks = range(1, 41)
     await far.broker.subscribe(pks)
-    far.doubts.clear()
+    far.suspect.clear()
     sent = [event(pk, seq, about=1 if seq == 3 else None) for seq in (1, 2, 3) for pk in pks]
     near.broker.publish([*sent, event(99, 1)])
     await eventually(lambda: len(far.events) >= len(sent))
@@ -108,7 +119,7 @@ async def test_what_is_published_is_heard_where_it_is_wanted(nodes: tuple[Node, 
     assert sorted(far.events, key=lambda each: (each.seq, each.channel_pk)) == sent
     for pk in pks:
         assert [each.seq for each in far.events if each.channel_pk == pk] == [1, 2, 3]
-    assert not far.doubts
+    assert not far.suspect
 
 
 async def test_what_is_not_wanted_any_more_is_not_heard(nodes: tuple[Node, Node]) -> None:
@@ -143,13 +154,13 @@ async def test_whispers(nodes: tuple[Node, Node]) -> None:
     near.broker.publish_ephemeral("channel:1", "typing", {"é": None}, exclude="me")
     near.broker.publish_ephemeral("presence:8", "presence", {})
     near.broker.publish_ephemeral("channel:2", "typing", {})
-    await eventually(lambda: len(far.whispers) >= 2)
+    await eventually(lambda: len(far.ephemeral) >= 2)
     far.broker.unsubscribe_topic("presence:7")
     await far.broker.subscribe([2])
     near.broker.publish_ephemeral("presence:7", "presence", {"online": False})
     near.broker.publish_ephemeral("channel:2", "typing", {})
-    await eventually(lambda: len(far.whispers) >= 3)
-    assert sorted(far.whispers, key=str) == [
+    await eventually(lambda: len(far.ephemeral) >= 3)
+    assert sorted(far.ephemeral, key=str) == [
         ("channel:1", "typing", "me", {"é": None}),
         ("channel:2", "typing", None, {}),
         ("presence:7", "presence", None, {"online": True}),
@@ -162,22 +173,22 @@ async def test_whispers(nodes: tuple[Node, Node]) -> None:
 async def test_large_events_come_as_a_doubt(join: Join) -> None:
     near, far = await join(), await join()
     await far.broker.subscribe([1])
-    far.doubts.clear()
+    far.suspect.clear()
     near.broker.publish([event(1, 1, b"x" * 8192), event(1, 2, b"x" * 8193)])
-    await eventually(lambda: far.events and far.doubts)
-    assert [each.seq for each in far.events] == [1] and far.doubts == [[1]]
+    await eventually(lambda: far.events and far.suspect)
+    assert [each.seq for each in far.events] == [1] and far.suspect == [[1]]
 
 
 @pytest.mark.parametrize("how", ["key", "body", "short", "cut", "another's"])
 async def test_what_is_forged_is_only_doubted(join: Join, redis: RedisServer, how: str) -> None:
     far = await join()
     await far.broker.subscribe([1])
-    far.doubts.clear()
+    far.suspect.clear()
     real = Hints(lambda: KEY if how != "key" else b"x" * 32).of_event(event(1, 1))
     forged = {"body": real[:-2] + b"2}", "short": b"e", "cut": real[:-1], "another's": b"*1\r\n"}.get(how, real)
     await redis.call("PUBLISH", "test:c:1", forged)
-    await eventually(lambda: far.doubts)
-    assert far.events == [] and far.doubts == [[1]]
+    await eventually(lambda: far.suspect)
+    assert far.events == [] and far.suspect == [[1]]
     assert isinstance(far.broker, RedisBroker) and far.broker.forged == 1
     await redis.call("PUBLISH", "test:t:presence:1", forged)
 
@@ -203,14 +214,14 @@ async def test_another_installation_on_the_same_redis_is_not_heard(join: Join) -
     await here.broker.subscribe([1])
     there.broker.publish([event(1, 1)])
     await asyncio.sleep(0.1)
-    assert here.events == [] and here.doubts in ([], [None])
+    assert here.events == [] and here.suspect in ([], [None])
 
 
 async def test_after_a_cut_all_is_doubted_and_heard_again(join: Join, redis: RedisServer) -> None:
     near, far = await join(), await join()
     await far.broker.subscribe([1, 2])
     for how in ("kill", "restart"):
-        far.doubts.clear()
+        far.suspect.clear()
         if how == "kill":
             assert await redis.call("CLIENT", "KILL", "TYPE", "pubsub") == 1
         else:
@@ -218,7 +229,7 @@ async def test_after_a_cut_all_is_doubted_and_heard_again(join: Join, redis: Red
             near.broker.publish([event(1, 1)])
             await far.broker.subscribe([3])
             await redis.start()
-        await eventually(lambda: None in far.doubts)
+        await eventually(lambda: None in far.suspect)
         await eventually(lambda: near.broker.redis.connected)  # type: ignore[attr-defined]
         far.events.clear()
         near.broker.publish([event(1, 7)])
@@ -240,16 +251,16 @@ async def test_a_link_that_says_nothing_is_noticed_within_seconds(
         monkeypatch.setattr(broker_redis, "CONFIRM_SECONDS", NEVER)
         async with asyncio.timeout(HANG_SECONDS):
             await far.broker.subscribe([2])
-        far.doubts.clear()
+        far.suspect.clear()
         proxy.swallow(False)
-        await eventually(lambda: None in far.doubts)
+        await eventually(lambda: None in far.suspect)
 
 
 async def test_a_redis_that_refuses_is_asked_again(join: Join, redis: RedisServer) -> None:
     """Without a right to channels, as Redis 7 has it for new users; then with it."""
     await redis.call("ACL", "SETUSER", "ann", "on", ">secret", "~*", "+@all", "resetchannels")
     client = RedisClient(servers_of(f"redis://ann:secret@127.0.0.1:{redis.port}"))
-    node, near = Node(RedisBroker(client, Hints(lambda: KEY), "test")), await join()
+    node, near = Node(over(client)), await join()
     await client.start()
     await node.broker.subscribe([1])
     await asyncio.sleep(1)
@@ -264,20 +275,20 @@ async def test_a_redis_that_refuses_is_asked_again(join: Join, redis: RedisServe
 async def test_redis_may_come_later_than_we(tmp_path: Path) -> None:
     server = RedisServer(tmp_path / "redis")
     client = RedisClient(servers_of(server.url))
-    node = Node(RedisBroker(client, Hints(lambda: KEY), "test"))
+    node = Node(over(client))
     await client.start()
     await node.broker.subscribe([1])
     node.broker.publish([event(1, 1)])
     assert node.events == [event(1, 1)] and client.dropped == 1
     async with server:
-        await eventually(lambda: None in node.doubts)
-        other = RedisBroker(RedisClient(servers_of(server.url)), Hints(lambda: KEY), "test")
-        Node(other)
-        await other.redis.start()
-        await eventually(lambda: other.redis.connected)
-        other.publish([event(1, 2)])
+        await eventually(lambda: None in node.suspect)
+        late = RedisClient(servers_of(server.url))
+        other = Node(over(late))
+        await late.start()
+        await eventually(lambda: late.connected)
+        other.broker.publish([event(1, 2)])
         await eventually(lambda: node.events[-1:] == [event(1, 2)])
-        await other.redis.stop()
+        await late.stop()
     await client.stop()
 
 
@@ -289,9 +300,9 @@ async def test_the_sentinels_say_who_is_master(tmp_path: Path) -> None:
             await far.broker.subscribe([1])
             near.broker.publish([event(1, 1)])
             await eventually(lambda: far.events)
-            far.doubts.clear()
+            far.suspect.clear()
             await master.kill()
-            await eventually(lambda: None in far.doubts)
+            await eventually(lambda: None in far.suspect)
             await eventually(lambda: near.broker.redis.connected)  # type: ignore[attr-defined]
             near.broker.publish([event(1, 2)])
             await eventually(lambda: event(1, 2) in far.events)
@@ -323,10 +334,10 @@ async def test_a_primary_that_became_a_replica_is_left(redis: RedisServer, join:
     await presence.refresh()
     await eventually(lambda: not client.connected)
     tried = client.connections
-    node.doubts.clear()
+    node.suspect.clear()
     await redis.call("REPLICAOF", "NO", "ONE")
     await eventually(lambda: client.connected)
-    assert client.connections == tried + 1 and None in node.doubts
+    assert client.connections == tried + 1 and None in node.suspect
     await eventually(lambda: redis_has(redis, "test:p:1"))
     await presence.forget()
 
@@ -372,7 +383,7 @@ async def test_tls_and_a_password(tmp_path: Path) -> None:
                 near.broker.publish([event(1, 1)])
                 await eventually(lambda: far.events)
         client = RedisClient(servers_of(server.url))
-        Node(RedisBroker(client, Hints(lambda: KEY), "test"))
+        Node(over(client))
         await client.start()
         await asyncio.sleep(0.3)
         assert not client.connected, "the password is wanted"

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
 
+from realtime.transport.states import Ending
 from tests.conftest import Served, eventually
 from tests.support.node_client import NodeClient
 
@@ -95,7 +96,7 @@ async def test_after_a_cut_it_comes_back_after_a_log_out_it_does_not(
     if not options:
         await client.until("upgrade")
     for socket in list(server.services.socketio.eio.sockets.values()):
-        socket.close_now()
+        socket.close_now(Ending.RESUME)
     assert (await client.until("disconnect"))["active"] is True
     await client.until("event", 2, name="session:ready")
 

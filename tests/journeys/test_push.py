@@ -120,7 +120,7 @@ async def test_a_phone_that_sleeps_keeps_its_socket_open_and_is_pushed(apple: Ap
 async def polled(server: Served, poll: "asyncio.Task[str]") -> None:
     """Until a poll waits for what comes, or is answered already."""
     sockets = server.services.socketio.eio.sockets
-    await eventually(lambda: poll.done() or any(each.poll_waiter for each in sockets.values()))
+    await eventually(lambda: poll.done() or any(each.polling and each.polling.waiter for each in sockets.values()))
 
 
 async def test_the_same_while_polling(apple: Apple, start: ServerFactory, monkeypatch: pytest.MonkeyPatch) -> None:

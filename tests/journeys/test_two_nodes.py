@@ -79,7 +79,7 @@ async def test_presence_of_the_other_node(two: Two) -> None:
     await far.close()
     presence = other.services.cluster.presence
     assert isinstance(presence, RedisPresence)
-    await eventually(lambda: not presence.connections and not other.services.namespace.writing)
+    await eventually(lambda: not presence.connections and not other.services.presence.writing)
     assert len(near.named("presence")) == 1, "one of the two is open still"
     await also.close()
     assert (await near.event("presence", 2))[0]["online"] is False
@@ -172,7 +172,7 @@ async def test_a_new_history_on_one_node_is_one_on_the_other(two: Two) -> None:
     ann = await here.people.make()
     far = await there(ann, other).socket()
     epoch = (await far.event("session:ready"))[0]["epoch"]
-    await here.services.new_epoch()
+    await here.services.sessions.renew_epoch()
     await far.gone()
     again = await there(ann, other).socket(offsets={f"user:{ann.id}": 0}, epoch=epoch)
     ready = (await again.event("session:ready"))[0]

@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import select, update
 
 from push.targets import ActivityTarget, DeviceTarget, StartTarget, target_of
-from server.services import policy_of
+from server.bootstrap import policy_of
 from server.settings import Settings
 from storage.activities import Activity
 from storage.contexts import PushContext

@@ -159,15 +159,6 @@ async def test_the_last_message_of_a_chat_is_its_newest(server: Served) -> None:
     assert item["lastMessage"]["content"] == "three"
 
 
-async def test_who_may_type_is_looked_up_once(server: Served) -> None:
-    ann, bob = await server.people.many(2)
-    chat_id = await ann.group(bob)
-    service, caller = server.services.chats, server.people.caller(bob)
-    assert service.typist(caller, chat_id) is None
-    pk = await service.typing(caller, chat_id)
-    assert pk == await pk_of(server, ann, chat_id) == service.typist(caller, chat_id)
-
-
 async def test_a_first_message_says_who_shares_the_chat(server: Served) -> None:
     """Of their own will: by this their presence is shown (contract, section 8 of the routes)."""
     ann, bob = await server.people.many(2)

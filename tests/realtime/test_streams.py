@@ -70,7 +70,7 @@ def by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
     async def nothing(*_: Any) -> bool:
         return False
 
-    monkeypatch.setattr("server.services.TICK_SECONDS", 1e6)
+    monkeypatch.setattr("server.background.TICK_SECONDS", 1e6)
     monkeypatch.setattr("push.worker.Worker._expand_due", nothing)
 
 

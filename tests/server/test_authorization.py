@@ -19,7 +19,7 @@ from sqlalchemy import func, select
 
 from realtime.namespace import INBOUND
 from realtime.tokens import Refresh
-from server.call import Route
+from server.route import Route
 from server.routes import ROUTES
 from storage import logins
 from storage.models import audit

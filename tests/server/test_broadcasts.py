@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from realtime.broadcasts import SLICE, Broadcasts
+from server.metrics import figures
 from storage import broadcasts
 from storage.database import Database
 from tests.conftest import Served, ServerFactory
@@ -147,7 +148,7 @@ async def test_nodes_tell_of_themselves(postgres_database: str, serve: ServerFac
     # What another node reads of this one.
     nodes = server.services.cluster.nodes
     assert nodes
-    await nodes.beat()
+    await nodes.beat(figures(server.services))
     (seen,) = await nodes.seen()
     assert seen.id == after["id"] and seen.figures["sockets"] == 1
     assert abs(seen.seen_at / 1e6 - time.time()) < 60

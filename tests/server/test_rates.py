@@ -15,6 +15,7 @@ from realtime.fanout.budget import Refusals
 from realtime.fanout.session import UNITS_PER_ITEM
 from realtime.namespace import INBOUND, UNITS_OF_ATTEMPT, UNITS_OF_CONNECT
 from realtime.support.buckets import Buckets
+from realtime.transport.states import Ending
 from server.addresses import Addresses
 from server.call import NoQuery
 from server.middleware import MOST_PREPAID
@@ -263,7 +264,7 @@ async def test_what_is_not_durable_leaves_half_for_sends(serve: ServerFactory) -
     reader, socket = await bob.socket(), await ann.socket()
     await eventually(lambda: server.services.hub.readers(pk_of(server, chat)) == 2)
     server.services.hub.deliveries.buckets.rate = 1e-6
-    server.services.namespace.typed.ttl = 0
+    server.services.typing.published.ttl = 0
     for _ in range(10):
         assert (await socket.call("typing", {"chatId": chat}))["isSuccess"]
     assert (await ann.post("/api/v2/messages", {"type": "text", "chatId": chat, "content": "x"})).status == 201
@@ -600,7 +601,7 @@ async def test_sockets_of_an_address(serve: ServerFactory) -> None:
     )
     assert polling.status == 503 and polling.headers["Retry-After"]
     for each in list(engine.sockets.values()):
-        each.abort()
+        each.abort(Ending.LOST)
     async with asyncio.timeout(HANG_SECONDS):
         while engine.of_address:
             await asyncio.sleep(0.01)

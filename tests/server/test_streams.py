@@ -186,9 +186,9 @@ async def test_watching_and_following(either: Served, monkeypatch: pytest.Monkey
 async def test_the_chat_of_a_stream_is_left_and_kept_as_it_should(
     server: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from realtime import namespace
+    from realtime import stream_watch
 
-    monkeypatch.setattr(namespace, "UNWATCH_AFTER_SECONDS", 0.1)
+    monkeypatch.setattr(stream_watch, "UNWATCH_AFTER_SECONDS", 0.1)
     monkeypatch.setattr(streams, "STAY_SECONDS", 0)
     owner, stream = await owner_of(server)
     one, chat = f"{STREAMS}/{stream['id']}", stream["chatId"]

@@ -3,11 +3,13 @@
 import asyncio
 import random
 from collections.abc import Callable, Collection, Sequence
+from functools import partial
 from typing import Any
 
 import orjson
 import pytest
 
+from realtime.cluster.broker import Subscriber
 from realtime.cluster.broker_memory import MemoryBroker
 from realtime.fanout.hub import Hub, is_hidden
 from realtime.fanout.subscription import Channel
@@ -60,8 +62,8 @@ class Recorder:
 class LossyBroker(MemoryBroker):
     """Loses, doubles, delays and swaps hints."""
 
-    def __init__(self, seed: int) -> None:
-        super().__init__()
+    def __init__(self, seed: int, subscriber: Subscriber) -> None:
+        super().__init__(subscriber)
         self.random = random.Random(seed)
         self.kept: list[Event] = []
 
@@ -103,7 +105,7 @@ async def read(hub: Hub, reader: Recorder, pk: int, cursor: int) -> None:
 
 @pytest.mark.parametrize("seed", range(5))
 async def test_every_reader_gets_every_event_once_and_in_order(database: Database, pk: int, seed: int) -> None:
-    hub = Hub(database, LossyBroker(seed), Limits())
+    hub = Hub(database, partial(LossyBroker, seed), Limits())
     database.writer.on_commit = hub.publish
     readers: list[tuple[int, Recorder]] = []
     starting: list[asyncio.Task[None]] = []
@@ -127,7 +129,7 @@ async def test_every_reader_gets_every_event_once_and_in_order(database: Databas
 
 
 async def test_a_replaying_reader_is_removed_at_the_seq_of_its_removal(database: Database, pk: int) -> None:
-    hub = Hub(database, MemoryBroker(), Limits())
+    hub = Hub(database, MemoryBroker, Limits())
     database.writer.on_commit = hub.publish
     await append(database, pk, 5)
     live, slow, other = Recorder("gone"), Recorder("gone"), Recorder("stays")
@@ -150,7 +152,7 @@ async def test_a_replaying_reader_is_removed_at_the_seq_of_its_removal(database:
 
 
 async def test_what_retention_took_is_said(database: Database, pk: int) -> None:
-    hub = Hub(database, MemoryBroker(), Limits())
+    hub = Hub(database, MemoryBroker, Limits())
     await append(database, pk, 20)
     reader, replaying = Recorder(), Recorder()
     await read(hub, reader, pk, 20)
@@ -169,7 +171,7 @@ async def test_what_retention_took_is_said(database: Database, pk: int) -> None:
 
 
 async def test_a_gap_on_a_channel_that_was_left_is_nobodys_work(database: Database, pk: int) -> None:
-    hub = Hub(database, MemoryBroker(), Limits())
+    hub = Hub(database, MemoryBroker, Limits())
     first, second = Recorder(), Recorder()
     await read(hub, first, pk, 0)
     channel = hub.channels[pk]
@@ -182,7 +184,7 @@ async def test_a_gap_on_a_channel_that_was_left_is_nobodys_work(database: Databa
 
 
 async def test_an_unknown_outcome_makes_the_hub_look(database: Database, pk: int) -> None:
-    hub = Hub(database, MemoryBroker(), Limits())
+    hub = Hub(database, MemoryBroker, Limits())
     reader = Recorder()
     await read(hub, reader, pk, 0)
     await append(database, pk, 3)
@@ -193,7 +195,7 @@ async def test_an_unknown_outcome_makes_the_hub_look(database: Database, pk: int
 
 
 async def test_a_lost_hint_is_noticed_with_the_next(database: Database, pk: int) -> None:
-    hub = Hub(database, MemoryBroker(), Limits())
+    hub = Hub(database, MemoryBroker, Limits())
     published: list[Event] = []
     database.writer.on_commit = published.extend
     reader = Recorder()
@@ -208,10 +210,10 @@ async def test_a_lost_hint_is_noticed_with_the_next(database: Database, pk: int)
 
 
 class Counting(MemoryBroker):
-    """Notes to what the hub listens."""
+    """Records what the hub subscribes to."""
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, subscriber: Subscriber) -> None:
+        super().__init__(subscriber)
         self.subscribed: list[int] = []
         self.listened: list[str] = []
 
@@ -233,9 +235,14 @@ class Counting(MemoryBroker):
         super().unsubscribe_topic(topic)
 
 
+def counting(hub: Hub) -> Counting:
+    assert isinstance(hub.broker, Counting)
+    return hub.broker
+
+
 async def test_it_listens_as_long_as_somebody_reads(database: Database, pk: int) -> None:
-    broker = Counting()
-    hub = Hub(database, broker, Limits())
+    hub = Hub(database, Counting, Limits())
+    broker = counting(hub)
     first, second = Recorder(), Recorder()
     await asyncio.gather(read(hub, first, pk, 0), read(hub, second, pk, 0))
     assert broker.subscribed == [pk] and hub.add(first, pk, "chat:one", 0) is None
@@ -255,8 +262,8 @@ async def test_it_listens_as_long_as_somebody_reads(database: Database, pk: int)
 
 
 async def test_who_leaves_while_a_channel_is_opened_leaves_nothing(database: Database, pk: int) -> None:
-    broker = Counting()
-    hub, reader = Hub(database, broker, Limits()), Recorder()
+    hub, reader = Hub(database, Counting, Limits()), Recorder()
+    broker = counting(hub)
     replay = hub.add(reader, pk, "chat:one", 0)
     assert replay
     starting = asyncio.create_task(hub.start([replay]))
@@ -270,7 +277,7 @@ async def test_a_long_replay_is_written_in_pieces_that_the_reader_takes(
     database: Database, pk: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("realtime.fanout.hub.REPLAY_AHEAD_BYTES", 1000)
-    hub = Hub(database, MemoryBroker(), Limits())
+    hub = Hub(database, MemoryBroker, Limits())
     await append(database, pk, 10, document={"text": "x" * 400})
 
     class Careful(Recorder):
@@ -303,13 +310,13 @@ async def test_what_is_doubted_is_looked_at(
 ) -> None:
     monkeypatch.setattr("realtime.fanout.hub.CHECK_PAUSE_SECONDS", 0)
     monkeypatch.setattr("realtime.fanout.hub.RETRY_SECONDS", 0)
-    hub, reader = Hub(database, MemoryBroker(), Limits()), Recorder()
+    hub, reader = Hub(database, MemoryBroker, Limits()), Recorder()
     await read(hub, reader, pk, 0)
     await append(database, pk, 2)
-    hub.mark_suspect([pk + 1])
+    hub.on_suspect([pk + 1])
     await hub.tasks.finish()
     assert reader.seqs == [], "another channel"
-    hub.mark_suspect([pk])
+    hub.on_suspect([pk])
     await hub.tasks.finish()
     assert reader.seqs == [1, 2] and hub.checking is None and not hub.suspect
     await append(database, pk, 1)
@@ -321,7 +328,7 @@ async def test_what_is_doubted_is_looked_at(
         return await reading(query, **options)
 
     monkeypatch.setattr(database, "read", failing)
-    hub.mark_suspect(None)
+    hub.on_suspect(None)
     await hub.tasks.finish()
     assert reader.seqs == [1, 2, 3] and caplog.text.count("retrying") == 2
     assert hub.repaired == 3
@@ -330,7 +337,7 @@ async def test_what_is_doubted_is_looked_at(
 async def test_the_look_at_the_tail_goes_back_to_the_last_one(
     database: Database, pk: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    hub = Hub(database, MemoryBroker(), Limits())
+    hub = Hub(database, MemoryBroker, Limits())
     asked: list[int] = []
     tail = log.tail
 
@@ -350,7 +357,7 @@ async def test_a_channel_that_can_not_be_filled_is_tried_again(
     database: Database, pk: int, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr("realtime.fanout.hub.REFILL_SECONDS", 0)
-    hub, reader = Hub(database, MemoryBroker(), Limits()), Recorder()
+    hub, reader = Hub(database, MemoryBroker, Limits()), Recorder()
     await read(hub, reader, pk, 0)
     await append(database, pk, 2)
     faults, page = [ZeroDivisionError()], hub._page

@@ -100,7 +100,7 @@ async def test_what_closes_when_a_login_ends(either: Served, monkeypatch: pytest
     first, ended, other = await two_logins(either)
     sessions = either.services.sessions
     if by == "the table":
-        either.services.accounts.revoked = lambda user_pk, login, reason: None
+        either.services.accounts.on_revoked = lambda user_pk, login, reason: None
     else:
 
         async def nothing() -> None:
@@ -313,7 +313,7 @@ async def test_a_session_that_ended_leaves_nothing(server: Served) -> None:
     await socket.close()
     await eventually(lambda: session.ended)
     assert ann.user.pk not in sessions.of_user and not sessions.expiries.due and sessions.count == 0
-    assert session.follow is None and session.control == []
+    assert session.following is None and session.control == []
 
 
 async def test_a_newer_token_moves_the_end(server: Served) -> None:

@@ -1,12 +1,13 @@
-"""Payloads of HTTP long-polling."""
+"""HTTP polling: payloads, and what waits for a poll."""
 
+import asyncio
 from dataclasses import replace
 
 import pytest
 
 from realtime.schema.limits import Limits
 from realtime.transport import frames
-from realtime.transport.polling import Refused, packets, payload
+from realtime.transport.polling import POLL_FRAMES, PollQueue, Refused, packets, payload
 
 LIMITS = replace(Limits(), polling_packets=3, packet=10)
 
@@ -31,3 +32,48 @@ def test_a_payload_is_read_and_written() -> None:
 def test_one_that_is_not_accepted(body: bytes, why: str) -> None:
     with pytest.raises(Refused, match=why):
         packets(body, LIMITS)
+
+
+FRAME = frames.text_frame(b"4a")
+
+
+async def test_a_poll_gets_what_waits_for_it_at_once() -> None:
+    queue = PollQueue()
+    queue.put(FRAME + frames.text_frame(b"4b"))
+    assert queue.size == len(FRAME) * 2 and queue.drained_at < 0
+    assert await queue.wait(60) == FRAME + frames.text_frame(b"4b")
+    assert queue.size == 0 and queue.drained_at > 0
+
+
+async def test_a_poll_waits_for_the_first_frame() -> None:
+    queue = PollQueue()
+    assert not queue.answer(b""), "nothing waits"
+    poll = asyncio.create_task(queue.wait(60))
+    await asyncio.sleep(0)
+    queue.put(FRAME)
+    queue.put(FRAME)
+    assert await poll == FRAME * 2 and queue.waiter is None
+
+
+async def test_a_poll_is_answered_with_something_else() -> None:
+    queue = PollQueue()
+    poll = asyncio.create_task(queue.wait(60))
+    await asyncio.sleep(0)
+    assert queue.answer(b"noop") and not queue.answer(b"again")
+    queue.put(FRAME)
+    assert await poll == b"noop" and await queue.wait(60) == FRAME
+
+
+async def test_a_poll_for_which_nothing_comes_times_out() -> None:
+    queue = PollQueue()
+    with pytest.raises(TimeoutError):
+        await queue.wait(0)
+    assert queue.waiter is None
+
+
+async def test_a_poll_gets_at_most_what_clients_accept() -> None:
+    queue = PollQueue()
+    queue.put(FRAME * (POLL_FRAMES + 1))
+    assert await queue.wait(60) == FRAME * POLL_FRAMES
+    assert queue.drained_at < 0, "there is more"
+    assert await queue.wait(60) == FRAME and queue.drained_at > 0

@@ -236,7 +236,7 @@ async def test_presence_can_be_shown_to_nobody(either: Served) -> None:
     assert not await shown(a, bob) and await shown(b, bob), "one sees oneself"
     await b.close()
     await eventually(
-        lambda: not either.services.namespace.writing and not either.services.sessions.of_user.get(bob.user.pk)
+        lambda: not either.services.presence.writing and not either.services.sessions.of_user.get(bob.user.pk)
     )
     b = await bob.socket()
     assert len(a.named("presence")) == 1, "neither coming nor going is told"
@@ -391,7 +391,7 @@ async def test_a_connection_that_never_connects_is_closed(serve: ServerFactory) 
     engine.limits = replace(engine.limits, unconnected=0.05)
     silent = await raw(server)
     await silent.gone()
-    waiting = [each for each in engine.sockets.values() if each.deadline]
+    waiting = [each for each in engine.sockets.values() if each.connect_deadline]
     assert len(waiting) == 1, "the one that was refused has its time still, and who connected needs none"
     waiting[0].start_connect_deadline()
     await refused.gone()
@@ -480,7 +480,9 @@ async def test_pings(serve: ServerFactory) -> None:
 
 async def polled(server: Served) -> None:
     """Until somebody's poll waits for what comes."""
-    await eventually(lambda: any(each.poll_waiter for each in server.services.socketio.eio.sockets.values()))
+    await eventually(
+        lambda: any(each.polling and each.polling.waiter for each in server.services.socketio.eio.sockets.values())
+    )
 
 
 class Polling:
@@ -784,8 +786,8 @@ async def test_quick_goodbyes_leave_nothing_behind(server: Served) -> None:
     await eventually(lambda: not server.services.hub.channels)
     services = server.services
     assert not services.hub.watchers and not services.sessions.of_user and services.sessions.count == 0
-    assert not services.namespace.presence.connections  # type: ignore[attr-defined]
-    assert not services.socketio.environ and not services.socketio.manager.sids
+    assert not services.cluster.presence.connections  # type: ignore[attr-defined]
+    assert not services.stream_watch.streams.watching
     assert chat_id
 
 
@@ -858,13 +860,13 @@ async def test_a_payload_that_waits_while_the_socket_is_upgraded(
     polling = await Polling(server.people.anonymous).open()
     await polling.connect(ann.auth())
     gate = asyncio.Event()
-    handle = server.services.namespace.event
+    handle = server.services.namespace.on_event
 
     async def slow(session: Any, packet: Any) -> None:
         await gate.wait()
         handle(session, packet)
 
-    monkeypatch.setattr(server.services.namespace, "event", slow)
+    monkeypatch.setattr(server.services.namespace, "on_event", slow)
     packets = [f'42/chat,{id}["app:state",{{"active":true}}]' for id in range(100)]
     posting = asyncio.create_task(polling.post(*packets))
     (socket,) = server.services.socketio.eio.sockets.values()
@@ -969,13 +971,13 @@ async def test_a_flood_of_goodbyes(server: Served, monkeypatch: pytest.MonkeyPat
     async def slow(session: Any, packet: Any) -> None:
         await gate.wait()
 
-    monkeypatch.setattr(server.services.namespace, "event", slow)
+    monkeypatch.setattr(server.services.namespace, "on_event", slow)
     await socket.send('42/chat,1["app:state",{"active":true}]')
     transport = transport_of(socket)
     (session,) = server.services.sessions.all()
-    await eventually(lambda: session.socket.worker is not None)
+    await eventually(lambda: session.socket.inbox is not None)
     transport.write(b"\x88\x82\0\0\0\0\x03\xe8" * 50_000 + masked('42/chat,2["app:state",{}]'))
-    await eventually(lambda: len(session.socket.inbox or ()) == 1)
+    await eventually(lambda: len(session.socket.inbox.items if session.socket.inbox else ()) == 1)
     gate.set()
     await eventually(lambda: server.services.sessions.count == 0)
     await socket.ws.close()
@@ -986,16 +988,16 @@ async def test_much_at_once_keeps_nobody_waiting(server: Served, monkeypatch: py
     ann, bob = await server.people.many(2)
     chat_id = await ann.group(bob)
     loud, other = await ann.socket(), await bob.socket()
-    server.services.namespace.typed.ttl = 3600
+    server.services.typing.published.ttl = 3600
     assert (await loud.call("typing", {"chatId": chat_id}))["isSuccess"]
     heard: list[str] = []
-    handle = server.services.namespace.event
+    handle = server.services.namespace.on_event
 
     def event(session: Any, packet: Any) -> Any:
         heard.append(session.user_id)
         return handle(session, packet)
 
-    monkeypatch.setattr(server.services.namespace, "event", event)
+    monkeypatch.setattr(server.services.namespace, "on_event", event)
     transport = transport_of(loud)
     transport.write(masked(f'42/chat,["typing",{{"chatId":"{chat_id}"}}]') * 5000)
     assert (await other.call("app:state", {"active": True}))["isSuccess"]
