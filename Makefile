@@ -12,10 +12,11 @@ run: .venv/installed static/node_modules/.package-lock.json
 test: install
 	$(BIN)/python -m pytest -n 4 --dist worksteal $(ARGS)
 
-check: .venv/tested
+check: .venv/tested tests/node_modules/.package-lock.json
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	PATH="$(CURDIR)/$(BIN):$$PATH" node tests/support/check_js.mjs
 
 format: .venv/tested
 	$(BIN)/ruff check --fix .

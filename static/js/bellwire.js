@@ -12,7 +12,8 @@ import { io } from "/vendor/socket.io.esm.min.js";
  * @property {string} id
  * @property {string} name
  * @property {string|null} avatarUrl
- * @property {string[]} [permissions] of oneself only
+ * @property {string[]} [permissions] of the logged-in user alone
+ * @property {string|null} [email] of the logged-in user alone
  *
  * @typedef {object} Member
  * @property {string} userId
@@ -175,7 +176,7 @@ export class Api {
    * @param {{email: string, password: string, name?: string}} body
    */
   async enter(verb, body) {
-    // Shows that unknownUser has logged in to this account from here, when many others try their passwords on it.
+    // Shows that this device has logged in to the account before, while many others try passwords on it.
     const place = `bellwire.device.${body.email.toLowerCase()}`;
     const deviceToken = this.storage.getItem(place);
     const answer = await this.call("POST", `/api/v1/auth/${verb}`, { body: { ...body, deviceToken }, token: null });
@@ -235,6 +236,7 @@ export class Api {
    * @throws {Refused}
    */
   async call(method, path, { body, key, token } = {}) {
+    /** @type {Record<string, string>} */
     const headers = {};
     if (body !== undefined) headers["Content-Type"] = "application/json";
     if (key) headers["Idempotency-Key"] = key;
@@ -259,7 +261,7 @@ export class Api {
    */
   async upload(file, progress, signal) {
     const form = new FormData();
-    form.append("file", file, file.name ?? "file");
+    form.append("file", file, "name" in file ? file.name : "file");
     const token = await this.token();
     signal?.throwIfAborted();
     // fetch tells nothing of how far an upload is.

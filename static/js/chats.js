@@ -13,7 +13,7 @@ export function Chats() {
     if (!id) return;
     setFound(null);
     setGrouping(false);
-    document.querySelector(".find").reset();
+    /** @type {HTMLFormElement} */ (document.querySelector(".find")).reset();
     location.hash = `#/chat/${id}`;
   };
 
@@ -83,7 +83,7 @@ export function transfer({ creditTransfer: { amount, senderId, recipientId, reve
 export function Find({ onFound }) {
   const search = async (event) => {
     event.preventDefault();
-    const query = new FormData(event.currentTarget).get("query").trim();
+    const query = String(new FormData(event.currentTarget).get("query")).trim();
     onFound(query ? (await trying(() => find(query))) ?? null : null);
   };
   return html`

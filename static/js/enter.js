@@ -1,4 +1,4 @@
-/** Logging in, coming as unknownUser new, and setting a password by a link. */
+/** Logging in, registering, and setting a password by a link. */
 import { api, enter } from "./store.js";
 import { choose, LANGUAGES, language, t } from "./texts.js";
 import { html, useState } from "./view.js";

@@ -35,7 +35,7 @@ function Content({ message }) {
     ${message.content && html`<p class="content" dir="auto">${message.content}</p>`}`;
 }
 
-/** One tick when it is stored, two when unknownUser has read it. */
+/** One tick when it is stored, two when another member has read it. */
 function Mark({ chat, message }) {
   const count = readers(chat, message);
   const text = count === 0 ? t("sentMark") : chat.type === "direct" ? t("readByOther") : t("readMark", { count: number(count) });

@@ -115,7 +115,7 @@ function Search({ trying }) {
   const [found, setFound] = useState(null);
   const search = (event) => {
     event.preventDefault();
-    const query = new FormData(event.target).get("query").trim();
+    const query = String(new FormData(event.target).get("query")).trim();
     if (query) trying(async () => setFound(await look(query)));
   };
   const pushes = (user) => trying(async () => {

@@ -22,7 +22,7 @@ export const state = {
   open: null,
   timelines: new Map(),
   people: new Map(),
-  /** Grows when unknownUser's name becomes known. */
+  /** Grows when the name of an unknown user becomes known. */
   names: 0,
   typing: new Map(),
   uploads: [],
@@ -93,7 +93,7 @@ export function start() {
     "credit:balance": balanceChanged, "stream:status": keepStream,
   };
   for (const [name, handle] of Object.entries(events)) {
-    live.on(name, (payload, place) => whenLoaded(() => { handle(payload); heard(place); }));
+    live.on(/** @type {any} */ (name), (payload, place) => whenLoaded(() => { handle(payload); heard(place); }));
   }
   live.on("typing", typed);
   live.on("presence", ({ userId, online, lastSeenAt }) => know(userId, { online, lastSeenAt }));
@@ -363,11 +363,11 @@ function arrived(message) {
   }
 }
 
-/** Tell that the newest message of the open chat was seen, where unknownUser looks at it. */
+/** Mark the newest message of the open chat as read, if it is on the screen. */
 export async function readNewest() {
   const chat = state.chats.get(state.open);
   const newest = state.timelines.get(state.open)?.last;
-  const looking = !document.hidden && document.querySelector(".scroller:not(.away)")?.offsetParent;
+  const looking = !document.hidden && /** @type {HTMLElement|null} */ (document.querySelector(".scroller:not(.away)"))?.offsetParent;
   if (!chat?.unreadCount || !newest || !looking || state.connection !== "online") return;
   try {
     readBy(await live.emit("message:read", { chatId: chat._id, messageId: newest._id }));

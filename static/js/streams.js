@@ -47,7 +47,7 @@ function Add({ onClose }) {
   const submit = (event) => {
     event.preventDefault();
     const { title, at } = Object.fromEntries(new FormData(event.target));
-    trying(async () => { await scheduleStream(title, new Date(at).toISOString()); onClose(); });
+    trying(async () => { await scheduleStream(title, new Date(String(at)).toISOString()); onClose(); });
   };
   return html`
     <${Dialog} title=${t("newStream")} onClose=${onClose}>

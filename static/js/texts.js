@@ -27,6 +27,6 @@ const isolated = (value) => (typeof value === "string" && /\D/.test(value) ? `\u
  */
 export function t(key, values = {}) {
   const text = LANGUAGES[chosen][key];
-  const form = typeof text === "string" ? text : text[new Intl.PluralRules(chosen).select(values.count)] ?? text.other;
+  const form = typeof text === "string" ? text : text[new Intl.PluralRules(chosen).select(Number(values.count))] ?? text.other;
   return form.replace(/\{(\w+)\}/g, (_, name) => isolated(values[name]));
 }

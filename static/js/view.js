@@ -33,7 +33,7 @@ export const icon = (name) => html`
 export const iconButton = (name, label, onClick, more = {}) => html`
   <button type="button" class="plain" aria-label=${label} title=${label} onClick=${onClick} ...${more}>${icon(name)}</button>`;
 
-/** The letters that stand for unknownUser without a picture. */
+/** The initials of a user without a picture. */
 export function Avatar({ name, online }) {
   const letters = [...(name || "?").trim()].filter((_, index, all) => index === 0 || all[index - 1] === " ").slice(0, 2);
   return html`
