@@ -25,7 +25,7 @@ try:
     from server.masking import masked, masked_value
     from server.openapi import VERSION
     from server.secret_file import rotate_secret
-    from server.settings import Settings, unknown_names
+    from server.settings import LIMIT_PREFIX, Settings, unknown_names
     from server.workers import Workers
     from storage.backup import NoBackup
     from storage.database import Database, DatabaseBroken
@@ -263,7 +263,7 @@ def check_settings(settings: Settings, asked: Namespace) -> int | None:
         audit = operate(settings, "check ledger")
         show(audit)
         return 1 if any(audit.values()) else 0
-    for name, field in type(settings).model_fields.items():
+    for name, field in sorted(type(settings).model_fields.items(), key=lambda each: each[0].startswith(LIMIT_PREFIX)):
         value = getattr(settings, name)
         shown = ("********" if value.get_secret_value() else "") if isinstance(value, SecretStr) else value
         print(f"BELLWIRE_{name.upper()}={masked_value(str(shown))}  # {field.description}")

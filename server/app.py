@@ -32,7 +32,7 @@ CLOSING = "The server is closing; come back in a moment"
 
 def create_app(settings: Settings) -> web.Application:
     """Everything that answers HTTP; ``cleanup_ctx`` builds and releases the services."""
-    app = web.Application(middlewares=[observed, browsers, errors], client_max_size=settings.max_body + 1)
+    app = web.Application(middlewares=[observed, browsers, errors], client_max_size=settings.limits().body + 1)
 
     async def live(app: web.Application) -> AsyncIterator[None]:
         async with build(settings) as services, running(services):
@@ -149,7 +149,7 @@ async def serving(settings: Settings, listening: socket.socket | None = None) ->
         "access_log": None,
         "logger": library,
         "auto_decompress": False,
-        "keepalive_timeout": settings.max_idle_seconds,
+        "keepalive_timeout": settings.limits().idle_seconds,
     }
     runner = web.AppRunner(app, shutdown_timeout=FINISH_SECONDS, handle_signals=False, **options)
     await runner.setup()
@@ -162,8 +162,8 @@ async def serving(settings: Settings, listening: socket.socket | None = None) ->
             listening,
             connection,
             services.connections,
-            head=settings.max_head_seconds,
-            stall=settings.max_stall_seconds,
+            head=services.limits.head_seconds,
+            stall=services.limits.stall_seconds,
         )
         listener.open()
         host, port = listener.socket.getsockname()[:2]

@@ -209,7 +209,7 @@ async def build(settings: Settings) -> AsyncIterator[Services]:
             addresses=addresses,
             connections=Connections(
                 addresses.of_host,
-                per_address=settings.max_connections_per_address,
+                per_address=limits.connections_per_address,
                 most=max(1, raise_descriptors() - RESERVED_DESCRIPTORS),
             ),
             rates=rates,
@@ -258,7 +258,7 @@ def gateway_of(settings: Settings, database: Database) -> PushGateway:
 
     async def share(keep: Callable[[ProviderToken | None], ProviderToken]) -> ProviderToken:
         def apply(tx: Tx) -> ProviderToken:
-            known = epoch.known(tx.connection).get(name)
+            known = epoch.known(tx.connection()).get(name)
             token = keep(ProviderToken(*json.loads(known)) if known else None)
             epoch.put(tx, name, json.dumps(token))
             return token

@@ -3,16 +3,17 @@
 import difflib
 import os
 import re
+from dataclasses import fields
 from ipaddress import IPv4Network, IPv6Network, ip_address
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from dotenv import dotenv_values
-from pydantic import Field, SecretStr, field_validator, model_validator
+from pydantic import Field, SecretStr, create_model, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from realtime.cluster.servers_redis import servers_of
-from realtime.schema.limits import KIB, MIB, Limits
+from realtime.schema.limits import Limits
 from server.dialects import DIALECTS
 from server.origins import ALL, NULL, read
 from storage.email import encoded
@@ -26,7 +27,19 @@ DATABASES = ("postgresql+asyncpg://", "postgresql://", "postgres://", "sqlite://
 OF_SERVICES = re.compile(r".*_(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT(_[0-9]+_(TCP|UDP|SCTP)(_\w+)?)?)")
 
 
-class Settings(BaseSettings):
+LIMIT_PREFIX = "max_"
+LIMITS = [each for each in fields(Limits) if each.metadata]
+if TYPE_CHECKING:
+    LimitSettings = BaseSettings
+else:
+    LimitSettings = create_model(
+        "LimitSettings",
+        __base__=BaseSettings,
+        **{LIMIT_PREFIX + each.name: (each.type, Field(each.default, **each.metadata)) for each in LIMITS},
+    )
+
+
+class Settings(LimitSettings):
     model_config = SettingsConfigDict(env_prefix=PREFIX, env_file=ENV_FILE, extra="ignore", frozen=True)
 
     host: str = Field("127.0.0.1", description="address to listen on")
@@ -116,7 +129,6 @@ class Settings(BaseSettings):
         "keep", description="whether messages of deleted users are kept without a name, or removed"
     )
     webhook_private: bool = Field(False, description="whether webhooks may call private networks and use plain http")
-    max_webhooks: int = Field(20, ge=0, description="webhooks per tenant")
     retention_days: float = Field(30, gt=0, description="days for which events are kept for resuming")
     retention_events: int = Field(10_000, gt=0, description="events per channel that are kept for resuming")
     ping_interval: float = Field(25, gt=0, description="seconds between pings of a socket")
@@ -127,106 +139,6 @@ class Settings(BaseSettings):
     )
     otlp_url: str = Field("", description="OTLP/HTTP endpoint for traces; requires the extra bellwire[tracing]")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="minimum log level")
-
-    max_content: int = Field(16 * KIB, gt=0, description="bytes of a message's text")
-    max_title: int = Field(255, gt=0, le=255, description="characters of a name or title")
-    max_metadata: int = Field(4 * KIB, gt=0, description="bytes of a message's metadata as JSON")
-    max_edits: int = Field(100, gt=0, description="edits of one message")
-    max_notification_message: int = Field(4_000, gt=0, description="characters of a notification's message")
-    max_notification_metadata: int = Field(16 * KIB, gt=0, description="bytes of a notification's metadata as JSON")
-    max_key: int = Field(64, gt=0, le=64, description="characters of a type, a category or a template's key")
-    max_entity_id: int = Field(255, gt=0, le=255, description="characters of the id of what a notification is about")
-    max_action_url: int = Field(2_048, gt=0, description="characters of a notification's action URL")
-    max_placeholders: int = Field(100, ge=0, description="placeholders of a notification")
-    max_placeholder_bytes: int = Field(64 * KIB, gt=0, description="bytes of all placeholders together as JSON")
-    max_locales: int = Field(100, ge=0, description="variants of a template by locale")
-    max_template_parts: int = Field(100, ge=0, description="placeholders and tags of one text of a template")
-    max_upload: int = Field(25 * MIB, gt=0, description="bytes of a file")
-    max_upload_seconds: float = Field(600, gt=0, description="seconds that receiving a file may take")
-    max_file_name: int = Field(255, gt=0, le=255, description="characters of a file's name that are kept")
-    max_media_per_user: int = Field(1024 * MIB, ge=0, description="bytes of all files of a user")
-    max_media_per_tenant: int = Field(100 * 1024 * MIB, ge=0, description="bytes of all files of a tenant")
-    max_transfer: int = Field(1_000_000_000, gt=0, le=10**15, description="credits of one transfer or grant")
-    max_devices: int = Field(20, gt=0, description="devices of a user")
-    max_body: int = Field(256 * KIB, gt=0, description="bytes of a JSON body")
-    max_body_without_token: int = Field(16 * KIB, gt=0, description="bytes of a JSON body without a token")
-    max_body_seconds: float = Field(30, gt=0, description="seconds that receiving a JSON body may take")
-    max_head_seconds: float = Field(10, gt=0, description="seconds in which a new connection must have sent a request")
-    max_idle_seconds: float = Field(
-        75, gt=0, description="seconds that a connection may stay between two requests; more than a proxy keeps it"
-    )
-    max_stall_seconds: float = Field(
-        300, gt=0, description="seconds without a TCP acknowledgement before a client is disconnected; Linux only"
-    )
-    max_nesting: int = Field(32, gt=0, description="depth of a JSON body")
-    max_packet: int = Field(256 * KIB, gt=0, description="bytes of a socket packet")
-    max_polling_packets: int = Field(1000, gt=0, description="packets of a polling payload")
-    max_polling_payload: int = Field(MIB, gt=0, description="bytes of a polling payload")
-    max_chat_members: int = Field(10_000, gt=1, description="members of a chat")
-    max_groups_per_day: int = Field(200, gt=0, description="groups created per user and day")
-    max_members_per_call: int = Field(500, gt=0, description="users added per call")
-    max_replay_events: int = Field(5_000, ge=0, description="events that a resume replays")
-    max_replay_bytes: int = Field(8 * MIB, ge=0, description="bytes that a resume replays")
-    max_outbound: int = Field(MIB, gt=0, description="bytes that may wait for a slow reader")
-    max_idempotency_key: int = Field(255, gt=0, le=255, description="characters of an idempotency key")
-    max_offsets: int = Field(5_000, ge=0, description="channels that a client may resume")
-    max_inbox: int = Field(32, gt=0, description="events of a socket that may wait before it is not read any more")
-    max_presence_watch: int = Field(500, ge=0, description="users whose presence a socket may watch")
-    max_streams_watched: int = Field(100, ge=0, description="streams that a socket may watch")
-    max_streams_followed: int = Field(500, ge=0, description="streams, not over yet, that a user may follow")
-    max_follows_per_minute: int = Field(
-        6, gt=0, description="times in a minute that a user follows, unfollows or enters the chat of the same stream"
-    )
-    max_activities: int = Field(50, ge=0, description="Live Activities that a user may have at a time")
-    max_activity_attributes: int = Field(
-        1_500, ge=0, le=1_500, description="bytes of a Live Activity's attributes as JSON"
-    )
-    max_unconnected: float = Field(10, gt=0, description="seconds that a connection may stay without CONNECT")
-    max_connects_per_second: float = Field(500, gt=0, description="sockets opened per second; others wait")
-    max_connect_wait: float = Field(10, ge=0, description="seconds that a new socket may wait; 503 above")
-    max_sockets_per_user: int = Field(50, gt=0, description="sockets per user, on a node")
-    max_sockets_per_address: int = Field(5_000, gt=0, description="sockets per address, on a node")
-    max_connections_per_address: int = Field(6_000, gt=0, description="connections per address, including sockets")
-    max_connects_per_address: float = Field(100, gt=0, description="sockets opened per address and second …")
-    max_connects_at_once: int = Field(1_000, gt=0, description="… after a burst of this size")
-    max_sends_per_second: float = Field(100, gt=0, description="messages per user and second …")
-    max_sends_at_once: int = Field(500, gt=0, description="… after a burst of this size")
-    max_deliveries_per_second: float = Field(
-        100_000,
-        gt=0,
-        description="deliveries per chat and second to open sockets, per process; 429 above",
-    )
-    max_units_per_second: float = Field(
-        1_000, gt=0, description="budget per user and second in units of 100 µs of a core …"
-    )
-    max_units_at_once: int = Field(5_000, gt=0, description="… after a burst of this size")
-    max_units_without_token: float = Field(
-        800, gt=0, description="budget per address without a token and second, in units …"
-    )
-    max_units_without_token_at_once: int = Field(4_000, gt=0, description="… after a burst of this size")
-    max_uploads_per_minute: int = Field(120, gt=0, description="uploads per user and minute")
-    max_uploads_at_once: int = Field(10, gt=0, description="concurrent uploads per user, on a node")
-    max_uploads_under_way: int = Field(
-        500, gt=0, description="concurrent uploads on a node, half of them per tenant; 503 above"
-    )
-    max_decodings_waiting: int = Field(
-        128, gt=0, description="files waiting to be decoded, half of them per tenant; 503 above"
-    )
-    max_decoder_seconds_per_minute: float = Field(
-        3, gt=0, description="seconds of a core for decoding per user and minute …"
-    )
-    max_decoder_seconds_at_once: float = Field(3, gt=0, description="… after a burst of this size")
-    max_failed_logins: int = Field(10, gt=0, description="failed logins per account, address and minute")
-    max_failed_logins_per_account: int = Field(
-        100, gt=0, description="failed logins per account and hour; above, only known devices may try"
-    )
-    max_passwords_per_asker: int = Field(16, gt=0, description="passwords waiting to be hashed, per address")
-    max_passwords_waiting: int = Field(128, gt=0, description="passwords waiting to be hashed, in total")
-    max_logins_per_address: int = Field(300, gt=0, description="logins per address and minute")
-    max_logins_per_user: int = Field(
-        100, gt=0, description="active logins per user; a new one ends the least recently used"
-    )
-    max_registrations_per_address: int = Field(20, gt=0, description="registrations per address and hour")
 
     @model_validator(mode="after")
     def reachable(self) -> "Settings":
@@ -362,13 +274,7 @@ class Settings(BaseSettings):
         return self.database.startswith("sqlite")
 
     def limits(self) -> Limits:
-        prefix = "max_"
-        given = {
-            name.removeprefix(prefix): getattr(self, name)
-            for name in type(self).model_fields
-            if name.startswith(prefix)
-        }
-        return Limits(**given)
+        return Limits(**{each.name: getattr(self, LIMIT_PREFIX + each.name) for each in LIMITS})
 
 
 def is_everywhere(host: str) -> bool:

@@ -1,6 +1,10 @@
-"""Every limit, with its default. ``server/settings.py`` makes a setting of each; ``session:ready`` shows them."""
+"""Every limit, with its default, its bounds and what it limits: the one place where it is defined.
 
-from dataclasses import asdict, dataclass
+``server/settings.py`` makes a setting of each, ``BELLWIRE_MAX_<NAME>``; ``session:ready`` and the documents show them.
+"""
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
 
 from storage.types import camel
 
@@ -8,84 +12,97 @@ KIB = 1024
 MIB = 1024 * KIB
 
 
+def limit(default: float, description: str, **bounds: float) -> Any:
+    """A field of ``Limits``; ``bounds`` are gt, ge, lt or le, of its setting."""
+    return field(default=default, metadata={"description": description, **bounds})
+
+
 @dataclass(frozen=True, slots=True)
 class Limits:
     """Sizes in bytes (of UTF-8 where it is text), lengths in characters, times in seconds."""
 
-    content: int = 16 * KIB
-    title: int = 255
-    metadata: int = 4 * KIB
-    edits: int = 100
-    notification_message: int = 4_000
-    notification_metadata: int = 16 * KIB
-    key: int = 64
-    entity_id: int = 255
-    action_url: int = 2_048
-    placeholders: int = 100
-    placeholder_bytes: int = 64 * KIB
-    locales: int = 100
-    template_parts: int = 100
-    devices: int = 20
-    upload: int = 25 * MIB
-    upload_seconds: float = 600
-    file_name: int = 255
-    media_per_user: int = 1024 * MIB
-    media_per_tenant: int = 100 * 1024 * MIB
-    transfer: int = 1_000_000_000
-    body: int = 256 * KIB
-    body_without_token: int = 16 * KIB
-    body_seconds: float = 30
-    head_seconds: float = 10
-    idle_seconds: float = 75
-    stall_seconds: float = 300
-    nesting: int = 32
-    packet: int = 256 * KIB
-    polling_packets: int = 1000
-    polling_payload: int = MIB
-    idempotency_key: int = 255
-    chat_members: int = 10_000
-    members_per_call: int = 500
-    groups_per_day: int = 200
-    replay_events: int = 5_000
-    replay_bytes: int = 8 * MIB
-    offsets: int = 5_000
-    outbound: int = MIB
-    inbox: int = 32
-    sockets_per_user: int = 50
-    sockets_per_address: int = 5_000
-    connections_per_address: int = 6_000
-    connects_per_address: float = 100
-    connects_at_once: int = 1_000
-    sends_per_second: float = 100
-    sends_at_once: int = 500
-    deliveries_per_second: float = 100_000
-    units_per_second: float = 1_000
-    units_at_once: int = 5_000
-    units_without_token: float = 800
-    units_without_token_at_once: int = 4_000
-    uploads_per_minute: int = 120
-    uploads_at_once: int = 10
-    uploads_under_way: int = 500
-    decodings_waiting: int = 128
-    decoder_seconds_per_minute: float = 3
-    decoder_seconds_at_once: float = 3
-    failed_logins: int = 10
-    failed_logins_per_account: int = 100
-    passwords_per_asker: int = 16
-    passwords_waiting: int = 128
-    logins_per_address: int = 300
-    logins_per_user: int = 100
-    registrations_per_address: int = 20
-    unconnected: float = 10
-    connects_per_second: float = 500
-    connect_wait: float = 10
-    presence_watch: int = 500
-    streams_watched: int = 100
-    streams_followed: int = 500
-    follows_per_minute: int = 6
-    activities: int = 50
-    activity_attributes: int = 1_500
-    webhooks: int = 20
+    content: int = limit(16 * KIB, "bytes of a message's text", gt=0)
+    title: int = limit(255, "characters of a name or title", gt=0, le=255)
+    metadata: int = limit(4 * KIB, "bytes of a message's metadata as JSON", gt=0)
+    edits: int = limit(100, "edits of one message", gt=0)
+    notification_message: int = limit(4_000, "characters of a notification's message", gt=0)
+    notification_metadata: int = limit(16 * KIB, "bytes of a notification's metadata as JSON", gt=0)
+    key: int = limit(64, "characters of a type, a category or a template's key", gt=0, le=64)
+    entity_id: int = limit(255, "characters of the id of what a notification is about", gt=0, le=255)
+    action_url: int = limit(2_048, "characters of a notification's action URL", gt=0)
+    placeholders: int = limit(100, "placeholders of a notification", ge=0)
+    placeholder_bytes: int = limit(64 * KIB, "bytes of all placeholders together as JSON", gt=0)
+    locales: int = limit(100, "variants of a template by locale", ge=0)
+    template_parts: int = limit(100, "placeholders and tags of one text of a template", ge=0)
+    devices: int = limit(20, "devices of a user", gt=0)
+    upload: int = limit(25 * MIB, "bytes of a file", gt=0)
+    upload_seconds: float = limit(600, "seconds that receiving a file may take", gt=0)
+    file_name: int = limit(255, "characters of a file's name that are kept", gt=0, le=255)
+    media_per_user: int = limit(1024 * MIB, "bytes of all files of a user", ge=0)
+    media_per_tenant: int = limit(100 * 1024 * MIB, "bytes of all files of a tenant", ge=0)
+    transfer: int = limit(1_000_000_000, "credits of one transfer or grant", gt=0, le=10**15)
+    body: int = limit(256 * KIB, "bytes of a JSON body", gt=0)
+    body_without_token: int = limit(16 * KIB, "bytes of a JSON body without a token", gt=0)
+    body_seconds: float = limit(30, "seconds that receiving a JSON body may take", gt=0)
+    head_seconds: float = limit(10, "seconds in which a new connection must have sent a request", gt=0)
+    idle_seconds: float = limit(
+        75, "seconds that a connection may idle between two requests; more than a proxy keeps it", gt=0
+    )
+    stall_seconds: float = limit(300, "seconds without a TCP acknowledgement until a disconnect; Linux only", gt=0)
+    nesting: int = limit(32, "depth of a JSON body", gt=0)
+    packet: int = limit(256 * KIB, "bytes of a socket packet", gt=0)
+    polling_packets: int = limit(1000, "packets of a polling payload", gt=0)
+    polling_payload: int = limit(MIB, "bytes of a polling payload", gt=0)
+    idempotency_key: int = limit(255, "characters of an idempotency key", gt=0, le=255)
+    chat_members: int = limit(10_000, "members of a chat", gt=1)
+    members_per_call: int = limit(500, "users added per call", gt=0)
+    groups_per_day: int = limit(200, "groups created per user and day", gt=0)
+    replay_events: int = limit(5_000, "events that a resume replays", ge=0)
+    replay_bytes: int = limit(8 * MIB, "bytes that a resume replays", ge=0)
+    offsets: int = limit(5_000, "channels that a client may resume", ge=0)
+    outbound: int = limit(MIB, "bytes that may wait for a slow reader", gt=0)
+    inbox: int = limit(32, "events of a socket that may wait before it is not read any more", gt=0)
+    sockets_per_user: int = limit(50, "sockets per user, on a node", gt=0)
+    sockets_per_address: int = limit(5_000, "sockets per address, on a node", gt=0)
+    connections_per_address: int = limit(6_000, "connections per address, including sockets", gt=0)
+    connects_per_address: float = limit(100, "sockets opened per address and second …", gt=0)
+    connects_at_once: int = limit(1_000, "… after a burst of this size", gt=0)
+    sends_per_second: float = limit(100, "messages per user and second …", gt=0)
+    sends_at_once: int = limit(500, "… after a burst of this size", gt=0)
+    deliveries_per_second: float = limit(
+        100_000, "deliveries per chat and second to sockets, per process; 429 above", gt=0
+    )
+    units_per_second: float = limit(1_000, "budget per user and second in units of 100 µs of a core …", gt=0)
+    units_at_once: int = limit(5_000, "… after a burst of this size", gt=0)
+    units_without_token: float = limit(800, "budget per address without a token and second, in units …", gt=0)
+    units_without_token_at_once: int = limit(4_000, "… after a burst of this size", gt=0)
+    uploads_per_minute: int = limit(120, "uploads per user and minute", gt=0)
+    uploads_at_once: int = limit(10, "concurrent uploads per user, on a node", gt=0)
+    uploads_under_way: int = limit(500, "concurrent uploads on a node, half of them per tenant; 503 above", gt=0)
+    decodings_waiting: int = limit(128, "files waiting to be decoded, half of them per tenant; 503 above", gt=0)
+    decoder_seconds_per_minute: float = limit(3, "seconds of a core for decoding per user and minute …", gt=0)
+    decoder_seconds_at_once: float = limit(3, "… after a burst of this size", gt=0)
+    failed_logins: int = limit(10, "failed logins per account, address and minute", gt=0)
+    failed_logins_per_account: int = limit(
+        100, "failed logins per account and hour; above, only known devices may try", gt=0
+    )
+    passwords_per_asker: int = limit(16, "passwords waiting to be hashed, per address", gt=0)
+    passwords_waiting: int = limit(128, "passwords waiting to be hashed, in total", gt=0)
+    logins_per_address: int = limit(300, "logins per address and minute", gt=0)
+    logins_per_user: int = limit(100, "active logins per user; a new one ends the least recently used", gt=0)
+    registrations_per_address: int = limit(20, "registrations per address and hour", gt=0)
+    unconnected: float = limit(10, "seconds that a connection may stay without CONNECT", gt=0)
+    connects_per_second: float = limit(500, "sockets opened per second; others wait", gt=0)
+    connect_wait: float = limit(10, "seconds that a new socket may wait; 503 above", ge=0)
+    presence_watch: int = limit(500, "users whose presence a socket may watch", ge=0)
+    streams_watched: int = limit(100, "streams that a socket may watch", ge=0)
+    streams_followed: int = limit(500, "streams, not over yet, that a user may follow", ge=0)
+    follows_per_minute: int = limit(
+        6, "times per minute that a user follows, unfollows or enters one stream's chat", gt=0
+    )
+    activities: int = limit(50, "Live Activities that a user may have at a time", ge=0)
+    activity_attributes: int = limit(1_500, "bytes of a Live Activity's attributes as JSON", ge=0, le=1500)
+    webhooks: int = limit(20, "webhooks per tenant", ge=0)
     page: int = 200
 
     def shown(self) -> dict[str, float]:
