@@ -111,10 +111,10 @@ class Accounts:
         """Make the user of a valid token of an issuer that we trust."""
 
         def apply(tx: Tx) -> User:
-            tenant = accounts.tenant(tx.connection, claims.tenant) if claims.tenant else self.default_tenant
+            tenant = accounts.tenant(tx.connection(), claims.tenant) if claims.tenant else self.default_tenant
             if tenant is None:
                 raise Unauthenticated
-            found = accounts.find(tx.connection, tenant.pk, **{claims.name: claims.value})
+            found = accounts.find(tx.connection(), tenant.pk, **{claims.name: claims.value})
             if found and self._is_local(found, claims):
                 raise Unauthenticated
             if found:

@@ -71,7 +71,7 @@ class Administration:
         def apply(tx: Tx) -> User:
             actor = caller.fresh(tx)
             actor.require("users.manage")
-            user = accounts.need(tx.connection, actor.user.tenant_pk, user_id)
+            user = accounts.need(tx.connection(), actor.user.tenant_pk, user_id)
             actor.require_over(user)
             wanted = dict(values)
             if "permissions" in values:
@@ -108,7 +108,7 @@ class Administration:
         def apply(tx: Tx) -> tuple[User, dict[str, Any]]:
             actor = caller.fresh(tx)
             actor.require("users.manage")
-            user = accounts.need(tx.connection, actor.user.tenant_pk, user_id)
+            user = accounts.need(tx.connection(), actor.user.tenant_pk, user_id)
             actor.require_over(user)
             actor_may_give(actor, permissions)
             if user.pk != actor.pk and any(maker.pk == user.pk for maker in actor.makers):
@@ -122,7 +122,7 @@ class Administration:
             lasting = expand(permissions) <= stored
             if user.pk != actor.pk:
                 return user, {"ttl": ttl if lasting else min(ttl, left), "makers": makers}
-            login = logins.find(tx.connection, actor.login) if actor.login else None
+            login = logins.find(tx.connection(), actor.login) if actor.login else None
             if login and lasting:
                 left = (login.expires_at - tx.now) // SECOND
             return user, {"ttl": min(ttl, left), "login": actor.login, "makers": makers}
@@ -137,7 +137,7 @@ class Administration:
         def apply(tx: Tx) -> int:
             actor = caller.fresh(tx)
             actor.require("admin")
-            user = accounts.need(tx.connection, actor.user.tenant_pk, user_id)
+            user = accounts.need(tx.connection(), actor.user.tenant_pk, user_id)
             actor.require_over(user)
             logins.add_reset_link(tx, user.pk, digest(token), ttl=RESET_TTL_SECONDS)
             audit.add(tx, actor.user, "user.reset-link", user.id)
@@ -280,7 +280,7 @@ class Administration:
         def apply(tx: Tx) -> User:
             actor = caller.fresh(tx)
             actor.require("admin")
-            user = accounts.get(tx.connection, found.pk)
+            user = accounts.get(tx.connection(), found.pk)
             actor.require_over(user)
             if closes and not isinstance(actor, Operator):
                 require_own(actor, user, own)
@@ -307,7 +307,7 @@ def admins_of(tenant_pk: int) -> str:
 
 def keep_an_admin(tx: Tx, user: User) -> None:
     """Raises Conflict where the tenant would be left without an admin; whoever calls holds ``admins_of``."""
-    if "admin" in user.permissions and not accounts.other_admins(tx.connection, user.tenant_pk, user.pk):
+    if "admin" in user.permissions and not accounts.other_admins(tx.connection(), user.tenant_pk, user.pk):
         raise Conflict("This is the last administrator of the tenant; appoint another one first")
 
 

@@ -42,11 +42,11 @@ class Blocks:
     def _block(self, tx: Tx, caller: Caller, other: User, named: Collection[int]) -> bool | None:
         """Whether it is new; None where the user came into a stream meanwhile, whose chat is not locked."""
         caller.fresh(tx)
-        rooms = streams.rooms_with(tx.connection, caller.pk, other.pk)
+        rooms = streams.rooms_with(tx.connection(), caller.pk, other.pk)
         if any(each.chat_pk not in named for each in rooms):
             return None
         new = accounts.block(tx, caller.pk, other.pk)
-        watchable = None if rooms else streams.living_of(tx.connection, caller.pk)
+        watchable = None if rooms else streams.living_of(tx.connection(), caller.pk)
         if new and watchable:
             # Sockets that only watch check their stream subscriptions when they get this event.
             log.append(tx, other.pk, "chat:removed", {"chatId": watchable.chat_id})
@@ -57,7 +57,7 @@ class Blocks:
 
     def _send_away(self, tx: Tx, room: Room, other: User) -> None:
         """Publish on the removed user's own channel, so that their sockets check their stream subscriptions again."""
-        inside = chat.member(tx.connection, room.chat_pk, other.pk) is not None
+        inside = chat.member(tx.connection(), room.chat_pk, other.pk) is not None
         if inside and pass_on(tx, room.chat_pk, room.chat_id, other.pk):
             leave(tx, room.chat_pk, room.chat_id, other)
             return
@@ -69,7 +69,7 @@ class Blocks:
         """Raises NotFound if there is no such block."""
 
         def apply(tx: Tx) -> None:
-            other = accounts.need(tx.connection, caller.user.tenant_pk, user_id)
+            other = accounts.need(tx.connection(), caller.user.tenant_pk, user_id)
             if not accounts.unblock(tx, caller.pk, other.pk):
                 raise NotFound
 

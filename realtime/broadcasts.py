@@ -1,10 +1,8 @@
 """Broadcasts: an admin tells everybody of the tenant something, each in a notification of their own."""
 
-import hashlib
 import logging
 
-import orjson
-
+from realtime import idempotency
 from realtime.notifications import Draft, NotificationPlan, keep
 from realtime.schema.bodies import SendBroadcast
 from realtime.schema.caller import Caller
@@ -12,8 +10,9 @@ from realtime.templates import Filled
 from storage import accounts, audit, broadcasts
 from storage.broadcasts import Broadcast
 from storage.database import Database
-from storage.errors import Conflict, Unavailable
+from storage.errors import Unavailable
 from storage.transaction import Command, Tx
+from storage.types import Ref
 
 logger = logging.getLogger("bellwire")
 
@@ -39,16 +38,15 @@ class Broadcasts:
         Raises Forbidden, Conflict for another text under the same key.
         """
         wanted = (body.type, body.category, body.title, body.message, body.actionUrl)
-        fingerprint = hashlib.sha256(orjson.dumps(wanted)).hexdigest()
+        fingerprint = idempotency.fingerprint(wanted)
         key = body.clientMessageId
 
         def apply(tx: Tx) -> Broadcast:
             actor = caller.fresh(tx)
             actor.require(ADMIN)
-            first = broadcasts.by_key(tx.connection, actor.pk, key) if key else None
+            first = broadcasts.by_key(tx.connection(), actor.pk, key) if key else None
             if first:
-                if first.fingerprint != fingerprint:
-                    raise Conflict("Idempotency key reused with a different body")
+                idempotency.require_same(first.fingerprint, fingerprint)
                 return first
             values = dict(zip(("type", "category", "title", "message", "action_url"), wanted, strict=True))
             names = {"tenant_pk": actor.user.tenant_pk, "sender_pk": actor.pk, "client_key": key}
@@ -81,16 +79,16 @@ class Broadcasts:
         pks = await self.database.read(lambda connection: broadcasts.next_users(connection, item, SLICE))
 
         def apply(tx: Tx) -> None:
-            if broadcasts.get(tx.connection, item.pk) != item:
+            if broadcasts.get(tx.connection(), item.pk) != item:
                 # Another process told these.
                 return
             if not pks:
                 broadcasts.finish(tx, item)
                 return
-            sender = accounts.get(tx.connection, item.sender_pk)
-            draft = Draft(("id", ""), type=item.type, category=item.category, action_url=item.action_url)
+            sender = accounts.get(tx.connection(), item.sender_pk)
+            draft = Draft(Ref("id", ""), type=item.type, category=item.category, action_url=item.action_url)
             texts = Filled(item.category, item.title, item.message)
-            recipients = [accounts.get(tx.connection, pk) for pk in pks]
+            recipients = [accounts.get(tx.connection(), pk) for pk in pks]
             active = [each for each in recipients if each.status == "active"]
             for each in active:
                 keep(

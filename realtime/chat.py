@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from sqlalchemy import Connection
 
@@ -21,6 +21,14 @@ from storage.transaction import Command, Tx
 
 MANAGERS = ("owner", "admin")
 T = TypeVar("T")
+
+
+class ListedChat(NamedTuple):
+    """A chat in a list that is ordered by ``active_at`` (microseconds), and within that by number."""
+
+    document: shapes.ChatDocument
+    active_at: int
+    pk: int
 
 
 class Chats:
@@ -42,14 +50,12 @@ class Chats:
         pk = await self.numbers.find(caller.user.tenant_pk, chat_id)
         return await self.database.read(lambda connection: seen_by(connection, pk, caller.pk), snapshot=True)
 
-    async def of_user(
-        self, caller: Caller, *, before: tuple[int, int] | None, limit: int
-    ) -> list[tuple[Any, int, int]]:
-        """The caller's chats, the most recently active first, each as (document, time of activity, number)."""
+    async def of_user(self, caller: Caller, *, before: tuple[int, int] | None, limit: int) -> list[ListedChat]:
+        """The caller's chats, the most recently active first."""
 
-        def look(connection: Connection) -> list[tuple[Any, int, int]]:
+        def look(connection: Connection) -> list[ListedChat]:
             found = chat.of_user(connection, caller.pk, before=before, limit=limit)
-            return [(seen_by(connection, item.pk, caller.pk), at, item.pk) for item, at in found]
+            return [ListedChat(seen_by(connection, item.pk, caller.pk), at, item.pk) for item, at in found]
 
         return await self.database.read(look, snapshot=True)
 
@@ -94,11 +100,11 @@ class Chats:
     def _direct(self, caller: Caller, other: accounts.User) -> Callable[[Tx], tuple[shapes.ChatDocument, bool]]:
         def apply(tx: Tx) -> tuple[shapes.ChatDocument, bool]:
             caller.fresh(tx)
-            pk = chat.find_direct(tx.connection, caller.pk, other.pk)
+            pk = chat.find_direct(tx.connection(), caller.pk, other.pk)
             if pk is not None:
-                return seen_by(tx.connection, pk, caller.pk), False
+                return seen_by(tx.connection(), pk, caller.pk), False
             require_open(tx, caller, [other])
-            return seen_by(tx.connection, open_direct(tx, caller.user, other), caller.pk), True
+            return seen_by(tx.connection(), open_direct(tx, caller.user, other), caller.pk), True
 
         return apply
 
@@ -108,7 +114,7 @@ class Chats:
         def apply(tx: Tx) -> tuple[shapes.ChatDocument, bool]:
             caller.fresh(tx)
             require_open(tx, caller, others)
-            if body.id and chat.id_taken(tx.connection, caller.user.tenant_pk, body.id):
+            if body.id and chat.id_taken(tx.connection(), caller.user.tenant_pk, body.id):
                 raise Conflict("A chat with this id already exists")
             pk = chat.add(
                 tx,
@@ -121,7 +127,7 @@ class Chats:
             roles = [(caller.pk, "owner"), *((each.pk, "member") for each in others)]
             chat.add_members(tx, pk, sorted(roles), 0, maker_pk=caller.pk)
             announce(tx, pk, sorted(user_pk for user_pk, _ in roles), 0)
-            return seen_by(tx.connection, pk, caller.pk), True
+            return seen_by(tx.connection(), pk, caller.pk), True
 
         return apply
 
@@ -137,14 +143,14 @@ class Chats:
         def apply(tx: Tx, pk: int, access: Access) -> shapes.ChatDocument:
             manage_group(access)
             self.deliveries.admit(pk)
-            item = chat.get(tx.connection, pk)
+            item = chat.get(tx.connection(), pk)
             now_is = {"name": item.name, "historyVisible": item.history_visible}
             news = {name: value for name, value in changes.items() if value != now_is[name]}
             if news:
                 columns = {"history_visible" if name == "historyVisible" else name: news[name] for name in news}
                 chat.change(tx, pk, **columns)
                 append_updated(tx, pk, access.chat_id, changes=news)
-            return seen_by(tx.connection, pk, caller.pk)
+            return seen_by(tx.connection(), pk, caller.pk)
 
         return await self._change(caller, chat_id, apply)
 
@@ -164,7 +170,7 @@ class Chats:
             if len(others) < len(wanted):
                 raise NotFound
             require_open(tx, caller, others)
-            inside = chat.known_members(tx.connection, pk, [each.pk for each in others])
+            inside = chat.known_members(tx.connection(), pk, [each.pk for each in others])
             new = [each for each in others if each.pk not in inside]
             if inside:
                 chat.keep_members(tx, pk, inside)
@@ -173,7 +179,7 @@ class Chats:
             if new:
                 streams.readmit(tx, pk, [each.pk for each in new])
                 admit(tx, pk, access.chat_id, new, role)
-            return seen_by(tx.connection, pk, caller.pk), bool(new)
+            return seen_by(tx.connection(), pk, caller.pk), bool(new)
 
         return await self._change(caller, chat_id, apply, also=[each.pk for each in others])
 
@@ -184,7 +190,7 @@ class Chats:
         def apply(tx: Tx, pk: int, access: Access) -> shapes.MemberDocument:
             manage_group(access)
             other = only(others)
-            member = chat.member(tx.connection, pk, other.pk)
+            member = chat.member(tx.connection(), pk, other.pk)
             if member is None:
                 raise NotFound
             if access.role != "owner" and (role in MANAGERS or member.role in MANAGERS):
@@ -193,7 +199,7 @@ class Chats:
                 keep_an_owner(tx, pk, member.role)
                 chat.set_member(tx, pk, other.pk, role=role, leaves_at=None)
                 append_updated(tx, pk, access.chat_id, changes={"members": [{"userId": user_id, "role": role}]})
-                member = chat.member(tx.connection, pk, other.pk)
+                member = chat.member(tx.connection(), pk, other.pk)
             assert member is not None
             return documents.member(member)
 
@@ -206,16 +212,16 @@ class Chats:
         def apply(tx: Tx, pk: int, access: Access) -> shapes.ChatDocument:
             require_group(access) if user_id == caller.user.id else manage_group(access)
             other = only(others)
-            member = chat.member(tx.connection, pk, other.pk)
+            member = chat.member(tx.connection(), pk, other.pk)
             if member is None:
                 raise NotFound
             if access.role != "owner" and member.role in MANAGERS and other.pk != caller.pk:
                 raise Forbidden
-            document = seen_by(tx.connection, pk, caller.pk)
+            document = seen_by(tx.connection(), pk, caller.pk)
             leave(tx, pk, access.chat_id, other)
-            if other.pk != caller.pk and streams.of_chat(tx.connection, pk) is not None:
+            if other.pk != caller.pk and streams.of_chat(tx.connection(), pk) is not None:
                 streams.exclude(tx, pk, other.pk)
-            return document if other.pk == caller.pk else seen_by(tx.connection, pk, caller.pk)
+            return document if other.pk == caller.pk else seen_by(tx.connection(), pk, caller.pk)
 
         return await self._change(caller, chat_id, apply, also=[each.pk for each in others])
 
@@ -233,9 +239,9 @@ class Chats:
 
         def apply(tx: Tx, pk: int, access: Access) -> shapes.ChatDocument:
             chat.set_member(tx, pk, caller.pk, muted_until=until)
-            if messages.unread(tx.connection, pk, caller.pk, access.read_seq):
+            if messages.unread(tx.connection(), pk, caller.pk, access.read_seq):
                 outbox.promise_badge(tx, caller.pk, exclude_device=caller.device)
-            return seen_by(tx.connection, pk, caller.pk)
+            return seen_by(tx.connection(), pk, caller.pk)
 
         return await self._change(caller, chat_id, apply, also=[caller.pk])
 
@@ -245,9 +251,9 @@ class Chats:
         def apply(tx: Tx, pk: int, access: Access) -> shapes.ChatDocument:
             if access.role != "owner":
                 raise Forbidden
-            if streams.of_chat(tx.connection, pk) is not None:
+            if streams.of_chat(tx.connection(), pk) is not None:
                 raise Conflict("The chat belongs to a stream")
-            document = seen_by(tx.connection, pk, caller.pk)
+            document = seen_by(tx.connection(), pk, caller.pk)
             chat.change(tx, pk, deleted_at=tx.now)
             return document
 
@@ -287,7 +293,7 @@ class Chats:
         pk = await self.numbers.find(caller.user.tenant_pk, chat_id)
 
         def apply(tx: Tx) -> T:
-            access = chat.access(tx.connection, pk, caller.pk)
+            access = chat.access(tx.connection(), pk, caller.pk)
             if access is None:
                 raise NotFound
             if access.status != "active":
@@ -322,9 +328,9 @@ def only(users: Sequence[accounts.User]) -> accounts.User:
 
 def require_open(tx: Tx, caller: Caller, others: Sequence[accounts.User]) -> None:
     """Raises NotFound if one of them has been deleted since they were looked up, Forbidden if one blocks the caller."""
-    if len(accounts.by_ids(tx.connection, caller.user.tenant_pk, [each.id for each in others])) < len(others):
+    if len(accounts.by_ids(tx.connection(), caller.user.tenant_pk, [each.id for each in others])) < len(others):
         raise NotFound
-    if accounts.any_blocks(tx.connection, [each.pk for each in others], caller.pk):
+    if accounts.any_blocks(tx.connection(), [each.pk for each in others], caller.pk):
         raise Forbidden
 
 
@@ -341,7 +347,7 @@ def manage_group(access: Access) -> None:
 
 
 def keep_an_owner(tx: Tx, chat_pk: int, role: str) -> None:
-    if role == "owner" and chat.owners(tx.connection, chat_pk) == 1:
+    if role == "owner" and chat.owners(tx.connection(), chat_pk) == 1:
         raise Conflict("A chat must keep at least one owner")
 
 
@@ -354,10 +360,10 @@ def admit(tx: Tx, chat_pk: int, chat_id: str, users: Sequence[accounts.User], ro
 
 def pass_on(tx: Tx, chat_pk: int, chat_id: str, user_pk: int) -> bool:
     """Make another member owner if the user is the last owner; False if there is no other member."""
-    member = chat.member(tx.connection, chat_pk, user_pk)
-    if member is None or member.role != "owner" or chat.owners(tx.connection, chat_pk) > 1:
+    member = chat.member(tx.connection(), chat_pk, user_pk)
+    if member is None or member.role != "owner" or chat.owners(tx.connection(), chat_pk) > 1:
         return True
-    heir = erasure.heir(tx.connection, chat_pk, user_pk)
+    heir = erasure.heir(tx.connection(), chat_pk, user_pk)
     if heir is None:
         return False
     chat.set_member(tx, chat_pk, heir.user_pk, role="owner")
@@ -367,7 +373,7 @@ def pass_on(tx: Tx, chat_pk: int, chat_id: str, user_pk: int) -> bool:
 
 def leave(tx: Tx, chat_pk: int, chat_id: str, user: accounts.User) -> None:
     """Whoever may only read may not do more by coming back."""
-    member = chat.member(tx.connection, chat_pk, user.pk)
+    member = chat.member(tx.connection(), chat_pk, user.pk)
     assert member is not None
     keep_an_owner(tx, chat_pk, member.role)
     chat.remove_member(tx, chat_pk, user.pk)
@@ -375,7 +381,7 @@ def leave(tx: Tx, chat_pk: int, chat_id: str, user: accounts.User) -> None:
         streams.exclude(tx, chat_pk, user.pk, role=member.role)
     append_updated(tx, chat_pk, chat_id, removed=[user.id])
     log.append(tx, user.pk, "chat:removed", {"chatId": chat_id})
-    if messages.unread(tx.connection, chat_pk, user.pk, member.read_seq):
+    if messages.unread(tx.connection(), chat_pk, user.pk, member.read_seq):
         outbox.promise_badge(tx, user.pk)
 
 

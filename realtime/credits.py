@@ -1,10 +1,8 @@
 """Credits: granted by admins, moved by messages, reversed by admins. Every change is an event for the users concerned."""
 
-import hashlib
-
-import orjson
 from sqlalchemy import Connection
 
+from realtime import idempotency
 from realtime.schema import documents, shapes
 from realtime.schema.bodies import Grant
 from realtime.schema.caller import Caller
@@ -39,16 +37,15 @@ class Credits:
         tenant_pk = caller.user.tenant_pk
         found = await self.database.read(lambda connection: accounts.need(connection, tenant_pk, body.userId))
         command = (body.userId, body.amount, body.reason)
-        fingerprint = hashlib.sha256(orjson.dumps(command)).hexdigest()
+        fingerprint = idempotency.fingerprint(command)
 
         def apply(tx: Tx) -> int:
             actor = caller.fresh(tx)
             actor.require(GRANT)
-            first = credits.by_key(tx.connection, caller.pk, body.clientMessageId) if body.clientMessageId else None
+            first = credits.by_key(tx.connection(), caller.pk, body.clientMessageId) if body.clientMessageId else None
             if first:
-                if first[0].fingerprint != fingerprint:
-                    raise Conflict("Idempotency key reused with a different body")
-                return first[1]
+                idempotency.require_same(first.transaction.fingerprint, fingerprint)
+                return first.balance
             require_able(tx, found.pk)
             id = credits.move(
                 tx,
@@ -86,11 +83,11 @@ class Credits:
         def apply(tx: Tx) -> str:
             actor = caller.fresh(tx)
             actor.require("admin")
-            if found.kind == "reversal" or credits.is_reversed(tx.connection, found.pk):
+            if found.kind == "reversal" or credits.is_reversed(tx.connection(), found.pk):
                 raise Conflict("The transaction is already reversed")
             assert found.to_user_pk is not None
-            taker = accounts.get(tx.connection, found.to_user_pk)
-            giver = None if found.from_user_pk is None else accounts.get(tx.connection, found.from_user_pk)
+            taker = accounts.get(tx.connection(), found.to_user_pk)
+            giver = None if found.from_user_pk is None else accounts.get(tx.connection(), found.from_user_pk)
             audit.add(tx, actor.user, "credits.reverse", id)
             return self._give_back(tx, caller, found, giver, taker, place[0] if place else None)
 
@@ -156,7 +153,7 @@ def pay(
 
 def require_able(tx: Tx, user_pk: int) -> None:
     """Whether a user who is locked may get credits. Raises NotFound for one who is deleted, Conflict for a banned one."""
-    status = accounts.get(tx.connection, user_pk).status
+    status = accounts.get(tx.connection(), user_pk).status
     if status == "deleted":
         raise NotFound
     if status != "active":
@@ -165,7 +162,7 @@ def require_able(tx: Tx, user_pk: int) -> None:
 
 def append_balance(tx: Tx, user_pk: int, transaction_id: str) -> int:
     """Append ``credit:balance``; the balance."""
-    balance = credits.balance(tx.connection, user_pk)
+    balance = credits.balance(tx.connection(), user_pk)
     document: shapes.BalanceEvent = {"balance": balance, "transactionId": transaction_id}
     log.append(tx, user_pk, "credit:balance", document)
     return balance

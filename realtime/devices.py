@@ -39,7 +39,7 @@ class Devices:
 
         def apply(tx: Tx) -> tuple[Device, bool]:
             device, new = devices.register(tx, caller.fresh(tx).pk, values)
-            if new and devices.count(tx.connection, caller.pk) > self.limits.devices:
+            if new and devices.count(tx.connection(), caller.pk) > self.limits.devices:
                 raise Conflict(f"A user can have at most {self.limits.devices} devices; delete one first")
             return device, new
 
@@ -54,7 +54,7 @@ class Devices:
         """Raises NotFound."""
 
         def apply(tx: Tx) -> Device:
-            device = devices.find(tx.connection, caller.fresh(tx).pk, device_id)
+            device = devices.find(tx.connection(), caller.fresh(tx).pk, device_id)
             if device is None:
                 raise NotFound
             devices.remove(tx, device.pk)
@@ -87,12 +87,12 @@ class Devices:
         def apply(tx: Tx) -> None:
             actor = caller.fresh(tx)
             actor.require("admin")
-            letter = deliveries.find_dead(tx.connection, actor.user.tenant_pk, pk)
+            letter = deliveries.find_dead(tx.connection(), actor.user.tenant_pk, pk)
             if letter is None:
                 raise NotFound
             audit.add(tx, actor.user, "push.retry", str(pk))
             if letter.kind == "live_end":
-                activity = activities.by_pks(tx.connection, [letter.target_pk]).get(letter.target_pk)
+                activity = activities.by_pks(tx.connection(), [letter.target_pk]).get(letter.target_pk)
                 if activity is None or activity.state != "active":
                     raise Conflict("The activity has ended or is ending")
                 outbox.promise_live(tx, "live_end", letter.channel_pk, letter.seq, only=letter.target_pk)

@@ -102,22 +102,22 @@ class Erasure:
 
     def _leave(self, tx: Tx, user_pk: int, place: Membership) -> None:
         """A group keeps an owner; one without members is deleted."""
-        if chat.member(tx.connection, place.chat_pk, user_pk) is None:
+        if chat.member(tx.connection(), place.chat_pk, user_pk) is None:
             return
         if not pass_on(tx, place.chat_pk, place.chat_id, user_pk):
             self._abandon(tx, user_pk, place)
             return
-        leave(tx, place.chat_pk, place.chat_id, accounts.get(tx.connection, user_pk))
+        leave(tx, place.chat_pk, place.chat_id, accounts.get(tx.connection(), user_pk))
 
     def _abandon(self, tx: Tx, user_pk: int, place: Membership) -> None:
         """No member is left: the group is deleted, except that of a stream, which others still join."""
-        if streams.of_chat(tx.connection, place.chat_pk) is None:
+        if streams.of_chat(tx.connection(), place.chat_pk) is None:
             chat.change(tx, place.chat_pk, deleted_at=tx.now)
         else:
             chat.remove_member(tx, place.chat_pk, user_pk)
 
     def _unsay(self, tx: Tx, chat_pk: int, seq: int) -> None:
-        item = messages.get(tx.connection, chat_pk, seq, readers=False)
+        item = messages.get(tx.connection(), chat_pk, seq, readers=False)
         if item is not None and item.deleted_at is None and not (item.transfer or {}).get("reversal"):
             make_tombstone(tx, item)
 

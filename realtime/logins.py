@@ -126,11 +126,11 @@ class Logins:
         await self.rates.require(self.rates.failed_logins, here)
 
         def apply(tx: Tx) -> tuple[User, str, list[str]]:
-            now_user = accounts.get(tx.connection, user.pk)
+            now_user = accounts.get(tx.connection(), user.pk)
             if now_user.status != "active" or now_user.password != user.password:
                 raise Unauthenticated(WRONG)
             record(tx, now_user, "login", peer)
-            ended = logins.surplus(tx.connection, user.pk, self.most - 1)
+            ended = logins.surplus(tx.connection(), user.pk, self.most - 1)
             logins.end(tx, user.pk, ended, "logout")
             added = logins.add(tx, user.pk, ttl=REFRESH_TTL_SECONDS, address=peer.address, agent=peer.agent)
             return now_user, added, ended
@@ -150,10 +150,10 @@ class Logins:
             raise Unauthenticated
 
         def apply(tx: Tx) -> tuple[User, bool]:
-            login = logins.find(tx.connection, refresh.login)
+            login = logins.find(tx.connection(), refresh.login)
             if login is None or login.ended_at is not None or login.expires_at < tx.now:
                 raise Unauthenticated
-            user = accounts.get(tx.connection, login.user_pk)
+            user = accounts.get(tx.connection(), login.user_pk)
             if login.generation != refresh.generation:
                 logins.end(tx, user.pk, [refresh.login], "logout")
                 record(tx, user, "login.reused", peer)
@@ -237,7 +237,7 @@ class Logins:
                 raise NotFound("The link is unknown, already used or expired")
             logins.end_all(tx, user_pk, "logout")
             logins.end_reset_links(tx, user_pk)
-            record(tx, accounts.get(tx.connection, user_pk), "password.reset", peer)
+            record(tx, accounts.get(tx.connection(), user_pk), "password.reset", peer)
             return accounts.change(tx, user_pk, {"password": password})
 
         user = await self.database.write(Command(apply, channels=[owner]))
@@ -254,7 +254,7 @@ class Logins:
         """End one of the caller's logins. Raises NotFound."""
 
         def apply(tx: Tx) -> None:
-            if id not in {each.id for each in logins.living(tx.connection, caller.pk)}:
+            if id not in {each.id for each in logins.living(tx.connection(), caller.pk)}:
                 raise NotFound
             logins.end(tx, caller.pk, [id], "logout")
 

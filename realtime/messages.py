@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Sequence
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 from weakref import WeakValueDictionary
 
 import orjson
@@ -149,11 +149,11 @@ class Messages:
         if chat_pk is None:
 
             def apply(tx: Tx) -> tuple[int, Answer | None]:
-                pk = chat.find_direct(tx.connection, caller.pk, target.pk)
+                pk = chat.find_direct(tx.connection(), caller.pk, target.pk)
                 if pk is not None:
                     # Made meanwhile, and not locked by this command.
                     return pk, None
-                if accounts.blocks_whom(tx.connection, target.pk, caller.pk):
+                if accounts.blocks_whom(tx.connection(), target.pk, caller.pk):
                     raise Forbidden
                 pk = open_direct(tx, caller.user, target)
                 return pk, post(tx, caller, body, pk, target, self.public_url(), self.deliveries)
@@ -198,8 +198,8 @@ class Messages:
         """Raises NotFound."""
 
         def look(connection: Connection) -> Message:
-            chat_pk, seq, _ = visible(connection, caller, message_id)
-            found = messages.get(connection, chat_pk, seq)
+            place = visible(connection, caller, message_id)
+            found = messages.get(connection, place.chat_pk, place.seq)
             assert found is not None
             return found
 
@@ -235,7 +235,7 @@ class Messages:
         """Raises NotFound, Forbidden for another's message, Conflict for a deleted one and for a transfer, TooMany."""
 
         def change(tx: Tx, chat_pk: int, seq: int, access: Access) -> shapes.MessageDocument:
-            item = messages.get(tx.connection, chat_pk, seq)
+            item = messages.get(tx.connection(), chat_pk, seq)
             assert item is not None
             if item.sender_pk != caller.pk or access.role == "readonly" or access.blocked:
                 raise Forbidden
@@ -245,7 +245,7 @@ class Messages:
                 raise Conflict("A transfer cannot be edited")
             if item.content == content:
                 return documents.message(item)
-            seqs = messages.event_seqs(tx.connection, chat_pk, seq)
+            seqs = messages.event_seqs(tx.connection(), chat_pk, seq)
             if len(seqs) > self.limits.edits:
                 raise Conflict(f"A message can be edited at most {self.limits.edits} times")
             self.deliveries.admit(chat_pk)
@@ -264,7 +264,7 @@ class Messages:
         """
 
         def change(tx: Tx, chat_pk: int, seq: int, access: Access) -> shapes.MessageDocument:
-            item = messages.get(tx.connection, chat_pk, seq)
+            item = messages.get(tx.connection(), chat_pk, seq)
             assert item is not None
             own = item.sender_pk == caller.pk
             if access.role == "readonly" or (not own and access.role not in ("owner", "admin")):
@@ -335,17 +335,17 @@ class Messages:
         place = await self.database.read(lambda connection: visible(connection, caller, message_id))
 
         def apply(tx: Tx) -> T:
-            chat_pk, seq, access = visible(tx.connection, caller, message_id)
+            chat_pk, seq, access = visible(tx.connection(), caller, message_id)
             if access.status != "active":
                 raise Unauthenticated
             return change(tx, chat_pk, seq, access)
 
-        return await self.database.write(Command(apply, channels=[place[0], *also]))
+        return await self.database.write(Command(apply, channels=[place.chat_pk, *also]))
 
 
 def make_tombstone(tx: Tx, item: Message) -> shapes.MessageDocument:
     """Make a tombstone of a message whose chat is locked, in every event that has it."""
-    seqs = messages.event_seqs(tx.connection, item.chat_pk, item.seq)
+    seqs = messages.event_seqs(tx.connection(), item.chat_pk, item.seq)
     tombstone = messages.rewrite(
         tx, item.chat_pk, item.seq, content=None, media=None, metadata=None, reply_to=None, deleted_at=tx.now
     )
@@ -371,17 +371,27 @@ def announce(tx: Tx, chat_pk: int, user_pks: list[int], at: int) -> None:
 
     Each has an event of their own, so that it names some of the members and how many there are.
     """
-    item = chat.get(tx.connection, chat_pk)
-    some = chat.members_of(tx.connection, chat_pk, limit=MEMBERS_ANNOUNCED)
+    item = chat.get(tx.connection(), chat_pk)
+    some = chat.members_of(tx.connection(), chat_pk, limit=MEMBERS_ANNOUNCED)
     document = orjson.Fragment(orjson.dumps({**documents.conversation(item, some), "at": at}))
     for user_pk in user_pks:
         log.append(tx, user_pk, "chat:new", document)
 
 
-def visible(connection: Connection, caller: Caller, message_id: str) -> tuple[int, int, Access]:
+class VisibleMessage(NamedTuple):
+    """Where a message is, and what the caller may do there."""
+
+    chat_pk: int
+    seq: int
+    access: Access
+
+
+def visible(connection: Connection, caller: Caller, message_id: str) -> VisibleMessage:
     """Where a message is, and what the caller is there. Raises NotFound, for foreign as for absent."""
     place = messages.where_is(connection, caller.user.tenant_pk, message_id)
-    access = chat.access(connection, place.chat_pk, caller.pk) if place else None
+    if place is None:
+        raise NotFound
+    access = chat.access(connection, place.chat_pk, caller.pk)
     if access is None or place.seq < access.first_seq:
         raise NotFound
-    return place.chat_pk, place.seq, access
+    return VisibleMessage(place.chat_pk, place.seq, access)

@@ -1,14 +1,13 @@
 """Notifications: send, list, read, delete. A dialect says what is wanted, and how the answer is written."""
 
-import hashlib
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
-import orjson
 from sqlalchemy import Connection
 
+from realtime import idempotency
 from realtime.schema import documents, shapes
 from realtime.schema.caller import Caller
 from realtime.schema.limits import Limits
@@ -16,10 +15,10 @@ from realtime.templates import Filled, existing, fill, require_tenant
 from storage import accounts, log, notifications, outbox
 from storage.accounts import User
 from storage.database import Database
-from storage.errors import Conflict, Forbidden, NotFound
+from storage.errors import Forbidden, NotFound
 from storage.notifications import Filter, Notification
 from storage.transaction import Command, Tx
-from storage.types import Name, new_id
+from storage.types import Ref, new_id
 
 SEND, SEND_OWN = "notifications.send", "notifications.send.own"
 
@@ -32,8 +31,8 @@ class Draft:
     ``template_key`` category, title and message come from the template, filled with ``placeholders``.
     """
 
-    recipient: Name
-    sender: Name | None = None
+    recipient: Ref
+    sender: Ref | None = None
     type: str = "info"
     category: str = "general"
     title: str = ""
@@ -79,8 +78,8 @@ class Notifications:
 
     def _plan(self, connection: Connection, caller: Caller, draft: Draft) -> NotificationPlan | Notification:
         tenant_pk = caller.user.tenant_pk
-        recipient = accounts.find(connection, tenant_pk, **dict([draft.recipient]))
-        sender = accounts.find(connection, tenant_pk, **dict([draft.sender])) if draft.sender else caller.user
+        recipient = accounts.by_ref(connection, tenant_pk, draft.recipient)
+        sender = accounts.by_ref(connection, tenant_pk, draft.sender) if draft.sender else caller.user
         if recipient is None or sender is None:
             raise NotFound
         require_sending(caller, sender)
@@ -97,12 +96,12 @@ class Notifications:
         texts = fill(template, draft.placeholders, recipient.locale, self.limits)
         return NotificationPlan(recipient, sender, texts, template.actionable, fingerprint)
 
-    async def users(self, caller: Caller, names: list[Name]) -> list[bool]:
-        """Whether the caller's tenant has a user of each name."""
+    async def users(self, caller: Caller, refs: list[Ref]) -> list[bool]:
+        """Whether the caller's tenant has each of these users."""
 
         def look(connection: Connection) -> list[bool]:
             tenant_pk = caller.user.tenant_pk
-            return [accounts.find(connection, tenant_pk, **dict([name])) is not None for name in names]
+            return [accounts.by_ref(connection, tenant_pk, each) is not None for each in refs]
 
         return await self.database.read(look)
 
@@ -115,15 +114,15 @@ class Notifications:
     async def unread(self, caller: Caller) -> int:
         return await self.database.read(lambda connection: notifications.unread(connection, caller.pk))
 
-    async def get(self, caller: Caller, name: Name) -> Notification:
+    async def get(self, caller: Caller, ref: Ref) -> Notification:
         """One that the caller got or sent, by any of its names. Raises NotFound."""
-        return await self.database.read(lambda connection: visible(connection, caller, name))
+        return await self.database.read(lambda connection: visible(connection, caller, ref))
 
-    async def read(self, caller: Caller, name: Name) -> Notification:
+    async def read(self, caller: Caller, ref: Ref) -> Notification:
         """Mark one read. Raises NotFound, and Forbidden for its sender."""
 
         def apply(tx: Tx) -> Notification:
-            item = visible(tx.connection, caller.fresh(tx), name)
+            item = visible(tx.connection(), caller.fresh(tx), ref)
             if item.recipient.pk != caller.pk:
                 raise Forbidden
             if item.read_at is not None:
@@ -131,11 +130,11 @@ class Notifications:
             notifications.mark_read(tx, item.pk)
             if item.seq is None:
                 # Inactive, and sent to the sender: there was no event.
-                return notifications.get(tx.connection, item.pk)
+                return notifications.get(tx.connection(), item.pk)
             document: shapes.NotificationsReadDocument = {"ids": [item.id]}
             log.append(tx, caller.pk, "notification:read", document)
             outbox.promise_badge(tx, caller.pk, exclude_device=caller.device)
-            return notifications.get(tx.connection, item.pk)
+            return notifications.get(tx.connection(), item.pk)
 
         return await self.database.write(Command(apply, channels=[caller.pk]))
 
@@ -157,12 +156,12 @@ class Notifications:
             total, more = total + count, last is not None
         return total
 
-    async def delete(self, caller: Caller, name: Name) -> Notification:
+    async def delete(self, caller: Caller, ref: Ref) -> Notification:
         """Its recipient or its sender deletes it, for both; the tombstone. Raises NotFound."""
-        place = await self.get(caller, name)
+        place = await self.get(caller, ref)
 
         def apply(tx: Tx) -> Notification:
-            item = visible(tx.connection, caller.fresh(tx), name)
+            item = visible(tx.connection(), caller.fresh(tx), ref)
             gone = notifications.delete(tx, item.pk)
             if item.seq is not None:
                 document = documents.notification(gone)
@@ -185,10 +184,10 @@ def require_sending(caller: Caller, sender: User) -> None:
 def add(tx: Tx, caller: Caller, draft: Draft, plan: NotificationPlan) -> Notification:
     """The first answer under a key, or a new notification."""
     require_sending(caller.fresh(tx), plan.sender)
-    first = first_answer(tx.connection, caller, draft.client_key, plan.fingerprint)
+    first = first_answer(tx.connection(), caller, draft.client_key, plan.fingerprint)
     if first:
         return first
-    if accounts.get(tx.connection, plan.recipient.pk).status == "deleted":
+    if accounts.get(tx.connection(), plan.recipient.pk).status == "deleted":
         raise NotFound
     return keep(tx, caller.user, draft, plan)
 
@@ -217,7 +216,7 @@ def keep(tx: Tx, creator: User, draft: Draft, plan: NotificationPlan) -> Notific
         "client_key": draft.client_key,
         "fingerprint": plan.fingerprint,
     }
-    item = notifications.get(tx.connection, notifications.add(tx, values))
+    item = notifications.get(tx.connection(), notifications.add(tx, values))
     if seq is not None:
         log.write(tx, plan.recipient.pk, channel, seq, "notification:new", documents.notification(item))
         outbox.promise(tx, "notification", plan.recipient.pk, seq, ref_pk=item.pk)
@@ -232,14 +231,13 @@ def first_answer(connection: Connection, caller: Caller, key: str | None, finger
     found = None if key is None else notifications.by_key(connection, caller.pk, key)
     if found is None:
         return None
-    if found.fingerprint != fingerprint:
-        raise Conflict("Idempotency key reused with a different body")
+    idempotency.require_same(found.fingerprint, fingerprint)
     return found if found.deleted_at is not None else replace(found, read_at=None, updated_at=found.created_at)
 
 
-def visible(connection: Connection, caller: Caller, name: Name) -> Notification:
+def visible(connection: Connection, caller: Caller, ref: Ref) -> Notification:
     """One that the caller got or sent. Raises NotFound, for foreign as for absent."""
-    item = notifications.find(connection, caller.user.tenant_pk, *name)
+    item = notifications.find(connection, caller.user.tenant_pk, ref)
     mine = item is not None and (item.sender.pk == caller.pk or (item.recipient.pk == caller.pk and item.active))
     if item is None or not mine:
         raise NotFound
@@ -252,4 +250,4 @@ def fingerprint_of(draft: Draft, recipient: User, sender: User) -> str:
         recipient.pk, sender.pk, draft.type, draft.category, draft.title, draft.message, draft.metadata,
         draft.action_url, draft.active, draft.template_key, draft.placeholders, draft.entity_type, draft.entity_id,
     )  # fmt: skip
-    return hashlib.sha256(orjson.dumps(command, option=orjson.OPT_SORT_KEYS)).hexdigest()
+    return idempotency.fingerprint(command)

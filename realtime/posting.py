@@ -1,11 +1,11 @@
 """Posting a message, in a transaction that holds the chat: text, a file, or credits. One key, one message."""
 
-import hashlib
 from typing import Any
 
 import orjson
 from sqlalchemy import Connection
 
+from realtime import idempotency
 from realtime.credits import pay, require_able
 from realtime.fanout.deliveries import Deliveries
 from realtime.media import one
@@ -13,7 +13,7 @@ from realtime.schema import documents, shapes
 from realtime.schema.bodies import SendMessage
 from realtime.schema.caller import Caller
 from storage import accounts, chat, log, media, messages, outbox
-from storage.errors import Conflict, Forbidden, Invalid, NotFound, Unauthenticated
+from storage.errors import Forbidden, Invalid, NotFound, Unauthenticated
 from storage.messages import Message
 from storage.transaction import Tx
 from storage.types import new_id
@@ -40,25 +40,25 @@ def post(
         raise NotFound
     if access.status != "active":
         raise Unauthenticated
-    file = None if body.file is None else media.find(tx.connection, body.file)
+    file = None if body.file is None else media.find(tx.connection(), body.file)
     key, fingerprint = body.clientMessageId, None
     if key is not None:
         fingerprint = fingerprint_of(body, file.hash if file else None)
         first = messages.by_key(tx, caller.pk, key)
         if first is not None:
-            if first[2] != fingerprint and not (body.file and file is None and first[0] == chat_pk):
-                raise Conflict("Idempotency key reused with a different body")
             # A second upload of the same file, which was not sent, may have been removed already.
-            return first_answer(tx.connection, first[0], first[1])
+            if not (body.file and file is None and first.chat_pk == chat_pk):
+                idempotency.require_same(first.fingerprint, fingerprint)
+            return first_answer(tx.connection(), first.chat_pk, first.seq)
     if access.role == "readonly" or access.blocked:
         raise Forbidden
     deliveries.admit(chat_pk)
     if body.targetUserId is not None and body.chatId is not None:
-        target = accounts.find(tx.connection, caller.user.tenant_pk, id=body.targetUserId)
-        if target is None or not chat.known_members(tx.connection, chat_pk, [target.pk]):
+        target = accounts.find(tx.connection(), caller.user.tenant_pk, id=body.targetUserId)
+        if target is None or not chat.known_members(tx.connection(), chat_pk, [target.pk]):
             raise NotFound
     if body.replyTo is not None:
-        place = messages.where_is(tx.connection, caller.user.tenant_pk, body.replyTo)
+        place = messages.where_is(tx.connection(), caller.user.tenant_pk, body.replyTo)
         if place is None or place.chat_pk != chat_pk or place.seq < access.first_seq:
             raise NotFound("replyTo does not name a message of this chat")
     id, transfer = new_id(), None
@@ -102,7 +102,7 @@ def require_recipient(
     """Who gets the credits: another member of the chat. Raises NotFound, Invalid."""
     if recipient is None and body.targetUserId is None:
         raise Invalid.field("targetUserId", "targetUserId is required unless the chat has exactly two members")
-    if recipient is None or not chat.known_members(tx.connection, chat_pk, [recipient.pk]):
+    if recipient is None or not chat.known_members(tx.connection(), chat_pk, [recipient.pk]):
         raise NotFound
     if recipient.pk == caller.pk:
         raise Invalid.field("targetUserId", "You cannot send credits to yourself")
@@ -131,9 +131,8 @@ def prepare(connection: Connection, caller: Caller, body: SendMessage, file: str
     if body.clientMessageId is not None:
         first = messages.by_key(connection, caller.pk, body.clientMessageId)
         if first is not None:
-            if first[2] != fingerprint_of(body, file):
-                raise Conflict("Idempotency key reused with a different body")
-            return first_answer(connection, first[0], first[1])
+            idempotency.require_same(first.fingerprint, fingerprint_of(body, file))
+            return first_answer(connection, first.chat_pk, first.seq)
     if access is not None and (access.role == "readonly" or access.blocked):
         raise Forbidden
     return None
@@ -156,7 +155,7 @@ def fingerprint_of(body: SendMessage, file: str | None) -> str:
     extra = body.credits if body.credits is not None else file
     if extra is not None:
         command = (*command, extra)
-    return hashlib.sha256(orjson.dumps(command, option=orjson.OPT_SORT_KEYS)).hexdigest()
+    return idempotency.fingerprint(command)
 
 
 def keys_of(caller: Caller, body: SendMessage) -> list[str]:

@@ -105,7 +105,7 @@ class Streams:
         def apply(tx: Tx) -> Stream:
             actor = caller.fresh(tx)
             actor.require(MANAGE)
-            if body.id and streams.find(tx.connection, tenant_pk, body.id):
+            if body.id and streams.find(tx.connection(), tenant_pk, body.id):
                 raise Conflict("A stream with this id already exists")
             chat_pk = chat.add(tx, tenant_pk, type="group", name=body.title)
             chat.add_members(tx, chat_pk, [(caller.pk, "owner")], 0, maker_pk=caller.pk)
@@ -119,7 +119,7 @@ class Streams:
                 owner_pk=caller.pk,
                 chat_pk=chat_pk,
             )
-            made = streams.get(tx.connection, pk)
+            made = streams.get(tx.connection(), pk)
             audit.add(tx, actor.user, "stream.create", made.id)
             return made
 
@@ -166,7 +166,7 @@ class Streams:
         found = await self._find(caller, id)
 
         def apply(tx: Tx) -> Stream:
-            stream = streams.get(tx.connection, found.pk)
+            stream = streams.get(tx.connection(), found.pk)
             actor = caller.fresh(tx)
             if actor.pk != stream.owner_pk:
                 actor.require(MANAGE)
@@ -181,9 +181,9 @@ class Streams:
         """Also joins its chat. Raises NotFound, Forbidden if its owner blocks the caller, Conflict, TooMany."""
 
         def apply(tx: Tx, stream: Stream) -> None:
-            refuse_blocked(tx.connection, caller, stream)
+            refuse_blocked(tx.connection(), caller, stream)
             if streams.follow(tx, stream.pk, caller.pk):
-                if streams.following(tx.connection, caller.pk) > self.limits.streams_followed:
+                if streams.following(tx.connection(), caller.pk) > self.limits.streams_followed:
                     raise Conflict(f"You can follow at most {self.limits.streams_followed} streams")
                 self.attending.acquire((stream.pk, caller.pk))
                 if stream.announced and stream.status == "scheduled":
@@ -210,7 +210,7 @@ class Streams:
         """
 
         def apply(tx: Tx, stream: Stream) -> None:
-            refuse_blocked(tx.connection, caller, stream)
+            refuse_blocked(tx.connection(), caller, stream)
             if self._join(tx, stream, caller):
                 self.attending.acquire((stream.pk, caller.pk))
 
@@ -222,7 +222,7 @@ class Streams:
 
         def apply(tx: Tx, stream: Stream) -> None:
             watched = self.watching[stream.pk, caller.pk]
-            if not watched and not streams.follows(tx.connection, stream.pk, caller.pk):
+            if not watched and not streams.follows(tx.connection(), stream.pk, caller.pk):
                 part(tx, stream, caller)
 
         return documents.stream(await self._attend(caller, id, apply))
@@ -244,7 +244,7 @@ class Streams:
 
         def apply(tx: Tx) -> Stream:
             caller.fresh(tx)
-            stream = streams.get(tx.connection, found.pk)
+            stream = streams.get(tx.connection(), found.pk)
             change(tx, stream)
             return stream
 
@@ -252,13 +252,13 @@ class Streams:
 
     def _join(self, tx: Tx, stream: Stream, caller: Caller) -> bool:
         """Whether the caller is new; who comes when the chat is full, or was removed from it, stays outside."""
-        inside = chat.member(tx.connection, stream.chat_pk, caller.pk)
+        inside = chat.member(tx.connection(), stream.chat_pk, caller.pk)
         if inside is not None:
             if inside.leaves_at is not None:
                 chat.set_member(tx, stream.chat_pk, caller.pk, leaves_at=None)
             return False
-        room = chat.get(tx.connection, stream.chat_pk)
-        role = streams.role_of_return(tx.connection, stream.chat_pk, caller.pk)
+        room = chat.get(tx.connection(), stream.chat_pk)
+        role = streams.role_of_return(tx.connection(), stream.chat_pk, caller.pk)
         if role is None or room.member_count >= self.limits.chat_members:
             return False
         admit(tx, stream.chat_pk, stream.chat_id, [caller.user], role)
@@ -276,9 +276,9 @@ class Streams:
 
         def apply(tx: Tx) -> Problem | None:
             caller.fresh(tx)
-            stream = streams.get(tx.connection, found.pk)
-            refuse_blocked(tx.connection, caller, stream)
-            known = activities.find(tx.connection, stream.tenant_pk, body.deviceId, body.activityId)
+            stream = streams.get(tx.connection(), found.pk)
+            refuse_blocked(tx.connection(), caller, stream)
+            known = activities.find(tx.connection(), stream.tenant_pk, body.deviceId, body.activityId)
             late = stream.status != "scheduled"
             pk, new = self._keep(tx, caller, stream, body, known, late=late)
             if late and (new or (known and known.state == "active")):
@@ -297,14 +297,14 @@ class Streams:
         self, tx: Tx, caller: Caller, stream: Stream, body: RegisterActivity, known: Activity | None, *, late: bool
     ) -> tuple[int, bool]:
         """The activity's number, and whether there is something new to be pushed under its token. Raises Conflict."""
-        device = devices.find(tx.connection, caller.pk, body.deviceId)
+        device = devices.find(tx.connection(), caller.pk, body.deviceId)
         values = {
             "token": body.liveActivityToken,
             "environment": device.environment if device else self.bundle.environment,
             "bundle_id": device.bundle_id if device and device.bundle_id else self.bundle.topic,
         }
         if known is None:
-            if activities.alive(tx.connection, caller.pk) >= self.limits.activities:
+            if activities.alive(tx.connection(), caller.pk) >= self.limits.activities:
                 raise Conflict(f"A user can have at most {self.limits.activities} Live Activities")
             own = {"tenant_pk": stream.tenant_pk, "stream_pk": stream.pk, "user_pk": caller.pk}
             return activities.add(
@@ -368,17 +368,17 @@ def move(tx: Tx, stream: Stream, to: Status) -> Stream:
 
 
 def expire(tx: Tx, pk: int, grace: int) -> None:
-    stream = streams.get(tx.connection, pk)
+    stream = streams.get(tx.connection(), pk)
     if stream.status in BEFORE["expired"] and stream.starts_at + grace < tx.now:
         move(tx, stream, "expired")
 
 
 def announce_start(tx: Tx, pk: int) -> None:
     """Promise the start of an activity on the followers' phones, once a stream."""
-    stream = streams.get(tx.connection, pk)
+    stream = streams.get(tx.connection(), pk)
     if stream.status == "scheduled" and not stream.announced:
         streams.change(tx, pk, announced=True)
-        if accounts.activity_of(tx.connection, stream.tenant_pk)[0]:
+        if accounts.activity_of(tx.connection(), stream.tenant_pk)[0]:
             outbox.promise_live(tx, "live_start", pk, stream.head)
 
 
@@ -401,7 +401,7 @@ def part(tx: Tx, stream: Stream, caller: Caller) -> None:
 
     Its owner stays, and who may only read does, or they would come back as others.
     """
-    member = chat.member(tx.connection, stream.chat_pk, caller.pk)
+    member = chat.member(tx.connection(), stream.chat_pk, caller.pk)
     if member is None or member.role in STAYING:
         return
     earliest = member.joined_at + STAY_SECONDS * SECOND
@@ -413,10 +413,10 @@ def part(tx: Tx, stream: Stream, caller: Caller) -> None:
 
 def finish_parting(tx: Tx, chat_pk: int, user_pk: int) -> None:
     """Unless the member came back, or has got a role that stays."""
-    member = chat.member(tx.connection, chat_pk, user_pk)
+    member = chat.member(tx.connection(), chat_pk, user_pk)
     if member is None or member.leaves_at is None or member.leaves_at > tx.now:
         return
     if member.role in STAYING:
         chat.set_member(tx, chat_pk, user_pk, leaves_at=None)
         return
-    leave(tx, chat_pk, chat.get(tx.connection, chat_pk).id, accounts.get(tx.connection, user_pk))
+    leave(tx, chat_pk, chat.get(tx.connection(), chat_pk).id, accounts.get(tx.connection(), user_pk))

@@ -143,14 +143,14 @@ class Templates:
             require_tenant(caller, body.tenantId)
 
         def apply(tx: Tx) -> Template:
-            existing(tx.connection, caller, key)
+            existing(tx.connection(), caller, key)
             return templates.change(tx, caller.user.tenant_pk, key, values_of(body))
 
         return await self._write(caller, "template.change", key, apply)
 
     async def remove(self, caller: Caller, key: str) -> shapes.TemplateDocument:
         def apply(tx: Tx) -> Template:
-            found = existing(tx.connection, caller, key)
+            found = existing(tx.connection(), caller, key)
             templates.remove(tx, caller.user.tenant_pk, key)
             return found
 

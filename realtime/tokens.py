@@ -12,7 +12,7 @@ from realtime.schema.caller import LEEWAY_SECONDS, Maker
 from realtime.signing import SHORTEST_SECRET, Signer, TokenSigner
 from storage.accounts import User
 from storage.errors import Unauthenticated
-from storage.types import SECOND, read_name
+from storage.types import SECOND, read_ref
 
 # RFC 9068, section 2.1.
 ACCESS_TYPE, REFRESH_TYPE = "at+jwt", "refresh+jwt"
@@ -149,7 +149,7 @@ class Tokens:
             await self.key_set.close()
 
     def _read(self, claims: Mapping[str, Any], *, external: bool) -> Claims:
-        name, value = read_name(claims["sub"])
+        name, value = read_ref(claims["sub"])
         permissions = claims.get("permissions") or []
         if not isinstance(permissions, list) or not all(isinstance(each, str) for each in permissions):
             raise ValueError("permissions must be a list of names")

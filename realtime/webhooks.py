@@ -59,7 +59,7 @@ class Webhooks:
 
         def apply(tx: Tx, actor: Caller) -> Webhook:
             tenant_pk = actor.user.tenant_pk
-            if len(webhooks.of_tenant(tx.connection, tenant_pk, before=None, limit=self.most)) >= self.most:
+            if len(webhooks.of_tenant(tx.connection(), tenant_pk, before=None, limit=self.most)) >= self.most:
                 raise Conflict(f"A tenant can have at most {self.most} webhooks")
             made = webhooks.add(tx, tenant_pk, url=body.url, events=sorted(set(body.events)), secret=new_secret())
             audit.add(tx, actor.user, "webhook.create", made.id, events=made.events)
@@ -204,7 +204,7 @@ class Webhooks:
 
 def existing(tx: Tx, actor: Caller, id: str) -> Webhook:
     """Raises NotFound."""
-    found = webhooks.find(tx.connection, actor.user.tenant_pk, id)
+    found = webhooks.find(tx.connection(), actor.user.tenant_pk, id)
     if found is None:
         raise NotFound
     return found

@@ -26,7 +26,7 @@ from server.dialects import Dialect
 from server.form import FORM, UPLOAD, WHOLE, read_form
 from server.services import Services
 from storage.errors import Invalid, Malformed, NotFound, TooLarge, Unauthenticated, Unsupported
-from storage.types import UUID, Name, is_id, read_name
+from storage.types import UUID, Ref, is_id, read_ref
 
 SERVICES = web.AppKey("services", Services)
 CURSOR = re.compile("[A-Za-z0-9_-]+={0,2}")
@@ -91,10 +91,10 @@ class Call(Generic[B, Q]):
         """The file that came with the body."""
         return self.request.get(UPLOAD)
 
-    def name(self) -> Name:
+    def ref(self) -> Ref:
         """Any of a notification's three names, in the path. Raises NotFound for what can't be one."""
         try:
-            return read_name(self.request.match_info["id"])
+            return read_ref(self.request.match_info["id"])
         except ValueError:
             raise NotFound from None
 

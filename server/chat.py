@@ -22,8 +22,8 @@ async def list_mine(call: Call[NoBody, Paging]) -> Page[ChatDocument]:
     before = read_cursor(call.query.cursor, 2)
     found = await call.services.chats.of_user(call.caller, before=before, limit=limit + 1)  # type: ignore[arg-type]
     shown = found[:limit]
-    cursor = write_cursor(*shown[-1][1:]) if len(found) > limit else None
-    return page([document for document, _, _ in shown], cursor)
+    cursor = write_cursor(shown[-1].active_at, shown[-1].pk) if len(found) > limit else None
+    return page([each.document for each in shown], cursor)
 
 
 class Search(Paging):

@@ -33,11 +33,11 @@ from server.route import Route
 from storage.errors import (
     Forbidden,
     Malformed,
-    MethodNotAllowed,
     NotFound,
     Problem,
     TooLarge,
     TooMany,
+    Unauthenticated,
     Unavailable,
     Unsupported,
 )
@@ -46,6 +46,13 @@ logger = logging.getLogger("bellwire.http")
 DIALECT: web.RequestKey[Dialect] = web.RequestKey("dialect", object)  # type: ignore[arg-type]
 T = TypeVar("T")
 Next = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+class MethodNotAllowed(Problem):
+    """Method not allowed"""
+
+    code = "method_not_allowed"
+
 
 HTTP_PROBLEMS: dict[int, type[Problem]] = {
     400: Malformed,
@@ -79,7 +86,7 @@ def write_problem(problem: Problem, dialect: Dialect) -> web.Response:
     headers = {"X-Error-Code": problem.code}
     if isinstance(problem, TooMany):
         headers["Retry-After"] = str(max(1, math.ceil(problem.retry_after)))
-    if problem.status == 401:
+    if isinstance(problem, Unauthenticated):
         headers["WWW-Authenticate"] = "Bearer"
     elif isinstance(problem, Forbidden) and problem.permission:
         headers["WWW-Authenticate"] = f'Bearer error="insufficient_scope", scope="{problem.permission}"'
@@ -114,10 +121,10 @@ async def errors(request: web.Request, handler: Next) -> web.StreamResponse:
     except Exception:
         logger.exception("a request failed")
         problem = Problem()
-    if problem.status == 401 and "Authorization" in request.headers:
+    if isinstance(problem, Unauthenticated) and "Authorization" in request.headers:
         # RFC 6750, section 3.1.
         headers["WWW-Authenticate"] = 'Bearer error="invalid_token"'
-    if problem.status == 415 and "Content-Encoding" in request.headers:
+    if isinstance(problem, Unsupported) and "Content-Encoding" in request.headers:
         headers["Accept-Encoding"] = "identity"
     answer = write_problem(problem, await dialect_of(request))
     answer.headers.update(headers)

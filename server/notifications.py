@@ -45,7 +45,7 @@ async def create(call: Call) -> Any:
     except Invalid as problem:
         wrong += problem.details
     user_refs = dialect.user_refs(call.values)
-    known = await service.users(call.caller, [each.name for each in user_refs]) if user_refs else []
+    known = await service.users(call.caller, [each.ref for each in user_refs]) if user_refs else []
     wrong += [
         FieldError(each.field, "names no user", "unknown")
         for each, good in zip(user_refs, known, strict=True)
@@ -61,8 +61,8 @@ def require_sending(call: Call) -> None:
     """Raises Forbidden for who may not send, or not as the sender that the body names."""
     if call.caller.may(SEND):
         return
-    senders = [each.name for each in call.dialect.user_refs(call.values) if each.role == "sender"]
-    if not call.caller.may(SEND_OWN) or any(name != ("number", call.caller.user.number) for name in senders):
+    senders = [each.ref for each in call.dialect.user_refs(call.values) if each.role == "sender"]
+    if not call.caller.may(SEND_OWN) or any(ref != ("number", call.caller.user.number) for ref in senders):
         raise Forbidden
 
 
@@ -82,11 +82,11 @@ async def unread_count(call: Call) -> Count:
 
 
 async def get(call: Call) -> Any:
-    return shown(call, await call.services.notifications.get(call.caller, call.name()))
+    return shown(call, await call.services.notifications.get(call.caller, call.ref()))
 
 
 async def read(call: Call) -> Any:
-    return shown(call, await call.services.notifications.read(call.caller, call.name()))
+    return shown(call, await call.services.notifications.read(call.caller, call.ref()))
 
 
 async def read_all(call: Call) -> Count:
@@ -96,4 +96,4 @@ async def read_all(call: Call) -> Count:
 
 async def delete(call: Call) -> Any:
     """The notification as it was left: without its texts."""
-    return shown(call, await call.services.notifications.delete(call.caller, call.name()))
+    return shown(call, await call.services.notifications.delete(call.caller, call.ref()))

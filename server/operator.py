@@ -25,6 +25,7 @@ from realtime.schema import bodies, documents, shapes
 from realtime.schema.caller import Operator
 from realtime.schema.limits import MIB
 from realtime.schema.parsing import parse_json
+from realtime.schema.statuses import status_of
 from server.administration import CreateUser, new_user
 from server.bootstrap import build
 from server.call import SERVICES, read_bytes, token_of, write_json
@@ -37,7 +38,7 @@ from storage.backup import NoBackup
 from storage.errors import Invalid, NotFound, Problem, Unauthenticated
 from storage.files import Files
 from storage.transaction import Command, Tx
-from storage.types import read_name
+from storage.types import read_ref
 
 LOCK_TRIES, LOCK_PAUSE = 100, 0.1
 PATH = "/internal/operator"
@@ -125,7 +126,7 @@ async def serve(request: web.Request) -> web.Response:
     try:
         return write_json({"data": await COMMANDS[asked["command"]](services, asked["arguments"])})
     except Problem as problem:
-        return write_json({"error": reason(problem)}, problem.status)
+        return write_json({"error": reason(problem)}, status_of(problem))
 
 
 async def run(settings: Settings, command: str, arguments: Arguments) -> Any:
@@ -200,7 +201,7 @@ def find_user(connection: Any, tenant_pk: int, who: str) -> User:
         found = accounts.find(connection, tenant_pk, email=who)
     else:
         try:
-            name, value = read_name(who)
+            name, value = read_ref(who)
             found = accounts.find(connection, tenant_pk, **{name: value})
         except ValueError:
             found = None

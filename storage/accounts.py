@@ -15,7 +15,7 @@ from storage.models import blocks, chats, members, tenants, users
 from storage.prepared import padded
 from storage.text import fold
 from storage.transaction import Tx
-from storage.types import new_id
+from storage.types import Ref, new_id
 
 FIRST_NUMBER = 1_000_000
 LARGEST_NUMBER = 10**18
@@ -133,9 +133,9 @@ def tenants_by_age(connection: Connection) -> list[Tenant]:
 
 def default_tenant(tx: Tx) -> Tenant:
     """The tenant of those who name none; made on first use."""
-    known = epoch.known(tx.connection).get("default_tenant")
+    known = epoch.known(tx.connection()).get("default_tenant")
     if known:
-        found = tenant(tx.connection, known)
+        found = tenant(tx.connection(), known)
         if found:
             return found
     made = add_tenant(tx, "Default", registration="open")
@@ -195,7 +195,7 @@ def add_user(tx: Tx, tenant_pk: int, new: NewUser) -> User:
             "updated_at": tx.now,
         },
     )
-    return get(tx.connection, pk)
+    return get(tx.connection(), pk)
 
 
 def get(connection: Connection, pk: int) -> User:
@@ -212,6 +212,10 @@ def find(connection: Connection, tenant_pk: int, **names: Any) -> User | None:
     statement = SELECT.where(users.c.tenant_pk == tenant_pk, column.in_(values), users.c.status != "deleted")
     row = connection.execute(statement.order_by(column != values[0]).limit(1)).first()
     return read_user(row) if row else None
+
+
+def by_ref(connection: Connection, tenant_pk: int, ref: Ref) -> User | None:
+    return find(connection, tenant_pk, **{ref.kind: ref.value})
 
 
 def spellings(address: str) -> list[str]:
@@ -308,7 +312,7 @@ def change(tx: Tx, pk: int, values: Mapping[str, Any]) -> User:
     if "permissions" in columns:
         columns["permissions"] = orjson.dumps(sorted(columns["permissions"])).decode()
     tx.execute(update(users).where(users.c.pk == pk).values(**columns, updated_at=tx.now))
-    return get(tx.connection, pk)
+    return get(tx.connection(), pk)
 
 
 HERE = users.c.pk.in_(bindparam("pks")), users.c.status != "deleted"
@@ -347,7 +351,7 @@ def hidden(connection: Connection, pks: Collection[int]) -> set[int]:
 
 def block(tx: Tx, user_pk: int, blocked_pk: int) -> bool:
     """Whether it is new."""
-    if blocks_whom(tx.connection, user_pk, blocked_pk):
+    if blocks_whom(tx.connection(), user_pk, blocked_pk):
         return False
     tx.execute(insert(blocks), {"user_pk": user_pk, "blocked_pk": blocked_pk, "created_at": tx.now})
     return True

@@ -43,11 +43,11 @@ def audience(connection: Connection, tenant_pk: int) -> tuple[int, int]:
 
 
 def add(tx: Tx, values: dict[str, Any]) -> Broadcast:
-    recipients, last_pk = audience(tx.connection, values["tenant_pk"])
+    recipients, last_pk = audience(tx.connection(), values["tenant_pk"])
     row = {"id": new_id(), "recipients": recipients, "last_pk": last_pk, "sent": 0, "cursor": 0, "created_at": tx.now}
     primary_key = tx.execute(insert(broadcasts), values | row).inserted_primary_key
     assert primary_key is not None
-    return get(tx.connection, primary_key[0])
+    return get(tx.connection(), primary_key[0])
 
 
 def get(connection: Connection, pk: int) -> Broadcast:

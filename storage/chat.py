@@ -278,7 +278,7 @@ def deleted_slice(connection: Connection, *, limit: int = 100) -> Slice | None:
 
 def drop_members(tx: Tx, chat_pk: int, user_pks: Collection[int]) -> list[int]:
     """Remove these members of a deleted chat; returns those who still were."""
-    gone = sorted(known_members(tx.connection, chat_pk, user_pks))
+    gone = sorted(known_members(tx.connection(), chat_pk, user_pks))
     tx.execute(delete(members).where(members.c.chat_pk == chat_pk, members.c.user_pk.in_(gone)))
     return gone
 

@@ -166,8 +166,14 @@ def find(connection: Connection, tenant_pk: int, id: str) -> Transaction | None:
     return Transaction(*row) if row else None
 
 
-def by_key(connection: Connection, creator_pk: int, key: str) -> tuple[Transaction, int] | None:
+class KeyedGrant(NamedTuple):
     """What was granted under an idempotency key, and the balance that it left."""
+
+    transaction: Transaction
+    balance: int
+
+
+def by_key(connection: Connection, creator_pk: int, key: str) -> KeyedGrant | None:
     row = connection.execute(
         TRANSACTION.add_columns(credit_entries.c.balance)
         .join(
@@ -179,7 +185,7 @@ def by_key(connection: Connection, creator_pk: int, key: str) -> tuple[Transacti
         )
         .where(credit_transactions.c.creator_pk == creator_pk, credit_transactions.c.client_key == key)
     ).first()
-    return (Transaction(*row[:-1]), int(row[-1])) if row else None
+    return KeyedGrant(Transaction(*row[:-1]), int(row[-1])) if row else None
 
 
 def is_reversed(connection: Connection, pk: int) -> bool:

@@ -55,12 +55,12 @@ def register(tx: Tx, user_pk: int, values: Mapping[str, Any]) -> tuple[Device, b
         or_(devices.c.user_pk != user_pk, devices.c.device_id != values["device_id"]),
     )
     tx.execute(delete(devices).where(*clash))
-    known = find(tx.connection, user_pk, values["device_id"])
+    known = find(tx.connection(), user_pk, values["device_id"])
     if known:
         tx.execute(update(devices).where(devices.c.pk == known.pk).values(**values, registered_at=tx.now))
     else:
         tx.execute(insert(devices), {**values, "user_pk": user_pk, "registered_at": tx.now, "created_at": tx.now})
-    device = find(tx.connection, user_pk, values["device_id"])
+    device = find(tx.connection(), user_pk, values["device_id"])
     assert device is not None
     return device, known is None
 

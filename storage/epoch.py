@@ -48,7 +48,7 @@ def put(tx: Tx, name: str, value: str) -> None:
 
 def shared(tx: Tx, name: str, size: int = 32) -> str:
     """A random fact that all nodes have in common, in hexadecimal; made on first use."""
-    found = known(tx.connection).get(name)
+    found = known(tx.connection()).get(name)
     if found is None:
         found = secrets.token_hex(size)
         put(tx, name, found)
@@ -68,7 +68,7 @@ def renew(tx: Tx) -> str:
 
 def open_history(tx: Tx) -> str:
     """The epoch, made on first use."""
-    return known(tx.connection).get("epoch") or renew(tx)
+    return known(tx.connection()).get("epoch") or renew(tx)
 
 
 class Marks:
@@ -82,7 +82,7 @@ class Marks:
 
     def open_history(self, tx: Tx) -> str:
         """The epoch; a new one if the database is not the one last written here."""
-        facts_now = known(tx.connection)
+        facts_now = known(tx.connection())
         self.commits = int(facts_now.get("commits", 0))
         found = self._found()
         same = found is not None and found["mark"] == facts_now.get("mark") and found["commits"] <= self.commits

@@ -1,20 +1,20 @@
 """What can go wrong, as values with a code.
 
-A ``Problem`` is raised or returned by the rooms below and rendered once per dialect by the rooms above. Its ``status``
-is the HTTP status that every dialect uses unless it says otherwise; ``details`` name the fields, where there are any.
+A ``Problem`` is raised or returned by the layers below and rendered once per dialect by the layers above; the first line of
+its docstring is the default message. ``details`` name the fields, where there are any.
 
     Problem
-    ├── Malformed        400  the body or packet can't be read
-    ├── Invalid          400  fields are wrong
-    ├── Unauthenticated  401
-    ├── Forbidden        403
-    ├── NotFound         404  absent, or not the caller's to see
-    ├── MethodNotAllowed 405
-    ├── Conflict         409
-    ├── TooLarge         413
-    ├── Unsupported      415
-    ├── TooMany          429
-    └── Unavailable      503  try again; with the same idempotency key nothing happens twice
+    ├── Malformed           the body or packet can't be read
+    ├── Invalid             fields are wrong
+    ├── Unauthenticated
+    ├── Forbidden
+    │   └── RegistrationClosed
+    ├── NotFound            absent, or not the caller's to see
+    ├── Conflict
+    ├── TooLarge
+    ├── Unsupported
+    ├── TooMany
+    └── Unavailable         try again; with the same idempotency key nothing happens twice
 """
 
 from collections.abc import Sequence
@@ -37,7 +37,6 @@ class FieldError(NamedTuple):
 class Problem(Exception):
     """Something went wrong"""
 
-    status = 500
     code = "internal"
 
     def __init__(self, message: str | None = None, details: Sequence[FieldError] = ()) -> None:
@@ -49,13 +48,13 @@ class Problem(Exception):
 class Malformed(Problem):
     """The body cannot be read"""
 
-    status, code = 400, "malformed"
+    code = "malformed"
 
 
 class Invalid(Problem):
     """Validation failed"""
 
-    status, code = 400, "invalid"
+    code = "invalid"
 
     @classmethod
     def field(cls, name: str, message: str) -> "Invalid":
@@ -65,13 +64,13 @@ class Invalid(Problem):
 class Unauthenticated(Problem):
     """Authentication required"""
 
-    status, code = 401, "unauthenticated"
+    code = "unauthenticated"
 
 
 class Forbidden(Problem):
     """Insufficient permissions"""
 
-    status, code = 403, "forbidden"
+    code = "forbidden"
 
     def __init__(self, message: str | None = None, *, permission: str | None = None) -> None:
         """``permission`` is the one that would be needed, where a permission is what is missing."""
@@ -88,37 +87,31 @@ class RegistrationClosed(Forbidden):
 class NotFound(Problem):
     """Resource not found"""
 
-    status, code = 404, "not_found"
-
-
-class MethodNotAllowed(Problem):
-    """Method not allowed"""
-
-    status, code = 405, "method_not_allowed"
+    code = "not_found"
 
 
 class Conflict(Problem):
     """Resource already exists or cannot be changed in its current state"""
 
-    status, code = 409, "conflict"
+    code = "conflict"
 
 
 class TooLarge(Problem):
     """Payload too large"""
 
-    status, code = 413, "too_large"
+    code = "too_large"
 
 
 class Unsupported(Problem):
     """Unsupported media type"""
 
-    status, code = 415, "unsupported"
+    code = "unsupported"
 
 
 class TooMany(Problem):
     """Too many requests"""
 
-    status, code = 429, "too_many"
+    code = "too_many"
 
     def __init__(self, message: str | None = None, *, retry_after: float = 1) -> None:
         super().__init__(message)
@@ -128,4 +121,4 @@ class TooMany(Problem):
 class Unavailable(Problem):
     """Service unavailable"""
 
-    status, code = 503, "unavailable"
+    code = "unavailable"

@@ -57,7 +57,7 @@ def add(tx: Tx, *, expires_at: int, room: tuple[int, int], **values: Any) -> Non
     """
     tenant_pk, owner_pk, size = values["tenant_pk"], values["owner_pk"], values["size"]
     for user_pk, limit, whose in ((owner_pk, room[0], "Your"), (WHOLE_TENANT, room[1], "The tenant's")):
-        if used(tx.connection, tenant_pk, user_pk) + size > limit:
+        if used(tx.connection(), tenant_pk, user_pk) + size > limit:
             raise Conflict(f"{whose} files may take {limit} bytes")
         charge(tx, tenant_pk, user_pk, size)
     tx.execute(insert(media), {**values, "state": "arriving", "created_at": tx.now, "expires_at": expires_at})
@@ -87,7 +87,7 @@ def arrived(tx: Tx, id: str, *, ttl: int) -> Media:
     """It lies in its place, and may be sent for so many microseconds."""
     here = {"state": "ready", "expires_at": tx.now + ttl}
     tx.execute(update(media).where(media.c.id == id, media.c.state == "arriving").values(here))
-    found = find(tx.connection, id)
+    found = find(tx.connection(), id)
     if found is None or found.state != "ready":
         raise Conflict("Storing the file took too long")
     return found

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 from sqlalchemy import Connection, bindparam, func, insert, select, update
@@ -91,9 +91,17 @@ WHERE_IS = (
 )
 
 
-def by_key(source: Tx | Connection, sender_pk: int, key: str) -> Any:
-    """``(chat_pk, seq, fingerprint)`` of what the sender sent under an idempotency key, or None."""
-    return first(source, BY_KEY, {"sender": sender_pk, "key": key}, unless=(sender_pk, key))
+class KeyedMessage(NamedTuple):
+    """What was sent under an idempotency key: where it is, and what makes a command the same."""
+
+    chat_pk: int
+    seq: int
+    fingerprint: str
+
+
+def by_key(source: Tx | Connection, sender_pk: int, key: str) -> KeyedMessage | None:
+    row = first(source, BY_KEY, {"sender": sender_pk, "key": key}, unless=(sender_pk, key))
+    return None if row is None else KeyedMessage(*row)
 
 
 def add(tx: Tx, message: Message, *, client_key: str | None, fingerprint: str | None) -> None:
@@ -116,9 +124,17 @@ def add(tx: Tx, message: Message, *, client_key: str | None, fingerprint: str | 
     tx.later(ADD, row, answers=(message.sender_pk, client_key))
 
 
-def where_is(connection: Connection, tenant_pk: int, message_id: str) -> Any:
-    """``(chat_pk, seq)`` of a message of the tenant, or None."""
-    return connection.execute(WHERE_IS, {"id": message_id, "tenant": tenant_pk}).first()
+class MessagePlace(NamedTuple):
+    """Where a message is."""
+
+    chat_pk: int
+    seq: int
+
+
+def where_is(connection: Connection, tenant_pk: int, message_id: str) -> MessagePlace | None:
+    """Of a message of the tenant, or None."""
+    row = connection.execute(WHERE_IS, {"id": message_id, "tenant": tenant_pk}).first()
+    return None if row is None else MessagePlace(*row)
 
 
 def get(connection: Connection, chat_pk: int, seq: int, *, readers: bool = True) -> Message | None:
@@ -178,7 +194,7 @@ def rewrite(tx: Tx, chat_pk: int, seq: int, **values: Any) -> Message:
     tx.execute(
         update(messages).where(messages.c.chat_pk == chat_pk, messages.c.seq == seq).values(**values, updated_at=tx.now)
     )
-    changed = get(tx.connection, chat_pk, seq)
+    changed = get(tx.connection(), chat_pk, seq)
     assert changed is not None
     return changed
 

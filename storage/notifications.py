@@ -9,6 +9,7 @@ from sqlalchemy import ColumnElement, Connection, Select, and_, func, insert, se
 
 from storage.models import notifications, tenants, users
 from storage.transaction import Tx
+from storage.types import Ref
 
 recipients, senders = users.alias("recipients"), users.alias("senders")
 SHOWN = and_(notifications.c.seq.is_not(None), notifications.c.deleted_at.is_(None))
@@ -108,11 +109,11 @@ def get(connection: Connection, pk: int) -> Notification:
     return read_notification(connection.execute(SELECT.where(notifications.c.pk == pk)).one())
 
 
-def find(connection: Connection, tenant_pk: int, kind: str, value: object) -> Notification | None:
-    """The notification of a tenant by its id, number or uuid."""
-    column = notifications.c["pk" if kind == "number" else kind]
+def find(connection: Connection, tenant_pk: int, ref: Ref) -> Notification | None:
+    """A notification of a tenant."""
+    column = notifications.c["pk" if ref.kind == "number" else ref.kind]
     row = connection.execute(
-        SELECT.where(notifications.c.tenant_pk == tenant_pk, column == value, notifications.c.deleted_at.is_(None))
+        SELECT.where(notifications.c.tenant_pk == tenant_pk, column == ref.value, notifications.c.deleted_at.is_(None))
     ).first()
     return read_notification(row) if row else None
 
@@ -183,4 +184,4 @@ def delete(tx: Tx, pk: int) -> Notification:
         .where(notifications.c.pk == pk)
         .values(**gone, entity_id=None, actionable=False, updated_at=tx.now, deleted_at=tx.now)
     )
-    return get(tx.connection, pk)
+    return get(tx.connection(), pk)

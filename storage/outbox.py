@@ -125,7 +125,7 @@ def promise_badge(tx: Tx, user_pk: int, *, exclude_device: str | None = None) ->
     waiting = select(outbox.c.pk, outbox.c.ref_pk).where(
         outbox.c.kind == "badge", outbox.c.channel_pk == user_pk, outbox.c.lease.is_(None)
     )
-    device = find_device(tx.connection, user_pk, exclude_device) if exclude_device else None
+    device = find_device(tx.connection(), user_pk, exclude_device) if exclude_device else None
     exclude_device_pk = device.pk if device else None
     promised = tx.execute(waiting.limit(1)).first()
     if promised and promised.ref_pk in (None, exclude_device_pk):

@@ -38,7 +38,7 @@ def change(tx: Tx, tenant_pk: int, mode: Mode | None, domains: Sequence[str] | N
 
 def is_admitted(tx: Tx, tenant_pk: int, email: str, invitation: str | None) -> bool:
     """Whether this address may register now; takes the invitation, whose ``invitation`` is a digest."""
-    mode, domains = of_tenant(tx.connection, tenant_pk)
+    mode, domains = of_tenant(tx.connection(), tenant_pk)
     if mode == "open" or (mode == "domain" and key_of(email).rpartition("@")[2] in domains):
         return True
     return mode != "closed" and invitation is not None and use_invitation(tx, tenant_pk, email, invitation)

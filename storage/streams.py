@@ -95,7 +95,7 @@ def page(connection: Connection, tenant_pk: int, *, status: str | None, before: 
 
 def change(tx: Tx, pk: int, **values: Any) -> Stream:
     tx.execute(update(streams).where(streams.c.pk == pk).values(**values, updated_at=tx.now))
-    return get(tx.connection, pk)
+    return get(tx.connection(), pk)
 
 
 def late(connection: Connection, *, before: int, limit: int = 100) -> list[int]:
@@ -177,7 +177,7 @@ def living_of(connection: Connection, owner_pk: int) -> Room | None:
 
 def follow(tx: Tx, pk: int, user_pk: int) -> bool:
     """Whether it is new."""
-    if follows(tx.connection, pk, user_pk):
+    if follows(tx.connection(), pk, user_pk):
         return False
     tx.execute(insert(followers), {"stream_pk": pk, "user_pk": user_pk, "created_at": tx.now})
     return True

@@ -36,13 +36,13 @@ def read_template(row: Any) -> Template:
 
 def add(tx: Tx, tenant_pk: int, values: Mapping[str, Any]) -> Template:
     """Raises Conflict if the tenant has the key already."""
-    if find(tx.connection, tenant_pk, values["key"]):
+    if find(tx.connection(), tenant_pk, values["key"]):
         raise Conflict("A template with this key already exists")
     tx.execute(
         insert(templates),
         {**columns(values), "tenant_pk": tenant_pk, "created_at": tx.now, "updated_at": tx.now},
     )
-    return need(tx.connection, tenant_pk, values["key"])
+    return need(tx.connection(), tenant_pk, values["key"])
 
 
 def find(connection: Connection, tenant_pk: int, key: str) -> Template | None:
@@ -64,7 +64,7 @@ def page(connection: Connection, tenant_pk: int, *, after: int, limit: int) -> l
 def change(tx: Tx, tenant_pk: int, key: str, values: Mapping[str, Any]) -> Template:
     here = (templates.c.tenant_pk == tenant_pk, templates.c.key == key)
     tx.execute(update(templates).where(*here).values(**columns(values), updated_at=tx.now))
-    return need(tx.connection, tenant_pk, key)
+    return need(tx.connection(), tenant_pk, key)
 
 
 def remove(tx: Tx, tenant_pk: int, key: str) -> None:

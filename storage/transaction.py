@@ -58,11 +58,11 @@ class Part:
 
 
 class Tx:
-    """What a command works with: the connection, the batch's time in microseconds, and the events it appended.
+    """What a command works with.
 
-    Rows handed to ``later`` and the heads of locked channels are written together at the end of the batch. Whoever goes
-    to ``connection`` before sees them all: what waits is written first, and the command gets a savepoint of its own.
-    A command that never does needs none, for it has written nothing when it fails.
+    Rows handed to ``later`` and the heads of locked channels are written together at the end of the batch. A command that
+    calls ``connection()`` before sees them all: what waits is written first, and the command gets a savepoint of its own.
+    A command that never does needs none, because it has written nothing when it fails.
     """
 
     __slots__ = (
@@ -81,20 +81,27 @@ class Tx:
 
     def __init__(self, connection: Connection, bare: sqlite3.Connection | None, at: int) -> None:
         self._connection = connection
+        # sqlite3's own connection; None on PostgreSQL.
         self.bare = bare
+        # The batch's time, in microseconds.
         self.now = at
+        # What was appended to the log, by all commands of the batch.
         self.events: list[Event] = []
+        # [head, name] of each channel that is locked or was made, by number.
         self._heads: dict[int, list[Any]] = {}
+        # What waits to be written: of the commands before, and of this one.
         self._others, self._mine = Part(), Part()
+        # Of this command: the heads that it moved, as they were before; the channels that it made; where its events begin.
         self._before: dict[int, int] = {}
         self._fresh: set[int] = set()
         self._events = 0
+        # Whether it has a savepoint.
         self._saved = False
 
     # Looking
 
-    @property
     def connection(self) -> Connection:
+        """The connection, for a statement of its own: everything that waits to be written is written first."""
         if not self._saved:
             # Heads that this command moved belong into its savepoint.
             self._write(self._others, self._before)
@@ -106,12 +113,12 @@ class Tx:
     def execute(
         self, statement: Executable, values: Mapping[str, Any] | Sequence[Mapping[str, Any]] = ()
     ) -> CursorResult[Any]:
-        return self.connection.execute(statement, values or None)
+        return self.connection().execute(statement, values or None)
 
     def first(self, query: Prepared, values: Mapping[str, Any], *, unless: Hashable = None) -> Any:
         """The first row, past what waits to be written; ``unless`` that is what a waiting row would ``answer``."""
         if unless is not None and (unless in self._others.answers or unless in self._mine.answers):
-            return query.first(self.connection, self.bare, values)
+            return query.first(self.connection(), self.bare, values)
         return query.first(self._connection, self.bare, values)
 
     # Writing

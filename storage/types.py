@@ -3,12 +3,19 @@
 import re
 import secrets
 import time
+from typing import NamedTuple
 
 SECOND = 1_000_000
 HEX_ID = re.compile(r"[0-9a-f]{24}")
 UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 NUMBER = re.compile(r"[0-9]{1,18}")
-Name = tuple[str, str | int]
+
+
+class Ref(NamedTuple):
+    """One of the three names of a user or a notification: ``kind`` is id, uuid or number."""
+
+    kind: str
+    value: str | int
 
 
 def now() -> int:
@@ -25,17 +32,17 @@ def is_id(text: object) -> bool:
     return isinstance(text, str) and HEX_ID.fullmatch(text) is not None
 
 
-def read_name(value: object) -> Name:
+def read_ref(value: object) -> Ref:
     """Which of three names this is, and its value: 24 hex digits are an id, 36 characters a uuid, else a number.
 
     Raises ValueError for what is none of them.
     """
     if is_id(value):
-        return "id", str(value)
+        return Ref("id", str(value))
     if isinstance(value, str) and UUID.fullmatch(value):
-        return "uuid", value.lower()
+        return Ref("uuid", value.lower())
     if isinstance(value, str | int) and not isinstance(value, bool) and NUMBER.fullmatch(str(value)):
-        return "number", int(value)
+        return Ref("number", int(value))
     raise ValueError("must be 24 hex digits, a uuid or a number")
 
 

@@ -103,7 +103,7 @@ def add(tx: Tx, tenant_pk: int, *, url: str, events: list[str], secret: str) -> 
         "active": True, "created_at": tx.now,
     }  # fmt: skip
     tx.execute(insert(webhooks), row)
-    found = find(tx.connection, tenant_pk, id)
+    found = find(tx.connection(), tenant_pk, id)
     assert found is not None
     return found
 

@@ -43,7 +43,7 @@ class Nodes:
 
     def _enter(self, tx: Tx) -> str | None:
         """Enter the table, or say why not."""
-        for other in nodes.others(tx.connection, self.node.id):
+        for other in nodes.others(tx.connection(), self.node.id):
             if is_gone(other):
                 continue
             if not (self.node.redis and other.redis):

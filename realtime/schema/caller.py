@@ -64,7 +64,7 @@ class Caller:
 
     def fresh(self, tx: Tx) -> "Caller":
         """The caller as stored now, read inside the transaction. Raises Unauthenticated if they may not act any more."""
-        user = accounts.get(tx.connection, self.user.pk)
+        user = accounts.get(tx.connection(), self.user.pk)
         if user.status != "active":
             raise Unauthenticated
         return replace(self, user=user)

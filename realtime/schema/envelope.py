@@ -6,6 +6,7 @@ from typing import Any, NotRequired
 from typing_extensions import TypedDict
 
 from realtime.schema import documents
+from realtime.schema.statuses import status_of
 from storage.errors import Problem
 from storage.types import now
 
@@ -49,9 +50,9 @@ def failure(problem: Problem) -> Envelope:
     """The seeds' sentence for the status; what there is more to say stands beside it in ``details``."""
     envelope: Envelope = {
         "isSuccess": False,
-        "statusCode": problem.status,
+        "statusCode": status_of(problem),
         "data": None,
-        "errors": [TEXTS.get(problem.status, TEXTS[500])],
+        "errors": [TEXTS.get(status_of(problem), TEXTS[500])],
         "timestamp": documents.time(now()),
     }
     details = details_of(problem)
@@ -64,6 +65,6 @@ def details_of(problem: Problem) -> Sequence[Detail]:
     if problem.details:
         return [{"field": each.field, "message": each.message} for each in problem.details]
     default = (type(problem).__doc__ or "").split("\n")[0]
-    if problem.message not in (default, TEXTS.get(problem.status)) and problem.status != 500:
+    if problem.message not in (default, TEXTS.get(status_of(problem))) and type(problem) is not Problem:
         return [{"field": "", "message": problem.message}]
     return []

@@ -14,7 +14,7 @@ from pydantic_core import PydanticCustomError
 
 from realtime.schema.limits import Limits
 from storage.text import is_blank, without_directions
-from storage.types import HEX_ID, SECOND, UUID, read_name
+from storage.types import HEX_ID, SECOND, UUID, read_ref
 
 DEFAULTS = Limits()
 HEX = re.compile("[0-9A-Fa-f]+")
@@ -232,5 +232,5 @@ Amount = Annotated[int, Field(ge=1), AfterValidator(amount)]
 Opaque = Annotated[str, opaque(255), documented(pattern=f"^{OPAQUE.pattern}$", maxLength=255)]
 Token = Annotated[str, opaque(512), documented(pattern=f"^{OPAQUE.pattern}$", maxLength=512)]
 AppleToken = Annotated[Token, AfterValidator(token_of_apns)]
-AnyName = Annotated[Any, AfterValidator(read_name), WithJsonSchema({"type": ["string", "integer"]})]
+AnyName = Annotated[Any, AfterValidator(read_ref), WithJsonSchema({"type": ["string", "integer"]})]
 Role = Literal["owner", "admin", "member", "readonly"]

@@ -15,9 +15,11 @@ from realtime.schema.envelope import success as success
 from realtime.schema.fields import ClientKey, HexId, Label, NotificationMetadata, NotificationText, Title
 from realtime.schema.limits import Limits
 from realtime.schema.shapes import EnvelopeNotification
+from realtime.schema.statuses import status_of
 from server.dialects.reading import UserRef
 from storage.errors import Problem
 from storage.notifications import Filter, Notification
+from storage.types import Ref
 
 NAME = "envelope"
 PATHS: Sequence[str] = ()
@@ -46,7 +48,7 @@ Create, Document, Page, Error = EnvelopeCreate, EnvelopeNotification, EnvelopePa
 def read(values: object, limits: Limits) -> Draft:
     body = bodies.read(Create, values, limits)
     return Draft(
-        recipient=("id", body.userId),
+        recipient=Ref("id", body.userId),
         type=body.type,
         category=body.category,
         title=body.title,
@@ -87,4 +89,4 @@ def schema(data: dict[str, Any]) -> dict[str, Any]:
 
 
 def problem(problem: Problem) -> tuple[int, Envelope]:
-    return problem.status, failure(problem)
+    return status_of(problem), failure(problem)

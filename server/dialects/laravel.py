@@ -15,10 +15,11 @@ from realtime.schema.bodies import Body
 from realtime.schema.caller import Caller
 from realtime.schema.fields import ActionUrl, ClientKey, NotificationMetadata, NotificationText, Title
 from realtime.schema.limits import Limits
+from realtime.schema.statuses import status_of
 from server.dialects.reading import UserRef
 from storage.errors import FieldError, Invalid, Problem
 from storage.notifications import Filter, Notification, Party
-from storage.types import SECOND
+from storage.types import SECOND, Ref
 
 NAME = "laravel"
 PATHS: Sequence[str] = ()
@@ -114,8 +115,8 @@ Create, Document, Page, Error = LaravelCreate, LaravelNotification, LaravelPage,
 def read(values: object, limits: Limits) -> Draft:
     body = bodies.read(Create, values, limits)
     return Draft(
-        recipient=("number", body.user_id),
-        sender=None if body.sender_id is None else ("number", body.sender_id),
+        recipient=Ref("number", body.user_id),
+        sender=None if body.sender_id is None else Ref("number", body.sender_id),
         type=body.type,
         title=body.title,
         message=body.message,
@@ -129,7 +130,7 @@ def read(values: object, limits: Limits) -> Draft:
 def user_refs(values: object) -> Sequence[UserRef]:
     found = values if isinstance(values, dict) else {}
     roles: Sequence[tuple[Literal["recipient", "sender"], str]] = (("recipient", "user_id"), ("sender", "sender_id"))
-    return [UserRef(role, field, ("number", found[field])) for role, field in roles if type(found.get(field)) is int]
+    return [UserRef(role, field, Ref("number", found[field])) for role, field in roles if type(found.get(field)) is int]
 
 
 def type_filter(type: str | None) -> Filter:
@@ -188,7 +189,7 @@ def schema(data: dict[str, Any]) -> dict[str, Any]:
 
 def problem(problem: Problem) -> tuple[int, LaravelError]:
     if not isinstance(problem, Invalid) or not problem.details:
-        return problem.status, {"message": STATUSES.get(problem.status, STATUSES[500])}
+        return status_of(problem), {"message": STATUSES.get(status_of(problem), STATUSES[500])}
     errors: dict[str, list[str]] = {}
     for each in problem.details:
         errors.setdefault(each.field, []).append(sentence(each))

@@ -2,12 +2,12 @@
 
 from typing import Literal, NamedTuple
 
-from storage.types import Name
+from storage.types import Ref
 
 
 class UserRef(NamedTuple):
-    """A user whom a body names: in which role, in which field, by which name."""
+    """A user whom a body names: in which role, in which field, by which of its names."""
 
     role: Literal["recipient", "sender"]
     field: str
-    name: Name
+    ref: Ref

@@ -15,13 +15,14 @@ from realtime.schema.caller import Caller
 from realtime.schema.envelope import Detail, details_of
 from realtime.schema.fields import ActionUrl, ClientKey, EntityId, Label, NotificationMetadata, Placeholders, Uuid
 from realtime.schema.limits import Limits
+from realtime.schema.statuses import status_of
 from server.dialects import laravel
 from server.dialects.envelope import page as page
 from server.dialects.envelope import type_filter as type_filter
 from server.dialects.envelope import user_refs as user_refs
 from storage.errors import Problem
 from storage.notifications import Notification
-from storage.types import SECOND, now
+from storage.types import SECOND, Ref, now
 
 NAME = "template"
 PATHS: Sequence[str] = ("/v1/", "/notification/v1/")
@@ -79,7 +80,7 @@ Create, Document, Page, Error = TemplateCreate, TemplateNotification, TemplatePa
 def read(values: object, limits: Limits) -> Draft:
     body = bodies.read(Create, values, limits)
     return Draft(
-        recipient=("uuid", body.userId),
+        recipient=Ref("uuid", body.userId),
         tenant=body.tenantId,
         template_key=body.templateKey,
         placeholders=body.placeholders,
@@ -137,10 +138,10 @@ def schema(data: dict[str, Any]) -> dict[str, Any]:
 
 
 def problem(problem: Problem) -> tuple[int, TemplateError]:
-    return problem.status, {
-        "statusCode": problem.status,
+    return status_of(problem), {
+        "statusCode": status_of(problem),
         "timestamp": documents.time(now()),
-        "message": STATUSES.get(problem.status, STATUSES[500]),
+        "message": STATUSES.get(status_of(problem), STATUSES[500]),
         "data": None,
         "errors": list(details_of(problem)),
     }

@@ -99,7 +99,7 @@ async def audience(services: Services, size: int) -> tuple[Caller, str]:
     def room(tx: Tx) -> str:
         pk = chat.add(tx, home, type="group", name="Everybody")
         chat.add_members(tx, pk, sorted([(sender.pk, "owner"), *((each.pk, "member") for each in readers)]), 0)
-        return chat.get(tx.connection, pk).id
+        return chat.get(tx.connection(), pk).id
 
     return Caller(sender, frozenset(), 0, 2**62), await services.database.write(Command(room))
 

@@ -34,12 +34,12 @@ async def test_only_old_lines_of_users_are_swept_and_in_slices(database: Databas
 
 async def test_a_sweep_reads_old_lines_alone(database: Database) -> None:
     def plan(tx: Tx) -> str:
-        if tx.connection.dialect.name == "postgresql":
+        if tx.connection().dialect.name == "postgresql":
             # The table is too small for PostgreSQL to prefer an index by itself.
             tx.execute(text("SET LOCAL enable_seqscan = off"))
             tx.execute(text("SET LOCAL enable_bitmapscan = off"))
-        explain = "EXPLAIN " if tx.connection.dialect.name == "postgresql" else "EXPLAIN QUERY PLAN "
-        query = str(audit.old(CUT, 500).compile(tx.connection, compile_kwargs={"literal_binds": True}))
+        explain = "EXPLAIN " if tx.connection().dialect.name == "postgresql" else "EXPLAIN QUERY PLAN "
+        query = str(audit.old(CUT, 500).compile(tx.connection(), compile_kwargs={"literal_binds": True}))
         return "\n".join(str(row) for row in tx.execute(text(explain + query.replace(":", r"\:"))))
 
     assert "ix_audit_at" in await database.write(Command(plan))

@@ -3,6 +3,8 @@
 import re
 from pathlib import Path
 
+from realtime.schema.statuses import STATUSES, status_of
+from server.middleware import MethodNotAllowed
 from storage import errors
 from storage.errors import Problem
 
@@ -16,7 +18,8 @@ PUBLISHED = {
 
 def test_the_codes_are_those_that_were_published() -> None:
     kinds = [each for each in vars(errors).values() if isinstance(each, type) and issubclass(each, Problem)]
-    assert {each.code: each.status for each in kinds} == PUBLISHED
+    kinds.append(MethodNotAllowed)
+    assert {each.code: status_of(each()) for each in kinds} == PUBLISHED == STATUSES
 
 
 def test_the_page_lists_them() -> None:

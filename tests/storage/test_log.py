@@ -94,7 +94,7 @@ async def test_a_command_sees_what_the_batch_did_before(database: Database) -> N
 
     def rewrite(tx: Tx) -> list[Event]:
         log.rewrite(tx, pk, [1], {"text": "gone"})
-        return log.pages(tx.connection, [(pk, 0)], 10)[0]
+        return log.pages(tx.connection(), [(pk, 0)], 10)[0]
 
     _, seen = await asyncio.gather(
         database.write(Command(append, channels=[pk])), database.write(Command(rewrite, channels=[pk]))
@@ -261,7 +261,7 @@ async def test_a_head_moved_before_a_savepoint_is_undone_with_it(database: Datab
 
     def fail(tx: Tx) -> None:
         log.append(tx, pk, "lost", {})
-        log.heads(tx.connection, [pk])
+        log.heads(tx.connection(), [pk])
         raise Conflict
 
     commands = [Command(apply, channels=[pk]) for apply in (keep, fail, keep)]

@@ -34,7 +34,7 @@ async def test_following_is_new_once_and_ends_once(database: Database) -> None:
         said = [streams.follow(tx, here.stream, here.ann), streams.follow(tx, here.stream, here.ann)]
         said += [streams.follow(tx, here.stream, here.bob), streams.unfollow(tx, here.other, here.ann)]
         said += [streams.unfollow(tx, here.stream, here.ann), streams.unfollow(tx, here.stream, here.ann)]
-        follow = [streams.follows(tx.connection, here.stream, each) for each in (here.bob, here.ann)]
+        follow = [streams.follows(tx.connection(), here.stream, each) for each in (here.bob, here.ann)]
         return [*said, *follow]
 
     said = await database.write(Command(apply))
@@ -48,10 +48,10 @@ async def test_the_rooms_of_an_owner_that_a_user_is_in_or_follows(database: Data
         streams.follow(tx, here.stream, here.bob)
         streams.follow(tx, here.other, here.cem)
         chat.add_members(tx, here.chats[1], [(here.cem, "member")], 0)
-        room = Room(here.stream, here.chats[0], chat.get(tx.connection, here.chats[0]).id)
+        room = Room(here.stream, here.chats[0], chat.get(tx.connection(), here.chats[0]).id)
 
         def rooms(user_pk: int) -> list[Room]:
-            return streams.rooms_with(tx.connection, here.hosts[0], user_pk)
+            return streams.rooms_with(tx.connection(), here.hosts[0], user_pk)
 
         assert rooms(here.ann) == rooms(here.bob) == [room]
         assert rooms(here.cem) == [], "of another owner"
@@ -65,13 +65,13 @@ async def test_whose_phones_may_show_a_stream(database: Database) -> None:
         for pk in (here.ann, here.bob):
             streams.follow(tx, here.stream, pk)
         everybody = {*here.users, *here.hosts}
-        assert streams.notifiable(tx.connection, here.stream, everybody) == {here.ann, here.bob}
-        assert streams.notifiable(tx.connection, here.stream, {here.bob, here.cem}) == {here.bob}
+        assert streams.notifiable(tx.connection(), here.stream, everybody) == {here.ann, here.bob}
+        assert streams.notifiable(tx.connection(), here.stream, {here.bob, here.cem}) == {here.bob}
         assert accounts.block(tx, here.hosts[0], here.bob)
         assert accounts.block(tx, here.hosts[1], here.ann)
-        assert streams.notifiable(tx.connection, here.stream, everybody) == {here.ann}
+        assert streams.notifiable(tx.connection(), here.stream, everybody) == {here.ann}
         tx.execute(users.update().where(users.c.pk == here.ann).values(status="disabled"))
-        assert streams.notifiable(tx.connection, here.stream, everybody) == set()
+        assert streams.notifiable(tx.connection(), here.stream, everybody) == set()
 
     await database.write(Command(apply))
 
@@ -79,11 +79,11 @@ async def test_whose_phones_may_show_a_stream(database: Database) -> None:
 async def test_streams_by_more_ids_than_one_statement_takes(database: Database) -> None:
     def apply(tx: Tx) -> None:
         here = Here(tx)
-        known = [streams.get(tx.connection, pk).id for pk in here.streams]
+        known = [streams.get(tx.connection(), pk).id for pk in here.streams]
         absent = [f"{number:024x}" for number in range(1_000)]
         ids = [known[0], *absent[:498], known[1], *absent[498:]]
-        found = streams.named(tx.connection, here.ann, dict.fromkeys(ids))
+        found = streams.named(tx.connection(), here.ann, dict.fromkeys(ids))
         assert sorted(row.pk for row in found) == sorted(here.streams)
-        assert streams.named(tx.connection, here.ann, []) == []
+        assert streams.named(tx.connection(), here.ann, []) == []
 
     await database.write(Command(apply))

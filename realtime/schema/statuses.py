@@ -1,0 +1,23 @@
+"""The HTTP status of each error code: what every dialect uses unless it says otherwise."""
+
+from storage.errors import Problem
+
+STATUSES = {
+    "malformed": 400,
+    "invalid": 400,
+    "unauthenticated": 401,
+    "forbidden": 403,
+    "registration_closed": 403,
+    "not_found": 404,
+    "method_not_allowed": 405,
+    "conflict": 409,
+    "too_large": 413,
+    "unsupported": 415,
+    "too_many": 429,
+    "internal": 500,
+    "unavailable": 503,
+}
+
+
+def status_of(problem: Problem) -> int:
+    return STATUSES[problem.code]
