@@ -1,7 +1,9 @@
 """The import rule, and who owns which library."""
 
 import ast
+import re
 from collections.abc import Sequence
+from fnmatch import fnmatch
 from pathlib import Path
 
 import pytest
@@ -104,3 +106,93 @@ def test_sqlalchemy_stays_in_storage_but_for_the_connection_of_a_read() -> None:
 @pytest.mark.parametrize("path", FILES, ids=str)
 def test_files_stay_readable(path: Path) -> None:
     assert len(path.read_text().splitlines()) <= 500
+
+
+# Modules without a test file of their own name, and why.
+WITHOUT_OWN_TEST = {
+    # Declarations: there is nothing to call.
+    "server/services.py": "attributes alone",
+    "server/request_count.py": "two counters: tests/server/test_metrics.py",
+    "server/route.py": "mypy checks every line of the table",
+    "server/dialects/reading.py": "a tuple: tests/server/test_dialects.py",
+    "push/reach.py": "an interface: tests/journeys/test_push.py",
+    "realtime/fanout/subscription.py": "attributes alone: tests/realtime/fanout/test_hub.py",
+    "realtime/transport/interfaces.py": "interfaces alone",
+    "realtime/schema/shapes.py": "types alone: tests/server/test_openapi.py holds every answer to them",
+    "realtime/schema/events.py": "types alone: tests/server/test_asyncapi.py holds every event to them",
+    "realtime/schema/bodies.py": "fields alone: tests/realtime/schema/test_fields.py and tests/server/test_bad_input.py",
+    "realtime/schema/limits.py": "numbers alone: each is reached in a test of what it limits",
+    "realtime/schema/statuses.py": "a table: tests/storage/test_errors.py",
+    "storage/models/*": "tables alone: tests/storage/test_migrations.py compares them with the migrations",
+    "storage/migrations/*": "tests/storage/test_migrations.py",
+    # One suite for every implementation.
+    "realtime/cluster/broker_*": "tests/contracts/test_broker.py",
+    "realtime/cluster/presence_*": "tests/contracts/test_presence.py",
+    "realtime/cluster/rates_redis.py": "tests/contracts/test_rates.py",
+    "realtime/cluster/*_redis.py": "tests/contracts/test_broker.py",
+    "realtime/cluster/hints.py": "tests/contracts/test_broker.py",
+    "storage/reader.py": "tests/storage/test_log.py, on both databases",
+    "storage/writer.py": "tests/storage/test_transaction.py, on both databases",
+    "storage/database.py": "tests/storage/test_transaction.py, on both databases",
+    # The whole application at work.
+    "server/app.py": "every test of tests/server",
+    "server/bootstrap.py": "every test of tests/server",
+    "server/background.py": "tests/realtime/test_streams.py and tests/server/test_erasure.py",
+    "server/call.py": "every test of tests/server",
+    "server/cluster.py": "tests/journeys/test_two_nodes.py",
+    "server/middleware.py": "tests/server/test_headers.py, test_bad_input.py and test_rates.py",
+    "server/routes.py": "tests/server/test_authorization.py calls every route",
+    "server/operator.py": "tests/journeys/test_command_line.py",
+    "server/form.py": "tests/server/test_media.py",
+    "server/conditions.py": "tests/server/test_media.py",
+    "server/secret_file.py": "tests/server/test_signing.py",
+    "server/packed.py": "tests/server/test_descriptions.py",
+    "server/pages.py": "tests/browser",
+    "server/dialects/*": "tests/server/test_seed_*.py and test_dialects.py",
+    "realtime/namespace.py": "tests/realtime/transport/test_protocol.py",
+    "realtime/transport/context.py": "tests/server/test_logs.py",
+    "realtime/fanout/reach.py": "tests/journeys/test_push.py and test_two_nodes.py",
+    "realtime/fanout/budget.py": "tests/server/test_rates.py",
+    "realtime/stream_watch.py": "tests/server/test_streams.py",
+    "realtime/tokens.py": "tests/server/test_signing.py and test_accounts.py",
+    "realtime/passwords.py": "tests/server/test_accounts.py",
+    "realtime/inspection.py": "tests/realtime/test_decoding.py",
+    "realtime/sandbox.py": "tests/realtime/test_decoding.py",
+    "realtime/blocks.py": "tests/server/test_accounts.py and tests/storage/test_contexts.py",
+    "realtime/devices.py": "tests/journeys/test_push.py",
+    "server/devices.py": "tests/journeys/test_push.py",
+    "storage/devices.py": "tests/journeys/test_push.py",
+    "storage/outbox.py": "tests/push/test_worker.py",
+    "storage/audience.py": "tests/push/test_targets.py",
+    "storage/activities.py": "tests/journeys/test_live_activities.py",
+    "storage/email.py": "tests/storage/test_text.py",
+    "push/provider.py": "tests/push/test_apns.py",
+    "push/gateway.py": "tests/journeys/test_push.py",
+    "push/settler.py": "tests/push/test_worker.py",
+    "realtime/schema/caller.py": "tests/server/test_authorization.py",
+    "realtime/schema/documents.py": "tests/server/test_openapi.py",
+    "realtime/schema/envelope.py": "tests/server/test_dialects.py",
+    "realtime/support/tasks.py": "what it spawns is awaited in every test of tests/server",
+}
+
+
+def test_every_module_has_a_test_of_its_name_or_a_reason() -> None:
+    named = {path.name for path in Path("tests").rglob("test_*.py")}
+    without = {
+        str(path)
+        for path in FILES
+        if path.name not in ("__init__.py", "run.py") and f"test_{path.stem}.py" not in named
+    }
+    listed = {path for path in without if any(fnmatch(path, pattern) for pattern in WITHOUT_OWN_TEST)}
+    assert without - listed == set()
+    unused = {pattern for pattern in WITHOUT_OWN_TEST if not any(fnmatch(path, pattern) for path in without)}
+    assert unused == set(), "it has a test by now"
+
+
+def test_the_tests_that_are_named_exist() -> None:
+    folder = Path()
+    for reason in WITHOUT_OWN_TEST.values():
+        for name in re.findall(r"(?:tests/\S+/)?test_\w+\*?\.py|tests/\w+", reason):
+            folder = Path(name).parent if "/" in name and name.endswith(".py") else folder
+            path = name if "/" in name else f"{folder}/{name}"
+            assert list(Path().glob(path)), path

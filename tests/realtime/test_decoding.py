@@ -356,7 +356,8 @@ async def test_a_decoder_that_was_stopped_is_charged_all_that_it_might_take(
     decoder = Decoder(limits, seconds=1, environment={"PYTHONPATH": str(tmp_path)})
     with pytest.raises(Invalid):
         await decoder.look(path, tmp_path / "thumbnail", **OWNER)
-    assert decoder.budget.left[1][0] == pytest.approx(limits.decoder_seconds_at_once - 1)
+    # The kernel counts in ticks: it may stop a process a little before a second has gone by.
+    assert decoder.budget.left[1][0] == pytest.approx(limits.decoder_seconds_at_once - 1, abs=0.1)
 
 
 @pytest.mark.parametrize(

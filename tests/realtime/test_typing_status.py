@@ -48,3 +48,17 @@ async def test_each_user_is_shown_once_in_an_interval(server: Served) -> None:
     assert (await reader.call("app:state", {"active": True}))["isSuccess"]
     assert len(reader.named("typing")) == 2
     await reader.close()
+
+
+async def test_typing(server: Served) -> None:
+    ann, bob, cid = await server.people.many(3)
+    chat_id = await ann.group(bob, cid)
+    await ann.patch(f"/api/v2/chats/{chat_id}/members/{cid.id}", {"role": "readonly"})
+    a, a2, b, c = await ann.socket(), await ann.socket(), await bob.socket(), await cid.socket()
+    assert (await a.call("typing", {"chatId": chat_id}))["isSuccess"]
+    assert await b.event("typing") == [{"chatId": chat_id, "userId": ann.id}]
+    assert await c.event("typing") == [{"chatId": chat_id, "userId": ann.id}]
+    assert (await c.call("typing", {"chatId": chat_id}))["statusCode"] == 403
+    assert a2.named("typing") == []
+    for each in (a, a2, b, c):
+        await each.close()

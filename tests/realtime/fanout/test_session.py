@@ -1,5 +1,6 @@
 """One connection on the server: how its token ends it, what revokes it, and how it goes on after a gap."""
 
+import asyncio
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -14,7 +15,7 @@ from storage import log
 from storage.models import revocations, users
 from storage.transaction import Command, Tx
 from storage.types import SECOND, now
-from tests.conftest import Served, eventually
+from tests.conftest import Served, ServerFactory, eventually
 from tests.support.people import Api, Person, RawSocket
 
 AUTH = "/api/v1/auth"
@@ -378,3 +379,128 @@ async def test_a_revocation_lets_no_process_remember_the_callers(server: Served)
     await server.services.database.write(Command(lambda tx: tx.execute(insert(revocations), row)))
     await sessions.look_at_revocations()
     assert not accounts.callers.known
+
+
+async def test_a_session_ends_with_its_token_unless_refreshed(server: Served) -> None:
+    ann, other = await server.people.many(2)
+    socket = await ann.socket()
+    (session,) = server.services.sessions.all()
+    refreshed = await ann.socket()
+    longer, _ = server.services.tokens.issue(ann.user, ttl=3600)
+    ack = await refreshed.call("session:refresh", {"token": longer})
+    assert ack["isSuccess"] and ack["data"]["expiresAt"] > time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime())
+    assert (await refreshed.call("session:refresh", {"token": other.token}))["statusCode"] == 401
+    # The warning comes a minute before the end; as if that were now.
+    (longest,) = (each for each in server.services.sessions.all() if each is not session)
+    assert longest.due == -(-longest.caller.expires_at // SECOND) - 60
+    expiries = server.services.sessions.expiries
+    expiries.discard(longest.due, longest)
+    longest.due = expiries.add(0, longest)
+    assert (await refreshed.event("session:expiring"))[0] == {"expiresAt": ack["data"]["expiresAt"]}
+    session.caller = replace(session.caller, expires_at=now())
+    server.services.sessions.time(session)
+    assert (await socket.event("session:closed"))[0] == {"reason": "expired"}
+    await socket.gone()
+    assert socket.packets[-1] == "41/chat,"
+    assert not refreshed.closed
+    await refreshed.close()
+
+
+async def test_joining_and_leaving_while_connected(either: Served) -> None:
+    ann, bob = await either.people.many(2)
+    chat_id = await ann.group()
+    await ann.send(chat_id, "before")
+    socket = await bob.socket()
+    path = f"/api/v2/chats/{chat_id}/members"
+    for round in range(1, 6):
+        await ann.post(path, {"userIds": [bob.id]})
+        await ann.send(chat_id, f"inside {round}")
+        await socket.event("message:new", round)
+        await ann.delete(f"{path}/{bob.id}")
+        await ann.send(chat_id, f"outside {round}")
+    await socket.event("chat:removed", 5)
+    hub = either.services.hub
+    await eventually(lambda: f"chat:{chat_id}" not in {each.name for each in hub.channels.values()})
+    contents = [arguments[0]["content"] for arguments in socket.named("message:new")]
+    assert contents == [f"inside {round}" for round in range(1, 6)]
+    assert len(socket.named("chat:new")) == len(socket.named("chat:removed")) == 5
+    for payload, place in socket.named("chat:new"):
+        assert payload["lastMessage"] is None and place["channel"] == f"user:{bob.id}"
+    assert (await socket.call("typing", {"chatId": chat_id}))["statusCode"] == 404
+    again = await bob.socket(offsets={f"chat:{chat_id}": 3}, epoch=either.services.database.epoch)
+    ready = (await again.event("session:ready"))[0]
+    assert ready["recovered"] == {f"chat:{chat_id}": False} and f"chat:{chat_id}" not in ready["heads"]
+    await socket.close()
+    await again.close()
+
+
+async def test_what_can_not_be_replayed_is_said(serve: ServerFactory) -> None:
+    server = await serve(max_replay_events=10, max_replay_bytes=20_000)
+    ann, bob = await server.people.many(2)
+    many, large, joined, fine = [await ann.group(bob) for _ in range(4)]
+    for number in range(11):
+        await ann.send(many, str(number))
+    for _ in range(3):
+        await ann.send(large, "x" * 8000)
+    await ann.delete(f"/api/v2/chats/{joined}/members/{bob.id}")
+    await ann.post(f"/api/v2/chats/{joined}/members", {"userIds": [bob.id]})
+    await ann.send(fine, "x")
+    ids = {name: f"chat:{id}" for name, id in (("many", many), ("large", large), ("joined", joined), ("fine", fine))}
+    epoch = server.services.database.epoch
+    socket = await bob.socket(offsets={**dict.fromkeys(ids.values(), 0), f"user:{bob.id}": 999}, epoch=epoch)
+    ready = (await socket.event("session:ready"))[0]
+    assert ready["recovered"] == {
+        ids["many"]: False, ids["large"]: False, ids["joined"]: False, ids["fine"]: True, f"user:{bob.id}": False,
+    }  # fmt: skip
+    assert [arguments[1]["channel"] for arguments in socket.named("message:new")] == [ids["fine"]]
+    assert {*ready["heads"]} == {*ids.values(), f"user:{bob.id}"}
+    await socket.close()
+
+
+async def test_much_that_is_short_is_replayed_whole(either: Served) -> None:
+    """The bytes of a resume are what its events have, not what they could have."""
+    ann, bob = await either.people.many(2)
+    chats = [await ann.group(bob) for _ in range(4)]
+    for chat in chats:
+        await asyncio.gather(*(ann.send(chat, str(number)) for number in range(50)))
+    offsets = {f"chat:{chat}": 0 for chat in chats}
+    socket = await bob.socket(offsets=offsets, epoch=either.services.database.epoch)
+    ready = (await socket.event("session:ready"))[0]
+    assert ready["recovered"] == dict.fromkeys(offsets, True) and len(socket.named("message:new")) == 200
+    await socket.close()
+
+
+async def test_a_new_login_outlives_an_older_sign_out(server: Served) -> None:
+    admin, ann = await server.people.make(grant=["admin"]), await server.people.make()
+    old = await ann.socket()
+    await admin.post(f"/api/v1/admin/users/{ann.id}/sign-out")
+    await old.gone()
+    ann.token, _ = server.services.tokens.issue(ann.user, ttl=60)
+    new = await ann.socket()
+    await server.services.sessions.look_at_revocations()
+    await new.call("app:state", {"active": True})
+    assert not new.closed
+    await new.close()
+
+
+async def test_a_member_removed_and_added_while_connecting(server: Served) -> None:
+    """The snapshot of connecting is old by the time it is read from: nothing may be missed, nothing doubled."""
+    ann, bob = await server.people.many(2)
+    chat_id = await ann.group(bob, historyVisible="all")
+    path = f"/api/v2/chats/{chat_id}/members"
+    epoch = server.services.database.epoch
+    for round in range(10):
+        head = (await ann.send(chat_id, f"before {round}"))["seq"]
+        connecting = asyncio.create_task(bob.socket(offsets={f"chat:{chat_id}": head - 1}, epoch=epoch))
+        await asyncio.sleep(0.002 * round)
+        await ann.delete(f"{path}/{bob.id}")
+        back = (await ann.post(path, {"userIds": [bob.id]})).json["seq"]
+        socket = await connecting
+        last = (await ann.send(chat_id, f"after {round}"))["seq"]
+        channel = f"chat:{chat_id}"
+
+        await socket.until(lambda s=socket, c=channel, last=last: last in s.seqs(c))
+        seqs = socket.seqs(channel)
+        assert seqs == sorted(set(seqs))
+        assert [seq for seq in seqs if seq > back] == list(range(back + 1, last + 1))
+        await socket.close()
