@@ -319,7 +319,7 @@ def main() -> int:
         sys.stdout.flush()
         return status
     except BrokenPipeError:
-        # Whoever reads the output has stopped reading, as ``head`` does; what is still buffered has no destination.
+        # The reader of the output has stopped reading, as ``head`` does; what is still buffered has no destination.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except (Problem, ValueError, OSError, NotMigrated, DatabaseBroken, operator.Busy, NoBackup) as error:

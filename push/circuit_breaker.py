@@ -17,10 +17,16 @@ ALL_TOPICS = ""
 
 
 class CircuitBreaker:
+    """Open while the provider refuses our credentials: then nothing is sent, but one push a minute to try again."""
+
     def __init__(self, name: str) -> None:
+        # The topic that it is for; "" for all of them.
         self.name = name
+        # Of time.monotonic().
         self.open_until = 0.0
+        # Whether a push was accepted since it opened last.
         self.proven = True
+        # Whether a push is on its way to try again.
         self.probing = False
 
     @property
@@ -41,6 +47,8 @@ class CircuitBreaker:
 
 
 class CircuitBreakers:
+    """One for all topics, and one for each of the topics that were used last."""
+
     def __init__(self) -> None:
         self.all = CircuitBreaker(ALL_TOPICS)
         self.breakers: OrderedDict[str, CircuitBreaker] = OrderedDict()

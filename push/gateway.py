@@ -43,7 +43,7 @@ class PushRequest:
 
 @dataclass(frozen=True, slots=True)
 class PushResult:
-    """``reason`` is the provider's own word. ``dead_at`` is since when a token is dead, in microseconds, if told."""
+    """``reason`` is the provider's own word. ``dead_at`` is since when a token is dead, in microseconds, if known."""
 
     outcome: Outcome
     status: int

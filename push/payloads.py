@@ -42,7 +42,7 @@ TEXTS = {
 
 
 def alert(context: PushContext, *, at: int, content: bool) -> dict[str, Any]:
-    """The payload of a push; without ``content`` it tells that something came, and not what."""
+    """The payload of a push; without ``content`` it says that something came, and not what."""
     if context.about is None:
         return {"aps": {"badge": context.badge}}
     answer = of_message(context.about, context, content) if isinstance(context.about, Text) else of_notification(

@@ -1,4 +1,4 @@
-"""Settling: what became of deliveries, written many in one transaction."""
+"""Writes the results of deliveries, many in one transaction."""
 
 import asyncio
 import logging
@@ -18,15 +18,16 @@ RETRY_SECONDS = 1.0
 
 
 class Settler:
-    """``settled`` is called for each delivery once it was written, or after ``seconds``, when its lease nearly expires."""
+    """``on_settled`` gets deliveries once they were written, or after ``seconds``, when their lease nearly expires."""
 
     def __init__(
-        self, database: Database, lease: str, settled: Callable[[Sequence[Settlement]], None], seconds: float
+        self, database: Database, lease: str, on_settled: Callable[[Sequence[Settlement]], None], seconds: float
     ) -> None:
         self.database = database
         self.lease = lease
-        self.settled = settled
+        self.on_settled = on_settled
         self.seconds = seconds
+        # Results that are not written, and the task that writes them.
         self.waiting: list[Settlement] = []
         self.writing: asyncio.Task[None] | None = None
 
@@ -45,7 +46,7 @@ class Settler:
             while self.waiting:
                 some, self.waiting = self.waiting[:SETTLED_AT_ONCE], self.waiting[SETTLED_AT_ONCE:]
                 await self._write(some)
-                self.settled(some)
+                self.on_settled(some)
         finally:
             self.writing = None
 

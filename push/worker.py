@@ -1,8 +1,8 @@
-"""The outbox at work: causes become deliveries, deliveries become pushes, and each is settled by its answer.
+"""The outbox worker: causes become deliveries, deliveries become pushes, and each is settled by its answer.
 
-Trying again happens here and nowhere else. No more is claimed than can be sent at once; whether the user was reached and has
-read is asked when a push is sent, not when it was promised. A crash gives back what was held, and a push that may have
-arrived goes out again under the same ids.
+Retries happen here and nowhere else. No more is claimed than can be sent at once; whether the user was reached and has read
+is asked when a push is sent, not when it was promised. After a crash the leases expire, and a push that may have arrived is
+sent again under the same ids.
 """
 
 import asyncio
@@ -43,26 +43,35 @@ DEAD_REMEMBERED = 10_000
 
 
 class Worker:
-    """``await start()``, ``wake()`` after commits, ``await stop()``. ``settled`` counts deliveries by what became of them."""
+    """``await start()``, ``wake()`` after commits, ``await stop()``."""
 
     def __init__(self, database: Database, gateway: PushGateway, reach: ReachLookup, policy: Policy) -> None:
         self.database = database
         self.gateway = gateway
         self.reach = reach
         self.policy = policy
+        # Names this process in the rows that it holds.
         self.lease = secrets.token_hex(12)
+        # Deliveries by their final state, and retries; both only grow.
         self.settled: Counter[str] = Counter()
         self.retried = 0
+        # Of the outbox, as measured every few seconds.
         self.depth = Depth()
         self.breakers = CircuitBreakers()
+        # (token, environment) that the provider refused for good, with when it was registered, in microseconds.
         self.dead: OrderedDict[tuple[str, str], int] = OrderedDict()
+        # Deliveries being sent, by number, and since when, of time.monotonic().
         self.sending: dict[int, float] = {}
+        # Deliveries whose users are being asked for a sign of life, by number.
         self.asking: set[int] = set()
-        # How many are being claimed: they have their place before they are known.
+        # Places kept for deliveries that are being claimed.
         self.reserved = 0
+        # Nothing more is claimed.
         self.stopping = False
+        # Set when there may be something to do.
         self.awake = {name: asyncio.Event() for name in ("causes", "deliveries")}
         self.tasks: set[asyncio.Task[None]] = set()
+        # Writes the results, many in one commit.
         self.settler = Settler(database, self.lease, self._written, LEASE_SECONDS / 2)
 
     @property
@@ -71,7 +80,7 @@ class Worker:
 
     @property
     def room(self) -> int:
-        """How many more pushes may be under way."""
+        """How many more pushes may be in flight."""
         return max(0, self.policy.in_flight - len(self.sending) - self.reserved)
 
     @contextlib.contextmanager
@@ -92,16 +101,16 @@ class Worker:
         self._spawn(self._watch(self._send_due, self.awake["deliveries"]))
 
     async def measure(self) -> None:
-        """Look how much waits."""
+        """Count what waits in the outbox."""
         self.depth = await self.database.read(deliveries.depth)
 
     def wake(self) -> None:
-        """Something was promised."""
+        """A push was promised."""
         for event in self.awake.values():
             event.set()
 
     async def stop(self, seconds: float = 15.0) -> None:
-        """Claim no more, let what is in flight end, give the rest back."""
+        """Claim no more, wait for what is in flight, release the rest."""
         self.stopping = True
         self.wake()
         deadline = time.monotonic() + seconds
@@ -194,7 +203,7 @@ class Worker:
         return self.policy.live_ttl if kind in outbox.LIVE else self.policy.ttl
 
     async def _connected(self, wanted: Iterable[tuple[str, int]]) -> set[int]:
-        """Users who may see by themselves what these kinds tell, and are asked before they are pushed."""
+        """Users who may see on a socket what these kinds announce, and are asked before they are pushed."""
         users = {user_pk for kind, user_pk in wanted if kind in KINDS_ASKED}
         return await self.reach.connected(users) if users and not self.policy.reached_too else set()
 
@@ -329,7 +338,7 @@ class Worker:
         match result.outcome:
             case Outcome.DELIVERED:
                 if target.tracked and not await self._write(target.delivered):
-                    # Whoever registered the new token promised it an end of its own.
+                    # The registration of the new token has promised an end of its own.
                     return self._settle(delivery, "skipped", result.status, "the token changed")
                 self._settle(delivery, "sent", result.status, result.reason)
             case Outcome.INVALID:

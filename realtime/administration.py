@@ -217,7 +217,7 @@ class Administration:
     async def set_status(
         self, caller: Caller, user_id: str, status: str, *, lifts: str | None = None, own: bool = False
     ) -> User:
-        """active, disabled or banned. Whoever is not active is signed out everywhere.
+        """active, disabled or banned. A user who is not active is signed out everywhere.
 
         ``lifts`` names the status that active shall lift: raises Conflict for a user of another one. ``own`` says that
         the caller's own account may be meant.
@@ -306,7 +306,7 @@ def admins_of(tenant_pk: int) -> str:
 
 
 def keep_an_admin(tx: Tx, user: User) -> None:
-    """Raises Conflict where the tenant would be left without an admin; whoever calls holds ``admins_of``."""
+    """Raises Conflict where the tenant would be left without an admin; the caller holds ``admins_of``."""
     if "admin" in user.permissions and not accounts.other_admins(tx.connection(), user.tenant_pk, user.pk):
         raise Conflict("This is the last administrator of the tenant; appoint another one first")
 

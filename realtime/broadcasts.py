@@ -1,4 +1,4 @@
-"""Broadcasts: an admin tells everybody of the tenant something, each in a notification of their own."""
+"""Broadcasts: a notification of an admin to every user of the tenant."""
 
 import logging
 
@@ -17,7 +17,7 @@ from storage.types import Ref
 logger = logging.getLogger("bellwire")
 
 ADMIN = "admin"
-# Told in one transaction, so that no other write waits long.
+# Users notified in one transaction, so that no other write waits long.
 SLICE = 25
 
 
@@ -28,12 +28,12 @@ class Broadcasts:
         self.database = database
 
     async def audience(self, caller: Caller) -> int:
-        """How many would be told now."""
+        """How many users would be notified now."""
         caller.require(ADMIN)
         return (await self.database.read(lambda it: broadcasts.audience(it, caller.user.tenant_pk)))[0]
 
     async def send(self, caller: Caller, body: SendBroadcast) -> Broadcast:
-        """Everybody who is active now will be told once. The same key again gives the same broadcast.
+        """Every user who is active now is notified once. The same key again gives the same broadcast.
 
         Raises Forbidden, Conflict for another text under the same key.
         """
@@ -63,7 +63,7 @@ class Broadcasts:
         return await self.database.read(lambda it: broadcasts.of_tenant(it, tenant_pk, before=before, limit=limit))
 
     async def work(self) -> None:
-        """Tell the next users of each broadcast, until all were told."""
+        """Notify the next users of each broadcast, until all were notified."""
         failed: set[int] = set()
         while pending := [each for each in await self.database.read(broadcasts.unfinished) if each.pk not in failed]:
             for item in pending:
@@ -80,7 +80,7 @@ class Broadcasts:
 
         def apply(tx: Tx) -> None:
             if broadcasts.get(tx.connection(), item.pk) != item:
-                # Another process told these.
+                # Another process has notified these.
                 return
             if not pks:
                 broadcasts.finish(tx, item)

@@ -352,7 +352,7 @@ def keep_an_owner(tx: Tx, chat_pk: int, role: str) -> None:
 
 
 def admit(tx: Tx, chat_pk: int, chat_id: str, users: Sequence[accounts.User], role: str) -> None:
-    """Take users into a chat they are not in, at the seq of the event that tells of it."""
+    """Add users to a chat they are not in, at the seq of the event that announces it."""
     seq = append_updated(tx, chat_pk, chat_id, added=[each.id for each in users])
     chat.add_members(tx, chat_pk, sorted((each.pk, role) for each in users), seq)
     announce(tx, chat_pk, sorted(each.pk for each in users), seq)
@@ -372,7 +372,7 @@ def pass_on(tx: Tx, chat_pk: int, chat_id: str, user_pk: int) -> bool:
 
 
 def leave(tx: Tx, chat_pk: int, chat_id: str, user: accounts.User) -> None:
-    """Whoever may only read may not do more by coming back."""
+    """A member who may only read may not do more after joining again."""
     member = chat.member(tx.connection(), chat_pk, user.pk)
     assert member is not None
     keep_an_owner(tx, chat_pk, member.role)

@@ -127,7 +127,7 @@ def pay(
     message_id: str | None = None,
     reverses_pk: int | None = None,
 ) -> str:
-    """Move credits between users who are locked (None: the issuing account), and tell both; the transaction's id.
+    """Move credits between locked users (None: the issuing account), and append the events of both; the transaction's id.
 
     Raises Conflict if the giver has not enough.
     """

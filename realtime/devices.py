@@ -24,7 +24,7 @@ class Devices:
         self.ttl = int(ttl * SECOND)
 
     async def register(self, caller: Caller, body: RegisterDevice) -> tuple[shapes.DeviceDocument, bool]:
-        """The device, and whether it is new. Whoever had its token before loses it. Raises Conflict over the limit."""
+        """The device, and whether it is new. A user who had its token before loses it. Raises Conflict over the limit."""
         token = token_of_apns(body.pushToken) if body.platform == devices.APPLE else body.pushToken
         values = {
             "device_id": body.deviceId,

@@ -2,7 +2,7 @@
 
 It has a low priority and bounds on memory, time and what it writes. Before it decodes it gives up the right to open files and
 connections and, on Linux, all system calls but those for computing (``realtime/sandbox.py``), so that code in a hostile file
-can neither read, move or remove the server's data nor send it away.
+can neither read, move or remove the server's data nor send it anywhere.
 """
 
 import contextlib

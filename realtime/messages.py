@@ -359,7 +359,7 @@ def make_tombstone(tx: Tx, item: Message) -> shapes.MessageDocument:
 
 
 def open_direct(tx: Tx, first: accounts.User, second: accounts.User) -> int:
-    """Make the direct chat of two users, and tell both."""
+    """Make the direct chat of two users, and announce it to both."""
     pk = chat.add(tx, first.tenant_pk, type="direct", pair=chat.pair_of(first.pk, second.pk))
     chat.add_members(tx, pk, sorted([(first.pk, "member"), (second.pk, "member")]), 0, maker_pk=first.pk)
     announce(tx, pk, sorted([first.pk, second.pk]), 0)
@@ -367,7 +367,7 @@ def open_direct(tx: Tx, first: accounts.User, second: accounts.User) -> int:
 
 
 def announce(tx: Tx, chat_pk: int, user_pks: list[int], at: int) -> None:
-    """Tell users of a chat they are in from ``at`` on. No message text goes into the log of their channels.
+    """Append ``chat:new`` for users who are in a chat from ``at`` on. No message text goes into the log of their channels.
 
     Each has an event of their own, so that it names some of the members and how many there are.
     """

@@ -64,7 +64,7 @@ class Notifications:
         self.limits = limits
 
     async def send(self, caller: Caller, draft: Draft) -> Notification:
-        """Keep a notification and tell its recipient; the same key again gives the first answer.
+        """Store a notification and append its event; the same key again gives the first answer.
 
         Raises Forbidden, NotFound for a user, template or tenant that is not the caller's, Invalid for placeholders
         that do not fit, Conflict for another draft under the same key.
@@ -193,7 +193,7 @@ def add(tx: Tx, caller: Caller, draft: Draft, plan: NotificationPlan) -> Notific
 
 
 def keep(tx: Tx, creator: User, draft: Draft, plan: NotificationPlan) -> Notification:
-    """Keep it as the creator's, and tell the recipient, whose channel is locked, unless it is inactive."""
+    """Store it as the creator's, and append its event to the recipient's channel, which is locked, unless it is inactive."""
     seq, channel = tx.next_seq(plan.recipient.pk) if draft.active else (None, "")
     values = {
         "tenant_pk": creator.tenant_pk,

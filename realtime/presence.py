@@ -33,7 +33,7 @@ class PresenceWatch:
         self.limits = limits
         # Users whose last connection closed, by number, until that is written.
         self.leaving: dict[int, User] = {}
-        # Writes them; None while there is nobody to be written.
+        # Writes them; None while there are none.
         self.writing: asyncio.Task[None] | None = None
         self.tasks = Tasks()
 
@@ -75,7 +75,7 @@ class PresenceWatch:
             self.writing = None
 
     async def show(self, user: User) -> None:
-        """Publish anew the presence of a user that has changed who may see it."""
+        """Publish the presence of a user again, after a change of who may see it."""
         online = user.presence is None and user.pk in await self.presence.online([user.pk])
         seen_at = user.last_seen_at if user.presence is None else None
         self.hub.publish_to_topic(topic_of(user.pk), "presence", documents.presence(user.id, online, seen_at))

@@ -9,12 +9,12 @@ import jwt
 
 ALGORITHM = "HS256"
 SHORTEST_SECRET = 32
-# Tokens of before there were types and key ids have none of either; so may those of whoever signs with our secret.
+# Tokens of earlier versions have neither a type nor a key id; nor may those of another service that signs with our secret.
 PLAIN = "jwt"
 
 
 def key_id(secret: str) -> str:
-    """A secret's name in the head of a token, which tells nothing of it."""
+    """A secret's name in the head of a token, which reveals nothing of it."""
     return hashlib.sha256(f"key id {secret}".encode()).hexdigest()[:8]
 
 
@@ -77,7 +77,7 @@ class TokenSigner(Signer):
         return jwt.decode(token, keys[-1], algorithms=[ALGORITHM], **options)
 
     def _keys_of(self, head: dict[str, Any]) -> list[bytes]:
-        """All of them for a key id that is not ours: whoever else signs with our secret may name it differently."""
+        """All of them for a key id that is not ours: another service that signs with our secret may name it differently."""
         # A media type: without regard to case, its application/ left out (RFC 7515, section 4.1.9).
         of_type = str(head.get("typ", PLAIN)).lower().removeprefix("application/")
         if of_type not in (PLAIN, self.type):

@@ -17,7 +17,7 @@ UNWATCH_AFTER_SECONDS = 30.0
 
 
 class StreamWatch:
-    """Call ``leave`` when a session ends; ``closing`` once the server is closing, so that nobody is taken out for that."""
+    """Call ``leave`` when a session ends; set ``closing`` once the server closes, so that no user leaves a chat for that."""
 
     def __init__(self, streams: Streams, hub: Hub, presence: Presence, limits: Limits) -> None:
         self.streams = streams

@@ -46,7 +46,7 @@ BEFORE: dict[Status, tuple[Status, ...]] = {
 
 
 class Timing(NamedTuple):
-    """Seconds: ``grace`` after the planned start a stream expires; ``lead`` before it phones are told to show it."""
+    """Seconds: a stream expires ``grace`` after its planned start; Live Activities are started ``lead`` before it."""
 
     grace: float
     lead: float
@@ -323,7 +323,7 @@ class Streams:
     # The server's own clock
 
     async def tick(self) -> None:
-        """Expire what was to begin and did not, also while no server ran; tell phones of what begins soon."""
+        """Expire streams that have not begun in time, also while no server ran; start Live Activities of the next ones."""
         grace, lead = int(self.timing.grace * SECOND), int(self.timing.lead * SECOND)
 
         def look(connection: Connection) -> tuple[list[int], list[int]]:

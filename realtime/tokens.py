@@ -180,7 +180,7 @@ class Tokens:
         return self.refresh.encode({"sid": refresh.login, "gen": refresh.generation})
 
     def verify_refresh(self, token: str) -> Refresh:
-        """Raises Unauthenticated. Whether the login still lives, its row tells."""
+        """Raises Unauthenticated. Whether the login is still active is in its row."""
         try:
             claims = self.refresh.decode(token)
             if claims is None:

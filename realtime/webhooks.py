@@ -1,4 +1,4 @@
-"""Webhooks: an operator's own backend hears what happens, once it is committed, and again until it says that it has heard."""
+"""Webhooks: an operator's own backend is called for what was committed, and again until it answers with 2xx."""
 
 import asyncio
 import contextlib
@@ -39,16 +39,21 @@ GONE = 410
 
 
 class Webhooks:
-    """``await work()`` every now and then, in any number of processes."""
+    """``await work()`` every second, in any number of processes; ``await stop()`` at the end."""
 
     def __init__(self, database: Database, *, most: int, private: bool) -> None:
         self.database = database
+        # Webhooks of a tenant.
         self.most = most
+        # Whether addresses in private networks may be called.
         self.private = private
         self.sender = Sender(private=private)
+        # Calls under way, by the webhook's number.
         self.in_flight: Counter[int] = Counter()
+        # One claim at a time.
         self.claiming = asyncio.Lock()
         self.tasks = Tasks()
+        # Nothing more is claimed.
         self.stopping = False
 
     # Their addresses
@@ -145,7 +150,7 @@ class Webhooks:
                     self.tasks.spawn(self._call(each))
 
     async def stop(self) -> None:
-        """What is under way and not answered in a moment is called again, by whoever comes next."""
+        """A call that is not answered in a moment is made again, by the next process that has its lease."""
         self.stopping = True
         await self.tasks.finish(STOP_SECONDS)
         await self.sender.close()

@@ -34,7 +34,7 @@ class Addresses:
         return None if here is None else str(here)
 
     def of_host(self, host: str) -> str | None:
-        """The same of whoever is at the other end of a connection."""
+        """The same for the peer of a connection."""
         return self._key(read(host))
 
     def _key(self, here: Address | None) -> str | None:

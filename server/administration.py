@@ -92,7 +92,7 @@ class Confirm(Body):
 
 
 class Invite(Body):
-    """Without ``email`` whoever has the token may use it, once; without ``expiresAt`` within a week."""
+    """Without ``email`` anybody who has the token may use it, once; without ``expiresAt`` it is valid for a week."""
 
     email: Email | None = None
     expiresAt: Moment | None = None

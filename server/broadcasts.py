@@ -7,7 +7,7 @@ from server.call import Answer, Call, Created, NoBody, Page, Paging, paged
 
 
 async def send(call: Call[SendBroadcast]) -> Answer[BroadcastDocument]:
-    """With ``preview`` nothing is sent: it says how many would be told."""
+    """With ``preview`` nothing is sent: the answer says how many users would be notified."""
     if call.body.preview:
         return documents.broadcast_preview(call.body, await call.services.broadcasts.audience(call.caller))
     return Created(documents.broadcast(await call.services.broadcasts.send(call.caller, call.body)))

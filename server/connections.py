@@ -20,7 +20,7 @@ def raise_descriptors() -> int:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = HIGHEST if hard == resource.RLIM_INFINITY else min(hard, HIGHEST)
     if soft != resource.RLIM_INFINITY and soft < wanted:
-        # The system may have a limit of its own that it does not tell.
+        # The system may have a limit of its own that cannot be read.
         with contextlib.suppress(ValueError, OSError):
             resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
             return wanted
@@ -28,7 +28,7 @@ def raise_descriptors() -> int:
 
 
 class Connections:
-    """``most`` may be open, of which an address has ``per_address`` or half at the most.
+    """At most ``most`` are open, at most ``per_address`` or half of them of one address.
 
     ``key_of`` gives the address that counts for a host, None for this machine and proxies, which have no limit but ``most``
     and some places of their own.
@@ -38,8 +38,10 @@ class Connections:
         self.key_of = key_of
         self.most = most
         self.per_address = min(per_address, max(1, most // 2))
+        # Open now: all, and by address.
         self.open = 0
         self.of_address: Counter[str] = Counter()
+        # Only grows.
         self.refused = 0
 
     def enter(self, host: str) -> Callable[[], None] | None:

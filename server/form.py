@@ -40,7 +40,7 @@ async def read_form(request: web.Request, limits: Limits, folder: Path) -> dict[
     """Text parts by name; ``metadata`` and ``creditTransfer`` are JSON.
 
     ``file`` is the id of an upload; where the file itself comes, that is received into ``folder``, gets an id, and is the
-    request's ``UPLOAD``, for whoever called to discard. Raises Malformed, TooLarge, Invalid.
+    request's ``UPLOAD``, for the caller to discard. Raises Malformed, TooLarge, Invalid.
     """
     if request.content_length is not None and request.content_length > limits.upload + 2 * limits.body:
         raise TooLarge(f"The file exceeds {limits.upload} bytes")

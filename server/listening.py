@@ -41,7 +41,7 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 class HttpConnection(RequestHandler):
-    """aiohttp's connection, which tells a request that waits for its body when the body turns out to be broken.
+    """aiohttp's connection; a request that waits for its body gets an error when the body turns out to be broken.
 
     ``deadline`` ends it if no request comes; ``on_lost`` is called when it is gone.
     """

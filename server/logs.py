@@ -27,7 +27,7 @@ REQUEST_ID = "X-Request-ID"
 GIVEN_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 REQUEST_INFO: web.RequestKey["RequestInfo"] = web.RequestKey("asked", object)  # type: ignore[arg-type]
 TRACING: web.AppKey[Tracing | None] = web.AppKey("tracing", object)  # type: ignore[arg-type]
-# Asked all the time by who looks after us, or told of by the lines of their connection.
+# Requested all the time by monitoring, or covered by the lines of their connection.
 QUIET = {"/healthz", "/readyz", "/metrics", "/socket.io/"}
 
 access = logging.getLogger("bellwire.access")

@@ -64,7 +64,7 @@ HTTP_PROBLEMS: dict[int, type[Problem]] = {
 }
 # RFC 9112, section 3.2: a name, or an address in brackets, and a port.
 HOST = re.compile(r"([A-Za-z0-9._~!$&'()*+,;=%-]*|\[[0-9A-Fa-f:.]+\])(:[0-9]{0,5})?")
-# Whoever keeps the server running may ask under any name.
+# Health checks may use any host name.
 PROBED = ("/healthz", "/readyz")
 SECURITY = {
     "Server": "Bellwire",
@@ -175,7 +175,7 @@ async def browsers(request: web.Request, handler: Next) -> web.StreamResponse:
     else:
         response = await handler(request)
     if services.draining or request.content.exception() is not None:
-        # Whoever keeps connections shall not find this one closed when they use it next.
+        # A client or proxy that keeps connections must not find this one closed when it uses it next.
         response.force_close()
     if not response.prepared:
         response.headers.update(SECURITY)

@@ -1,4 +1,4 @@
-"""The nodes, for the monitor: each tells of itself every few seconds, and the one that is asked tells of now."""
+"""The nodes, for the monitor: each writes its figures every few seconds; those of the one that is asked are of now."""
 
 from realtime.cluster.nodes import here_now
 from realtime.schema import documents
@@ -13,7 +13,7 @@ from storage.types import now
 async def list_all(call: Call) -> Page[NodeDocument]:
     services = call.services
     if call.caller.user.tenant_pk != services.accounts.default_tenant.pk:
-        # They tell of all tenants together.
+        # The figures are of all tenants together.
         call.caller.require(PLATFORM)
     mine = Seen(services.cluster.node, here_now(), services.started_at, now(), figures(services))
     others = await services.cluster.nodes.seen() if services.cluster.nodes else []

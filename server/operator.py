@@ -1,7 +1,7 @@
 """The commands of ``run.py``: run on the database, or by the server that holds it.
 
-Whoever opens the SQLite file for writing holds an advisory lock in the data folder. A command that finds it held goes to
-the server's local address, which is written beside the lock, with a token of its own making.
+A process that opens the SQLite file for writing holds an advisory lock in the data folder. A command that finds it held goes
+to the server's local address, which is written beside the lock, with a token of its own making.
 """
 
 import contextlib
@@ -114,7 +114,7 @@ def ask_server(settings: Settings, command: str, arguments: Arguments) -> Any:
 
 
 async def serve(request: web.Request) -> web.Response:
-    """The server's side; whoever knows the secret of the data folder is its operator."""
+    """The server's side; a request signed with the secret of the data folder is the operator's."""
     services = request.app[SERVICES]
     try:
         jwt.decode(

@@ -25,7 +25,7 @@ class Origin(NamedTuple):
 class Hosts:
     """The names under which the server answers: those of the settings, and names that only this machine can have.
 
-    A page of a name that is made to lead here (DNS rebinding) is of the same origin for its browser; the name gives it away.
+    A page of a name that is made to lead here (DNS rebinding) is of the same origin for its browser; only the name shows it.
     What no public name server can answer for is fine: addresses, names without a dot, ``.local``, ``.internal``.
     """
 
@@ -62,7 +62,7 @@ class Origins:
         """``environ`` names the host that was asked.
 
         A page of the same host and port is allowed; under the name of the public URL only with its scheme, which the header
-        does not tell.
+        does not contain.
         """
         if self.all or self.is_named(origin):
             return True

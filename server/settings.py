@@ -188,7 +188,7 @@ class Settings(LimitSettings):
         if self.workers > 1 and not self.redis_url:
             raise ValueError(
                 "BELLWIRE_WORKERS above 1 needs BELLWIRE_DATABASE_URL=postgresql+asyncpg://… and "
-                "BELLWIRE_REDIS_URL=redis://…, so that the processes hear of each other"
+                "BELLWIRE_REDIS_URL=redis://…, so that the processes exchange events"
             )
         if self.workers > 1 and self.sticky:
             raise ValueError(

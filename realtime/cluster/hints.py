@@ -1,7 +1,7 @@
-"""What travels between nodes, in bytes: signed with a key that only this installation has, so that nothing else is heard.
+"""What travels between nodes, in bytes: signed with a key that only this installation has, so that nothing else is accepted.
 
 A hint is an event up to 8 KiB, else its place; that of an event about an older object is its place with the event behind
-it. A whisper is what is not durable; its signature is of its time too, so that one that was recorded is soon worth nothing
+it. An ephemeral event's signature is of its time too, so that one that was recorded is soon worth nothing
 (an event that comes again is known by its seq). Each is ``kind, node, signature, body``.
 """
 
@@ -21,7 +21,7 @@ LARGEST_BYTES = 8 * KIB
 NODE, SIGNATURE = 8, 16
 EVENT, POSITION, EPHEMERAL = b"e", b"p", b"w"
 HEAD = 1 + NODE + SIGNATURE
-# A whisper counts in the window in which it was signed, and those beside it: clocks of nodes may differ by so much.
+# An ephemeral event counts in the window in which it was signed, and those beside it: clocks may differ by so much.
 WINDOW_SECONDS = 30
 NUMBERS = struct.Struct(">QQBB")
 ABOUT = struct.Struct(">Q")
@@ -98,7 +98,7 @@ class Hints:
 
 
 def is_ephemeral(data: bytes) -> bool:
-    """By what it says itself, whoever wrote it."""
+    """By its kind, which is not verified."""
     return data[:1] == EPHEMERAL
 
 

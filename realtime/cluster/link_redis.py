@@ -29,18 +29,25 @@ Command = Sequence[Any]
 
 
 class Link(asyncio.Protocol):
-    """``pushed`` gets what subscriptions bring; ``lost`` is done when the connection is."""
+    """``on_push`` gets what subscriptions deliver, the messages of one read at a time."""
 
-    def __init__(self, pushed: Callable[[Sequence[Push]], None]) -> None:
-        self.pushed = pushed
+    transport: asyncio.Transport
+
+    def __init__(self, on_push: Callable[[Sequence[Push]], None]) -> None:
+        self.on_push = on_push
         self.reader = hiredis.Reader(notEnoughData=NOTHING)
+        # Of commands without an answer yet, in their order; None where the answer is not needed.
         self.replies: deque[asyncio.Future[Any] | None] = deque()
+        # Done when the connection is lost.
         self.lost: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        # Of time.monotonic().
         self.received_at = time.monotonic()
+        # An error reply was logged; the next ones of this connection are not.
         self.complained = False
+        # Commands sent and answered; up to which number an error may be the refusal of a SUBSCRIBE.
         self.sent = self.done = self.fragile_until = 0
+        # redis-py's, kept so that its connection is not closed.
         self.writer: asyncio.StreamWriter | None = None
-        self.transport: asyncio.Transport
 
     async def open(self, connection: AbstractConnection) -> None:
         """Raises one of UNREACHABLE."""
@@ -100,7 +107,7 @@ class Link(asyncio.Protocol):
                 else:
                     self._answered(item)
             if pushes:
-                self.pushed(pushes)
+                self.on_push(pushes)
         except (hiredis.ProtocolError, IndexError) as error:
             logger.error("unexpected answer from Redis: %s", error)
             self.close()

@@ -39,7 +39,7 @@ class Servers(Protocol):
         ...
 
     def of_channel(self, channel: bytes) -> str:
-        """The server through which a channel is published and heard."""
+        """The server through which a channel is published and subscribed to."""
         ...
 
     def of_key(self, key: bytes) -> str:

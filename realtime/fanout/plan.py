@@ -1,4 +1,4 @@
-"""What a connection is to read, and from where: all that the user may, and what they missed if it can be told whole."""
+"""What a connection is to read, and from where: all that the user may, and what they missed if it can be replayed whole."""
 
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence

@@ -1,7 +1,7 @@
 """Whether an event was seen: an open socket is not enough, because a sleeping phone keeps it open without reading.
 
-A user was reached by an event when one of their active sockets was heard of after the event was written to it. Where nothing
-came, the socket is asked with a ping; an answer covers everything written before.
+A user was reached by an event when one of their active sockets sent something after the event was written to it. Where
+nothing came, the socket is asked with a ping; an answer covers everything written before.
 """
 
 import asyncio
@@ -129,7 +129,7 @@ class Watch:
         return any(at is not None and each.socket.confirmed_at > at for each, at in written)
 
     def judge(self, sessions: Collection[Session]) -> bool | None:
-        """Whether it was seen; None while that can't be told yet."""
+        """Whether it was seen; None while that is not known yet."""
         now = time.monotonic()
         undecided = False
         for session in sessions:

@@ -29,7 +29,7 @@ from storage.types import SECOND, now
 logger = logging.getLogger("bellwire.session")
 
 WARNING_SECONDS = 60
-NOBODY: frozenset[int] = frozenset()
+NO_USERS: frozenset[int] = frozenset()
 NOTHING: Mapping[str, int] = {}
 REVOCATIONS_SECONDS = 10
 # Of the channels that a connection subscribes to, and of the events that it is replayed.
@@ -78,7 +78,7 @@ class Session:
         # When it last turned live on a channel, of time.monotonic(); the hub's.
         self.live_at = 0.0
         # The users whose presence it watches.
-        self.watched: frozenset[int] = NOBODY
+        self.watched: frozenset[int] = NO_USERS
         # The ids of the streams that it watches, by their channel's number.
         self.streams: dict[int, str] = {}
         # The second, of the wheel of expiries, at which it is looked at next.
@@ -301,7 +301,7 @@ class Sessions:
             await self.hub.start([replay])
 
     async def _leave_streams(self, session: Session) -> None:
-        """A stream whose owner blocks the user is heard of no more."""
+        """End subscriptions to streams whose owner blocks the user."""
         names = {pk: each.name for pk, each in session.subscriptions.items() if each.name.startswith("stream:")}
         ids = {name.removeprefix("stream:"): pk for pk, name in names.items()}
         if ids:

@@ -40,35 +40,43 @@ class Reader(Protocol):
 
 @dataclass(eq=False, slots=True)
 class Channel:
-    """A channel with readers on this node. ``position`` is the last seq delivered, at
-    ``delivered_at`` of the monotonic clock; None until it was read.
-
-    ``live`` maps each live reader to its ``joined_seq``, of which ``newest_joined`` is at least the highest;
-    ``restricted`` says whether readers see only what came after their joining, as of ``position``.
-    """
+    """A channel with readers on this node."""
 
     pk: int
+    # ``chat:<id>``, ``user:<id>`` or ``stream:<id>``.
     name: str
+    # A user's own.
     personal: bool
+    # Whether readers see only objects from after their joining, as of ``position``.
     restricted: bool = False
+    # At least the highest ``joined_seq`` of the live readers.
     newest_joined: int = 0
+    # The last seq delivered; None until the head was read.
     position: int | None = None
+    # When that was, of time.monotonic().
     delivered_at: float = 0.0
+    # The highest seq that a hint has named and that is not delivered.
     hinted: int = 0
+    # Each live reader with its ``joined_seq``.
     live: dict[Reader, int] = field(default_factory=dict)
     replaying: "dict[Reader, Replay]" = field(default_factory=dict)
+    # Done once ``position`` was read; only while it is.
     opening: "asyncio.Future[None] | None" = None
+    # Reads what hints have named from the log; only while it does.
     filling: "asyncio.Task[None] | None" = None
 
 
 @dataclass(eq=False, slots=True)
 class Replay:
-    """A reader that is not live on a channel yet; ``cursor`` is the last seq written to it."""
+    """A reader that is not live on a channel yet."""
 
     reader: Reader
     channel: Channel
+    # The last seq written to the reader.
     cursor: int
+    # Objects up to this seq are hidden where the channel is restricted.
     joined_seq: int
+    # Done when the reader is live or has left; only while that is waited for.
     settled: "asyncio.Future[None] | None" = None
 
     @property

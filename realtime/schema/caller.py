@@ -77,13 +77,13 @@ class Caller:
 
 @dataclass(frozen=True, slots=True)
 class Operator(Caller):
-    """Whoever may run commands on the server, without an account; ``of`` a tenant."""
+    """The person who may run commands on the server, without an account; ``of`` a tenant."""
 
     @classmethod
     def of(cls, tenant: Tenant) -> "Operator":
         nothing: dict[str, Any] = dict.fromkeys(User.__slots__)
-        nobody = User(**{**nothing, "pk": 0, "tenant_pk": tenant.pk, "tenant": tenant.uuid})
-        return cls(nobody, ALL | {accounts.PLATFORM}, 0, 0)
+        user = User(**{**nothing, "pk": 0, "tenant_pk": tenant.pk, "tenant": tenant.uuid})
+        return cls(user, ALL | {accounts.PLATFORM}, 0, 0)
 
     @property
     def permissions(self) -> frozenset[str]:
@@ -99,7 +99,7 @@ class Operator(Caller):
 def still_valid(connection: Connection, callers: Sequence[Caller]) -> set[Caller]:
     """Those whose tokens still count: the user active, the login alive, nothing signed out since.
 
-    Whoever made the token for another must be active too, and have the permission that it took.
+    The maker of a token for another user must be active too, and have the permission that it took.
     """
     pks = {each.pk for each in callers} | {maker.pk for each in callers for maker in each.makers}
     states = accounts.states(connection, pks) if callers else {}

@@ -11,7 +11,7 @@ Queue = deque["asyncio.Future[None]"]
 
 
 class Turns:
-    """``at_once`` at a time; whoever waits comes in turn by their group, and in it by their key.
+    """``at_once`` at a time; those that wait come in turn by their group, and in it by their key.
 
     ``per_key`` may wait of a key, half of ``waiting`` of a group, and ``waiting`` of all; where one of these is reached, the
     next one raises Unavailable at once.

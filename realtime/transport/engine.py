@@ -41,7 +41,7 @@ GROUP_SECONDS = 0.1
 class Admission:
     """Lets so many through in a second, after those of a twentieth of one at once, one after the other.
 
-    When a node fails or starts, all its clients come at once; whoever is connected shall not notice.
+    When a node fails or starts, all its clients come at once; clients that are connected must not notice.
     """
 
     def __init__(self, per_second: float, longest_wait: float) -> None:

@@ -15,7 +15,7 @@ class Inbox:
     def __init__(self, most: int) -> None:
         self.items: deque[Packet | Ending] = deque()
         self.most = most
-        # Done as soon as there is room; only while somebody waits for that.
+        # Done as soon as there is room; only while that is waited for.
         self.space: asyncio.Future[None] | None = None
 
     @property

@@ -1,7 +1,7 @@
 """A websocket, taken from aiohttp after its handshake: no task, no queue and no request stay for it.
 
 Relied on of aiohttp 3.14: ``request.protocol`` holds what came after the request in ``_message_tail``, and lets go of its
-transport when told that the connection is lost; ``WebSocketReader`` hands each message to its queue's ``feed_data``, and an
+transport in ``connection_lost``; ``WebSocketReader`` hands each message to its queue's ``feed_data``, and an
 error to its ``set_exception``. Relied on of asyncio: a transport keeps its reading method as ``_read_ready_cb``.
 Protocol: RFC 6455.
 """
