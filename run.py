@@ -8,7 +8,6 @@ import getpass
 import json
 import logging
 import os
-import signal
 import socket
 import sys
 from argparse import ArgumentParser, Namespace
@@ -21,11 +20,12 @@ try:
 
     from realtime.signing import key_id
     from server import logs, operator
-    from server.app import drain, serving
+    from server.app import serving
     from server.masking import masked, masked_value
     from server.openapi import VERSION
     from server.secret_file import rotate_secret
     from server.settings import LIMIT_PREFIX, Settings, unknown_names
+    from server.shutdown import Shutdown
     from server.workers import Workers
     from storage.backup import NoBackup
     from storage.database import Database, DatabaseBroken
@@ -135,17 +135,12 @@ def run_server(settings: Settings, asked: Namespace) -> int | None:
 
 
 async def serve(settings: Settings, fd: int | None = None) -> None:
-    """Until a signal comes. SIGTERM drains, SIGINT and a second signal do not. ``fd`` is a worker's listening socket."""
+    """Until a signal comes; see ``server/shutdown.py``. ``fd`` is a worker's listening socket."""
     with operator.holding(settings) if settings.embedded else contextlib.nullcontext() as lock:
         if settings.embedded and lock is None:
             address = operator.lock_path(settings).read_text().strip()
             raise Problem(f"Another server is using the data directory {settings.data_dir}, at {address}")
-        signals: asyncio.Queue[signal.Signals] = asyncio.Queue()
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, signals.put_nowait, number)
-        if fd is not None:
-            loop.add_reader(sys.stdin.fileno(), orphaned, signals)
+        shutdown = Shutdown(of_worker=fd is not None)
         async with serving(settings, socket.socket(fileno=fd) if fd is not None else None) as services:
             if lock:
                 operator.write_address(lock, services.address)
@@ -158,21 +153,9 @@ async def serve(settings: Settings, fd: int | None = None) -> None:
                 print(ready, flush=True)
             else:
                 logger.info(ready)
-            if await signals.get() is signal.SIGTERM:
-                draining, hurry = asyncio.create_task(drain(services)), asyncio.create_task(signals.get())
-                await asyncio.wait({draining, hurry}, return_when=asyncio.FIRST_COMPLETED)
-                if hurry.done():
-                    logger.info("second signal received: stopping without draining")
-                for task in (draining, hurry):
-                    task.cancel()
+            await shutdown.wait(services)
         if lock:
             operator.write_address(lock, "")
-
-
-def orphaned(signals: "asyncio.Queue[signal.Signals]") -> None:
-    """The process that started this one is gone."""
-    asyncio.get_running_loop().remove_reader(sys.stdin.fileno())
-    signals.put_nowait(signal.SIGTERM)
 
 
 # Users, tenants, webhooks, pushes

@@ -6,7 +6,8 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from realtime.schema.caller import Caller, still_valid
+from realtime.schema.caller import Caller
+from realtime.schema.revocation import still_valid
 from realtime.support.ttl_cache import TtlCache
 from realtime.tokens import Claims, Tokens
 from storage import accounts

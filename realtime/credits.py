@@ -4,13 +4,13 @@ from sqlalchemy import Connection
 
 from realtime import idempotency
 from realtime.schema import documents, shapes
-from realtime.schema.bodies import Grant
+from realtime.schema.bodies import Grant, SendMessage
 from realtime.schema.caller import Caller
-from storage import accounts, audit, credits, log, messages, outbox
+from storage import accounts, audit, chat, credits, log, messages, outbox
 from storage.accounts import User
 from storage.credits import Kind, LedgerEntry, NotEnough, Transaction
 from storage.database import Database
-from storage.errors import Conflict, NotFound
+from storage.errors import Conflict, Invalid, NotFound
 from storage.messages import Message
 from storage.transaction import Command, Tx
 from storage.types import new_id
@@ -149,6 +149,22 @@ def pay(
         if user is not None:
             append_balance(tx, user.pk, id)
     return id
+
+
+def require_recipient(
+    tx: Tx, caller: Caller, body: SendMessage, chat_pk: int, recipient: accounts.User | None
+) -> accounts.User:
+    """Who gets the credits: another member of the chat. Raises NotFound, Invalid."""
+    if recipient is None and body.targetUserId is None:
+        raise Invalid.field("targetUserId", "targetUserId is required unless the chat has exactly two members")
+    if recipient is None or not chat.known_members(tx.connection(), chat_pk, [recipient.pk]):
+        raise NotFound
+    if recipient.pk == caller.pk:
+        raise Invalid.field("targetUserId", "You cannot send credits to yourself")
+    if body.targetUserId is None and chat.access(tx, chat_pk, caller.pk).member_count != 2:  # type: ignore[union-attr]
+        raise Invalid.field("targetUserId", "targetUserId is required unless the chat has exactly two members")
+    require_able(tx, recipient.pk)
+    return recipient
 
 
 def require_able(tx: Tx, user_pk: int) -> None:

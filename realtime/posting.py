@@ -6,14 +6,14 @@ import orjson
 from sqlalchemy import Connection
 
 from realtime import idempotency
-from realtime.credits import pay, require_able
+from realtime.credits import pay, require_recipient
 from realtime.fanout.deliveries import Deliveries
 from realtime.media import one
 from realtime.schema import documents, shapes
 from realtime.schema.bodies import SendMessage
 from realtime.schema.caller import Caller
 from storage import accounts, chat, log, media, messages, outbox
-from storage.errors import Forbidden, Invalid, NotFound, Unauthenticated
+from storage.errors import Forbidden, NotFound, Unauthenticated
 from storage.messages import Message
 from storage.transaction import Tx
 from storage.types import new_id
@@ -94,22 +94,6 @@ def post(
     messages.add(tx, message, client_key=key, fingerprint=fingerprint)
     outbox.promise(tx, "message", chat_pk, seq)
     return orjson.Fragment(event.payload)
-
-
-def require_recipient(
-    tx: Tx, caller: Caller, body: SendMessage, chat_pk: int, recipient: accounts.User | None
-) -> accounts.User:
-    """Who gets the credits: another member of the chat. Raises NotFound, Invalid."""
-    if recipient is None and body.targetUserId is None:
-        raise Invalid.field("targetUserId", "targetUserId is required unless the chat has exactly two members")
-    if recipient is None or not chat.known_members(tx.connection(), chat_pk, [recipient.pk]):
-        raise NotFound
-    if recipient.pk == caller.pk:
-        raise Invalid.field("targetUserId", "You cannot send credits to yourself")
-    if body.targetUserId is None and chat.access(tx, chat_pk, caller.pk).member_count != 2:  # type: ignore[union-attr]
-        raise Invalid.field("targetUserId", "targetUserId is required unless the chat has exactly two members")
-    require_able(tx, recipient.pk)
-    return recipient
 
 
 def prepare(connection: Connection, caller: Caller, body: SendMessage, file: str) -> shapes.MessageDocument | None:

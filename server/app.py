@@ -11,7 +11,6 @@ from typing import Any
 
 from aiohttp import web
 
-from realtime.transport.states import Ending
 from server import descriptions, metrics, operator, pages
 from server.bootstrap import build, running
 from server.call import SERVICES, write_json
@@ -22,12 +21,12 @@ from server.route import Route
 from server.routes import ROUTES
 from server.services import Services
 from server.settings import Settings
+from server.shutdown import close_sockets
 from server.tracing import Tracing
 
 logger = logging.getLogger("bellwire")
 
 FINISH_SECONDS = 5.0
-CLOSING = "The server is closing; come back in a moment"
 
 
 def create_app(settings: Settings) -> web.Application:
@@ -85,21 +84,6 @@ async def socketio(request: web.Request) -> web.StreamResponse:
     return response
 
 
-async def close_sockets(app: web.Application) -> None:
-    """No new sockets; the open ones are closed without DISCONNECT, so that clients come back by themselves."""
-    services = app[SERVICES]
-    refuse_sockets(services)
-    for each in list(services.socketio.eio.sockets.values()):
-        each.close_now(Ending.SHUTDOWN)
-    await asyncio.sleep(0)
-
-
-def refuse_sockets(services: Services) -> None:
-    """The server is about to close."""
-    services.draining = services.stream_watch.closing = True
-    services.socketio.eio.refusing = CLOSING
-
-
 # Health
 
 
@@ -125,20 +109,6 @@ async def unready(services: Services) -> list[str]:
         logger.warning("the database is unreachable: %s", type(error).__name__)
         return ["the database does not answer"]
     return []
-
-
-async def drain(services: Services) -> None:
-    """Report that no more requests should come here, and serve those that do, while the sockets are closed.
-
-    They are closed one after the other, because clients reconnect at once to the servers that are left.
-    """
-    refuse_sockets(services)
-    loop, seconds = asyncio.get_running_loop(), services.settings.drain_seconds
-    began, sockets = loop.time(), list(services.socketio.eio.sockets.values())
-    for number, each in enumerate(sockets):
-        await asyncio.sleep(max(0.0, began + seconds * number / len(sockets) - loop.time()))
-        each.close_now(Ending.SHUTDOWN)
-    await asyncio.sleep(max(0.0, began + seconds - loop.time()))
 
 
 @contextlib.asynccontextmanager

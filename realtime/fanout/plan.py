@@ -7,8 +7,9 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection
 
-from realtime.schema.caller import Caller, still_valid
+from realtime.schema.caller import Caller
 from realtime.schema.limits import Limits
+from realtime.schema.revocation import still_valid
 from storage import chat, epoch, log, streams
 from storage.batcher import Batcher
 from storage.database import Database

@@ -15,8 +15,9 @@ from realtime.fanout.plan import Plans
 from realtime.fanout.subscription import Channel
 from realtime.fanout.wheel import Wheel
 from realtime.schema import documents
-from realtime.schema.caller import Caller, still_valid
+from realtime.schema.caller import Caller
 from realtime.schema.limits import Limits
+from realtime.schema.revocation import still_valid
 from realtime.support.ttl_cache import TtlCache
 from realtime.transport import frames
 from realtime.transport.socket import Socket, discard

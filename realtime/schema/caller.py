@@ -1,16 +1,13 @@
 """Who asks, and what they may."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection
-
-from storage import accounts, logins
+from storage import accounts
 from storage.accounts import Tenant, User
 from storage.errors import Forbidden, Unauthenticated
 from storage.transaction import Tx
-from storage.types import SECOND, now
 
 ALL = frozenset(accounts.PERMISSIONS)
 # By how much clocks of those who issue tokens may differ from ours.
@@ -94,29 +91,3 @@ class Operator(Caller):
 
     def require_over(self, other: User) -> None:
         return None
-
-
-def still_valid(connection: Connection, callers: Sequence[Caller]) -> set[Caller]:
-    """Those whose tokens still count: the user active, the login alive, nothing signed out since.
-
-    The maker of a token for another user must be active too, and have the permission that it took.
-    """
-    pks = {each.pk for each in callers} | {maker.pk for each in callers for maker in each.makers}
-    states = accounts.states(connection, pks) if callers else {}
-    living = logins.not_ended(connection, {each.login for each in callers if each.login})
-    latest = now() + LEEWAY_SECONDS * SECOND
-
-    def counts(caller: Caller) -> bool:
-        status, valid_after, _ = states[caller.pk]
-        for maker in caller.makers:
-            state = states.get(maker.pk)
-            if state is None or state.status != "active" or not maker.needs <= expand(state.permissions):
-                return False
-        # Of who was signed out, a token of the future may be from before: the clock was set back.
-        recent = not valid_after or valid_after <= caller.issued_at <= latest
-        if caller.login is None:
-            return status == "active" and recent
-        # A token that was issued on request ends with the login, and with the next password.
-        return status == "active" and (caller.login, caller.pk) in living and (recent or not caller.makers)
-
-    return {each for each in callers if counts(each)}

@@ -3,7 +3,8 @@ import { summary } from "./chats.js";
 import { Composer } from "./composer.js";
 import { Members } from "./members.js";
 import { Menu, Message, Refused, Upload, Waiting } from "./message.js";
-import { live, me, nameOf, older, otherOf, readNewest, state, titleOf, waitingIn } from "./store.js";
+import { readNewest } from "./receipts.js";
+import { live, me, nameOf, older, otherOf, state, titleOf, waitingIn } from "./store.js";
 import { t } from "./texts.js";
 import { Avatar, Component, day, html, icon, iconButton, moment, useEffect, useRef, useState } from "./view.js";
 

@@ -2,7 +2,8 @@
 import { transfer } from "./chats.js";
 import { Attachment } from "./media.js";
 import { say } from "./notice.js";
-import { discard, me, nameOf, readers, remove, report, sendAgain, trying } from "./store.js";
+import { readers } from "./receipts.js";
+import { discard, me, nameOf, remove, report, sendAgain, trying } from "./store.js";
 import { t } from "./texts.js";
 import { clock, Component, html, icon, moment, number } from "./view.js";
 

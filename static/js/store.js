@@ -1,6 +1,7 @@
 /** What the page knows, and what can be done: the views draw `state`, and call what is here. */
 import { Api, Live, newKey, Refused } from "./bellwire.js";
 import { notice, say } from "./notice.js";
+import { readBy, readNewest } from "./receipts.js";
 import { t } from "./texts.js";
 import { Timeline } from "./timeline.js";
 
@@ -252,7 +253,7 @@ function forget({ chatId }) {
   changed();
 }
 
-const change = (id, values) => {
+export const change = (id, values) => {
   const chat = state.chats.get(id);
   if (chat) state.chats.set(id, { ...chat, ...values });
   changed();
@@ -362,29 +363,6 @@ function arrived(message) {
     if (otherOf(chat)?.userId === message.senderId && !state.people.get(message.senderId)?.online) watch();
   }
 }
-
-/** Mark the newest message of the open chat as read, if it is on the screen. */
-export async function readNewest() {
-  const chat = state.chats.get(state.open);
-  const newest = state.timelines.get(state.open)?.last;
-  const looking = !document.hidden && /** @type {HTMLElement|null} */ (document.querySelector(".scroller:not(.away)"))?.offsetParent;
-  if (!chat?.unreadCount || !newest || !looking || state.connection !== "online") return;
-  try {
-    readBy(await live.emit("message:read", { chatId: chat._id, messageId: newest._id }));
-  } catch { /* told again with the next message, and when the connection is back */ }
-}
-
-function readBy({ chatId, userId, readSeq }) {
-  const chat = state.chats.get(chatId);
-  if (!chat) return;
-  const members = chat.members.map((each) => (each.userId === userId ? { ...each, readSeq } : each));
-  const all = userId === me() && readSeq >= (chat.lastMessage?.seq ?? 0);
-  change(chatId, all ? { members, unreadCount: 0 } : { members });
-}
-
-/** How many others have read a message of mine; of a hundred members. */
-export const readers = (chat, message) =>
-  chat.members.filter((each) => each.userId !== message.senderId && each.joinedSeq < message.seq && message.seq <= each.readSeq).length;
 
 export const sendText = (chatId, content, replyTo) => live.send({ type: "text", chatId, content, ...(replyTo && { replyTo }) });
 export const edit = async (id, content) => put(await api.patch(`/api/v2/messages/${id}`, { content }));

@@ -21,6 +21,7 @@ from sqlalchemy import update
 
 import push.worker
 import run
+import server.shutdown
 from push.worker import Worker
 from realtime.fanout.hub import Hub
 from realtime.fanout.plan import Plans
@@ -297,7 +298,7 @@ def stopped_without_a_word() -> None:
     async def gone(services: Any) -> None:
         os._exit(0)
 
-    put(run, "drain", gone)
+    put(server.shutdown, "drain", gone)
 
 
 def apply(what: str) -> None:
