@@ -10,7 +10,7 @@ run: .venv/installed static/node_modules/.package-lock.json
 	$(BIN)/python run.py
 
 test: install
-	$(BIN)/python -m pytest -n 4 --dist worksteal $(ARGS)
+	$(BIN)/python -m pytest -n 4 --maxschedchunk 2 $(ARGS)
 
 check: .venv/tested tests/node_modules/.package-lock.json
 	$(BIN)/ruff check .

@@ -31,6 +31,14 @@ from tests.support.people import People
 ServerFactory = Callable[..., Awaitable["Served"]]
 
 
+# Folders whose tests take long: they begin first, so that at the end no process has one left while the others wait.
+SLOW = ("faults", "fuzz", "packaging", "browser", "journeys")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: not any(f"tests/{folder}/" in item.nodeid for folder in SLOW))
+
+
 class Served:
     """A running application and its first operator."""
 

@@ -6,6 +6,7 @@ STATUSES = {
     "malformed": 400,
     "invalid": 400,
     "unauthenticated": 401,
+    "token_expired": 401,
     "forbidden": 403,
     "registration_closed": 403,
     "not_found": 404,

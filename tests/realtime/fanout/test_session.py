@@ -121,7 +121,12 @@ async def test_what_closes_when_a_login_ends(either: Served, monkeypatch: pytest
     assert (await other.event("session:closed"))[0] == {"reason": "logout"}
 
 
-async def test_what_was_revoked_long_ago_is_not_looked_at_again(server: Served) -> None:
+async def test_what_was_revoked_long_ago_is_not_looked_at_again(
+    serve: ServerFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The test alone looks: two at a time would both find it.
+    monkeypatch.setattr("server.background.TICK_SECONDS", 1e6)
+    server = await serve()
     ann, bob = await server.people.many(2)
     sessions = server.services.sessions
     judged: list[int] = []
@@ -134,7 +139,6 @@ async def test_what_was_revoked_long_ago_is_not_looked_at_again(server: Served) 
     sessions._judge = counted  # type: ignore[method-assign]
     socket = await bob.socket()
     assert (await ann.post(f"{AUTH}/logout")).status == 200
-    await eventually(lambda: ann.user.pk in judged)
     for _ in range(3):
         await sessions.look_at_revocations()
     assert judged.count(ann.user.pk) == 1
