@@ -15,7 +15,7 @@ from realtime.fanout.budget import Budget, units_of
 from realtime.fanout.session import Session, Sessions
 from realtime.messages import Messages
 from realtime.notifications import Notifications
-from realtime.presence import PresenceWatch
+from realtime.presence_watch import PresenceWatch
 from realtime.schema import bodies, documents, envelope, events, shapes
 from realtime.schema.bodies import Body, items_of
 from realtime.schema.caller import Caller

@@ -214,7 +214,7 @@ async def change_me(call: Call[ChangeMe]) -> UserDocument:
         values["presence"] = "nobody" if body.presence == "nobody" else None
     user = await call.services.accounts.change_me(call.caller, values)
     if "presence" in values:
-        await call.services.presence.show(user)
+        await call.services.presence_watch.show(user)
     return documents.user(user, private=True)
 
 

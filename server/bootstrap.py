@@ -1,4 +1,4 @@
-"""Builds everything that runs in a process: each object gets what it calls in its constructor, and pushes its own release.
+"""Builds everything that runs in a process: callbacks are given in constructors, and each object pushes its own release.
 
 What was started is released in reverse order, also where a later start fails.
 """
@@ -36,7 +36,7 @@ from realtime.messages import ChatNumbers, Messages
 from realtime.namespace import ChatNamespace
 from realtime.notifications import Notifications
 from realtime.passwords import Passwords
-from realtime.presence import PresenceWatch
+from realtime.presence_watch import PresenceWatch
 from realtime.schema.caller import Caller
 from realtime.signing import Signer
 from realtime.stream_watch import StreamWatch
@@ -69,13 +69,18 @@ async def build(settings: Settings) -> AsyncIterator[Services]:
     """All services, started. Nothing listens yet."""
     limits, signing = settings.limits(), secrets_of(settings)
 
-    # The database is needed by what it calls: nothing is committed before they are all there.
+    # What the database calls needs the database: until it is built, there are no readers and no events.
+    hub: Hub | None = None
+    worker: Worker | None = None
+
     def on_commit(events: list[Event]) -> None:
-        hub.publish(events)
-        worker.wake()
+        if hub and worker:
+            hub.publish(events)
+            worker.wake()
 
     def on_unknown(channels: set[int]) -> None:
-        hub.on_suspect(channels)
+        if hub:
+            hub.on_suspect(channels)
 
     async with contextlib.AsyncExitStack() as stack:
         tokens = Tokens(
@@ -145,8 +150,8 @@ async def build(settings: Settings) -> AsyncIterator[Services]:
         webhooks = Webhooks(database, most=limits.webhooks, private=settings.webhook_private)
         stack.push_async_callback(webhooks.stop)
 
-        presence = PresenceWatch(database, hub, cluster.presence, limits)
-        stack.push_async_callback(presence.stop)
+        presence_watch = PresenceWatch(database, hub, cluster.presence, limits)
+        stack.push_async_callback(presence_watch.stop)
         stream_watch = StreamWatch(streams, hub, cluster.presence, limits)
         stack.push_async_callback(stream_watch.stop)
         typing = TypingStatus(database, numbers, hub)
@@ -156,7 +161,7 @@ async def build(settings: Settings) -> AsyncIterator[Services]:
             messages=messages,
             notifications=notifications,
             typing=typing,
-            presence=presence,
+            presence=presence_watch,
             streams=stream_watch,
             limits=limits,
             budget=budget,
@@ -198,7 +203,7 @@ async def build(settings: Settings) -> AsyncIterator[Services]:
             erasure=Erasure(administration, policy=settings.deleted_messages),
             devices=Devices(database, limits, ttl=settings.push_hours * 3600),
             worker=worker,
-            presence=presence,
+            presence_watch=presence_watch,
             stream_watch=stream_watch,
             typing=typing,
             namespace=namespace,

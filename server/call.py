@@ -148,9 +148,6 @@ class Succeeded(TypedDict):
     success: bool
 
 
-SUCCEEDED: Succeeded = {"success": True}
-
-
 async def token_of(request: web.Request) -> str:
     """The bearer token. Raises Unauthenticated."""
     scheme, _, token = request.headers.get("Authorization", "").partition(" ")

@@ -228,7 +228,7 @@ def endpoint(route: Route) -> Next:
             values = with_key(request, values)
         model = route.body
         if isinstance(model, str) or model is NoBody:
-            # A dialect reads its body itself.
+            # There is none, or the dialect reads it.
             body: Body = NoBody()
         else:
             body = bodies.read(model, values, services.limits)

@@ -21,7 +21,7 @@ from realtime.messages import Messages
 from realtime.namespace import ChatNamespace
 from realtime.notifications import Notifications
 from realtime.passwords import Passwords
-from realtime.presence import PresenceWatch
+from realtime.presence_watch import PresenceWatch
 from realtime.schema.limits import Limits
 from realtime.stream_watch import StreamWatch
 from realtime.streams import Streams
@@ -68,7 +68,7 @@ class Services:
     erasure: Erasure
     devices: Devices
     worker: Worker
-    presence: PresenceWatch
+    presence_watch: PresenceWatch
     stream_watch: StreamWatch
     typing: TypingStatus
     namespace: ChatNamespace

@@ -136,7 +136,6 @@ WITHOUT_OWN_TEST = {
     "storage/database.py": "tests/storage/test_transaction.py, on both databases",
     # The whole application at work.
     "server/app.py": "every test of tests/server",
-    "server/bootstrap.py": "every test of tests/server",
     "server/background.py": "tests/realtime/test_streams.py and tests/server/test_erasure.py",
     "server/call.py": "every test of tests/server",
     "server/cluster.py": "tests/journeys/test_two_nodes.py",

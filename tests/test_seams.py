@@ -108,13 +108,18 @@ SEAMS: dict[str, list[Seam]] = {
     ],
     "hpack": [Seam(APNS, hpack.Encoder, "encode", ("self", "headers", "huffman"))],
 }
-# Set in a constructor, so that the class does not show it: the words that its source must have.
+# What no class shows, such as an attribute set in a constructor: the words that the source must have.
 SOURCES = [
     (WEBSOCKET, asyncio.selector_events._SelectorSocketTransport, "_read_ready_cb"),  # type: ignore[attr-defined]
     (APNS, aioapns.connection.H2Protocol, "self.conn ="),
     (APNS, aioapns.connection.H2Protocol, "self.transport"),
     (APNS, h2.connection.H2Connection, "self.outbound_flow_control_window ="),
     (APNS, h2.connection.H2Connection, "self.encoder ="),
+    *(
+        (SOCKET, engineio.AsyncServer.handle_request, words)
+        for words in ("socket.connected", "socket.upgraded", ".closed", "socket.handle_get_request")
+    ),
+    (ENGINE, engineio.AsyncServer.handle_request, "self.sockets"),
     (PROTOCOL, socketio.AsyncServer.__mro__[1], "self.eio ="),
     (PROTOCOL, socketio.AsyncServer.__mro__[1], "**engineio_options"),
 ]
@@ -134,7 +139,7 @@ def test_what_is_relied_on_is_there(library: str) -> None:
 
 
 @pytest.mark.parametrize(("file", "owner", "words"), SOURCES, ids=lambda each: getattr(each, "__name__", str(each)))
-def test_what_a_constructor_sets(file: str, owner: type, words: str) -> None:
+def test_what_a_constructor_sets(file: str, owner: Any, words: str) -> None:
     assert words in inspect.getsource(owner), f"{file}: {owner.__name__} has no {words}"
 
 

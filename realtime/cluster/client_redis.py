@@ -42,8 +42,9 @@ class RedisClient:
         self.dropped = 0
 
     def listen(self, *, on_messages: OnMessages | None = None, on_open: Callable[[], None]) -> None:
-        """Call ``on_messages`` with the messages of a read, as (channel, message), and ``on_open`` whenever a connection
-        is established and its subscriptions are confirmed."""
+        """``on_messages`` gets the messages of a read, as (channel, message); ``on_open`` is called when a connection is
+        established and its subscriptions are confirmed.
+        """
         if on_messages:
             self.on_messages.append(on_messages)
         self.on_open.append(on_open)

@@ -48,7 +48,7 @@ class Hub:
         self.broker = make_broker(self)
         # Those with readers, by number.
         self.channels: dict[int, Channel] = {}
-        # Who gets the ephemeral events of a topic, in the order in which they came.
+        # Readers of each topic, in the order in which they subscribed.
         self.watchers: dict[str, dict[Reader, None]] = {}
         # What this node itself does with the events of a topic.
         self.handlers: dict[str, Callable[[str, Any], None]] = {}
@@ -370,7 +370,7 @@ class Hub:
 
     def on_suspect(self, pks: Collection[int] | None) -> None:
         """Something may have been missed on these channels, or on all: look, many at a time."""
-        self.suspect.update(self.channels if pks is None else pks)
+        self.suspect.update(self.channels if pks is None else self.channels.keys() & pks)
         if self.checking is None and self.suspect:
             self.checking = self.tasks.spawn(self._check_suspects())
 

@@ -43,9 +43,12 @@ class Reach:
         self.questions: dict[str, Question] = {}
         # Questions of other nodes that are being answered.
         self.tasks = Tasks()
+        # No more are answered.
+        self.stopping = False
         hub.handle(topic_of(node), self._on_node_message)
 
     async def stop(self) -> None:
+        self.stopping = True
         await self.tasks.finish()
 
     async def connected(self, user_pks: Collection[int]) -> set[int]:
@@ -81,7 +84,8 @@ class Reach:
 
     def _on_node_message(self, name: str, document: Any) -> None:
         if name == "asked":
-            self.tasks.spawn(self._answer(document))
+            if not self.stopping:
+                self.tasks.spawn(self._answer(document))
             return
         question = self.questions.get(document["id"])
         if question:

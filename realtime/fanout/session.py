@@ -67,7 +67,7 @@ class Session:
         self.epoch = epoch
         # Whether the app is in the foreground, as the client says.
         self.active = True
-        # Whether it was subscribed to its channels; whether it is over.
+        # Whether ``begin`` was called; whether it is over.
         self.begun = False
         self.ended = False
         # Whether a ``session:refresh`` is being handled.
@@ -82,7 +82,7 @@ class Session:
         self.watched: frozenset[int] = NO_USERS
         # The ids of the streams that it watches, by their channel's number.
         self.streams: dict[int, str] = {}
-        # The second, of the wheel of expiries, at which it is looked at next.
+        # The second at which ``Sessions.expiries`` returns it next.
         self.due = 0
         # Changes of what the user may read, not yet applied, and the task that applies them.
         self.control: list[Control] = []

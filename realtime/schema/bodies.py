@@ -86,9 +86,9 @@ class Body(BaseModel):
 B = TypeVar("B", bound=Body)
 
 
-def items_of(body: Body | None) -> int:
+def items_of(body: Body) -> int:
     """How many items it asks for in a page, or names in a list."""
-    values = {} if body is None else body.__dict__
+    values = body.__dict__
     limit = values.get("limit")
     return max(
         limit if isinstance(limit, int) else 0, *(len(each) for each in values.values() if isinstance(each, list)), 0

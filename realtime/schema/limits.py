@@ -1,6 +1,7 @@
 """Every limit, with its default, its bounds and what it limits: the one place where it is defined.
 
-``server/settings.py`` makes a setting of each, ``BELLWIRE_MAX_<NAME>``; ``session:ready`` and the documents show them.
+``server/settings.py`` makes a setting of each that has a description, ``BELLWIRE_MAX_<NAME>``; ``session:ready`` and the
+documents show them.
 """
 
 from dataclasses import asdict, dataclass, field

@@ -319,9 +319,8 @@ class StateDocument(TypedDict):
 
 
 class HistoryDocument(TypedDict):
-    """``before`` and ``after`` are the seqs to go on from, null where there is no more."""
-
     items: list[MessageDocument]
+    # The seqs to go on from, null where there is no more.
     before: int | None
     after: int | None
 

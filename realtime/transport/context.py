@@ -13,7 +13,8 @@ class Subject(Protocol):
         ...
 
 
-# Weak: asyncio keeps a cancelled timer, and with it the context it was made in, until its time has come.
+# Weak: asyncio keeps a cancelled timer, and with it the context it was made in, until its time has come. A task that outlives
+# its connection logs without the connection's ids.
 CURRENT: ContextVar["ref[Subject] | None"] = ContextVar("current", default=None)
 
 

@@ -8,7 +8,7 @@ from realtime.transport.states import Ending
 
 
 class Inbox:
-    """Packets in the order in which they came, and how the connection ends after them. ``most`` make it full."""
+    """Packets in the order in which they came, and how the connection ends after them. It is full at ``most`` items."""
 
     __slots__ = ("items", "most", "space")
 
@@ -34,13 +34,17 @@ class Inbox:
         self.items.clear()
         self.signal_space()
 
-    def signal_space(self) -> None:
-        """Let those go on who wait for room."""
-        if self.space and not self.space.done():
-            self.space.set_result(None)
+    def signal_space(self) -> bool:
+        """Wake up the request that waits for room; False if none does."""
+        if self.space is None or self.space.done():
+            return False
+        self.space.set_result(None)
+        return True
 
     async def wait_for_space(self) -> None:
         while self.full:
-            self.space = self.space or asyncio.get_running_loop().create_future()
-            await self.space
-            self.space = None
+            self.space = asyncio.get_running_loop().create_future()
+            try:
+                await self.space
+            finally:
+                self.space = None

@@ -47,7 +47,7 @@ class PacketHandler(Protocol):
         """The session is over; called once."""
 
     def finish(self) -> None:
-        """All sessions are over: what was put off is done now."""
+        """After the last session: end those that are still queued."""
 
 
 class OriginPolicy(Protocol):

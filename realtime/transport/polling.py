@@ -54,12 +54,15 @@ class PollQueue:
             self.drained_at = time.monotonic()
         return data
 
-    def answer(self, data: bytes | None) -> bool:
-        """Answer the poll that waits with ``data``, or with what the queue holds; False if none waits."""
-        if self.waiter is None or self.waiter.done():
-            return False
-        self.waiter.set_result(data)
-        return True
+    @property
+    def polled(self) -> bool:
+        """Whether a poll waits for its answer."""
+        return self.waiter is not None and not self.waiter.done()
+
+    def answer(self, data: bytes | None) -> None:
+        """Answer the poll that waits, if one does, with ``data``, or with what the queue holds."""
+        if self.waiter is not None and not self.waiter.done():
+            self.waiter.set_result(data)
 
     async def wait(self, seconds: float) -> bytes:
         """The answer to a poll. Raises TimeoutError."""

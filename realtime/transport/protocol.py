@@ -1,7 +1,7 @@
 """Socket.IO over our sockets: CONNECT, DISCONNECT, and events to the session that a CONNECT began.
 
-Packets are handled in the order in which they come, by their type. Of python-socketio the server of the process is left,
-which brings up engineio's. Relied on of python-socketio 5: ``AsyncServer._engineio_server_class`` names the class of ``eio``,
+Packets are handled in the order in which they come, by their type. Of python-socketio only ``AsyncServer`` is used, which
+creates engineio's server. Relied on of python-socketio 5: ``AsyncServer._engineio_server_class`` names the class of ``eio``,
 which the constructor makes with all options that it does not know. Checked by name in ``tests/test_seams.py``.
 """
 
@@ -184,12 +184,12 @@ class Server(socketio.AsyncServer):
         return None
 
     def _read_auth(self, packet: Packet) -> object:
-        """A text for what is no JSON, or nested too deeply: the namespace refuses both."""
+        """None for what is empty. Invalid or too deeply nested JSON becomes a text, which the namespace refuses."""
         try:
             auth: object = orjson.loads(packet.data) if packet.data else None
         except orjson.JSONDecodeError:
             return packet.data
-        return auth if depth(auth, self.limits.nesting) else "too deep"
+        return (auth or None) if depth(auth, self.limits.nesting) else "too deep"
 
     async def _begin(self, socket: Socket, session: ConnectedSession) -> None:
         try:

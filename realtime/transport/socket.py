@@ -36,7 +36,7 @@ CLOSE = frames.text_frame(b"1")
 class Socket(AsyncSocket):
     """One Engine.IO session, polling or websocket."""
 
-    # All that engineio's own class has too, so that there is no dictionary for each.
+    # All attributes, so that the dictionary that engineio's own class brings stays empty.
     __slots__ = (
         "address", "began_at", "confirmed_at", "connect_deadline", "corked", "ending", "host", "inbox", "origin_allowed",
         "phase", "ping_requested_at", "pinged_at", "polling", "posting", "server", "session", "sid", "state", "transport",
@@ -230,12 +230,10 @@ class Socket(AsyncSocket):
         """There may be room in the inbox."""
         if self.full:
             return
-        if self.inbox and self.inbox.space:
-            self.inbox.signal_space()
-        elif self.websocket and self.websocket.paused:
+        if not (self.inbox and self.inbox.signal_space()):
+            if not (self.websocket and self.websocket.paused):
+                return
             self.websocket.resume()
-        else:
-            return
         # While the socket was not read, its ping could not be answered.
         if self.pinged_at != math.inf:
             self.pinged_at = asyncio.get_running_loop().time()
@@ -252,8 +250,8 @@ class Socket(AsyncSocket):
         return payload(await self._polled())
 
     async def _polled(self) -> bytes:
-        if self.polling is None:
-            raise Refused("The session is already upgraded")
+        # engineio has looked at ``upgraded``.
+        assert self.polling is not None
         if self.polling.waiter is not None:
             raise Refused("Another poll is pending")
         self.confirmed_at = self.polling.drained_at
@@ -330,8 +328,9 @@ class Socket(AsyncSocket):
 
     def begin_upgrade(self, upgrade: Upgrade) -> bool:
         """A websocket was probed; False if it may not take over."""
-        if self.state is not SocketState.POLLING or self.polling is None:
+        if self.state is not SocketState.POLLING:
             return False
+        assert self.polling is not None
         self.state, self.upgrade = SocketState.UPGRADING, upgrade
         # The client waits for the end of its poll.
         self.polling.answer(NOOP)
@@ -376,7 +375,7 @@ class Socket(AsyncSocket):
             self.close_now(Ending.BINARY)
 
     def on_close(self, ending: Ending) -> None:
-        """What came before the end is handled."""
+        """Close after the packets that were received before are handled."""
         if ending is Ending.LOST:
             self._stop_writing()
         if self.inbox is None or self.websocket is None:
@@ -399,7 +398,7 @@ class Socket(AsyncSocket):
             self._end()
         else:
             asyncio.get_running_loop().call_later(CLOSE_LINGER_SECONDS, self._end)
-            if self.polling and self.polling.waiter and not self.polling.waiter.done():
+            if self.polling and self.polling.polled:
                 self._end()
         self.host.handler.on_closed(self)
 
@@ -415,10 +414,10 @@ class Socket(AsyncSocket):
 
     async def close(self, wait: bool = True, abort: bool = False, reason: str | None = None) -> None:
         """engineio's own way of closing, after a request that was refused."""
-        self.close_now(Ending.UNEXPECTED_PACKET)
+        self.close_now(Ending.REFUSED)
 
     def _begin_closing(self, ending: Ending) -> None:
-        self.state, self.ending = SocketState.CLOSING, ending
+        self.ending, self.state = ending, SocketState.CLOSING
         self._stop_writing()
         self.cancel_connect_deadline()
         self.host.on_ending(self)

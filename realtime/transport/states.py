@@ -20,15 +20,17 @@ class SocketState(IntEnum):
 class Ending(Enum):
     """``code`` is the websocket's close code (RFC 6455, section 7.4); 1006 stands for none: the connection is dropped.
 
-    ``reason`` goes into the log. ``reconnects`` says whether official clients come back by themselves; they do after
-    everything but a DISCONNECT, and what they ended themselves.
+    ``reason`` goes into the log. ``reconnects`` says whether official clients reconnect by themselves: they do, unless they
+    closed the connection themselves or got a DISCONNECT.
     """
 
     CLIENT_CLOSED = (1000, "closed by the client", False)
     # After ``session:closed`` and DISCONNECT.
     SESSION_CLOSED = (1000, "session closed", False)
-    # What the client has read may not hold any more: it must connect again and resume.
+    # A new history, or a membership change that could not be followed: the client must connect again and resume.
     RESUME = (1001, "the client must resume", True)
+    # A polling request was not valid.
+    REFUSED = (1001, "request refused", True)
     PROTOCOL_ERROR = (1002, "not a valid WebSocket frame", True)
     BINARY = (1003, "binary message", True)
     NOT_UTF8 = (1007, "text that is not UTF-8", True)

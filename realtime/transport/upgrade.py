@@ -21,7 +21,7 @@ class Upgradable(Protocol):
         ...
 
     def cancel_upgrade(self, upgrade: "Upgrade") -> None:
-        """It does not take over."""
+        """The probed websocket will not take over."""
 
     def finish_upgrade(self, upgrade: "Upgrade", websocket: Websocket) -> bool:
         """The websocket takes over; False if it is not the one that was probed."""

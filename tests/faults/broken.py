@@ -153,8 +153,8 @@ def acknowledged_before_commit() -> None:
 def published_before_commit() -> None:
     init, go = Writer.__init__, SqliteExecutor.run
 
-    def known(self: Any, executor: Any, **options: Any) -> None:
-        init(self, executor, **options)
+    def known(self: Any, executor: Any, *arguments: Any, **options: Any) -> None:
+        init(self, executor, *arguments, **options)
         executor.writer = self
 
     async def looped(self: Any, commands: Any) -> Any:

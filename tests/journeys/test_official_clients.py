@@ -110,6 +110,24 @@ async def test_after_a_cut_it_comes_back_after_a_log_out_it_does_not(
     await eventually(lambda: not server.services.socketio.eio.sockets)
 
 
+async def test_it_reconnects_after_every_ending_that_says_so(server: Served, javascript: Start) -> None:
+    """The others are its own goodbye and the session's end, which come with a DISCONNECT."""
+    ann = await server.people.make()
+    client = await javascript()
+    options = {"transports": ["websocket"], "reconnectionDelay": 10}
+    client.do("connect", url=server.url, auth=ann.auth(), options=options)
+    endings = [each for each in Ending if each.reconnects]
+    assert {*Ending} - {*endings} == {Ending.CLIENT_CLOSED, Ending.SESSION_CLOSED}
+    for count, ending in enumerate(endings, 1):
+        await client.until("event", count, name="session:ready")
+        (socket,) = server.services.socketio.eio.sockets.values()
+        if ending.code == 1006:
+            socket.abort(ending)
+        else:
+            socket.close_now(ending)
+    await client.until("event", len(endings) + 1, name="session:ready")
+
+
 async def test_a_refused_javascript_client_is_told_why(server: Served, javascript: Start) -> None:
     client = await javascript()
     client.do("connect", url=server.url, auth={"token": "x", "v": 1})

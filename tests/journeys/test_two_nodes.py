@@ -79,7 +79,7 @@ async def test_presence_of_the_other_node(two: Two) -> None:
     await far.close()
     presence = other.services.cluster.presence
     assert isinstance(presence, RedisPresence)
-    await eventually(lambda: not presence.connections and not other.services.presence.writing)
+    await eventually(lambda: not presence.connections and not other.services.presence_watch.writing)
     assert len(near.named("presence")) == 1, "one of the two is open still"
     await also.close()
     assert (await near.event("presence", 2))[0]["online"] is False

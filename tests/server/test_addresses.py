@@ -7,9 +7,6 @@ from aiohttp.test_utils import make_mocked_request
 
 from server.addresses import Addresses
 
-AUTH = "/api/v1/auth"
-LOCAL = "127.0.0.1/32"
-
 
 @pytest.mark.parametrize(
     ("remote", "forwarded", "counted"),

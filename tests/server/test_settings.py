@@ -14,27 +14,6 @@ from server.settings import Settings
 from tests.support.program import PIPE, Program
 
 CANARY = "CANARY"
-URLS = [
-    "redis://:CANARY1@127.0.0.1:6379",
-    "rediss://:CANARY@h",
-    "redis+sentinel://:CANARY@a:1,b:2/0/main?sentinel_password=CANARY",
-    "redis://ann:CANARY@h/0",
-    "redis://ann:CAN@CANARY@h/0",
-    "redis://CANARY@h",
-    "redis://:CANARY/with/CANARY@h",
-    "redis://h?password=CANARY",
-    "unix:///run/redis.sock?db=0&password=CANARY",
-    "postgresql+asyncpg://bellwire:CANARY@db/bellwire?sslpassword=CANARY&ssl=require",
-    "postgresql://db/bellwire?user=ann&password=CANARY",
-    "https://key:CANARY@collector:4318",
-    "https://collector:4318/?api_key=CANARY",
-    "https://issuer/keys?access_token=CANARY#CANARY@x",
-    "redis://h?password=CAN@CANARY",
-    "redis://h?password=CAN;CANARY",
-    "redis://h?%70assword=CANARY",
-    "redis://:CAN?CANARY@h",
-    "redis://h/0#pass=CANARY",
-]
 
 
 async def program(tmp_path: Path, *arguments: str, settings: Mapping[str, str] = {}) -> tuple[int, str, str]:

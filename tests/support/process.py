@@ -24,7 +24,7 @@ from tests.support.program import PIPE, Program
 # A peer that is gone is noticed, in the end.
 DEFAULTS = {**UNHURRIED, "ping_timeout": HANG_SECONDS}
 # What Python looks at before it runs anything: a fork would be too late.
-SEEN_AT_START = {"LD_PRELOAD", "PYTHONPATH"}
+SEEN_AT_START = ("LD_PRELOAD", "PYTHONPATH")
 READY = re.compile(r"Bellwire is at (\S+)  .*\n")
 
 
@@ -51,8 +51,9 @@ class ServerProcess:
         """Start, and wait until it listens; its address."""
         with self.log.open("ab") as log:
             before = log.tell()
-            if SEEN_AT_START & self.environment.keys():
-                program = [sys.executable, "run.py"]
+            if any(self.environment.get(name) != os.environ.get(name) for name in SEEN_AT_START):
+                broken = "BROKEN" in self.environment
+                program = [sys.executable, *(["-m", "tests.faults.broken"] if broken else ["run.py"])]
                 self.process = await asyncio.create_subprocess_exec(
                     *program, env=self.environment, stdout=log, stderr=log
                 )

@@ -98,10 +98,10 @@ class Program:
     async def communicate(self, given: bytes = b"") -> tuple[bytes, bytes]:
         """Write to standard input, read output and error to their ends, and wait for the exit."""
         stdin, *outputs = self.ends
-        if stdin is not None:
-            await asyncio.to_thread(write_all, stdin, given)
+        writing = asyncio.create_task(write_all(stdin, given))
         read = [(await reader_of(fd)).read() if fd is not None else nothing() for fd in outputs]
         output, problem = await asyncio.gather(*read)
+        await writing
         await self.wait()
         return output, problem
 
@@ -123,9 +123,13 @@ async def nothing() -> bytes:
     return b""
 
 
-def write_all(fd: int, data: bytes) -> None:
-    with os.fdopen(fd, "wb") as file:
-        file.write(data)
+async def write_all(fd: int | None, data: bytes) -> None:
+    def write() -> None:
+        if fd is not None:
+            with os.fdopen(fd, "wb") as file:
+                file.write(data)
+
+    await asyncio.to_thread(write)
 
 
 # The process that forks

@@ -47,7 +47,8 @@ async def test_a_poll_gets_what_waits_for_it_at_once() -> None:
 
 async def test_a_poll_waits_for_the_first_frame() -> None:
     queue = PollQueue()
-    assert not queue.answer(b""), "nothing waits"
+    queue.answer(b"")
+    assert not queue.polled and queue.size == 0, "nothing waits"
     poll = asyncio.create_task(queue.wait(60))
     await asyncio.sleep(0)
     queue.put(FRAME)
@@ -59,7 +60,10 @@ async def test_a_poll_is_answered_with_something_else() -> None:
     queue = PollQueue()
     poll = asyncio.create_task(queue.wait(60))
     await asyncio.sleep(0)
-    assert queue.answer(b"noop") and not queue.answer(b"again")
+    assert queue.polled
+    queue.answer(b"noop")
+    queue.answer(b"again")
+    assert not queue.polled
     queue.put(FRAME)
     assert await poll == b"noop" and await queue.wait(60) == FRAME
 

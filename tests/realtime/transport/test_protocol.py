@@ -30,6 +30,9 @@ async def test_what_connect_refuses(server: Served) -> None:
     expired = await server.people.make(ttl=-60)
     refused: list[tuple[Any, str]] = [
         (None, "authentication required"),
+        ([], "authentication required"),
+        ("", "authentication required"),
+        (False, "authentication required"),
         ({"v": 1}, "authentication required"),
         ({"token": "", "v": 1}, "authentication required"),
         ({"token": "x", "v": 1}, "authentication required"),
@@ -229,13 +232,17 @@ async def test_tokens_stay_out_of_the_log(serve: ServerFactory, caplog: pytest.L
 
 async def test_quick_goodbyes_leave_nothing_behind(server: Served) -> None:
     ann, bob = await server.people.many(2)
+    admin = await server.people.make(grant=["streams.manage"])
     chat_id = await ann.group(bob)
+    planned = {"title": "Match", "startsAt": "2100-01-01T00:00:00Z"}
+    stream = (await admin.post("/api/v1/streams", planned)).json["data"]["id"]
     for round in range(30):
         connection = await raw(server)
         await connection.until(lambda c=connection: c.packets)
         await connection.send("40/chat," + orjson.dumps(ann.auth()).decode())
         if round % 3:
             await connection.send('42/chat,1["presence:watch",{"userIds":["' + bob.id + '"]}]')
+            await connection.send('42/chat,2["stream:watch",{"streamId":"' + stream + '"}]')
         if round % 2:
             await asyncio.sleep(0.005 * (round % 5))
         await connection.close()
@@ -244,5 +251,7 @@ async def test_quick_goodbyes_leave_nothing_behind(server: Served) -> None:
     services = server.services
     assert not services.hub.watchers and not services.sessions.of_user and services.sessions.count == 0
     assert not services.cluster.presence.connections  # type: ignore[attr-defined]
-    assert not services.stream_watch.streams.watching
+    engine = services.socketio.eio
+    assert not any(engine.phases) and not engine.of_address and not services.socketio.closed_sockets
+    assert not services.streams.watching
     assert chat_id

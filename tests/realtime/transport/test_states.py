@@ -14,10 +14,5 @@ def test_every_ending_is_documented_with_its_code() -> None:
     assert documented == {("none (1006)" if each.code == 1006 else str(each.code), each.reason) for each in Ending}
 
 
-def test_official_clients_reconnect_after_all_that_they_did_not_end() -> None:
-    assert {each for each in Ending if not each.reconnects} == {Ending.CLIENT_CLOSED, Ending.SESSION_CLOSED}
-    assert {each.code for each in Ending if not each.reconnects} == {1000}
-
-
 def test_an_error_of_a_frame_has_its_own_code() -> None:
     assert {code: each.code for code, each in FRAME_ERRORS.items()} == {1002: 1002, 1007: 1007, 1009: 1009}

@@ -61,7 +61,7 @@ async def test_presence_can_be_shown_to_nobody(either: Served) -> None:
     assert not await shown(a, bob) and await shown(b, bob), "one sees oneself"
     await b.close()
     await eventually(
-        lambda: not either.services.presence.writing and not either.services.sessions.of_user.get(bob.user.pk)
+        lambda: not either.services.presence_watch.writing and not either.services.sessions.of_user.get(bob.user.pk)
     )
     b = await bob.socket()
     assert len(a.named("presence")) == 1, "neither coming nor going is told"
