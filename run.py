@@ -21,6 +21,7 @@ try:
     from realtime.signing import key_id
     from server import logs, operator
     from server.app import serving
+    from server.data_lock import Busy, held_by_server, holding, write_address
     from server.masking import masked, masked_value
     from server.openapi import VERSION
     from server.secret_file import rotate_secret
@@ -136,14 +137,11 @@ def run_server(settings: Settings, asked: Namespace) -> int | None:
 
 async def serve(settings: Settings, fd: int | None = None) -> None:
     """Until a signal comes; see ``server/shutdown.py``. ``fd`` is a worker's listening socket."""
-    with operator.holding(settings) if settings.embedded else contextlib.nullcontext() as lock:
-        if settings.embedded and lock is None:
-            address = operator.lock_path(settings).read_text().strip()
-            raise Problem(f"Another server is using the data directory {settings.data_dir}, at {address}")
+    with held_by_server(settings) as lock:
         shutdown = Shutdown(of_worker=fd is not None)
         async with serving(settings, socket.socket(fileno=fd) if fd is not None else None) as services:
             if lock:
-                operator.write_address(lock, services.address)
+                write_address(lock, services.address)
             # What is there now stays; of what comes, connections live long and most of the rest dies by itself.
             gc.collect()
             gc.freeze()
@@ -154,8 +152,6 @@ async def serve(settings: Settings, fd: int | None = None) -> None:
             else:
                 logger.info(ready)
             await shutdown.wait(services)
-        if lock:
-            operator.write_address(lock, "")
 
 
 # Users, tenants, webhooks, pushes
@@ -235,7 +231,7 @@ def show_pushes(settings: Settings, asked: Namespace) -> None:
 
 
 def migrate(settings: Settings, asked: Namespace) -> None:
-    with operator.holding(settings) if settings.embedded else contextlib.nullcontext() as lock:
+    with holding(settings) if settings.embedded else contextlib.nullcontext() as lock:
         if settings.embedded and lock is None:
             raise Problem("A server is using this database; it applied all migrations when it started")
         asyncio.run(Database(settings.database).migrate())
@@ -305,7 +301,7 @@ def main() -> int:
         # The reader of the output has stopped reading, as ``head`` does; what is still buffered has no destination.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
-    except (Problem, ValueError, OSError, NotMigrated, DatabaseBroken, operator.Busy, NoBackup) as error:
+    except (Problem, ValueError, OSError, NotMigrated, DatabaseBroken, Busy, NoBackup) as error:
         print(sentence_of(error, settings), file=sys.stderr)
         return 2 if isinstance(error, ValidationError) else 1
 

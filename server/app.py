@@ -14,9 +14,10 @@ from aiohttp import web
 from server import descriptions, metrics, operator, pages
 from server.bootstrap import build, running
 from server.call import SERVICES, write_json
+from server.endpoint import endpoint
 from server.listening import HttpConnection, Listener, listen
 from server.logs import TRACING, library, name_request, observed
-from server.middleware import browsers, endpoint, errors
+from server.middleware import browsers, errors
 from server.route import Route
 from server.routes import ROUTES
 from server.services import Services

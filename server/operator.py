@@ -5,16 +5,15 @@ to the server's local address, which is written beside the lock, with a token of
 """
 
 import contextlib
-import fcntl
 import hashlib
 import hmac
 import json
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import jwt
 from aiohttp import web
@@ -29,6 +28,7 @@ from realtime.schema.statuses import status_of
 from server.administration import CreateUser, new_user
 from server.bootstrap import build
 from server.call import SERVICES, read_bytes, token_of, write_json
+from server.data_lock import Busy, holding, lock_path
 from server.secret_file import secret_path, secrets_of
 from server.services import Services
 from server.settings import Settings
@@ -40,52 +40,12 @@ from storage.files import Files
 from storage.transaction import Command, Tx
 from storage.types import read_ref
 
-LOCK_TRIES, LOCK_PAUSE = 100, 0.1
 PATH = "/internal/operator"
 # Of a command: an operator may name a million users.
 MOST, SECONDS = 64 * MIB, 60.0
 TTL_SECONDS = 60
 LONGEST_TTL_SECONDS = 10 * 365 * 24 * 3600
 Arguments = dict[str, Any]
-
-
-class Busy(Exception):
-    """Another process holds the database and does not answer"""
-
-
-# The lock
-
-
-def lock_path(settings: Settings) -> Path:
-    return settings.data_dir / "lock"
-
-
-@contextlib.contextmanager
-def holding(settings: Settings) -> Iterator[IO[str] | None]:
-    """Hold the data folder's lock; None if a server does, whose address is in it. Another command is waited for."""
-    settings.data_dir.mkdir(parents=True, exist_ok=True)
-    with open(lock_path(settings), "a+") as file:
-        for _ in range(LOCK_TRIES):
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                if lock_path(settings).read_text().strip():
-                    yield None
-                    return
-                time.sleep(LOCK_PAUSE)
-            else:
-                # A server that was killed left its address.
-                write_address(file, "")
-                yield file
-                return
-        raise Busy(f"Another process holds {settings.data_dir}")
-
-
-def write_address(file: IO[str], address: str) -> None:
-    file.seek(0)
-    file.truncate()
-    file.write(address)
-    file.flush()
 
 
 # Going through the server

@@ -139,6 +139,7 @@ WITHOUT_OWN_TEST = {
     "server/background.py": "tests/realtime/test_streams.py and tests/server/test_erasure.py",
     "server/call.py": "every test of tests/server",
     "server/cluster.py": "tests/journeys/test_two_nodes.py",
+    "server/endpoint.py": "tests/server/test_authorization.py and test_bad_input.py",
     "server/middleware.py": "tests/server/test_headers.py, test_bad_input.py and test_rates.py",
     "server/routes.py": "tests/server/test_authorization.py calls every route",
     "server/operator.py": "tests/journeys/test_command_line.py",

@@ -3,8 +3,9 @@ import { summary } from "./chats.js";
 import { Transfer } from "./credits.js";
 import { record } from "./recorder.js";
 import { say } from "./notice.js";
-import { edit, me, nameOf, sendFile, sendText, tellTyping, trying } from "./store.js";
+import { edit, me, nameOf, sendFile, sendText, trying } from "./store.js";
 import { t } from "./texts.js";
+import { reportTyping } from "./typing.js";
 import { html, iconButton, icon, seconds, useEffect, useLayoutEffect, useRef, useState } from "./view.js";
 
 const TALLEST = 160;
@@ -26,7 +27,7 @@ export function Composer({ chat, editing, replying, onDone }) {
     setText(value);
     if (editing) return;
     if (value) localStorage.setItem(draftOf(chat._id), value); else localStorage.removeItem(draftOf(chat._id));
-    if (value) tellTyping(chat._id);
+    if (value) reportTyping(chat._id);
   }
 
   function submit(event) {

@@ -4,9 +4,8 @@ import { notice, say } from "./notice.js";
 import { readBy, readNewest } from "./receipts.js";
 import { t } from "./texts.js";
 import { Timeline } from "./timeline.js";
+import { stopTyping, typed } from "./typing.js";
 
-const TYPING_LASTS = 6_000;
-const TYPING_EVERY = 3_000;
 const PRESENCE_MOST = 500;
 const PICTURES_KEPT = 300;
 const AGAIN_AFTER = 2_000;
@@ -432,30 +431,6 @@ export function picture(url) {
 export async function linkTo(id) {
   const { pathname, search } = new URL((await api.post(`/api/v2/media/${id}/link`)).url);
   return pathname + search;
-}
-
-// Typing
-
-function typed({ chatId, userId }) {
-  if (!state.typing.has(chatId)) state.typing.set(chatId, new Map());
-  const who = state.typing.get(chatId);
-  clearTimeout(who.get(userId));
-  who.set(userId, setTimeout(() => stopTyping(chatId, userId), TYPING_LASTS));
-  changed();
-}
-
-function stopTyping(chatId, userId) {
-  const who = state.typing.get(chatId);
-  clearTimeout(who?.get(userId));
-  if (who?.delete(userId)) changed();
-}
-
-const told = { chatId: null, until: 0 };
-
-export function tellTyping(chatId) {
-  if (told.chatId === chatId && Date.now() < told.until) return;
-  Object.assign(told, { chatId, until: Date.now() + TYPING_EVERY });
-  live.hint("typing", { chatId });
 }
 
 // Notifications

@@ -27,7 +27,7 @@ from realtime.fanout.hub import Hub
 from realtime.fanout.plan import Plans
 from realtime.fanout.session import Sessions
 from realtime.transport.engine import Engine
-from server import middleware
+from server import endpoint
 from storage import credits, database, messages, outbox
 from storage.models import credit_accounts
 from storage.transaction import run_batch
@@ -113,7 +113,7 @@ def after_publish(die: Callable[[], None]) -> None:
 
 @point
 def before_reply(die: Callable[[], None]) -> None:
-    around(middleware, "write_answer", before=die)
+    around(endpoint, "write_answer", before=die)
 
 
 @point

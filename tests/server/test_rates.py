@@ -15,7 +15,7 @@ from realtime.namespace import INBOUND, UNITS_OF_ATTEMPT, UNITS_OF_CONNECT
 from realtime.support.buckets import Buckets
 from realtime.transport.states import Ending
 from server.call import NoQuery
-from server.middleware import MOST_PREPAID
+from server.endpoint import MOST_PREPAID
 from server.routes import ROUTES
 from tests.conftest import Served, ServerFactory, eventually
 from tests.support.guard import HANG_SECONDS

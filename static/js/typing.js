@@ -1,0 +1,31 @@
+/** Who is typing: shown, forgotten, and reported to others. */
+import { changed, live, state } from "./store.js";
+
+const SHOWN_MS = 6_000;
+const REPORTED_MS = 3_000;
+
+/** A member is typing: shown for a while, unless they go on. */
+export function typed({ chatId, userId }) {
+  if (!state.typing.has(chatId)) state.typing.set(chatId, new Map());
+  const who = state.typing.get(chatId);
+  clearTimeout(who.get(userId));
+  who.set(userId, setTimeout(() => stopTyping(chatId, userId), SHOWN_MS));
+  changed();
+}
+
+/** Not any more: the time is over, or the message is here. */
+export function stopTyping(chatId, userId) {
+  const who = state.typing.get(chatId);
+  clearTimeout(who?.get(userId));
+  if (who?.delete(userId)) changed();
+}
+
+// What was reported last, and until when that is enough.
+const reported = { chatId: null, until: 0 };
+
+/** Report that the user is typing, at most every three seconds. */
+export function reportTyping(chatId) {
+  if (reported.chatId === chatId && Date.now() < reported.until) return;
+  Object.assign(reported, { chatId, until: Date.now() + REPORTED_MS });
+  live.hint("typing", { chatId });
+}
