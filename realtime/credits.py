@@ -154,7 +154,7 @@ def pay(
 def require_recipient(
     tx: Tx, caller: Caller, body: SendMessage, chat_pk: int, recipient: accounts.User | None
 ) -> accounts.User:
-    """Who gets the credits: another member of the chat. Raises NotFound, Invalid."""
+    """Who gets the credits: another member of the chat. Raises NotFound, Invalid, Conflict for a banned one."""
     if recipient is None and body.targetUserId is None:
         raise Invalid.field("targetUserId", "targetUserId is required unless the chat has exactly two members")
     if recipient is None or not chat.known_members(tx.connection(), chat_pk, [recipient.pk]):

@@ -1,4 +1,4 @@
-"""Builds everything that runs in a process: callbacks are given in constructors, and each object pushes its own release.
+"""Builds everything that runs in a process: callbacks are given in constructors, and each release is pushed at once.
 
 What was started is released in reverse order, also where a later start fails.
 """

@@ -1,6 +1,6 @@
 """The lock of the data folder: one process at a time opens the SQLite file for writing.
 
-A server writes its address beside the lock, so that commands go to it; a second server gives up.
+A server writes its address into the lock file, so that commands go to it; a second server gives up.
 """
 
 import contextlib
@@ -54,7 +54,10 @@ def write_address(file: IO[str], address: str) -> None:
 
 @contextlib.contextmanager
 def held_by_server(settings: Settings) -> Iterator[IO[str] | None]:
-    """The lock for a server, None on PostgreSQL, where there may be several. Raises Problem where another server has it."""
+    """The lock for a server, None on PostgreSQL, where there may be several.
+
+    Raises Problem where another server has it, Busy where a command has it for long.
+    """
     if not settings.embedded:
         yield None
         return

@@ -1,7 +1,7 @@
 """The commands of ``run.py``: run on the database, or by the server that holds it.
 
 A process that opens the SQLite file for writing holds an advisory lock in the data folder. A command that finds it held goes
-to the server's local address, which is written beside the lock, with a token of its own making.
+to the server's local address, which is written into the lock file, with a token of its own making.
 """
 
 import contextlib

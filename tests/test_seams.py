@@ -139,7 +139,7 @@ def test_what_is_relied_on_is_there(library: str) -> None:
 
 
 @pytest.mark.parametrize(("file", "owner", "words"), SOURCES, ids=lambda each: getattr(each, "__name__", str(each)))
-def test_what_a_constructor_sets(file: str, owner: Any, words: str) -> None:
+def test_the_source_has_the_words(file: str, owner: Any, words: str) -> None:
     assert words in inspect.getsource(owner), f"{file}: {owner.__name__} has no {words}"
 
 

@@ -43,7 +43,7 @@ class Reach:
         self.questions: dict[str, Question] = {}
         # Questions of other nodes that are being answered.
         self.tasks = Tasks()
-        # No more are answered.
+        # No sockets are asked any more.
         self.stopping = False
         hub.handle(topic_of(node), self._on_node_message)
 
@@ -84,7 +84,10 @@ class Reach:
 
     def _on_node_message(self, name: str, document: Any) -> None:
         if name == "asked":
-            if not self.stopping:
+            if self.stopping:
+                # The sessions are gone.
+                self._send_answer(document, ())
+            else:
                 self.tasks.spawn(self._answer(document))
             return
         question = self.questions.get(document["id"])
@@ -95,7 +98,9 @@ class Reach:
                 question.done.set_result(None)
 
     async def _answer(self, asked: Any) -> None:
-        seen = await self._reached_here([UserEvent(*each) for each in asked["places"]])
+        self._send_answer(asked, await self._reached_here([UserEvent(*each) for each in asked["places"]]))
+
+    def _send_answer(self, asked: Any, seen: Collection[UserEvent]) -> None:
         answer = {"id": asked["id"], "node": self.node, "seen": [[*each] for each in seen]}
         self.hub.publish_to_topic(topic_of(asked["node"]), "answered", answer)
 

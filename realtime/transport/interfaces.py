@@ -47,7 +47,7 @@ class PacketHandler(Protocol):
         """The session is over; called once."""
 
     def finish(self) -> None:
-        """After the last session: end those that are still queued."""
+        """After the last socket has closed: end the sessions that are still queued."""
 
 
 class OriginPolicy(Protocol):

@@ -184,7 +184,7 @@ class Server(socketio.AsyncServer):
         return None
 
     def _read_auth(self, packet: Packet) -> object:
-        """None for what is empty. Invalid or too deeply nested JSON becomes a text, which the namespace refuses."""
+        """None for every falsy value. Invalid or too deeply nested JSON becomes a text, which the namespace refuses."""
         try:
             auth: object = orjson.loads(packet.data) if packet.data else None
         except orjson.JSONDecodeError:

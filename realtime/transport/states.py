@@ -29,7 +29,7 @@ class Ending(Enum):
     SESSION_CLOSED = (1000, "session closed", False)
     # A new history, or a membership change that could not be followed: the client must connect again and resume.
     RESUME = (1001, "the client must resume", True)
-    # A polling request was not valid.
+    # A polling request was not valid, or took too long to arrive.
     REFUSED = (1001, "request refused", True)
     PROTOCOL_ERROR = (1002, "not a valid WebSocket frame", True)
     BINARY = (1003, "binary message", True)

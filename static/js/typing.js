@@ -4,7 +4,7 @@ import { changed, live, state } from "./store.js";
 const SHOWN_MS = 6_000;
 const REPORTED_MS = 3_000;
 
-/** A member is typing: shown for a while, unless they go on. */
+/** A member is typing: shown until six seconds after the last report. */
 export function typed({ chatId, userId }) {
   if (!state.typing.has(chatId)) state.typing.set(chatId, new Map());
   const who = state.typing.get(chatId);
@@ -13,7 +13,7 @@ export function typed({ chatId, userId }) {
   changed();
 }
 
-/** Not any more: the time is over, or the message is here. */
+/** Stop showing it: the time is over, or the message has arrived. */
 export function stopTyping(chatId, userId) {
   const who = state.typing.get(chatId);
   clearTimeout(who?.get(userId));
@@ -23,7 +23,7 @@ export function stopTyping(chatId, userId) {
 // What was reported last, and until when that is enough.
 const reported = { chatId: null, until: 0 };
 
-/** Report that the user is typing, at most every three seconds. */
+/** Report that the user is typing, at most every three seconds for the same chat. */
 export function reportTyping(chatId) {
   if (reported.chatId === chatId && Date.now() < reported.until) return;
   Object.assign(reported, { chatId, until: Date.now() + REPORTED_MS });

@@ -470,6 +470,17 @@ async def test_tokens_that_are_refused(server: Served) -> None:
     assert (await server.people.anonymous.get(ME, headers={"Authorization": "Bearer "})).status == 401
 
 
+async def test_an_expired_token_has_a_code_of_its_own(server: Served) -> None:
+    expired = await server.people.make(ttl=-60)
+    answer = await expired.get("/api/v1/users/me")
+    assert (answer.status, answer.headers["X-Error-Code"]) == (401, "token_expired")
+    ann = await server.people.make()
+    socket = await ann.socket()
+    refreshed = await socket.call("session:refresh", {"token": expired.token})
+    assert (refreshed["isSuccess"], refreshed["statusCode"]) == (False, 401) and not socket.closed
+    await socket.close()
+
+
 async def test_a_json_number_as_subject(server: Served) -> None:
     ann = await server.people.make(number=7)
     header = base64.urlsafe_b64encode(b'{"alg":"HS256","typ":"JWT"}').rstrip(b"=")

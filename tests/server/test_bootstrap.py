@@ -10,6 +10,7 @@ from sqlalchemy import select
 from push.worker import Worker
 from realtime.accounts import Accounts
 from realtime.cluster.nodes import Nodes
+from realtime.fanout.hub import Hub
 from server.app import serving
 from server.bootstrap import build, running
 from server.settings import Settings
@@ -72,8 +73,11 @@ async def test_a_node_that_can_not_start_leaves_no_entry(
 
 
 async def test_a_commit_before_all_is_built_calls_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The database calls what needs it: before that is there, nothing is published and nothing is suspect."""
+    """A commit before the hub and the worker exist is ignored."""
     start = Database.start
+    called: list[str] = []
+    monkeypatch.setattr(Hub, "publish", lambda self, events: called.append("publish"))
+    monkeypatch.setattr(Hub, "on_suspect", lambda self, channels: called.append("suspect"))
 
     async def early(self: Database) -> None:
         await start(self)
@@ -82,4 +86,6 @@ async def test_a_commit_before_all_is_built_calls_nothing(tmp_path: Path, monkey
 
     monkeypatch.setattr(Database, "start", early)
     async with serving(settings_of(tmp_path)) as services:
-        assert services.hub.suspect == set()
+        assert called == []
+        services.database.on_unknown({1})
+        assert called == ["suspect"]

@@ -98,12 +98,13 @@ class Program:
     async def communicate(self, given: bytes = b"") -> tuple[bytes, bytes]:
         """Write to standard input, read output and error to their ends, and wait for the exit."""
         stdin, *outputs = self.ends
-        writing = asyncio.create_task(write_all(stdin, given))
-        read = [(await reader_of(fd)).read() if fd is not None else nothing() for fd in outputs]
-        output, problem = await asyncio.gather(*read)
-        await writing
+        readers = [await reader_of(fd) if fd is not None else None for fd in outputs]
+        async with asyncio.TaskGroup() as group:
+            if stdin is not None:
+                group.create_task(asyncio.to_thread(write_all, stdin, given))
+            output, problem = (group.create_task(each.read() if each else nothing()) for each in readers)
         await self.wait()
-        return output, problem
+        return output.result(), problem.result()
 
 
 def close(parent: socket.socket, process: "subprocess.Popen[bytes]") -> None:
@@ -123,13 +124,10 @@ async def nothing() -> bytes:
     return b""
 
 
-async def write_all(fd: int | None, data: bytes) -> None:
-    def write() -> None:
-        if fd is not None:
-            with os.fdopen(fd, "wb") as file:
-                file.write(data)
-
-    await asyncio.to_thread(write)
+def write_all(fd: int, data: bytes) -> None:
+    """To a program that may exit without reading it."""
+    with contextlib.suppress(BrokenPipeError), os.fdopen(fd, "wb") as file:
+        file.write(data)
 
 
 # The process that forks

@@ -42,3 +42,19 @@ async def test_who_waits_goes_on_when_it_is_cleared() -> None:
     inbox.clear()
     await waiting
     assert inbox.pop() is None
+
+
+async def test_a_request_that_is_given_up_leaves_nobody_to_wake() -> None:
+    inbox = Inbox(1)
+    assert not inbox.signal_space(), "nobody waits"
+    inbox.put(PACKETS[0])
+    waiting = asyncio.create_task(inbox.wait_for_space())
+    await asyncio.sleep(0)
+    waiting.cancel()
+    await asyncio.gather(waiting, return_exceptions=True)
+    assert inbox.space is None and not inbox.signal_space()
+    waiting = asyncio.create_task(inbox.wait_for_space())
+    await asyncio.sleep(0)
+    inbox.pop()
+    assert inbox.signal_space() and not inbox.signal_space(), "it is woken once"
+    await waiting

@@ -252,6 +252,6 @@ async def test_quick_goodbyes_leave_nothing_behind(server: Served) -> None:
     assert not services.hub.watchers and not services.sessions.of_user and services.sessions.count == 0
     assert not services.cluster.presence.connections  # type: ignore[attr-defined]
     engine = services.socketio.eio
-    assert not any(engine.phases) and not engine.of_address and not services.socketio.closed_sockets
+    assert not any(engine.phases) and not services.socketio.closed_sockets
     assert not services.streams.watching
     assert chat_id
