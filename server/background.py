@@ -47,7 +47,7 @@ class Background:
         self._every(TICK_SECONDS, services.broadcasts.work)
         self._every(TICK_SECONDS, services.erasure.work)
         self._every(TICK_SECONDS, services.webhooks.work)
-        self._every(SWEEP_SECONDS, services.streams.expire_activities)
+        self._every(SWEEP_SECONDS, services.activities.expire)
         self._every(MEASURE_SECONDS, services.worker.measure)
         self._every(SWEEP_SECONDS, self._sweep)
         if services.cluster.nodes:

@@ -18,6 +18,7 @@ from push.targets import Policy
 from push.worker import Worker
 from realtime import sandbox
 from realtime.accounts import Accounts
+from realtime.activities import Activities, Bundle
 from realtime.administration import Administration
 from realtime.blocks import Blocks
 from realtime.broadcasts import Broadcasts
@@ -40,7 +41,7 @@ from realtime.presence_watch import PresenceWatch
 from realtime.schema.caller import Caller
 from realtime.signing import Signer
 from realtime.stream_watch import StreamWatch
-from realtime.streams import Bundle, Streams, Timing
+from realtime.streams import Streams, Timing
 from realtime.support.ttl_cache import TtlCache
 from realtime.templates import Templates
 from realtime.tokens import Tokens
@@ -146,7 +147,7 @@ async def build(settings: Settings) -> AsyncIterator[Services]:
         notifications = Notifications(database, limits)
         timing = Timing(settings.stream_grace, settings.live_lead)
         bundle = Bundle(settings.apns_topic, settings.apns_environment)
-        streams = Streams(database, limits, timing, bundle, hub.deliveries)
+        streams = Streams(database, limits, timing, hub.deliveries)
         webhooks = Webhooks(database, most=limits.webhooks, private=settings.webhook_private)
         stack.push_async_callback(webhooks.stop)
 
@@ -196,6 +197,7 @@ async def build(settings: Settings) -> AsyncIterator[Services]:
             media=media,
             notifications=notifications,
             streams=streams,
+            activities=Activities(database, limits, bundle),
             templates=Templates(database, limits),
             credits=Credits(database),
             broadcasts=Broadcasts(database),

@@ -30,6 +30,7 @@ from realtime.schema.shapes import (
 )
 from server import (
     accounts,
+    activities,
     administration,
     broadcasts,
     chat,
@@ -185,7 +186,7 @@ ROUTES: list[Route] = [
     route("POST", f"{MEDIA}/{{id}}/link", media.link, LinkDocument,
           "Create a link that works without a token for ten minutes", status=201, errors=(404,), units=10),
 
-    route("POST", "/api/v1/notifications/live-activity-sessions", streams.register_activity, Succeeded,
+    route("POST", "/api/v1/notifications/live-activity-sessions", activities.register, Succeeded,
           "Register the push token of a Live Activity", body=bodies.RegisterActivity, status=201, bare=True,
           errors=(403, 404, 409), units=22),
     route("POST", STREAMS, streams.create, StreamDocument, "Schedule a stream", body=bodies.CreateStream, status=201,

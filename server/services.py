@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 
 from push.worker import Worker
 from realtime.accounts import Accounts
+from realtime.activities import Activities
 from realtime.administration import Administration
 from realtime.blocks import Blocks
 from realtime.broadcasts import Broadcasts
@@ -61,6 +62,7 @@ class Services:
     media: MediaService
     notifications: Notifications
     streams: Streams
+    activities: Activities
     templates: Templates
     credits: Credits
     broadcasts: Broadcasts

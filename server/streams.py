@@ -3,9 +3,9 @@
 from typing import Literal
 
 from realtime.schema import documents
-from realtime.schema.bodies import ChangeStream, CreateStream, RegisterActivity
+from realtime.schema.bodies import ChangeStream, CreateStream
 from realtime.schema.shapes import StreamDocument
-from server.call import Answer, Call, Created, NoBody, Page, Paging, Succeeded, paged
+from server.call import Answer, Call, Created, NoBody, Page, Paging, paged
 from storage.streams import Status
 
 MOVES: dict[str, Status] = {"ready": "ready", "start": "started", "end": "ended", "cancel": "cancelled"}
@@ -46,8 +46,3 @@ async def follow(call: Call) -> StreamDocument:
 
 async def unfollow(call: Call) -> StreamDocument:
     return await call.services.streams.unfollow(call.caller, call.id())
-
-
-async def register_activity(call: Call[RegisterActivity]) -> Answer[Succeeded]:
-    await call.services.streams.register(call.caller, call.body)
-    return Created({"success": True})

@@ -164,7 +164,7 @@ WITHOUT_OWN_TEST = {
     "storage/devices.py": "tests/journeys/test_push.py",
     "storage/outbox.py": "tests/push/test_worker.py",
     "storage/audience.py": "tests/push/test_targets.py",
-    "storage/activities.py": "tests/journeys/test_live_activities.py",
+    "*/activities.py": "tests/realtime/test_streams.py and tests/journeys/test_live_activities.py",
     "storage/email.py": "tests/storage/test_text.py",
     "push/provider.py": "tests/push/test_apns.py",
     "push/gateway.py": "tests/journeys/test_push.py",

@@ -159,7 +159,8 @@ async def test_who_was_disabled_or_may_not_does_nothing(server: Served) -> None:
     )
     activity = RegisterActivity(streamId=stream.id, deviceId="d", liveActivityToken="t", activityId="a")
     for work in (
-        service.follow(caller, stream.id), service.watch(caller, stream.id), service.register(caller, activity),
+        service.follow(caller, stream.id), service.watch(caller, stream.id),
+        server.services.activities.register(caller, activity),
     ):  # fmt: skip
         with pytest.raises(Unauthenticated):
             await work
@@ -188,7 +189,7 @@ async def test_what_is_promised_to_an_activity_that_is_registered(server: Served
     async def register(token: str, activity: str = "a") -> Sequence[str]:
         body = RegisterActivity(streamId=stream.id, deviceId="d", liveActivityToken=token, activityId=activity)
         try:
-            await service.register(caller, body)
+            await server.services.activities.register(caller, body)
         except Conflict:
             return ["refused", *await promised(server, stream.pk)]
         return await promised(server, stream.pk)
@@ -216,8 +217,8 @@ async def test_an_activity_that_ios_has_removed_takes_no_token(server: Served, a
     host, ann = await host_of(server), await server.people.make()
     stream = await stream_of(server, host, 3600)
     body = RegisterActivity(streamId=stream.id, deviceId="d", liveActivityToken="one", activityId="a")
-    service, caller = server.services.streams, server.people.caller(ann)
-    await service.register(caller, body)
+    caller = server.people.caller(ann)
+    await server.services.activities.register(caller, body)
     created_at = now() - activities.LIFE_MICROSECONDS - age * SECOND
     await server.services.database.write(
         Command(lambda tx: tx.execute(update(activity_rows).values(created_at=created_at)))
@@ -225,6 +226,6 @@ async def test_an_activity_that_ios_has_removed_takes_no_token(server: Served, a
     again = body.model_copy(update={"liveActivityToken": "two"})
     if refused:
         with pytest.raises(Conflict, match="has expired"):
-            await service.register(caller, again)
+            await server.services.activities.register(caller, again)
     else:
-        await service.register(caller, again)
+        await server.services.activities.register(caller, again)
