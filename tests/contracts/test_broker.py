@@ -107,7 +107,7 @@ async def nodes(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
         yield await join(), await join()
 
 
-async def test_what_is_published_is_heard_where_it_is_wanted(nodes: tuple[Node, Node]) -> None:
+async def test_what_is_published_is_delivered_to_subscribers(nodes: tuple[Node, Node]) -> None:
     near, far = nodes
     pks = range(1, 41)
     await far.broker.subscribe(pks)
@@ -122,7 +122,7 @@ async def test_what_is_published_is_heard_where_it_is_wanted(nodes: tuple[Node, 
     assert not far.suspect
 
 
-async def test_what_is_not_wanted_any_more_is_not_heard(nodes: tuple[Node, Node]) -> None:
+async def test_an_unsubscribed_channel_is_not_delivered(nodes: tuple[Node, Node]) -> None:
     near, far = nodes
     await far.broker.subscribe([1, 2])
     far.broker.unsubscribe([1])
@@ -137,7 +137,7 @@ async def test_what_is_not_wanted_any_more_is_not_heard(nodes: tuple[Node, Node]
     await eventually(lambda: len(far.events) >= 4)
 
 
-async def test_each_node_hears_its_own_at_once_and_only_once(nodes: tuple[Node, Node]) -> None:
+async def test_each_node_gets_its_own_at_once_and_only_once(nodes: tuple[Node, Node]) -> None:
     near, _ = nodes
     await near.broker.subscribe([1])
     near.broker.publish([event(1, 1)])
@@ -146,7 +146,7 @@ async def test_each_node_hears_its_own_at_once_and_only_once(nodes: tuple[Node, 
     assert near.events == [event(1, 1)]
 
 
-async def test_whispers(nodes: tuple[Node, Node]) -> None:
+async def test_ephemeral_events(nodes: tuple[Node, Node]) -> None:
     near, far = nodes
     far.broker.subscribe_topic("presence:7")
     await far.broker.subscribe([1])
@@ -170,7 +170,7 @@ async def test_whispers(nodes: tuple[Node, Node]) -> None:
 # What only a broker between nodes can do wrong
 
 
-async def test_large_events_come_as_a_doubt(join: Join) -> None:
+async def test_large_events_come_as_a_suspicion(join: Join) -> None:
     near, far = await join(), await join()
     await far.broker.subscribe([1])
     far.suspect.clear()
@@ -180,7 +180,7 @@ async def test_large_events_come_as_a_doubt(join: Join) -> None:
 
 
 @pytest.mark.parametrize("how", ["key", "body", "short", "cut", "another's"])
-async def test_what_is_forged_is_only_doubted(join: Join, redis: RedisServer, how: str) -> None:
+async def test_a_forged_hint_makes_its_channel_suspect(join: Join, redis: RedisServer, how: str) -> None:
     far = await join()
     await far.broker.subscribe([1])
     far.suspect.clear()
@@ -209,7 +209,7 @@ def test_an_ephemeral_event_counts_for_a_minute(monkeypatch: pytest.MonkeyPatch,
             hints.read(recorded)
 
 
-async def test_another_installation_on_the_same_redis_is_not_heard(join: Join) -> None:
+async def test_another_installation_on_the_same_redis_is_ignored(join: Join) -> None:
     here, there = await join(), await join(prefix="other")
     await here.broker.subscribe([1])
     there.broker.publish([event(1, 1)])
@@ -217,7 +217,7 @@ async def test_another_installation_on_the_same_redis_is_not_heard(join: Join) -
     assert here.events == [] and here.suspect in ([], [None])
 
 
-async def test_after_a_cut_all_is_doubted_and_heard_again(join: Join, redis: RedisServer) -> None:
+async def test_after_a_cut_all_is_suspect_and_delivered_again(join: Join, redis: RedisServer) -> None:
     near, far = await join(), await join()
     await far.broker.subscribe([1, 2])
     for how in ("kill", "restart"):

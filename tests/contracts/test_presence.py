@@ -81,7 +81,7 @@ class Clock:
         return self.now
 
 
-async def test_what_is_not_told_again_expires(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_what_is_not_announced_again_expires(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     clock = Clock()
     monkeypatch.setattr(presence_redis, "time", clock)
     async with RedisServer(tmp_path / "redis") as server, two_of(server) as (here, there):

@@ -3,7 +3,7 @@
 from tests.faults import readers
 
 
-async def test_bad_readers_are_shown_out_and_nobody_notices() -> None:
+async def test_bad_readers_are_disconnected_and_others_are_not_affected() -> None:
     told = await readers.run(bad=2, good=5, rate=200, seconds=16)
     assert {name: told[name] for name in ("bad_left", "tracebacks", "cut")} == {
         "bad_left": 0,

@@ -29,7 +29,7 @@ async def waiting(server: Served, apple: Apple) -> None:
     apple.pushes.clear()
 
 
-async def test_a_deletion_tells_who_had_not_read_it(
+async def test_a_deletion_updates_the_badge_of_those_who_had_not_read_it(
     database_url: str, apple: Apple, start: ServerFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     server = await start(database_url=database_url)

@@ -141,7 +141,7 @@ async def test_a_device_that_is_registered_later_sets_it_right(apple: Apple, sta
     assert ends(apple)[0].headers["apns-topic"] == f"{TOPIC}.beta.push-type.liveactivity"
 
 
-async def test_who_registers_after_a_change_is_told_of_it(apple: Apple, start: ServerFactory) -> None:
+async def test_an_activity_registered_after_a_change_gets_it(apple: Apple, start: ServerFactory) -> None:
     server = await start()
     owner, ann = await server.people.make(grant=["streams.manage"]), await server.people.make()
     stream = await stream_of(owner)
@@ -243,7 +243,7 @@ async def test_a_process_that_lost_its_lease_leaves_the_end_to_the_next(serve: S
     assert second.settled["sent"] == 1 and not first.settled
 
 
-async def test_phones_of_followers_are_told_to_start(apple: Apple, start: ServerFactory) -> None:
+async def test_phones_of_followers_start_an_activity(apple: Apple, start: ServerFactory) -> None:
     server = await start(live_lead=900.0)
     owner, admin = await server.people.make(grant=["streams.manage"]), await server.people.make(grant=["admin"])
     attributes = {"attributesType": "MatchAttributes", "attributes": {"league": "first"}}

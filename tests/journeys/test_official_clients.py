@@ -128,7 +128,7 @@ async def test_it_reconnects_after_every_ending_that_says_so(server: Served, jav
     await client.until("event", len(endings) + 1, name="session:ready")
 
 
-async def test_a_refused_javascript_client_is_told_why(server: Served, javascript: Start) -> None:
+async def test_a_refused_javascript_client_gets_the_reason(server: Served, javascript: Start) -> None:
     client = await javascript()
     client.do("connect", url=server.url, auth={"token": "x", "v": 1})
     refused = await client.until("connect_error")

@@ -327,7 +327,7 @@ async def test_what_was_read_or_deleted_meanwhile_is_not_pushed(apple: Apple, st
     assert push.payload["aps"]["alert"]["body"] == "edited" and push.payload["aps"]["badge"] == 1
 
 
-async def test_reading_tells_the_other_devices_their_badge(
+async def test_reading_updates_the_badge_of_the_other_devices(
     apple: Apple, start: ServerFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(outbox, "BADGE_DELAY", 3600 * SECOND)
@@ -380,7 +380,7 @@ async def test_without_content_and_in_the_devices_language(apple: Apple, start: 
     assert "secret" not in str([push.payload for push in apple.pushes]) and "Ann" not in str(apple.pushes[0].payload)
 
 
-async def test_a_transfer_tells_its_amount(apple: Apple, start: ServerFactory) -> None:
+async def test_a_transfer_shows_its_amount(apple: Apple, start: ServerFactory) -> None:
     server = await start()
     ann, bob, _ = await pair(server, "b1")
     await phone(bob, "b2", locale="tr")
@@ -399,7 +399,7 @@ async def test_a_transfer_tells_its_amount(apple: Apple, start: ServerFactory) -
     }
 
 
-async def test_a_file_tells_what_it_is(apple: Apple, start: ServerFactory) -> None:
+async def test_the_type_of_a_file_is_found_in_its_bytes(apple: Apple, start: ServerFactory) -> None:
     server = await start()
     ann, bob, chat = await pair(server, "b1")
     await phone(bob, "b2", locale="tr")

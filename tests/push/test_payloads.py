@@ -78,7 +78,7 @@ def test_what_is_no_text_is_said_in_words(changes: dict[str, Any], body: str) ->
     assert made["aps"]["alert"]["body"] == body
 
 
-def test_without_content_nothing_is_told() -> None:
+def test_without_content_the_text_is_not_shown() -> None:
     made = payloads.alert(replace(BRIEF, locale="tr-TR"), at=0, content=False)
     assert made["aps"]["alert"] == {"title": "Yeni mesaj"} and "senderId" not in made
     assert "Ann" not in str(made) and "hello" not in str(made)

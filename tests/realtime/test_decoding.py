@@ -207,7 +207,7 @@ async def test_what_a_browser_records_does_not_say_how_long_it_is(tmp_path: Path
     assert found.duration == pytest.approx(3, abs=0.1)
 
 
-async def test_a_broken_video_is_told(tmp_path: Path) -> None:
+async def test_a_broken_video_is_reported(tmp_path: Path) -> None:
     for data in (video("mp4", "mpeg4")[:5000], b"\0\0\0\x20ftypisom\0\0\x02\0isomiso2avc1mp41" + b"\xff" * 5000):
         with pytest.raises(Invalid):
             await look(tmp_path, data)

@@ -108,7 +108,7 @@ async def test_what_is_not_late_yet_does_not_expire_at_the_commit(server: Served
 
 
 @pytest.mark.parametrize(("starts_in", "announced"), [(LEAD - 60, True), (LEAD + 60, False), (-60, False)])
-async def test_phones_are_told_of_what_begins_soon_once(server: Served, starts_in: int, announced: bool) -> None:
+async def test_phones_start_what_begins_soon_once(server: Served, starts_in: int, announced: bool) -> None:
     host = await host_of(server)
     admin = await server.people.make(permissions=["admin"])
     activity = {"liveActivity": {"attributesType": "Attributes", "attributes": {}}}
@@ -121,7 +121,7 @@ async def test_phones_are_told_of_what_begins_soon_once(server: Served, starts_i
 
 
 @pytest.mark.parametrize("state", ["ready", "cancelled"])
-async def test_phones_are_not_told_of_what_is_not_scheduled_any_more(server: Served, state: Any) -> None:
+async def test_phones_start_nothing_for_what_is_not_scheduled_any_more(server: Served, state: Any) -> None:
     host = await host_of(server)
     stream = await stream_of(server, host, LEAD - 60)
     await server.services.streams.move(caller_of(server, host), stream.id, state)
@@ -130,7 +130,7 @@ async def test_phones_are_not_told_of_what_is_not_scheduled_any_more(server: Ser
 
 
 @pytest.mark.parametrize(("starts_in", "announced"), [(LEAD - 60, True), (LEAD + 60, False), (None, True)])
-async def test_what_is_put_off_is_told_again_when_its_time_comes(
+async def test_a_postponed_stream_starts_again_when_its_time_comes(
     server: Served, starts_in: int | None, announced: bool
 ) -> None:
     host = await host_of(server)

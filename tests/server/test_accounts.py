@@ -35,7 +35,7 @@ def api(server: Served, token: str) -> Api:
     return Api(server.people.session, server.url, token)
 
 
-async def test_register_log_in_and_be_oneself(either: Served) -> None:
+async def test_register_log_in_and_get_the_current_user(either: Served) -> None:
     anonymous = either.people.anonymous
     made = await register(either)
     assert made["expiresIn"] == 900
@@ -401,7 +401,7 @@ async def test_finding_users(either: Served) -> None:
     assert (await stranger.get("/api/v1/users?query=example.org")).json["data"]["items"] == []
 
 
-async def test_changing_oneself(server: Served) -> None:
+async def test_changing_the_current_user(server: Served) -> None:
     ann = await server.people.make()
     changes = {
         "name": "Ann", "avatarUrl": "https://example.org/a.png", "locale": "tr-TR", "timeZone": "Europe/Istanbul",

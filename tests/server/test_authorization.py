@@ -492,7 +492,7 @@ async def test_every_event_for_everybody(server: Served) -> None:
 
 
 @pytest.mark.parametrize("who", ["foreign", "foreign_admin", "stranger", "removed", "left", "admin"])
-async def test_nobody_else_hears_of_a_chat(server: Served, who: str) -> None:
+async def test_no_other_user_gets_events_of_a_chat(server: Served, who: str) -> None:
     here = await world(server)
     outsider, reader = await here.people[who].socket(), await here.reader.socket()
     outsider.events.clear()

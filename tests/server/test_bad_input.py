@@ -185,7 +185,7 @@ async def test_headers_and_encodings_that_are_none(either: Served) -> None:
     assert (await ann.post(PATH, {**body, "metadata": {"text": "\\u0000"}})).status == 201
 
 
-async def test_a_used_key_tells_nothing_of_other_chats(server: Served) -> None:
+async def test_a_used_key_reveals_nothing_of_other_chats(server: Served) -> None:
     chat_id, ann, bob = await chat_of(server)
     foreign = await bob.group()
     body = {"type": "text", "content": "x", "clientMessageId": "key"}

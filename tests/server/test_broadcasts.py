@@ -29,7 +29,7 @@ async def titles(person: Any) -> list[str]:
     return [each["title"] for each in (await person.get("/api/v1/notifications")).json["data"]["items"]]
 
 
-async def test_everybody_active_is_told_once(either: Served) -> None:
+async def test_every_active_user_is_notified_once(either: Served) -> None:
     admin = await either.people.make(grant=["admin"])
     crowd = await either.people.many(SLICE + 3)
     banned, stranger = crowd[0], await either.people.make(tenant=await either.people.tenant())
@@ -89,7 +89,7 @@ async def test_what_is_wrong_is_named(server: Served, change: dict[str, Any], fi
     assert (await admin.get(BROADCASTS)).json["data"]["items"] == []
 
 
-async def test_two_processes_at_it_tell_everybody_once(postgres_database: str, serve: ServerFactory) -> None:
+async def test_two_processes_notify_every_user_once(postgres_database: str, serve: ServerFactory) -> None:
     server = await serve(database_url=postgres_database)
     admin = await server.people.make(grant=["admin"])
     crowd = await server.people.many(3 * SLICE)
@@ -130,7 +130,7 @@ async def test_one_that_can_not_go_on_holds_up_no_other(
     caplog.clear()
 
 
-async def test_nodes_tell_of_themselves(postgres_database: str, serve: ServerFactory) -> None:
+async def test_nodes_show_their_figures(postgres_database: str, serve: ServerFactory) -> None:
     server = await serve(database_url=postgres_database)
     admin, ann = await server.people.make(grant=["admin"]), await server.people.make()
     chat = await ann.group()

@@ -43,7 +43,7 @@ async def test_the_document_of_a_group(server: Served) -> None:
     assert seen["lastMessage"] == sent and seen["unreadCount"] == 1 and seen["seq"] == sent["seq"]
 
 
-async def test_a_new_chat_is_told_with_some_of_its_members(either: Served) -> None:
+async def test_a_new_chat_is_announced_with_some_of_its_members(either: Served) -> None:
     """Each member has an event of their own: with all members in it a large group would fill everybody's log."""
     ann, *others = await either.people.many(25)
     listener = await others[-1].socket()

@@ -60,7 +60,7 @@ def test_the_first_that_says_something(given: dict[str, Any], name: str) -> None
         ({"values": {"user_id": 1, "category": 1}, "claim": "laravel"}, "laravel"),
     ],
 )
-def test_what_cannot_be_told_is_a_400(given: dict[str, Any], name: str) -> None:
+def test_an_ambiguous_dialect_is_a_400(given: dict[str, Any], name: str) -> None:
     dialect, problem = choose(**{**NONE, **given})
     assert name == dialect.NAME and problem is not None and status_of(problem) == 400
 

@@ -87,7 +87,7 @@ async def told(port: int, said: bytes, *, whole: bool = True) -> bytes:
 
 
 @pytest.mark.parametrize("said", [b"", b"GET /healthz HTTP/1.1\r\nHost: here\r\nX-Slow: "])
-async def test_who_asks_nothing_is_shown_out(serve: ServerFactory, said: bytes) -> None:
+async def test_a_connection_without_a_request_is_closed(serve: ServerFactory, said: bytes) -> None:
     server = await serve(max_head_seconds=0.2)
     port = port_of(server)
     assert await told(port, said) == b""
@@ -101,7 +101,7 @@ async def test_a_connection_may_be_idle_only_so_long(serve: ServerFactory, more:
     assert answer.startswith(b"HTTP/1.1 200 OK") and answer.endswith(b'{"status":"ok"}')
 
 
-async def test_a_socket_is_not_shown_out(serve: ServerFactory) -> None:
+async def test_a_socket_is_not_closed_for_asking_nothing(serve: ServerFactory) -> None:
     server = await serve(max_head_seconds=2, max_idle_seconds=0.2)
     person = await server.people.make()
     raw: RawSocket | None = None

@@ -159,7 +159,7 @@ async def test_wrong_passwords_of_many_addresses_leave_it_open_to_known_devices(
     assert again.status == 429, "it is of the old password"
 
 
-async def test_a_device_that_is_none_tells_nothing(quick: Served) -> None:
+async def test_an_unknown_device_changes_nothing(quick: Served) -> None:
     assert (await ask(quick, "register", HERE)).status == 201
     for device in ("é", "x" * 255, ""):
         for email in (ANN["email"], "nobody@example.org"):

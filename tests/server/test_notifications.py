@@ -121,7 +121,7 @@ async def test_an_inactive_notification_is_its_senders_alone(either: Served) -> 
     await socket.close()
 
 
-async def test_an_inactive_one_to_oneself_is_marked_without_a_word(server: Served) -> None:
+async def test_an_inactive_one_to_the_sender_is_marked_without_an_event(server: Served) -> None:
     here = await world(server)
     me = await here.person(grant=["notifications.send.own"])
     id = (await send(me, "laravel", user_id=me.user.number, is_active=False, metadata=[])).json["id"]
@@ -158,7 +158,7 @@ async def test_who_may_send(server: Served, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-async def test_the_order_of_what_is_told(server: Served, name: str) -> None:
+async def test_the_order_of_calls(server: Served, name: str) -> None:
     here = await world(server)
     nobody = await here.person()
     path, said = SEEDS[name]["path"], speak(name)
@@ -284,7 +284,7 @@ async def test_a_key_is_the_same_in_another_dialect(server: Served) -> None:
     assert is_error("envelope", await here.sender.post(PATH, {**envelope, "category": "x"}, headers=keyed), 409)
 
 
-async def test_what_the_socket_hears(either: Served) -> None:
+async def test_events_of_the_socket(either: Served) -> None:
     here = await world(either)
     me = here.recipient
     channel = f"user:{me.id}"

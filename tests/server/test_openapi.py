@@ -197,7 +197,7 @@ async def test_browsers_of_other_origins(serve: Any) -> None:
     assert other.status == 200 and "Access-Control-Allow-Origin" not in other.headers
 
 
-async def test_a_method_that_is_not_there_is_told_those_that_are(server: Served, document: dict[str, Any]) -> None:
+async def test_an_unknown_method_is_answered_with_those_that_exist(server: Served, document: dict[str, Any]) -> None:
     """Also where the pattern of another route matches: ``/notifications/read-all`` is no notification."""
     admin = await server.people.make(grant=["admin"])
     for path, described in document["paths"].items():

@@ -101,7 +101,7 @@ async def test_each_error(server: Served, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-async def test_what_nobody_foresaw_is_told_in_the_dialect(
+async def test_an_unexpected_error_is_rendered_in_the_dialect(
     server: Served, name: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     here = await world(server)

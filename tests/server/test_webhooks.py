@@ -95,7 +95,7 @@ def verify(secret: str, headers: dict[str, str], body: bytes) -> bool:
     return headers["webhook-signature"] == wanted and abs(time.time() - int(headers["webhook-timestamp"])) < 60
 
 
-async def test_messages_and_streams_are_told(server: Served, backend: Backend) -> None:
+async def test_messages_and_streams_are_reported(server: Served, backend: Backend) -> None:
     admin = await server.people.make(grant=["admin"])
     ann, bob = await server.people.many(2)
     made = await hook(admin, backend.url, [*MESSAGES, "stream:status"])
@@ -119,7 +119,7 @@ async def test_messages_and_streams_are_told(server: Served, backend: Backend) -
     assert len({headers["webhook-id"] for headers, _ in backend.calls}) == 4
 
 
-async def test_it_is_told_again_until_it_has_heard(server: Served, backend: Backend) -> None:
+async def test_it_is_called_again_until_it_answers(server: Served, backend: Backend) -> None:
     admin = await server.people.make(grant=["admin"])
     made = await hook(admin, backend.url, MESSAGES)
     calls = f"{PATH}/{made['id']}/calls"
@@ -153,7 +153,7 @@ async def test_it_is_told_again_until_it_has_heard(server: Served, backend: Back
     await backend.until(7)
 
 
-async def test_what_is_gone_is_not_told(server: Served, backend: Backend) -> None:
+async def test_deleted_objects_are_not_reported(server: Served, backend: Backend) -> None:
     """A text that was deleted before it could be told."""
     admin = await server.people.make(grant=["admin"])
     await hook(admin, backend.url, ["message:new"])
@@ -245,7 +245,7 @@ async def test_changing_and_removing(server: Served, backend: Backend) -> None:
     assert len(backend.calls) == 1
 
 
-async def test_another_tenant_hears_nothing(server: Served, backend: Backend) -> None:
+async def test_another_tenant_gets_nothing(server: Served, backend: Backend) -> None:
     abroad = await server.people.make(tenant=await server.people.tenant(), permissions=["admin"])
     await hook(abroad, backend.url, MESSAGES)
     ann = await server.people.make()

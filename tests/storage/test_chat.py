@@ -89,7 +89,7 @@ async def test_a_slice_of_exactly_the_last_rows_is_not_the_end(database: Databas
     assert (await count(database, table.c.chat_pk, pk), await count(database, events.c.channel_pk, pk)) == (0, 3)
 
 
-async def test_members_of_a_deleted_chat_are_told_in_slices(database: Database) -> None:
+async def test_members_of_a_deleted_chat_are_notified_in_slices(database: Database) -> None:
     people = await users(database, 5)
     pk = await group(database, *people)
     assert await database.read(chat.deleted_slice) is None

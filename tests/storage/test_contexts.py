@@ -175,7 +175,7 @@ async def test_what_can_be_started_on_a_phone(either: Served) -> None:
     assert await brief(either, wanted) == "the stream is ready, or late"
 
 
-async def test_what_is_told_to_a_running_activity(either: Served) -> None:
+async def test_updates_of_a_running_activity(either: Served) -> None:
     _, ann, stream, wanted = await live(either)
     body = {"streamId": stream.id, "deviceId": "d", "liveActivityToken": "token", "activityId": "a"}
     assert (await ann.post("/api/v1/notifications/live-activity-sessions", body)).status == 201

@@ -308,7 +308,7 @@ async def test_a_read_that_fails_costs_nobody_else_an_answer(
     caplog.clear()
 
 
-async def test_what_waits_for_the_same_channel_is_told_together(
+async def test_what_waits_for_the_same_channel_is_published_together(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Events of a batch go with those of the next one, where that has any of their channel; once, and not for long."""

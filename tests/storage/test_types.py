@@ -10,7 +10,7 @@ from storage.types import HEX_ID, new_id
 from tests.conftest import Served
 
 
-def test_an_id_tells_its_second_and_nothing_else() -> None:
+def test_an_id_contains_its_second_and_nothing_else() -> None:
     before, ids, after = int(time.time()), [new_id() for _ in range(1000)], int(time.time())
     assert all(HEX_ID.fullmatch(each) and before <= int(each[:8], 16) <= after for each in ids)
     rest = [each[8:] for each in ids]

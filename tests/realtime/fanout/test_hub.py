@@ -305,7 +305,7 @@ async def test_a_long_replay_is_written_in_pieces_that_the_reader_takes(
     assert gone.pieces == [3, 3], "nothing is written to who takes nothing any more"
 
 
-async def test_what_is_doubted_is_looked_at(
+async def test_suspect_channels_are_compared_with_the_log(
     database: Database, pk: int, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr("realtime.fanout.hub.CHECK_PAUSE_SECONDS", 0)

@@ -378,7 +378,7 @@ HANDSHAKES: dict[str, dict[str, str]] = {
 
 
 @pytest.mark.parametrize("what", HANDSHAKES)
-async def test_a_wrong_version_is_told_the_right_one(server: Served, what: str) -> None:
+async def test_a_wrong_version_is_answered_with_the_right_one(server: Served, what: str) -> None:
     async with connected(server) as wire:
         wire.request("GET", WEBSOCKET, {"Host": wire.host, **UPGRADE, **HANDSHAKES[what]})
         status, headers = await wire.head()

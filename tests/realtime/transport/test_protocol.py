@@ -97,7 +97,7 @@ async def test_connect_twice_and_elsewhere(server: Served) -> None:
     await socket.close()
 
 
-async def test_the_session_tells_its_limits(server: Served) -> None:
+async def test_the_session_shows_its_limits(server: Served) -> None:
     ann = await server.people.make()
     socket = await ann.socket()
     ready = (await socket.event("session:ready"))[0]
@@ -230,7 +230,7 @@ async def test_tokens_stay_out_of_the_log(serve: ServerFactory, caplog: pytest.L
     assert ann.token and ann.token not in logged and "canary" not in logged
 
 
-async def test_quick_goodbyes_leave_nothing_behind(server: Served) -> None:
+async def test_quick_disconnects_leave_nothing_behind(server: Served) -> None:
     ann, bob = await server.people.many(2)
     admin = await server.people.make(grant=["streams.manage"])
     chat_id = await ann.group(bob)

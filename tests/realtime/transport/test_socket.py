@@ -140,7 +140,7 @@ async def test_payloads_of_one_session_at_once(server: Served) -> None:
     await eventually(lambda: not server.services.socketio.eio.sockets)
 
 
-async def test_what_was_sent_before_a_goodbye_counts(server: Served) -> None:
+async def test_what_was_sent_before_a_close_frame_counts(server: Served) -> None:
     ann = await server.people.make()
     chat_id = await ann.group()
     for goodbye in ("41/chat,", "1", None):
@@ -186,7 +186,7 @@ async def test_no_session_outlives_its_socket(server: Served) -> None:
     await eventually(lambda: gc.collect() >= 0 and session() is None)
 
 
-async def test_a_flood_of_goodbyes(server: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_flood_of_close_frames(server: Served, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing after the first is looked at, even where it waits for what came before."""
     ann = await server.people.make()
     socket = await ann.socket()
