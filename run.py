@@ -2,7 +2,6 @@
 
 import argparse
 import asyncio
-import contextlib
 import gc
 import getpass
 import json
@@ -21,7 +20,7 @@ try:
     from realtime.signing import key_id
     from server import logs, operator
     from server.app import serving
-    from server.data_lock import Busy, held_by_server, holding, write_address
+    from server.data_lock import Busy, held_by_command, held_by_server, write_address
     from server.masking import masked, masked_value
     from server.openapi import VERSION
     from server.secret_file import rotate_secret
@@ -231,9 +230,9 @@ def show_pushes(settings: Settings, asked: Namespace) -> None:
 
 
 def migrate(settings: Settings, asked: Namespace) -> None:
-    with holding(settings) if settings.embedded else contextlib.nullcontext() as lock:
-        if settings.embedded and lock is None:
-            raise Problem("A server is using this database; it applied all migrations when it started")
+    with held_by_command(
+        settings, Problem("A server is using this database; it applied all migrations when it started")
+    ):
         asyncio.run(Database(settings.database).migrate())
 
 

@@ -69,3 +69,15 @@ def held_by_server(settings: Settings) -> Iterator[IO[str] | None]:
             yield lock
         finally:
             write_address(lock, "")
+
+
+@contextlib.contextmanager
+def held_by_command(settings: Settings, refusal: Exception) -> Iterator[None]:
+    """The lock for a command that opens the database itself; raises ``refusal`` where a server has it."""
+    if not settings.embedded:
+        yield
+        return
+    with holding(settings) as lock:
+        if lock is None:
+            raise refusal
+        yield

@@ -4,7 +4,6 @@ A process that opens the SQLite file for writing holds an advisory lock in the d
 to the server's local address, which is written into the lock file, with a token of its own making.
 """
 
-import contextlib
 import hashlib
 import hmac
 import json
@@ -28,7 +27,7 @@ from realtime.schema.statuses import status_of
 from server.administration import CreateUser, new_user
 from server.bootstrap import build
 from server.call import SERVICES, read_bytes, token_of, write_json
-from server.data_lock import Busy, holding, lock_path
+from server.data_lock import Busy, held_by_command, holding, lock_path
 from server.secret_file import secret_path, secrets_of
 from server.services import Services
 from server.settings import Settings
@@ -122,9 +121,8 @@ def make_backup(settings: Settings, file: Path) -> dict[str, int]:
 
 def restore_backup(settings: Settings, file: Path) -> dict[str, int]:
     """Raises NoBackup where a server is running, or anything is there already."""
-    with holding(settings) if settings.embedded else contextlib.nullcontext() as lock:
-        if settings.embedded and lock is None:
-            raise NoBackup(f"A server is using the data directory {settings.data_dir}: restore into a new one")
+    refusal = NoBackup(f"A server is using the data directory {settings.data_dir}: restore into a new one")
+    with held_by_command(settings, refusal):
         secret = None if settings.jwt_secret.get_secret_value() else secret_path(settings)
         return backup.restore(settings.database, file, media=media_folder(settings), secret=secret)
 

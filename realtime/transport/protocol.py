@@ -184,7 +184,10 @@ class Server(socketio.AsyncServer):
         return None
 
     def _read_auth(self, packet: Packet) -> object:
-        """None for every falsy value. Invalid or too deeply nested JSON becomes a text, which the namespace refuses."""
+        """The auth object of a CONNECT; None if absent or empty.
+
+        Invalid or too deeply nested JSON is returned as a string, which the namespace rejects.
+        """
         try:
             auth: object = orjson.loads(packet.data) if packet.data else None
         except orjson.JSONDecodeError:

@@ -189,7 +189,8 @@ def schema(data: dict[str, Any]) -> dict[str, Any]:
 
 def problem(problem: Problem) -> tuple[int, LaravelError]:
     if not isinstance(problem, Invalid) or not problem.details:
-        return status_of(problem), {"message": STATUSES.get(status_of(problem), STATUSES[500])}
+        status = status_of(problem)
+        return status, {"message": STATUSES.get(status, STATUSES[500])}
     errors: dict[str, list[str]] = {}
     for each in problem.details:
         errors.setdefault(each.field, []).append(sentence(each))

@@ -138,10 +138,11 @@ def schema(data: dict[str, Any]) -> dict[str, Any]:
 
 
 def problem(problem: Problem) -> tuple[int, TemplateError]:
-    return status_of(problem), {
-        "statusCode": status_of(problem),
+    status = status_of(problem)
+    return status, {
+        "statusCode": status,
         "timestamp": documents.time(now()),
-        "message": STATUSES.get(status_of(problem), STATUSES[500]),
+        "message": STATUSES.get(status, STATUSES[500]),
         "data": None,
         "errors": list(details_of(problem)),
     }

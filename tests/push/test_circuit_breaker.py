@@ -4,15 +4,9 @@ import pytest
 
 from push import circuit_breaker
 from push.circuit_breaker import PAUSE_SECONDS, CircuitBreakers
+from tests.support.clock import Clock
 
 ONE, OTHER = "sandbox org.example.one", "sandbox org.example.other"
-
-
-class Clock:
-    now = 1000.0
-
-    def monotonic(self) -> float:
-        return self.now
 
 
 @pytest.fixture

@@ -5,13 +5,7 @@ import pytest
 from realtime.support import buckets
 from realtime.support.buckets import Buckets
 from storage.errors import TooMany
-
-
-class Clock:
-    now = 100.0
-
-    def monotonic(self) -> float:
-        return self.now
+from tests.support.clock import Clock
 
 
 @pytest.fixture

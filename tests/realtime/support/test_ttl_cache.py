@@ -4,13 +4,7 @@ import pytest
 
 from realtime.support import ttl_cache
 from realtime.support.ttl_cache import TtlCache
-
-
-class Clock:
-    now = 100.0
-
-    def monotonic(self) -> float:
-        return self.now
+from tests.support.clock import Clock
 
 
 @pytest.fixture
