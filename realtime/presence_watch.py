@@ -63,11 +63,12 @@ class PresenceWatch:
                     at = await self.database.write(Command(partial(accounts.seen, pks=list(some))))
                 except Unavailable:
                     at = now()
-                online = await self.presence.online(list(some))
                 try:
                     hidden = await self.database.read(partial(accounts.hidden, pks=list(some)))
                 except Unavailable:
                     continue
+                # Last, so that a connection opened meanwhile is not followed by an older "offline".
+                online = await self.presence.online(list(some))
                 for pk, user in some.items():
                     if pk not in hidden:
                         self._publish(user, pk in online, at)

@@ -54,7 +54,13 @@ async def two(visit: Visit, **options: Any) -> tuple[Visitor, Visitor]:
     return ann, bob
 
 
-async def test_two_people_chat_and_see_what_was_read(visit: Visit) -> None:
+async def all_upgraded(server: Served, sessions: int) -> None:
+    """Wait until so many sessions are open, each on a websocket: losing one ends its session at once."""
+    of_server = server.services.namespace.sessions
+    await eventually(lambda: [each.socket.upgraded for each in of_server.all()] == [True] * sessions)
+
+
+async def test_two_people_chat_and_see_what_was_read(visit: Visit, server: Served) -> None:
     ann, bob = await two(visit)
     await ann.say("Hello Bob")
     await bob.sees("Hello Bob")
@@ -81,6 +87,7 @@ async def test_two_people_chat_and_see_what_was_read(visit: Visit) -> None:
     await bob.sees("This message was deleted", "Hi Ann")
 
     await bob.page.click('.rail a[href="#/settings"]')
+    await all_upgraded(server, 2)
     await bob.context.close()
     await expect(ann.page.locator("main h1 + p")).to_contain_text("last seen")
 
@@ -550,10 +557,14 @@ async def test_presence_and_streams_outlive_a_cut(visit: Visit, server: Served, 
     await bob.page.click("button:has-text('Open chat')")
     await bob.page.wait_for_selector("main h1:has-text('Launch')")
     watching = server.services.namespace.sessions
+    await all_upgraded(server, 2)
     cuttable.cut()
+    await expect(ann.page.locator(".banner")).to_contain_text("offline")
     await expect(bob.page.locator(".banner")).to_contain_text("offline")
     cuttable.heal()
+    await ann.online()
     await bob.online()
+    await all_upgraded(server, 2)
     await eventually(lambda: [each for each in watching.all() if stream["id"] in each.streams.values()])
     await bob.open_chat("Ann")
     await eventually(lambda: not [each for each in watching.all() if each.streams])

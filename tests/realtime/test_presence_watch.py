@@ -1,6 +1,14 @@
 """Whether users are online, shown to those who watch them."""
 
+import threading
+from collections.abc import Collection
+
+import pytest
+from sqlalchemy import Connection
+
+from storage import accounts
 from tests.conftest import Served, eventually
+from tests.support.guard import HANG_SECONDS
 from tests.support.people import Person, RawSocket
 
 
@@ -26,6 +34,29 @@ async def test_presence(server: Served) -> None:
     assert (await a.call("presence:watch", {"userIds": ids}))["statusCode"] == 400
     await a.close()
     await s.close()
+
+
+async def test_a_user_who_is_back_at_once_is_not_shown_offline(server: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    ann, bob = await server.people.many(2)
+    await bob.send(await ann.group(bob))
+    a, b = await ann.socket(), await bob.socket()
+    assert await shown(a, bob)
+    reading, back = threading.Event(), threading.Event()
+    hidden = accounts.hidden
+
+    def slowly(connection: Connection, pks: Collection[int]) -> set[int]:
+        reading.set()
+        assert back.wait(HANG_SECONDS)
+        return hidden(connection, pks)
+
+    monkeypatch.setattr(accounts, "hidden", slowly)
+    await b.close()
+    await eventually(reading.is_set)
+    b = await bob.socket()
+    back.set()
+    await eventually(lambda: server.services.presence_watch.writing is None)
+    assert await shown(a, bob)
+    assert a.named("presence")[-1][0]["online"] is True
 
 
 async def shown(socket: RawSocket, person: Person) -> bool:
