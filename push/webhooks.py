@@ -1,126 +1,121 @@
-"""Calls of webhooks: signed as https://www.standardwebhooks.com says, and never to a place that they must not reach."""
+"""Calls of webhooks: claimed, made, and retried until the backend answers with 2xx, or for about a day."""
 
-import base64
-import hashlib
-import hmac
-import secrets
-import socket
-import time
-from http import HTTPStatus
-from ipaddress import ip_address, ip_network
-from typing import NamedTuple
+import asyncio
+import contextlib
+import logging
+import random
+from collections import Counter
+from functools import partial
 
-import aiohttp
-from yarl import URL
+import orjson
 
-PREFIX = "whsec_"
-ANSWER_SECONDS = 10.0
-KNOWN = frozenset(HTTPStatus)
+from push.webhook_sender import WebhookSender
+from storage import webhooks
+from storage.database import Database
+from storage.errors import Unavailable
+from storage.tasks import Tasks
+from storage.transaction import Command
+from storage.types import SECOND, iso_time
+from storage.webhooks import ClaimedCall
 
+logger = logging.getLogger("bellwire.webhooks")
 
-class Result(NamedTuple):
-    """``status`` is None where there was no answer, ``reason`` then why."""
-
-    status: int | None
-    reason: str
-
-    @property
-    def good(self) -> bool:
-        return self.status is not None and 200 <= self.status < 300
-
-
-class NotPublic(OSError):
-    """The address is one of a private network"""
+# Calls of a webhook under way at a time, so that a slow one does not delay the others.
+IN_FLIGHT_PER_WEBHOOK = 10
+LEASE_SECONDS = 60
+STOP_SECONDS = 2.0
+# Seconds until the next retry: short at first, for a restart; then hours, for an outage at night.
+RETRY_SECONDS = (5, 30, 120, 600, 1800, 3600)
+# A day, with these pauses.
+TRIES = 28
+GONE = 410
 
 
-# The first three stand for IPv4 addresses, private ones among them: RFC 6052, RFC 8215, RFC 3056. The last two lead
-# nowhere public either: RFC 9602, RFC 3879.
-NOT_PUBLIC = [ip_network(each) for each in ("64:ff9b::/96", "64:ff9b:1::/48", "2002::/16", "5f00::/16", "fec0::/10")]
+class WebhookCalls:
+    """``await work()`` every second, in any number of processes; ``await stop()`` at the end.
 
+    ``private`` allows addresses of private networks, and no TLS.
+    """
 
-def is_public(host: str) -> bool:
-    """Raises ValueError for anything that is not an address."""
-    address = ip_address(host)
-    inside = any(address in each for each in NOT_PUBLIC if each.version == address.version)
-    return address.is_global and not address.is_multicast and not inside
+    def __init__(self, database: Database, *, private: bool) -> None:
+        self.database = database
+        self.sender = WebhookSender(private=private)
+        # Calls under way, by the webhook's number.
+        self.in_flight: Counter[int] = Counter()
+        # One claim at a time.
+        self.claiming = asyncio.Lock()
+        self.tasks = Tasks()
+        # Nothing more is claimed.
+        self.stopping = False
 
+    async def work(self) -> None:
+        """Begin all calls that are due, as many at a time for each webhook as are not under way."""
+        if self.claiming.locked():
+            return
+        async with self.claiming:
+            while not self.stopping and await self.database.read(webhooks.anything):
+                room = {pk: IN_FLIGHT_PER_WEBHOOK - count for pk, count in self.in_flight.items()}
+                claim = partial(webhooks.claim, ttl=LEASE_SECONDS * SECOND, room=room, each=IN_FLIGHT_PER_WEBHOOK)
+                claimed = await self.database.write(Command(claim))
+                if not claimed:
+                    return
+                for each in claimed:
+                    self.in_flight[each.webhook.pk] += 1
+                    self.tasks.spawn(self._call(each))
 
-def public_socket(address: aiohttp.AddrInfoType) -> socket.socket:
-    """For the connection that is made now, whatever the URL's host looked like. Raises NotPublic."""
-    family, kind, protocol, _, place = address
-    if not is_public(str(place[0])):
-        raise NotPublic(NotPublic.__doc__)
-    return socket.socket(family, kind, protocol)
+    async def stop(self) -> None:
+        """A call that is not answered in a moment is made again, by the next process that has its lease."""
+        self.stopping = True
+        await self.tasks.finish(STOP_SECONDS)
+        await self.sender.close()
 
-
-def new_secret() -> str:
-    return PREFIX + base64.b64encode(secrets.token_bytes(24)).decode()
-
-
-def sign(secret: str, id: str, timestamp: int, body: bytes) -> str:
-    key = base64.b64decode(secret.removeprefix(PREFIX))
-    signature = hmac.digest(key, b"%b.%d.%b" % (id.encode(), timestamp, body), hashlib.sha256)
-    return f"v1,{base64.b64encode(signature).decode()}"
-
-
-def wrong_with(url: str, *, private: bool) -> str | None:
-    """What is wrong with an address, if anything. Where a name leads is looked at when it is called."""
-    try:
-        parsed = URL(url) if url.isascii() else URL()
-        host = parsed.host or ""
-        whole = parsed.scheme in ("https", "http") and bool(host) and parsed.user is None and not parsed.fragment
-        host.encode("idna")
-    except (ValueError, UnicodeError):
-        whole = False
-    if not whole:
-        return "must be a URL like https://example.org/path"
-    if private:
-        return None
-    if parsed.scheme != "https":
-        return "must begin with https://"
-    try:
-        return None if is_public(host) else "must be a public address"
-    except ValueError:
-        return None
-
-
-class Sender:
-    """``private`` allows addresses of private networks, and no TLS."""
-
-    def __init__(self, *, private: bool) -> None:
-        self.private = private
-        self.session: aiohttp.ClientSession | None = None
-
-    async def send(self, url: str, secret: str, id: str, body: bytes) -> Result:
-        if wrong := wrong_with(url, private=self.private):
-            return Result(None, wrong)
-        if self.session is None:
-            factory = None if self.private else public_socket
-            connector = aiohttp.TCPConnector(limit=0, socket_factory=factory)
-            # What one tenant's backend sets as a cookie is nothing that another's should be sent.
-            self.session = aiohttp.ClientSession(
-                connector=connector,
-                timeout=aiohttp.ClientTimeout(total=ANSWER_SECONDS),
-                cookie_jar=aiohttp.DummyCookieJar(),
-            )
-        timestamp = int(time.time())
-        headers = {
-            "Content-Type": "application/json", "User-Agent": "Bellwire", "webhook-id": id,
-            "webhook-timestamp": str(timestamp), "webhook-signature": sign(secret, id, timestamp, body),
-        }  # fmt: skip
+    async def _call(self, claimed: ClaimedCall) -> None:
         try:
-            async with self.session.post(url, data=body, headers=headers, allow_redirects=False) as answer:
-                phrase = HTTPStatus(answer.status).phrase if answer.status in KNOWN else ""
-                return Result(answer.status, phrase)
-        except TimeoutError:
-            return Result(None, f"no answer within {ANSWER_SECONDS:g} s")
-        except aiohttp.ClientConnectorError:
-            # One word for a name that is not there and for one that leads where no call may go.
-            return Result(None, "no connection")
-        except Exception as error:
-            # What a stranger's server answers, or where a name leads, can go wrong in every way.
-            return Result(None, type(error).__name__)
+            await self._attempt(claimed)
+        except Exception:
+            logger.exception("a call of webhook %s failed", claimed.webhook.id)
+        finally:
+            self.in_flight[claimed.webhook.pk] -= 1
+            if not self.in_flight[claimed.webhook.pk]:
+                del self.in_flight[claimed.webhook.pk]
+        if not self.stopping:
+            with contextlib.suppress(Unavailable):
+                await self.work()
 
-    async def close(self) -> None:
-        if self.session:
-            await self.session.close()
+    async def _attempt(self, claimed: ClaimedCall) -> None:
+        call, webhook = claimed.call, claimed.webhook
+        if claimed.document is None:
+            return await self._settle(claimed, "dead", None, "it is in the log no more")
+        if not webhook.active:
+            return await self._settle(claimed, "dead", None, "the webhook is switched off")
+        body = orjson.dumps(
+            {
+                "type": call.event,
+                "timestamp": iso_time(call.created_at),
+                "tenantId": claimed.tenant,
+                "data": claimed.document,
+            }
+        )
+        result = await self.sender.send(webhook.url, webhook.secret, f"{webhook.id}-{call.pk}", body)
+        if result.good:
+            await self._settle(claimed, "sent", result.status, result.reason)
+        elif result.status == GONE or call.attempts >= TRIES:
+            logger.warning(
+                "webhook %s: call for %s failed: %s %s", webhook.id, call.event, result.status, result.reason
+            )
+            await self._settle(claimed, "dead", result.status, result.reason)
+        else:
+            pause = RETRY_SECONDS[min(call.attempts, len(RETRY_SECONDS)) - 1] * random.uniform(0.8, 1.2)
+            await self._settle(claimed, "waiting", result.status, result.reason, pause)
+        return None
+
+    async def _settle(
+        self, claimed: ClaimedCall, state: webhooks.State, status: int | None, reason: str, pause: float = 0
+    ) -> None:
+        """Where it can't be written, the lease ends and it is called again, under the same id."""
+        place = partial(webhooks.settle, pk=claimed.call.pk, lease=claimed.lease, state=state)
+        settle = partial(place, status=status, reason=reason, pause=int(pause * SECOND))
+        try:
+            await self.database.write(Command(settle))
+        except Unavailable as error:
+            logger.warning("the result of a webhook call could not be stored: %s", error)

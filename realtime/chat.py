@@ -12,11 +12,11 @@ from realtime.schema import documents, shapes
 from realtime.schema.bodies import ChangeChat, CreateChat
 from realtime.schema.caller import Caller
 from realtime.schema.limits import Limits
-from realtime.support.tasks import Tasks
 from storage import accounts, chat, erasure, log, messages, outbox, streams
 from storage.chat import Access, Member
 from storage.database import Database
 from storage.errors import Conflict, Forbidden, Invalid, NotFound, Unauthenticated
+from storage.tasks import Tasks
 from storage.transaction import Command, Tx
 
 MANAGERS = ("owner", "admin")

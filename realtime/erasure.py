@@ -22,7 +22,7 @@ from storage.erasure import Membership
 from storage.errors import NotFound, Unavailable
 from storage.notifications import Filter
 from storage.transaction import Command, Tx
-from storage.types import camel
+from storage.types import camel, iso_time
 
 logger = logging.getLogger("bellwire")
 
@@ -162,4 +162,4 @@ class Erasure:
 
 
 def shown(name: str, value: Any) -> Any:
-    return documents.time(value) if name.endswith("_at") and value is not None else value
+    return iso_time(value) if name.endswith("_at") and value is not None else value

@@ -10,8 +10,8 @@ import jwt
 import orjson
 
 from realtime.schema.limits import MIB
-from realtime.support.tasks import Tasks
 from storage.errors import Unavailable
+from storage.tasks import Tasks
 
 logger = logging.getLogger("bellwire")
 

@@ -10,13 +10,13 @@ from realtime.accounts import Accounts
 from realtime.cluster.rates import Rates
 from realtime.passwords import Passwords
 from realtime.schema.caller import Caller
-from realtime.support.tasks import Tasks
 from realtime.tokens import Refresh
 from storage import accounts, audit, logins, registration
 from storage.accounts import NewUser, User
 from storage.email import key_of
 from storage.errors import Conflict, Forbidden, NotFound, RegistrationClosed, Unauthenticated, Unavailable
 from storage.logins import LivingLogin
+from storage.tasks import Tasks
 from storage.transaction import Command, Tx
 
 ACCESS_TTL_SECONDS = 15 * 60

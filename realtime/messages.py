@@ -24,6 +24,7 @@ from storage.database import Database
 from storage.errors import Conflict, Forbidden, Invalid, NotFound, Unauthenticated
 from storage.messages import Message
 from storage.transaction import Command, Tx
+from storage.types import iso_time
 
 CACHED_CHATS = 50_000
 READ_ON_CHAT = 100
@@ -319,7 +320,7 @@ class Messages:
             lambda connection: messages.reports_of(connection, caller.user.tenant_pk, before=before, limit=limit)
         )
         return [
-            {"id": pk, "messageId": message_id, "reporterId": by, "reason": reason, "createdAt": documents.time(at)}
+            {"id": pk, "messageId": message_id, "reporterId": by, "reason": reason, "createdAt": iso_time(at)}
             for pk, message_id, reason, at, by in rows
         ]
 

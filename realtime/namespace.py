@@ -30,7 +30,7 @@ from realtime.transport.protocol import ConnectRefused, Overload
 from realtime.transport.socket import Socket
 from realtime.typing_status import TypingStatus
 from storage.errors import Invalid, Malformed, Problem, TooMany, Unauthenticated
-from storage.types import now
+from storage.types import iso_time, now
 
 logger = logging.getLogger("bellwire.socket")
 access = logging.getLogger("bellwire.access")
@@ -300,7 +300,7 @@ class ChatNamespace:
             raise Unauthenticated("The token belongs to another user")
         session.caller = replace(caller, device=session.caller.device)
         self.sessions.time(session)
-        return 200, {"expiresAt": documents.time(caller.expires_at)}
+        return 200, {"expiresAt": iso_time(caller.expires_at)}
 
     def state(self, session: Session, body: bodies.AppState) -> Answer:
         session.active = body.active

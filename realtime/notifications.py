@@ -18,7 +18,7 @@ from storage.database import Database
 from storage.errors import Forbidden, NotFound
 from storage.notifications import Filter, Notification
 from storage.transaction import Command, Tx
-from storage.types import Ref, new_id
+from storage.types import Ref, iso_time, new_id
 
 SEND, SEND_OWN = "notifications.send", "notifications.send.own"
 
@@ -144,7 +144,7 @@ class Notifications:
         def apply(tx: Tx) -> tuple[int, int | None]:
             count, last = notifications.mark_some_read(tx, caller.fresh(tx).pk)
             if count:
-                before = documents.time(tx.now if last is None else last)
+                before = iso_time(tx.now if last is None else last)
                 document: shapes.NotificationsReadDocument = {"all": True, "before": before}
                 log.append(tx, caller.pk, "notification:read", document)
                 outbox.promise_badge(tx, caller.pk, exclude_device=caller.device)

@@ -12,11 +12,11 @@ from realtime.fanout.hub import Hub
 from realtime.fanout.session import Session
 from realtime.schema import documents, shapes
 from realtime.schema.limits import Limits
-from realtime.support.tasks import Tasks
 from storage import accounts
 from storage.accounts import User
 from storage.database import Database
 from storage.errors import Invalid, Unavailable
+from storage.tasks import Tasks
 from storage.transaction import Command
 from storage.types import now
 

@@ -10,8 +10,8 @@ from realtime.schema import shapes
 from realtime.schema.caller import Caller
 from realtime.schema.limits import Limits
 from realtime.streams import Streams
-from realtime.support.tasks import Tasks
 from storage.errors import Conflict, Problem
+from storage.tasks import Tasks
 
 UNWATCH_AFTER_SECONDS = 30.0
 

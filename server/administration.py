@@ -21,7 +21,7 @@ from storage.accounts import NewUser
 from storage.email import encoded
 from storage.errors import Invalid, Unavailable
 from storage.registration import Mode
-from storage.types import SECOND
+from storage.types import SECOND, iso_time
 
 logger = logging.getLogger("bellwire.http")
 
@@ -140,7 +140,7 @@ async def issue_token(call: Call[IssueToken]) -> Answer[TokenDocument]:
     token, expires = await call.services.administration.issue_token(
         call.caller, call.id(), call.body.permissions, call.body.ttl
     )
-    return Created({"token": token, "expiresAt": documents.time(expires * SECOND)})
+    return Created({"token": token, "expiresAt": iso_time(expires * SECOND)})
 
 
 async def create_tenant(call: Call[CreateTenant]) -> Answer[TenantDocument]:
@@ -168,7 +168,7 @@ async def invite(call: Call[Invite]) -> Answer[TokenDocument]:
     body: Invite = call.body
     expires_at = None if body.expiresAt is None else int(body.expiresAt)
     token, until = await call.services.administration.invite(call.caller, body.email, expires_at)
-    return Created({"token": token, "expiresAt": documents.time(until)})
+    return Created({"token": token, "expiresAt": iso_time(until)})
 
 
 async def administer(call: Call[NoBody, Confirm]) -> UserDocument:
@@ -208,7 +208,7 @@ async def audit(call: Call[NoBody, Paging]) -> Page[AuditDocument]:
 async def reset_link(call: Call) -> Answer[ResetLinkDocument]:
     token, expires = await call.services.administration.reset_link(call.caller, call.id())
     url = f"{call.services.public_url}/#reset={token}"
-    return Created({"url": url, "token": token, "expiresAt": documents.time(expires)})
+    return Created({"url": url, "token": token, "expiresAt": iso_time(expires)})
 
 
 async def reports(call: Call[NoBody, Paging]) -> Page[ReportDocument]:

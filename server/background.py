@@ -9,11 +9,11 @@ from typing import Any
 
 from realtime.cluster.nodes import HEARTBEAT_SECONDS
 from realtime.cluster.presence_redis import TTL_SECONDS as PRESENCE_TTL_SECONDS
-from realtime.support.tasks import Tasks
 from server.metrics import figures
 from server.services import Services
 from storage import audit, deliveries, log, logins, registration, webhooks
 from storage.errors import Unavailable
+from storage.tasks import Tasks
 from storage.transaction import Command
 from storage.types import SECOND, now
 
@@ -46,7 +46,7 @@ class Background:
         self._every(TICK_SECONDS, services.streams.finish_leaving)
         self._every(TICK_SECONDS, services.broadcasts.work)
         self._every(TICK_SECONDS, services.erasure.work)
-        self._every(TICK_SECONDS, services.webhooks.work)
+        self._every(TICK_SECONDS, services.webhook_calls.work)
         self._every(SWEEP_SECONDS, services.activities.expire)
         self._every(MEASURE_SECONDS, services.worker.measure)
         self._every(SWEEP_SECONDS, self._sweep)

@@ -15,6 +15,7 @@ from push.apns import ApnsGateway
 from push.gateway import LogGateway, PushGateway
 from push.provider import Provider, ProviderToken
 from push.targets import Policy
+from push.webhooks import WebhookCalls
 from push.worker import Worker
 from realtime import sandbox
 from realtime.accounts import Accounts
@@ -149,7 +150,8 @@ async def build(settings: Settings) -> AsyncIterator[Services]:
         bundle = Bundle(settings.apns_topic, settings.apns_environment)
         streams = Streams(database, limits, timing, hub.deliveries)
         webhooks = Webhooks(database, most=limits.webhooks, private=settings.webhook_private)
-        stack.push_async_callback(webhooks.stop)
+        webhook_calls = WebhookCalls(database, private=settings.webhook_private)
+        stack.push_async_callback(webhook_calls.stop)
 
         presence_watch = PresenceWatch(database, hub, cluster.presence, limits)
         stack.push_async_callback(presence_watch.stop)
@@ -202,6 +204,7 @@ async def build(settings: Settings) -> AsyncIterator[Services]:
             credits=Credits(database),
             broadcasts=Broadcasts(database),
             webhooks=webhooks,
+            webhook_calls=webhook_calls,
             erasure=Erasure(administration, policy=settings.deleted_messages),
             devices=Devices(database, limits, ttl=settings.push_hours * 3600),
             worker=worker,

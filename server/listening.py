@@ -15,9 +15,9 @@ from aiohttp import web
 from aiohttp.http import RawRequestMessage
 from aiohttp.web_protocol import RequestHandler
 
-from realtime.support.tasks import Tasks
 from realtime.transport.websocket import release
 from server.connections import Connections
+from storage.tasks import Tasks
 
 logger = logging.getLogger("bellwire.http")
 

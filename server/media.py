@@ -18,6 +18,7 @@ from server.call import Answer, Call, Created, NoBody
 from server.conditions import not_modified, precondition_failed
 from storage.errors import Invalid, NotFound, Unavailable, Unsupported
 from storage.media import Media
+from storage.types import iso_time
 
 logger = logging.getLogger("bellwire.media")
 
@@ -50,7 +51,7 @@ async def upload(call: Call[UploadFile]) -> Answer[UploadDocument]:
 
 async def link(call: Call) -> Answer[LinkDocument]:
     url, expires_at = await call.services.media.link(call.caller, call.id())
-    return Created({"url": url, "expiresAt": documents.time(expires_at)})
+    return Created({"url": url, "expiresAt": iso_time(expires_at)})
 
 
 async def show(call: Call[NoBody, Linked]) -> web.Response:

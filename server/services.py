@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+from push.webhooks import WebhookCalls
 from push.worker import Worker
 from realtime.accounts import Accounts
 from realtime.activities import Activities
@@ -67,6 +68,7 @@ class Services:
     credits: Credits
     broadcasts: Broadcasts
     webhooks: Webhooks
+    webhook_calls: WebhookCalls
     erasure: Erasure
     devices: Devices
     worker: Worker

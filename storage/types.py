@@ -3,6 +3,8 @@
 import re
 import secrets
 import time
+from datetime import UTC, datetime
+from functools import lru_cache
 from typing import NamedTuple
 
 SECOND = 1_000_000
@@ -21,6 +23,18 @@ class Ref(NamedTuple):
 def now() -> int:
     """The clock of this process, in microseconds since 1970."""
     return time.time_ns() // 1000
+
+
+def iso_time(at: int) -> str:
+    """``2026-01-15T10:30:00.000Z``, of microseconds since 1970."""
+    seconds, rest = divmod(at, SECOND)
+    return f"{iso_second(seconds)}.{rest // 1000:03d}Z"
+
+
+@lru_cache(maxsize=64)
+def iso_second(seconds: int) -> str:
+    """``2026-01-15T10:30:00``"""
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}"
 
 
 def new_id() -> str:

@@ -16,7 +16,7 @@ OWNERS = {
         "server/",
         "realtime/transport/socket.py",
         "realtime/transport/websocket.py",
-        "push/webhooks.py",
+        "push/webhook_sender.py",
         "realtime/transport/engine.py",
         "realtime/transport/polling.py",
         "realtime/transport/protocol.py",
@@ -169,13 +169,14 @@ WITHOUT_OWN_TEST = {
     "push/provider.py": "tests/push/test_apns.py",
     "push/gateway.py": "tests/journeys/test_push.py",
     "push/settler.py": "tests/push/test_worker.py",
+    "push/webhook_sender.py": "tests/server/test_webhooks.py",
     "realtime/schema/caller.py": "tests/server/test_authorization.py",
     "realtime/schema/revocation.py": "tests/server/test_accounts.py",
     "server/shutdown.py": "tests/realtime/transport/test_socket.py and tests/faults/test_nodes.py",
     "server/data_lock.py": "tests/journeys/test_command_line.py",
     "realtime/schema/documents.py": "tests/server/test_openapi.py",
     "realtime/schema/envelope.py": "tests/server/test_dialects.py",
-    "realtime/support/tasks.py": "what it spawns is awaited in every test of tests/server",
+    "storage/tasks.py": "what it spawns is awaited in every test of tests/server",
 }
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from realtime.cluster.link_redis import UNREACHABLE, Command, Link, Push
 from realtime.cluster.servers_redis import Servers
-from realtime.support.tasks import Tasks
+from storage.tasks import Tasks
 
 logger = logging.getLogger("bellwire.redis")
 

@@ -19,13 +19,13 @@ from realtime.cluster.broker import MakeBroker
 from realtime.fanout.deliveries import Deliveries
 from realtime.fanout.subscription import Channel, Reader, Replay
 from realtime.schema.limits import KIB, Limits
-from realtime.support.tasks import Tasks
 from realtime.transport import frames
 from storage import chat, log
 from storage.batcher import Batcher
 from storage.chat import NOWHERE, Position
 from storage.database import Database
 from storage.errors import Unavailable
+from storage.tasks import Tasks
 from storage.transaction import Event
 
 logger = logging.getLogger("bellwire.hub")

@@ -15,7 +15,7 @@ from push.reach import UserEvent
 from realtime.cluster.presence import Presence
 from realtime.fanout.hub import Hub
 from realtime.fanout.session import Session, Sessions
-from realtime.support.tasks import Tasks
+from storage.tasks import Tasks
 
 PING_SECONDS = 5.0
 ANSWER_SECONDS = 3.0

@@ -14,7 +14,6 @@ from realtime.fanout.hub import Hub
 from realtime.fanout.plan import Plans
 from realtime.fanout.subscription import Channel
 from realtime.fanout.wheel import Wheel
-from realtime.schema import documents
 from realtime.schema.caller import Caller
 from realtime.schema.limits import Limits
 from realtime.schema.revocation import still_valid
@@ -25,7 +24,7 @@ from realtime.transport.states import Ending
 from storage import accounts, chat, epoch, log, logins, streams
 from storage.database import Database
 from storage.transaction import Command, Event
-from storage.types import SECOND, now
+from storage.types import SECOND, iso_time, now
 
 logger = logging.getLogger("bellwire.session")
 
@@ -213,7 +212,7 @@ class Sessions:
             if session.caller.expires_at <= moment:
                 session.close("expired")
             else:
-                session.emit("session:expiring", {"expiresAt": documents.time(session.caller.expires_at)})
+                session.emit("session:expiring", {"expiresAt": iso_time(session.caller.expires_at)})
                 self.time(session)
 
     # Beginning
@@ -244,11 +243,11 @@ class Sessions:
                 "userId": session.user_id,
                 "v": 1,
                 "epoch": plan.epoch,
-                "serverTime": documents.time(now()),
+                "serverTime": iso_time(now()),
                 "limits": self.shown,
                 "recovered": recovered,
                 "heads": heads,
-                "expiresAt": documents.time(session.caller.expires_at),
+                "expiresAt": iso_time(session.caller.expires_at),
             },
         )
         return None

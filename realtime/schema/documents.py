@@ -1,8 +1,6 @@
 """What is kept, as the wire shows it: one function a document, used by REST, by acks and by events alike."""
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
-from functools import lru_cache
 from typing import Any, cast
 
 from realtime.schema import shapes
@@ -24,22 +22,11 @@ from storage import (
     templates,
     webhooks,
 )
-from storage.types import SECOND
-
-
-def time(at: int) -> str:
-    """``2026-01-15T10:30:00.000Z``"""
-    seconds, rest = divmod(at, SECOND)
-    return f"{second(seconds)}.{rest // 1000:03d}Z"
-
-
-@lru_cache(maxsize=64)
-def second(seconds: int) -> str:
-    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}"
+from storage.types import iso_time
 
 
 def optional_time(at: int | None) -> str | None:
-    return None if at is None else time(at)
+    return None if at is None else iso_time(at)
 
 
 def message(item: messages.Message) -> shapes.MessageDocument:
@@ -52,8 +39,8 @@ def message(item: messages.Message) -> shapes.MessageDocument:
         "media": cast("shapes.MediaDocument | None", item.media),
         "creditTransfer": None if item.transfer is None else transfer(item.transfer),
         "readBy": list(item.read_by),
-        "createdAt": time(item.created_at),
-        "updatedAt": time(item.updated_at),
+        "createdAt": iso_time(item.created_at),
+        "updatedAt": iso_time(item.updated_at),
         "seq": item.seq,
         "readCount": item.read_count,
     }
@@ -62,7 +49,7 @@ def message(item: messages.Message) -> shapes.MessageDocument:
     if item.metadata is not None:
         document["metadata"] = dict(item.metadata)
     if item.deleted_at is not None:
-        document["deletedAt"] = time(item.deleted_at)
+        document["deletedAt"] = iso_time(item.deleted_at)
     return document
 
 
@@ -76,8 +63,8 @@ def plain_notification(item: notifications.Notification) -> shapes.EnvelopeNotif
         "message": item.message,
         "metadata": dict(item.metadata),
         "read": item.read_at is not None,
-        "createdAt": time(item.created_at),
-        "updatedAt": time(item.updated_at),
+        "createdAt": iso_time(item.created_at),
+        "updatedAt": iso_time(item.updated_at),
     }
 
 
@@ -102,7 +89,7 @@ def notification(item: notifications.Notification) -> shapes.NotificationDocumen
         "payload": plain["metadata"],
     }
     if item.deleted_at is not None:
-        document["deletedAt"] = time(item.deleted_at)
+        document["deletedAt"] = iso_time(item.deleted_at)
     return document
 
 
@@ -115,8 +102,8 @@ def template(item: templates.Template, tenant: str) -> shapes.TemplateDocument:
         "message": item.message,
         "isActionable": item.actionable,
         "locales": {locale: dict(variant) for locale, variant in item.locales.items()},
-        "createdAt": time(item.created_at),
-        "updatedAt": time(item.updated_at),
+        "createdAt": iso_time(item.created_at),
+        "updatedAt": iso_time(item.updated_at),
     }
 
 
@@ -125,11 +112,11 @@ def stream(item: streams.Stream) -> shapes.StreamDocument:
         "id": item.id,
         "title": item.title,
         "status": item.status,
-        "startsAt": time(item.starts_at),
+        "startsAt": iso_time(item.starts_at),
         "ownerId": item.owner_id,
         "chatId": item.chat_id,
-        "createdAt": time(item.created_at),
-        "updatedAt": time(item.updated_at),
+        "createdAt": iso_time(item.created_at),
+        "updatedAt": iso_time(item.updated_at),
     }
 
 
@@ -143,7 +130,7 @@ def broadcast(item: broadcasts.Broadcast) -> shapes.BroadcastDocument:
         "actionUrl": item.action_url,
         "recipients": item.recipients,
         "sent": item.sent,
-        "createdAt": time(item.created_at),
+        "createdAt": iso_time(item.created_at),
         "doneAt": optional_time(item.done_at),
     }
 
@@ -170,7 +157,7 @@ def audited(item: audit.AuditEntry) -> shapes.AuditDocument:
         "action": item.action,
         "target": item.target,
         "details": item.details,
-        "createdAt": time(item.at),
+        "createdAt": iso_time(item.at),
     }
 
 
@@ -181,8 +168,8 @@ def chat_facts(item: chat.Chat) -> shapes.ChatFactsDocument:
         "name": item.name,
         "memberCount": item.member_count,
         "seq": item.seq,
-        "createdAt": time(item.created_at),
-        "updatedAt": time(item.updated_at),
+        "createdAt": iso_time(item.created_at),
+        "updatedAt": iso_time(item.updated_at),
     }
 
 
@@ -191,8 +178,8 @@ def node(item: nodes.Seen) -> shapes.NodeDocument:
     return {
         "id": item.id,
         "place": f"{host} {process}",
-        "startedAt": time(item.started_at),
-        "seenAt": time(item.seen_at),
+        "startedAt": iso_time(item.started_at),
+        "seenAt": iso_time(item.seen_at),
         "figures": dict(item.figures),
     }
 
@@ -207,8 +194,8 @@ def device(item: devices.Device) -> shapes.DeviceDocument:
         "pushToStartToken": item.push_to_start_token,
         "locale": item.locale,
         "pushable": item.pushable,
-        "createdAt": time(item.created_at),
-        "updatedAt": time(item.registered_at),
+        "createdAt": iso_time(item.created_at),
+        "updatedAt": iso_time(item.registered_at),
     }
 
 
@@ -218,7 +205,7 @@ def webhook(item: webhooks.Webhook) -> shapes.WebhookDocument:
         "url": item.url,
         "events": item.events,
         "active": item.active,
-        "createdAt": time(item.created_at),
+        "createdAt": iso_time(item.created_at),
     }
 
 
@@ -230,8 +217,8 @@ def webhook_call(item: webhooks.WebhookCall) -> shapes.WebhookCallDocument:
         "attempts": item.attempts,
         "status": item.status,
         "reason": item.reason,
-        "dueAt": time(item.due_at) if item.state == "waiting" else None,
-        "createdAt": time(item.created_at),
+        "dueAt": iso_time(item.due_at) if item.state == "waiting" else None,
+        "createdAt": iso_time(item.created_at),
         "settledAt": optional_time(item.settled_at),
     }
 
@@ -247,8 +234,8 @@ def delivery(item: deliveries.Record) -> shapes.DeliveryDocument:
         "attempts": item.attempts,
         "status": item.status,
         "reason": item.reason,
-        "dueAt": time(item.due_at) if item.state == "waiting" else None,
-        "createdAt": time(item.created_at),
+        "dueAt": iso_time(item.due_at) if item.state == "waiting" else None,
+        "createdAt": iso_time(item.created_at),
         "settledAt": optional_time(item.settled_at),
     }
 
@@ -288,7 +275,7 @@ def entry(item: credits.LedgerEntry) -> shapes.CreditDocument:
         "userId": item.other_id,
         "messageId": item.message_id,
         "reason": item.reason,
-        "createdAt": time(item.created_at),
+        "createdAt": iso_time(item.created_at),
     }
 
 
@@ -322,8 +309,8 @@ def conversation(
         "unreadCount": unread,
         "mutedUntil": optional_time(muted_until),
         "seq": item.seq,
-        "createdAt": time(item.created_at),
-        "updatedAt": time(item.updated_at),
+        "createdAt": iso_time(item.created_at),
+        "updatedAt": iso_time(item.updated_at),
     }
 
 
@@ -335,7 +322,7 @@ def user(item: accounts.User, *, private: bool) -> shapes.UserDocument:
         "uuid": item.uuid,
         "name": item.name,
         "avatarUrl": item.avatar_url,
-        "createdAt": time(item.created_at),
+        "createdAt": iso_time(item.created_at),
     }
     if private:
         quiet = {"from": item.quiet_from, "to": item.quiet_to} if item.quiet_from and item.quiet_to else None
@@ -358,8 +345,8 @@ def login(item: logins.LivingLogin, *, current: bool) -> shapes.LoginDocument:
         "id": item.id,
         "device": item.agent,
         "address": item.address,
-        "createdAt": time(item.created_at),
-        "lastUsedAt": time(item.used_at),
+        "createdAt": iso_time(item.created_at),
+        "lastUsedAt": iso_time(item.used_at),
         "current": current,
     }
 

@@ -5,10 +5,9 @@ from typing import Any, NotRequired
 
 from typing_extensions import TypedDict
 
-from realtime.schema import documents
 from realtime.schema.statuses import status_of
 from storage.errors import Problem
-from storage.types import now
+from storage.types import iso_time, now
 
 
 class Detail(TypedDict):
@@ -42,7 +41,7 @@ TEXTS = {
 
 def success(status: int, data: Any, at: int | None = None) -> Envelope:
     """``at`` is the moment of the answer in microseconds, now if absent."""
-    timestamp = documents.time(now() if at is None else at)
+    timestamp = iso_time(now() if at is None else at)
     return {"isSuccess": True, "statusCode": status, "data": data, "errors": [], "timestamp": timestamp}
 
 
@@ -53,7 +52,7 @@ def failure(problem: Problem) -> Envelope:
         "statusCode": status_of(problem),
         "data": None,
         "errors": [TEXTS.get(status_of(problem), TEXTS[500])],
-        "timestamp": documents.time(now()),
+        "timestamp": iso_time(now()),
     }
     details = details_of(problem)
     if details:

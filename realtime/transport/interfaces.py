@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from realtime.schema.caller import Caller
 from realtime.schema.limits import Limits
-from realtime.support.tasks import Tasks
 from realtime.transport.frames import Packet
+from storage.tasks import Tasks
 
 if TYPE_CHECKING:
     from realtime.transport.socket import Socket

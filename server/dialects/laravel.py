@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 from typing_extensions import TypedDict
 
 from realtime.notifications import Draft
-from realtime.schema import bodies, documents
+from realtime.schema import bodies
 from realtime.schema.bodies import Body
 from realtime.schema.caller import Caller
 from realtime.schema.fields import ActionUrl, ClientKey, NotificationMetadata, NotificationText, Title
@@ -19,7 +19,7 @@ from realtime.schema.statuses import status_of
 from server.dialects.reading import UserRef
 from storage.errors import FieldError, Invalid, Problem
 from storage.notifications import Filter, Notification, Party
-from storage.types import SECOND, Ref
+from storage.types import SECOND, Ref, iso_second
 
 NAME = "laravel"
 PATHS: Sequence[str] = ()
@@ -172,7 +172,7 @@ def party(who: Party, *, shown: bool) -> LaravelUser:
 def time(at: int) -> str:
     """``2025-11-20T12:00:00.000000Z``"""
     seconds, rest = divmod(at, SECOND)
-    return f"{documents.second(seconds)}.{rest:06d}Z"
+    return f"{iso_second(seconds)}.{rest:06d}Z"
 
 
 def page(items: Sequence[Any], cursor: str | None) -> LaravelPage:

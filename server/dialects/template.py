@@ -9,7 +9,7 @@ from pydantic import Field
 from typing_extensions import TypedDict
 
 from realtime.notifications import Draft
-from realtime.schema import bodies, documents
+from realtime.schema import bodies
 from realtime.schema.bodies import Body
 from realtime.schema.caller import Caller
 from realtime.schema.envelope import Detail, details_of
@@ -22,7 +22,7 @@ from server.dialects.envelope import type_filter as type_filter
 from server.dialects.envelope import user_refs as user_refs
 from storage.errors import Problem
 from storage.notifications import Notification
-from storage.types import SECOND, Ref, now
+from storage.types import SECOND, Ref, iso_second, iso_time, now
 
 NAME = "template"
 PATHS: Sequence[str] = ("/v1/", "/notification/v1/")
@@ -115,12 +115,12 @@ def notification(item: Notification, viewer: Caller, at: int) -> TemplateNotific
 
 def time(at: int) -> str:
     """``2023-01-01T12:00:00Z``"""
-    return f"{documents.second(at // SECOND)}Z"
+    return f"{iso_second(at // SECOND)}Z"
 
 
 def success(status: int, data: Any, at: int | None = None) -> Any:
     """The code inside is 200 for a creation too: the published answer has it so."""
-    timestamp = documents.time(now() if at is None else at)
+    timestamp = iso_time(now() if at is None else at)
     return {"statusCode": 200, "timestamp": timestamp, "message": "Success", "data": data}
 
 
@@ -141,7 +141,7 @@ def problem(problem: Problem) -> tuple[int, TemplateError]:
     status = status_of(problem)
     return status, {
         "statusCode": status,
-        "timestamp": documents.time(now()),
+        "timestamp": iso_time(now()),
         "message": STATUSES.get(status, STATUSES[500]),
         "data": None,
         "errors": list(details_of(problem)),

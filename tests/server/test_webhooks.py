@@ -16,8 +16,8 @@ import pytest
 from aiohttp import web
 from sqlalchemy import func, select
 
-import realtime.webhooks
-from push.webhooks import is_public, wrong_with
+import push.webhooks
+from push.webhook_sender import is_public, wrong_with
 from storage import webhooks
 from storage.models import calls
 from storage.transaction import Command
@@ -70,7 +70,7 @@ async def backend() -> AsyncIterator[Backend]:
 
 @pytest.fixture
 async def server(database_url: str, serve: ServerFactory, monkeypatch: pytest.MonkeyPatch) -> Served:
-    monkeypatch.setattr(realtime.webhooks, "RETRY_SECONDS", (0.1,))
+    monkeypatch.setattr(push.webhooks, "RETRY_SECONDS", (0.1,))
     return await serve(database_url=database_url, webhook_private=True)
 
 
@@ -175,11 +175,11 @@ async def test_a_slow_backend_keeps_nobody_else_waiting(server: Served, backend:
     theirs, ours = await deaf.group(), await admin.group()
     for _ in range(60):
         await deaf.send(theirs, "x")
-    await eventually(lambda: server.services.webhooks.in_flight)
+    await eventually(lambda: server.services.webhook_calls.in_flight)
     for _ in range(30):
         await admin.send(ours, "y")
     await backend.until(30)
-    assert 0 < len(server.services.webhooks.in_flight) <= 2
+    assert 0 < len(server.services.webhook_calls.in_flight) <= 2
     silent.close()
 
 
@@ -240,8 +240,8 @@ async def test_changing_and_removing(server: Served, backend: Backend) -> None:
     assert (await admin.delete(f"{PATH}/{made['id']}")).status == 200
     assert (await admin.get(f"{PATH}/{made['id']}/calls")).status == 404
     await admin.send(chat, "to nobody")
-    await server.services.webhooks.work()
-    await eventually(lambda: not server.services.webhooks.in_flight)
+    await server.services.webhook_calls.work()
+    await eventually(lambda: not server.services.webhook_calls.in_flight)
     assert len(backend.calls) == 1
 
 
@@ -252,8 +252,8 @@ async def test_another_tenant_gets_nothing(server: Served, backend: Backend) -> 
     await ann.send(await ann.group(), "ours")
     theirs = await abroad.send(await abroad.group(), "theirs")
     await backend.until(1)
-    await server.services.webhooks.work()
-    await eventually(lambda: not server.services.webhooks.in_flight)
+    await server.services.webhook_calls.work()
+    await eventually(lambda: not server.services.webhook_calls.in_flight)
     assert [each["data"] for each in backend.documents()] == [theirs]
 
 
@@ -319,8 +319,10 @@ async def test_a_name_that_leads_inside_is_not_called(serve: ServerFactory, back
     server = await serve()
     url = backend.url.replace("http://127.0.0.1", "https://localhost")
     assert wrong_with(url, private=False) is None, "what it leads to is looked at when it is called"
-    result = await server.services.webhooks.sender.send(url, "whsec_eA==", "id", b"{}")
-    nowhere = await server.services.webhooks.sender.send("https://no.such.name.invalid/", "whsec_eA==", "id", b"{}")
+    result = await server.services.webhook_calls.sender.send(url, "whsec_eA==", "id", b"{}")
+    nowhere = await server.services.webhook_calls.sender.send(
+        "https://no.such.name.invalid/", "whsec_eA==", "id", b"{}"
+    )
     assert result.status is None and result == nowhere, "nobody learns which names there are inside"
     assert not backend.calls
 
@@ -333,5 +335,5 @@ def test_addresses_that_are_not_public(address: str) -> None:
 async def test_what_one_backend_sets_as_a_cookie_is_sent_to_nobody(server: Served, backend: Backend) -> None:
     backend.headers = {"Set-Cookie": "session=of-one-tenant; Path=/"}
     for _ in range(2):
-        await server.services.webhooks.sender.send(backend.url, "whsec_eA==", "id", b"{}")
+        await server.services.webhook_calls.sender.send(backend.url, "whsec_eA==", "id", b"{}")
     assert len(backend.calls) == 2 and not [headers for headers, _ in backend.calls if "Cookie" in headers]
