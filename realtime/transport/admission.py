@@ -1,4 +1,4 @@
-"""At which rate new sockets are let in, and who is told to come back later."""
+"""At which rate new sockets are let in, and which are refused because they would wait too long."""
 
 import asyncio
 import math

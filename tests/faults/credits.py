@@ -1,6 +1,6 @@
 """Credits under attack: each key sent several times at once, the server killed again and again, and all of it counted.
 
-python -m tests.faults.credits --keys 5000 --kills 50 [--database-url postgresql+asyncpg://…]
+python -m tests.faults.credits --keys 5000 --kills 50 [--database-url postgresql://…]
 """
 
 import argparse

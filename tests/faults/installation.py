@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
-import asyncpg
 import orjson
 
 from storage.database import Database
 from tests.support.guard import HANG_SECONDS
+from tests.support.postgres import connect
 from tests.support.process import ProcessUser, ServerProcess
 from tests.support.proxy import Proxy
 from tests.support.redis_server import RedisServer
@@ -45,15 +45,15 @@ def postgres() -> Iterator[str]:
 async def database_of(server: str) -> AsyncIterator[str]:
     """An empty database, migrated; its URL."""
     name = f"nodes_{os.urandom(4).hex()}"
-    connection = await asyncpg.connect(server)
+    connection = await connect(server)
     await connection.execute(f"CREATE DATABASE {name}")
     head, _, query = server.partition("?")
-    url = head.rpartition("/")[0].replace("postgresql://", "postgresql+asyncpg://") + f"/{name}?{query}"
+    url = head.rpartition("/")[0].replace("postgresql://", "postgresql+psycopg://") + f"/{name}?{query}"
     await Database(url).migrate()
     await connection.close()
     yield url
     # The server may have been another one meanwhile.
-    connection = await asyncpg.connect(server)
+    connection = await connect(server)
     await connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
     await connection.close()
 
@@ -101,13 +101,14 @@ class Installation:
 
     async def heads(self, chats: list[str]) -> dict[str, int]:
         """The newest seq of each chat's channel, by the database."""
-        url = self.database_url.replace("+asyncpg", "")
-        connection = await asyncpg.connect(url)
-        rows = await connection.fetch(
-            "SELECT name, head FROM channels WHERE name = ANY($1)", [f"chat:{each}" for each in chats]
+        url = self.database_url
+        connection = await connect(url)
+        found = await connection.execute(
+            "SELECT name, head FROM channels WHERE name = ANY(%s)", [[f"chat:{each}" for each in chats]]
         )
+        heads = dict(await found.fetchall())
         await connection.close()
-        return {row["name"]: row["head"] for row in rows}
+        return heads
 
     def tracebacks(self) -> list[str]:
         return [line for node in self.nodes for line in node.log.read_text().splitlines() if "Traceback" in line]

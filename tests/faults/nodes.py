@@ -20,12 +20,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import asyncpg
-
 from tests.faults.installation import Balancer, Follower, Installation, Load, Writer, database_of
 from tests.faults.test_nodes import clients_killed, flushed, killed, stopped, swallowed
 from tests.support.guard import HANG_SECONDS
 from tests.support.node_client import NodeClient
+from tests.support.postgres import connect
 from tests.support.process import ProcessUser
 from tests.support.proxy import Proxy
 
@@ -158,13 +157,13 @@ async def rolling(count: int) -> dict[str, Any]:
 
 async def waits(url: str, seen: list[float]) -> None:
     """Sample how long a statement of the server has waited for a lock."""
-    connection = await asyncpg.connect(url)
+    connection = await connect(url)
     while True:
-        rows = await connection.fetch(
+        found = await connection.execute(
             "SELECT extract(epoch FROM clock_timestamp() - query_start)::float8 AS age FROM pg_stat_activity "
             "WHERE wait_event_type = 'Lock' AND datname = current_database()"
         )
-        seen.extend(row["age"] for row in rows)
+        seen.extend(age for (age,) in await found.fetchall())
         await asyncio.sleep(0.02)
 
 
@@ -178,7 +177,7 @@ async def orders(seconds: float) -> dict[str, Any]:
         for each in people:
             grant = {"userId": each.id, "amount": 100_000}
             assert (await first.post("/api/v1/credits/grants", grant)).status == 201
-        url = here.database_url.replace("+asyncpg", "")
+        url = here.database_url
         seen: list[float] = []
         watching = asyncio.create_task(waits(url, seen))
         until = time.monotonic() + seconds
@@ -212,10 +211,9 @@ async def orders(seconds: float) -> dict[str, Any]:
 
         await asyncio.gather(*(work() for _ in range(24)), remove())
         watching.cancel()
-        connection = await asyncpg.connect(url)
-        deadlocks = await connection.fetchval(
-            "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()"
-        )
+        connection = await connect(url)
+        found = await connection.execute("SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()")
+        (deadlocks,) = await found.fetchone() or (0,)
         await connection.close()
         audit = json.loads(await here.nodes[0].command("check", "ledger"))
         latencies.sort()

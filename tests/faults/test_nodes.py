@@ -169,7 +169,7 @@ async def test_refusals_at_start(tmp_path: Path, postgres_database: str) -> None
     shared = {"database_url": postgres_database, "jwt_secret": "s" * 40}
     for settings, words in (
         ({"workers": 2}, "BELLWIRE_REDIS_URL=redis://"),
-        ({"workers": 2, "redis_url": "redis://127.0.0.1:1"}, "BELLWIRE_DATABASE_URL=postgresql+asyncpg://"),
+        ({"workers": 2, "redis_url": "redis://127.0.0.1:1"}, "BELLWIRE_DATABASE_URL=postgresql://"),
         ({"redis_url": "http://127.0.0.1:1", "database_url": postgres_database}, "BELLWIRE_REDIS_URL"),
         ({"redis_url": "redis://127.0.0.1:1?what=1", "database_url": postgres_database}, "BELLWIRE_REDIS_URL"),
         ({"redis_url": "redis+sentinel://127.0.0.1:1", "database_url": postgres_database}, "name of the master"),

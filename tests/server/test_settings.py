@@ -44,7 +44,7 @@ WRONG = [
     ({"LOCAL_ACOUNTS": "false"}, "did you mean BELLWIRE_LOCAL_ACCOUNTS?"),
     (
         {"DATABASE_URL": "mysql://u:CANARY@x"},
-        "BELLWIRE_DATABASE_URL: must begin with postgresql+asyncpg:// or sqlite:///",
+        "BELLWIRE_DATABASE_URL: must begin with postgresql:// or sqlite:///",
     ),
     ({"JWT_PUBLIC_KEY": "/nowhere.pem"}, "BELLWIRE_JWT_PUBLIC_KEY: /nowhere.pem cannot be read: No such file"),
     ({"PORT": "tcp://10.0.0.7:80"}, "set enableServiceLinks: false in the pod"),

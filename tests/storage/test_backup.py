@@ -20,6 +20,7 @@ from tests.conftest import ServerFactory
 from tests.faults import history
 from tests.faults.history import Operation
 from tests.support.files import encoded
+from tests.support.postgres import connect
 from tests.support.process import ProcessUser, ServerProcess
 
 MESSAGES = "/api/v2/messages"
@@ -84,9 +85,7 @@ def another_tenant(tx: Tx) -> None:
 
 
 async def empty(url: str) -> None:
-    import asyncpg
-
-    connection = await asyncpg.connect(url.replace("+asyncpg", ""))
+    connection = await connect(url)
     await connection.execute("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
     await connection.close()
 

@@ -3,7 +3,6 @@
 from pathlib import Path
 from typing import Any
 
-import asyncpg
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
@@ -16,6 +15,7 @@ from storage.migrations import NotMigrated, upgrade
 from storage.models import metadata
 from tests.conftest import ServerFactory
 from tests.support.people import Api
+from tests.support.postgres import connect
 
 
 async def test_the_migrated_schema_is_that_of_the_models(database: Database) -> None:
@@ -26,7 +26,7 @@ async def test_the_migrated_schema_is_that_of_the_models(database: Database) -> 
 
 
 async def test_postgres_is_not_migrated_behind_ones_back(postgres_database: str) -> None:
-    connection = await asyncpg.connect(postgres_database.replace("+asyncpg", ""))
+    connection = await connect(postgres_database)
     await connection.execute("DROP TABLE alembic_version")
     await connection.close()
     with pytest.raises(NotMigrated, match=r"run\.py migrate"):
@@ -93,7 +93,7 @@ async def test_what_the_first_release_kept_is_there_in_the_newest(
     old = f"sqlite:///{tmp_path / 'old.db'}"
     if database_url.startswith("postgresql"):
         old = postgres_database
-        connection = await asyncpg.connect(old.replace("+asyncpg", ""))
+        connection = await connect(old)
         await connection.execute("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
         await connection.close()
     kept = await first_schema(old, full)
