@@ -12,7 +12,7 @@ from sqlalchemy import Connection
 
 from realtime.fanout.deliveries import Deliveries
 from realtime.media import MediaService, Upload
-from realtime.posting import Answer, keys_of, post, prepare
+from realtime.posting import Answer, keys_of, post, prepare, reads_of
 from realtime.schema import documents, shapes
 from realtime.schema.bodies import SendMessage
 from realtime.schema.caller import Caller
@@ -177,6 +177,7 @@ class Messages:
             keys=keys_of(caller, body),
             # In UTF-8, at most; metadata are small.
             size=4 * len(body.content or ""),
+            reads=reads_of(caller, body, chat_pk),
         )
 
     async def _recipient(self, caller: Caller, body: SendMessage, chat_pk: int) -> accounts.User | None:

@@ -12,9 +12,10 @@ from realtime.media import one
 from realtime.schema import documents, shapes
 from realtime.schema.bodies import SendMessage
 from realtime.schema.caller import Caller
-from storage import accounts, chat, log, media, messages, outbox
+from storage import accounts, chat, log, media, messages, outbox, webhooks
 from storage.errors import Forbidden, NotFound, Unauthenticated
 from storage.messages import Message
+from storage.statements import Read
 from storage.transaction import Tx
 from storage.types import new_id
 
@@ -72,7 +73,7 @@ def post(
     if file is not None:
         media.send(tx, file.id, chat_pk, seq)
     if not access.wrote:
-        chat.set_member(tx, chat_pk, caller.pk, wrote=True)
+        tx.update_later(chat.SET_WROTE, (chat_pk, caller.pk), (True,))
     message = Message(
         chat_pk=chat_pk,
         chat_id=access.chat_id,
@@ -140,6 +141,18 @@ def fingerprint_of(body: SendMessage, file: str | None) -> str:
     if extra is not None:
         command = (*command, extra)
     return idempotency.fingerprint(command)
+
+
+def reads_of(caller: Caller, body: SendMessage, chat_pk: int) -> list[Read]:
+    """What ``post`` asks for in any case."""
+    reads: list[Read] = [
+        (chat.ACCESS, {"chat": chat_pk, "user": caller.pk}),
+        *outbox.reads_of_promise(),
+        *webhooks.reads_of_promise("message:new", chat_pk),
+    ]
+    if body.clientMessageId is not None:
+        reads.append((messages.BY_KEY, {"sender": caller.pk, "key": body.clientMessageId}))
+    return reads
 
 
 def keys_of(caller: Caller, body: SendMessage) -> list[str]:

@@ -22,7 +22,7 @@ from sqlalchemy import (
 
 from storage import accounts, log, media
 from storage.models import LEAVING, blocks, channels, chats, events, members, messages, users
-from storage.prepared import Prepared, padded
+from storage.prepared import Prepared, Update, padded
 from storage.text import fold
 from storage.transaction import Tx, first
 from storage.types import new_id
@@ -139,6 +139,7 @@ ACCESS = Prepared(
     .where(chats.c.pk == bindparam("chat"), members.c.user_pk == bindparam("user"), chats.c.deleted_at.is_(None))
 )
 
+SET_WROTE = Update(members, ("chat_pk", "user_pk"), ("wrote",))
 FIND = select(chats.c.pk).where(
     chats.c.tenant_pk == bindparam("tenant"), chats.c.id == bindparam("id"), chats.c.deleted_at.is_(None)
 )

@@ -18,20 +18,15 @@ from sqlalchemy.pool import StaticPool
 from storage import epoch, migrations
 from storage.epoch import Marks
 from storage.errors import Unavailable
+from storage.executor_postgres import PostgresExecutor
+from storage.executor_sqlite import SqliteExecutor
 from storage.reader import DatabaseReader, PostgresReader, SqliteReader
+from storage.sqlstates import is_unreachable
 from storage.transaction import Command
-from storage.writer import (
-    Executor,
-    OnCommit,
-    OnUnknown,
-    PostgresExecutor,
-    SqliteExecutor,
-    Writer,
-    ignore,
-    is_unreachable,
-)
+from storage.writer import Executor, OnCommit, OnUnknown, Writer, ignore
 
 logger = logging.getLogger("bellwire.storage")
+CONNECT_SECONDS = 5
 T = TypeVar("T")
 
 
@@ -61,6 +56,7 @@ class Database:
         *,
         pool: int = 4,
         read_seconds: float = 15.0,
+        write_seconds: float = 10.0,
         on_commit: OnCommit = ignore,
         on_unknown: OnUnknown = ignore,
     ) -> None:
@@ -69,8 +65,9 @@ class Database:
         self.path = sqlite_path(url)
         # Connections that read.
         self.pool = pool
-        # A longer read is Unavailable.
+        # A longer read is Unavailable, and so is a longer batch of writes on PostgreSQL.
         self.read_seconds = read_seconds
+        self.write_seconds = write_seconds
         self.on_commit = on_commit
         self.on_unknown = on_unknown
 
@@ -86,10 +83,14 @@ class Database:
                 self.url,
                 pool_size=self.pool,
                 max_overflow=4 * self.pool,
+                pool_timeout=self.read_seconds,
+                connect_args={"connect_timeout": CONNECT_SECONDS},
                 hide_parameters=True,
                 pool_reset_on_return=None,
             )
-            self.writer, self.reader = self._writer(PostgresExecutor(engine)), PostgresReader(engine)
+            plain = engine.execution_options(isolation_level="AUTOCOMMIT")
+            self.writer = self._writer(PostgresExecutor(plain, self.write_seconds, prepares=True))
+            self.reader = PostgresReader(plain, self.read_seconds)
         try:
             if not self.path:
                 await self.read(migrations.require_newest)

@@ -19,13 +19,13 @@ from typing import Any
 from sqlalchemy import Connection, select, text
 
 from storage.models import facts
-from storage.prepared import Prepared
+from storage.prepared import Update
 from storage.transaction import Tx
 
 logger = logging.getLogger("bellwire.storage")
 
 READ = select(facts.c.name, facts.c.value)
-COUNT = Prepared(text("UPDATE facts SET value = :value WHERE name = 'commits'"))
+COUNT = Update(facts, ("name",), ("value",))
 PUT = text(
     "INSERT INTO facts (name, value) VALUES (:name, :value) ON CONFLICT (name) DO UPDATE SET value = excluded.value"
 )
@@ -96,9 +96,9 @@ class Marks:
             return {"mark": str(found["mark"]), "commits": int(found["commits"])}
         return None
 
-    def count(self, connection: Connection, bare: sqlite3.Connection) -> None:
+    def count(self, bare: sqlite3.Connection) -> None:
         """Part of every batch: one more commit."""
-        COUNT.run(connection, bare, [{"value": str(self.commits + 1)}])
+        bare.execute(COUNT.sql, [str(self.commits + 1), "commits"])
 
     def after_commit(self) -> None:
         """Bring the file up to what is committed, at most once a second."""

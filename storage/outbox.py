@@ -28,6 +28,7 @@ from storage import activities, webhooks
 from storage.devices import find as find_device
 from storage.models import deliveries, devices, outbox
 from storage.prepared import Bulk, Prepared
+from storage.statements import Read
 from storage.transaction import Tx, clock
 from storage.types import SECOND
 
@@ -116,6 +117,11 @@ def promise(tx: Tx, kind: Kind, channel_pk: int, seq: int, *, ref_pk: int | None
     """Push the event at this position of a channel. Without registered devices nothing is written."""
     if tx.first(ANY_DEVICE, {}) is not None:
         tx.later(ADD, (kind, channel_pk, seq, ref_pk, 0, tx.now, 0, tx.now))
+
+
+def reads_of_promise() -> list[Read]:
+    """What ``promise`` asks for."""
+    return [(ANY_DEVICE, {})]
 
 
 def promise_badge(tx: Tx, user_pk: int, *, exclude_device: str | None = None) -> None:

@@ -1,16 +1,20 @@
-"""Statements of the hot path: Core on PostgreSQL; on SQLite compiled once and run on the bare connection.
+"""Statements of the hot path, with the text that each database gets.
 
-SQLAlchemy's execution costs several times what SQLite needs for such a statement; see docs/decisions.md.
+SQLite runs them on the bare connection, compiled once: SQLAlchemy's execution costs several times what SQLite needs for
+such a statement. PostgreSQL answers a query for many commands in one statement, and writes many rows
+in one; see docs/decisions.md.
 """
 
-import sqlite3
 from collections.abc import Collection, Mapping, Sequence
+from functools import cached_property
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Executable, Table, insert
+from sqlalchemy import Boolean, Executable, Integer, LargeBinary, Table
 from sqlalchemy.dialects import sqlite
+from sqlalchemy.dialects.postgresql import psycopg
+from sqlalchemy.types import TypeEngine
 
-NAMED = sqlite.dialect(paramstyle="named")
+SQLITE, POSTGRES = sqlite.dialect(paramstyle="named"), psycopg.dialect()  # type: ignore[no-untyped-call]
 LARGEST_LIST = 64
 T = TypeVar("T")
 
@@ -24,45 +28,76 @@ def padded(values: Collection[T]) -> list[T]:
     return every + every[:1] * (size - len(every))
 
 
+def postgres_type(type: TypeEngine[Any]) -> str:
+    """The PostgreSQL type of a column's values."""
+    known = ((Integer, "bigint"), (Boolean, "boolean"), (LargeBinary, "bytea"))
+    return next((name for kind, name in known if isinstance(type, kind)), "text")
+
+
+def unnest(kinds: Sequence[str]) -> str:
+    """One row for each place of the arrays ``$1``, ``$2`` …"""
+    return f"unnest({', '.join(f'${number}::{kind}[]' for number, kind in enumerate(kinds, 1))})"
+
+
 class Prepared:
-    """A statement; ``values`` name its bind parameters."""
+    """A query for one row; ``values`` name its bind parameters."""
 
     def __init__(self, statement: Executable) -> None:
         self.statement = statement
-        compiled: Any = statement.compile(dialect=NAMED)  # type: ignore[attr-defined]
+        compiled: Any = statement.compile(dialect=SQLITE)  # type: ignore[attr-defined]
         self.sql = str(compiled)
         self.defaults = {name: value for name, value in compiled.params.items() if value is not None}
+        # The parameters that each call gives, in the order of ``key``.
+        self.names = [name for name, value in compiled.params.items() if value is None]
 
-    def first(self, connection: Connection, bare: sqlite3.Connection | None, values: Mapping[str, Any]) -> Any:
-        """The first row as a tuple, or None."""
-        if bare is None:
-            return connection.execute(self.statement, values).first()
-        return bare.execute(self.sql, {**self.defaults, **values}).fetchone()
+    def key(self, values: Mapping[str, Any]) -> tuple[Any, ...]:
+        """What tells one call from another."""
+        return tuple(values[name] for name in self.names)
 
-    def run(self, connection: Connection, bare: sqlite3.Connection | None, values: Sequence[Mapping[str, Any]]) -> None:
-        if bare is None:
-            connection.execute(self.statement, values)
-        else:
-            bare.executemany(self.sql, values)
+    @cached_property
+    def kinds(self) -> list[str]:
+        """PostgreSQL's types of ``names``."""
+        compiled: Any = self.statement.compile(dialect=POSTGRES)  # type: ignore[attr-defined]
+        return [postgres_type(compiled.binds[name].type) for name in self.names]
+
+    @cached_property
+    def postgres_sql(self) -> str:
+        """For an array of each of ``names``: rows of a place in the arrays, from 1, and what the query finds there."""
+        compiled: Any = self.statement.compile(dialect=POSTGRES)  # type: ignore[attr-defined]
+        known = {name: f"'{value}'" for name, value in self.defaults.items()}
+        query = compiled.string % ({name: f"w.of_{name}" for name in self.names} | known)
+        if not self.names:
+            return f"SELECT 1, q.* FROM ({query}) AS q"
+        columns = ", ".join(f"of_{name}" for name in self.names)
+        wanted = f"{unnest(self.kinds)} WITH ORDINALITY AS w ({columns}, n)"
+        return f"SELECT w.n, q.* FROM {wanted} CROSS JOIN LATERAL ({query}) AS q"
 
 
 class Bulk:
-    """Rows of one table, written many in one statement: each statement costs a hand-over of the interpreter's lock."""
+    """Rows of one table, written many in one statement."""
 
     def __init__(self, table: Table, columns: Sequence[str]) -> None:
-        self.statement = insert(table)
+        self.table = table
         self.columns = columns
         self.head = f"INSERT INTO {table.name} ({', '.join(columns)}) VALUES "
         self.row = f"({', '.join('?' for _ in columns)})"
+        self.kinds = [postgres_type(table.c[name].type) for name in columns]
+        self.postgres_sql = f"INSERT INTO {table.name} ({', '.join(columns)}) SELECT * FROM {unnest(self.kinds)}"
 
-    def write(self, connection: Connection, bare: sqlite3.Connection | None, rows: Sequence[tuple[Any, ...]]) -> None:
-        if bare is None:
-            connection.execute(self.statement, [dict(zip(self.columns, row, strict=True)) for row in rows])
-            return
-        start, size = 0, LARGEST_LIST
-        while start < len(rows):
-            while size > len(rows) - start:
-                size //= 2
-            part = rows[start : start + size]
-            bare.execute(self.head + ", ".join([self.row] * size), [value for row in part for value in row])
-            start += size
+
+class Update:
+    """New values of ``columns`` in the rows of these keys, many in one statement."""
+
+    def __init__(self, table: Table, keys: Sequence[str], columns: Sequence[str]) -> None:
+        self.columns = [*keys, *columns]
+        sets, where = ", ".join(f"{name} = ?" for name in columns), " AND ".join(f"{name} = ?" for name in keys)
+        # Values of ``columns``, then of ``keys``.
+        self.sql = f"UPDATE {table.name} SET {sets} WHERE {where}"
+        self.kinds = [postgres_type(table.c[name].type) for name in self.columns]
+        sets, where = (
+            separator.join(f"{prefix}{name} = w.{name}" for name in names)
+            for separator, prefix, names in ((", ", "", columns), (" AND ", f"{table.name}.", keys))
+        )
+        self.postgres_sql = (
+            f"UPDATE {table.name} SET {sets} FROM {unnest(self.kinds)} AS w ({', '.join(self.columns)}) WHERE {where}"
+        )

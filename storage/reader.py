@@ -12,11 +12,15 @@ from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 import aiosqlite
+import psycopg
 from sqlalchemy import Connection, create_engine
 from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.pool import StaticPool
 
+from storage.pipeline import closing_after
+
 T = TypeVar("T")
+SNAPSHOT = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 PRAGMAS = ("query_only = ON", "busy_timeout = 5000")
 
 
@@ -98,14 +102,31 @@ class SqliteThread:
 
 
 class PostgresReader:
-    def __init__(self, engine: AsyncEngine) -> None:
+    """``engine`` commits every statement by itself. A read that takes longer than ``seconds`` loses its connection."""
+
+    def __init__(self, engine: AsyncEngine, seconds: float) -> None:
         self.engine = engine
-        self.plain = engine.execution_options(isolation_level="AUTOCOMMIT")
-        self.snapshot = engine.execution_options(isolation_level="REPEATABLE READ")
+        self.seconds = seconds
 
     async def read(self, query: Callable[[Connection], T], snapshot: bool) -> T:
-        async with (self.snapshot if snapshot else self.plain).connect() as connection:
-            return await connection.run_sync(query)
+        async with self.engine.connect() as connection:
+            driver = (await connection.get_raw_connection()).driver_connection
+            assert isinstance(driver, psycopg.AsyncConnection)
+            with closing_after(driver, self.seconds):
+                return await connection.run_sync(in_snapshot if snapshot else call, query)
 
     async def close(self) -> None:
         await self.engine.dispose()
+
+
+def call(connection: Connection, query: Callable[[Connection], T]) -> T:
+    return query(connection)
+
+
+def in_snapshot(connection: Connection, query: Callable[[Connection], T]) -> T:
+    connection.exec_driver_sql(SNAPSHOT)
+    try:
+        return query(connection)
+    finally:
+        # After a ROLLBACK psycopg would prepare every statement anew.
+        connection.exec_driver_sql("COMMIT")

@@ -4,30 +4,23 @@ A ``Command`` is a plain function over a ``Tx``, so that the same code runs in S
 ``run_sync`` on PostgreSQL. What it appended to the log comes out only if it succeeded and then the batch committed.
 """
 
-import sqlite3
 from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
-import orjson
 from sqlalchemy import Connection, CursorResult, Executable, text
-from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from storage.errors import Conflict
-from storage.prepared import Bulk, Prepared
+from storage.prepared import Bulk, Prepared, Update
+from storage.sqlstates import Undone, is_duplicate, is_retriable
+from storage.statements import Found, Locked, Read, Statements, Waiting
 from storage.types import now
 
 T = TypeVar("T")
 # An event without what its caller said, as it is stored.
 EVENT_BYTES = 1024
 
-LOCK_CHANNELS = text("SELECT pk, head, name FROM channels WHERE pk = ANY(:pks) ORDER BY pk FOR UPDATE")
-# SQLite has one writer, which needs no locks.
-FIND_CHANNELS = "SELECT pk, head, name FROM channels WHERE pk IN (SELECT value FROM json_each(?))"
-LOCK_KEYS = text("SELECT pg_advisory_xact_lock(hashtextextended(k, 0)) FROM unnest(CAST(:keys AS text[])) AS k")
 CLOCK = text("SELECT CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS bigint)")
-SET_HEAD = Prepared(text("UPDATE channels SET head = :head WHERE pk = :pk"))
-SERIALIZATION_FAILURES = {"40001", "40P01"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,17 +39,6 @@ class Event:
     about: int | None = None
 
 
-class Part:
-    """What some commands have to write yet: rows by table, channels whose head moved, and what the rows would answer."""
-
-    __slots__ = ("answers", "moved", "rows")
-
-    def __init__(self) -> None:
-        self.rows: dict[Bulk, list[tuple[Any, ...]]] = {}
-        self.moved: set[int] = set()
-        self.answers: set[Hashable] = set()
-
-
 class Tx:
     """What a command works with.
 
@@ -66,31 +48,31 @@ class Tx:
     """
 
     __slots__ = (
+        "_announced",
         "_before",
-        "_connection",
         "_events",
         "_fresh",
         "_heads",
         "_mine",
         "_others",
         "_saved",
-        "bare",
         "events",
         "now",
+        "statements",
     )
 
-    def __init__(self, connection: Connection, bare: sqlite3.Connection | None, at: int) -> None:
-        self._connection = connection
-        # sqlite3's own connection; None on PostgreSQL.
-        self.bare = bare
+    def __init__(self, statements: Statements, locked: Locked) -> None:
+        self.statements = statements
         # The batch's time, in microseconds.
-        self.now = at
+        self.now = locked.now
         # What was appended to the log, by all commands of the batch.
         self.events: list[Event] = []
         # [head, name] of each channel that is locked or was made, by number.
-        self._heads: dict[int, list[Any]] = {}
+        self._heads: dict[int, list[Any]] = {pk: [head, name] for pk, head, name in locked.heads}
+        # What was read ahead, as long as no command has changed it; None after that.
+        self._announced: Found | None = locked.found
         # What waits to be written: of the commands before, and of this one.
-        self._others, self._mine = Part(), Part()
+        self._others, self._mine = Waiting(), Waiting()
         # Of this command: the heads that it moved, as they were before; the channels that it made; where its events begin.
         self._before: dict[int, int] = {}
         self._fresh: set[int] = set()
@@ -104,11 +86,11 @@ class Tx:
         """The connection, for a statement of its own: everything that waits to be written is written first."""
         if not self._saved:
             # Heads that this command moved belong into its savepoint.
-            self._write(self._others, self._before)
-            self._control("SAVEPOINT command")
+            self._write(self._others, "SAVEPOINT command", before=self._before)
             self._saved = True
+            self._announced = None
         self._write(self._mine)
-        return self._connection
+        return self.statements.connection
 
     def execute(
         self, statement: Executable, values: Mapping[str, Any] | Sequence[Mapping[str, Any]] = ()
@@ -116,10 +98,17 @@ class Tx:
         return self.connection().execute(statement, values or None)
 
     def first(self, query: Prepared, values: Mapping[str, Any], *, unless: Hashable = None) -> Any:
-        """The first row, past what waits to be written; ``unless`` that is what a waiting row would ``answer``."""
+        """The first row, past what waits to be written; ``unless`` that is what a waiting row would ``answer``.
+
+        On PostgreSQL it costs a round trip, unless the command announced it.
+        """
         if unless is not None and (unless in self._others.answers or unless in self._mine.answers):
-            return query.first(self.connection(), self.bare, values)
-        return query.first(self._connection, self.bare, values)
+            self.connection()
+        if self._announced:
+            place = (query, query.key(values))
+            if place in self._announced:
+                return self._announced[place]
+        return self.statements.first(query, values)
 
     # Writing
 
@@ -128,6 +117,15 @@ class Tx:
         self._mine.rows.setdefault(table, []).append(row)
         if answers is not None:
             self._mine.answers.add(answers)
+
+    def update_later(self, update: Update, key: tuple[Any, ...], values: tuple[Any, ...]) -> None:
+        """Change a row with those of the other commands; of several changes of one key the last one counts."""
+        self._mine.updates.setdefault(update, {})[key] = values
+
+    def waiting_update(self, update: Update, key: tuple[Any, ...]) -> tuple[Any, ...] | None:
+        """The values that wait to be written to this row."""
+        mine = self._mine.updates.get(update, {}).get(key)
+        return mine if mine is not None else self._others.updates.get(update, {}).get(key)
 
     def made(self, pk: int, name: str) -> None:
         """The command made this channel."""
@@ -142,43 +140,33 @@ class Tx:
         head[0] += 1
         return head[0], head[1]
 
-    def _write(self, part: Part, heads_before: Mapping[int, int] = {}) -> None:
-        if part.rows or part.moved:
-            for table, rows in part.rows.items():
-                table.write(self._connection, self.bare, rows)
-            if part.moved:
-                heads = [{"pk": pk, "head": heads_before.get(pk, self._heads[pk][0])} for pk in sorted(part.moved)]
-                SET_HEAD.run(self._connection, self.bare, heads)
-            part.rows.clear()
-            part.moved.clear()
-            part.answers.clear()
+    def _heads_of(self, waiting: Waiting, before: Mapping[int, int] = {}) -> dict[int, int]:
+        return {pk: before.get(pk, self._heads[pk][0]) for pk in sorted(waiting.moved)}
 
-    def _control(self, statement: str) -> None:
-        self.bare.execute(statement) if self.bare else self._connection.exec_driver_sql(statement)
+    def _write(self, waiting: Waiting, *then: str, before: Mapping[int, int] = {}) -> None:
+        if waiting or then:
+            self.statements.write(waiting, self._heads_of(waiting, before), *then)
+            waiting.clear()
 
     # The life of a batch
 
-    def lock(self, heads: Collection[Any]) -> None:
-        """These channels are locked; rows of ``(pk, head, name)``."""
-        self._heads = {pk: [head, name] for pk, head, name in heads}
+    def announce(self, reads: Collection[Read]) -> None:
+        """Read ahead again what the commands from here on ask for, after one that may have changed it."""
+        if self._announced is None:
+            self._announced = self.statements.find(reads)
 
     def keep(self) -> None:
         """The command succeeded."""
         if self._saved:
-            self._write(self._mine)
-            self._control("RELEASE SAVEPOINT command")
+            self._write(self._mine, "RELEASE SAVEPOINT command")
         else:
-            for table, rows in self._mine.rows.items():
-                self._others.rows.setdefault(table, []).extend(rows)
-            self._others.moved |= self._mine.moved
-            self._others.answers |= self._mine.answers
+            self._others.extend(self._mine)
         self._next()
 
     def undo(self) -> None:
         """The command failed."""
         if self._saved:
-            self._control("ROLLBACK TO SAVEPOINT command")
-            self._control("RELEASE SAVEPOINT command")
+            self.statements.write(Waiting(), {}, "ROLLBACK TO SAVEPOINT command", "RELEASE SAVEPOINT command")
         for pk, head in self._before.items():
             self._heads[pk][0] = head
         for pk in self._fresh:
@@ -187,26 +175,26 @@ class Tx:
         self._next()
 
     def _next(self) -> None:
-        self._mine = Part()
+        self._mine = Waiting()
         self._before.clear()
         self._fresh.clear()
         self._events = len(self.events)
         self._saved = False
 
     def spoiled_by(self, error: Exception) -> bool:
-        """On PostgreSQL an error of the database outside a savepoint ends the whole transaction."""
-        return self.bare is None and not self._saved and isinstance(error, DBAPIError)
+        """Whether the whole transaction ends with this error."""
+        return not self._saved and self.statements.is_spoiled_by(error)
 
     def finish(self) -> None:
-        """Write what waits; the caller commits."""
-        self._write(self._others)
+        """The last command is done; the caller commits."""
+        self.statements.finish(self._others, self._heads_of(self._others))
 
 
 def first(source: Tx | Connection, query: Prepared, values: Mapping[str, Any], *, unless: Hashable = None) -> Any:
     """The first row, inside a transaction or on a reading connection."""
     if isinstance(source, Tx):
         return source.first(query, values, unless=unless)
-    return query.first(source, None, values)
+    return source.execute(query.statement, values).first()
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,13 +203,15 @@ class Command(Generic[T]):
 
     ``channels`` names those to which it appends: they are locked in one order on every node, so that no two batches wait
     for each other. ``apply`` returns the answer. If it raises, its changes are undone. If it returns a ``Problem``, its
-    changes stay and the caller gets the problem. ``size`` is how many bytes of the caller's it stores.
+    changes stay and the caller gets the problem. ``size`` is how many bytes of the caller's it stores. ``reads`` announces
+    what it asks for with ``Tx.first``: on PostgreSQL the batch reads all of it at once, when it holds its locks.
     """
 
     apply: Callable[[Tx], T]
     channels: Collection[int] = ()
     keys: Collection[str] = field(default=())
     size: int = 0
+    reads: Collection[Read] = ()
 
     @property
     def weight(self) -> int:
@@ -229,36 +219,33 @@ class Command(Generic[T]):
         return (self.size + EVENT_BYTES) * max(1, len(self.channels))
 
 
-class Undone(Exception):
-    """The transaction was refused as a whole and may run again"""
-
-
-def run_batch(
-    connection: Connection, commands: Sequence[Command[Any]], bare: sqlite3.Connection | None = None
-) -> tuple[list[Any], list[Event]]:
-    """Run ``commands`` in the connection's open transaction; their answers (or exceptions) in order, and their events.
+def run_batch(statements: Statements, commands: Sequence[Command[Any]]) -> tuple[list[Any], list[Event]]:
+    """Run ``commands`` in one transaction; their answers (or exceptions) in order, and their events. The caller commits.
 
     Raises ``Undone`` if the database refused the transaction as a whole.
     """
+    # Sorted, so that no two batches wait for each other.
+    pks = sorted({pk for command in commands for pk in command.channels})
+    keys = sorted({key for command in commands for key in command.keys})
     try:
-        heads = lock(connection, commands, bare)
-        tx = Tx(connection, bare, clock(connection))
-        tx.lock(heads)
+        tx = Tx(statements, statements.begin(pks, keys, [each for command in commands for each in command.reads]))
         answers: list[Any] = []
-        for command in commands:
+        for place, command in enumerate(commands):
             try:
+                if command.reads:
+                    tx.announce([each for later in commands[place:] for each in later.reads])
                 answer = command.apply(tx)
                 tx.keep()
             except Exception as error:
-                if is_serialization_failure(error) or tx.spoiled_by(error):
+                if is_retriable(error) or tx.spoiled_by(error):
                     raise
                 tx.undo()
                 answer = Conflict() if is_duplicate(error) else error
             answers.append(answer)
         tx.finish()
         return answers, tx.events
-    except DBAPIError as error:
-        if is_serialization_failure(error):
+    except Exception as error:
+        if is_retriable(error):
             raise Undone from error
         raise
 
@@ -266,31 +253,3 @@ def run_batch(
 def clock(connection: Connection) -> int:
     """The database's own time in microseconds, so that nodes with other clocks agree."""
     return connection.execute(CLOCK).scalar_one() if connection.dialect.name == "postgresql" else now()
-
-
-def lock(connection: Connection, commands: Sequence[Command[Any]], bare: sqlite3.Connection | None) -> Collection[Any]:
-    """Take every lock of the batch before anything is read, in one order on every node; the channels' heads."""
-    pks = sorted({pk for command in commands for pk in command.channels})
-    if bare is not None:
-        return bare.execute(FIND_CHANNELS, [orjson.dumps(pks).decode()]).fetchall() if pks else []
-    keys = sorted({key for command in commands for key in command.keys})
-    if keys:
-        connection.execute(LOCK_KEYS, {"keys": keys})
-    return connection.execute(LOCK_CHANNELS, {"pks": pks}).all() if pks else []
-
-
-def sqlstate(error: BaseException) -> str | None:
-    return getattr(error.orig, "sqlstate", None) if isinstance(error, DBAPIError) else None
-
-
-def is_serialization_failure(error: BaseException) -> bool:
-    return sqlstate(error) in SERIALIZATION_FAILURES
-
-
-def is_duplicate(error: BaseException) -> bool:
-    """Whether a unique constraint refused it: another transaction was first."""
-    if isinstance(error, sqlite3.IntegrityError):
-        return "UNIQUE constraint failed" in str(error)
-    if isinstance(error, IntegrityError):
-        return sqlstate(error) == "23505" or (error.orig is not None and is_duplicate(error.orig))
-    return False

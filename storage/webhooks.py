@@ -12,6 +12,7 @@ from sqlalchemy import Connection, Select, bindparam, case, delete, func, insert
 
 from storage.models import calls, chats, deliveries, events, streams, tenants, users, webhooks
 from storage.prepared import Bulk, Prepared
+from storage.statements import Read
 from storage.transaction import Tx, clock
 from storage.types import new_id
 
@@ -144,6 +145,11 @@ def promise(tx: Tx, event: str, channel_pk: int, seq: int) -> None:
     place = OF_LOG[event]
     for pk in wanting(tx, event, select(place.c.tenant_pk).where(place.c.pk == channel_pk)):
         tx.later(ADD, (pk, event, channel_pk, seq, None, "waiting", 0, tx.now, 0, tx.now))
+
+
+def reads_of_promise(event: str, channel_pk: int) -> list[Read]:
+    """What ``promise`` asks for."""
+    return [(LISTENED[event], {"channel": channel_pk})]
 
 
 def promise_document(tx: Tx, tenant_pk: int, event: str, document: Any) -> None:

@@ -5,25 +5,15 @@ next one gathers, so that the more there is to do, the fewer commits it takes fo
 """
 
 import asyncio
-import contextlib
 import logging
-import os
-import queue
-import sqlite3
-import threading
 import time
 from collections.abc import Callable, Sequence
 from contextvars import Context
 from typing import Any, Protocol, TypeVar
 
-from sqlalchemy import Connection, Engine
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
-from sqlalchemy.exc import TimeoutError as PoolTimeout
-from sqlalchemy.ext.asyncio import AsyncEngine
-
-from storage.epoch import Marks
 from storage.errors import Problem, Unavailable
-from storage.transaction import Command, Event, Undone, run_batch, sqlstate
+from storage.sqlstates import CommitUnknown, Undone, is_unreachable
+from storage.transaction import Command, Event
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -33,26 +23,9 @@ BATCH_BYTES = 4 * 2**20
 # Seconds that an event may wait for the next ones of its channel.
 GATHER_SECONDS = 0.005
 UNKNOWN = "It is not known whether this was stored; retry with the same key"
-UNREACHABLE = (OperationalError, InterfaceError, sqlite3.OperationalError, OSError)
-# Connection exceptions, too many connections, and a server that stops or starts
-# (https://www.postgresql.org/docs/current/errcodes-appendix.html).
-CONNECTION_LOST = ("08", "53", "57P")
 Outcome = tuple[list[Any], list[Event]]
 OnCommit = Callable[[list[Event]], None]
 OnUnknown = Callable[[set[int]], None]
-
-
-def is_unreachable(error: BaseException) -> bool:
-    """Whether the database can't be reached now, and it is worth trying again."""
-    if isinstance(error, (*UNREACHABLE, PoolTimeout)):
-        return True
-    if not isinstance(error, DBAPIError):
-        return False
-    return error.connection_invalidated or (sqlstate(error) or "").startswith(CONNECTION_LOST)
-
-
-class CommitUnknown(Exception):
-    """COMMIT itself failed: the batch may be stored or not"""
 
 
 class Executor(Protocol):
@@ -187,96 +160,3 @@ def settle(future: "asyncio.Future[Any]", answer: Any) -> None:
         future.set_exception(answer)
     else:
         future.set_result(answer)
-
-
-class SqliteExecutor:
-    """One thread with the one connection that writes: a batch costs one hop there and one back."""
-
-    batch = 200
-
-    def __init__(self, engine: Engine, marks: Marks) -> None:
-        self.engine = engine
-        self.marks = marks
-        self.inbox: queue.SimpleQueue[Callable[[Connection, sqlite3.Connection], None] | None] = queue.SimpleQueue()
-        self.thread = threading.Thread(target=self._serve, name="writer", daemon=True)
-        self.thread.start()
-
-    async def run(self, commands: Sequence[Command[Any]]) -> Outcome:
-        loop = asyncio.get_running_loop()
-        done: asyncio.Future[Outcome] = loop.create_future()
-
-        def job(connection: Connection, bare: sqlite3.Connection) -> None:
-            result: Outcome | Exception
-            try:
-                result = self._transact(connection, bare, commands)
-            except Exception as error:
-                result = error
-            loop.call_soon_threadsafe(settle, done, result)
-
-        self.inbox.put(job)
-        return await done
-
-    def _transact(self, connection: Connection, bare: sqlite3.Connection, commands: Sequence[Command[Any]]) -> Outcome:
-        bare.execute("BEGIN IMMEDIATE")
-        try:
-            outcome = run_batch(connection, commands, bare)
-            self.marks.count(connection, bare)
-        except BaseException:
-            bare.execute("ROLLBACK")
-            raise
-        try:
-            bare.execute("COMMIT")
-        except Exception as error:
-            if bare.in_transaction:
-                bare.execute("ROLLBACK")
-            raise CommitUnknown from error
-        self.marks.after_commit()
-        return outcome
-
-    def _serve(self) -> None:
-        try:
-            with self.engine.connect() as connection:
-                bare = connection.connection.driver_connection
-                assert isinstance(bare, sqlite3.Connection)
-                while (job := self.inbox.get()) is not None:
-                    job(connection, bare)
-        except BaseException:
-            logger.critical("the writer stopped; the process can't go on without it", exc_info=True)
-            os._exit(70)
-
-    async def close(self) -> None:
-        self.inbox.put(None)
-        await asyncio.to_thread(self.thread.join)
-        self.engine.dispose()
-
-
-class PostgresExecutor:
-    """A transaction of the pool for each batch; one that was refused as a whole runs again, then command by command."""
-
-    batch = 50
-
-    def __init__(self, engine: AsyncEngine) -> None:
-        self.engine = engine
-
-    async def run(self, commands: Sequence[Command[Any]]) -> Outcome:
-        for attempt in range(2 if len(commands) > 1 else 5):
-            with contextlib.suppress(Undone):
-                return await self._transact(commands)
-            await asyncio.sleep(0.01 * attempt)
-        raise Undone
-
-    async def _transact(self, commands: Sequence[Command[Any]]) -> Outcome:
-        async with self.engine.connect() as connection:
-            outcome = await connection.run_sync(run_batch, commands)
-            try:
-                await connection.commit()
-            except DBAPIError as error:
-                if getattr(error.orig, "sqlstate", None) in {"40001", "40P01"}:
-                    raise Undone from error
-                raise CommitUnknown from error
-            except Exception as error:
-                raise CommitUnknown from error
-            return outcome
-
-    async def close(self) -> None:
-        """The engine belongs to the database, which closes it."""

@@ -176,6 +176,8 @@ WITHOUT_OWN_TEST = {
     "server/data_lock.py": "tests/journeys/test_command_line.py",
     "realtime/schema/documents.py": "tests/server/test_openapi.py",
     "realtime/schema/envelope.py": "tests/server/test_dialects.py",
+    "storage/statements*.py": "tests/storage/test_transaction.py and tests/storage/test_prepared.py",
+    "storage/executor_*.py": "tests/storage/test_transaction.py and tests/storage/test_log.py",
     "storage/tasks.py": "what it spawns is awaited in every test of tests/server",
 }
 

@@ -20,6 +20,8 @@ import engineio.async_socket
 import h2.connection
 import hpack
 import limits.aio.storage
+import psycopg.errors
+import psycopg.pq
 import pytest
 import redis.asyncio.connection
 import socketio
@@ -38,11 +40,12 @@ ENGINE, SOCKET, PROTOCOL = (
     "realtime/transport/socket.py",
     "realtime/transport/protocol.py",
 )
-LINK, RATES, APNS, READER = (
+LINK, RATES, APNS, READER, PIPELINE = (
     "realtime/cluster/link_redis.py",
     "realtime/cluster/rates_redis.py",
     "push/apns.py",
     "storage/reader.py",
+    "storage/pipeline.py",
 )
 HANDLER = aiohttp.web_protocol.RequestHandler
 QUEUE = aiohttp._websocket.reader.WebSocketDataQueue
@@ -90,6 +93,27 @@ SEAMS: dict[str, list[Seam]] = {
         Seam(LINK, redis.asyncio.connection, "parse_url"),
     ],
     "limits": [Seam(RATES, limits.aio.storage, "Storage"), Seam(RATES, limits.aio.storage.MemoryStorage, "reset")],
+    "psycopg": [
+        Seam(PIPELINE, psycopg.errors, "error_from_result", ("result", "encoding")),
+        *(
+            Seam(PIPELINE, psycopg.pq.PGconn, name)
+            for name in (
+                "enter_pipeline_mode",
+                "exit_pipeline_mode",
+                "pipeline_sync",
+                "send_prepare",
+                "send_query_params",
+                "send_query_prepared",
+                "flush",
+                "is_busy",
+                "consume_input",
+                "get_result",
+                "finish",
+                "socket",
+                "status",
+            )
+        ),
+    ],
     "aiosqlite": [
         Seam(READER, aiosqlite.Connection, "_execute", ("self", "fn", "args", "kwargs")),
         Seam(READER, aiosqlite.Connection, "_conn"),
@@ -110,6 +134,7 @@ SEAMS: dict[str, list[Seam]] = {
 }
 # What no class shows, such as an attribute set in a constructor: the words that the source must have.
 SOURCES = [
+    (PIPELINE, psycopg.AsyncConnection.wait, "self.pgconn"),
     (WEBSOCKET, asyncio.selector_events._SelectorSocketTransport, "_read_ready_cb"),  # type: ignore[attr-defined]
     (APNS, aioapns.connection.H2Protocol, "self.conn ="),
     (APNS, aioapns.connection.H2Protocol, "self.transport"),

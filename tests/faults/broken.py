@@ -29,10 +29,12 @@ from realtime.fanout.session import Sessions
 from realtime.transport.engine import Engine
 from server import endpoint
 from storage import credits, database, messages, outbox
+from storage.executor_sqlite import SqliteExecutor
 from storage.models import credit_accounts
+from storage.statements_sqlite import SqliteStatements
 from storage.transaction import run_batch
 from storage.types import new_id
-from storage.writer import SqliteExecutor, Writer
+from storage.writer import Writer
 
 MUTANTS: dict[str, Callable[[], None]] = {}
 POINTS: dict[str, Callable[[Callable[[], None]], None]] = {}
@@ -78,8 +80,8 @@ def transact(commit: Callable[[Any, Any], None]) -> None:
 
     def replaced(self: Any, connection: Any, bare: Any, commands: Any) -> Any:
         bare.execute("BEGIN IMMEDIATE")
-        outcome = run_batch(connection, commands, bare)
-        self.marks.count(connection, bare)
+        outcome = run_batch(SqliteStatements(connection, bare), commands)
+        self.marks.count(bare)
         self.outcome = outcome
         commit(self, bare)
         self.marks.after_commit()
@@ -139,8 +141,8 @@ def acknowledged_before_commit() -> None:
             bare.execute("COMMIT")
             self.marks.after_commit()
         bare.execute("BEGIN IMMEDIATE")
-        outcome = run_batch(connection, commands, bare)
-        self.marks.count(connection, bare)
+        outcome = run_batch(SqliteStatements(connection, bare), commands)
+        self.marks.count(bare)
         if not any(event.name == "message:new" for event in outcome[1]):
             bare.execute("COMMIT")
             self.marks.after_commit()

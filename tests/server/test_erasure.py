@@ -11,6 +11,7 @@ import orjson
 import pytest
 
 from storage import erasure
+from storage.statements_sqlite import SqliteStatements
 from storage.transaction import Command, Tx
 from tests.conftest import Served, ServerFactory
 from tests.support.guard import HANG_SECONDS
@@ -117,9 +118,9 @@ async def test_nothing_that_names_the_user_is_left(database_url: str, serve: Ser
     if path := server.services.database.path:
 
         def checkpoint(tx: Tx) -> None:
-            assert tx.bare is not None
-            tx.bare.execute("COMMIT").execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
-            tx.bare.execute("BEGIN")
+            assert isinstance(tx.statements, SqliteStatements)
+            tx.statements.bare.execute("COMMIT").execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+            tx.statements.bare.execute("BEGIN")
 
         await server.services.database.write(Command(checkpoint))
         for secret in (b"canary@example.org", b"canary-token", b"canary text", b"canary.txt"):

@@ -12,6 +12,7 @@ from storage.database import Database
 from storage.errors import Conflict, NotFound
 from storage.models import channels, events, facts
 from storage.prepared import Prepared
+from storage.statements_sqlite import SqliteStatements
 from storage.transaction import Command, Event, Tx
 from storage.types import SECOND, now
 from tests.conftest import eventually
@@ -212,8 +213,9 @@ async def test_the_tail_names_what_changed_lately(database: Database) -> None:
 
 async def test_what_is_acknowledged_is_durable_by_the_databases_own_word(database: Database) -> None:
     def settings(tx: Tx) -> str:
-        if tx.bare is not None:
-            return f"{tx.bare.execute('PRAGMA synchronous').fetchone()} {tx.bare.execute('PRAGMA journal_mode').fetchone()}"
+        if isinstance(tx.statements, SqliteStatements):
+            pragma = tx.statements.bare.execute
+            return f"{pragma('PRAGMA synchronous').fetchone()} {pragma('PRAGMA journal_mode').fetchone()}"
         return str(tx.execute(text("SHOW synchronous_commit")).scalar_one())
 
     assert await database.write(Command(settings)) in ("(2,) ('wal',)", "on")

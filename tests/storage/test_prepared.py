@@ -1,54 +1,135 @@
-"""Statements of the hot path: the same on SQLite's bare connection and through SQLAlchemy."""
+"""Statements of the hot path: the same on SQLite's bare connection, on PostgreSQL's pipeline, and through SQLAlchemy."""
 
-import sqlite3
-from collections.abc import Iterator
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
-from sqlalchemy import Column, Connection, Integer, MetaData, Table, Text, bindparam, create_engine, select, text
-from sqlalchemy.pool import StaticPool
+from sqlalchemy import BigInteger, Boolean, Column, LargeBinary, MetaData, Table, Text, bindparam, select, text
 
-from storage.prepared import LARGEST_LIST, Bulk, Prepared, padded
+from storage.database import Database
+from storage.prepared import LARGEST_LIST, Bulk, Prepared, Update, padded
+from storage.transaction import Command, Tx, first
 
-FACTS = Table("facts", MetaData(), Column("name", Text), Column("value", Integer))
-VALUE = Prepared(select(FACTS.c.value).where(FACTS.c.name == bindparam("name"), FACTS.c.value > 0))
-DOUBLE = Prepared(text("UPDATE facts SET value = value * 2 WHERE name = :name"))
-ROWS = Bulk(FACTS, ("name", "value"))
+SORTS = Table(
+    "sorts",
+    MetaData(),
+    Column("name", Text),
+    Column("number", BigInteger),
+    Column("yes", Boolean),
+    Column("data", LargeBinary),
+)
+NUMBER = Prepared(
+    select(SORTS.c.number)
+    .where(SORTS.c.name == bindparam("name"), SORTS.c.number > 0)
+    .order_by(SORTS.c.number)
+    .limit(1)
+)
+ROW = Prepared(select(SORTS).where(SORTS.c.number == bindparam("number"), SORTS.c.yes == bindparam("yes")))
+ANY = Prepared(select(SORTS.c.number).where(SORTS.c.name == "any").limit(1))
+ROWS = Bulk(SORTS, ("name", "number", "yes", "data"))
+CHANGE = Update(SORTS, ("name", "number"), ("data", "yes"))
 
 
-@pytest.fixture(params=["bare", "SQLAlchemy"])
-def place(request: pytest.FixtureRequest) -> Iterator[tuple[Connection, sqlite3.Connection | None]]:
-    engine = create_engine("sqlite://", poolclass=StaticPool, isolation_level="AUTOCOMMIT")
-    with engine.connect() as connection:
-        connection.execute(text("CREATE TABLE facts (name TEXT, value INTEGER)"))
-        bare: Any = connection.connection.driver_connection
-        yield connection, bare if request.param == "bare" else None
-    engine.dispose()
+@pytest.fixture
+async def sorts(database: Database) -> Database:
+    """A database with an empty table that has a column of each type."""
+    data = "BYTEA" if database.path is None else "BLOB"
+    table = text(f"CREATE TABLE sorts (name TEXT, number BIGINT, yes BOOLEAN, data {data})")
+    await database.write(Command(lambda tx: tx.execute(table)))
+    return database
+
+
+async def add(database: Database, *rows: tuple[Any, ...]) -> None:
+    def apply(tx: Tx) -> None:
+        for row in rows:
+            tx.later(ROWS, row)
+
+    await database.write(Command(apply))
+
+
+async def found(database: Database) -> list[tuple[Any, ...]]:
+    query = select(SORTS).order_by(SORTS.c.number)
+    return [tuple(row) for row in await database.read(lambda connection: connection.execute(query).all())]
 
 
 @pytest.mark.parametrize("count", [0, 1, 2, 3, LARGEST_LIST, LARGEST_LIST + 1, 3 * LARGEST_LIST - 1])
-def test_rows_are_written_all_and_once(place: tuple[Connection, sqlite3.Connection | None], count: int) -> None:
-    connection, bare = place
-    if count or bare:
-        ROWS.write(connection, bare, [(str(number), number) for number in range(count)])
-    found = connection.execute(text("SELECT name, value FROM facts ORDER BY value")).all()
-    assert [tuple(row) for row in found] == [(str(number), number) for number in range(count)]
+async def test_rows_are_written_all_and_once(sorts: Database, count: int) -> None:
+    rows = [(str(number), number, None, None) for number in range(count)]
+    await add(sorts, *rows)
+    assert await found(sorts) == rows
 
 
-def test_the_first_row_or_none(place: tuple[Connection, sqlite3.Connection | None]) -> None:
-    connection, bare = place
-    ROWS.write(connection, bare, [("a", 5), ("b", -1)])
-    assert tuple(VALUE.first(connection, bare, {"name": "a"})) == (5,)
-    assert VALUE.first(connection, bare, {"name": "b"}) is None
-    assert VALUE.first(connection, bare, {"name": "c"}) is None
+TEXTS = [
+    "",
+    "NULL",
+    "null",
+    "{a,b}",
+    'say "hi"',
+    "back\\slash",
+    "two\nlines",
+    " edge ",
+    "ğ😀\u2028",
+    ",",
+    "'",
+    "\\x00",
+    None,
+]
 
 
-def test_a_statement_for_many_values(place: tuple[Connection, sqlite3.Connection | None]) -> None:
-    connection, bare = place
-    ROWS.write(connection, bare, [("a", 1), ("b", 2), ("c", 3)])
-    DOUBLE.run(connection, bare, [{"name": "a"}, {"name": "c"}])
-    found = connection.execute(text("SELECT value FROM facts ORDER BY name")).scalars().all()
-    assert list(found) == [2, 2, 6]
+async def test_every_value_comes_back_as_it_was(sorts: Database) -> None:
+    data = [b"", b"\0\xff", b"text", None]
+    rows = [
+        (name, number - 2**40, (True, False, None)[number % 3], data[number % 4]) for number, name in enumerate(TEXTS)
+    ]
+    await add(sorts, *rows)
+    assert await found(sorts) == rows
+    keys = [(number, bool(yes)) for _, number, yes, _ in rows if yes is not None]
+    assert await look(sorts, ROW, [{"number": number, "yes": yes} for number, yes in keys]) == [
+        row for row in rows if row[2] is not None
+    ]
+
+
+async def look(database: Database, query: Prepared, asked: Sequence[dict[str, Any]]) -> list[Any]:
+    """The answers, which are the same whether they were announced, asked for in a transaction, or read."""
+
+    def apply(tx: Tx) -> list[Any]:
+        return [tx.first(query, values) for values in asked]
+
+    answers = [
+        await database.write(Command(apply, reads=[(query, values) for values in asked])),
+        await database.write(Command(apply)),
+        await database.read(lambda connection: [first(connection, query, values) for values in asked]),
+    ]
+    shown = [[row and (*map(as_bool, row),) for row in each] for each in answers]
+    assert shown[0] == shown[1] == shown[2]
+    return [row and tuple(row) for row in answers[2]]
+
+
+def as_bool(value: Any) -> Any:
+    """The bare connection of SQLite has numbers for booleans."""
+    return int(value) if isinstance(value, bool) else value
+
+
+async def test_the_first_row_or_none(sorts: Database) -> None:
+    await add(sorts, ("a", 7, None, None), ("a", 5, None, None), ("b", -1, None, None))
+    assert await look(sorts, ANY, [{}]) == [None]
+    await add(sorts, ("any", 1, None, None), ("any", 1, None, None))
+    assert await look(sorts, ANY, [{}, {}]) == [(1,), (1,)]
+    names = ["a", "b", "c", "a", "it's"]
+    assert await look(sorts, NUMBER, [{"name": name} for name in names]) == [(5,), None, None, (5,), None]
+
+
+async def test_many_rows_are_changed_in_one_statement(sorts: Database) -> None:
+    rows = [(name, number, False, b"old") for number, name in enumerate("aabc")]
+    await add(sorts, *rows)
+
+    def apply(tx: Tx) -> None:
+        tx.update_later(CHANGE, ("a", 1), (b"new", True))
+        tx.update_later(CHANGE, ("c", 3), (None, None))
+        tx.update_later(CHANGE, ("c", 4), (b"nowhere", True))
+
+    await sorts.write(Command(apply))
+    assert await found(sorts) == [rows[0], ("a", 1, True, b"new"), rows[2], ("c", 3, None, None)]
 
 
 def test_lists_have_few_lengths() -> None:

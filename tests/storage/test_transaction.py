@@ -1,27 +1,32 @@
 """What the commands of one batch see of each other, what they leave behind, and how many statements they cost."""
 
 import asyncio
+import random
 import re
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
 import pytest
-from sqlalchemy import event, select, text
+from sqlalchemy import bindparam, delete, event, select, text
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.ext.asyncio import create_async_engine
 
 from storage import log
 from storage.database import Database
-from storage.errors import Conflict, NotFound
+from storage.errors import Conflict, NotFound, Unavailable
+from storage.executor_postgres import PostgresExecutor
 from storage.models import events, facts
-from storage.prepared import Bulk, Prepared
-from storage.transaction import EVENT_BYTES, Command, Tx, Undone, run_batch, sqlstate
-from storage.writer import BATCH_BYTES, PostgresExecutor
+from storage.pipeline import Pipeline, Statement
+from storage.prepared import Bulk, Prepared, Update
+from storage.statements_sqlite import SqliteStatements
+from storage.transaction import EVENT_BYTES, Command, Tx
+from storage.writer import BATCH_BYTES
 from tests.support.guard import HANG_SECONDS
+from tests.support.postgres import connect
 
 FACT = Bulk(facts, ("name", "value"))
-VALUE = Prepared(text("SELECT value FROM facts WHERE name = :name"))
+VALUE = Prepared(select(facts.c.value).where(facts.c.name == bindparam("name")))
+CHANGE = Update(facts, ("name",), ("value",))
 
 
 async def batch(database: Database, *applies: Callable[[Tx], Any], channels: Sequence[int] = ()) -> list[Any]:
@@ -147,43 +152,54 @@ on_postgres = pytest.mark.parametrize("database_url", ["postgres"], indirect=Tru
 
 
 def trace(on_statement: Callable[[str], Any] | None, tx: Tx) -> None:
-    assert tx.bare is not None
-    tx.bare.set_trace_callback(on_statement)
+    assert isinstance(tx.statements, SqliteStatements)
+    tx.statements.bare.set_trace_callback(on_statement)
 
 
-async def statements(database: Database, run: Callable[[], Any]) -> list[str]:
-    """The first words of what is sent to the database meanwhile."""
-    sent: list[str] = []
+async def trips(database: Database, run: Callable[[], Any]) -> list[list[str]]:
+    """What is sent to the database meanwhile: the first words of the statements of each round trip."""
+    sent: list[list[str]] = []
     executor = database.writer.executor
     if isinstance(executor, PostgresExecutor):
-        engine = executor.engine.sync_engine
+        engine, original = executor.engine.sync_engine, Pipeline.run
 
         def on_statement(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
-            sent.append(statement)
+            sent.append([statement])
+
+        async def on_trip(self: Pipeline, statements: Sequence[Statement]) -> Any:
+            sent.append([each.sql for each in statements])
+            return await original(self, statements)
 
         event.listen(engine, "before_cursor_execute", on_statement)
-        await run()
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(Pipeline, "run", on_trip)
+            await run()
         event.remove(engine, "before_cursor_execute", on_statement)
     else:
-        await database.write(Command(partial(trace, sent.append)))
+        await database.write(Command(partial(trace, lambda statement: sent.append([statement]))))
         sent.clear()
         await run()
         await database.write(Command(partial(trace, None)))
-        del sent[sent.index("COMMIT") :]
-    every = [re.sub(r"\W.*", "", statement, flags=re.S).upper() for statement in sent]
-    return [word for word in every if word not in ("BEGIN", "COMMIT")]
+        del sent[1 + sent.index(["COMMIT"]) :]
+    return [[re.sub(r"\W.*", "", statement, flags=re.S).upper() for statement in trip] for trip in sent]
+
+
+async def words(database: Database, run: Callable[[], Any]) -> list[str]:
+    return [word for trip in await trips(database, run) for word in trip]
 
 
 @pytest.mark.parametrize("many", [1, 40])
 async def test_what_a_batch_of_messages_costs(database: Database, many: int) -> None:
-    """The locks (on SQLite the head), the clock of PostgreSQL, the rows, the heads, and the mark of SQLite's epoch."""
     pk = await open_channel(database)
-    sent = await statements(database, lambda: batch(database, *[note(pk)] * many, channels=[pk]))
+    sent = await trips(database, lambda: batch(database, *[note(pk)] * many, channels=[pk]))
     if database.path is None:
-        assert sent == ["SELECT", "SELECT", "INSERT", "UPDATE"]
+        # The limits, the lock, the clock; the rows, the head.
+        assert sent == [["BEGIN", "SELECT", "SELECT", "SELECT"], ["INSERT", "UPDATE", "COMMIT"]]
     else:
-        # SQLite inserts powers of two.
-        assert sent == ["SELECT", *["INSERT"] * many.bit_count(), "UPDATE", "UPDATE"]
+        # SQLite inserts powers of two; the last one is the mark of its epoch.
+        assert sent == [
+            ["BEGIN"], ["SELECT"], *[["INSERT"]] * many.bit_count(), ["UPDATE"], ["UPDATE"], ["COMMIT"],
+        ]  # fmt: skip
 
 
 async def test_only_a_command_that_uses_the_connection_gets_a_savepoint(database: Database) -> None:
@@ -196,16 +212,131 @@ async def test_only_a_command_that_uses_the_connection_gets_a_savepoint(database
         then(count, fail),
         fail,
     ]
-    sent = await statements(database, lambda: batch(database, *applies, channels=[pk]))
+    sent = await words(database, lambda: batch(database, *applies, channels=[pk]))
     control = [word for word in sent if word in ("SAVEPOINT", "RELEASE", "ROLLBACK")]
     assert control == ["SAVEPOINT", "RELEASE", "SAVEPOINT", "ROLLBACK", "RELEASE"]
 
 
 async def test_a_head_is_written_once_for_all_events_before(database: Database) -> None:
     pk = await open_channel(database)
-    sent = await statements(database, lambda: batch(database, note(pk), note(pk), count, count, channels=[pk]))
+    sent = await words(database, lambda: batch(database, note(pk), note(pk), count, count, channels=[pk]))
     marks = 1 if database.path else 0
     assert sent.count("UPDATE") == 1 + marks
+
+
+# What is announced, and changes that wait
+
+
+def announced(apply: Callable[[Tx], Any], *names: str) -> Command[Any]:
+    return Command(apply, reads=[(VALUE, {"name": name}) for name in names])
+
+
+def change(name: str, value: str) -> Callable[[Tx], None]:
+    return lambda tx: tx.update_later(CHANGE, (name,), (value,))
+
+
+def change_now(name: str, value: str) -> Callable[[Tx], Any]:
+    statement = text("UPDATE facts SET value = :value WHERE name = :name")
+    return lambda tx: tx.execute(statement, {"name": name, "value": value})
+
+
+def value_of(name: str) -> Callable[[Tx], str | None]:
+    """As the commands before have it, whether it was written or waits."""
+
+    def apply(tx: Tx) -> str | None:
+        row = tx.first(VALUE, {"name": name}, unless=("fact", name))
+        waiting = tx.waiting_update(CHANGE, (name,))
+        return row and str((waiting or row)[0])
+
+    return apply
+
+
+@on_postgres
+@pytest.mark.parametrize("many", [1, 50])
+async def test_what_is_announced_costs_no_round_trip(database: Database, many: int) -> None:
+    commands = [announced(value_of(f"fact-{number}"), f"fact-{number}") for number in range(many)]
+    await database.write(Command(then(remember("fact-0"))))
+    answers: list[Any] = []
+
+    async def run() -> None:
+        answers.extend(await asyncio.gather(*map(database.write, commands)))
+
+    assert len(await trips(database, run)) == 2
+    assert answers == ["kept"] + [None] * (many - 1)
+
+
+@on_postgres
+async def test_after_a_command_with_statements_of_its_own_it_is_read_again(database: Database) -> None:
+    await database.write(Command(remember("a")))
+    commands = [announced(value_of("a"), "a"), announced(change_now("a", "new"), "a"), announced(value_of("a"), "a")]
+    answers = await asyncio.gather(*map(database.write, commands))
+    assert (answers[0], answers[2]) == ("kept", "new")
+
+
+async def test_the_last_change_of_a_row_counts(database: Database) -> None:
+    await batch(database, remember("a"), remember("b"))
+    answers = await batch(
+        database,
+        change("a", "first"),
+        then(change("a", "second"), value_of("a")),
+        then(change("a", "lost"), fail),
+        then(change("b", "lost"), count, fail),
+        value_of("a"),
+    )
+    assert answers[1] == answers[4] == "second"
+    values = select(facts.c.name, facts.c.value).where(facts.c.name.in_(["a", "b"]))
+    found = await database.read(lambda connection: {row.name: row.value for row in connection.execute(values)})
+    assert found == {"a": "second", "b": "kept"}
+
+
+NAMES = [f"name-{number}" for number in range(4)]
+
+
+def random_command(dice: random.Random) -> Command[Any]:
+    """One that looks, writes, writes at once, or fails, in any order; it announces some of what it asks for, or none."""
+    name = dice.choice(NAMES)
+    steps = [
+        value_of(name),
+        change(name, str(dice.random())),
+        change_now(name, str(dice.random())),
+        value_of(dice.choice(NAMES)),
+        count,
+        *([fail] if dice.random() < 0.3 else []),
+    ]
+    chosen = dice.sample(steps, dice.randint(1, 3))
+
+    def apply(tx: Tx) -> list[Any]:
+        return [step(tx) if step in (steps[0], steps[3], count, fail) else step(tx) and None for step in chosen]
+
+    return announced(apply, *dice.sample(NAMES, dice.randint(0, 4)))
+
+
+async def test_a_batch_answers_what_its_commands_answer_one_by_one(database: Database) -> None:
+    for seed in range(20):
+        await database.write(Command(lambda tx: tx.execute(delete(facts).where(facts.c.name.in_(NAMES)))))
+        await batch(database, *map(remember, NAMES[:3]))
+        dice = random.Random(seed)
+        commands = [random_command(dice) for _ in range(12)]
+
+        async def whole(command: Command[Any]) -> Any:
+            return await asyncio.gather(database.write(command), return_exceptions=True)
+
+        def values() -> Any:
+            return database.read(lambda connection: connection.execute(select(facts).order_by(facts.c.name)).all())
+
+        start = await values()
+        together = await asyncio.gather(*map(database.write, commands), return_exceptions=True)
+        after_together = await values()
+        for name, value in start:
+            await database.write(Command(change_now(name, value)))
+        one_by_one = [(await whole(command))[0] for command in commands]
+        shown = [
+            [str(each) if isinstance(each, Exception) else each for each in some] for some in (together, one_by_one)
+        ]
+        assert shown[0] == shown[1], seed
+        assert [tuple(row) for row in after_together if row.name in NAMES] == [
+            tuple(row) for row in await values() if row.name in NAMES
+        ]
 
 
 # PostgreSQL's locks and errors
@@ -221,35 +352,29 @@ async def test_keys_are_locked_before_the_first_command(database: Database) -> N
 @on_postgres
 async def test_another_node_waits_for_a_channel_that_is_locked(database: Database) -> None:
     pk = await open_channel(database)
-    engine = create_async_engine(database.url)
     waiting = text(
         "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
     )
-    async with engine.connect() as other:
-        answers, _ = await other.run_sync(run_batch, [Command(note(pk), channels=[pk])])
+    other = await connect(database.url)
+    async with other.transaction():
+        await other.execute("UPDATE channels SET head = head + 1 WHERE pk = %s", [pk])
         second = database.write(Command(note(pk), channels=[pk]))
         async with asyncio.timeout(HANG_SECONDS):
             while not await database.read(lambda connection: connection.execute(waiting).scalar_one()):
                 await asyncio.sleep(0.01)
-        await other.commit()
-    await engine.dispose()
-    assert [*answers, await second] == [1, 2]
-    assert [seq for seq, _ in await kept(database, pk)] == [1, 2]
+    assert await second == 2
+    await other.close()
 
 
 @on_postgres
-@pytest.mark.parametrize(("code", "undone"), [("40001", True), ("40P01", True), ("22012", False)])
-async def test_only_a_serialization_failure_lets_the_batch_run_again(
-    database: Database, code: str, undone: bool
-) -> None:
-    raising = Prepared(text(f"DO $$ BEGIN RAISE EXCEPTION 'refused' USING ERRCODE = '{code}'; END $$"))
-    engine = create_async_engine(database.url)
-    async with engine.connect() as connection:
-        with pytest.raises(Undone if undone else DBAPIError) as raised:
-            await connection.run_sync(run_batch, [Command(lambda tx: tx.first(raising, {}))])
-    await engine.dispose()
-    refused = raised.value.__cause__ if undone else raised.value
-    assert refused is not None and sqlstate(refused) == code
+@pytest.mark.parametrize(("code", "times"), [("40001", 5), ("40P01", 5), ("22012", 1)])
+async def test_only_a_serialization_failure_lets_the_batch_run_again(database: Database, code: str, times: int) -> None:
+    raising = text(f"DO $$ BEGIN RAISE EXCEPTION 'refused' USING ERRCODE = '{code}'; END $$")
+    tried: list[Tx] = []
+    command = Command(then(tried.append, lambda tx: tx.execute(raising)))
+    with pytest.raises(Unavailable if times > 1 else DBAPIError):
+        await database.write(command)
+    assert len(tried) == times
 
 
 @pytest.mark.parametrize(("size", "batches"), [(0, 1), (BATCH_BYTES // 2 - EVENT_BYTES, 2), (BATCH_BYTES, 4)])

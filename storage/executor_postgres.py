@@ -1,0 +1,76 @@
+"""How PostgreSQL is written: a transaction on a connection of the pool for each batch."""
+
+import asyncio
+import contextlib
+from collections.abc import Sequence
+from typing import Any
+
+import psycopg
+from sqlalchemy import Connection
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from storage.pipeline import Pipeline, Statement, closing_after
+from storage.sqlstates import Undone, is_wrong_server
+from storage.statements_postgres import PostgresStatements
+from storage.transaction import Command, run_batch
+from storage.writer import Outcome
+
+ROLLBACK = Statement("ROLLBACK")
+PIPELINE = "bellwire.pipeline"
+
+
+class PostgresExecutor:
+    """A batch that was refused as a whole runs again, then command by command.
+
+    ``engine`` commits every statement by itself. A batch that takes longer than ``seconds`` loses its connection.
+    """
+
+    batch = 100
+
+    def __init__(self, engine: AsyncEngine, seconds: float, *, prepares: bool) -> None:
+        self.engine = engine
+        self.seconds = seconds
+        # Whether statements may have names on the server.
+        self.prepares = prepares
+
+    async def run(self, commands: Sequence[Command[Any]]) -> Outcome:
+        for attempt in range(2 if len(commands) > 1 else 5):
+            with contextlib.suppress(Undone):
+                return await self._transact(commands)
+            await asyncio.sleep(0.01 * attempt)
+        raise Undone
+
+    async def _transact(self, commands: Sequence[Command[Any]]) -> Outcome:
+        async with self.engine.connect() as connection:
+            pipeline = await self._pipeline(connection)
+            try:
+                with closing_after(pipeline.connection, self.seconds):
+                    try:
+                        return await connection.run_sync(self._run, pipeline, commands)
+                    except Exception:
+                        if not pipeline.is_lost:
+                            await pipeline.run([ROLLBACK])
+                        raise
+            except Exception as error:
+                if pipeline.is_lost or is_wrong_server(error):
+                    await connection.invalidate(error)
+                raise
+
+    async def _pipeline(self, connection: AsyncConnection) -> Pipeline:
+        """That of the driver's connection, which knows what is prepared there."""
+        raw = await connection.get_raw_connection()
+        driver, known = raw.driver_connection, raw.info
+        assert isinstance(driver, psycopg.AsyncConnection)
+        pipeline = known.get(PIPELINE)
+        if pipeline is None or pipeline.connection is not driver:
+            pipeline = known[PIPELINE] = Pipeline(driver, prepares=self.prepares)
+        return pipeline
+
+    def _run(self, connection: Connection, pipeline: Pipeline, commands: Sequence[Command[Any]]) -> Outcome:
+        statements = PostgresStatements(connection, pipeline, self.seconds)
+        outcome = run_batch(statements, commands)
+        statements.commit()
+        return outcome
+
+    async def close(self) -> None:
+        """The engine belongs to the database, which closes it."""

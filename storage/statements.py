@@ -1,0 +1,87 @@
+"""How a transaction reaches its database."""
+
+from collections.abc import Collection, Hashable, Mapping, Sequence
+from typing import Any, NamedTuple, Protocol
+
+from sqlalchemy import Connection
+
+from storage.models import channels
+from storage.prepared import Bulk, Prepared, Update
+
+SET_HEAD = Update(channels, ("pk",), ("head",))
+# A query and its values: what a command will ask for.
+Read = tuple[Prepared, Mapping[str, Any]]
+# The first row of each query that was announced, None where there is none, by the query and the key of its values.
+Found = dict[tuple[Prepared, tuple[Any, ...]], Any]
+
+
+class Locked(NamedTuple):
+    """What a batch knows when it holds its locks: ``(pk, head, name)`` of channels, the time in microseconds."""
+
+    heads: Collection[Any]
+    now: int
+    found: Found
+
+
+class Waiting:
+    """What some commands have to write yet."""
+
+    __slots__ = ("answers", "moved", "rows", "updates")
+
+    def __init__(self) -> None:
+        self.rows: dict[Bulk, list[tuple[Any, ...]]] = {}
+        # By statement and key.
+        self.updates: dict[Update, dict[tuple[Any, ...], tuple[Any, ...]]] = {}
+        # Channels whose head moved.
+        self.moved: set[int] = set()
+        # What the rows would answer.
+        self.answers: set[Hashable] = set()
+
+    def __bool__(self) -> bool:
+        return bool(self.rows or self.updates or self.moved)
+
+    def extend(self, other: "Waiting") -> None:
+        """Have what waits in ``other`` written too, after what waits here."""
+        for table, rows in other.rows.items():
+            self.rows.setdefault(table, []).extend(rows)
+        for statement, values in other.updates.items():
+            self.updates.setdefault(statement, {}).update(values)
+        self.moved |= other.moved
+        self.answers |= other.answers
+
+    def clear(self) -> None:
+        self.rows.clear()
+        self.updates.clear()
+        self.moved.clear()
+        self.answers.clear()
+
+
+class Statements(Protocol):
+    """Of one batch, on one connection."""
+
+    # For statements of a command's own.
+    connection: Connection
+
+    def begin(self, pks: Sequence[int], keys: Sequence[str], reads: Collection[Read]) -> Locked:
+        """Begin the transaction, lock keys and channels in the order given, then read."""
+        ...
+
+    def find(self, reads: Collection[Read]) -> Found:
+        """Read again what was announced."""
+        ...
+
+    def first(self, query: Prepared, values: Mapping[str, Any]) -> Any:
+        """The first row as a tuple, or None."""
+        ...
+
+    def write(self, waiting: Waiting, heads: Mapping[int, int], *then: str) -> None:
+        """Write what waits and the heads of the channels that moved, then run statements without values."""
+        ...
+
+    def finish(self, waiting: Waiting, heads: Mapping[int, int]) -> None:
+        """Write what waits at the end of the batch, or with its commit."""
+        ...
+
+    def is_spoiled_by(self, error: Exception) -> bool:
+        """Whether an error outside a savepoint ends the whole transaction."""
+        ...
