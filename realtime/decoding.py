@@ -86,6 +86,8 @@ class Decoder:
 
     async def _run(self, path: Path, thumbnail: Path) -> tuple[int | None, bytes, float]:
         """The exit status, None after too long, what the process wrote, and how many seconds of a core it took."""
+        # Before it is started: on a busy core it may have run to its end when we come back.
+        began = time.monotonic()
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-m", "realtime.inspection", str(path.absolute()), str(thumbnail.absolute()),
             str(self.memory), str(self.seconds),
@@ -94,7 +96,7 @@ class Decoder:
         )  # fmt: skip
         assert process.stdin
         assert process.stdout
-        output, spent, began = b"", 0.0, time.monotonic()
+        output, spent = b"", 0.0
         try:
             async with asyncio.timeout(DECODE_SECONDS):
                 output = await process.stdout.read(LONGEST_OUTPUT)
