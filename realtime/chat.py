@@ -12,8 +12,8 @@ from realtime.schema import documents, shapes
 from realtime.schema.bodies import ChangeChat, CreateChat
 from realtime.schema.caller import Caller
 from realtime.schema.limits import Limits
-from storage import accounts, chat, erasure, log, messages, outbox, streams
-from storage.chat import Access, Member
+from storage import accounts, chat, erasure, log, messages, outbox, streams, unread
+from storage.chat import Access, Member, MemberChat
 from storage.database import Database
 from storage.errors import Conflict, Forbidden, Invalid, NotFound, Unauthenticated
 from storage.tasks import Tasks
@@ -55,7 +55,10 @@ class Chats:
 
         def look(connection: Connection) -> list[ListedChat]:
             found = chat.of_user(connection, caller.pk, before=before, limit=limit)
-            return [ListedChat(seen_by(connection, item.pk, caller.pk), at, item.pk) for item, at in found]
+            shown = seen(connection, found, caller.pk)
+            return [
+                ListedChat(document, each.active_at, each.chat.pk) for document, each in zip(shown, found, strict=True)
+            ]
 
         return await self.database.read(look, snapshot=True)
 
@@ -239,7 +242,7 @@ class Chats:
 
         def apply(tx: Tx, pk: int, access: Access) -> shapes.ChatDocument:
             chat.set_member(tx, pk, caller.pk, muted_until=until)
-            if messages.unread(tx.connection(), pk, caller.pk, access.read_seq):
+            if unread.in_chat(tx.connection(), caller.pk, pk):
                 outbox.promise_badge(tx, caller.pk, exclude_device=caller.device)
             return seen_by(tx.connection(), pk, caller.pk)
 
@@ -305,18 +308,31 @@ class Chats:
 
 def seen_by(connection: Connection, chat_pk: int, user_pk: int) -> shapes.ChatDocument:
     """The chat as this member sees it. Raises NotFound for who is none."""
-    access = chat.access(connection, chat_pk, user_pk)
-    me = chat.member(connection, chat_pk, user_pk)
-    if access is None or me is None:
+    found = chat.of_member(connection, chat_pk, user_pk)
+    if found is None:
         raise NotFound
-    last = messages.history(connection, chat_pk, first=access.first_seq, before=None, after=None, limit=1)
-    return documents.conversation(
-        chat.get(connection, chat_pk),
-        chat.members_of(connection, chat_pk),
-        last=last[0] if last else None,
-        unread=messages.unread(connection, chat_pk, user_pk, me.read_seq),
-        muted_until=me.muted_until,
+    return seen(connection, [found], user_pk)[0]
+
+
+def seen(connection: Connection, found: Sequence[MemberChat], user_pk: int) -> list[shapes.ChatDocument]:
+    """Chats as a member sees them, in as many statements for many as for one."""
+    pks = [each.chat.pk for each in found]
+    members = chat.shown_members(connection, [each.chat for each in found])
+    last = messages.newest(
+        connection, [(each.chat.pk, each.newest_seq) for each in found if each.newest_seq >= each.first_seq]
     )
+    large = {each.chat.pk for each in found if len(members[each.chat.pk]) < each.chat.member_count}
+    # Where all members are known, so are the readers.
+    read = [last[pk].with_readers(members[pk]) for pk in last if pk not in large]
+    read += messages.with_readers(connection, [last[pk] for pk in last if pk in large])
+    last = {each.chat_pk: each for each in read}
+    counts = unread.in_chats(connection, user_pk, pks)
+    return [
+        documents.conversation(
+            each.chat, members[pk], last=last.get(pk), unread=counts.get(pk, 0), muted_until=each.muted_until
+        )
+        for pk, each in zip(pks, found, strict=True)
+    ]
 
 
 def only(users: Sequence[accounts.User]) -> accounts.User:
@@ -376,12 +392,13 @@ def leave(tx: Tx, chat_pk: int, chat_id: str, user: accounts.User) -> None:
     member = chat.member(tx.connection(), chat_pk, user.pk)
     assert member is not None
     keep_an_owner(tx, chat_pk, member.role)
+    behind = unread.in_chat(tx.connection(), user.pk, chat_pk)
     chat.remove_member(tx, chat_pk, user.pk)
     if member.role == "readonly":
         streams.exclude(tx, chat_pk, user.pk, role=member.role)
     append_updated(tx, chat_pk, chat_id, removed=[user.id])
     log.append(tx, user.pk, "chat:removed", {"chatId": chat_id})
-    if messages.unread(tx.connection(), chat_pk, user.pk, member.read_seq):
+    if behind:
         outbox.promise_badge(tx, user.pk)
 
 

@@ -6,7 +6,7 @@ from realtime import idempotency
 from realtime.schema import documents, shapes
 from realtime.schema.bodies import Grant, SendMessage
 from realtime.schema.caller import Caller
-from storage import accounts, audit, chat, credits, log, messages, outbox
+from storage import accounts, audit, chat, credits, log, messages, outbox, unread
 from storage.accounts import User
 from storage.credits import Kind, LedgerEntry, NotEnough, Transaction
 from storage.database import Database
@@ -205,4 +205,7 @@ def say(tx: Tx, chat_pk: int, message_id: str, giver: User, taker: User, amount:
     )
     log.write(tx, chat_pk, channel, seq, "message:new", documents.message(message))
     messages.add(tx, message, client_key=None, fingerprint=None)
+    access = chat.access(tx, chat_pk, giver.pk)
+    if access is not None:
+        unread.add_own(tx, chat_pk, giver.pk, access.read, wrote=False)
     outbox.promise(tx, "message", chat_pk, seq)

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Sequence
-from typing import NamedTuple, TypeVar
+from typing import TypeVar
 from weakref import WeakValueDictionary
 
 import orjson
@@ -18,11 +18,12 @@ from realtime.schema.bodies import SendMessage
 from realtime.schema.caller import Caller
 from realtime.schema.limits import Limits
 from realtime.support.buckets import Buckets
-from storage import accounts, chat, log, media, messages, outbox
+from storage import accounts, chat, log, media, messages, outbox, unread
 from storage.chat import Access
 from storage.database import Database
 from storage.errors import Conflict, Forbidden, Invalid, NotFound, Unauthenticated
-from storage.messages import Message
+from storage.messages import Message, MessagePlace
+from storage.statements import Read
 from storage.transaction import Command, Tx
 from storage.types import iso_time
 
@@ -177,7 +178,7 @@ class Messages:
             keys=keys_of(caller, body),
             # In UTF-8, at most; metadata are small.
             size=4 * len(body.content or ""),
-            reads=reads_of(caller, body, chat_pk),
+            reads=lambda: reads_of(caller, body, chat_pk),
         )
 
     async def _recipient(self, caller: Caller, body: SendMessage, chat_pk: int) -> accounts.User | None:
@@ -200,7 +201,7 @@ class Messages:
         """Raises NotFound."""
 
         def look(connection: Connection) -> Message:
-            place = visible(connection, caller, message_id)
+            place, _ = visible(connection, caller, message_id)
             found = messages.get(connection, place.chat_pk, place.seq)
             assert found is not None
             return found
@@ -236,7 +237,8 @@ class Messages:
     async def edit(self, caller: Caller, message_id: str, content: str) -> shapes.MessageDocument:
         """Raises NotFound, Forbidden for another's message, Conflict for a deleted one and for a transfer, TooMany."""
 
-        def change(tx: Tx, chat_pk: int, seq: int, access: Access) -> shapes.MessageDocument:
+        def change(tx: Tx, place: MessagePlace, access: Access) -> shapes.MessageDocument:
+            chat_pk, seq, _ = place
             item = messages.get(tx.connection(), chat_pk, seq)
             assert item is not None
             if item.sender_pk != caller.pk or access.role == "readonly" or access.blocked:
@@ -265,7 +267,8 @@ class Messages:
         Raises NotFound, Forbidden, Conflict for a reversal.
         """
 
-        def change(tx: Tx, chat_pk: int, seq: int, access: Access) -> shapes.MessageDocument:
+        def change(tx: Tx, place: MessagePlace, access: Access) -> shapes.MessageDocument:
+            chat_pk, seq, _ = place
             item = messages.get(tx.connection(), chat_pk, seq)
             assert item is not None
             own = item.sender_pk == caller.pk
@@ -282,30 +285,38 @@ class Messages:
     async def read(self, caller: Caller, message_id: str, chat_id: str | None = None) -> shapes.ReadDocument:
         """Move the caller's read position up to this message; a position only grows."""
 
-        def change(tx: Tx, chat_pk: int, seq: int, access: Access) -> shapes.ReadDocument:
+        def change(tx: Tx, place: MessagePlace, access: Access) -> shapes.ReadDocument:
             if chat_id is not None and access.chat_id != chat_id:
                 raise NotFound
             document: shapes.ReadDocument = {
                 "chatId": access.chat_id,
                 "userId": caller.user.id,
                 "messageId": message_id,
-                "readSeq": max(seq, access.read_seq),
+                "readSeq": max(place.seq, access.read.read_seq),
             }
-            if seq > access.read_seq:
-                chat.set_member(tx, chat_pk, caller.pk, read_seq=seq)
+            if place.seq > access.read.read_seq:
+                unread.mark_read(tx, place.chat_pk, caller.pk, access.read, place.seq, place.ordinal)
                 public = access.member_count <= READ_ON_CHAT
                 log.append(
-                    tx, chat_pk if public else caller.pk, "message:read", document, about=seq if public else None
+                    tx,
+                    place.chat_pk if public else caller.pk,
+                    "message:read",
+                    document,
+                    about=place.seq if public else None,
                 )
                 outbox.promise_badge(tx, caller.pk, exclude_device=caller.device)
             return document
 
-        return await self._change(caller, message_id, change, also=[caller.pk])
+        def reads(place: MessagePlace) -> Sequence[Read]:
+            own = (unread.OWN_AFTER, {"chat": place.chat_pk, "seq": place.seq, "user": caller.pk})
+            return [own, *outbox.reads_of_badge(caller.pk, exclude_device=caller.device)]
+
+        return await self._change(caller, message_id, change, also=[caller.pk], reads=reads)
 
     async def report(self, caller: Caller, message_id: str, reason: str) -> None:
         """For the tenant's admins. Raises NotFound, Conflict for a second report of the same message."""
 
-        def change(tx: Tx, chat_pk: int, seq: int, access: Access) -> None:
+        def change(tx: Tx, place: MessagePlace, access: Access) -> None:
             tenant_pk = caller.user.tenant_pk
             if not messages.report(
                 tx, tenant_pk=tenant_pk, reporter_pk=caller.pk, message_id=message_id, reason=reason
@@ -329,20 +340,28 @@ class Messages:
         self,
         caller: Caller,
         message_id: str,
-        change: Callable[[Tx, int, int, Access], T],
+        change: Callable[[Tx, MessagePlace, Access], T],
         *,
         also: Sequence[int] = (),
+        reads: Callable[[MessagePlace], Sequence[Read]] = lambda place: (),
     ) -> T:
-        """Run ``change`` on a message the caller can see, with its chat locked."""
-        place = await self.database.read(lambda connection: visible(connection, caller, message_id))
+        """Run ``change`` on a message the caller can see, with its chat locked; ``reads`` is what it asks for."""
+        place, _ = await self.database.read(lambda connection: visible(connection, caller, message_id))
 
         def apply(tx: Tx) -> T:
-            chat_pk, seq, access = visible(tx.connection(), caller, message_id)
+            found, access = visible(tx, caller, message_id)
             if access.status != "active":
                 raise Unauthenticated
-            return change(tx, chat_pk, seq, access)
+            return change(tx, found, access)
 
-        return await self.database.write(Command(apply, channels=[place.chat_pk, *also]))
+        def announced() -> list[Read]:
+            return [
+                (messages.WHERE_IS, {"id": message_id, "tenant": caller.user.tenant_pk}),
+                (chat.ACCESS, {"chat": place.chat_pk, "user": caller.pk}),
+                *reads(place),
+            ]
+
+        return await self.database.write(Command(apply, channels=[place.chat_pk, *also], reads=announced))
 
 
 def make_tombstone(tx: Tx, item: Message) -> shapes.MessageDocument:
@@ -380,20 +399,12 @@ def announce(tx: Tx, chat_pk: int, user_pks: list[int], at: int) -> None:
         log.append(tx, user_pk, "chat:new", document)
 
 
-class VisibleMessage(NamedTuple):
-    """Where a message is, and what the caller may do there."""
-
-    chat_pk: int
-    seq: int
-    access: Access
-
-
-def visible(connection: Connection, caller: Caller, message_id: str) -> VisibleMessage:
+def visible(source: Tx | Connection, caller: Caller, message_id: str) -> tuple[MessagePlace, Access]:
     """Where a message is, and what the caller is there. Raises NotFound, for foreign as for absent."""
-    place = messages.where_is(connection, caller.user.tenant_pk, message_id)
+    place = messages.where_is(source, caller.user.tenant_pk, message_id)
     if place is None:
         raise NotFound
-    access = chat.access(connection, place.chat_pk, caller.pk)
+    access = chat.access(source, place.chat_pk, caller.pk)
     if access is None or place.seq < access.first_seq:
         raise NotFound
-    return VisibleMessage(place.chat_pk, place.seq, access)
+    return place, access

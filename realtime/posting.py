@@ -12,7 +12,7 @@ from realtime.media import one
 from realtime.schema import documents, shapes
 from realtime.schema.bodies import SendMessage
 from realtime.schema.caller import Caller
-from storage import accounts, chat, log, media, messages, outbox, webhooks
+from storage import accounts, chat, log, media, messages, outbox, unread, webhooks
 from storage.errors import Forbidden, NotFound, Unauthenticated
 from storage.messages import Message
 from storage.statements import Read
@@ -59,7 +59,7 @@ def post(
         if target is None or not chat.known_members(tx.connection(), chat_pk, [target.pk]):
             raise NotFound
     if body.replyTo is not None:
-        place = messages.where_is(tx.connection(), caller.user.tenant_pk, body.replyTo)
+        place = messages.where_is(tx, caller.user.tenant_pk, body.replyTo)
         if place is None or place.chat_pk != chat_pk or place.seq < access.first_seq:
             raise NotFound("replyTo does not name a message of this chat")
     id, transfer = new_id(), None
@@ -72,8 +72,6 @@ def post(
     seq, channel = tx.next_seq(chat_pk)
     if file is not None:
         media.send(tx, file.id, chat_pk, seq)
-    if not access.wrote:
-        tx.update_later(chat.SET_WROTE, (chat_pk, caller.pk), (True,))
     message = Message(
         chat_pk=chat_pk,
         chat_id=access.chat_id,
@@ -93,6 +91,7 @@ def post(
     )
     event = log.write(tx, chat_pk, channel, seq, "message:new", documents.message(message))
     messages.add(tx, message, client_key=key, fingerprint=fingerprint)
+    unread.add_own(tx, chat_pk, caller.pk, access.read, wrote=True)
     outbox.promise(tx, "message", chat_pk, seq)
     return orjson.Fragment(event.payload)
 
@@ -128,7 +127,7 @@ def first_answer(connection: Connection, chat_pk: int, seq: int) -> shapes.Messa
     item = messages.get(connection, chat_pk, seq, readers=False)
     assert item is not None
     if item.updated_at != item.created_at:
-        item = messages.with_readers(connection, chat_pk, [item])[0]
+        item = messages.with_readers(connection, [item])[0]
     return documents.message(item)
 
 
@@ -150,6 +149,8 @@ def reads_of(caller: Caller, body: SendMessage, chat_pk: int) -> list[Read]:
         *outbox.reads_of_promise(),
         *webhooks.reads_of_promise("message:new", chat_pk),
     ]
+    if body.replyTo is not None:
+        reads.append((messages.WHERE_IS, {"id": body.replyTo, "tenant": caller.user.tenant_pk}))
     if body.clientMessageId is not None:
         reads.append((messages.BY_KEY, {"sender": caller.pk, "key": body.clientMessageId}))
     return reads

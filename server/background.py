@@ -11,7 +11,7 @@ from realtime.cluster.nodes import HEARTBEAT_SECONDS
 from realtime.cluster.presence_redis import TTL_SECONDS as PRESENCE_TTL_SECONDS
 from server.metrics import figures
 from server.services import Services
-from storage import audit, deliveries, log, logins, registration, webhooks
+from storage import audit, deliveries, log, logins, registration, unread, webhooks
 from storage.errors import Unavailable
 from storage.tasks import Tasks
 from storage.transaction import Command
@@ -50,6 +50,7 @@ class Background:
         self._every(SWEEP_SECONDS, services.activities.expire)
         self._every(MEASURE_SECONDS, services.worker.measure)
         self._every(SWEEP_SECONDS, self._sweep)
+        self._every(TICK_SECONDS, self._number_messages)
         if services.cluster.nodes:
             self._every(HEARTBEAT_SECONDS, self._beat)
         self._every(PRESENCE_TTL_SECONDS / 3, services.cluster.presence.refresh)
@@ -76,6 +77,12 @@ class Background:
     async def _beat(self) -> None:
         assert self.services.cluster.nodes is not None
         await self.services.cluster.nodes.beat(figures(self.services))
+
+    async def _number_messages(self) -> None:
+        """Number the messages from before they had numbers, in slices."""
+        database = self.services.database
+        while not self.stopping.is_set() and (pk := await database.read(unread.to_fill)) is not None:
+            await database.write(Command(partial(unread.fill, chat_pk=pk), channels=[pk]))
 
     async def _sweep(self) -> None:
         """Drop, in slices, what is past its retention."""

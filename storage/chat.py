@@ -20,12 +20,13 @@ from sqlalchemy import (
     update,
 )
 
-from storage import accounts, log, media
+from storage import accounts, log, media, unread
 from storage.models import LEAVING, blocks, channels, chats, events, members, messages, users
-from storage.prepared import Prepared, Update, padded
+from storage.prepared import Prepared, of_pairs, padded, pairs
 from storage.text import fold
 from storage.transaction import Tx, first
 from storage.types import new_id
+from storage.unread import ReadState
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,23 +65,28 @@ class Member:
 class Access:
     """What decides whether a user may act in a chat, read in one statement inside the transaction."""
 
+    read: ReadState
     chat_id: str
     type: str
     history_visible: str
     member_count: int
     role: str
     joined_seq: int
-    read_seq: int
     status: str
     blocked: bool
-    wrote: bool
 
     @property
     def first_seq(self) -> int:
         """The first seq this member may see."""
-        return 1 if self.history_visible == "all" else self.joined_seq + 1
+        return first_visible(self.history_visible, self.joined_seq)
 
 
+def first_visible(history_visible: str, joined_seq: int) -> int:
+    return 1 if history_visible == "all" else joined_seq + 1
+
+
+MEMBERS_SHOWN = 100
+LARGEST_PK = 2**63 - 1
 CHAT = select(
     chats.c.pk,
     chats.c.tenant_pk,
@@ -116,7 +122,6 @@ ACCESS = Prepared(
         chats.c.member_count,
         members.c.role,
         members.c.joined_seq,
-        members.c.read_seq,
         users.c.status,
         case(
             (
@@ -132,14 +137,13 @@ ACCESS = Prepared(
             ),
             else_=literal(False),
         ),
-        members.c.wrote,
+        *(members.c[name] for name in ReadState._fields),
     )
     .join(members, members.c.chat_pk == chats.c.pk)
     .join(users, users.c.pk == members.c.user_pk)
     .where(chats.c.pk == bindparam("chat"), members.c.user_pk == bindparam("user"), chats.c.deleted_at.is_(None))
 )
 
-SET_WROTE = Update(members, ("chat_pk", "user_pk"), ("wrote",))
 FIND = select(chats.c.pk).where(
     chats.c.tenant_pk == bindparam("tenant"), chats.c.id == bindparam("id"), chats.c.deleted_at.is_(None)
 )
@@ -189,7 +193,13 @@ def get(connection: Connection, pk: int) -> Chat:
 def access(source: Tx | Connection, chat_pk: int, user_pk: int) -> Access | None:
     """The role of the user in the chat; None if they are not a member."""
     row = first(source, ACCESS, {"chat": chat_pk, "user": user_pk})
-    return Access(*row) if row else None
+    if row is None:
+        return None
+    *columns, wrote, read_seq, read_ordinal, own_after = row
+    read = ReadState(wrote, read_seq, read_ordinal, own_after)
+    if isinstance(source, Tx):
+        read = unread.state(source, chat_pk, user_pk, read)
+    return Access(read, *columns)
 
 
 def add(
@@ -229,34 +239,63 @@ def change(tx: Tx, pk: int, **values: Any) -> None:
     tx.execute(update(chats).where(chats.c.pk == pk).values(**values, updated_at=tx.now))
 
 
-def of_user(
-    connection: Connection, user_pk: int, *, before: tuple[int, int] | None, limit: int
-) -> list[tuple[Chat, int]]:
-    """The user's chats with the time of their latest activity, newest first; ``before`` is the last row's (time, pk)."""
-    newest = (
-        select(messages.c.created_at)
-        .where(messages.c.chat_pk == chats.c.pk)
-        .order_by(messages.c.seq.desc())
-        .limit(1)
-        .correlate(chats)
-        .scalar_subquery()
+class MemberChat(NamedTuple):
+    """A chat of a member: when it was active last, in microseconds, its newest message (0: none), and what they see of it."""
+
+    chat: Chat
+    active_at: int
+    newest_seq: int
+    joined_seq: int
+    read_seq: int
+    muted_until: int | None
+
+    @property
+    def first_seq(self) -> int:
+        return first_visible(self.chat.history_visible, self.joined_seq)
+
+
+def newest_message(column: Any) -> Any:
+    """A column of the newest message of each chat."""
+    here = select(column).where(messages.c.chat_pk == chats.c.pk)
+    return here.order_by(messages.c.seq.desc()).limit(1).correlate(chats).scalar_subquery()
+
+
+OF_MEMBER = (
+    CHAT.add_columns(
+        func.coalesce(newest_message(messages.c.created_at), chats.c.created_at).label("active"),
+        func.coalesce(newest_message(messages.c.seq), 0).label("newest"),
+        members.c.joined_seq,
+        members.c.read_seq,
+        members.c.muted_until,
     )
-    active = func.coalesce(newest, chats.c.created_at).label("active")
-    inner = (
-        CHAT.add_columns(active)
-        .join(members, members.c.chat_pk == chats.c.pk)
-        .where(members.c.user_pk == user_pk, chats.c.deleted_at.is_(None))
-        .subquery()
-    )
-    statement = select(inner).order_by(inner.c.active.desc(), inner.c.pk.desc()).limit(limit)
-    if before:
-        at, pk = before
-        statement = statement.where(or_(inner.c.active < at, and_(inner.c.active == at, inner.c.pk < pk)))
-    found = []
-    for row in connection.execute(statement):
-        *values, at = row
-        found.append((Chat(*values), at))
-    return found
+    .join(members, members.c.chat_pk == chats.c.pk)
+    .where(members.c.user_pk == bindparam("user"), chats.c.deleted_at.is_(None))
+)
+INNER = OF_MEMBER.subquery()
+LISTED = select(INNER).order_by(INNER.c.active.desc(), INNER.c.pk.desc()).limit(bindparam("most"))
+LISTED_BEFORE = LISTED.where(
+    or_(INNER.c.active < bindparam("at"), and_(INNER.c.active == bindparam("at"), INNER.c.pk < bindparam("before")))
+)
+ONE_OF_MEMBER = OF_MEMBER.where(chats.c.pk == bindparam("chat"))
+
+
+def of_user(connection: Connection, user_pk: int, *, before: tuple[int, int] | None, limit: int) -> list[MemberChat]:
+    """The user's chats, the latest active first; ``before`` is the last one's (time, pk)."""
+    values = {"user": user_pk, "most": limit}
+    if before is None:
+        return member_chats(connection.execute(LISTED, values))
+    at, pk = before
+    return member_chats(connection.execute(LISTED_BEFORE, {**values, "at": at, "before": pk}))
+
+
+def of_member(connection: Connection, chat_pk: int, user_pk: int) -> MemberChat | None:
+    found = member_chats(connection.execute(ONE_OF_MEMBER, {"user": user_pk, "chat": chat_pk}))
+    return found[0] if found else None
+
+
+def member_chats(rows: Any) -> list[MemberChat]:
+    width = len(Chat.__slots__)
+    return [MemberChat(Chat(*row[:width]), *row[width:]) for row in rows]
 
 
 class Slice(NamedTuple):
@@ -304,6 +343,7 @@ def add_members(
     tx: Tx, chat_pk: int, rows: Sequence[tuple[int, str]], seq: int, *, maker_pk: int | None = None
 ) -> None:
     """Let users in, as ``(number, role)``, to see what comes after ``seq``. The maker of a chat shows presence in it."""
+    ordinal = tx.ordinal(chat_pk)
     tx.execute(
         insert(members),
         [
@@ -315,6 +355,8 @@ def add_members(
                 "read_seq": seq,
                 "joined_at": tx.now,
                 "wrote": user_pk == maker_pk,
+                "read_ordinal": ordinal,
+                "own_after": None if ordinal is None else 0,
             }
             for user_pk, role in rows
         ],
@@ -358,10 +400,42 @@ def leaving(connection: Connection, *, before: int, limit: int = 500) -> list[tu
     return [(row.chat_pk, row.user_pk) for row in rows]
 
 
-def members_of(connection: Connection, chat_pk: int, *, after: int = 0, limit: int = 100) -> list[Member]:
+def members_of(connection: Connection, chat_pk: int, *, after: int = 0, limit: int = MEMBERS_SHOWN) -> list[Member]:
     statement = MEMBER.where(members.c.chat_pk == chat_pk, members.c.user_pk > after).order_by(members.c.user_pk)
     rows: Any = connection.execute(statement.limit(limit))
     return [Member(*row) for row in rows]
+
+
+# The last one shown of each chat.
+LAST_SHOWN = select(
+    chats.c.pk,
+    select(members.c.user_pk)
+    .where(members.c.chat_pk == chats.c.pk)
+    .order_by(members.c.user_pk)
+    .offset(MEMBERS_SHOWN - 1)
+    .limit(1)
+    .correlate(chats)
+    .scalar_subquery(),
+).where(chats.c.pk.in_(bindparam("chats")))
+SHOWN = of_pairs(
+    "SELECT m.chat_pk, m.user_pk, u.id, u.name, m.role, m.joined_seq, m.read_seq, m.muted_until, m.joined_at, m.leaves_at "
+    "FROM {pairs} JOIN members AS m ON m.chat_pk = w.pk AND m.user_pk <= w.seq JOIN users AS u ON u.pk = m.user_pk "
+    "ORDER BY m.user_pk"
+)
+
+
+def shown_members(connection: Connection, some: Collection[Chat]) -> dict[int, list[Member]]:
+    """The first members of each of these chats, at most 100."""
+    if not some:
+        return {}
+    last = {each.pk: LARGEST_PK for each in some}
+    large = [each.pk for each in some if each.member_count > MEMBERS_SHOWN]
+    if large:
+        last.update({row[0]: row[1] for row in connection.execute(LAST_SHOWN, {"chats": padded(large)})})
+    found: dict[int, list[Member]] = {each.pk: [] for each in some}
+    for row in connection.execute(SHOWN[connection.dialect.name], {"pairs": pairs(last.items())}):
+        found[row.chat_pk].append(Member(*row))
+    return found
 
 
 def owners(connection: Connection, chat_pk: int) -> int:

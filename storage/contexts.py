@@ -5,15 +5,16 @@ from dataclasses import dataclass
 from typing import Any
 
 import orjson
-from sqlalchemy import Connection, Integer, and_, func, literal_column, or_, select, tuple_
+from sqlalchemy import Connection, bindparam, func, or_, select, tuple_
 
-from storage import activities, models, notifications, streams
+from storage import activities, models, notifications, streams, unread
 from storage.activities import Activity
 from storage.devices import SELECT as DEVICES
 from storage.devices import Device, signed_in
 from storage.models import chats, devices, members, messages, tenants, users
 from storage.notifications import UNREAD, Notification
 from storage.outbox import LIVE, Delivery
+from storage.prepared import padded
 from storage.streams import Stream
 
 BADGE_CAP = 999
@@ -215,34 +216,15 @@ def unread_members(connection: Connection, due: Collection[Delivery], at: int) -
     return {(each.channel_pk, each.user_pk, each.seq) for each, span in here if span and max(span) < each.seq}
 
 
+UNREAD_NOTIFICATIONS = (
+    select(models.notifications.c.recipient_pk, func.count())
+    .where(models.notifications.c.recipient_pk.in_(bindparam("users")), UNREAD)
+    .group_by(models.notifications.c.recipient_pk)
+)
+
+
 def badges_of(connection: Connection, user_pks: Collection[int], at: int) -> dict[int, int]:
     """Unread messages of chats not muted and unread notifications of each user, together at most 999."""
-    one = literal_column("1", Integer)
-    unread = (
-        select(one)
-        .select_from(members)
-        .join(
-            messages,
-            and_(
-                messages.c.chat_pk == members.c.chat_pk,
-                messages.c.seq > members.c.read_seq,
-                messages.c.sender_pk != members.c.user_pk,
-                messages.c.deleted_at.is_(None),
-            ),
-        )
-        .where(members.c.user_pk == users.c.pk, or_(members.c.muted_until.is_(None), members.c.muted_until <= at))
-        .limit(BADGE_CAP)
-        .correlate(users)
-        .subquery()
-    )
-    by_pk = (
-        select(one)
-        .select_from(models.notifications)
-        .where(models.notifications.c.recipient_pk == users.c.pk, UNREAD)
-        .limit(BADGE_CAP)
-        .correlate(users)
-        .subquery()
-    )
-    counts = (select(func.count()).select_from(each).scalar_subquery() for each in (unread, by_pk))
-    rows = connection.execute(select(users.c.pk, *counts).where(users.c.pk.in_(user_pks)))
-    return {pk: min(BADGE_CAP, first + second) for pk, first, second in rows}
+    in_chats = unread.unmuted(connection, user_pks, at)
+    notified = {row[0]: row[1] for row in connection.execute(UNREAD_NOTIFICATIONS, {"users": padded(user_pks)})}
+    return {pk: min(BADGE_CAP, in_chats.get(pk, 0) + notified.get(pk, 0)) for pk in user_pks}

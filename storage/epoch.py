@@ -19,13 +19,12 @@ from typing import Any
 from sqlalchemy import Connection, select, text
 
 from storage.models import facts
-from storage.prepared import Update
 from storage.transaction import Tx
 
 logger = logging.getLogger("bellwire.storage")
 
 READ = select(facts.c.name, facts.c.value)
-COUNT = Update(facts, ("name",), ("value",))
+COUNT = "UPDATE facts SET value = ? WHERE name = 'commits'"
 PUT = text(
     "INSERT INTO facts (name, value) VALUES (:name, :value) ON CONFLICT (name) DO UPDATE SET value = excluded.value"
 )
@@ -98,7 +97,7 @@ class Marks:
 
     def count(self, bare: sqlite3.Connection) -> None:
         """Part of every batch: one more commit."""
-        bare.execute(COUNT.sql, [str(self.commits + 1), "commits"])
+        bare.execute(COUNT, [str(self.commits + 1)])
 
     def after_commit(self) -> None:
         """Bring the file up to what is committed, at most once a second."""

@@ -8,11 +8,11 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import orjson
-from sqlalchemy import Connection, bindparam, delete, func, insert, select, text, update
+from sqlalchemy import Connection, bindparam, delete, func, insert, select, update
 
 from storage import webhooks
 from storage.models import channels, events
-from storage.prepared import Bulk, padded
+from storage.prepared import Bulk, of_pairs, padded, pairs
 from storage.transaction import Event, Tx, clock
 from storage.types import SECOND
 
@@ -21,28 +21,15 @@ OPEN = insert(channels)
 BOUNDS = select(channels.c.pk, channels.c.head, channels.c.floor).where(channels.c.pk.in_(bindparam("pks")))
 HEADS = select(channels.c.pk, channels.c.head).where(channels.c.pk.in_(bindparam("pks")))
 # seq has no gaps, so that a page is a span of it.
-WANTED = {
-    "sqlite": "SELECT json_extract(value, '$[0]') AS pk, json_extract(value, '$[1]') AS after FROM json_each(:wanted)",
-    "postgresql": (
-        "SELECT (value ->> 0)::bigint AS pk, (value ->> 1)::bigint AS after "
-        "FROM json_array_elements(CAST(:wanted AS json))"
-    ),
-}
-PAGES = {
-    dialect: text(
-        f"SELECT w.pk, w.after, c.name AS channel, e.seq, e.name, e.payload, e.about FROM ({wanted}) AS w "
-        "JOIN events AS e ON e.channel_pk = w.pk AND e.seq > w.after AND e.seq <= w.after + :limit "
-        "JOIN channels AS c ON c.pk = w.pk ORDER BY w.pk, w.after, e.seq"
-    )
-    for dialect, wanted in WANTED.items()
-}
-SIZES = {
-    dialect: text(
-        f"SELECT w.pk, w.after, SUM(LENGTH(e.payload)) AS size FROM ({wanted}) AS w "
-        "JOIN events AS e ON e.channel_pk = w.pk AND e.seq > w.after GROUP BY w.pk, w.after"
-    )
-    for dialect, wanted in WANTED.items()
-}
+PAGES = of_pairs(
+    "SELECT w.pk, w.seq AS after, c.name AS channel, e.seq, e.name, e.payload, e.about FROM {pairs} "
+    "JOIN events AS e ON e.channel_pk = w.pk AND e.seq > w.seq AND e.seq <= w.seq + :limit "
+    "JOIN channels AS c ON c.pk = w.pk ORDER BY w.pk, w.seq, e.seq"
+)
+SIZES = of_pairs(
+    "SELECT w.pk, w.seq, SUM(LENGTH(e.payload)) AS size FROM {pairs} "
+    "JOIN events AS e ON e.channel_pk = w.pk AND e.seq > w.seq GROUP BY w.pk, w.seq"
+)
 TAIL = (
     select(events.c.channel_pk, func.max(events.c.seq))
     .where(events.c.at > bindparam("since"))
@@ -75,7 +62,7 @@ TRIMMED_AT_ONCE = 1000
 
 def open_channel(tx: Tx, name: str) -> int:
     """A new channel's number. Its name on the wire must be unique within its tenant."""
-    primary_key = tx.execute(OPEN, {"name": name, "head": 0, "floor": 0}).inserted_primary_key
+    primary_key = tx.execute(OPEN, {"name": name, "head": 0, "floor": 0, "ordinal": 0}).inserted_primary_key
     assert primary_key is not None
     pk = int(primary_key[0])
     tx.made(pk, name)
@@ -118,7 +105,7 @@ def heads(connection: Connection, pks: Collection[int]) -> dict[int, int]:
 def pages(connection: Connection, wanted: Sequence[tuple[int, int]], limit: int) -> list[list[Event]]:
     """For each ``(channel, seq)`` the events above the seq, in order, up to ``limit`` of them."""
     found: dict[tuple[int, int], list[Event]] = {each: [] for each in wanted}
-    values = {"wanted": orjson.dumps(list(found)).decode(), "limit": limit}
+    values = {"pairs": pairs(found), "limit": limit}
     for pk, after, channel, seq, name, payload, about in connection.execute(PAGES[connection.dialect.name], values):
         found[pk, after].append(Event(pk, channel, seq, name, bytes(payload), about))
     return [found[each] for each in wanted]
@@ -133,8 +120,8 @@ def sizes(connection: Connection, wanted: Collection[tuple[int, int]]) -> dict[t
     """For each ``(channel, seq)`` the bytes of the events above the seq, where there are any."""
     if not wanted:
         return {}
-    values = {"wanted": orjson.dumps(list(wanted)).decode()}
-    return {(pk, after): int(size) for pk, after, size in connection.execute(SIZES[connection.dialect.name], values)}
+    rows = connection.execute(SIZES[connection.dialect.name], {"pairs": pairs(wanted)})
+    return {(pk, after): int(size) for pk, after, size in rows}
 
 
 def tail(connection: Connection, seconds: int) -> dict[int, int]:

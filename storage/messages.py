@@ -1,17 +1,17 @@
 """Messages of chats: posted, edited, deleted, read, reported."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple, Protocol, Self
 
 import orjson
-from sqlalchemy import Connection, bindparam, func, insert, select, update
+from sqlalchemy import Connection, bindparam, insert, select, tuple_, update
 
-from storage.models import chats, members, messages, reports, users
-from storage.prepared import Bulk, Prepared
+from storage import unread
+from storage.models import chats, messages, reports, users
+from storage.prepared import Bulk, Prepared, of_pairs, padded, pairs
 from storage.transaction import Tx, first
 
-UNREAD_CAP = 1000
 READERS_CAP = 100
 
 
@@ -36,6 +36,41 @@ class Message:
     transfer: Mapping[str, Any] | None = None
     read_by: tuple[str, ...] = ()
     read_count: int = 0
+
+    def with_readers(self, members: Sequence["MessageReader"]) -> Self:
+        """With its readers, at most 100 by name: members with joinedSeq < seq <= readSeq, without the sender."""
+        ids = [
+            each.user_id
+            for each in members
+            if each.joined_seq < self.seq <= each.read_seq and each.user_pk != self.sender_pk
+        ]
+        return replace(self, read_by=tuple(ids[:READERS_CAP]), read_count=len(ids))
+
+
+class MessageReader(Protocol):
+    """A member, and how far they have read."""
+
+    @property
+    def user_pk(self) -> int: ...
+    @property
+    def user_id(self) -> str: ...
+    @property
+    def joined_seq(self) -> int: ...
+    @property
+    def read_seq(self) -> int: ...
+
+
+class ReaderRow(NamedTuple):
+    user_pk: int
+    user_id: str
+    joined_seq: int
+    read_seq: int
+
+
+READERS = of_pairs(
+    "SELECT m.chat_pk, m.user_pk, u.id, m.joined_seq, m.read_seq FROM {pairs} "
+    "JOIN members AS m ON m.chat_pk = w.pk AND m.read_seq >= w.seq JOIN users AS u ON u.pk = m.user_pk ORDER BY m.user_pk"
+)
 
 
 MESSAGE = (
@@ -77,6 +112,7 @@ ADD = Bulk(
         "fingerprint",
         "created_at",
         "updated_at",
+        "ordinal",
     ),
 )
 BY_KEY = Prepared(
@@ -84,8 +120,8 @@ BY_KEY = Prepared(
         messages.c.sender_pk == bindparam("sender"), messages.c.client_key == bindparam("key")
     )
 )
-WHERE_IS = (
-    select(messages.c.chat_pk, messages.c.seq)
+WHERE_IS = Prepared(
+    select(messages.c.chat_pk, messages.c.seq, messages.c.ordinal)
     .join(chats, chats.c.pk == messages.c.chat_pk)
     .where(messages.c.id == bindparam("id"), chats.c.tenant_pk == bindparam("tenant"), chats.c.deleted_at.is_(None))
 )
@@ -120,20 +156,23 @@ def add(tx: Tx, message: Message, *, client_key: str | None, fingerprint: str | 
         fingerprint,
         message.created_at,
         message.updated_at,
+        unread.next_ordinal(tx, message.chat_pk),
     )
-    tx.later(ADD, row, answers=(message.sender_pk, client_key))
+    by = unread.written_by(message.chat_pk, message.sender_pk)
+    tx.later(ADD, row, answers={(message.sender_pk, client_key): message.seq, by: message.seq})
 
 
 class MessagePlace(NamedTuple):
-    """Where a message is."""
+    """Where a message is, and its ordinal, None where it has none yet."""
 
     chat_pk: int
     seq: int
+    ordinal: int | None
 
 
-def where_is(connection: Connection, tenant_pk: int, message_id: str) -> MessagePlace | None:
+def where_is(source: Tx | Connection, tenant_pk: int, message_id: str) -> MessagePlace | None:
     """Of a message of the tenant, or None."""
-    row = connection.execute(WHERE_IS, {"id": message_id, "tenant": tenant_pk}).first()
+    row = first(source, WHERE_IS, {"id": message_id, "tenant": tenant_pk})
     return None if row is None else MessagePlace(*row)
 
 
@@ -143,7 +182,7 @@ def get(connection: Connection, chat_pk: int, seq: int, *, readers: bool = True)
     if row is None:
         return None
     found = [read_message(row)]
-    return (with_readers(connection, chat_pk, found) if readers else found)[0]
+    return (with_readers(connection, found) if readers else found)[0]
 
 
 def history(
@@ -160,7 +199,7 @@ def history(
         statement.order_by(messages.c.seq if forward else messages.c.seq.desc()).limit(limit)
     ).all()
     found = [read_message(row) for row in (rows if forward else reversed(rows))]
-    return with_readers(connection, chat_pk, found)
+    return with_readers(connection, found)
 
 
 def read_message(row: Any) -> Message:
@@ -171,22 +210,27 @@ def read_message(row: Any) -> Message:
     return Message(**values | loaded)
 
 
-def with_readers(connection: Connection, chat_pk: int, found: list[Message]) -> list[Message]:
-    """Fill ``read_by`` (at most 100) and ``read_count``: members with joinedSeq < seq <= readSeq, without the sender."""
+def newest(connection: Connection, places: Collection[tuple[int, int]]) -> dict[int, Message]:
+    """Messages at these places, one of a chat, by chat and without their readers."""
+    if not places:
+        return {}
+    here = tuple_(messages.c.chat_pk, messages.c.seq).in_(bindparam("places"))
+    return {
+        row.chat_pk: read_message(row) for row in connection.execute(MESSAGE.where(here), {"places": padded(places)})
+    }
+
+
+def with_readers(connection: Connection, found: Sequence[Message]) -> list[Message]:
+    """Fill ``read_by`` and ``read_count``."""
     if not found:
-        return found
-    rows = connection.execute(
-        select(users.c.id, members.c.user_pk, members.c.joined_seq, members.c.read_seq)
-        .join(users, users.c.pk == members.c.user_pk)
-        .where(members.c.chat_pk == chat_pk, members.c.read_seq >= found[0].seq)
-        .order_by(members.c.user_pk)
-    ).all()
-    filled = []
+        return []
+    oldest: dict[int, int] = {}
     for item in found:
-        ids = [id for id, pk, joined, read in rows if joined < item.seq <= read and pk != item.sender_pk]
-        values = {name: getattr(item, name) for name in Message.__slots__}
-        filled.append(Message(**values | {"read_by": tuple(ids[:READERS_CAP]), "read_count": len(ids)}))
-    return filled
+        oldest[item.chat_pk] = min(item.seq, oldest.get(item.chat_pk, item.seq))
+    by_chat: dict[int, list[ReaderRow]] = {pk: [] for pk in oldest}
+    for chat_pk, *reader in connection.execute(READERS[connection.dialect.name], {"pairs": pairs(oldest.items())}):
+        by_chat[chat_pk].append(ReaderRow(*reader))
+    return [item.with_readers(by_chat[item.chat_pk]) for item in found]
 
 
 def rewrite(tx: Tx, chat_pk: int, seq: int, **values: Any) -> Message:
@@ -214,22 +258,6 @@ def event_seqs(connection: Connection, chat_pk: int, seq: int) -> list[int]:
         select(messages.c.edits).where(messages.c.chat_pk == chat_pk, messages.c.seq == seq)
     ).scalar()
     return [seq, *(orjson.loads(edits) if edits else [])]
-
-
-def unread(connection: Connection, chat_pk: int, user_pk: int, read_seq: int) -> int:
-    """Messages of others above ``read_seq``, not deleted, counted up to 1,000."""
-    some = (
-        select(messages.c.seq)
-        .where(
-            messages.c.chat_pk == chat_pk,
-            messages.c.seq > read_seq,
-            messages.c.sender_pk != user_pk,
-            messages.c.deleted_at.is_(None),
-        )
-        .limit(UNREAD_CAP)
-        .subquery()
-    )
-    return int(connection.execute(select(func.count()).select_from(some)).scalar_one())
 
 
 def report(tx: Tx, *, tenant_pk: int, reporter_pk: int, message_id: str, reason: str) -> bool:

@@ -25,7 +25,6 @@ from sqlalchemy import (
 )
 
 from storage import activities, webhooks
-from storage.devices import find as find_device
 from storage.models import deliveries, devices, outbox
 from storage.prepared import Bulk, Prepared
 from storage.statements import Read
@@ -86,6 +85,14 @@ class Settlement(NamedTuple):
 
 ANY_DEVICE = Prepared(select(devices.c.pk).limit(1))
 DEVICE_OF = Prepared(select(devices.c.pk).where(devices.c.user_pk == bindparam("user")).limit(1))
+NAMED_DEVICE = Prepared(
+    select(devices.c.pk).where(devices.c.user_pk == bindparam("user"), devices.c.device_id == bindparam("device"))
+)
+WAITING_BADGE = Prepared(
+    select(outbox.c.pk, outbox.c.ref_pk)
+    .where(outbox.c.kind == "badge", outbox.c.channel_pk == bindparam("user"), outbox.c.lease.is_(None))
+    .limit(1)
+)
 ADD = Bulk(
     outbox,
     ("kind", "channel_pk", "seq", "ref_pk", "cursor", "due_at", "lease_until", "created_at"),
@@ -124,24 +131,33 @@ def reads_of_promise() -> list[Read]:
     return [(ANY_DEVICE, {})]
 
 
+def reads_of_badge(user_pk: int, *, exclude_device: str | None = None) -> list[Read]:
+    """What ``promise_badge`` asks for."""
+    reads: list[Read] = [(DEVICE_OF, {"user": user_pk}), (WAITING_BADGE, {"user": user_pk})]
+    if exclude_device:
+        reads.append((NAMED_DEVICE, {"user": user_pk, "device": exclude_device}))
+    return reads
+
+
 def promise_badge(tx: Tx, user_pk: int, *, exclude_device: str | None = None) -> None:
     """Tell a user's other devices how much is unread now; once, for all that is read within a moment."""
     if tx.first(DEVICE_OF, {"user": user_pk}) is None:
         return
-    waiting = select(outbox.c.pk, outbox.c.ref_pk).where(
-        outbox.c.kind == "badge", outbox.c.channel_pk == user_pk, outbox.c.lease.is_(None)
-    )
-    device = find_device(tx.connection(), user_pk, exclude_device) if exclude_device else None
-    exclude_device_pk = device.pk if device else None
-    promised = tx.execute(waiting.limit(1)).first()
-    if promised and promised.ref_pk in (None, exclude_device_pk):
+    device = tx.first(NAMED_DEVICE, {"user": user_pk, "device": exclude_device}) if exclude_device else None
+    exclude_device_pk = device[0] if device else None
+    question = ("badge", user_pk)
+    if tx.waiting_answer(question, default=False) in (None, exclude_device_pk):
+        return
+    promised = tx.first(WAITING_BADGE, {"user": user_pk}, unless=question)
+    if promised and promised[1] in (None, exclude_device_pk):
         return
     if promised:
         # Another device has read since: every device has to hear of it.
-        changed = tx.execute(update(outbox).where(*waiting_still(promised.pk)).values(ref_pk=None))
+        changed = tx.execute(update(outbox).where(*waiting_still(promised[0])).values(ref_pk=None))
         if changed.rowcount:
             return
-    tx.later(ADD, ("badge", user_pk, 0, exclude_device_pk, 0, tx.now + BADGE_DELAY, 0, tx.now))
+    row = ("badge", user_pk, 0, exclude_device_pk, 0, tx.now + BADGE_DELAY, 0, tx.now)
+    tx.later(ADD, row, answers={question: exclude_device_pk})
 
 
 def promise_recount(tx: Tx, chat_pk: int, seq: int, sender_pk: int) -> None:

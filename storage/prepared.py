@@ -5,11 +5,12 @@ such a statement. PostgreSQL answers a query for many commands in one statement,
 in one; see docs/decisions.md.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import Any, TypeVar
 
-from sqlalchemy import Boolean, Executable, Integer, LargeBinary, Table
+import orjson
+from sqlalchemy import Boolean, Executable, Integer, LargeBinary, Table, TextClause, text
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.dialects.postgresql import psycopg
 from sqlalchemy.types import TypeEngine
@@ -26,6 +27,28 @@ def padded(values: Collection[T]) -> list[T]:
     while size < len(every):
         size *= 2
     return every + every[:1] * (size - len(every))
+
+
+# The rows ``(pk, seq)`` of a list of pairs in JSON.
+PAIRS = {
+    "sqlite": (
+        "(SELECT json_extract(value, '$[0]') AS pk, json_extract(value, '$[1]') AS seq FROM json_each(:pairs)) AS w"
+    ),
+    "postgresql": (
+        "(SELECT (value ->> 0)::bigint AS pk, (value ->> 1)::bigint AS seq "
+        "FROM json_array_elements(CAST(:pairs AS json))) AS w"
+    ),
+}
+
+
+def of_pairs(sql: str) -> dict[str, TextClause]:
+    """A statement about many pairs, by dialect; ``sql`` has ``{pairs}`` where their rows ``w`` are to stand."""
+    return {dialect: text(sql.format(pairs=rows)) for dialect, rows in PAIRS.items()}
+
+
+def pairs(wanted: Iterable[tuple[int, int]]) -> str:
+    """The value of such a statement's parameter ``pairs``."""
+    return orjson.dumps(list(wanted)).decode()
 
 
 def postgres_type(type: TypeEngine[Any]) -> str:
@@ -64,7 +87,7 @@ class Prepared:
     def postgres_sql(self) -> str:
         """For an array of each of ``names``: rows of a place in the arrays, from 1, and what the query finds there."""
         compiled: Any = self.statement.compile(dialect=POSTGRES)  # type: ignore[attr-defined]
-        known = {name: f"'{value}'" for name, value in self.defaults.items()}
+        known = {name: f"'{value}'" for name, value in compiled.params.items() if value is not None}
         query = compiled.string % ({name: f"w.of_{name}" for name in self.names} | known)
         if not self.names:
             return f"SELECT 1, q.* FROM ({query}) AS q"
@@ -90,14 +113,13 @@ class Update:
 
     def __init__(self, table: Table, keys: Sequence[str], columns: Sequence[str]) -> None:
         self.columns = [*keys, *columns]
-        sets, where = ", ".join(f"{name} = ?" for name in columns), " AND ".join(f"{name} = ?" for name in keys)
-        # Values of ``columns``, then of ``keys``.
-        self.sql = f"UPDATE {table.name} SET {sets} WHERE {where}"
+        sets = ", ".join(f"{name} = w.{name}" for name in columns)
+        where = " AND ".join(f"{table.name}.{name} = w.{name}" for name in keys)
+        # Values of ``keys``, then of ``columns``: many rows of them between the two parts.
+        named = ", ".join(f"column{place} AS {name}" for place, name in enumerate(self.columns, 1))
+        self.head = f"UPDATE {table.name} SET {sets} FROM (SELECT {named} FROM (VALUES "
+        self.row = f"({', '.join('?' for _ in self.columns)})"
+        self.tail = f")) AS w WHERE {where}"
         self.kinds = [postgres_type(table.c[name].type) for name in self.columns]
-        sets, where = (
-            separator.join(f"{prefix}{name} = w.{name}" for name in names)
-            for separator, prefix, names in ((", ", "", columns), (" AND ", f"{table.name}.", keys))
-        )
-        self.postgres_sql = (
-            f"UPDATE {table.name} SET {sets} FROM {unnest(self.kinds)} AS w ({', '.join(self.columns)}) WHERE {where}"
-        )
+        wanted = f"{unnest(self.kinds)} AS w ({', '.join(self.columns)})"
+        self.postgres_sql = f"UPDATE {table.name} SET {sets} FROM {wanted} WHERE {where}"

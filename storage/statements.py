@@ -8,17 +8,21 @@ from sqlalchemy import Connection
 from storage.models import channels
 from storage.prepared import Bulk, Prepared, Update
 
-SET_HEAD = Update(channels, ("pk",), ("head",))
+SET_CHANNEL = Update(channels, ("pk",), ("head", "ordinal"))
 # A query and its values: what a command will ask for.
 Read = tuple[Prepared, Mapping[str, Any]]
 # The first row of each query that was announced, None where there is none, by the query and the key of its values.
 Found = dict[tuple[Prepared, tuple[Any, ...]], Any]
 
 
-class Locked(NamedTuple):
-    """What a batch knows when it holds its locks: ``(pk, head, name)`` of channels, the time in microseconds."""
+# ``(head, ordinal)`` of channels, by number.
+Channels = Mapping[int, tuple[int, int | None]]
 
-    heads: Collection[Any]
+
+class Locked(NamedTuple):
+    """What a batch knows when it holds its locks: ``(pk, head, name, ordinal)`` of channels, the time in microseconds."""
+
+    channels: Collection[Any]
     now: int
     found: Found
 
@@ -32,10 +36,10 @@ class Waiting:
         self.rows: dict[Bulk, list[tuple[Any, ...]]] = {}
         # By statement and key.
         self.updates: dict[Update, dict[tuple[Any, ...], tuple[Any, ...]]] = {}
-        # Channels whose head moved.
+        # Channels that got events.
         self.moved: set[int] = set()
-        # What the rows would answer.
-        self.answers: set[Hashable] = set()
+        # What the rows would answer, by what is asked.
+        self.answers: dict[Hashable, Any] = {}
 
     def __bool__(self) -> bool:
         return bool(self.rows or self.updates or self.moved)
@@ -61,6 +65,8 @@ class Statements(Protocol):
 
     # For statements of a command's own.
     connection: Connection
+    # Whether it pays to read what commands announce.
+    reads_ahead: bool
 
     def begin(self, pks: Sequence[int], keys: Sequence[str], reads: Collection[Read]) -> Locked:
         """Begin the transaction, lock keys and channels in the order given, then read."""
@@ -74,11 +80,11 @@ class Statements(Protocol):
         """The first row as a tuple, or None."""
         ...
 
-    def write(self, waiting: Waiting, heads: Mapping[int, int], *then: str) -> None:
-        """Write what waits and the heads of the channels that moved, then run statements without values."""
+    def write(self, waiting: Waiting, moved: Channels, *then: str) -> None:
+        """Write what waits and the channels that moved, then run statements without values."""
         ...
 
-    def finish(self, waiting: Waiting, heads: Mapping[int, int]) -> None:
+    def finish(self, waiting: Waiting, moved: Channels) -> None:
         """Write what waits at the end of the batch, or with its commit."""
         ...
 

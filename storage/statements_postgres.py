@@ -12,7 +12,7 @@ from sqlalchemy.util import await_only
 from storage.pipeline import ARRAYS, Pipeline, Statement, integers, texts
 from storage.prepared import Bulk, Prepared, Update
 from storage.sqlstates import CommitUnknown, Undone, is_database_error, is_retriable
-from storage.statements import SET_HEAD, Found, Locked, Read, Waiting
+from storage.statements import SET_CHANNEL, Channels, Found, Locked, Read, Waiting
 
 BEGIN, COMMIT = Statement("BEGIN"), Statement("COMMIT")
 # What the server ends by itself where this process has gone; milliseconds.
@@ -21,13 +21,15 @@ LIMITS = (
     "set_config('idle_in_transaction_session_timeout', $2, true)"
 )
 LOCK_KEYS = "SELECT pg_advisory_xact_lock(hashtextextended(k, 0)) FROM unnest($1::text[]) AS k"
-LOCK_CHANNELS = "SELECT pk, head, name FROM channels WHERE pk = ANY($1::bigint[]) ORDER BY pk FOR UPDATE"
+LOCK_CHANNELS = "SELECT pk, head, name, ordinal FROM channels WHERE pk = ANY($1::bigint[]) ORDER BY pk FOR UPDATE"
 # The database's own time, so that nodes with other clocks agree.
 CLOCK = Statement("SELECT CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS bigint)")
 
 
 class PostgresStatements:
     """Runs in a greenlet of SQLAlchemy. ``seconds`` bound a statement, half of them the wait for a lock."""
+
+    reads_ahead = True
 
     def __init__(self, connection: Connection, pipeline: Pipeline, seconds: float) -> None:
         self.connection = connection
@@ -56,13 +58,13 @@ class PostgresStatements:
     def first(self, query: Prepared, values: Mapping[str, Any]) -> Any:
         return self.find([(query, values)])[query, query.key(values)]
 
-    def write(self, waiting: Waiting, heads: Mapping[int, int], *then: str) -> None:
-        statements = [*writing(waiting, heads), *map(Statement, then)]
+    def write(self, waiting: Waiting, moved: Channels, *then: str) -> None:
+        statements = [*writing(waiting, moved), *map(Statement, then)]
         if statements:
             self._run(statements)
 
-    def finish(self, waiting: Waiting, heads: Mapping[int, int]) -> None:
-        self.last = writing(waiting, heads)
+    def finish(self, waiting: Waiting, moved: Channels) -> None:
+        self.last = writing(waiting, moved)
 
     def commit(self) -> None:
         """Raises CommitUnknown unless the server itself said that nothing was committed; Undone where it may run again."""
@@ -110,12 +112,12 @@ def arrays(kinds: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> list[bytes]
     return [ARRAYS[kind](column) for kind, column in zip(kinds, zip(*rows, strict=True), strict=True)]
 
 
-def writing(waiting: Waiting, heads: Mapping[int, int]) -> list[Statement]:
+def writing(waiting: Waiting, moved: Channels) -> list[Statement]:
     """A statement for each table and each kind of update, however many rows."""
     statements = [insert_of(table, rows) for table, rows in waiting.rows.items()]
     statements += [update_of(update, values) for update, values in waiting.updates.items()]
-    if heads:
-        statements.append(update_of(SET_HEAD, {(pk,): (head,) for pk, head in sorted(heads.items())}))
+    if moved:
+        statements.append(update_of(SET_CHANNEL, {(pk,): values for pk, values in moved.items()}))
     return statements
 
 

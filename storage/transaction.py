@@ -13,10 +13,11 @@ from sqlalchemy import Connection, CursorResult, Executable, text
 from storage.errors import Conflict
 from storage.prepared import Bulk, Prepared, Update
 from storage.sqlstates import Undone, is_duplicate, is_retriable
-from storage.statements import Found, Locked, Read, Statements, Waiting
+from storage.statements import Channels, Found, Locked, Read, Statements, Waiting
 from storage.types import now
 
 T = TypeVar("T")
+NONE: Channels = {}
 # An event without what its caller said, as it is stored.
 EVENT_BYTES = 1024
 
@@ -39,10 +40,19 @@ class Event:
     about: int | None = None
 
 
+@dataclass(slots=True)
+class LockedChannel:
+    """As the commands of the batch have moved it."""
+
+    head: int
+    name: str
+    ordinal: int | None
+
+
 class Tx:
     """What a command works with.
 
-    Rows handed to ``later`` and the heads of locked channels are written together at the end of the batch. A command that
+    Rows handed to ``later`` and the channels that got events are written together at the end of the batch. A command that
     calls ``connection()`` before sees them all: what waits is written first, and the command gets a savepoint of its own.
     A command that never does needs none, because it has written nothing when it fails.
     """
@@ -50,9 +60,9 @@ class Tx:
     __slots__ = (
         "_announced",
         "_before",
+        "_channels",
         "_events",
         "_fresh",
-        "_heads",
         "_mine",
         "_others",
         "_saved",
@@ -67,14 +77,14 @@ class Tx:
         self.now = locked.now
         # What was appended to the log, by all commands of the batch.
         self.events: list[Event] = []
-        # [head, name] of each channel that is locked or was made, by number.
-        self._heads: dict[int, list[Any]] = {pk: [head, name] for pk, head, name in locked.heads}
+        # Each channel that is locked or was made, by number.
+        self._channels = {pk: LockedChannel(*columns) for pk, *columns in locked.channels}
         # What was read ahead, as long as no command has changed it; None after that.
         self._announced: Found | None = locked.found
         # What waits to be written: of the commands before, and of this one.
         self._others, self._mine = Waiting(), Waiting()
-        # Of this command: the heads that it moved, as they were before; the channels that it made; where its events begin.
-        self._before: dict[int, int] = {}
+        # Of this command: the channels that it moved, as they were before; those that it made; where its events begin.
+        self._before: dict[int, tuple[int, int | None]] = {}
         self._fresh: set[int] = set()
         self._events = 0
         # Whether it has a savepoint.
@@ -85,7 +95,7 @@ class Tx:
     def connection(self) -> Connection:
         """The connection, for a statement of its own: everything that waits to be written is written first."""
         if not self._saved:
-            # Heads that this command moved belong into its savepoint.
+            # Channels that this command moved belong into its savepoint.
             self._write(self._others, "SAVEPOINT command", before=self._before)
             self._saved = True
             self._announced = None
@@ -112,11 +122,15 @@ class Tx:
 
     # Writing
 
-    def later(self, table: Bulk, row: tuple[Any, ...], *, answers: Hashable = None) -> None:
-        """Write a row with those of the other commands."""
+    def later(self, table: Bulk, row: tuple[Any, ...], *, answers: Mapping[Hashable, Any] = {}) -> None:
+        """Write a row with those of the other commands; ``answers`` is what it would answer to which question."""
         self._mine.rows.setdefault(table, []).append(row)
-        if answers is not None:
-            self._mine.answers.add(answers)
+        self._mine.answers.update(answers)
+
+    def waiting_answer(self, question: Hashable, default: T) -> T:
+        """What a row that waits to be written answers, or ``default``."""
+        answer: T = self._mine.answers.get(question, self._others.answers.get(question, default))
+        return answer
 
     def update_later(self, update: Update, key: tuple[Any, ...], values: tuple[Any, ...]) -> None:
         """Change a row with those of the other commands; of several changes of one key the last one counts."""
@@ -129,31 +143,44 @@ class Tx:
 
     def made(self, pk: int, name: str) -> None:
         """The command made this channel."""
-        self._heads[pk] = [0, name]
+        self._channels[pk] = LockedChannel(0, name, 0)
         self._fresh.add(pk)
 
     def next_seq(self, pk: int) -> tuple[int, str]:
         """The next seq of a channel, and the channel's name. The command named or made the channel, or else KeyError."""
-        head = self._heads[pk]
-        self._before.setdefault(pk, head[0])
+        channel = self._move(pk)
+        channel.head += 1
+        return channel.head, channel.name
+
+    def ordinal(self, pk: int) -> int | None:
+        """That of a chat's newest message; None where its messages are not numbered yet."""
+        return self._channels[pk].ordinal
+
+    def set_ordinal(self, pk: int, ordinal: int) -> None:
+        self._move(pk).ordinal = ordinal
+
+    def _move(self, pk: int) -> "LockedChannel":
+        channel = self._channels[pk]
+        self._before.setdefault(pk, (channel.head, channel.ordinal))
         self._mine.moved.add(pk)
-        head[0] += 1
-        return head[0], head[1]
+        return channel
 
-    def _heads_of(self, waiting: Waiting, before: Mapping[int, int] = {}) -> dict[int, int]:
-        return {pk: before.get(pk, self._heads[pk][0]) for pk in sorted(waiting.moved)}
+    def _moved(self, waiting: Waiting, before: Channels = NONE) -> Channels:
+        """As the commands up to here have moved them, or as they were ``before``; in order of their numbers."""
+        now = self._channels
+        return {pk: before.get(pk, (now[pk].head, now[pk].ordinal)) for pk in sorted(waiting.moved)}
 
-    def _write(self, waiting: Waiting, *then: str, before: Mapping[int, int] = {}) -> None:
+    def _write(self, waiting: Waiting, *then: str, before: Channels = NONE) -> None:
         if waiting or then:
-            self.statements.write(waiting, self._heads_of(waiting, before), *then)
+            self.statements.write(waiting, self._moved(waiting, before), *then)
             waiting.clear()
 
     # The life of a batch
 
-    def announce(self, reads: Collection[Read]) -> None:
+    def announce(self, commands: Sequence["Command[Any]"]) -> None:
         """Read ahead again what the commands from here on ask for, after one that may have changed it."""
-        if self._announced is None:
-            self._announced = self.statements.find(reads)
+        if self._announced is None and self.statements.reads_ahead:
+            self._announced = self.statements.find([read for each in commands for read in each.reads()])
 
     def keep(self) -> None:
         """The command succeeded."""
@@ -167,10 +194,10 @@ class Tx:
         """The command failed."""
         if self._saved:
             self.statements.write(Waiting(), {}, "ROLLBACK TO SAVEPOINT command", "RELEASE SAVEPOINT command")
-        for pk, head in self._before.items():
-            self._heads[pk][0] = head
+        for pk, (head, ordinal) in self._before.items():
+            self._channels[pk].head, self._channels[pk].ordinal = head, ordinal
         for pk in self._fresh:
-            del self._heads[pk]
+            del self._channels[pk]
         del self.events[self._events :]
         self._next()
 
@@ -187,7 +214,7 @@ class Tx:
 
     def finish(self) -> None:
         """The last command is done; the caller commits."""
-        self.statements.finish(self._others, self._heads_of(self._others))
+        self.statements.finish(self._others, self._moved(self._others))
 
 
 def first(source: Tx | Connection, query: Prepared, values: Mapping[str, Any], *, unless: Hashable = None) -> Any:
@@ -211,7 +238,7 @@ class Command(Generic[T]):
     channels: Collection[int] = ()
     keys: Collection[str] = field(default=())
     size: int = 0
-    reads: Collection[Read] = ()
+    reads: Callable[[], Collection[Read]] = tuple
 
     @property
     def weight(self) -> int:
@@ -228,12 +255,13 @@ def run_batch(statements: Statements, commands: Sequence[Command[Any]]) -> tuple
     pks = sorted({pk for command in commands for pk in command.channels})
     keys = sorted({key for command in commands for key in command.keys})
     try:
-        tx = Tx(statements, statements.begin(pks, keys, [each for command in commands for each in command.reads]))
+        reads = [read for each in commands for read in each.reads()] if statements.reads_ahead else []
+        tx = Tx(statements, statements.begin(pks, keys, reads))
         answers: list[Any] = []
         for place, command in enumerate(commands):
             try:
-                if command.reads:
-                    tx.announce([each for later in commands[place:] for each in later.reads])
+                if place:
+                    tx.announce(commands[place:])
                 answer = command.apply(tx)
                 tx.keep()
             except Exception as error:

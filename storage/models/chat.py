@@ -20,6 +20,7 @@ from storage.models.base import Key, metadata
 from storage.models.core import channels, tenants
 
 LEAVING = "leaves_at IS NOT NULL"
+DELETED, UNNUMBERED, UNREAD_UNKNOWN = "deleted_at IS NOT NULL", "ordinal IS NULL", "read_ordinal IS NULL"
 
 chats = Table(
     "chats",
@@ -54,8 +55,12 @@ members = Table(
     Column("joined_at", BigInteger, nullable=False),
     Column("wrote", Boolean, nullable=False, server_default=false()),
     Column("leaves_at", BigInteger),
+    Column("read_ordinal", BigInteger),
+    Column("own_after", BigInteger),
     Index("ix_members_leaves_at", "leaves_at", postgresql_where=text(LEAVING), sqlite_where=text(LEAVING)),
+    Index("ix_members_unnumbered", "chat_pk", postgresql_where=text(UNREAD_UNKNOWN), sqlite_where=text(UNREAD_UNKNOWN)),
     sqlite_with_rowid=False,
+    comment="read_ordinal is that of the newest message up to read_seq, own_after how many of one's own come after it",
 )
 
 messages = Table(
@@ -72,14 +77,20 @@ messages = Table(
     Column("media", Text),
     Column("transfer", Text),
     Column("edits", Text),
+    Column("ordinal", BigInteger),
     Column("client_key", String(255)),
     Column("fingerprint", String(64)),
     Column("created_at", BigInteger, nullable=False),
     Column("updated_at", BigInteger, nullable=False),
     Column("deleted_at", BigInteger),
     UniqueConstraint("sender_pk", "client_key"),
+    Index("ix_messages_deleted", "chat_pk", "seq", postgresql_where=text(DELETED), sqlite_where=text(DELETED)),
+    Index("ix_messages_unnumbered", "chat_pk", "seq", postgresql_where=text(UNNUMBERED), sqlite_where=text(UNNUMBERED)),
     sqlite_with_rowid=False,
-    comment="seq is that of the message:new event; edits are the seqs of its message:updated events, as a JSON list",
+    comment=(
+        "seq is that of the message:new event; edits are the seqs of its message:updated events, as a JSON list; "
+        "ordinal is how many messages of the chat count as unread up to this one"
+    ),
 )
 
 reports = Table(

@@ -1,8 +1,10 @@
 """What every installation has: facts of itself, tenants, and the log of channels and events."""
 
-from sqlalchemy import BigInteger, Boolean, Column, ForeignKey, Index, LargeBinary, String, Table, Text
+from sqlalchemy import BigInteger, Boolean, Column, ForeignKey, Index, LargeBinary, String, Table, Text, text
 
 from storage.models.base import Key, metadata
+
+UNNUMBERED = "ordinal IS NULL"
 
 facts = Table(
     "facts",
@@ -56,8 +58,10 @@ channels = Table(
     Column("name", String(64), nullable=False),
     Column("head", BigInteger, nullable=False),
     Column("floor", BigInteger, nullable=False),
+    Column("ordinal", BigInteger),
+    Index("ix_channels_unnumbered", "pk", postgresql_where=text(UNNUMBERED), sqlite_where=text(UNNUMBERED)),
     sqlite_autoincrement=True,
-    comment="head is the newest seq; events up to and with floor are gone",
+    comment="head is the newest seq; events up to and with floor are gone; ordinal is that of a chat's newest message",
 )
 
 events = Table(

@@ -168,7 +168,7 @@ async def test_a_first_message_says_who_shares_the_chat(server: Served) -> None:
     async def wrote(person: Person) -> bool:
         access = await database.read(lambda connection: chat.access(connection, pk, person.user.pk))
         assert access is not None
-        return access.wrote
+        return access.read.wrote
 
     assert await wrote(ann) and not await wrote(bob), "who made it, and who was put into it"
     await bob.send(chat_id)

@@ -110,13 +110,13 @@ async def test_chats_of_the_same_moment_have_an_order(database: Database) -> Non
     found: list[int] = []
     before: tuple[int, int] | None = None
     while page := await database.read(partial(chat.of_user, user_pk=ann, before=before, limit=2)):
-        found += [item.pk for item, _ in page]
-        before = page[-1][1], page[-1][0].pk
+        found += [each.chat.pk for each in page]
+        before = page[-1].active_at, page[-1].chat.pk
     assert found == pks[::-1]
     await say(database, pks[1], ann, 1)
     await write(database, lambda tx: chat.change(tx, pks[4], deleted_at=tx.now))
     latest = await database.read(partial(chat.of_user, user_pk=ann, before=None, limit=10))
-    assert [item.pk for item, _ in latest] == [pks[1], pks[3], pks[2], pks[0]]
+    assert [each.chat.pk for each in latest] == [pks[1], pks[3], pks[2], pks[0]]
 
 
 async def test_where_many_channels_are(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -137,9 +137,9 @@ async def test_where_many_channels_are(database: Database, monkeypatch: pytest.M
 async def test_who_may_see_from_where(database: Database) -> None:
     ann, bob = await users(database, 2)
     pk = await group(database, bob, history_visible="joined")
-    await write(database, lambda tx: chat.add_members(tx, pk, [(ann, "member")], 4))
+    await write(database, lambda tx: chat.add_members(tx, pk, [(ann, "member")], 4), pk)
     access = await database.read(lambda it: chat.access(it, pk, ann))
-    assert access is not None and (access.first_seq, access.joined_seq, access.wrote) == (5, 4, False)
+    assert access is not None and (access.first_seq, access.joined_seq, access.read.wrote) == (5, 4, False)
     await write(database, lambda tx: chat.change(tx, pk, history_visible="all"))
     access = await database.read(lambda it: chat.access(it, pk, ann))
     assert access is not None and access.first_seq == 1

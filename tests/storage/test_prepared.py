@@ -25,6 +25,14 @@ NUMBER = Prepared(
     .limit(1)
 )
 ROW = Prepared(select(SORTS).where(SORTS.c.number == bindparam("number"), SORTS.c.yes == bindparam("yes")))
+# Two bounds, which the dialects number in ways of their own.
+BY_NUMBER = select(SORTS.c.number).order_by(SORTS.c.number)
+PAIR = Prepared(
+    select(
+        BY_NUMBER.where(SORTS.c.name == "a").limit(1).scalar_subquery(),
+        BY_NUMBER.where(SORTS.c.name == "b").limit(1).offset(1).scalar_subquery(),
+    ).where(bindparam("wanted", type_=BigInteger) == 1)
+)
 ANY = Prepared(select(SORTS.c.number).where(SORTS.c.name == "any").limit(1))
 ROWS = Bulk(SORTS, ("name", "number", "yes", "data"))
 CHANGE = Update(SORTS, ("name", "number"), ("data", "yes"))
@@ -96,7 +104,7 @@ async def look(database: Database, query: Prepared, asked: Sequence[dict[str, An
         return [tx.first(query, values) for values in asked]
 
     answers = [
-        await database.write(Command(apply, reads=[(query, values) for values in asked])),
+        await database.write(Command(apply, reads=lambda: [(query, values) for values in asked])),
         await database.write(Command(apply)),
         await database.read(lambda connection: [first(connection, query, values) for values in asked]),
     ]
@@ -115,8 +123,10 @@ async def test_the_first_row_or_none(sorts: Database) -> None:
     assert await look(sorts, ANY, [{}]) == [None]
     await add(sorts, ("any", 1, None, None), ("any", 1, None, None))
     assert await look(sorts, ANY, [{}, {}]) == [(1,), (1,)]
+    await add(sorts, ("b", 9, None, None))
+    assert await look(sorts, PAIR, [{"wanted": 1}, {"wanted": 2}]) == [(5, 9), None]
     names = ["a", "b", "c", "a", "it's"]
-    assert await look(sorts, NUMBER, [{"name": name} for name in names]) == [(5,), None, None, (5,), None]
+    assert await look(sorts, NUMBER, [{"name": name} for name in names]) == [(5,), (9,), None, (5,), None]
 
 
 async def test_many_rows_are_changed_in_one_statement(sorts: Database) -> None:

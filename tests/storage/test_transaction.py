@@ -49,7 +49,7 @@ def note(pk: int, name: str = "note") -> Callable[[Tx], int]:
 
 
 def remember(name: str) -> Callable[[Tx], None]:
-    return lambda tx: tx.later(FACT, (name, "kept"), answers=("fact", name))
+    return lambda tx: tx.later(FACT, (name, "kept"), answers={("fact", name): "kept"})
 
 
 def look_up(name: str) -> Callable[[Tx], str | None]:
@@ -228,7 +228,7 @@ async def test_a_head_is_written_once_for_all_events_before(database: Database) 
 
 
 def announced(apply: Callable[[Tx], Any], *names: str) -> Command[Any]:
-    return Command(apply, reads=[(VALUE, {"name": name}) for name in names])
+    return Command(apply, reads=lambda: [(VALUE, {"name": name}) for name in names])
 
 
 def change(name: str, value: str) -> Callable[[Tx], None]:
