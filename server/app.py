@@ -95,21 +95,8 @@ async def healthz(request: web.Request) -> web.Response:
 
 async def readyz(request: web.Request) -> web.Response:
     """Whether requests should come here, and if not, why."""
-    services = request.app[SERVICES]
-    reasons = await unready(services)
+    reasons = await request.app[SERVICES].readiness.reasons()
     return write_json({"ready": not reasons, "reasons": reasons}, 503 if reasons else 200)
-
-
-async def unready(services: Services) -> list[str]:
-    if services.draining:
-        return ["draining"]
-    try:
-        async with asyncio.timeout(2):
-            await services.database.read(lambda connection: connection.exec_driver_sql("SELECT 1").scalar())
-    except Exception as error:
-        logger.warning("the database is unreachable: %s", type(error).__name__)
-        return ["the database does not answer"]
-    return []
 
 
 @contextlib.asynccontextmanager

@@ -55,6 +55,7 @@ from server.cluster import joined
 from server.connections import RESERVED_DESCRIPTORS, Connections, raise_descriptors
 from server.form import Uploads
 from server.origins import Hosts, Origins
+from server.readiness import Readiness
 from server.secret_file import secrets_of
 from server.services import Services
 from server.settings import Settings
@@ -95,7 +96,12 @@ async def build(settings: Settings) -> AsyncIterator[Services]:
         )
         stack.push_async_callback(tokens.close)
         database = Database(
-            settings.database, read_seconds=settings.database_timeout, on_commit=on_commit, on_unknown=on_unknown
+            settings.database,
+            read_seconds=settings.database_timeout,
+            write_seconds=settings.database_write_timeout,
+            pooled=settings.database_pooler == "transaction",
+            on_commit=on_commit,
+            on_unknown=on_unknown,
         )
         await database.start()
         stack.push_async_callback(database.close)
@@ -209,6 +215,7 @@ async def build(settings: Settings) -> AsyncIterator[Services]:
             devices=Devices(database, limits, ttl=settings.push_hours * 3600),
             worker=worker,
             presence_watch=presence_watch,
+            readiness=Readiness(database),
             stream_watch=stream_watch,
             typing=typing,
             namespace=namespace,

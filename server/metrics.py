@@ -50,6 +50,7 @@ class Live(Collector):
             "bellwire_commits": ("Committed batches", writer.batches),
             "bellwire_commands": ("Committed commands", writer.commands),
             "bellwire_commit_seconds": ("Time from the begin of a batch to its commit", writer.seconds),
+            "bellwire_commit_trips": ("Round trips of batches to PostgreSQL", services.database.trips),
             "bellwire_resumed": ("Sessions that resumed from offsets", services.sessions.resumed),
         }
         redis, broker = services.cluster.redis, services.hub.broker

@@ -143,7 +143,7 @@ async def browsers(request: web.Request, handler: Next) -> web.StreamResponse:
             response.headers["Access-Control-Max-Age"] = "600"
     else:
         response = await handler(request)
-    if services.draining or request.content.exception() is not None:
+    if services.readiness.draining or request.content.exception() is not None:
         # A client or proxy that keeps connections must not find this one closed when it uses it next.
         response.force_close()
     if not response.prepared:

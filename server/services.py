@@ -37,6 +37,7 @@ from server.cluster import Cluster
 from server.connections import Connections
 from server.form import Uploads
 from server.origins import Hosts, Origins
+from server.readiness import Readiness
 from server.request_count import RequestCount
 from server.settings import Settings
 from storage.database import Database
@@ -85,11 +86,10 @@ class Services:
     rates: Rates
     budget: Budget
     uploads: Uploads
+    readiness: Readiness
     requests: RequestCount = field(default_factory=RequestCount)
     # The URL at which this process listens, once it does.
     address: str = ""
-    # No more requests should come here.
-    draining: bool = False
     started_at: int = field(default_factory=now)
 
     @property

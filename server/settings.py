@@ -8,7 +8,9 @@ from ipaddress import IPv4Network, IPv6Network, ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
+import psycopg
 from dotenv import dotenv_values
+from psycopg import conninfo
 from pydantic import Field, SecretStr, create_model, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
@@ -22,6 +24,7 @@ PREFIX = "BELLWIRE_"
 # Variables of the tests are not settings of the server.
 OF_TESTS = "BELLWIRE_TEST_"
 ENV_FILE = ".env"
+DRIVER = re.compile(r"^postgres\w*(\+\w+)?://")
 DATABASES = re.compile(r"postgres(ql(\+(psycopg|asyncpg))?)?://|sqlite:///")
 # What Kubernetes and Docker put into the environment for a service whose name begins like our settings.
 OF_SERVICES = re.compile(r".*_(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT(_[0-9]+_(TCP|UDP|SCTP)(_\w+)?)?)")
@@ -47,6 +50,12 @@ class Settings(LimitSettings):
     data_dir: Path = Field(Path("data"), description="directory of the database, the secret and media files")
     database_url: str = Field("", description="postgresql://…; empty: SQLite in the data directory")
     database_timeout: float = Field(15, gt=0, description="timeout of database reads in seconds; 503 above")
+    database_write_timeout: float = Field(
+        10, gt=0, description="timeout of a batch of writes to PostgreSQL in seconds; 503 above"
+    )
+    database_pooler: Literal["", "transaction"] = Field(
+        "", description="transaction: PgBouncer in transaction mode, or its like, stands before PostgreSQL"
+    )
     redis_url: str = Field(
         "", description="required for several processes: redis://…, rediss://…, redis+sentinel://…, redis+cluster://…"
     )
@@ -212,6 +221,11 @@ class Settings(LimitSettings):
     def known_database(cls, value: str) -> str:
         if value and not DATABASES.match(value):
             raise ValueError("must begin with postgresql:// or sqlite:///, or be empty")
+        if value.startswith("postgres"):
+            try:
+                conninfo.conninfo_to_dict(DRIVER.sub("postgresql://", value))
+            except psycopg.ProgrammingError as error:
+                raise ValueError(f"is not a URL that libpq reads: {str(error).strip()}") from None
         return value
 
     @field_validator("jwt_public_key", "apns_key", "apns_ca", mode="before")
@@ -262,7 +276,7 @@ class Settings(LimitSettings):
     @property
     def database(self) -> str:
         url = self.database_url or f"sqlite:///{self.data_dir / 'bellwire.db'}"
-        return re.sub(r"^postgres\w*(\+\w+)?://", "postgresql+psycopg://", url)
+        return DRIVER.sub("postgresql+psycopg://", url)
 
     @property
     def polling(self) -> bool:

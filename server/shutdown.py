@@ -67,5 +67,5 @@ async def close_sockets(app: web.Application) -> None:
 
 def refuse_sockets(services: Services) -> None:
     """The server is about to close."""
-    services.draining = services.stream_watch.closing = True
+    services.readiness.draining = services.stream_watch.closing = True
     services.socketio.eio.refusing = CLOSING

@@ -26,7 +26,14 @@ from storage.transaction import Command
 from storage.writer import Executor, OnCommit, OnUnknown, Writer, ignore
 
 logger = logging.getLogger("bellwire.storage")
-CONNECT_SECONDS = 5
+# Seconds, but for the last: milliseconds for which the network may fail to deliver anything.
+CONNECTING = {
+    "connect_timeout": 5,
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 20_000,
+}
 T = TypeVar("T")
 
 
@@ -57,6 +64,7 @@ class Database:
         pool: int = 4,
         read_seconds: float = 15.0,
         write_seconds: float = 10.0,
+        pooled: bool = False,
         on_commit: OnCommit = ignore,
         on_unknown: OnUnknown = ignore,
     ) -> None:
@@ -68,6 +76,8 @@ class Database:
         # A longer read is Unavailable, and so is a longer batch of writes on PostgreSQL.
         self.read_seconds = read_seconds
         self.write_seconds = write_seconds
+        # Whether a pooler stands before PostgreSQL that gives each transaction another connection.
+        self.pooled = pooled
         self.on_commit = on_commit
         self.on_unknown = on_unknown
 
@@ -84,13 +94,14 @@ class Database:
                 pool_size=self.pool,
                 max_overflow=4 * self.pool,
                 pool_timeout=self.read_seconds,
-                connect_args={"connect_timeout": CONNECT_SECONDS},
+                connect_args=self._connect_args(),
                 hide_parameters=True,
                 pool_reset_on_return=None,
             )
-            plain = engine.execution_options(isolation_level="AUTOCOMMIT")
-            self.writer = self._writer(PostgresExecutor(plain, self.write_seconds, prepares=True))
-            self.reader = PostgresReader(plain, self.read_seconds)
+            # Two views of the same connections.
+            writing, reading = (engine.execution_options(isolation_level="AUTOCOMMIT") for _ in range(2))
+            self.writer = self._writer(PostgresExecutor(writing, self.write_seconds, prepares=not self.pooled))
+            self.reader = PostgresReader(reading, self.read_seconds)
         try:
             if not self.path:
                 await self.read(migrations.require_newest)
@@ -100,6 +111,13 @@ class Database:
             await self.close()
             raise
 
+    def _connect_args(self) -> dict[str, Any]:
+        """What the URL does not say itself; see https://www.postgresql.org/docs/current/libpq-connect.html."""
+        said = make_url(self.url).query
+        wanted = {name: value for name, value in CONNECTING.items() if name not in said}
+        # Names of prepared statements belong to a connection, which a pooler exchanges.
+        return wanted | ({"prepare_threshold": None} if self.pooled else {})
+
     async def _start_sqlite(self, path: Path) -> None:
         writing = create_engine(
             f"sqlite:///{path}", poolclass=StaticPool, isolation_level="AUTOCOMMIT", hide_parameters=True
@@ -107,7 +125,7 @@ class Database:
         event.listen(writing, "connect", prepare_writer)
         self.marks = Marks(path.with_suffix(".mark"))
         self.writer = self._writer(SqliteExecutor(writing, self.marks))
-        reader = self.reader = SqliteReader(path, self.pool)
+        reader = self.reader = SqliteReader(path, self.pool, self.read_seconds)
         await reader.start()
 
     def _writer(self, executor: Executor) -> Writer:
@@ -118,7 +136,7 @@ class Database:
         if self.path:
             await asyncio.to_thread(migrations.upgrade_file, self.path)
             return
-        engine = create_async_engine(self.url, hide_parameters=True)
+        engine = create_async_engine(self.url, connect_args=self._connect_args(), hide_parameters=True)
         async with engine.begin() as connection:
             await connection.run_sync(migrations.upgrade)
         await engine.dispose()
@@ -131,6 +149,18 @@ class Database:
         if self.marks:
             self.marks.write()
 
+    @property
+    def trips(self) -> int:
+        """Round trips of all batches; none on SQLite."""
+        executor = self.writer.executor
+        return executor.trips if isinstance(executor, PostgresExecutor) else 0
+
+    async def can_write(self) -> None:
+        """Raises where nothing can be written now. A queue that is full has work to do, and is fine."""
+        if self.writer.depth < self.writer.size:
+            # The lock of a channel that does not exist: a server that only reads refuses it.
+            await self.write(Command(lambda tx: None, channels=[0]))
+
     def write(self, command: Command[T]) -> "asyncio.Future[T]":
         """Queue a command; the future resolves after its commit. See ``storage/transaction.py``."""
         return self.writer.submit(command)
@@ -141,8 +171,7 @@ class Database:
         Raises Unavailable if the database can't be reached, or has not answered after ``read_seconds``.
         """
         try:
-            async with asyncio.timeout(self.read_seconds):
-                return await self.reader.read(query, snapshot)
+            return await self.reader.read(query, snapshot)
         except Exception as error:
             if not is_unreachable(error):
                 raise

@@ -1,16 +1,15 @@
 """How PostgreSQL is written: a transaction on a connection of the pool for each batch."""
 
 import asyncio
-import contextlib
 from collections.abc import Sequence
 from typing import Any
 
 import psycopg
-from sqlalchemy import Connection
+from sqlalchemy import Connection, event
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from storage.pipeline import Pipeline, Statement, closing_after
-from storage.sqlstates import Undone, is_wrong_server
+from storage.sqlstates import Undone, is_unreachable, is_wrong_server
 from storage.statements_postgres import PostgresStatements
 from storage.transaction import Command, run_batch
 from storage.writer import Outcome
@@ -20,9 +19,10 @@ PIPELINE = "bellwire.pipeline"
 
 
 class PostgresExecutor:
-    """A batch that was refused as a whole runs again, then command by command.
+    """A batch that was refused as a whole runs again, then command by command; one that lost its connection runs again, once.
 
-    ``engine`` commits every statement by itself. A batch that takes longer than ``seconds`` loses its connection.
+    ``engine`` commits every statement by itself, and is used for nothing else. A batch that takes longer than ``seconds``
+    loses its connection.
     """
 
     batch = 100
@@ -32,12 +32,24 @@ class PostgresExecutor:
         self.seconds = seconds
         # Whether statements may have names on the server.
         self.prepares = prepares
+        # Round trips to the server; only grows.
+        self.trips = 0
+        event.listen(engine.sync_engine, "before_cursor_execute", self._on_statement)
+
+    def _on_statement(self, *_: Any) -> None:
+        self.trips += 1
 
     async def run(self, commands: Sequence[Command[Any]]) -> Outcome:
+        lost = False
         for attempt in range(2 if len(commands) > 1 else 5):
-            with contextlib.suppress(Undone):
+            try:
                 return await self._transact(commands)
-            await asyncio.sleep(0.01 * attempt)
+            except Undone:
+                await asyncio.sleep(0.01 * attempt)
+            except Exception as error:
+                if lost or not is_unreachable(error):
+                    raise
+                lost = True
         raise Undone
 
     async def _transact(self, commands: Sequence[Command[Any]]) -> Outcome:
@@ -51,9 +63,14 @@ class PostgresExecutor:
                         if not pipeline.is_lost:
                             await pipeline.run([ROLLBACK])
                         raise
+                    finally:
+                        self.trips += pipeline.trips
+                        pipeline.trips = 0
             except Exception as error:
                 if pipeline.is_lost or is_wrong_server(error):
                     await connection.invalidate(error)
+                    # The other connections lead to the same place.
+                    await self.engine.dispose()
                 raise
 
     async def _pipeline(self, connection: AsyncConnection) -> Pipeline:

@@ -45,6 +45,8 @@ class Pipeline:
         # Of the statements that are prepared on this connection, and how many ever were.
         self.names: dict[str, bytes] = {}
         self.prepared = 0
+        # Round trips since they were counted last.
+        self.trips = 0
 
     @property
     def is_lost(self) -> bool:
@@ -57,6 +59,7 @@ class Pipeline:
         """
         # Of statements that are prepared with this trip, in their order.
         fresh: dict[str, bytes] = {}
+        self.trips += 1
         try:
             self.pgconn.enter_pipeline_mode()
             prepared = [self._send(each, fresh) for each in statements]

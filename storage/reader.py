@@ -33,11 +33,12 @@ class DatabaseReader(Protocol):
 
 
 class SqliteReader:
-    """A few connections that only read. ``await start()`` before use."""
+    """A few connections that only read. ``await start()`` before use. A read ends after ``seconds`` with a TimeoutError."""
 
-    def __init__(self, path: Path, size: int) -> None:
+    def __init__(self, path: Path, size: int, seconds: float) -> None:
         self.path = path
         self.size = size
+        self.seconds = seconds
         self.free: asyncio.Queue[SqliteThread] = asyncio.Queue()
         self.threads: list[SqliteThread] = []
 
@@ -49,11 +50,12 @@ class SqliteReader:
             self.free.put_nowait(thread)
 
     async def read(self, query: Callable[[Connection], T], snapshot: bool) -> T:
-        thread = await self.free.get()
-        try:
-            return await thread.run(thread.read, query, snapshot)
-        finally:
-            self.free.put_nowait(thread)
+        async with asyncio.timeout(self.seconds):
+            thread = await self.free.get()
+            try:
+                return await thread.run(thread.read, query, snapshot)
+            finally:
+                self.free.put_nowait(thread)
 
     async def close(self) -> None:
         for thread in self.threads:

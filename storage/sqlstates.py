@@ -54,11 +54,16 @@ def is_wrong_server(error: BaseException) -> bool:
     return code.startswith(WRONG_SERVER) and code != PROTOCOL_VIOLATION
 
 
+def is_cancelled(error: BaseException) -> bool:
+    """Whether a statement took too long, for a lock or at all."""
+    return sqlstate(error) in CANCELLED
+
+
 def is_unreachable(error: BaseException) -> bool:
     """Whether the database can't be reached now, or did not answer in time, and it is worth trying again."""
-    code = sqlstate(error)
-    known = code in CANCELLED if code else isinstance(error, (*UNREACHABLE, PoolTimeout))
-    return known or is_wrong_server(error)
+    if sqlstate(error) is None and isinstance(error, (*UNREACHABLE, PoolTimeout)):
+        return True
+    return is_cancelled(error) or is_wrong_server(error)
 
 
 def is_duplicate(error: BaseException) -> bool:

@@ -10,9 +10,9 @@ from typing import Any, Generic, TypeVar
 
 from sqlalchemy import Connection, CursorResult, Executable, text
 
-from storage.errors import Conflict
+from storage.errors import Conflict, Unavailable
 from storage.prepared import Bulk, Prepared, Update
-from storage.sqlstates import Undone, is_duplicate, is_retriable
+from storage.sqlstates import Undone, is_cancelled, is_duplicate, is_retriable, is_wrong_server
 from storage.statements import Channels, Found, Locked, Read, Statements, Waiting
 from storage.types import now
 
@@ -265,10 +265,10 @@ def run_batch(statements: Statements, commands: Sequence[Command[Any]]) -> tuple
                 answer = command.apply(tx)
                 tx.keep()
             except Exception as error:
-                if is_retriable(error) or tx.spoiled_by(error):
+                if is_retriable(error) or is_wrong_server(error) or tx.spoiled_by(error):
                     raise
                 tx.undo()
-                answer = Conflict() if is_duplicate(error) else error
+                answer = Conflict() if is_duplicate(error) else Unavailable() if is_cancelled(error) else error
             answers.append(answer)
         tx.finish()
         return answers, tx.events

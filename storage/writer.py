@@ -104,8 +104,8 @@ class Writer:
         began = time.perf_counter()
         try:
             answers, events = await self.executor.run([command for command, _ in batch])
-        except CommitUnknown:
-            logger.exception("COMMIT failed, outcome unknown")
+        except CommitUnknown as error:
+            logger.error("COMMIT failed, outcome unknown: %s", error.__cause__)
             for _, future in batch:
                 settle(future, Unavailable(UNKNOWN))
             self.on_unknown({pk for command, _ in batch for pk in command.channels})

@@ -174,6 +174,7 @@ WITHOUT_OWN_TEST = {
     "realtime/schema/revocation.py": "tests/server/test_accounts.py",
     "server/shutdown.py": "tests/realtime/transport/test_socket.py and tests/faults/test_nodes.py",
     "server/data_lock.py": "tests/journeys/test_command_line.py",
+    "server/readiness.py": "tests/storage/test_executor_postgres.py and tests/server/test_openapi.py",
     "realtime/schema/documents.py": "tests/server/test_openapi.py",
     "realtime/schema/envelope.py": "tests/server/test_dialects.py",
     "storage/statements*.py": "tests/storage/test_transaction.py and tests/storage/test_prepared.py",

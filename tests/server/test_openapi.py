@@ -180,7 +180,7 @@ async def test_readiness_says_what_is_wrong(server: Served) -> None:
 
     server.services.database.read = broken  # type: ignore[method-assign, assignment]
     answer = await server.people.anonymous.get("/readyz")
-    assert answer.status == 503 and answer.json["reasons"] == ["the database does not answer"]
+    assert answer.status == 503 and answer.json["reasons"] == ["the database does not answer, or can't be written"]
 
 
 async def test_browsers_of_other_origins(serve: Any) -> None:

@@ -98,7 +98,8 @@ def items_of(body: Any) -> list[Any]:
     data = body.get("data", body) if isinstance(body, dict) else body
     if isinstance(data, dict) and "items" not in data:
         data = next(value for value in data.values() if isinstance(value, list))
-    return data["items"] if isinstance(data, dict) else data
+    items: list[Any] = data["items"] if isinstance(data, dict) else data
+    return items
 
 
 async def trips_of(full: Full, path: str, limit: int) -> int:

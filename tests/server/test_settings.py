@@ -46,6 +46,10 @@ WRONG = [
         {"DATABASE_URL": "mysql://u:CANARY@x"},
         "BELLWIRE_DATABASE_URL: must begin with postgresql:// or sqlite:///",
     ),
+    (
+        {"DATABASE_URL": "postgresql://u:CANARY@db/x?ssl=require"},
+        'BELLWIRE_DATABASE_URL: is not a URL that libpq reads: invalid URI query parameter: "ssl"',
+    ),
     ({"JWT_PUBLIC_KEY": "/nowhere.pem"}, "BELLWIRE_JWT_PUBLIC_KEY: /nowhere.pem cannot be read: No such file"),
     ({"PORT": "tcp://10.0.0.7:80"}, "set enableServiceLinks: false in the pod"),
     ({"APNS_KEY": "/nowhere.p8"}, "BELLWIRE_APNS_KEY: /nowhere.p8 cannot be read: No such file"),

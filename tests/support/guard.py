@@ -28,4 +28,5 @@ UNHURRIED = {
     "max_unconnected": NEVER,
     "ping_timeout": NEVER,
     "database_timeout": HANG_SECONDS,
+    "database_write_timeout": HANG_SECONDS,
 }

@@ -8,9 +8,11 @@ from typing import Self
 
 
 class Proxy:
-    """From a port of its own to ``target``, which may change between connections."""
+    """From a port of its own to ``target``, which may change between connections: an address, or the path of a socket."""
 
-    def __init__(self, target: Callable[[], tuple[str, int] | None], context: ssl.SSLContext | None = None) -> None:
+    def __init__(
+        self, target: Callable[[], tuple[str, int] | str | None], context: ssl.SSLContext | None = None
+    ) -> None:
         self.context = context
         self.target = target
         self.silent = False
@@ -37,6 +39,12 @@ class Proxy:
         """What comes from either side goes nowhere, and nobody is told; or it goes through again, what came meanwhile too."""
         (self.heard.clear if silent else self.heard.set)()
 
+    def swallow_open(self) -> None:
+        """What comes over the connections that are open goes nowhere, for ever; new ones work."""
+        self.heard.clear()
+        self.heard = asyncio.Event()
+        self.heard.set()
+
     def cut(self) -> None:
         """End every connection at once, with a reset."""
         for writer in list(self.writers):
@@ -50,14 +58,18 @@ class Proxy:
     async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.writers.add(writer)
         other: asyncio.StreamWriter | None = None
+        heard = self.heard
         try:
-            await self.heard.wait()
+            await heard.wait()
             target = self.target()
             if target is None:
                 return
-            back, other = await asyncio.open_connection(*target)
+            if isinstance(target, str):
+                back, other = await asyncio.open_unix_connection(target)
+            else:
+                back, other = await asyncio.open_connection(*target)
             self.writers.add(other)
-            await asyncio.gather(self._pump(reader, other), self._pump(back, writer))
+            await asyncio.gather(self._pump(reader, other, heard), self._pump(back, writer, heard))
         except OSError:
             pass
         finally:
@@ -66,9 +78,9 @@ class Proxy:
                     self.writers.discard(each)
                     each.transport.abort()
 
-    async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, heard: asyncio.Event) -> None:
         while data := await reader.read(65536):
-            await self.heard.wait()
+            await heard.wait()
             writer.write(data)
             await writer.drain()
         writer.transport.abort()
