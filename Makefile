@@ -4,7 +4,7 @@ BIN = .venv/bin
 COMPILE = .venv-lock/bin/pip-compile --quiet --generate-hashes --strip-extras --allow-unsafe --no-header --no-annotate \
 	--no-emit-index-url --no-emit-find-links --no-emit-trusted-host
 
-.PHONY: run test check format bench fuzz prove mutants install lock chromium nginx
+.PHONY: run test check format bench fuzz prove mutants install lock chromium nginx pgbouncer
 
 run: .venv/installed static/node_modules/.package-lock.json
 	$(BIN)/python run.py
@@ -40,7 +40,7 @@ prove: install
 mutants: install
 	$(BIN)/python -m tests.mutants --write docs/guarantees.md $(ARGS)
 
-install: .venv/tested static/node_modules/.package-lock.json tests/node_modules/.package-lock.json chromium nginx
+install: .venv/tested static/node_modules/.package-lock.json tests/node_modules/.package-lock.json chromium nginx pgbouncer
 
 # The browser of the tests: the system's, Debian's where there is none, or what CHROMIUM names.
 chromium:
@@ -49,6 +49,10 @@ chromium:
 # A test puts nodes behind it.
 nginx:
 	command -v nginx >/dev/null || test -x /usr/sbin/nginx || { apt-get update && apt-get install -y nginx-light; }
+
+# A test puts it before PostgreSQL.
+pgbouncer:
+	command -v pgbouncer >/dev/null || test -x /usr/sbin/pgbouncer || { apt-get update && apt-get install -y pgbouncer; }
 
 # Debian's python3 comes without venv; apt brings it where we may.
 .venv/installed: requirements.txt
