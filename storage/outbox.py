@@ -26,7 +26,7 @@ from sqlalchemy import (
 
 from storage import activities, webhooks
 from storage.models import deliveries, devices, outbox
-from storage.prepared import Bulk, Prepared
+from storage.prepared import Bulk, Prepared, Update
 from storage.statements import Read
 from storage.transaction import Tx, clock
 from storage.types import SECOND
@@ -101,19 +101,12 @@ ADD = Bulk(
 WAITING, DEAD = text("deliveries.state = 'waiting'"), text("deliveries.state = 'dead'")
 CAUSE = [outbox.c[name] for name in Cause.__slots__]
 DELIVERY = [deliveries.c[name] for name in Delivery.__slots__]
-SETTLE = (
-    update(deliveries)
-    .where(deliveries.c.pk == bindparam("row"), deliveries.c.lease == bindparam("held"))
-    .values(
-        state=bindparam("new_state"),
-        attempts=bindparam("tried"),
-        status=bindparam("code"),
-        reason=bindparam("why"),
-        due_at=bindparam("due"),
-        settled_at=bindparam("at"),
-        lease=None,
-        lease_until=0,
-    )
+# Of a delivery that is still held.
+SETTLE = Update(
+    deliveries,
+    ("pk", "lease"),
+    ("state", "attempts", "status", "reason", "due_at", "settled_at"),
+    also="lease = NULL, lease_until = 0",
 )
 
 
@@ -208,12 +201,9 @@ def due(table: Table, at: int) -> Select[tuple[int]]:
 
 
 def claim(tx: Tx, table: Table, columns: Sequence[Any], lease: str, ttl: int, limit: int) -> list[Any]:
-    first = due(table, tx.now).order_by(table.c.due_at).limit(limit)
-    pks = list(tx.execute(first.with_for_update(skip_locked=True)).scalars())
-    if not pks:
-        return []
-    tx.execute(update(table).where(table.c.pk.in_(pks)).values(lease=lease, lease_until=tx.now + ttl))
-    return list(tx.execute(select(*columns).where(table.c.pk.in_(pks)).order_by(table.c.pk)).all())
+    first = due(table, tx.now).order_by(table.c.due_at).limit(limit).with_for_update(skip_locked=True)
+    held = update(table).where(table.c.pk.in_(first.scalar_subquery())).values(lease=lease, lease_until=tx.now + ttl)
+    return sorted(tx.execute(held.returning(*columns)).all())
 
 
 def claim_causes(tx: Tx, lease: str, ttl: int, limit: int) -> list[Cause]:
@@ -357,19 +347,8 @@ def advance(tx: Tx, cursors: Mapping[int, int | None], lease: str) -> None:
 
 def settle(tx: Tx, lease: str, settlements: Sequence[Settlement]) -> None:
     """Write what became of deliveries that are still held under ``lease``."""
-    rows = [
-        {
-            "row": each.pk,
-            "held": lease,
-            "new_state": each.state,
-            "tried": each.attempts,
-            "code": each.status,
-            "why": each.reason[:255],
-            "due": tx.now + each.pause,
-            "at": None if each.state == "waiting" else tx.now,
-        }
-        for each in settlements
-    ]
-    if rows:
-        tx.execute(SETTLE, rows)
-        webhooks.promise_failures(tx, [each.pk for each in settlements if each.state == "dead"])
+    for each in settlements:
+        settled_at = None if each.state == "waiting" else tx.now
+        values = (each.state, each.attempts, each.status, each.reason[:255], tx.now + each.pause, settled_at)
+        tx.update_later(SETTLE, (each.pk, lease), values)
+    webhooks.promise_failures(tx, [each.pk for each in settlements if each.state == "dead"])

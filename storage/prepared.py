@@ -109,11 +109,11 @@ class Bulk:
 
 
 class Update:
-    """New values of ``columns`` in the rows of these keys, many in one statement."""
+    """New values of ``columns`` in the rows of these keys, many in one statement; ``also`` is what is set in all of them."""
 
-    def __init__(self, table: Table, keys: Sequence[str], columns: Sequence[str]) -> None:
+    def __init__(self, table: Table, keys: Sequence[str], columns: Sequence[str], *, also: str = "") -> None:
         self.columns = [*keys, *columns]
-        sets = ", ".join(f"{name} = w.{name}" for name in columns)
+        sets = ", ".join([*(f"{name} = w.{name}" for name in columns), *([also] if also else [])])
         where = " AND ".join(f"{table.name}.{name} = w.{name}" for name in keys)
         # Values of ``keys``, then of ``columns``: many rows of them between the two parts.
         named = ", ".join(f"column{place} AS {name}" for place, name in enumerate(self.columns, 1))

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from sqlalchemy import insert
 
+from realtime.schema.bodies import SendMessage
 from server.routes import ADMIN, ROUTES
 from storage import webhooks
 from storage.models import deliveries
@@ -144,3 +145,29 @@ async def test_many_members_cost_what_one_costs(full: Full) -> None:
             counts.append(await trips_of_post(full, f"/api/v2/chats/{chat_id}/members", {"userIds": ids[:count]}))
         added[count] = min(counts)
     assert made[1] == made[MANY] and added[1] == added[MANY]
+
+
+async def test_what_people_do_most_takes_two_trips_a_batch(full: Full) -> None:
+    """Messages, replies and read marks, one or fifty at a time."""
+    services, caller = full.server.services, full.server.people.caller(full.others[0])
+    database, messages = services.database, services.messages
+    await messages.numbers.find(caller.user.tenant_pk, full.chat_id)
+    last = await full.others[1].send(full.chat_id)
+
+    async def trips(count: int, **more: Any) -> float:
+        """Of each batch, with this many messages."""
+        before = database.trips, database.writer.batches
+        body = SendMessage(type="text", chatId=full.chat_id, content="hello", **more)
+        posted = [messages.submit(caller, body) for _ in range(count)]
+        await asyncio.gather(*[each for each in posted if each])
+        return (database.trips - before[0]) / (database.writer.batches - before[1])
+
+    for count in (1, 50):
+        assert await trips(count) == 2
+        assert await trips(count, replyTo=last["_id"]) == 2
+    for count in (1, 6):
+        sent = [await full.ann.send(full.chat_id) for _ in range(count)]
+        before = database.trips, database.writer.batches
+        readers = [full.server.people.caller(each) for each in full.others[:count]]
+        await asyncio.gather(*(messages.read(each, sent[-1]["_id"]) for each in readers))
+        assert database.trips - before[0] == 2 * (database.writer.batches - before[1])
