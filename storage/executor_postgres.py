@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from storage.pipeline import Pipeline, Statement, closing_after
 from storage.sqlstates import Undone, is_unreachable, is_wrong_server
 from storage.statements_postgres import PostgresStatements
-from storage.transaction import Command, run_batch
+from storage.transaction import Command, NothingToCommit, run_batch
 from storage.writer import Outcome
 
 ROLLBACK = Statement("ROLLBACK")
@@ -44,6 +44,8 @@ class PostgresExecutor:
         for attempt in range(2 if len(commands) > 1 else 5):
             try:
                 return await self._transact(commands)
+            except NothingToCommit as nothing:
+                return [nothing.answer], []
             except Undone:
                 await asyncio.sleep(0.01 * attempt)
             except Exception as error:

@@ -14,7 +14,7 @@ from sqlalchemy import Connection, Engine
 from storage.epoch import Marks
 from storage.sqlstates import CommitUnknown
 from storage.statements_sqlite import SqliteStatements
-from storage.transaction import Command, run_batch
+from storage.transaction import Command, NothingToCommit, run_batch
 from storage.writer import Outcome, settle
 
 logger = logging.getLogger("bellwire.storage")
@@ -45,7 +45,10 @@ class SqliteExecutor:
             loop.call_soon_threadsafe(settle, done, result)
 
         self.inbox.put(job)
-        return await done
+        try:
+            return await done
+        except NothingToCommit as nothing:
+            return [nothing.answer], []
 
     def _transact(self, connection: Connection, bare: sqlite3.Connection, commands: Sequence[Command[Any]]) -> Outcome:
         bare.execute("BEGIN IMMEDIATE")

@@ -54,10 +54,12 @@ class Tx:
 
     Rows handed to ``later`` and the channels that got events are written together at the end of the batch. A command that
     calls ``connection()`` before sees them all: what waits is written first, and the command gets a savepoint of its own.
-    A command that never does needs none, because it has written nothing when it fails.
+    A command that never does needs none, because it has written nothing when it fails; nor does the only one of a batch,
+    which is not committed then.
     """
 
     __slots__ = (
+        "_alone",
         "_announced",
         "_before",
         "_channels",
@@ -71,8 +73,10 @@ class Tx:
         "statements",
     )
 
-    def __init__(self, statements: Statements, locked: Locked) -> None:
+    def __init__(self, statements: Statements, locked: Locked, *, alone: bool) -> None:
         self.statements = statements
+        # Whether there is one command.
+        self._alone = alone
         # The batch's time, in microseconds.
         self.now = locked.now
         # What was appended to the log, by all commands of the batch.
@@ -87,7 +91,7 @@ class Tx:
         self._before: dict[int, tuple[int, int | None]] = {}
         self._fresh: set[int] = set()
         self._events = 0
-        # Whether it has a savepoint.
+        # Whether it has a savepoint, or needs none although it has used the connection.
         self._saved = False
 
     # Looking
@@ -95,8 +99,9 @@ class Tx:
     def connection(self) -> Connection:
         """The connection, for a statement of its own: everything that waits to be written is written first."""
         if not self._saved:
-            # Channels that this command moved belong into its savepoint.
-            self._write(self._others, "SAVEPOINT command", before=self._before)
+            if not self._alone:
+                # Channels that this command moved belong into its savepoint.
+                self._write(self._others, "SAVEPOINT command", before=self._before)
             self._saved = True
             self._announced = None
         self._write(self._mine)
@@ -184,14 +189,16 @@ class Tx:
 
     def keep(self) -> None:
         """The command succeeded."""
-        if self._saved:
+        if self._saved and not self._alone:
             self._write(self._mine, "RELEASE SAVEPOINT command")
         else:
             self._others.extend(self._mine)
         self._next()
 
-    def undo(self) -> None:
-        """The command failed."""
+    def undo(self, answer: Exception) -> None:
+        """The command failed. Raises NothingToCommit for the only one of a batch, if it may have written anything."""
+        if self._saved and self._alone:
+            raise NothingToCommit(answer)
         if self._saved:
             self.statements.write(Waiting(), {}, "ROLLBACK TO SAVEPOINT command", "RELEASE SAVEPOINT command")
         for pk, (head, ordinal) in self._before.items():
@@ -246,17 +253,24 @@ class Command(Generic[T]):
         return (self.size + EVENT_BYTES) * max(1, len(self.channels))
 
 
+class NothingToCommit(Exception):
+    """The only command of a batch failed: the transaction is to be rolled back, and this is the answer"""
+
+    def __init__(self, answer: Exception) -> None:
+        self.answer = answer
+
+
 def run_batch(statements: Statements, commands: Sequence[Command[Any]]) -> tuple[list[Any], list[Event]]:
     """Run ``commands`` in one transaction; their answers (or exceptions) in order, and their events. The caller commits.
 
-    Raises ``Undone`` if the database refused the transaction as a whole.
+    Raises ``Undone`` if the database refused the transaction as a whole, ``NothingToCommit`` where all of it failed.
     """
     # Sorted, so that no two batches wait for each other.
     pks = sorted({pk for command in commands for pk in command.channels})
     keys = sorted({key for command in commands for key in command.keys})
     try:
         reads = [read for each in commands for read in each.reads()] if statements.reads_ahead else []
-        tx = Tx(statements, statements.begin(pks, keys, reads))
+        tx = Tx(statements, statements.begin(pks, keys, reads), alone=len(commands) == 1)
         answers: list[Any] = []
         for place, command in enumerate(commands):
             try:
@@ -267,8 +281,8 @@ def run_batch(statements: Statements, commands: Sequence[Command[Any]]) -> tuple
             except Exception as error:
                 if is_retriable(error) or is_wrong_server(error) or tx.spoiled_by(error):
                     raise
-                tx.undo()
                 answer = Conflict() if is_duplicate(error) else Unavailable() if is_cancelled(error) else error
+                tx.undo(answer)
             answers.append(answer)
         tx.finish()
         return answers, tx.events

@@ -75,12 +75,21 @@ def around(
 # Where a process may die
 
 
+def begun(connection: Any, bare: Any, commands: Any) -> Any:
+    """What the writer does before the commit."""
+    bare.execute("BEGIN IMMEDIATE")
+    try:
+        return run_batch(SqliteStatements(connection, bare), commands)
+    except BaseException:
+        bare.execute("ROLLBACK")
+        raise
+
+
 def transact(commit: Callable[[Any, Any], None]) -> None:
     """The writer's transaction, with a COMMIT of our own; ``commit(executor, bare)``."""
 
     def replaced(self: Any, connection: Any, bare: Any, commands: Any) -> Any:
-        bare.execute("BEGIN IMMEDIATE")
-        outcome = run_batch(SqliteStatements(connection, bare), commands)
+        outcome = begun(connection, bare, commands)
         self.marks.count(bare)
         self.outcome = outcome
         commit(self, bare)
@@ -140,8 +149,7 @@ def acknowledged_before_commit() -> None:
         if bare.in_transaction:
             bare.execute("COMMIT")
             self.marks.after_commit()
-        bare.execute("BEGIN IMMEDIATE")
-        outcome = run_batch(SqliteStatements(connection, bare), commands)
+        outcome = begun(connection, bare, commands)
         self.marks.count(bare)
         if not any(event.name == "message:new" for event in outcome[1]):
             bare.execute("COMMIT")

@@ -217,6 +217,22 @@ async def test_only_a_command_that_uses_the_connection_gets_a_savepoint(database
     assert control == ["SAVEPOINT", "RELEASE", "SAVEPOINT", "ROLLBACK", "RELEASE"]
 
 
+async def test_the_only_command_of_a_batch_needs_no_savepoint(database: Database) -> None:
+    """Where it fails, nothing is committed."""
+    pk = await open_channel(database)
+    answers: list[Any] = []
+
+    async def run() -> None:
+        answers.extend(await batch(database, then(count, note(pk), remember("a"), count), channels=[pk]))
+        answers.extend(await batch(database, then(note(pk), remember("b"), count, fail), channels=[pk]))
+
+    control = [word for word in await words(database, run) if word in ("SAVEPOINT", "RELEASE", "COMMIT", "ROLLBACK")]
+    assert control == ["COMMIT", "ROLLBACK"] or (database.path and control == ["COMMIT"])
+    assert answers[0] == 1 and isinstance(answers[1], NotFound)
+    assert await kept(database, pk) == [(1, "note")]
+    assert await batch(database, note(pk), look_up("b"), channels=[pk]) == [2, None]
+
+
 async def test_a_head_is_written_once_for_all_events_before(database: Database) -> None:
     pk = await open_channel(database)
     sent = await words(database, lambda: batch(database, note(pk), note(pk), count, count, channels=[pk]))
