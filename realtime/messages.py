@@ -307,9 +307,10 @@ class Messages:
                 outbox.promise_badge(tx, caller.pk, exclude_device=caller.device)
             return document
 
-        def reads(place: MessagePlace) -> Sequence[Read]:
-            own = (unread.OWN_AFTER, {"chat": place.chat_pk, "seq": place.seq, "user": caller.pk})
-            return [own, *outbox.reads_of_badge(caller.pk, exclude_device=caller.device)]
+        def reads(place: MessagePlace, access: Access) -> Sequence[Read]:
+            own: Read = (unread.OWN_AFTER, {"chat": place.chat_pk, "seq": place.seq, "user": caller.pk})
+            badge = outbox.reads_of_badge(caller.pk, exclude_device=caller.device)
+            return [own, *badge] if access.read.own_after else badge
 
         return await self._change(caller, message_id, change, also=[caller.pk], reads=reads)
 
@@ -343,10 +344,10 @@ class Messages:
         change: Callable[[Tx, MessagePlace, Access], T],
         *,
         also: Sequence[int] = (),
-        reads: Callable[[MessagePlace], Sequence[Read]] = lambda place: (),
+        reads: Callable[[MessagePlace, Access], Sequence[Read]] = lambda place, access: (),
     ) -> T:
         """Run ``change`` on a message the caller can see, with its chat locked; ``reads`` is what it asks for."""
-        place, _ = await self.database.read(lambda connection: visible(connection, caller, message_id))
+        place, before = await self.database.read(lambda connection: visible(connection, caller, message_id))
 
         def apply(tx: Tx) -> T:
             found, access = visible(tx, caller, message_id)
@@ -358,7 +359,7 @@ class Messages:
             return [
                 (messages.WHERE_IS, {"id": message_id, "tenant": caller.user.tenant_pk}),
                 (chat.ACCESS, {"chat": place.chat_pk, "user": caller.pk}),
-                *reads(place),
+                *reads(place, before),
             ]
 
         return await self.database.write(Command(apply, channels=[place.chat_pk, *also], reads=announced))

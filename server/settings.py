@@ -24,6 +24,9 @@ PREFIX = "BELLWIRE_"
 # Variables of the tests are not settings of the server.
 OF_TESTS = "BELLWIRE_TEST_"
 ENV_FILE = ".env"
+UNKNOWN_PARAMETER = re.compile(r'invalid URI query parameter: "(\w+)"')
+# libpq has several hosts where SQLAlchemy has one.
+SEVERAL_HOSTS = re.compile(r"^(\S+?://(?:[^@/]*@)?)([^@/?]*,[^@/?]*)(/[^?]*)?(\?.*)?$")
 DRIVER = re.compile(r"^postgres\w*(\+\w+)?://")
 DATABASES = re.compile(r"postgres(ql(\+(psycopg|asyncpg))?)?://|sqlite:///")
 # What Kubernetes and Docker put into the environment for a service whose name begins like our settings.
@@ -225,7 +228,10 @@ class Settings(LimitSettings):
             try:
                 conninfo.conninfo_to_dict(DRIVER.sub("postgresql://", value))
             except psycopg.ProgrammingError as error:
-                raise ValueError(f"is not a URL that libpq reads: {str(error).strip()}") from None
+                # What libpq says of anything else may hold the password.
+                wrong = UNKNOWN_PARAMETER.search(str(error))
+                said = f"it has no parameter {wrong[1]}" if wrong else "write %XX for special characters, %25 for %"
+                raise ValueError(f"is not a URL that libpq reads: {said}") from None
         return value
 
     @field_validator("jwt_public_key", "apns_key", "apns_ca", mode="before")
@@ -276,7 +282,7 @@ class Settings(LimitSettings):
     @property
     def database(self) -> str:
         url = self.database_url or f"sqlite:///{self.data_dir / 'bellwire.db'}"
-        return DRIVER.sub("postgresql+psycopg://", url)
+        return several_hosts(DRIVER.sub("postgresql+psycopg://", url))
 
     @property
     def polling(self) -> bool:
@@ -309,3 +315,13 @@ def unknown_names() -> list[str]:
             similar = difflib.get_close_matches(name, known, 1)
             sentences.append(f"{name} is not a setting" + (f"; did you mean {similar[0]}?" if similar else ""))
     return sentences
+
+
+def several_hosts(url: str) -> str:
+    """``//a:1,b:2/db`` as SQLAlchemy reads it: ``///db?host=a:1&host=b:2``."""
+    found = SEVERAL_HOSTS.match(url)
+    if found is None:
+        return url
+    head, hosts, path, query = found.groups()
+    places = "&".join(f"host={each}" for each in hosts.split(","))
+    return f"{head}{path or '/'}{query + '&' if query else '?'}{places}"

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import orjson
-from sqlalchemy import Connection, bindparam, func, or_, select, tuple_
+from sqlalchemy import Connection, bindparam, func, literal_column, or_, select, tuple_
 
 from storage import activities, models, notifications, streams, unread
 from storage.activities import Activity
@@ -216,10 +216,15 @@ def unread_members(connection: Connection, due: Collection[Delivery], at: int) -
     return {(each.channel_pk, each.user_pk, each.seq) for each, span in here if span and max(span) < each.seq}
 
 
-UNREAD_NOTIFICATIONS = (
-    select(models.notifications.c.recipient_pk, func.count())
-    .where(models.notifications.c.recipient_pk.in_(bindparam("users")), UNREAD)
-    .group_by(models.notifications.c.recipient_pk)
+SOME_UNREAD = (
+    select(literal_column("1"))
+    .where(models.notifications.c.recipient_pk == users.c.pk, UNREAD)
+    .limit(BADGE_CAP)
+    .correlate(users)
+    .subquery()
+)
+UNREAD_NOTIFICATIONS = select(users.c.pk, select(func.count()).select_from(SOME_UNREAD).scalar_subquery()).where(
+    users.c.pk.in_(bindparam("users"))
 )
 
 

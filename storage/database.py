@@ -6,13 +6,14 @@ WAL-reset fault of SQLite before 3.51.3 (https://sqlite.org/wal.html#walresetbug
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection, create_engine, event, make_url
 from sqlalchemy.exc import DatabaseError
-from sqlalchemy.ext.asyncio import create_async_engine
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import StaticPool
 
 from storage import epoch, migrations
@@ -35,6 +36,8 @@ CONNECTING = {
     "tcp_user_timeout": 20_000,
 }
 T = TypeVar("T")
+# Without a commit for so long, a queue that is not empty stands still.
+MOVING_SECONDS = 3.0
 
 
 class DatabaseBroken(Exception):
@@ -89,17 +92,8 @@ class Database:
                 raise DatabaseBroken(f"{self.path} can't be used: {error.orig}") from error
             await self._start_sqlite(self.path)
         else:
-            engine = create_async_engine(
-                self.url,
-                pool_size=self.pool,
-                max_overflow=4 * self.pool,
-                pool_timeout=self.read_seconds,
-                connect_args=self._connect_args(),
-                hide_parameters=True,
-                pool_reset_on_return=None,
-            )
-            # Two views of the same connections.
-            writing, reading = (engine.execution_options(isolation_level="AUTOCOMMIT") for _ in range(2))
+            # Of their own, so that slow reads keep no write waiting.
+            writing, reading = self._engine(1, 1), self._engine(self.pool, 4 * self.pool)
             self.writer = self._writer(PostgresExecutor(writing, self.write_seconds, prepares=not self.pooled))
             self.reader = PostgresReader(reading, self.read_seconds)
         try:
@@ -110,6 +104,18 @@ class Database:
         except BaseException:
             await self.close()
             raise
+
+    def _engine(self, size: int, overflow: int) -> AsyncEngine:
+        engine = create_async_engine(
+            self.url,
+            pool_size=size,
+            max_overflow=overflow,
+            pool_timeout=self.read_seconds,
+            connect_args=self._connect_args(),
+            hide_parameters=True,
+            pool_reset_on_return=None,
+        )
+        return engine.execution_options(isolation_level="AUTOCOMMIT")
 
     def _connect_args(self) -> dict[str, Any]:
         """What the URL does not say itself; see https://www.postgresql.org/docs/current/libpq-connect.html."""
@@ -156,8 +162,9 @@ class Database:
         return executor.trips if isinstance(executor, PostgresExecutor) else 0
 
     async def can_write(self) -> None:
-        """Raises where nothing can be written now. A queue that is full has work to do, and is fine."""
-        if self.writer.depth < self.writer.size:
+        """Raises where nothing can be written now. A queue that is full, or long and moving, is fine."""
+        moving = self.writer.depth and time.monotonic() - self.writer.committed_at < MOVING_SECONDS
+        if self.writer.depth < self.writer.size and not moving:
             # The lock of a channel that does not exist: a server that only reads refuses it.
             await self.write(Command(lambda tx: None, channels=[0]))
 

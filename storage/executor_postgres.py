@@ -19,10 +19,10 @@ PIPELINE = "bellwire.pipeline"
 
 
 class PostgresExecutor:
-    """A batch that was refused as a whole runs again, then command by command; one that lost its connection runs again, once.
+    """A batch that was refused as a whole runs again, then command by command.
 
-    ``engine`` commits every statement by itself, and is used for nothing else. A batch that takes longer than ``seconds``
-    loses its connection.
+    One whose connection was lost, or that waited too long for a lock, runs again once. ``engine`` commits every statement by
+    itself, and its connections are used for nothing else. A batch that takes longer than ``seconds`` loses its connection.
     """
 
     batch = 100
@@ -92,4 +92,4 @@ class PostgresExecutor:
         return outcome
 
     async def close(self) -> None:
-        """The engine belongs to the database, which closes it."""
+        await self.engine.dispose()

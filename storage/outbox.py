@@ -202,7 +202,9 @@ def due(table: Table, at: int) -> Select[tuple[int]]:
 
 def claim(tx: Tx, table: Table, columns: Sequence[Any], lease: str, ttl: int, limit: int) -> list[Any]:
     first = due(table, tx.now).order_by(table.c.due_at).limit(limit).with_for_update(skip_locked=True)
-    held = update(table).where(table.c.pk.in_(first.scalar_subquery())).values(lease=lease, lease_until=tx.now + ttl)
+    # Read once, whatever the plan: read again it would skip what is held by now, and hold more.
+    once = first.cte("once").prefix_with("MATERIALIZED", dialect="postgresql")
+    held = update(table).where(table.c.pk.in_(select(once.c.pk))).values(lease=lease, lease_until=tx.now + ttl)
     return sorted(tx.execute(held.returning(*columns)).all())
 
 

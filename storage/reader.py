@@ -131,4 +131,5 @@ def in_snapshot(connection: Connection, query: Callable[[Connection], T]) -> T:
         return query(connection)
     finally:
         # After a ROLLBACK psycopg would prepare every statement anew.
-        connection.exec_driver_sql("COMMIT")
+        if not connection.invalidated:
+            connection.exec_driver_sql("COMMIT")

@@ -21,7 +21,7 @@ UNREAD_CAP = 1000
 # Messages of others that were deleted, above which it is cheaper to count.
 DELETED_CAP = 1000
 FILLED_AT_ONCE = 500
-MEMBERS_AT_ONCE = 100
+MEMBERS_AT_ONCE = 10
 
 
 class ReadState(NamedTuple):
@@ -70,7 +70,10 @@ def add_own(tx: Tx, chat_pk: int, user_pk: int, before: ReadState, *, wrote: boo
 def mark_read(tx: Tx, chat_pk: int, user_pk: int, before: ReadState, seq: int, ordinal: int | None) -> None:
     """The member has read up to the message at ``seq``, whose ordinal this is."""
     own_after = before.own_after
-    if own_after:
+    if ordinal is None or own_after is None:
+        # Left to ``fill``.
+        ordinal = own_after = None
+    elif own_after:
         values = {"chat": chat_pk, "seq": seq, "user": user_pk}
         (own_after,) = tx.first(OWN_AFTER, values, unless=written_by(chat_pk, user_pk))
     tx.update_later(SET_READ_STATE, (chat_pk, user_pk), ReadState(before.wrote, seq, ordinal, own_after))

@@ -55,6 +55,8 @@ class Writer:
         self.batches = 0
         self.commands = 0
         self.seconds = 0.0
+        # When a batch was committed last, of time.monotonic().
+        self.committed_at = float("-inf")
         # Commands for the next batches, with the futures of their answers, and the task that commits them.
         self._waiting: list[tuple[Command[Any], asyncio.Future[Any]]] = []
         self._task: asyncio.Task[None] | None = None
@@ -126,6 +128,7 @@ class Writer:
                 settle(future, problem)
             return
         self.batches += 1
+        self.committed_at = time.monotonic()
         self.seconds += time.perf_counter() - began
         self.commands += len(batch)
         for (_, future), answer in zip(batch, answers, strict=True):

@@ -48,7 +48,11 @@ WRONG = [
     ),
     (
         {"DATABASE_URL": "postgresql://u:CANARY@db/x?ssl=require"},
-        'BELLWIRE_DATABASE_URL: is not a URL that libpq reads: invalid URI query parameter: "ssl"',
+        "BELLWIRE_DATABASE_URL: is not a URL that libpq reads: it has no parameter ssl",
+    ),
+    (
+        {"DATABASE_URL": "postgresql://u:CANARY%zz@db/x"},
+        "BELLWIRE_DATABASE_URL: is not a URL that libpq reads: write %XX for special characters, %25 for %",
     ),
     ({"JWT_PUBLIC_KEY": "/nowhere.pem"}, "BELLWIRE_JWT_PUBLIC_KEY: /nowhere.pem cannot be read: No such file"),
     ({"PORT": "tcp://10.0.0.7:80"}, "set enableServiceLinks: false in the pod"),

@@ -128,6 +128,8 @@ async def test_the_counts_are_exact_whatever_happened(
     ordinals = await database.read(lambda connection: connection.execute(numbers).scalars().all())
     assert ordinals == list(range(1, len(ordinals) + 1))
     assert await database.read(unread.to_fill) is None
+    unknown = select(func.count()).select_from(members).where(members.c.own_after.is_(None))
+    assert await database.read(lambda connection: connection.execute(unknown).scalar_one()) == 0
     await assert_exact(database, pk)
 
 

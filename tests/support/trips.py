@@ -11,6 +11,7 @@ from sqlalchemy import event
 from storage.database import Database
 from storage.executor_postgres import PostgresExecutor
 from storage.pipeline import Pipeline, Statement
+from storage.reader import PostgresReader
 
 
 @contextlib.contextmanager
@@ -19,7 +20,8 @@ def tracing(database: Database) -> Iterator[list[list[str]]]:
     executor = database.writer.executor
     assert isinstance(executor, PostgresExecutor)
     sent: list[list[str]] = []
-    engine, run = executor.engine.sync_engine, Pipeline.run
+    assert isinstance(database.reader, PostgresReader)
+    engines, run = (executor.engine.sync_engine, database.reader.engine.sync_engine), Pipeline.run
 
     def on_statement(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
         sent.append([statement])
@@ -28,11 +30,13 @@ def tracing(database: Database) -> Iterator[list[list[str]]]:
         sent.append([each.sql for each in statements])
         return await run(self, statements)
 
-    event.listen(engine, "before_cursor_execute", on_statement)
+    for engine in engines:
+        event.listen(engine, "before_cursor_execute", on_statement)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Pipeline, "run", on_trip)
         yield sent
-    event.remove(engine, "before_cursor_execute", on_statement)
+    for engine in engines:
+        event.remove(engine, "before_cursor_execute", on_statement)
 
 
 def first_words(trips: Sequence[Sequence[str]]) -> list[list[str]]:
