@@ -12,7 +12,7 @@ from server.routes import ADMIN, ROUTES
 from storage import webhooks
 from storage.models import deliveries
 from storage.transaction import Command, Tx
-from tests.conftest import Served, ServerFactory
+from tests.conftest import Served, ServerFactory, eventually
 from tests.server.world import TEMPLATE
 from tests.support.guard import NEVER
 from tests.support.people import Person
@@ -153,6 +153,11 @@ async def test_what_people_do_most_takes_two_trips_a_batch(full: Full) -> None:
     database, messages = services.database, services.messages
     await messages.numbers.find(caller.user.tenant_pk, full.chat_id)
     last = await full.others[1].send(full.chat_id)
+    # The outbox has statements of its own.
+    services.worker.stopping = True
+    services.worker.wake()
+    await eventually(lambda: not services.worker.tasks)
+    await database.writer.drain()
 
     async def trips(count: int, **more: Any) -> float:
         """Of each batch, with this many messages."""
