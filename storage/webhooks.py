@@ -38,7 +38,8 @@ OF_LOG = {"message:new": chats, "message:updated": chats, "message:deleted": cha
 # The numbers of a tenant's webhooks that want to hear of an event, joined by commas; null for none.
 LISTENED = {
     event: Prepared(
-        select(func.aggregate_strings(cast(webhooks.c.pk, String), literal_column("','")))
+        # A separator that is part of the SQL: SQLAlchemy would put a text in only when the statement is run.
+        select(func.aggregate_strings(cast(webhooks.c.pk, String), literal_column("','")))  # type: ignore[arg-type]
         .join(place, place.c.tenant_pk == webhooks.c.tenant_pk)
         .where(place.c.pk == bindparam("channel"), webhooks.c.active, webhooks.c.events.contains(f'"{event}"'))
     )
