@@ -65,10 +65,12 @@ async def product(*permissions: str, **settings: str) -> AsyncIterator[Target]:
         }
         async with running(sys.executable, "run.py", **environment) as (line, pid):
             run = [sys.executable, "run.py"]
-            add = [*run, "user", "add", "load@example.org"]
+            # Another one for each server: they may share a database.
+            address = f"load-{os.urandom(4).hex()}@example.org"
+            add = [*run, "user", "add", address]
             for each in permissions or ("users.manage",):
                 add += ["--permission", each]
-            for command in (add, token := [*run, "token", "--user", "load@example.org"]):
+            for command in (add, token := [*run, "token", "--user", address]):
                 answer = await asyncio.to_thread(
                     subprocess.run,
                     command,
