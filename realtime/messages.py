@@ -308,9 +308,8 @@ class Messages:
             return document
 
         def reads(place: MessagePlace, access: Access) -> Sequence[Read]:
-            own: Read = (unread.OWN_AFTER, {"chat": place.chat_pk, "seq": place.seq, "user": caller.pk})
-            badge = outbox.reads_of_badge(caller.pk, exclude_device=caller.device)
-            return [own, *badge] if access.read.own_after else badge
+            own = unread.reads_of_mark(place.chat_pk, caller.pk, access.read, place.seq)
+            return [*own, *outbox.reads_of_badge(caller.pk, exclude_device=caller.device)]
 
         return await self._change(caller, message_id, change, also=[caller.pk], reads=reads)
 

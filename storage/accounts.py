@@ -42,7 +42,7 @@ class Tenant:
 class User:
     """A user of one tenant. ``status`` is active, disabled, banned or deleted; ``valid_after`` ends older tokens.
 
-    ``presence`` is ``"nobody"`` if the user hides their presence, else None.
+    ``presence`` is ``"nobody"`` for a user who hides it, otherwise None.
     """
 
     pk: int

@@ -246,7 +246,6 @@ class MemberChat(NamedTuple):
     active_at: int
     newest_seq: int
     joined_seq: int
-    read_seq: int
     muted_until: int | None
 
     @property
@@ -265,7 +264,6 @@ OF_MEMBER = (
         func.coalesce(newest_message(messages.c.created_at), chats.c.created_at).label("active"),
         func.coalesce(newest_message(messages.c.seq), 0).label("newest"),
         members.c.joined_seq,
-        members.c.read_seq,
         members.c.muted_until,
     )
     .join(members, members.c.chat_pk == chats.c.pk)

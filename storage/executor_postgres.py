@@ -58,21 +58,24 @@ class PostgresExecutor:
         async with self.engine.connect() as connection:
             pipeline = await self._pipeline(connection)
             try:
-                with closing_after(pipeline.connection, self.seconds):
-                    try:
-                        return await connection.run_sync(self._run, pipeline, commands)
-                    except Exception:
-                        if not pipeline.is_lost:
-                            await pipeline.run([ROLLBACK])
-                        raise
-                    finally:
-                        self.trips += pipeline.trips
-                        pipeline.trips = 0
+                return await self._run(connection, pipeline, commands)
             except Exception as error:
                 if pipeline.is_lost or is_wrong_server(error):
                     await connection.invalidate(error)
                     # The other connections lead to the same place.
                     await self.engine.dispose()
+                raise
+            finally:
+                self.trips += pipeline.trips
+                pipeline.trips = 0
+
+    async def _run(self, connection: AsyncConnection, pipeline: Pipeline, commands: Sequence[Command[Any]]) -> Outcome:
+        with closing_after(pipeline.connection, self.seconds):
+            try:
+                return await connection.run_sync(self._apply, pipeline, commands)
+            except Exception:
+                if not pipeline.is_lost:
+                    await pipeline.run([ROLLBACK])
                 raise
 
     async def _pipeline(self, connection: AsyncConnection) -> Pipeline:
@@ -85,7 +88,7 @@ class PostgresExecutor:
             pipeline = known[PIPELINE] = Pipeline(driver, prepares=self.prepares)
         return pipeline
 
-    def _run(self, connection: Connection, pipeline: Pipeline, commands: Sequence[Command[Any]]) -> Outcome:
+    def _apply(self, connection: Connection, pipeline: Pipeline, commands: Sequence[Command[Any]]) -> Outcome:
         statements = PostgresStatements(connection, pipeline, self.seconds)
         outcome = run_batch(statements, commands)
         statements.commit()

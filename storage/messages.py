@@ -158,8 +158,7 @@ def add(tx: Tx, message: Message, *, client_key: str | None, fingerprint: str | 
         message.updated_at,
         unread.next_ordinal(tx, message.chat_pk),
     )
-    by = unread.written_by(message.chat_pk, message.sender_pk)
-    tx.later(ADD, row, answers={(message.sender_pk, client_key): message.seq, by: message.seq})
+    tx.later(ADD, row, answers={(message.sender_pk, client_key): message.seq})
 
 
 class MessagePlace(NamedTuple):

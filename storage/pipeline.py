@@ -81,7 +81,7 @@ class Pipeline:
             found.append(rows_of(answer))
         if refused is not None:
             if isinstance(refused, errors.InvalidSqlStatementName):
-                # psycopg dropped them all, as it does after a ROLLBACK.
+                # psycopg deallocated all of them, as it does after a ROLLBACK.
                 self.names.clear()
             raise refused
         return found
@@ -157,9 +157,9 @@ def rows_of(result: pq.abc.PGresult) -> list[tuple[Any, ...]]:
 
 @contextlib.contextmanager
 def closing_after(connection: psycopg.AsyncConnection[Any], seconds: float) -> Iterator[None]:
-    """Shut the connection down when the time is over: whoever waits for it gets an error, and nobody uses it again.
+    """Shut down the connection's socket after ``seconds``: the pending request fails, and the pool discards the connection.
 
-    A task that was cancelled instead would wait for the server's answer to a request to cancel.
+    Cancelling the task instead would make psycopg wait until the server confirms the cancellation.
     """
 
     def on_timeout() -> None:

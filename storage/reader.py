@@ -7,6 +7,7 @@ is the connection there.
 
 import asyncio
 import sqlite3
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
@@ -104,17 +105,18 @@ class SqliteThread:
 
 
 class PostgresReader:
-    """``engine`` commits every statement by itself. A read that takes longer than ``seconds`` loses its connection."""
+    """``engine`` commits every statement by itself. A read loses its connection ``seconds`` after it was asked for."""
 
     def __init__(self, engine: AsyncEngine, seconds: float) -> None:
         self.engine = engine
         self.seconds = seconds
 
     async def read(self, query: Callable[[Connection], T], snapshot: bool) -> T:
+        deadline = time.monotonic() + self.seconds
         async with self.engine.connect() as connection:
             driver = (await connection.get_raw_connection()).driver_connection
             assert isinstance(driver, psycopg.AsyncConnection)
-            with closing_after(driver, self.seconds):
+            with closing_after(driver, max(0.0, deadline - time.monotonic())):
                 return await connection.run_sync(in_snapshot if snapshot else call, query)
 
     async def close(self) -> None:
@@ -130,6 +132,6 @@ def in_snapshot(connection: Connection, query: Callable[[Connection], T]) -> T:
     try:
         return query(connection)
     finally:
-        # After a ROLLBACK psycopg would prepare every statement anew.
+        # Not ROLLBACK, after which psycopg discards its prepared statements.
         if not connection.invalidated:
             connection.exec_driver_sql("COMMIT")

@@ -15,6 +15,7 @@ from sqlalchemy import ColumnElement, Connection, and_, bindparam, case, func, l
 
 from storage.models import channels, members, messages
 from storage.prepared import Prepared, Update, padded
+from storage.statements import Read
 from storage.transaction import Tx
 
 UNREAD_CAP = 1000
@@ -34,10 +35,11 @@ class ReadState(NamedTuple):
 
 
 SET_READ_STATE = Update(members, ("chat_pk", "user_pk"), ReadState._fields)
-OWN_AFTER = Prepared(
+OWN_BETWEEN = Prepared(
     select(func.count()).where(
         messages.c.chat_pk == bindparam("chat"),
-        messages.c.seq > bindparam("seq"),
+        messages.c.seq > bindparam("after"),
+        messages.c.seq <= bindparam("upto"),
         messages.c.sender_pk == bindparam("user"),
     )
 )
@@ -74,14 +76,16 @@ def mark_read(tx: Tx, chat_pk: int, user_pk: int, before: ReadState, seq: int, o
         # Left to ``fill``.
         ordinal = own_after = None
     elif own_after:
-        values = {"chat": chat_pk, "seq": seq, "user": user_pk}
-        (own_after,) = tx.first(OWN_AFTER, values, unless=written_by(chat_pk, user_pk))
+        ((query, values),) = reads_of_mark(chat_pk, user_pk, before, seq)
+        own_after -= tx.first(query, values)[0]
     tx.update_later(SET_READ_STATE, (chat_pk, user_pk), ReadState(before.wrote, seq, ordinal, own_after))
 
 
-def written_by(chat_pk: int, user_pk: int) -> tuple[Any, ...]:
-    """What a message that waits to be written answers."""
-    return ("written by", chat_pk, user_pk)
+def reads_of_mark(chat_pk: int, user_pk: int, before: ReadState, seq: int) -> list[Read]:
+    """What ``mark_read`` asks for: their own messages up to there. Positions only grow, so that each is read once."""
+    if not before.own_after:
+        return []
+    return [(OWN_BETWEEN, {"chat": chat_pk, "after": before.read_seq, "upto": seq, "user": user_pk})]
 
 
 # Counting

@@ -10,7 +10,6 @@ from typing import Any, Literal, NamedTuple
 import orjson
 from sqlalchemy import (
     Connection,
-    Select,
     String,
     bindparam,
     case,
@@ -169,16 +168,14 @@ def reads_of_promise(event: str, channel_pk: int) -> list[Read]:
 
 
 def promise_document(tx: Tx, tenant_pk: int, event: str, document: Any) -> None:
-    for pk in wanting(tx, event, select(tenants.c.pk).where(tenants.c.pk == tenant_pk)):
+    for pk in wanting(tx, event, tenant_pk):
         shown = orjson.dumps(document).decode()
         tx.later(ADD, (pk, event, None, None, shown, "waiting", 0, tx.now, 0, tx.now))
 
 
-def wanting(tx: Tx, event: str, tenant: Select[tuple[int]]) -> list[int]:
+def wanting(tx: Tx, event: str, tenant_pk: int) -> list[int]:
     """The webhooks of a tenant that want to hear of an event."""
-    active = select(webhooks.c.pk, webhooks.c.events).where(
-        webhooks.c.tenant_pk == tenant.scalar_subquery(), webhooks.c.active
-    )
+    active = select(webhooks.c.pk, webhooks.c.events).where(webhooks.c.tenant_pk == tenant_pk, webhooks.c.active)
     return [row.pk for row in tx.execute(active.order_by(webhooks.c.pk)) if event in orjson.loads(row.events)]
 
 

@@ -92,6 +92,11 @@ async def full(postgres_database: str, serve: ServerFactory, monkeypatch: pytest
             tx.execute(insert(deliveries), row)
 
     await server.services.database.write(Command(settle))
+    worker = server.services.worker
+    worker.stopping = True
+    worker.wake()
+    await eventually(lambda: not worker.tasks)
+    await server.services.database.writer.drain()
     return Full(server, ann, others, chats[-1], webhook["id"])
 
 
@@ -153,11 +158,6 @@ async def test_what_people_do_most_takes_two_trips_a_batch(full: Full) -> None:
     database, messages = services.database, services.messages
     await messages.numbers.find(caller.user.tenant_pk, full.chat_id)
     last = await full.others[1].send(full.chat_id)
-    # The outbox has statements of its own.
-    services.worker.stopping = True
-    services.worker.wake()
-    await eventually(lambda: not services.worker.tasks)
-    await database.writer.drain()
 
     async def trips(count: int, **more: Any) -> float:
         """Of each batch, with this many messages."""
