@@ -2,18 +2,19 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 from sqlalchemy import Connection
 
+from realtime.chat_list import ListedChat, seen, seen_by
 from realtime.fanout.deliveries import Deliveries
 from realtime.messages import ChatNumbers, announce, open_direct
 from realtime.schema import documents, shapes
 from realtime.schema.bodies import ChangeChat, CreateChat
 from realtime.schema.caller import Caller
 from realtime.schema.limits import Limits
-from storage import accounts, chat, erasure, log, messages, outbox, streams, unread
-from storage.chat import Access, Member, MemberChat
+from storage import accounts, chat, chat_list, erasure, log, outbox, streams, unread
+from storage.chat import Access, Member
 from storage.database import Database
 from storage.errors import Conflict, Forbidden, Invalid, NotFound, Unauthenticated
 from storage.tasks import Tasks
@@ -21,14 +22,6 @@ from storage.transaction import Command, Tx
 
 MANAGERS = ("owner", "admin")
 T = TypeVar("T")
-
-
-class ListedChat(NamedTuple):
-    """A chat in a list that is ordered by ``active_at`` (microseconds), and within that by number."""
-
-    document: shapes.ChatDocument
-    active_at: int
-    pk: int
 
 
 class Chats:
@@ -54,7 +47,7 @@ class Chats:
         """The caller's chats, the most recently active first."""
 
         def look(connection: Connection) -> list[ListedChat]:
-            found = chat.of_user(connection, caller.pk, before=before, limit=limit)
+            found = chat_list.of_user(connection, caller.pk, before=before, limit=limit)
             shown = seen(connection, found, caller.pk)
             return [
                 ListedChat(document, each.active_at, each.chat.pk) for document, each in zip(shown, found, strict=True)
@@ -304,35 +297,6 @@ class Chats:
             return change(tx, pk, access)
 
         return await self.database.write(Command(apply, channels=[pk, *also]))
-
-
-def seen_by(connection: Connection, chat_pk: int, user_pk: int) -> shapes.ChatDocument:
-    """The chat as this member sees it. Raises NotFound for who is none."""
-    found = chat.of_member(connection, chat_pk, user_pk)
-    if found is None:
-        raise NotFound
-    return seen(connection, [found], user_pk)[0]
-
-
-def seen(connection: Connection, found: Sequence[MemberChat], user_pk: int) -> list[shapes.ChatDocument]:
-    """Chats as a member sees them, in as many statements for many as for one."""
-    pks = [each.chat.pk for each in found]
-    members = chat.shown_members(connection, [each.chat for each in found])
-    last = messages.newest(
-        connection, [(each.chat.pk, each.newest_seq) for each in found if each.newest_seq >= each.first_seq]
-    )
-    large = {each.chat.pk for each in found if len(members[each.chat.pk]) < each.chat.member_count}
-    # Where all members are known, so are the readers.
-    read = [last[pk].with_readers(members[pk]) for pk in last if pk not in large]
-    read += messages.with_readers(connection, [last[pk] for pk in last if pk in large])
-    last = {each.chat_pk: each for each in read}
-    counts = unread.in_chats(connection, user_pk, pks)
-    return [
-        documents.conversation(
-            each.chat, members[pk], last=last.get(pk), unread=counts.get(pk, 0), muted_until=each.muted_until
-        )
-        for pk, each in zip(pks, found, strict=True)
-    ]
 
 
 def only(users: Sequence[accounts.User]) -> accounts.User:

@@ -179,6 +179,7 @@ WITHOUT_OWN_TEST = {
     "realtime/schema/envelope.py": "tests/server/test_dialects.py",
     "storage/statements*.py": "tests/storage/test_transaction.py and tests/storage/test_prepared.py",
     "storage/executor_*.py": "tests/storage/test_transaction.py and tests/storage/test_log.py",
+    "*/chat_list.py": "tests/storage/test_chat.py and tests/server/test_chats.py",
     "storage/tasks.py": "what it spawns is awaited in every test of tests/server",
 }
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from sqlalchemy import func, select, update
 
-from storage import accounts, chat, log, media, messages, streams
+from storage import accounts, chat, chat_list, log, media, messages, streams
 from storage.accounts import NewUser
 from storage.chat import Position
 from storage.database import Database
@@ -109,13 +109,13 @@ async def test_chats_of_the_same_moment_have_an_order(database: Database) -> Non
     await write(database, lambda tx: tx.execute(update(chats).values(created_at=5 * SECOND)))
     found: list[int] = []
     before: tuple[int, int] | None = None
-    while page := await database.read(partial(chat.of_user, user_pk=ann, before=before, limit=2)):
+    while page := await database.read(partial(chat_list.of_user, user_pk=ann, before=before, limit=2)):
         found += [each.chat.pk for each in page]
         before = page[-1].active_at, page[-1].chat.pk
     assert found == pks[::-1]
     await say(database, pks[1], ann, 1)
     await write(database, lambda tx: chat.change(tx, pks[4], deleted_at=tx.now))
-    latest = await database.read(partial(chat.of_user, user_pk=ann, before=None, limit=10))
+    latest = await database.read(partial(chat_list.of_user, user_pk=ann, before=None, limit=10))
     assert [each.chat.pk for each in latest] == [pks[1], pks[3], pks[2], pks[0]]
 
 

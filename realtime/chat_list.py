@@ -1,0 +1,48 @@
+"""Chats as a member sees them: with their members, their newest message, and what is unread."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from sqlalchemy import Connection
+
+from realtime.schema import documents, shapes
+from storage import chat_list, messages, unread
+from storage.chat_list import MemberChat
+from storage.errors import NotFound
+
+
+class ListedChat(NamedTuple):
+    """A chat in a list that is ordered by ``active_at`` (microseconds), and within that by number."""
+
+    document: shapes.ChatDocument
+    active_at: int
+    pk: int
+
+
+def seen_by(connection: Connection, chat_pk: int, user_pk: int) -> shapes.ChatDocument:
+    """The chat as this member sees it. Raises NotFound for who is none."""
+    found = chat_list.of_member(connection, chat_pk, user_pk)
+    if found is None:
+        raise NotFound
+    return seen(connection, [found], user_pk)[0]
+
+
+def seen(connection: Connection, found: Sequence[MemberChat], user_pk: int) -> list[shapes.ChatDocument]:
+    """Chats as a member sees them, in as many statements for many as for one."""
+    pks = [each.chat.pk for each in found]
+    members = chat_list.shown_members(connection, [each.chat for each in found])
+    last = messages.newest(
+        connection, [(each.chat.pk, each.newest_seq) for each in found if each.newest_seq >= each.first_seq]
+    )
+    large = {each.chat.pk for each in found if len(members[each.chat.pk]) < each.chat.member_count}
+    # Where all members are known, so are the readers.
+    read = [last[pk].with_readers(members[pk]) for pk in last if pk not in large]
+    read += messages.with_readers(connection, [last[pk] for pk in last if pk in large])
+    last = {each.chat_pk: each for each in read}
+    counts = unread.in_chats(connection, user_pk, pks)
+    return [
+        documents.conversation(
+            each.chat, members[pk], last=last.get(pk), unread=counts.get(pk, 0), muted_until=each.muted_until
+        )
+        for pk, each in zip(pks, found, strict=True)
+    ]
