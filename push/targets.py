@@ -4,12 +4,14 @@ What is to be kept of an answer is written before the delivery is settled; a cra
 same ids, and finds it settled.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from push import payloads
 from push.gateway import PushRequest, PushResult
 from storage import activities, devices
 from storage.contexts import LiveContext, PushContext
+from storage.statements import Read
 from storage.transaction import Tx
 from storage.types import SECOND
 
@@ -56,6 +58,10 @@ class Target:
     def delivered(self, tx: Tx) -> bool:
         """The push of a tracked target was accepted; False if the token is another by now."""
         raise NotImplementedError
+
+    def reads(self) -> Collection[Read]:
+        """What ``delivered`` and ``failed`` ask for."""
+        return ()
 
     def token_dead(self, tx: Tx, result: PushResult) -> bool:
         """Nothing can be pushed under this token any more; False if there is another by now."""
@@ -131,6 +137,9 @@ class ActivityTarget(Target):
 
     def delivered(self, tx: Tx) -> bool:
         return activities.settle(tx, self.activity.pk, self.token, "ended")
+
+    def reads(self) -> Collection[Read]:
+        return activities.reads_of_settle(self.activity.pk)
 
     def token_dead(self, tx: Tx, result: PushResult) -> bool:
         """Gone already, which is what was wanted; under a bad token nothing can be known."""

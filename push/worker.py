@@ -13,6 +13,7 @@ import secrets
 import time
 from collections import Counter, OrderedDict
 from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 from push.circuit_breaker import CircuitBreakers
@@ -26,12 +27,15 @@ from storage.database import Database
 from storage.deliveries import Depth
 from storage.errors import Unavailable
 from storage.outbox import Cause, Delivery, Settlement, State
+from storage.statements import Read
 from storage.transaction import Command, Tx
 from storage.types import SECOND, now
 
 logger = logging.getLogger("bellwire.push")
 
 LEASE_SECONDS = 30.0
+# In microseconds.
+LEASE = int(LEASE_SECONDS * SECOND)
 POLL_SECONDS = 1.0
 GATHER_SECONDS = 0.03
 CAUSES_AT_ONCE = 100
@@ -150,23 +154,22 @@ class Worker:
     # Causes
 
     async def _expand_due(self) -> bool:
-        if not await self.database.read(outbox.causes_due):
+        at = await self.database.read(outbox.causes_due)
+        if at is None:
             return False
-        lease = int(LEASE_SECONDS * SECOND)
-        causes = await self._write(lambda tx: outbox.claim_causes(tx, self.lease, lease, CAUSES_AT_ONCE))
-        await self._expand(causes)
+        claim = partial(outbox.claim_causes, lease=self.lease, ttl=LEASE, limit=CAUSES_AT_ONCE, at=at)
+        causes = await self._write(claim, outbox.reads_of_causes(CAUSES_AT_ONCE, at))
+        if causes:
+            await self._expand(causes)
         return bool(causes)
 
     async def _expand(self, causes: Sequence[Cause]) -> None:
         """A page of the audience of each cause becomes deliveries, a bounded number in one transaction."""
-        at = now()
-        found = await self.database.read(
-            lambda connection: [(each, audience.next_page(connection, each, at)) for each in causes]
-        )
+        pages = await self.database.read(partial(audience.next_pages, causes=causes, at=now()))
         some: list[tuple[Cause, audience.RecipientPage]] = []
-        for cause, page in found:
+        for cause, page in zip(causes, pages, strict=True):
             some.append((cause, page))
-            if sum(len(each.devices) for _, each in some) >= ROWS_AT_ONCE or (cause, page) == found[-1]:
+            if sum(len(each.devices) for _, each in some) >= ROWS_AT_ONCE or cause is causes[-1]:
                 await self._deliver(some)
                 some = []
 
@@ -188,7 +191,7 @@ class Worker:
         connected = await self._connected((cause.kind, user_pk) for cause, page in wanted for user_pk, _ in page)
         ttl: dict[str, int] = {cause.kind: int(self._ttl(cause.kind) * SECOND) for cause, _ in found}
         with self._reserving(sum(len(each) for _, each in wanted)) as room:
-            claim = outbox.Claim(self.lease, int(LEASE_SECONDS * SECOND), room, connected, self.policy.live_starts)
+            claim = outbox.Claim(self.lease, LEASE, room, connected, self.policy.live_starts)
 
             def apply(tx: Tx) -> list[Delivery]:
                 made = outbox.add_deliveries(tx, wanted, claim, ttl)
@@ -210,11 +213,14 @@ class Worker:
     # Deliveries
 
     async def _send_due(self) -> bool:
-        if not self.room or self.breakers.all.is_open or not await self.database.read(outbox.deliveries_due):
+        if not self.room or self.breakers.all.is_open:
             return False
-        lease = int(LEASE_SECONDS * SECOND)
+        at = await self.database.read(outbox.deliveries_due)
+        if at is None:
+            return False
         with self._reserving(CLAIMED_AT_ONCE) as limit:
-            due = await self._write(lambda tx: outbox.claim_deliveries(tx, self.lease, lease, limit)) if limit else []
+            claim = partial(outbox.claim_deliveries, lease=self.lease, ttl=LEASE, limit=limit, at=at)
+            due = await self._write(claim, outbox.reads_of_deliveries(limit, at)) if limit else []
             claimed = [each for each in due if each.pk not in self.sending and each.pk not in self.asking]
             connected = await self._connected((each.kind, each.user_pk) for each in claimed)
         self._begin(claimed, connected)
@@ -302,7 +308,7 @@ class Worker:
             if delivery.deadline_at <= now():
                 if target and target.tracked:
                     with contextlib.suppress(Unavailable):
-                        await self._write(target.failed)
+                        await self._write(target.failed, target.reads())
                 self._settle(delivery, "dead", None, type(error).__name__)
             else:
                 self._retry_in(delivery, type(error).__name__, self.policy.retry_base * 2**delivery.attempts)
@@ -337,7 +343,7 @@ class Worker:
         policy, times = self.policy, 2**delivery.attempts
         match result.outcome:
             case Outcome.DELIVERED:
-                if target.tracked and not await self._write(target.delivered):
+                if target.tracked and not await self._write(target.delivered, target.reads()):
                     # The registration of the new token has promised an end of its own.
                     return self._settle(delivery, "skipped", result.status, "the token changed")
                 self._settle(delivery, "sent", result.status, result.reason)
@@ -374,7 +380,7 @@ class Worker:
     async def _dead_letter(self, delivery: Delivery, target: Target, status: int | None, reason: str) -> None:
         """A dead letter."""
         if target.tracked:
-            await self._write(target.failed)
+            await self._write(target.failed, target.reads())
         logger.error("push %s became a dead letter: %s %s", delivery.push_id, status, reason)
         self._settle(delivery, "dead", status, reason)
 
@@ -402,5 +408,5 @@ class Worker:
             self.sending.pop(each.pk, None)
         self.wake()
 
-    async def _write(self, apply: Callable[[Tx], Any]) -> Any:
-        return await self.database.write(Command(apply))
+    async def _write(self, apply: Callable[[Tx], Any], reads: Collection[Read] = ()) -> Any:
+        return await self.database.write(Command(apply, reads=lambda: reads))

@@ -3,16 +3,18 @@
 import logging
 
 from realtime import idempotency
-from realtime.notifications import Draft, NotificationPlan, keep
+from realtime.notifications import Draft, NotificationPlan, keep, reads_of_keep
 from realtime.schema.bodies import SendBroadcast
 from realtime.schema.caller import Caller
 from realtime.templates import Filled
 from storage import accounts, audit, broadcasts
+from storage.accounts import User
 from storage.broadcasts import Broadcast
 from storage.database import Database
 from storage.errors import Unavailable
+from storage.statements import Read
 from storage.transaction import Command, Tx
-from storage.types import Ref
+from storage.types import Ref, new_id
 
 logger = logging.getLogger("bellwire")
 
@@ -77,26 +79,32 @@ class Broadcasts:
 
     async def _slice(self, item: Broadcast) -> None:
         pks = await self.database.read(lambda connection: broadcasts.next_users(connection, item, SLICE))
+        draft = Draft(Ref("id", ""), type=item.type, category=item.category, action_url=item.action_url)
+        # Of the notifications, by user.
+        ids = {pk: new_id() for pk in pks}
 
         def apply(tx: Tx) -> None:
-            if broadcasts.get(tx.connection(), item.pk) != item:
+            if broadcasts.get(tx, item.pk) != item:
                 # Another process has notified these.
                 return
             if not pks:
                 broadcasts.finish(tx, item)
                 return
-            sender = accounts.get(tx.connection(), item.sender_pk)
-            draft = Draft(Ref("id", ""), type=item.type, category=item.category, action_url=item.action_url)
-            texts = Filled(item.category, item.title, item.message)
-            recipients = [accounts.get(tx.connection(), pk) for pk in pks]
-            active = [each for each in recipients if each.status == "active"]
+            sender = accounts.get(tx, item.sender_pk)
+            active = [each for each in (accounts.get(tx, pk) for pk in pks) if each.status == "active"]
             for each in active:
-                keep(
-                    tx,
-                    sender,
-                    draft,
-                    NotificationPlan(each, sender, texts, item.action_url is not None, item.fingerprint),
-                )
+                keep(tx, sender, draft, planned(each, sender))
             broadcasts.advance(tx, item, pks[-1], len(active))
 
-        await self.database.write(Command(apply, channels=pks, keys=[f"broadcasting:{item.pk}"]))
+        def planned(recipient: User, sender: User) -> NotificationPlan:
+            texts = Filled(item.category, item.title, item.message)
+            id = ids[recipient.pk]
+            return NotificationPlan(id, recipient, sender, texts, item.action_url is not None, item.fingerprint)
+
+        def reads() -> list[Read]:
+            users = [each for pk in (item.sender_pk, *pks) for each in accounts.reads_of_get(pk)]
+            numbers = [each for id in ids.values() for each in reads_of_keep(id)]
+            return [*broadcasts.reads_of_get(item.pk), *users, *numbers]
+
+        keys = [f"broadcasting:{item.pk}"]
+        await self.database.write(Command(apply, channels=pks, keys=keys, reads=reads))

@@ -4,6 +4,7 @@ The account is cleared at once: name, e-mail, tokens and devices. Memberships an
 process, also after a crash.
 """
 
+import asyncio
 import logging
 from collections.abc import AsyncIterator
 from functools import partial
@@ -13,7 +14,7 @@ from sqlalchemy import Connection
 
 from realtime.administration import Administration, admins_of, keep_an_admin
 from realtime.chat import leave, pass_on
-from realtime.messages import make_tombstone
+from realtime.messages import make_tombstone, reads_of_tombstone
 from realtime.schema import documents
 from realtime.schema.caller import Caller
 from storage import accounts, chat, credits, erasure, log, logins, messages, notifications, streams
@@ -90,8 +91,7 @@ class Erasure:
         if self.policy == "remove":
             last = (0, 0)
             while found := await read(lambda it, after=last: erasure.said(it, user_pk, after)):  # type: ignore[misc]
-                for chat_pk, seq in found:
-                    await write(Command(partial(self._unsay, chat_pk=chat_pk, seq=seq), channels=[chat_pk]))
+                await asyncio.gather(*(write(self._unsaying(*place)) for place in found))
                 last = found[-1]
         while await write(Command(partial(erasure.empty_notifications, user_pk=user_pk), channels=[user_pk])):
             pass
@@ -116,10 +116,14 @@ class Erasure:
         else:
             chat.remove_member(tx, place.chat_pk, user_pk)
 
-    def _unsay(self, tx: Tx, chat_pk: int, seq: int) -> None:
-        item = messages.get(tx.connection(), chat_pk, seq, readers=False)
-        if item is not None and item.deleted_at is None and not (item.transfer or {}).get("reversal"):
-            make_tombstone(tx, item)
+    def _unsaying(self, chat_pk: int, seq: int) -> Command[None]:
+        def apply(tx: Tx) -> None:
+            item = messages.get(tx, chat_pk, seq)
+            if item is not None and item.deleted_at is None and not (item.transfer or {}).get("reversal"):
+                make_tombstone(tx, item)
+
+        reads = [*messages.reads_of_get(chat_pk, seq), *reads_of_tombstone(chat_pk)]
+        return Command(apply, channels=[chat_pk], reads=lambda: reads)
 
     # Giving it out
 
@@ -136,9 +140,8 @@ class Erasure:
         last = (0, 0)
         while found := await read(lambda it, after=last: erasure.said(it, user.pk, after)):  # type: ignore[misc]
             last = found[-1]
-            for item in await read(partial(self._said, places=found)):
-                if item is not None:
-                    yield {"kind": "message", **documents.message(item)}
+            for item in await read(partial(messages.at_places, places=found)):
+                yield {"kind": "message", **documents.message(item)}
         before: int | None = None
         for sent in (False, True):
             before = None
@@ -151,9 +154,6 @@ class Erasure:
             for entry in moved:
                 yield {"kind": "transaction", **documents.entry(entry)}
             before = moved[-1].transaction_pk
-
-    def _said(self, connection: Connection, places: list[tuple[int, int]]) -> list[messages.Message | None]:
-        return [messages.get(connection, *place, readers=False) for place in places]
 
     def _box(
         self, connection: Connection, user_pk: int, sent: bool, before: int | None

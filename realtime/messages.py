@@ -4,7 +4,8 @@ import asyncio
 import contextlib
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Sequence
-from typing import TypeVar
+from dataclasses import replace
+from typing import Any, TypeVar
 from weakref import WeakValueDictionary
 
 import orjson
@@ -18,11 +19,11 @@ from realtime.schema.bodies import SendMessage
 from realtime.schema.caller import Caller
 from realtime.schema.limits import Limits
 from realtime.support.buckets import Buckets
-from storage import accounts, chat, log, media, messages, outbox, unread
+from storage import accounts, chat, log, media, messages, outbox, unread, webhooks
 from storage.chat import Access
 from storage.database import Database
 from storage.errors import Conflict, Forbidden, Invalid, NotFound, Unauthenticated
-from storage.messages import Message, MessagePlace
+from storage.messages import Message, MessagePlace, ReaderRow
 from storage.statements import Read
 from storage.transaction import Command, Tx
 from storage.types import iso_time
@@ -238,8 +239,7 @@ class Messages:
         """Raises NotFound, Forbidden for another's message, Conflict for a deleted one and for a transfer, TooMany."""
 
         def change(tx: Tx, place: MessagePlace, access: Access) -> shapes.MessageDocument:
-            chat_pk, seq, _ = place
-            item = messages.get(tx.connection(), chat_pk, seq)
+            item = messages.get(tx, place.chat_pk, place.seq)
             assert item is not None
             if item.sender_pk != caller.pk or access.role == "readonly" or access.blocked:
                 raise Forbidden
@@ -249,17 +249,23 @@ class Messages:
                 raise Conflict("A transfer cannot be edited")
             if item.content == content:
                 return documents.message(item)
-            seqs = messages.event_seqs(tx.connection(), chat_pk, seq)
-            if len(seqs) > self.limits.edits:
+            if len(item.edits) >= self.limits.edits:
                 raise Conflict(f"A message can be edited at most {self.limits.edits} times")
-            self.deliveries.admit(chat_pk)
-            document = documents.message(messages.rewrite(tx, chat_pk, seq, content=content))
-            log.rewrite(tx, chat_pk, seqs, document)
-            event = log.append(tx, chat_pk, "message:updated", document, about=seq)
-            messages.set_edits(tx, chat_pk, seq, [*seqs[1:], event.seq])
+            self.deliveries.admit(item.chat_pk)
+            changed = replace(item, content=content, updated_at=tx.now)
+            document = documents.message(changed)
+            log.rewrite(tx, item.chat_pk, [item.seq, *item.edits], document)
+            event = log.append(tx, item.chat_pk, "message:updated", document, about=item.seq)
+            messages.store(tx, replace(changed, edits=[*item.edits, event.seq]))
             return document
 
-        return await self._change(caller, message_id, change)
+        def reads(place: MessagePlace, access: Access) -> Sequence[Read]:
+            return [
+                *messages.reads_of_get(place.chat_pk, place.seq),
+                *webhooks.reads_of_promise("message:updated", place.chat_pk),
+            ]
+
+        return await self._change(caller, message_id, change, reads=reads)
 
     async def delete(self, caller: Caller, message_id: str) -> shapes.MessageDocument:
         """The tombstone. Owners and admins delete others' messages too.
@@ -268,8 +274,7 @@ class Messages:
         """
 
         def change(tx: Tx, place: MessagePlace, access: Access) -> shapes.MessageDocument:
-            chat_pk, seq, _ = place
-            item = messages.get(tx.connection(), chat_pk, seq)
+            item = messages.get(tx, place.chat_pk, place.seq)
             assert item is not None
             own = item.sender_pk == caller.pk
             if access.role == "readonly" or (not own and access.role not in ("owner", "admin")):
@@ -280,7 +285,10 @@ class Messages:
                 raise Conflict("A reversal cannot be deleted")
             return make_tombstone(tx, item)
 
-        return await self._change(caller, message_id, change)
+        def reads(place: MessagePlace, access: Access) -> Sequence[Read]:
+            return [*messages.reads_of_get(place.chat_pk, place.seq), *reads_of_tombstone(place.chat_pk)]
+
+        return await self._change(caller, message_id, change, reads=reads)
 
     async def read(self, caller: Caller, message_id: str, chat_id: str | None = None) -> shapes.ReadDocument:
         """Move the caller's read position up to this message; a position only grows."""
@@ -296,6 +304,8 @@ class Messages:
             }
             if place.seq > access.read.read_seq:
                 unread.mark_read(tx, place.chat_pk, caller.pk, access.read, place.seq, place.ordinal)
+                reader = ReaderRow(caller.pk, caller.user.id, access.joined_seq, place.seq)
+                messages.add_reader(tx, place.chat_pk, reader)
                 public = access.member_count <= READ_ON_CHAT
                 log.append(
                     tx,
@@ -366,17 +376,21 @@ class Messages:
 
 def make_tombstone(tx: Tx, item: Message) -> shapes.MessageDocument:
     """Make a tombstone of a message whose chat is locked, in every event that has it."""
-    seqs = messages.event_seqs(tx.connection(), item.chat_pk, item.seq)
-    tombstone = messages.rewrite(
-        tx, item.chat_pk, item.seq, content=None, media=None, metadata=None, reply_to=None, deleted_at=tx.now
-    )
+    nothing: dict[str, Any] = dict.fromkeys(("content", "media", "metadata", "reply_to"))
+    tombstone = replace(item, **nothing, deleted_at=tx.now, updated_at=tx.now)
+    messages.store(tx, tombstone)
     document = documents.message(tombstone)
-    log.rewrite(tx, item.chat_pk, seqs, document)
+    log.rewrite(tx, item.chat_pk, [item.seq, *item.edits], document)
     log.append(tx, item.chat_pk, "message:deleted", document, about=item.seq)
     if item.media is not None:
         media.schedule_removal(tx, item.chat_pk, seq=item.seq)
     outbox.promise_recount(tx, item.chat_pk, item.seq, item.sender_pk)
     return document
+
+
+def reads_of_tombstone(chat_pk: int) -> list[Read]:
+    """What ``make_tombstone`` asks for."""
+    return [*outbox.reads_of_recount(chat_pk), *webhooks.reads_of_promise("message:deleted", chat_pk)]
 
 
 def open_direct(tx: Tx, first: accounts.User, second: accounts.User) -> int:

@@ -16,7 +16,8 @@ from storage import accounts, log, notifications, outbox
 from storage.accounts import User
 from storage.database import Database
 from storage.errors import Forbidden, NotFound
-from storage.notifications import Filter, Notification
+from storage.notifications import Filter, Notification, Party
+from storage.statements import Read
 from storage.transaction import Command, Tx
 from storage.types import Ref, iso_time, new_id
 
@@ -49,8 +50,9 @@ class Draft:
 
 
 class NotificationPlan(NamedTuple):
-    """A draft whose names were looked up and whose template was filled."""
+    """A draft whose names were looked up and whose template was filled; ``id`` is that of the notification."""
 
+    id: str
     recipient: User
     sender: User
     texts: Filled
@@ -73,7 +75,12 @@ class Notifications:
         if isinstance(found, Notification):
             return found
         keys = [] if draft.client_key is None else [f"notification:{caller.pk}:{draft.client_key}"]
-        command = Command(lambda tx: add(tx, caller, draft, found), channels=[found.recipient.pk], keys=keys)
+        command = Command(
+            lambda tx: add(tx, caller, draft, found),
+            channels=[found.recipient.pk],
+            keys=keys,
+            reads=lambda: reads_of_add(caller, draft, found),
+        )
         return await self.database.write(command)
 
     def _plan(self, connection: Connection, caller: Caller, draft: Draft) -> NotificationPlan | Notification:
@@ -91,10 +98,10 @@ class Notifications:
             return first
         if draft.template_key is None:
             texts = Filled(draft.category, draft.title, draft.message)
-            return NotificationPlan(recipient, sender, texts, draft.action_url is not None, fingerprint)
+            return NotificationPlan(new_id(), recipient, sender, texts, draft.action_url is not None, fingerprint)
         template = existing(connection, caller, draft.template_key)
         texts = fill(template, draft.placeholders, recipient.locale, self.limits)
-        return NotificationPlan(recipient, sender, texts, template.actionable, fingerprint)
+        return NotificationPlan(new_id(), recipient, sender, texts, template.actionable, fingerprint)
 
     async def users(self, caller: Caller, refs: list[Ref]) -> list[bool]:
         """Whether the caller's tenant has each of these users."""
@@ -122,21 +129,27 @@ class Notifications:
         """Mark one read. Raises NotFound, and Forbidden for its sender."""
 
         def apply(tx: Tx) -> Notification:
-            item = visible(tx.connection(), caller.fresh(tx), ref)
+            item = visible(tx, caller.fresh(tx), ref)
             if item.recipient.pk != caller.pk:
                 raise Forbidden
             if item.read_at is not None:
                 return item
-            notifications.mark_read(tx, item.pk)
-            if item.seq is None:
-                # Inactive, and sent to the sender: there was no event.
-                return notifications.get(tx.connection(), item.pk)
-            document: shapes.NotificationsReadDocument = {"ids": [item.id]}
-            log.append(tx, caller.pk, "notification:read", document)
-            outbox.promise_badge(tx, caller.pk, exclude_device=caller.device)
-            return notifications.get(tx.connection(), item.pk)
+            item = notifications.mark_read(tx, item)
+            if item.seq is not None:
+                # One that is inactive, and sent to its sender, had no event.
+                document: shapes.NotificationsReadDocument = {"ids": [item.id]}
+                log.append(tx, caller.pk, "notification:read", document)
+                outbox.promise_badge(tx, caller.pk, exclude_device=caller.device)
+            return item
 
-        return await self.database.write(Command(apply, channels=[caller.pk]))
+        def reads() -> list[Read]:
+            return [
+                *caller.reads_of_fresh(),
+                *notifications.reads_of_find(caller.user.tenant_pk, ref),
+                *outbox.reads_of_badge(caller.pk, exclude_device=caller.device),
+            ]
+
+        return await self.database.write(Command(apply, channels=[caller.pk], reads=reads))
 
     async def read_all(self, caller: Caller) -> int:
         """Mark all read, in slices; how many were not."""
@@ -161,8 +174,8 @@ class Notifications:
         place = await self.get(caller, ref)
 
         def apply(tx: Tx) -> Notification:
-            item = visible(tx.connection(), caller.fresh(tx), ref)
-            gone = notifications.delete(tx, item.pk)
+            item = visible(tx, caller.fresh(tx), ref)
+            gone = notifications.delete(tx, item)
             if item.seq is not None:
                 document = documents.notification(gone)
                 log.rewrite(tx, item.recipient.pk, [item.seq], document)
@@ -172,7 +185,14 @@ class Notifications:
                     outbox.promise_badge(tx, item.recipient.pk, exclude_device=own)
             return gone
 
-        return await self.database.write(Command(apply, channels=[place.recipient.pk]))
+        def reads() -> list[Read]:
+            return [
+                *caller.reads_of_fresh(),
+                *notifications.reads_of_find(caller.user.tenant_pk, ref),
+                *outbox.reads_of_badge(place.recipient.pk, exclude_device=caller.device),
+            ]
+
+        return await self.database.write(Command(apply, channels=[place.recipient.pk], reads=reads))
 
 
 def require_sending(caller: Caller, sender: User) -> None:
@@ -184,60 +204,77 @@ def require_sending(caller: Caller, sender: User) -> None:
 def add(tx: Tx, caller: Caller, draft: Draft, plan: NotificationPlan) -> Notification:
     """The first answer under a key, or a new notification."""
     require_sending(caller.fresh(tx), plan.sender)
-    first = first_answer(tx.connection(), caller, draft.client_key, plan.fingerprint)
+    first = first_answer(tx, caller, draft.client_key, plan.fingerprint)
     if first:
         return first
-    if accounts.get(tx.connection(), plan.recipient.pk).status == "deleted":
+    if accounts.get(tx, plan.recipient.pk).status == "deleted":
         raise NotFound
     return keep(tx, caller.user, draft, plan)
+
+
+def reads_of_add(caller: Caller, draft: Draft, plan: NotificationPlan) -> list[Read]:
+    """What ``add`` asks for."""
+    reads = [*caller.reads_of_fresh(), *accounts.reads_of_get(plan.recipient.pk), *reads_of_keep(plan.id)]
+    if draft.client_key is not None:
+        reads += notifications.reads_of_key(caller.pk, draft.client_key)
+    return reads
 
 
 def keep(tx: Tx, creator: User, draft: Draft, plan: NotificationPlan) -> Notification:
     """Store it as the creator's, and append its event to the recipient's channel, which is locked, unless it is inactive."""
     seq, channel = tx.next_seq(plan.recipient.pk) if draft.active else (None, "")
-    values = {
-        "tenant_pk": creator.tenant_pk,
-        "id": new_id(),
-        "uuid": str(uuid.uuid4()),
-        "recipient_pk": plan.recipient.pk,
-        "sender_pk": plan.sender.pk,
-        "creator_pk": creator.pk,
-        "type": draft.type,
-        "category": plan.texts.category,
-        "title": plan.texts.title,
-        "message": plan.texts.message,
-        "metadata": draft.metadata,
-        "action_url": draft.action_url,
-        "actionable": plan.actionable,
-        "template_key": draft.template_key,
-        "entity_type": draft.entity_type,
-        "entity_id": draft.entity_id,
-        "seq": seq,
-        "client_key": draft.client_key,
-        "fingerprint": plan.fingerprint,
-    }
-    item = notifications.get(tx.connection(), notifications.add(tx, values))
+    item = Notification(
+        pk=notifications.next_number(tx, plan.id),
+        id=plan.id,
+        uuid=str(uuid.uuid4()),
+        tenant=plan.recipient.tenant,
+        recipient=Party.of(plan.recipient),
+        sender=Party.of(plan.sender),
+        creator_pk=creator.pk,
+        type=draft.type,
+        category=plan.texts.category,
+        title=plan.texts.title,
+        message=plan.texts.message,
+        metadata=draft.metadata,
+        action_url=draft.action_url,
+        actionable=plan.actionable,
+        template_key=draft.template_key,
+        entity_type=draft.entity_type,
+        entity_id=draft.entity_id,
+        seq=seq,
+        fingerprint=plan.fingerprint,
+        created_at=tx.now,
+        updated_at=tx.now,
+        read_at=None,
+        deleted_at=None,
+    )
+    notifications.add(tx, item, tenant_pk=creator.tenant_pk, client_key=draft.client_key)
     if seq is not None:
         log.write(tx, plan.recipient.pk, channel, seq, "notification:new", documents.notification(item))
         outbox.promise(tx, "notification", plan.recipient.pk, seq, ref_pk=item.pk)
     return item
 
 
-def first_answer(connection: Connection, caller: Caller, key: str | None, fingerprint: str) -> Notification | None:
+def reads_of_keep(id: str) -> list[Read]:
+    """What ``keep`` asks for, for a notification of this id."""
+    return [*notifications.reads_of_number(id), *outbox.reads_of_promise()]
+
+
+def first_answer(source: Tx | Connection, caller: Caller, key: str | None, fingerprint: str) -> Notification | None:
     """The first response under a key: it was unread then. Its tombstone if it was deleted.
 
     Raises Conflict if that call wanted something else.
     """
-    found = None if key is None else notifications.by_key(connection, caller.pk, key)
+    found = None if key is None else notifications.by_key(source, caller.pk, key)
     if found is None:
         return None
     idempotency.require_same(found.fingerprint, fingerprint)
     return found if found.deleted_at is not None else replace(found, read_at=None, updated_at=found.created_at)
 
 
-def visible(connection: Connection, caller: Caller, ref: Ref) -> Notification:
+def visible(source: Tx | Connection, caller: Caller, ref: Ref) -> Notification:
     """One that the caller got or sent. Raises NotFound, for foreign as for absent."""
-    item = notifications.find(connection, caller.user.tenant_pk, ref)
+    item = notifications.find(source, caller.user.tenant_pk, ref)
     mine = item is not None and (item.sender.pk == caller.pk or (item.recipient.pk == caller.pk and item.active))
     if item is None or not mine:
         raise NotFound

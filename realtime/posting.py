@@ -50,7 +50,7 @@ def post(
             # A second upload of the same file, which was not sent, may have been removed already.
             if not (body.file and file is None and first.chat_pk == chat_pk):
                 idempotency.require_same(first.fingerprint, fingerprint)
-            return first_answer(tx.connection(), first.chat_pk, first.seq)
+            return first_answer(tx, first.chat_pk, first.seq)
     if access.role == "readonly" or access.blocked:
         raise Forbidden
     deliveries.admit(chat_pk)
@@ -122,12 +122,12 @@ def prepare(connection: Connection, caller: Caller, body: SendMessage, file: str
     return None
 
 
-def first_answer(connection: Connection, chat_pk: int, seq: int) -> shapes.MessageDocument:
+def first_answer(source: Tx | Connection, chat_pk: int, seq: int) -> shapes.MessageDocument:
     """The first response under a key: the message was unread then. Its current state if it changed."""
-    item = messages.get(connection, chat_pk, seq, readers=False)
+    item = messages.get(source, chat_pk, seq, readers=False)
     assert item is not None
     if item.updated_at != item.created_at:
-        item = messages.with_readers(connection, [item])[0]
+        item = item.with_readers(messages.readers_of(source, chat_pk, seq))
     return documents.message(item)
 
 

@@ -12,9 +12,10 @@ from sqlalchemy import ColumnElement, Connection, bindparam, delete, false, inse
 from storage import email, epoch, log
 from storage.errors import Conflict, NotFound
 from storage.models import blocks, chats, members, tenants, users
-from storage.prepared import padded
+from storage.prepared import Prepared, padded
+from storage.statements import Read
 from storage.text import fold
-from storage.transaction import Tx
+from storage.transaction import Tx, first
 from storage.types import Ref, new_id
 
 FIRST_NUMBER = 1_000_000
@@ -105,11 +106,12 @@ COLUMNS = (
     users.c.created_at,
 )
 SELECT = select(*COLUMNS).join(tenants, tenants.c.pk == users.c.tenant_pk)
+BY_PK = Prepared(SELECT.where(users.c.pk == bindparam("pk")))
 NEXT_NUMBER = text("UPDATE tenants SET next_number = next_number + 1 WHERE pk = :pk RETURNING next_number - 1")
 
 
 def read_user(row: Any) -> User:
-    values = row._asdict()
+    values = dict(zip(User.__slots__, row, strict=True))
     return User(**values | {"permissions": frozenset(orjson.loads(values["permissions"]))})
 
 
@@ -198,8 +200,15 @@ def add_user(tx: Tx, tenant_pk: int, new: NewUser) -> User:
     return get(tx.connection(), pk)
 
 
-def get(connection: Connection, pk: int) -> User:
-    return read_user(connection.execute(SELECT.where(users.c.pk == pk)).one())
+def get(source: Tx | Connection, pk: int) -> User:
+    row = first(source, BY_PK, {"pk": pk})
+    assert row is not None
+    return read_user(row)
+
+
+def reads_of_get(pk: int) -> list[Read]:
+    """What ``get`` asks for."""
+    return [(BY_PK, {"pk": pk})]
 
 
 def find(connection: Connection, tenant_pk: int, **names: Any) -> User | None:

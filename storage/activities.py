@@ -1,12 +1,14 @@
 """Live Activities: what stands on lock screens for a stream, and must be ended there."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
-from sqlalchemy import Connection, func, insert, select, text, update
+from sqlalchemy import Connection, bindparam, func, insert, select, text, update
 
 from storage.models import ALIVE, activities
+from storage.prepared import Prepared, Update
+from storage.statements import Read
 from storage.transaction import Tx
 from storage.types import SECOND
 
@@ -33,6 +35,9 @@ class Activity:
 
 
 SELECT = select(*(activities.c[name] for name in Activity.__slots__))
+TOKEN_OF = Prepared(select(activities.c.token).where(activities.c.pk == bindparam("pk")))
+SET_STAMP = Update(activities, ("pk",), ("stamp", "state"))
+SET_STATE = Update(activities, ("pk", "token"), ("state",))
 
 
 def find(connection: Connection, tenant_pk: int, device_id: str, activity_id: str) -> Activity | None:
@@ -69,36 +74,44 @@ def rotate(tx: Tx, pk: int, **values: Any) -> None:
     tx.execute(update(activities).where(activities.c.pk == pk).values(**values, state="active", registered_at=tx.now))
 
 
-def to_push(
-    connection: Connection, stream_pk: int, *, after: int, only: int | None, limit: int
-) -> list[tuple[int, int]]:
-    """``(user_pk, pk)`` of activities of a stream that are neither ended nor being ended."""
-    statement = select(activities.c.user_pk, activities.c.pk).where(
-        activities.c.stream_pk == stream_pk, activities.c.state == "active", activities.c.pk > after
-    )
-    if only is not None:
-        statement = statement.where(activities.c.pk == only)
-    rows = connection.execute(statement.order_by(activities.c.pk).limit(limit))
-    return [(row[0], row[1]) for row in rows]
+class Stamping(NamedTuple):
+    """Activities that get a push; with ``ending`` they are from then on being ended."""
+
+    pks: Collection[int]
+    ending: bool
 
 
-def stamp(tx: Tx, pks: Collection[int], *, ending: bool) -> dict[int, int]:
-    """A newer stamp for a push to each of these that is active; with ``ending`` they are from now on being ended."""
+def stamp(tx: Tx, pushes: Sequence[Stamping]) -> list[dict[int, int]]:
+    """For each push in order, a newer stamp for those of its activities that are active."""
+    pks = {pk for each in pushes for pk in each.pks}
+    if not pks:
+        return [{} for _ in pushes]
     held = select(activities.c.pk, activities.c.stamp).where(activities.c.pk.in_(pks), activities.c.state == "active")
-    stamps = {
-        row.pk: max(tx.now // SECOND, row.stamp + 1)
-        for row in tx.execute(held.order_by(activities.c.pk).with_for_update())
-    }
-    for pk, newer in stamps.items():
-        values = {"stamp": newer, "state": "ending"} if ending else {"stamp": newer}
-        tx.execute(update(activities).where(activities.c.pk == pk).values(**values))
-    return stamps
+    newest = {row.pk: row.stamp for row in tx.execute(held.order_by(activities.c.pk).with_for_update())}
+    found = []
+    for each in pushes:
+        stamps = {pk: max(tx.now // SECOND, newest[pk] + 1) for pk in each.pks if pk in newest}
+        found.append(stamps)
+        for pk, newer in stamps.items():
+            tx.update_later(SET_STAMP, (pk,), (newer, "ending" if each.ending else "active"))
+            newest[pk] = newer
+            if each.ending:
+                del newest[pk]
+    return found
 
 
 def settle(tx: Tx, pk: int, token: str, state: str) -> bool:
     """It is ended, gone, or active again, as far as this token goes; False if it has another one by now."""
-    here = (activities.c.pk == pk, activities.c.token == token)
-    return tx.execute(update(activities).where(*here).values(state=state)).rowcount > 0
+    found = tx.first(TOKEN_OF, {"pk": pk})
+    if found is None or found[0] != token:
+        return False
+    tx.update_later(SET_STATE, (pk, token), (state,))
+    return True
+
+
+def reads_of_settle(pk: int) -> list[Read]:
+    """What ``settle`` asks for."""
+    return [(TOKEN_OF, {"pk": pk})]
 
 
 def expire(tx: Tx) -> int:

@@ -1,15 +1,77 @@
 """Who is pushed for a cause in the outbox: its devices or Live Activities, page by page."""
 
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, and_, exists, or_, select
+from sqlalchemy import BigInteger, Connection, and_, bindparam, exists, or_, select
 
-from storage.activities import to_push
 from storage.devices import PUSHABLE, signed_in
 from storage.models import activities, blocks, devices, followers, members, messages, users
 from storage.outbox import ON_SCREEN, Cause
+from storage.prepared import Prepared
 
 PAGE = 500
+# ``ref`` is 0 where the cause has none.
+CHANNEL, SEQ, CURSOR, REF, AT = (
+    bindparam(name, type_=BigInteger) for name in ("channel", "seq", "cursor", "ref", "at")
+)
+DEVICES = select(devices.c.user_pk, devices.c.pk).where(devices.c.platform == PUSHABLE, signed_in(AT))
+OF_USER = DEVICES.join(users, users.c.pk == devices.c.user_pk).where(
+    devices.c.user_pk == CHANNEL, users.c.status == "active"
+)
+OF_CHAT = (
+    DEVICES.join(members, members.c.user_pk == devices.c.user_pk)
+    .join(users, users.c.pk == devices.c.user_pk)
+    .where(
+        members.c.chat_pk == CHANNEL,
+        members.c.user_pk > CURSOR,
+        members.c.joined_seq < SEQ,
+        members.c.read_seq < SEQ,
+        or_(members.c.muted_until.is_(None), members.c.muted_until <= AT),
+        users.c.status == "active",
+    )
+)
+OF_MESSAGE = OF_CHAT.join(messages, and_(messages.c.chat_pk == members.c.chat_pk, messages.c.seq == SEQ)).where(
+    members.c.user_pk != messages.c.sender_pk,
+    messages.c.deleted_at.is_(None),
+    ~exists().where(blocks.c.user_pk == members.c.user_pk, blocks.c.blocked_pk == messages.c.sender_pk),
+)
+OF_FOLLOWERS = DEVICES.where(
+    or_(REF == 0, devices.c.user_pk == REF),
+    devices.c.user_pk.in_(select(followers.c.user_pk).where(followers.c.stream_pk == CHANNEL)),
+    devices.c.user_pk > CURSOR,
+    devices.c.push_to_start_token.is_not(None),
+    ~exists().where(
+        activities.c.stream_pk == CHANNEL,
+        activities.c.user_pk == devices.c.user_pk,
+        activities.c.device_id == devices.c.device_id,
+        activities.c.state == "active",
+    ),
+)
+# Those that are neither ended nor being ended, by number.
+SHOWN = (
+    select(activities.c.user_pk, activities.c.pk)
+    .where(
+        activities.c.stream_pk == CHANNEL,
+        activities.c.state == "active",
+        activities.c.pk > CURSOR,
+        or_(REF == 0, activities.c.pk == REF),
+    )
+    .order_by(activities.c.pk)
+)
+BY_USER = devices.c.user_pk, devices.c.pk
+TARGETS = {
+    kind: Prepared(statement.limit(PAGE))
+    for kind, statement in {
+        "message": OF_MESSAGE.order_by(*BY_USER),
+        "recount": OF_CHAT.where(members.c.user_pk != REF).order_by(*BY_USER),
+        "notification": OF_USER.order_by(*BY_USER),
+        "badge": OF_USER.where(devices.c.pk != REF).order_by(*BY_USER),
+        "live_start": OF_FOLLOWERS.order_by(*BY_USER),
+        "live_update": SHOWN,
+        "live_end": SHOWN,
+    }.items()
+}
 
 
 class RecipientPage(NamedTuple):
@@ -19,69 +81,34 @@ class RecipientPage(NamedTuple):
     cursor: int | None
 
 
-def next_page(connection: Connection, cause: Cause, at: int) -> RecipientPage:
-    """The next page after the cause's cursor, ordered by user: devices that can be pushed to, or Live Activities."""
-    if cause.kind in ON_SCREEN:
-        found = to_push(connection, cause.channel_pk, after=cause.cursor, only=cause.ref_pk, limit=PAGE)
-        return RecipientPage(found, found[-1][1] if len(found) == PAGE else None)
-    query = select(devices.c.user_pk, devices.c.pk).where(devices.c.platform == PUSHABLE, signed_in(at))
-    if cause.kind == "message":
-        query = (
-            query.join(members, members.c.user_pk == devices.c.user_pk)
-            .join(users, users.c.pk == devices.c.user_pk)
-            .join(messages, and_(messages.c.chat_pk == members.c.chat_pk, messages.c.seq == cause.seq))
-            .where(
-                members.c.chat_pk == cause.channel_pk,
-                members.c.user_pk > cause.cursor,
-                members.c.user_pk != messages.c.sender_pk,
-                members.c.joined_seq < cause.seq,
-                members.c.read_seq < cause.seq,
-                or_(members.c.muted_until.is_(None), members.c.muted_until <= at),
-                messages.c.deleted_at.is_(None),
-                users.c.status == "active",
-                ~exists().where(blocks.c.user_pk == members.c.user_pk, blocks.c.blocked_pk == messages.c.sender_pk),
-            )
-        )
-    elif cause.kind == "recount":
-        query = (
-            query.join(members, members.c.user_pk == devices.c.user_pk)
-            .join(users, users.c.pk == devices.c.user_pk)
-            .where(
-                members.c.chat_pk == cause.channel_pk,
-                members.c.user_pk > cause.cursor,
-                members.c.joined_seq < cause.seq,
-                members.c.read_seq < cause.seq,
-                or_(members.c.muted_until.is_(None), members.c.muted_until <= at),
-                users.c.status == "active",
-            )
-        )
-        if cause.ref_pk is not None:
-            query = query.where(members.c.user_pk != cause.ref_pk)
-    elif cause.kind == "live_start":
-        if cause.ref_pk is not None:
-            query = query.where(devices.c.user_pk == cause.ref_pk)
-        query = query.where(
-            devices.c.user_pk.in_(select(followers.c.user_pk).where(followers.c.stream_pk == cause.channel_pk)),
-            devices.c.user_pk > cause.cursor,
-            devices.c.push_to_start_token.is_not(None),
-            ~exists().where(
-                activities.c.stream_pk == cause.channel_pk,
-                activities.c.user_pk == devices.c.user_pk,
-                activities.c.device_id == devices.c.device_id,
-                activities.c.state == "active",
-            ),
-        )
-    else:
-        query = query.join(users, users.c.pk == devices.c.user_pk).where(
-            devices.c.user_pk == cause.channel_pk, users.c.status == "active"
-        )
-        if cause.kind == "badge" and cause.ref_pk is not None:
-            query = query.where(devices.c.pk != cause.ref_pk)
-    found = [
-        (row[0], row[1]) for row in connection.execute(query.order_by(devices.c.user_pk, devices.c.pk).limit(PAGE))
-    ]
+def next_pages(connection: Connection, causes: Sequence[Cause], at: int) -> list[RecipientPage]:
+    """For each cause the next page after its cursor, ordered by user: devices that can be pushed to, or Live Activities."""
+    pages: dict[int, RecipientPage] = {}
+    for kind in {each.kind for each in causes}:
+        some = [each for each in causes if each.kind == kind]
+        for cause, rows in zip(
+            some, TARGETS[kind].many(connection, [values_of(each, at) for each in some]), strict=True
+        ):
+            pages[cause.pk] = page_of(cause, [(row[0], row[1]) for row in rows])
+    return [pages[each.pk] for each in causes]
+
+
+def values_of(cause: Cause, at: int) -> dict[str, Any]:
+    return {
+        "channel": cause.channel_pk,
+        "seq": cause.seq,
+        "cursor": cause.cursor,
+        "ref": cause.ref_pk or 0,
+        "at": at,
+    }
+
+
+def page_of(cause: Cause, found: list[tuple[int, int]]) -> RecipientPage:
+    """A user's devices are all in one page, unless they fill it."""
     if len(found) < PAGE:
         return RecipientPage(found, None)
+    if cause.kind in ON_SCREEN:
+        return RecipientPage(found, found[-1][1])
     last = found[-1][0]
     whole = [each for each in found if each[0] != last] or found
     return RecipientPage(whole, whole[-1][0])

@@ -3,9 +3,11 @@
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, func, insert, select, update
+from sqlalchemy import Connection, bindparam, func, insert, select, update
 
 from storage.models import broadcasts, users
+from storage.prepared import Prepared, Update
+from storage.statements import Read
 from storage.transaction import Tx
 from storage.types import new_id
 
@@ -33,6 +35,8 @@ class Broadcast:
 
 
 SELECT = select(*(broadcasts.c[name] for name in Broadcast.__slots__))
+BY_PK = Prepared(SELECT.where(broadcasts.c.pk == bindparam("pk")))
+SET_SENT = Update(broadcasts, ("pk",), ("cursor", "sent"))
 
 
 def audience(connection: Connection, tenant_pk: int) -> tuple[int, int]:
@@ -47,11 +51,16 @@ def add(tx: Tx, values: dict[str, Any]) -> Broadcast:
     row = {"id": new_id(), "recipients": recipients, "last_pk": last_pk, "sent": 0, "cursor": 0, "created_at": tx.now}
     primary_key = tx.execute(insert(broadcasts), values | row).inserted_primary_key
     assert primary_key is not None
-    return get(tx.connection(), primary_key[0])
+    return get(tx, primary_key[0])
 
 
-def get(connection: Connection, pk: int) -> Broadcast:
-    return Broadcast(*connection.execute(SELECT.where(broadcasts.c.pk == pk)).one())
+def get(tx: Tx, pk: int) -> Broadcast:
+    return Broadcast(*tx.first(BY_PK, {"pk": pk}))
+
+
+def reads_of_get(pk: int) -> list[Read]:
+    """What ``get`` asks for."""
+    return [(BY_PK, {"pk": pk})]
 
 
 def by_key(connection: Connection, sender_pk: int, key: str) -> Broadcast | None:
@@ -83,8 +92,8 @@ def next_users(connection: Connection, item: Broadcast, most: int) -> list[int]:
 
 
 def advance(tx: Tx, item: Broadcast, cursor: int, recipients: int) -> None:
-    """So many more were told, up to and with the user ``cursor``."""
-    tx.execute(update(broadcasts).where(broadcasts.c.pk == item.pk).values(cursor=cursor, sent=item.sent + recipients))
+    """So many more have got it, up to and with the user ``cursor``."""
+    tx.update_later(SET_SENT, (item.pk,), (cursor, item.sent + recipients))
 
 
 def finish(tx: Tx, item: Broadcast) -> None:

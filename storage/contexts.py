@@ -79,7 +79,7 @@ def contexts(connection: Connection, due: Sequence[Delivery], at: int) -> dict[i
 def live_contexts(connection: Connection, due: Sequence[Delivery], at: int) -> dict[int, LiveContext | str]:
     shown = activities.by_pks(connection, {each.target_pk for each in due if each.kind != "live_start"})
     phones = devices_of(connection, {each.target_pk for each in due if each.kind == "live_start"}, at)
-    by_pk = {pk: streams.get(connection, pk) for pk in {each.channel_pk for each in due}}
+    by_pk = streams.by_pks(connection, {each.channel_pk for each in due})
     homes = {
         row.pk: row
         for row in connection.execute(
@@ -88,13 +88,7 @@ def live_contexts(connection: Connection, due: Sequence[Delivery], at: int) -> d
             )
         )
     }
-
-    may = {
-        pk: streams.notifiable(
-            connection, pk, {d.user_pk for d in due if d.channel_pk == pk and d.kind == "live_start"}
-        )
-        for pk in by_pk
-    }
+    may = streams.notifiable(connection, {(d.channel_pk, d.user_pk) for d in due if d.kind == "live_start"})
 
     def context(delivery: Delivery) -> LiveContext | str:
         stream = by_pk[delivery.channel_pk]
@@ -105,7 +99,7 @@ def live_contexts(connection: Connection, due: Sequence[Delivery], at: int) -> d
                 return "can't be started there any more"
             if stream.status != "scheduled" or stream.starts_at < at:
                 return f"the stream is {stream.status}, or late"
-            if delivery.user_pk not in may[stream.pk]:
+            if (stream.pk, delivery.user_pk) not in may:
                 return "the user does not follow any more, or is blocked"
             return LiveContext(delivery, None, device, stream, home.activity_type, home.activity_attributes)
         activity = shown.get(delivery.target_pk)
@@ -134,8 +128,8 @@ def plain_contexts(connection: Connection, due: Sequence[Delivery], at: int) -> 
     )}  # fmt: skip
     texts = texts_of(connection, {(each.channel_pk, each.seq) for each in due if each.kind == "message"})
     open_ = unread_members(connection, [each for each in due if each.kind == "message"], at)
-    by_pk = {pk: notifications.get(connection, pk) for pk in {
-        each.ref_pk for each in due if each.kind == "notification" and each.ref_pk is not None}}  # fmt: skip
+    numbers = {each.ref_pk for each in due if each.kind == "notification" and each.ref_pk is not None}
+    by_pk = notifications.by_pks(connection, numbers)
     badges = badges_of(connection, {each.user_pk for each in due}, at)
 
     def context(delivery: Delivery) -> PushContext | str:

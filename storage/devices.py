@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, delete, exists, insert, or_, select, update
+from sqlalchemy import BindParameter, ColumnElement, Connection, delete, exists, insert, or_, select, update
 
 from storage.models import devices, logins
 from storage.transaction import Tx
@@ -37,7 +37,7 @@ class Device:
 SELECT = select(*(devices.c[name] for name in Device.__slots__))
 
 
-def signed_in(at: int) -> ColumnElement[bool]:
+def signed_in(at: int | BindParameter[int]) -> ColumnElement[bool]:
     """That the login a device was registered with has neither ended nor expired; those of tokens without one stay."""
     living = exists().where(logins.c.id == devices.c.login_id, logins.c.ended_at.is_(None), logins.c.expires_at > at)
     return or_(devices.c.login_id.is_(None), living)

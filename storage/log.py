@@ -12,7 +12,7 @@ from sqlalchemy import Connection, bindparam, delete, func, insert, select, upda
 
 from storage import webhooks
 from storage.models import channels, events
-from storage.prepared import Bulk, of_pairs, padded, pairs
+from storage.prepared import Bulk, Update, of_pairs, padded, pairs
 from storage.transaction import Event, Tx, clock
 from storage.types import SECOND
 
@@ -35,14 +35,7 @@ TAIL = (
     .where(events.c.at > bindparam("since"))
     .group_by(events.c.channel_pk)
 )
-REWRITE = (
-    update(events)
-    .where(
-        events.c.channel_pk == bindparam("channel"),
-        events.c.seq.in_(bindparam("seqs")),
-    )
-    .values(payload=bindparam("document"))
-)
+SET_PAYLOAD = Update(events, ("channel_pk", "seq"), ("payload",))
 FLOOR = (
     update(channels)
     .where(channels.c.pk == bindparam("channel"), channels.c.floor < bindparam("upto"))
@@ -89,7 +82,9 @@ def write(
 
 def rewrite(tx: Tx, channel_pk: int, seqs: Collection[int], document: Mapping[str, Any]) -> None:
     """Replace what earlier events tell, so that a replay never shows what is no longer there."""
-    tx.execute(REWRITE, {"channel": channel_pk, "seqs": list(seqs), "document": orjson.dumps(document)})
+    payload = orjson.dumps(document)
+    for seq in seqs:
+        tx.update_later(SET_PAYLOAD, (channel_pk, seq), (payload,))
 
 
 def heads(connection: Connection, pks: Collection[int]) -> dict[int, int]:

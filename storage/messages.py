@@ -5,19 +5,23 @@ from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, Protocol, Self
 
 import orjson
-from sqlalchemy import Connection, bindparam, insert, select, tuple_, update
+from sqlalchemy import Connection, bindparam, insert, select, tuple_
 
 from storage import unread
-from storage.models import chats, messages, reports, users
-from storage.prepared import Bulk, Prepared, of_pairs, padded, pairs
-from storage.transaction import Tx, first
+from storage.models import chats, members, messages, reports, users
+from storage.prepared import Bulk, Prepared, Update, of_pairs, padded, pairs
+from storage.statements import Read
+from storage.transaction import Tx, first, rows
 
 READERS_CAP = 100
 
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """``media`` and ``transfer`` are documents of their own; a deleted message keeps its place and nothing else."""
+    """``media`` and ``transfer`` are documents of their own; a deleted message keeps its place and nothing else.
+
+    ``edits`` are the seqs of the events that carry its later content.
+    """
 
     chat_pk: int
     chat_id: str
@@ -34,6 +38,7 @@ class Message:
     deleted_at: int | None
     media: Mapping[str, Any] | None = None
     transfer: Mapping[str, Any] | None = None
+    edits: Sequence[int] = ()
     read_by: tuple[str, ...] = ()
     read_count: int = 0
 
@@ -71,6 +76,12 @@ READERS = of_pairs(
     "SELECT m.chat_pk, m.user_pk, u.id, m.joined_seq, m.read_seq FROM {pairs} "
     "JOIN members AS m ON m.chat_pk = w.pk AND m.read_seq >= w.seq JOIN users AS u ON u.pk = m.user_pk ORDER BY m.user_pk"
 )
+READERS_OF_ONE = Prepared(
+    select(members.c.user_pk, users.c.id, members.c.joined_seq, members.c.read_seq)
+    .join(users, users.c.pk == members.c.user_pk)
+    .where(members.c.chat_pk == bindparam("chat"), members.c.read_seq >= bindparam("seq"))
+    .order_by(members.c.user_pk)
+)
 
 
 MESSAGE = (
@@ -85,15 +96,19 @@ MESSAGE = (
         messages.c.content,
         messages.c.reply_to,
         messages.c.metadata,
-        messages.c.media,
-        messages.c.transfer,
         messages.c.created_at,
         messages.c.updated_at,
         messages.c.deleted_at,
+        messages.c.media,
+        messages.c.transfer,
+        messages.c.edits,
     )
     .join(chats, chats.c.pk == messages.c.chat_pk)
     .join(users, users.c.pk == messages.c.sender_pk)
 )
+COLUMNS = tuple(MESSAGE.selected_columns.keys())
+JSON = ("metadata", "media", "transfer", "edits")
+AT = Prepared(MESSAGE.where(messages.c.chat_pk == bindparam("chat"), messages.c.seq == bindparam("seq")))
 
 ADD = Bulk(
     messages,
@@ -115,6 +130,9 @@ ADD = Bulk(
         "ordinal",
     ),
 )
+# What may change of a message; all of it in one statement, so that of two changes in a batch the later one counts.
+CHANGED = ("content", "reply_to", "metadata", "media", "edits", "updated_at", "deleted_at")
+SET_CHANGED = Update(messages, ("chat_pk", "seq"), CHANGED)
 BY_KEY = Prepared(
     select(messages.c.chat_pk, messages.c.seq, messages.c.fingerprint).where(
         messages.c.sender_pk == bindparam("sender"), messages.c.client_key == bindparam("key")
@@ -149,16 +167,17 @@ def add(tx: Tx, message: Message, *, client_key: str | None, fingerprint: str | 
         message.type,
         message.content,
         message.reply_to,
-        None if message.metadata is None else orjson.dumps(message.metadata).decode(),
-        None if message.media is None else orjson.dumps(message.media).decode(),
-        None if message.transfer is None else orjson.dumps(message.transfer).decode(),
+        dumped(message.metadata),
+        dumped(message.media),
+        dumped(message.transfer),
         client_key,
         fingerprint,
         message.created_at,
         message.updated_at,
         unread.next_ordinal(tx, message.chat_pk),
     )
-    tx.later(ADD, row, answers={(message.sender_pk, client_key): message.seq})
+    tx.later(ADD, row)
+    tx.answer((message.sender_pk, client_key), message.seq)
 
 
 class MessagePlace(NamedTuple):
@@ -175,13 +194,38 @@ def where_is(source: Tx | Connection, tenant_pk: int, message_id: str) -> Messag
     return None if row is None else MessagePlace(*row)
 
 
-def get(connection: Connection, chat_pk: int, seq: int, *, readers: bool = True) -> Message | None:
-    """One message; with ``readers`` also who read it."""
-    row = connection.execute(MESSAGE.where(messages.c.chat_pk == chat_pk, messages.c.seq == seq)).first()
-    if row is None:
-        return None
-    found = [read_message(row)]
-    return (with_readers(connection, found) if readers else found)[0]
+def get(source: Tx | Connection, chat_pk: int, seq: int, *, readers: bool = True) -> Message | None:
+    """One message; with ``readers`` also who read it. A transaction must hold its chat."""
+    found = source.waiting_answer(("message", chat_pk, seq), None) if isinstance(source, Tx) else None
+    if found is None:
+        row = first(source, AT, {"chat": chat_pk, "seq": seq})
+        found = None if row is None else read_message(row)
+    return found.with_readers(readers_of(source, chat_pk, seq)) if found and readers else found
+
+
+def reads_of_get(chat_pk: int, seq: int) -> list[Read]:
+    """What ``get`` asks for."""
+    place = {"chat": chat_pk, "seq": seq}
+    return [(AT, place), (READERS_OF_ONE, place)]
+
+
+def readers_of(source: Tx | Connection, chat_pk: int, seq: int) -> list[ReaderRow]:
+    """Who has read so far, or farther."""
+    found = [ReaderRow(*row) for row in rows(source, READERS_OF_ONE, {"chat": chat_pk, "seq": seq})]
+    marked = waiting_readers(source, chat_pk) if isinstance(source, Tx) else {}
+    if not marked:
+        return found
+    now = {each.user_pk: each for each in found} | {pk: each for pk, each in marked.items() if each.read_seq >= seq}
+    return [now[pk] for pk in sorted(now)]
+
+
+def add_reader(tx: Tx, chat_pk: int, reader: ReaderRow) -> None:
+    """A mark of this reader waits to be written."""
+    tx.answer(("readers", chat_pk), waiting_readers(tx, chat_pk) | {reader.user_pk: reader})
+
+
+def waiting_readers(tx: Tx, chat_pk: int) -> dict[int, ReaderRow]:
+    return tx.waiting_answer(("readers", chat_pk), {})
 
 
 def history(
@@ -194,29 +238,35 @@ def history(
     if after is not None:
         statement = statement.where(messages.c.seq > after)
     forward = after is not None and before is None
-    rows = connection.execute(
+    page = connection.execute(
         statement.order_by(messages.c.seq if forward else messages.c.seq.desc()).limit(limit)
     ).all()
-    found = [read_message(row) for row in (rows if forward else reversed(rows))]
+    found = [read_message(row) for row in (page if forward else reversed(page))]
     return with_readers(connection, found)
 
 
 def read_message(row: Any) -> Message:
-    values = row._asdict()
-    loaded = {
-        name: orjson.loads(values[name]) for name in ("metadata", "media", "transfer") if values[name] is not None
-    }
-    return Message(**values | loaded)
+    values = dict(zip(COLUMNS, row, strict=True))
+    values["edits"] = values["edits"] or "[]"
+    return Message(**values | {name: orjson.loads(values[name]) for name in JSON if values[name] is not None})
+
+
+def dumped(document: object) -> str | None:
+    return None if document is None else orjson.dumps(document).decode()
 
 
 def newest(connection: Connection, places: Collection[tuple[int, int]]) -> dict[int, Message]:
     """Messages at these places, one of a chat, by chat and without their readers."""
+    return {each.chat_pk: each for each in at_places(connection, places)}
+
+
+def at_places(connection: Connection, places: Collection[tuple[int, int]]) -> list[Message]:
+    """Messages at these places, without their readers, by chat and seq."""
     if not places:
-        return {}
+        return []
     here = tuple_(messages.c.chat_pk, messages.c.seq).in_(bindparam("places"))
-    return {
-        row.chat_pk: read_message(row) for row in connection.execute(MESSAGE.where(here), {"places": padded(places)})
-    }
+    statement = MESSAGE.where(here).order_by(messages.c.chat_pk, messages.c.seq)
+    return [read_message(row) for row in connection.execute(statement, {"places": padded(places)})]
 
 
 def with_readers(connection: Connection, found: Sequence[Message]) -> list[Message]:
@@ -232,31 +282,12 @@ def with_readers(connection: Connection, found: Sequence[Message]) -> list[Messa
     return [item.with_readers(by_chat[item.chat_pk]) for item in found]
 
 
-def rewrite(tx: Tx, chat_pk: int, seq: int, **values: Any) -> Message:
-    """Change a message's columns; returns it as it is then."""
-    tx.execute(
-        update(messages).where(messages.c.chat_pk == chat_pk, messages.c.seq == seq).values(**values, updated_at=tx.now)
-    )
-    changed = get(tx.connection(), chat_pk, seq)
-    assert changed is not None
-    return changed
-
-
-def set_edits(tx: Tx, chat_pk: int, seq: int, seqs: list[int]) -> None:
-    """Remember which events carry a message's later content."""
-    tx.execute(
-        update(messages)
-        .where(messages.c.chat_pk == chat_pk, messages.c.seq == seq)
-        .values(edits=orjson.dumps(seqs).decode())
-    )
-
-
-def event_seqs(connection: Connection, chat_pk: int, seq: int) -> list[int]:
-    """The seqs of all events that carry a message's content: its own, and those of its edits."""
-    edits = connection.execute(
-        select(messages.c.edits).where(messages.c.chat_pk == chat_pk, messages.c.seq == seq)
-    ).scalar()
-    return [seq, *(orjson.loads(edits) if edits else [])]
+def store(tx: Tx, changed: Message) -> None:
+    """Write what may change of a message, whose chat the transaction holds."""
+    values = tuple(dumped(value) if name in JSON else value for name in CHANGED for value in [getattr(changed, name)])
+    place = changed.chat_pk, changed.seq
+    tx.update_later(SET_CHANGED, place, values)
+    tx.answer(("message", *place), changed)
 
 
 def report(tx: Tx, *, tenant_pk: int, reporter_pk: int, message_id: str, reason: str) -> bool:

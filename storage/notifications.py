@@ -1,14 +1,30 @@
 """Notifications: one row, whatever dialect it came in."""
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import orjson
-from sqlalchemy import ColumnElement, Connection, Select, and_, func, insert, select, update
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Connection,
+    Select,
+    String,
+    and_,
+    bindparam,
+    func,
+    select,
+    update,
+)
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.functions import FunctionElement
 
+from storage.accounts import User
 from storage.models import notifications, tenants, users
-from storage.transaction import Tx
+from storage.prepared import Bulk, Prepared, Update, padded
+from storage.statements import Read
+from storage.transaction import Tx, first
 from storage.types import Ref
 
 recipients, senders = users.alias("recipients"), users.alias("senders")
@@ -26,6 +42,10 @@ class Party:
     number: int
     uuid: str
     email: str | None
+
+    @classmethod
+    def of(cls, user: User) -> "Party":
+        return cls(user.pk, user.id, user.number, user.uuid, user.email)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,44 +106,123 @@ SELECT = (
     .join(recipients, recipients.c.pk == notifications.c.recipient_pk)
     .join(senders, senders.c.pk == notifications.c.sender_pk)
 )
+# A notification of a tenant, by the kind of name.
+FIND = {
+    kind: Prepared(
+        SELECT.where(
+            notifications.c.tenant_pk == bindparam("tenant"),
+            notifications.c["pk" if kind == "number" else kind] == bindparam("value"),
+            notifications.c.deleted_at.is_(None),
+        )
+    )
+    for kind in ("id", "uuid", "number")
+}
+BY_KEY = Prepared(
+    SELECT.where(notifications.c.creator_pk == bindparam("creator"), notifications.c.client_key == bindparam("key"))
+)
+COLUMNS = (*(name for name in OWN if name != "deleted_at"), "tenant_pk", "recipient_pk", "sender_pk", "client_key")
+ADD = Bulk(notifications, COLUMNS)
+SET_READ = Update(notifications, ("pk",), ("read_at", "updated_at"))
+EMPTY: dict[str, Any] = {
+    "title": None, "message": None, "metadata": {}, "action_url": None, "actionable": False, "entity_type": None,
+    "entity_id": None,
+}  # fmt: skip
+SET_EMPTY = Update(notifications, ("pk",), (*EMPTY, "updated_at", "deleted_at"))
+
+
+class NextNumber(FunctionElement[int]):
+    """The number of a new notification."""
+
+    type = BigInteger()
+    inherit_cache = True
+
+
+@compiles(NextNumber, "postgresql")
+def next_on_postgres(*_: Any, **__: Any) -> str:
+    return "nextval(pg_get_serial_sequence('notifications', 'pk'))"
+
+
+@compiles(NextNumber, "sqlite")
+def next_on_sqlite(*_: Any, **__: Any) -> str:
+    return "(SELECT COALESCE(MAX(seq), 0) + 1 FROM sqlite_sequence WHERE name = 'notifications')"
+
+
+# By the notification's id, so that each has one of its own.
+NEXT_NUMBER = Prepared(select(NextNumber()).where(bindparam("id", type_=String).is_not(None)))
 
 
 def read_notification(row: Any) -> Notification:
-    values = row._mapping
-    own = {name: values[name] for name in OWN} | {"metadata": orjson.loads(values["metadata"])}
-    recipient, sender = (Party(*(values[f"{role}_{name}_"] for name in PARTY)) for role in ("recipient", "sender"))
-    return Notification(**own, tenant=values["tenant"], recipient=recipient, sender=sender)
+    own = dict(zip(OWN, row, strict=False))
+    own |= {"metadata": orjson.loads(own["metadata"]), "actionable": bool(own["actionable"])}
+    tenant, *parties = row[len(OWN) :]
+    recipient, sender = Party(*parties[: len(PARTY)]), Party(*parties[len(PARTY) :])
+    return Notification(**own, tenant=tenant, recipient=recipient, sender=sender)
 
 
-def add(tx: Tx, values: Mapping[str, Any]) -> int:
-    """Keep a notification of these columns; its number."""
-    row = {**values, "metadata": orjson.dumps(values["metadata"]).decode()}
-    primary_key = tx.execute(
-        insert(notifications), row | {"created_at": tx.now, "updated_at": tx.now}
-    ).inserted_primary_key
-    assert primary_key is not None
-    return int(primary_key[0])
+def next_number(tx: Tx, id: str) -> int:
+    """Of a new notification with this id."""
+    question = "notification number"
+    number: int = max(tx.first(NEXT_NUMBER, {"id": id})[0], tx.waiting_answer(question, 0) + 1)
+    tx.answer(question, number)
+    return number
 
 
-def get(connection: Connection, pk: int) -> Notification:
-    return read_notification(connection.execute(SELECT.where(notifications.c.pk == pk)).one())
+def reads_of_number(id: str) -> list[Read]:
+    """What ``next_number`` asks for."""
+    return [(NEXT_NUMBER, {"id": id})]
 
 
-def find(connection: Connection, tenant_pk: int, ref: Ref) -> Notification | None:
-    """A notification of a tenant."""
-    column = notifications.c["pk" if ref.kind == "number" else ref.kind]
-    row = connection.execute(
-        SELECT.where(notifications.c.tenant_pk == tenant_pk, column == ref.value, notifications.c.deleted_at.is_(None))
-    ).first()
-    return read_notification(row) if row else None
+def add(tx: Tx, item: Notification, *, tenant_pk: int, client_key: str | None) -> None:
+    values = {name: getattr(item, name) for name in OWN} | {
+        "metadata": orjson.dumps(item.metadata).decode(),
+        "tenant_pk": tenant_pk,
+        "recipient_pk": item.recipient.pk,
+        "sender_pk": item.sender.pk,
+        "client_key": client_key,
+    }
+    tx.later(ADD, tuple(values[name] for name in COLUMNS))
+    tx.answer(("notification", item.creator_pk, client_key), item.pk)
+    tx.answer(("notification", item.pk), item)
 
 
-def by_key(connection: Connection, creator_pk: int, key: str) -> Notification | None:
+def find(source: Tx | Connection, tenant_pk: int, ref: Ref) -> Notification | None:
+    """A notification of a tenant. A transaction must hold its recipient."""
+    row = first(source, FIND[ref.kind], {"tenant": tenant_pk, "value": ref.value})
+    if row is None:
+        return None
+    item = read_notification(row)
+    if isinstance(source, Tx):
+        item = source.waiting_answer(("notification", item.pk), item)
+    return None if item.deleted_at is not None else item
+
+
+def reads_of_find(tenant_pk: int, ref: Ref) -> list[Read]:
+    """What ``find`` asks for."""
+    return [(FIND[ref.kind], {"tenant": tenant_pk, "value": ref.value})]
+
+
+def by_key(source: Tx | Connection, creator_pk: int, key: str) -> Notification | None:
     """What the creator made under an idempotency key."""
-    row = connection.execute(
-        SELECT.where(notifications.c.creator_pk == creator_pk, notifications.c.client_key == key)
-    ).first()
-    return read_notification(row) if row else None
+    if isinstance(source, Tx):
+        pk = source.waiting_answer(("notification", creator_pk, key), None)
+        if pk is not None:
+            return source.waiting_answer(("notification", pk), None)
+    row = first(source, BY_KEY, {"creator": creator_pk, "key": key})
+    if row is None:
+        return None
+    item = read_notification(row)
+    return source.waiting_answer(("notification", item.pk), item) if isinstance(source, Tx) else item
+
+
+def reads_of_key(creator_pk: int, key: str) -> list[Read]:
+    """What ``by_key`` asks for."""
+    return [(BY_KEY, {"creator": creator_pk, "key": key})]
+
+
+def by_pks(connection: Connection, pks: Collection[int]) -> dict[int, Notification]:
+    """By their numbers."""
+    rows = connection.execute(SELECT.where(notifications.c.pk.in_(padded(pks)))) if pks else ()
+    return {each.pk: each for each in map(read_notification, rows)}
 
 
 def box(connection: Connection, user_pk: int, wanted: Filter, *, before: int | None, limit: int) -> list[Notification]:
@@ -158,8 +257,12 @@ def unread(connection: Connection, user_pk: int) -> int:
     return int(connection.execute(statement).scalar_one())
 
 
-def mark_read(tx: Tx, pk: int) -> None:
-    tx.execute(update(notifications).where(notifications.c.pk == pk).values(read_at=tx.now, updated_at=tx.now))
+def mark_read(tx: Tx, item: Notification) -> Notification:
+    """As it is then."""
+    changed = replace(item, read_at=tx.now, updated_at=tx.now)
+    tx.update_later(SET_READ, (item.pk,), (tx.now, tx.now))
+    tx.answer(("notification", item.pk), changed)
+    return changed
 
 
 def mark_some_read(tx: Tx, user_pk: int) -> tuple[int, int | None]:
@@ -176,12 +279,10 @@ def mark_some_read(tx: Tx, user_pk: int) -> tuple[int, int | None]:
     return len(pks), last
 
 
-def delete(tx: Tx, pk: int) -> Notification:
+def delete(tx: Tx, item: Notification) -> Notification:
     """Empty it; the tombstone, which holds the idempotency key."""
-    gone = {"title": None, "message": None, "metadata": "{}", "action_url": None, "entity_type": None}
-    tx.execute(
-        update(notifications)
-        .where(notifications.c.pk == pk)
-        .values(**gone, entity_id=None, actionable=False, updated_at=tx.now, deleted_at=tx.now)
-    )
-    return get(tx.connection(), pk)
+    gone = replace(item, **EMPTY, updated_at=tx.now, deleted_at=tx.now)
+    stored = (*(EMPTY | {"metadata": "{}"}).values(), tx.now, tx.now)
+    tx.update_later(SET_EMPTY, (item.pk,), stored)
+    tx.answer(("notification", item.pk), gone)
+    return gone

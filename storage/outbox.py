@@ -11,11 +11,10 @@ from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
 from sqlalchemy import (
-    ColumnElement,
     Connection,
+    Integer,
     Select,
     Table,
-    and_,
     bindparam,
     delete,
     insert,
@@ -25,10 +24,11 @@ from sqlalchemy import (
 )
 
 from storage import activities, webhooks
+from storage.activities import Stamping
 from storage.models import deliveries, devices, outbox
 from storage.prepared import Bulk, Prepared, Update
 from storage.statements import Read
-from storage.transaction import Tx, clock
+from storage.transaction import Tx, clock, first
 from storage.types import SECOND
 
 Kind = Literal["message", "notification", "badge", "recount", "live_start", "live_update", "live_end"]
@@ -83,16 +83,28 @@ class Settlement(NamedTuple):
     pause: int = 0
 
 
+# A cause that waits to be claimed. It is locked where it is read, so that it isn't claimed before it is changed.
+NOT_BEGUN = outbox.c.lease.is_(None), outbox.c.cursor == 0
 ANY_DEVICE = Prepared(select(devices.c.pk).limit(1))
 DEVICE_OF = Prepared(select(devices.c.pk).where(devices.c.user_pk == bindparam("user")).limit(1))
 NAMED_DEVICE = Prepared(
     select(devices.c.pk).where(devices.c.user_pk == bindparam("user"), devices.c.device_id == bindparam("device"))
 )
 WAITING_BADGE = Prepared(
-    select(outbox.c.pk, outbox.c.ref_pk)
-    .where(outbox.c.kind == "badge", outbox.c.channel_pk == bindparam("user"), outbox.c.lease.is_(None))
+    select(outbox.c.pk, outbox.c.seq, outbox.c.ref_pk)
+    .where(outbox.c.kind == "badge", outbox.c.channel_pk == bindparam("user"), *NOT_BEGUN)
     .limit(1)
+    .with_for_update(skip_locked=True)
 )
+WAITING_RECOUNT = Prepared(
+    select(outbox.c.pk, outbox.c.seq, outbox.c.ref_pk)
+    .where(outbox.c.kind == "recount", outbox.c.channel_pk == bindparam("chat"), *NOT_BEGUN)
+    .limit(1)
+    .with_for_update(skip_locked=True)
+)
+SET_CAUSE = Update(outbox, ("pk",), ("seq", "ref_pk"))
+# Of a cause that is still held.
+SET_CURSOR = Update(outbox, ("pk", "lease"), ("cursor",), also="lease = NULL, lease_until = 0")
 ADD = Bulk(
     outbox,
     ("kind", "channel_pk", "seq", "ref_pk", "cursor", "due_at", "lease_until", "created_at"),
@@ -101,6 +113,20 @@ ADD = Bulk(
 WAITING, DEAD = text("deliveries.state = 'waiting'"), text("deliveries.state = 'dead'")
 CAUSE = [outbox.c[name] for name in Cause.__slots__]
 DELIVERY = [deliveries.c[name] for name in Delivery.__slots__]
+
+
+def due(table: Table, columns: Sequence[Any]) -> Select[Any]:
+    """Rows that wait and that nobody holds, oldest first."""
+    statement = select(*columns).where(table.c.due_at <= bindparam("at"), table.c.lease_until <= bindparam("at"))
+    return statement.order_by(table.c.due_at).limit(bindparam("limit", type_=Integer))
+
+
+DUE_CAUSES = Prepared(due(outbox, [outbox.c.pk]))
+DUE_DELIVERIES = Prepared(due(deliveries, [deliveries.c.pk]).where(WAITING))
+CLAIM_CAUSES = Prepared(due(outbox, CAUSE).with_for_update(skip_locked=True))
+CLAIM_DELIVERIES = Prepared(due(deliveries, DELIVERY).where(WAITING).with_for_update(skip_locked=True))
+SET_CAUSE_LEASE = Update(outbox, ("pk",), ("lease", "lease_until"))
+SET_DELIVERY_LEASE = Update(deliveries, ("pk",), ("lease", "lease_until"))
 # Of a delivery that is still held.
 SETTLE = Update(
     deliveries,
@@ -138,41 +164,34 @@ def promise_badge(tx: Tx, user_pk: int, *, exclude_device: str | None = None) ->
         return
     device = tx.first(NAMED_DEVICE, {"user": user_pk, "device": exclude_device}) if exclude_device else None
     exclude_device_pk = device[0] if device else None
-    question = ("badge", user_pk)
-    if tx.waiting_answer(question, default=False) in (None, exclude_device_pk):
-        return
-    promised = tx.first(WAITING_BADGE, {"user": user_pk}, unless=question)
-    if promised and promised[1] in (None, exclude_device_pk):
-        return
-    if promised:
-        # Another device has read since: every device has to hear of it.
-        changed = tx.execute(update(outbox).where(*waiting_still(promised[0])).values(ref_pk=None))
-        if changed.rowcount:
-            return
-    row = ("badge", user_pk, 0, exclude_device_pk, 0, tx.now + BADGE_DELAY, 0, tx.now)
-    tx.later(ADD, row, answers={question: exclude_device_pk})
+    promise_once(tx, "badge", user_pk, 0, exclude_device_pk, tx.first(WAITING_BADGE, {"user": user_pk}))
 
 
 def promise_recount(tx: Tx, chat_pk: int, seq: int, sender_pk: int) -> None:
     """Tell those who had not read a deleted message how much is unread now; once for all that is deleted in a moment."""
-    if tx.first(ANY_DEVICE, {}) is None:
-        return
-    waiting = select(outbox.c.pk, outbox.c.seq, outbox.c.ref_pk).where(
-        outbox.c.kind == "recount", outbox.c.channel_pk == chat_pk, outbox.c.cursor == 0, outbox.c.lease.is_(None)
-    )
-    promised = tx.execute(waiting.limit(1)).first()
-    if promised:
-        # Who has not read an older one has not read the newest either.
-        sender = promised.ref_pk if promised.ref_pk == sender_pk else None
-        values = {"seq": max(seq, promised.seq), "ref_pk": sender}
-        if tx.execute(update(outbox).where(*waiting_still(promised.pk)).values(values)).rowcount:
-            return
-    tx.later(ADD, ("recount", chat_pk, seq, sender_pk, 0, tx.now + BADGE_DELAY, 0, tx.now))
+    if tx.first(ANY_DEVICE, {}) is not None:
+        promise_once(tx, "recount", chat_pk, seq, sender_pk, tx.first(WAITING_RECOUNT, {"chat": chat_pk}))
 
 
-def waiting_still(pk: int) -> tuple[ColumnElement[bool], ...]:
-    """A cause may be claimed between the look at it and its change."""
-    return outbox.c.pk == pk, outbox.c.lease.is_(None), outbox.c.cursor == 0
+def reads_of_recount(chat_pk: int) -> list[Read]:
+    """What ``promise_recount`` asks for."""
+    return [(ANY_DEVICE, {}), (WAITING_RECOUNT, {"chat": chat_pk})]
+
+
+def promise_once(
+    tx: Tx, kind: Kind, channel_pk: int, seq: int, ref_pk: int | None, promised: tuple[int, int, int | None] | None
+) -> None:
+    """In a moment, together with a cause ``(pk, seq, ref_pk)`` that is ``promised`` already, if there is one: for the newest
+    of their seqs, and to all if they leave out different ones.
+    """
+    question = (kind, channel_pk)
+    pk, known_seq, known_ref = tx.waiting_answer(question, promised) or (None, seq, ref_pk)
+    merged = max(seq, known_seq), ref_pk if ref_pk == known_ref else None
+    if pk is None:
+        tx.later(ADD, (kind, channel_pk, *merged, 0, tx.now + BADGE_DELAY, 0, tx.now), key=question)
+    elif merged != (known_seq, known_ref):
+        tx.update_later(SET_CAUSE, (pk,), merged)
+    tx.answer(question, (pk, *merged))
 
 
 def promise_live(tx: Tx, kind: Kind, stream_pk: int, seq: int, *, only: int | None = None) -> None:
@@ -183,39 +202,47 @@ def promise_live(tx: Tx, kind: Kind, stream_pk: int, seq: int, *, only: int | No
 # Claiming
 
 
-def causes_due(connection: Connection) -> bool:
-    return anything(connection, outbox)
+def causes_due(connection: Connection) -> int | None:
+    """The database's time if a cause is due, in microseconds; otherwise None."""
+    return when_due(connection, DUE_CAUSES)
 
 
-def deliveries_due(connection: Connection) -> bool:
-    return anything(connection, deliveries)
+def deliveries_due(connection: Connection) -> int | None:
+    """The database's time if a delivery is due, in microseconds; otherwise None."""
+    return when_due(connection, DUE_DELIVERIES)
 
 
-def anything(connection: Connection, table: Table) -> bool:
-    return connection.execute(due(table, clock(connection)).limit(1)).first() is not None
+def when_due(connection: Connection, due: Prepared) -> int | None:
+    at = clock(connection)
+    return None if first(connection, due, {"at": at, "limit": 1}) is None else at
 
 
-def due(table: Table, at: int) -> Select[tuple[int]]:
-    statement = select(table.c.pk).where(table.c.due_at <= at, table.c.lease_until <= at)
-    return statement.where(WAITING) if table is deliveries else statement
+def claim_causes(tx: Tx, lease: str, *, ttl: int, limit: int, at: int) -> list[Cause]:
+    """Causes that are due ``at`` a time, oldest first, held under ``lease`` for ``ttl`` microseconds."""
+    return [Cause(*row) for row in claim(tx, CLAIM_CAUSES, SET_CAUSE_LEASE, lease, ttl, limit, at)]
 
 
-def claim(tx: Tx, table: Table, columns: Sequence[Any], lease: str, ttl: int, limit: int) -> list[Any]:
-    first = due(table, tx.now).order_by(table.c.due_at).limit(limit).with_for_update(skip_locked=True)
-    # Read once, whatever the plan: read again it would skip what is held by now, and hold more.
-    once = first.cte("once").prefix_with("MATERIALIZED", dialect="postgresql")
-    held = update(table).where(table.c.pk.in_(select(once.c.pk))).values(lease=lease, lease_until=tx.now + ttl)
-    return sorted(tx.execute(held.returning(*columns)).all())
+def reads_of_causes(limit: int, at: int) -> list[Read]:
+    """What ``claim_causes`` asks for."""
+    return [(CLAIM_CAUSES, {"limit": limit, "at": at})]
 
 
-def claim_causes(tx: Tx, lease: str, ttl: int, limit: int) -> list[Cause]:
-    """Due causes, oldest first, held under ``lease`` for ``ttl`` microseconds."""
-    return [Cause(*row) for row in claim(tx, outbox, CAUSE, lease, ttl, limit)]
+def claim_deliveries(tx: Tx, lease: str, *, ttl: int, limit: int, at: int) -> list[Delivery]:
+    """Deliveries that are due ``at`` a time, oldest first, held under ``lease`` for ``ttl`` microseconds."""
+    return [Delivery(*row) for row in claim(tx, CLAIM_DELIVERIES, SET_DELIVERY_LEASE, lease, ttl, limit, at)]
 
 
-def claim_deliveries(tx: Tx, lease: str, ttl: int, limit: int) -> list[Delivery]:
-    """Due deliveries without a lease."""
-    return [Delivery(*row) for row in claim(tx, deliveries, DELIVERY, lease, ttl, limit)]
+def reads_of_deliveries(limit: int, at: int) -> list[Read]:
+    """What ``claim_deliveries`` asks for."""
+    return [(CLAIM_DELIVERIES, {"limit": limit, "at": at})]
+
+
+def claim(tx: Tx, due: Prepared, set_lease: Update, lease: str, ttl: int, limit: int, at: int) -> list[Any]:
+    """Rows that no other transaction has locked. Those that this one holds already are left out."""
+    found = [row for row in tx.rows(due, {"at": at, "limit": limit}) if tx.waiting_update(set_lease, row[:1]) is None]
+    for row in found:
+        tx.update_later(set_lease, row[:1], (lease, tx.now + ttl))
+    return sorted(found)
 
 
 def release(tx: Tx, lease: str | None = None) -> None:
@@ -264,8 +291,7 @@ def add_deliveries(
     starts_allowed = within_budget(tx, wanted, claim.starts)
     rows: list[dict[str, Any]] = []
     room = claim.room
-    for cause, targets in wanted:
-        stamps = stamps_of(tx, cause, [target for _, target in targets])
+    for (cause, targets), stamps in zip(wanted, stamps_of(tx, wanted), strict=True):
         for user_pk, target in targets:
             fits = (cause.kind not in ON_SCREEN or target in stamps) and (
                 cause.kind != "live_start" or (cause.pk, target) in starts_allowed
@@ -300,11 +326,16 @@ def add_deliveries(
     return [Delivery(*row[:-1]) for row in made if row.lease is not None]
 
 
-def stamps_of(tx: Tx, cause: Cause, targets: Sequence[int]) -> dict[int, int]:
-    """The stamps of pushes to Live Activities, in seconds since 1970."""
-    if cause.kind == "live_start":
-        return dict.fromkeys(targets, tx.now // SECOND)
-    return activities.stamp(tx, targets, ending=cause.kind == "live_end") if cause.kind in ON_SCREEN and targets else {}
+def stamps_of(tx: Tx, wanted: Sequence[tuple[Cause, Sequence[tuple[int, int]]]]) -> list[dict[int, int]]:
+    """For each cause, by target the stamps of pushes to Live Activities, in seconds since 1970."""
+    pushes = [
+        Stamping([target for _, target in targets] if cause.kind in ON_SCREEN else (), cause.kind == "live_end")
+        for cause, targets in wanted
+    ]
+    return [
+        dict.fromkeys((target for _, target in targets), tx.now // SECOND) if cause.kind == "live_start" else stamps
+        for (cause, targets), stamps in zip(wanted, activities.stamp(tx, pushes), strict=True)
+    ]
 
 
 def within_budget(tx: Tx, wanted: Sequence[tuple[Cause, Sequence[tuple[int, int]]]], most: int) -> set[tuple[int, int]]:
@@ -340,8 +371,7 @@ def advance(tx: Tx, cursors: Mapping[int, int | None], lease: str) -> None:
         tx.execute(delete(outbox).where(outbox.c.pk.in_(ended), outbox.c.lease == lease))
     for pk, cursor in cursors.items():
         if cursor is not None:
-            here = and_(outbox.c.pk == pk, outbox.c.lease == lease)
-            tx.execute(update(outbox).where(here).values(cursor=cursor, lease=None, lease_until=0))
+            tx.update_later(SET_CURSOR, (pk, lease), (cursor,))
 
 
 # Settling

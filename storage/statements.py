@@ -1,6 +1,6 @@
 """How a transaction reaches its database."""
 
-from collections.abc import Collection, Hashable, Mapping, Sequence
+from collections.abc import Collection, Hashable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 from sqlalchemy import Connection
@@ -11,8 +11,8 @@ from storage.prepared import Bulk, Prepared, Update
 SET_CHANNEL = Update(channels, ("pk",), ("head", "ordinal"))
 # A query and its values: what a command will ask for.
 Read = tuple[Prepared, Mapping[str, Any]]
-# The first row of each query that was announced, None where there is none, by the query and the key of its values.
-Found = dict[tuple[Prepared, tuple[Any, ...]], Any]
+# The rows of each query that was announced, by the query and the key of its values.
+Found = dict[tuple[Prepared, tuple[Any, ...]], list[Any]]
 
 
 # ``(head, ordinal)`` of channels, by number.
@@ -30,10 +30,12 @@ class Locked(NamedTuple):
 class Waiting:
     """What some commands have to write yet."""
 
-    __slots__ = ("answers", "moved", "rows", "updates")
+    __slots__ = ("answers", "keyed", "moved", "rows", "updates")
 
     def __init__(self) -> None:
         self.rows: dict[Bulk, list[tuple[Any, ...]]] = {}
+        # Rows of which only one of a key is written.
+        self.keyed: dict[Bulk, dict[Hashable, tuple[Any, ...]]] = {}
         # By statement and key.
         self.updates: dict[Update, dict[tuple[Any, ...], tuple[Any, ...]]] = {}
         # Channels that got events.
@@ -42,19 +44,28 @@ class Waiting:
         self.answers: dict[Hashable, Any] = {}
 
     def __bool__(self) -> bool:
-        return bool(self.rows or self.updates or self.moved)
+        return bool(self.rows or self.keyed or self.updates or self.moved)
 
     def extend(self, other: "Waiting") -> None:
         """Have what waits in ``other`` written too, after what waits here."""
         for table, rows in other.rows.items():
             self.rows.setdefault(table, []).extend(rows)
+        for table, keyed in other.keyed.items():
+            self.keyed.setdefault(table, {}).update(keyed)
         for statement, values in other.updates.items():
             self.updates.setdefault(statement, {}).update(values)
         self.moved |= other.moved
         self.answers |= other.answers
 
+    def inserted(self) -> Iterator[tuple[Bulk, Sequence[tuple[Any, ...]]]]:
+        """All rows, by table."""
+        yield from self.rows.items()
+        for table, keyed in self.keyed.items():
+            yield table, list(keyed.values())
+
     def clear(self) -> None:
         self.rows.clear()
+        self.keyed.clear()
         self.updates.clear()
         self.moved.clear()
         self.answers.clear()
@@ -76,8 +87,8 @@ class Statements(Protocol):
         """Read again what was announced."""
         ...
 
-    def first(self, query: Prepared, values: Mapping[str, Any]) -> Any:
-        """The first row as a tuple, or None."""
+    def rows(self, query: Prepared, values: Mapping[str, Any]) -> Sequence[Any]:
+        """All rows, as tuples."""
         ...
 
     def write(self, waiting: Waiting, moved: Channels, *then: str) -> None:

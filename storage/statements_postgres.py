@@ -55,7 +55,7 @@ class PostgresStatements:
         groups = grouped(reads)
         return found_of(groups, self._run(list(map(statement_of, groups, groups.values())))) if groups else {}
 
-    def first(self, query: Prepared, values: Mapping[str, Any]) -> Any:
+    def rows(self, query: Prepared, values: Mapping[str, Any]) -> Sequence[Any]:
         return self.find([(query, values)])[query, query.key(values)]
 
     def write(self, waiting: Waiting, moved: Channels, *then: str) -> None:
@@ -101,9 +101,9 @@ def found_of(
 ) -> Found:
     found: Found = {}
     for (query, keys), rows in zip(groups.items(), answers, strict=True):
-        found.update(((query, key), None) for key in keys)
-        # The first row of each.
-        found.update(((query, keys[place - 1]), tuple(row)) for place, *row in reversed(rows))
+        found.update(((query, key), []) for key in keys)
+        for place, *row in rows:
+            found[query, keys[place - 1]].append(tuple(row))
     return found
 
 
@@ -114,7 +114,7 @@ def arrays(kinds: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> list[bytes]
 
 def writing(waiting: Waiting, moved: Channels) -> list[Statement]:
     """A statement for each table and each kind of update, however many rows."""
-    statements = [insert_of(table, rows) for table, rows in waiting.rows.items()]
+    statements = [insert_of(table, rows) for table, rows in waiting.inserted()]
     statements += [update_of(update, values) for update, values in waiting.updates.items()]
     if moved:
         statements.append(update_of(SET_CHANNEL, {(pk,): values for pk, values in moved.items()}))

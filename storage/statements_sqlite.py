@@ -31,11 +31,11 @@ class SqliteStatements:
     def find(self, reads: Collection[Read]) -> Found:
         return {}
 
-    def first(self, query: Prepared, values: Mapping[str, Any]) -> Any:
-        return self.bare.execute(query.sql, {**query.defaults, **values}).fetchone()
+    def rows(self, query: Prepared, values: Mapping[str, Any]) -> Sequence[Any]:
+        return self.bare.execute(query.sql, {**query.defaults, **values}).fetchall()
 
     def write(self, waiting: Waiting, moved: Channels, *then: str) -> None:
-        for table, rows in waiting.rows.items():
+        for table, rows in waiting.inserted():
             self._run(table.head, table.row, "", rows)
         for update, values in waiting.updates.items():
             self._run(update.head, update.row, update.tail, [(*key, *new) for key, new in values.items()])

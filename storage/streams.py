@@ -4,7 +4,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
-from sqlalchemy import Connection, bindparam, delete, exists, func, insert, or_, select, text, update
+from sqlalchemy import Connection, bindparam, delete, exists, func, insert, or_, select, text, tuple_, update
 
 from storage import log
 from storage.models import UPCOMING, blocks, channels, chats, exclusions, followers, members, streams, users
@@ -56,6 +56,7 @@ SELECT = (
     .join(chats, chats.c.pk == streams.c.chat_pk)
     .join(channels, channels.c.pk == streams.c.pk)
 )
+BY_PKS = SELECT.where(streams.c.pk.in_(bindparam("pks")))
 # Written out, so that it is that of the index.
 NOT_BEGUN = text(UPCOMING)
 LIVING = ("scheduled", "ready", "started")
@@ -75,7 +76,11 @@ def add(tx: Tx, tenant_pk: int, *, id: str | None, title: str, starts_at: int, o
 
 
 def get(connection: Connection, pk: int) -> Stream:
-    return read_streams(connection.execute(SELECT.where(streams.c.pk == pk)))[0]
+    return by_pks(connection, [pk])[pk]
+
+
+def by_pks(connection: Connection, pks: Collection[int]) -> dict[int, Stream]:
+    return {each.pk: each for each in read_streams(connection.execute(BY_PKS, {"pks": padded(pks)}))}
 
 
 def find(connection: Connection, tenant_pk: int, id: str) -> Stream | None:
@@ -200,20 +205,21 @@ def following(connection: Connection, user_pk: int) -> int:
     return int(connection.execute(statement).scalar_one())
 
 
-def notifiable(connection: Connection, pk: int, user_pks: Collection[int]) -> set[int]:
-    """Those of these users whose phones may show a stream: active followers whom its owner does not block."""
+def notifiable(connection: Connection, pairs: Collection[tuple[int, int]]) -> set[tuple[int, int]]:
+    """Of ``(stream, user)`` those whose phones may show the stream: active followers whom its owner does not block."""
+    if not pairs:
+        return set()
     statement = (
-        select(followers.c.user_pk)
+        select(followers.c.stream_pk, followers.c.user_pk)
         .join(streams, streams.c.pk == followers.c.stream_pk)
         .join(users, users.c.pk == followers.c.user_pk)
         .where(
-            followers.c.stream_pk == pk,
-            followers.c.user_pk.in_(user_pks),
+            tuple_(followers.c.stream_pk, followers.c.user_pk).in_(padded(pairs)),
             users.c.status == "active",
             ~exists().where(blocks.c.user_pk == streams.c.owner_pk, blocks.c.blocked_pk == followers.c.user_pk),
         )
     )
-    return set(connection.execute(statement).scalars())
+    return {(row[0], row[1]) for row in connection.execute(statement)}
 
 
 UNBLOCKED = ~exists().where(blocks.c.user_pk == streams.c.owner_pk, blocks.c.blocked_pk == users.c.pk)

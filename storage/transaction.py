@@ -112,8 +112,8 @@ class Tx:
     ) -> CursorResult[Any]:
         return self.connection().execute(statement, values or None)
 
-    def first(self, query: Prepared, values: Mapping[str, Any], *, unless: Hashable = None) -> Any:
-        """The first row, past what waits to be written; ``unless`` that is what a waiting row would ``answer``.
+    def rows(self, query: Prepared, values: Mapping[str, Any], *, unless: Hashable = None) -> Sequence[Any]:
+        """What a query finds, without what waits to be written; ``unless`` that is what a waiting row would ``answer``.
 
         On PostgreSQL it costs a round trip, unless the command announced it.
         """
@@ -123,14 +123,25 @@ class Tx:
             place = (query, query.key(values))
             if place in self._announced:
                 return self._announced[place]
-        return self.statements.first(query, values)
+        return self.statements.rows(query, values)
+
+    def first(self, query: Prepared, values: Mapping[str, Any], *, unless: Hashable = None) -> Any:
+        """The first of these rows, or None."""
+        found = self.rows(query, values, unless=unless)
+        return found[0] if found else None
 
     # Writing
 
-    def later(self, table: Bulk, row: tuple[Any, ...], *, answers: Mapping[Hashable, Any] = {}) -> None:
-        """Write a row with those of the other commands; ``answers`` is what it would answer to which question."""
-        self._mine.rows.setdefault(table, []).append(row)
-        self._mine.answers.update(answers)
+    def later(self, table: Bulk, row: tuple[Any, ...], *, key: Hashable = None) -> None:
+        """Write a row with those of the other commands; of several with one ``key`` only the last."""
+        if key is None:
+            self._mine.rows.setdefault(table, []).append(row)
+        else:
+            self._mine.keyed.setdefault(table, {})[key] = row
+
+    def answer(self, question: Hashable, value: Any) -> None:
+        """What waits to be written answers this question so."""
+        self._mine.answers[question] = value
 
     def waiting_answer(self, question: Hashable, default: T) -> T:
         """What a row that waits to be written answers, or ``default``."""
@@ -224,6 +235,11 @@ class Tx:
         self.statements.finish(self._others, self._moved(self._others))
 
 
+def rows(source: Tx | Connection, query: Prepared, values: Mapping[str, Any]) -> Sequence[Any]:
+    """What a query finds, inside a transaction or on a reading connection."""
+    return source.rows(query, values) if isinstance(source, Tx) else source.execute(query.statement, values).all()
+
+
 def first(source: Tx | Connection, query: Prepared, values: Mapping[str, Any], *, unless: Hashable = None) -> Any:
     """The first row, inside a transaction or on a reading connection."""
     if isinstance(source, Tx):
@@ -238,7 +254,7 @@ class Command(Generic[T]):
     ``channels`` names those to which it appends: they are locked in one order on every node, so that no two batches wait
     for each other. ``apply`` returns the answer. If it raises, its changes are undone. If it returns a ``Problem``, its
     changes stay and the caller gets the problem. ``size`` is how many bytes of the caller's it stores. ``reads`` announces
-    what it asks for with ``Tx.first``: on PostgreSQL the batch reads all of it at once, when it holds its locks.
+    what it asks for with ``Tx.rows`` and ``Tx.first``: on PostgreSQL all of it is read at once, after the locks.
     """
 
     apply: Callable[[Tx], T]

@@ -25,7 +25,7 @@ from sqlalchemy import (
 )
 
 from storage.models import calls, chats, deliveries, events, streams, tenants, users, webhooks
-from storage.prepared import Bulk, Prepared
+from storage.prepared import Bulk, Prepared, Update, padded
 from storage.statements import Read
 from storage.transaction import Tx, clock
 from storage.types import new_id
@@ -60,6 +60,10 @@ ADD = Bulk(
     ),
 )
 WAITING = text("calls.state = 'waiting'")
+# Of a call that is still held.
+SETTLE = Update(
+    calls, ("pk", "lease_until"), ("state", "status", "reason", "due_at", "settled_at"), also="lease_until = 0"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,16 +171,17 @@ def reads_of_promise(event: str, channel_pk: int) -> list[Read]:
     return [(LISTENED[event], {"channel": channel_pk})]
 
 
-def promise_document(tx: Tx, tenant_pk: int, event: str, document: Any) -> None:
-    for pk in wanting(tx, event, tenant_pk):
-        shown = orjson.dumps(document).decode()
-        tx.later(ADD, (pk, event, None, None, shown, "waiting", 0, tx.now, 0, tx.now))
-
-
-def wanting(tx: Tx, event: str, tenant_pk: int) -> list[int]:
-    """The webhooks of a tenant that want to hear of an event."""
-    active = select(webhooks.c.pk, webhooks.c.events).where(webhooks.c.tenant_pk == tenant_pk, webhooks.c.active)
-    return [row.pk for row in tx.execute(active.order_by(webhooks.c.pk)) if event in orjson.loads(row.events)]
+def wanting(tx: Tx, event: str, tenant_pks: Collection[int]) -> dict[int, list[int]]:
+    """The webhooks that want to hear of an event, by tenant."""
+    found: dict[int, list[int]] = {}
+    if tenant_pks:
+        of_tenants = select(webhooks.c.tenant_pk, webhooks.c.pk, webhooks.c.events).where(
+            webhooks.c.tenant_pk.in_(padded(tenant_pks)), webhooks.c.active
+        )
+        for row in tx.execute(of_tenants.order_by(webhooks.c.pk)):
+            if event in orjson.loads(row.events):
+                found.setdefault(row.tenant_pk, []).append(row.pk)
+    return found
 
 
 def promise_failures(tx: Tx, delivery_pks: Collection[int]) -> None:
@@ -195,9 +200,12 @@ def promise_failures(tx: Tx, delivery_pks: Collection[int]) -> None:
         .join(users, users.c.pk == deliveries.c.user_pk)
         .where(deliveries.c.pk.in_(delivery_pks), deliveries.c.state == "dead", deliveries.c.settled_at == tx.now)
     ).all()
+    listening = wanting(tx, "push:failed", {row.tenant_pk for row in rows})
     for push_id, kind, status, reason, user_id, tenant_pk in rows:
         document = {"pushId": push_id, "kind": kind, "userId": user_id, "status": status, "reason": reason}
-        promise_document(tx, tenant_pk, "push:failed", document)
+        for pk in listening.get(tenant_pk, ()):
+            shown = orjson.dumps(document).decode()
+            tx.later(ADD, (pk, "push:failed", None, None, shown, "waiting", 0, tx.now, 0, tx.now))
 
 
 # Calling
@@ -253,11 +261,8 @@ def claim(tx: Tx, ttl: int, room: Mapping[int, int], each: int) -> list[ClaimedC
 
 def settle(tx: Tx, pk: int, lease: int, state: State, *, status: int | None, reason: str, pause: int = 0) -> None:
     """What came of an attempt, if it is held still. One that waits on is due after ``pause`` microseconds."""
-    values = {
-        "state": state, "status": status, "reason": reason[:255], "lease_until": 0,
-        "due_at": tx.now + pause, "settled_at": None if state == "waiting" else tx.now,
-    }  # fmt: skip
-    tx.execute(update(calls).where(calls.c.pk == pk, calls.c.lease_until == lease).values(**values))
+    settled_at = None if state == "waiting" else tx.now
+    tx.update_later(SETTLE, (pk, lease), (state, status, reason[:255], tx.now + pause, settled_at))
 
 
 def retry(tx: Tx, webhook_pk: int, pk: int) -> bool:

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 from storage import accounts
 from storage.accounts import Tenant, User
 from storage.errors import Forbidden, Unauthenticated
+from storage.statements import Read
 from storage.transaction import Tx
 
 ALL = frozenset(accounts.PERMISSIONS)
@@ -61,10 +62,14 @@ class Caller:
 
     def fresh(self, tx: Tx) -> "Caller":
         """The caller as stored now, read inside the transaction. Raises Unauthenticated if they may not act any more."""
-        user = accounts.get(tx.connection(), self.user.pk)
+        user = accounts.get(tx, self.user.pk)
         if user.status != "active":
             raise Unauthenticated
         return replace(self, user=user)
+
+    def reads_of_fresh(self) -> list[Read]:
+        """What ``fresh`` asks for."""
+        return accounts.reads_of_get(self.user.pk)
 
     def require_over(self, other: User) -> None:
         """Raises Forbidden unless the caller has all that ``other`` has: no caller gains permissions by another user."""

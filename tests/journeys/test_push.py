@@ -14,11 +14,11 @@ import pytest
 
 from push import circuit_breaker
 from push.gateway import LogGateway
-from push.worker import Worker
+from push.worker import LEASE, Worker
 from realtime.fanout import reach
 from storage import outbox
 from storage.outbox import Delivery
-from storage.types import SECOND
+from storage.types import SECOND, now
 from tests.conftest import Served, ServerFactory, eventually
 from tests.support.apns import TOPIC, Apple, Fault, Push
 from tests.support.files import encoded
@@ -204,13 +204,13 @@ async def test_claims_at_the_same_time_share_the_places(apple: Apple, start: Ser
     policy = services.worker.policy
     first, second = (Worker(services.database, LogGateway(), services.worker.reach, policy) for _ in range(2))
     await ann.send(chat)
-    causes = await first._write(lambda tx: outbox.claim_causes(tx, first.lease, 30_000_000, 10))
+    causes = await first._write(lambda tx: outbox.claim_causes(tx, first.lease, ttl=LEASE, limit=10, at=now()))
     # Ten deliveries that nobody holds, and a cause that becomes ten more.
     policy = replace(policy, in_flight=0)
     first.policy = policy
     await first._expand(causes)
     await ann.send(chat)
-    causes = await second._write(lambda tx: outbox.claim_causes(tx, second.lease, 30_000_000, 10))
+    causes = await second._write(lambda tx: outbox.claim_causes(tx, second.lease, ttl=LEASE, limit=10, at=now()))
 
     # They stay in flight.
     def dispatch(claimed: Sequence[Delivery], since: float) -> None:

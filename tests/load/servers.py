@@ -114,20 +114,29 @@ async def postgres() -> AsyncIterator[tuple[str, int]]:
 
 @contextlib.asynccontextmanager
 async def database(server: str, milliseconds: float) -> AsyncIterator[str]:
-    """The URL of a new database, migrated, so far away; as libpq and Node's pg read it."""
+    """The URL of a new database, migrated, as libpq and Node's pg read it; a round trip takes so long, as it is measured."""
     name = f"load_{os.urandom(4).hex()}"
-    place = make_url(server).query["host"]
-    async with running(sys.executable, "-m", "tests.load.distance", f"{place}/.s.PGSQL.5432", str(milliseconds)) as (
-        port,
-        _,
-    ):
-        connection = await connect(server)
-        await connection.execute(f"CREATE DATABASE {name}")
-        url = f"postgresql://postgres@127.0.0.1:{port}/{name}?sslmode=disable"
+    connection = await connect(server)
+    await connection.execute(f"CREATE DATABASE {name}")
+    async with contextlib.AsyncExitStack() as stack:
+        place = make_url(server).query["host"]
+        url = f"postgresql://postgres@localhost/{name}?host={place}"
+        if milliseconds:
+            # What the proxy itself costs is part of it.
+            own = await round_trip(await stack.enter_async_context(proxied(place, name, 0)))
+            url = await stack.enter_async_context(proxied(place, name, max(0, milliseconds - own)))
         await Database(url.replace("postgresql", "postgresql+psycopg", 1)).migrate()
         yield url
         await connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
-        await connection.close()
+    await connection.close()
+
+
+@contextlib.asynccontextmanager
+async def proxied(place: object, name: str, milliseconds: float) -> AsyncIterator[str]:
+    """The URL of a database whose server has its socket in the folder ``place``, through the proxy."""
+    distance = "tests.load.distance", f"{place}/.s.PGSQL.5432", f"{milliseconds:.3f}"
+    async with running(sys.executable, "-m", *distance) as (port, _):
+        yield f"postgresql://postgres@127.0.0.1:{port}/{name}?sslmode=disable"
 
 
 async def round_trip(url: str) -> float:

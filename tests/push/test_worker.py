@@ -216,10 +216,10 @@ async def test_what_is_wrong_with_the_database_once_is_looked_at_again(
     monkeypatch.setattr(module, "POLL_SECONDS", 0.01)
     claim, faults = outbox.claim_causes, [ZeroDivisionError(), Unavailable()]
 
-    def once(*given: Any) -> Any:
+    def once(*given: Any, **named: Any) -> Any:
         if faults:
             raise faults.pop(0)
-        return claim(*given)
+        return claim(*given, **named)
 
     monkeypatch.setattr(outbox, "claim_causes", once)
     ann, _, chat = await pair(server)

@@ -1,19 +1,28 @@
 """How often a request goes to PostgreSQL: as often for a page of many items as for one."""
 
 import asyncio
+from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import pytest
 from sqlalchemy import insert
 
+from push.gateway import LogGateway
+from push.worker import LEASE, Worker
+from realtime.notifications import Draft
 from realtime.schema.bodies import SendMessage
 from server.routes import ADMIN, ROUTES
-from storage import webhooks
+from storage import outbox, webhooks
 from storage.models import deliveries
+from storage.notifications import Notification
+from storage.outbox import Settlement
 from storage.transaction import Command, Tx
+from storage.types import Ref, new_id
 from tests.conftest import Served, ServerFactory, eventually
 from tests.server.world import TEMPLATE
+from tests.support.batches import in_one_batch
 from tests.support.guard import NEVER
 from tests.support.people import Person
 from tests.support.trips import tracing
@@ -152,27 +161,95 @@ async def test_many_members_cost_what_one_costs(full: Full) -> None:
     assert made[1] == made[MANY] and added[1] == added[MANY]
 
 
+async def trips_of_batch(full: Full, calls: Sequence[Coroutine[Any, Any, Any]]) -> int:
+    """Of the batch that these calls are written in."""
+    database = full.server.services.database
+    before = database.trips
+    await in_one_batch(database, calls)
+    return database.trips - before
+
+
 async def test_what_people_do_most_takes_two_trips_a_batch(full: Full) -> None:
-    """Messages, replies and read marks, one or fifty at a time."""
+    """One or many at a time: messages, replies, edits, deletions, read marks, and all of them together."""
     services, caller = full.server.services, full.server.people.caller(full.others[0])
-    database, messages = services.database, services.messages
+    messages = services.messages
     await messages.numbers.find(caller.user.tenant_pk, full.chat_id)
     last = await full.others[1].send(full.chat_id)
 
-    async def trips(count: int, **more: Any) -> float:
-        """Of each batch, with this many messages."""
-        before = database.trips, database.writer.batches
+    def posted(count: int, **more: Any) -> list[Coroutine[Any, Any, Any]]:
         body = SendMessage(type="text", chatId=full.chat_id, content="hello", **more)
-        posted = [messages.submit(caller, body) for _ in range(count)]
-        await asyncio.gather(*[each for each in posted if each])
-        return (database.trips - before[0]) / (database.writer.batches - before[1])
+        return [messages.post(caller, body) for _ in range(count)]
 
     for count in (1, 50):
-        assert await trips(count) == 2
-        assert await trips(count, replyTo=last["_id"]) == 2
-    for count in (1, 6):
-        sent = [await full.ann.send(full.chat_id) for _ in range(count)]
-        before = database.trips, database.writer.batches
-        readers = [full.server.people.caller(each) for each in full.others[:count]]
-        await asyncio.gather(*(messages.read(each, sent[-1]["_id"]) for each in readers))
-        assert database.trips - before[0] == 2 * (database.writer.batches - before[1])
+        assert await trips_of_batch(full, posted(count)) == 2
+        assert await trips_of_batch(full, posted(count, replyTo=last["_id"])) == 2
+    for count in (1, MANY):
+        ids = [(await full.others[0].send(full.chat_id))["_id"] for _ in range(3 * count)]
+        readers = [full.server.people.caller(each) for each in full.others[1 : count + 1]]
+        edits = [messages.edit(caller, each, "changed") for each in ids[:count]]
+        assert await trips_of_batch(full, edits) == 2
+        assert await trips_of_batch(full, [messages.delete(caller, each) for each in ids[:count]]) == 2
+        assert await trips_of_batch(full, [messages.read(each, ids[count]) for each in readers]) == 2
+        everything: list[Coroutine[Any, Any, Any]] = [
+            *(messages.edit(caller, each, "changed again") for each in ids[count : 2 * count]),
+            *(messages.delete(caller, each) for each in ids[2 * count :]),
+            *(messages.read(each, ids[-1]) for each in readers),
+            *posted(count),
+        ]
+        assert await trips_of_batch(full, everything) == 2
+
+
+async def test_notifications_take_two_trips_a_batch(full: Full) -> None:
+    """Sent, read and deleted, one or many at a time."""
+    services = full.server.services
+    notifications, ann = services.notifications, await services.accounts.authenticate(str(full.ann.token))
+
+    def draft(number: int) -> Draft:
+        return Draft(Ref("id", full.others[number].id), title="t", client_key=new_id())
+
+    for count in (1, MANY):
+        sent: list[Notification] = []
+
+        async def send(number: int, sent: list[Notification] = sent) -> None:
+            sent.append(await notifications.send(ann, draft(number)))
+
+        assert await trips_of_batch(full, [send(number) for number in range(count)]) == 2
+        assert len({each.pk for each in sent}) == count
+        readers = {each.id: full.server.people.caller(each) for each in full.others}
+        reads = [notifications.read(readers[each.recipient.id], Ref("id", each.id)) for each in sent]
+        assert await trips_of_batch(full, reads) == 2
+        gone = [notifications.delete(ann, Ref("number", each.pk)) for each in sent]
+        assert await trips_of_batch(full, gone) == 2
+
+
+async def test_the_outbox_takes_as_many_trips_for_many_as_for_one(full: Full) -> None:
+    """Claims and settlements two, and the expansion of many causes what that of one takes."""
+    services = full.server.services
+    database, policy = services.database, services.worker.policy
+    worker = Worker(database, LogGateway(), services.worker.reach, policy)
+    for number, each in enumerate(full.others):
+        token = f"{number:064x}"
+        device = {"deviceId": f"i{number}", "platform": "ios", "pushToken": token, "bundleId": "org.example.app"}
+        device["environment"] = "sandbox"
+        assert (await each.post("/api/v1/devices", device)).status == 201
+    claims, expansions, settlements = {}, {}, {}
+    for count in (1, MANY):
+        for _ in range(count):
+            await full.ann.send(full.chat_id)
+        before = database.trips
+        at = await database.read(outbox.causes_due)
+        assert at is not None
+        claim = partial(outbox.claim_causes, lease=worker.lease, ttl=LEASE, limit=100, at=at)
+        causes = await worker._write(claim, outbox.reads_of_causes(100, at))
+        assert len(causes) == count
+        claims[count] = database.trips - before
+        with tracing(database) as sent:
+            await worker._expand(causes)
+        expansions[count] = len(sent)
+        await eventually(lambda: not worker.in_flight and not worker.settler.waiting and worker.settler.writing is None)
+        before = database.trips
+        settled = [Settlement(pk, "sent", 1, 200, "") for pk in range(count)]
+        await database.write(Command(partial(outbox.settle, lease=worker.lease, settlements=settled)))
+        settlements[count] = database.trips - before
+    assert claims == settlements == {1: 2, MANY: 2}
+    assert expansions[1] == expansions[MANY]

@@ -49,7 +49,11 @@ def note(pk: int, name: str = "note") -> Callable[[Tx], int]:
 
 
 def remember(name: str) -> Callable[[Tx], None]:
-    return lambda tx: tx.later(FACT, (name, "kept"), answers={("fact", name): "kept"})
+    def apply(tx: Tx) -> None:
+        tx.later(FACT, (name, "kept"))
+        tx.answer(("fact", name), "kept")
+
+    return apply
 
 
 def look_up(name: str) -> Callable[[Tx], str | None]:
