@@ -9,6 +9,7 @@ from realtime.schema import documents, shapes
 from storage import chat_list, messages, unread
 from storage.chat_list import MemberChat
 from storage.errors import NotFound
+from storage.fetch import fetch
 
 
 class ListedChat(NamedTuple):
@@ -29,17 +30,22 @@ def seen_by(connection: Connection, chat_pk: int, user_pk: int) -> shapes.ChatDo
 
 def seen(connection: Connection, found: Sequence[MemberChat], user_pk: int) -> list[shapes.ChatDocument]:
     """Chats as a member sees them, in as many statements for many as for one."""
-    pks = [each.chat.pk for each in found]
-    members = chat_list.shown_members(connection, [each.chat for each in found])
-    last = messages.newest(
-        connection, [(each.chat.pk, each.newest_seq) for each in found if each.newest_seq >= each.first_seq]
+    pks, chats = [each.chat.pk for each in found], [each.chat for each in found]
+    newest = [(each.chat.pk, each.newest_seq) for each in found if each.newest_seq >= each.first_seq]
+    shown, texts, unread_rows = fetch(
+        connection,
+        chat_list.read_of_members(connection, chats),
+        messages.read_of_places(newest),
+        unread.read_of_chats(user_pk, pks),
     )
+    members = chat_list.shown_members(chats, shown)
+    last = {each.chat_pk: each for each in map(messages.read_message, texts)}
     large = {each.chat.pk for each in found if len(members[each.chat.pk]) < each.chat.member_count}
     # Where all members are known, so are the readers.
     read = [last[pk].with_readers(members[pk]) for pk in last if pk not in large]
     read += messages.with_readers(connection, [last[pk] for pk in last if pk in large])
     last = {each.chat_pk: each for each in read}
-    counts = unread.in_chats(connection, user_pk, pks)
+    counts = unread.in_chats(connection, user_pk, unread_rows)
     return [
         documents.conversation(
             each.chat, members[pk], last=last.get(pk), unread=counts.get(pk, 0), muted_until=each.muted_until

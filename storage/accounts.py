@@ -11,8 +11,9 @@ from sqlalchemy import ColumnElement, Connection, bindparam, delete, false, inse
 
 from storage import email, epoch, log
 from storage.errors import Conflict, NotFound
+from storage.fetch import Rows
 from storage.models import blocks, chats, members, tenants, users
-from storage.prepared import Prepared, padded
+from storage.prepared import Prepared, one_of, padded
 from storage.statements import Read
 from storage.text import fold
 from storage.transaction import Tx, first
@@ -248,8 +249,8 @@ def by_names(connection: Connection, tenant_pk: int, name: str, values: Collecti
     return {getattr(each, name): each for each in map(read_user, connection.execute(statement))}
 
 
-STATES = select(users.c.pk, users.c.status, users.c.valid_after, users.c.permissions).where(
-    users.c.pk.in_(bindparam("pks"))
+STATES = Prepared(
+    select(users.c.pk, users.c.status, users.c.valid_after, users.c.permissions).where(one_of(users.c.pk, "pks"))
 )
 
 
@@ -261,8 +262,8 @@ class State(NamedTuple):
     permissions: frozenset[str]
 
 
-def states(connection: Connection, pks: Collection[int]) -> dict[int, State]:
-    rows = connection.execute(STATES, {"pks": padded(pks)})
+def states(rows: Rows) -> dict[int, State]:
+    """By user, of the rows of ``STATES``."""
     return {pk: State(status, after, frozenset(orjson.loads(held))) for pk, status, after, held in rows}
 
 

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import BigInteger, Connection, and_, bindparam, exists, or_, select
 
 from storage.devices import PUSHABLE, signed_in
+from storage.fetch import fetch_many
 from storage.models import activities, blocks, devices, followers, members, messages, users
 from storage.outbox import ON_SCREEN, Cause
 from storage.prepared import Prepared
@@ -87,7 +88,7 @@ def next_pages(connection: Connection, causes: Sequence[Cause], at: int) -> list
     for kind in {each.kind for each in causes}:
         some = [each for each in causes if each.kind == kind]
         for cause, rows in zip(
-            some, TARGETS[kind].many(connection, [values_of(each, at) for each in some]), strict=True
+            some, fetch_many(connection, TARGETS[kind], [values_of(each, at) for each in some]), strict=True
         ):
             pages[cause.pk] = page_of(cause, [(row[0], row[1]) for row in rows])
     return [pages[each.pk] for each in causes]

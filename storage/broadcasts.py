@@ -1,6 +1,6 @@
 """Broadcasts: one notification for everybody of a tenant, made user by user in slices."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sqlalchemy import Connection, bindparam, func, insert, select, update
@@ -55,7 +55,9 @@ def add(tx: Tx, values: dict[str, Any]) -> Broadcast:
 
 
 def get(tx: Tx, pk: int) -> Broadcast:
-    return Broadcast(*tx.first(BY_PK, {"pk": pk}))
+    found = Broadcast(*tx.first(BY_PK, {"pk": pk}))
+    waiting = tx.waiting_update(SET_SENT, (pk,))
+    return found if waiting is None else replace(found, cursor=waiting[0], sent=waiting[1])
 
 
 def reads_of_get(pk: int) -> list[Read]:

@@ -21,7 +21,7 @@ from sqlalchemy import (
 
 from storage import accounts, log, media, unread
 from storage.models import LEAVING, blocks, channels, chats, events, members, messages, users
-from storage.prepared import Prepared, padded
+from storage.prepared import Prepared, one_of, padded
 from storage.text import fold
 from storage.transaction import Tx, first
 from storage.types import new_id
@@ -350,7 +350,8 @@ def owners(connection: Connection, chat_pk: int) -> int:
     return int(connection.execute(statement).scalar_one())
 
 
-READABLE = (
+# ``(user_pk, pk, name, head, floor, joined_seq)`` of the channel of each chat that each of these users is in.
+READABLE = Prepared(
     select(
         members.c.user_pk,
         channels.c.pk,
@@ -361,13 +362,8 @@ READABLE = (
     )
     .join(members, members.c.chat_pk == channels.c.pk)
     .join(chats, chats.c.pk == channels.c.pk)
-    .where(members.c.user_pk.in_(bindparam("pks")), chats.c.deleted_at.is_(None))
+    .where(one_of(members.c.user_pk, "pks"), chats.c.deleted_at.is_(None))
 )
-
-
-def channels_of(connection: Connection, user_pks: Collection[int]) -> list[Any]:
-    """``(user_pk, pk, name, head, floor, joined_seq)`` of the channel of each chat that each of these users is in."""
-    return list(connection.execute(READABLE, {"pks": padded(user_pks)}))
 
 
 class Position(NamedTuple):

@@ -3,11 +3,13 @@
 from collections.abc import Collection
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, and_, bindparam, func, or_, select
+from sqlalchemy import Connection, Integer, and_, bindparam, func, or_, select
 
 from storage.chat import CHAT, MEMBERS_SHOWN, Chat, Member, first_visible
+from storage.fetch import Rows, fetch_one
 from storage.models import chats, members, messages
-from storage.prepared import of_pairs, padded, pairs
+from storage.prepared import Prepared, json_list, of_pairs, one_of
+from storage.statements import Read
 
 LARGEST_PK = 2**63 - 1
 
@@ -43,43 +45,48 @@ OF_MEMBER = (
     .where(members.c.user_pk == bindparam("user"), chats.c.deleted_at.is_(None))
 )
 INNER = OF_MEMBER.subquery()
-LISTED = select(INNER).order_by(INNER.c.active.desc(), INNER.c.pk.desc()).limit(bindparam("most"))
-LISTED_BEFORE = LISTED.where(
-    or_(INNER.c.active < bindparam("at"), and_(INNER.c.active == bindparam("at"), INNER.c.pk < bindparam("before")))
+FIRST_PAGE = select(INNER).order_by(INNER.c.active.desc(), INNER.c.pk.desc()).limit(bindparam("most", type_=Integer))
+LISTED = Prepared(FIRST_PAGE)
+LISTED_BEFORE = Prepared(
+    FIRST_PAGE.where(
+        or_(INNER.c.active < bindparam("at"), and_(INNER.c.active == bindparam("at"), INNER.c.pk < bindparam("before")))
+    )
 )
-ONE_OF_MEMBER = OF_MEMBER.where(chats.c.pk == bindparam("chat"))
+ONE_OF_MEMBER = Prepared(OF_MEMBER.where(chats.c.pk == bindparam("chat")))
 
 
 def of_user(connection: Connection, user_pk: int, *, before: tuple[int, int] | None, limit: int) -> list[MemberChat]:
     """The user's chats, the latest active first; ``before`` is the last one's (time, pk)."""
     values = {"user": user_pk, "most": limit}
     if before is None:
-        return member_chats(connection.execute(LISTED, values))
+        return member_chats(fetch_one(connection, LISTED, values))
     at, pk = before
-    return member_chats(connection.execute(LISTED_BEFORE, {**values, "at": at, "before": pk}))
+    return member_chats(fetch_one(connection, LISTED_BEFORE, {**values, "at": at, "before": pk}))
 
 
 def of_member(connection: Connection, chat_pk: int, user_pk: int) -> MemberChat | None:
-    found = member_chats(connection.execute(ONE_OF_MEMBER, {"user": user_pk, "chat": chat_pk}))
+    found = member_chats(fetch_one(connection, ONE_OF_MEMBER, {"user": user_pk, "chat": chat_pk}))
     return found[0] if found else None
 
 
-def member_chats(rows: Any) -> list[MemberChat]:
+def member_chats(rows: Rows) -> list[MemberChat]:
     width = len(Chat.__slots__)
     return [MemberChat(Chat(*row[:width]), *row[width:]) for row in rows]
 
 
 # The last one shown of each chat.
-LAST_SHOWN = select(
-    chats.c.pk,
-    select(members.c.user_pk)
-    .where(members.c.chat_pk == chats.c.pk)
-    .order_by(members.c.user_pk)
-    .offset(MEMBERS_SHOWN - 1)
-    .limit(1)
-    .correlate(chats)
-    .scalar_subquery(),
-).where(chats.c.pk.in_(bindparam("chats")))
+LAST_SHOWN = Prepared(
+    select(
+        chats.c.pk,
+        select(members.c.user_pk)
+        .where(members.c.chat_pk == chats.c.pk)
+        .order_by(members.c.user_pk)
+        .offset(MEMBERS_SHOWN - 1)
+        .limit(1)
+        .correlate(chats)
+        .scalar_subquery(),
+    ).where(one_of(chats.c.pk, "chats"))
+)
 SHOWN = of_pairs(
     "SELECT m.chat_pk, m.user_pk, u.id, u.name, m.role, m.joined_seq, m.read_seq, m.muted_until, m.joined_at, m.leaves_at "
     "FROM {pairs} JOIN members AS m ON m.chat_pk = w.pk AND m.user_pk <= w.seq JOIN users AS u ON u.pk = m.user_pk "
@@ -87,15 +94,18 @@ SHOWN = of_pairs(
 )
 
 
-def shown_members(connection: Connection, some: Collection[Chat]) -> dict[int, list[Member]]:
-    """The first members of each of these chats, at most 100."""
-    if not some:
-        return {}
+def read_of_members(connection: Connection, some: Collection[Chat]) -> Read:
+    """What ``shown_members`` has to know. It looks itself where there are large chats."""
     last = {each.pk: LARGEST_PK for each in some}
     large = [each.pk for each in some if each.member_count > MEMBERS_SHOWN]
     if large:
-        last.update({row[0]: row[1] for row in connection.execute(LAST_SHOWN, {"chats": padded(large)})})
+        last.update(dict(fetch_one(connection, LAST_SHOWN, {"chats": json_list(large)})))
+    return SHOWN, {"pairs": json_list(last.items())}
+
+
+def shown_members(some: Collection[Chat], rows: Rows) -> dict[int, list[Member]]:
+    """The first members of each of these chats, at most 100; of the rows of ``read_of_members``."""
     found: dict[int, list[Member]] = {each.pk: [] for each in some}
-    for row in connection.execute(SHOWN[connection.dialect.name], {"pairs": pairs(last.items())}):
-        found[row.chat_pk].append(Member(*row))
+    for row in rows:
+        found[row[0]].append(Member(*row))
     return found

@@ -95,7 +95,7 @@ class Database:
             # Of their own, so that slow reads keep no write waiting.
             writing, reading = self._engine(1, 1), self._engine(self.pool, 4 * self.pool)
             self.writer = self._writer(PostgresExecutor(writing, self.write_seconds, prepares=not self.pooled))
-            self.reader = PostgresReader(reading, self.read_seconds)
+            self.reader = PostgresReader(reading, self.read_seconds, prepares=not self.pooled)
         try:
             if not self.path:
                 await self.read(migrations.require_newest)

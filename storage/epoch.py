@@ -18,12 +18,15 @@ from typing import Any
 
 from sqlalchemy import Connection, select, text
 
+from storage.fetch import fetch_one
 from storage.models import facts
+from storage.prepared import Prepared
 from storage.transaction import Tx
 
 logger = logging.getLogger("bellwire.storage")
 
 READ = select(facts.c.name, facts.c.value)
+CURRENT = Prepared(select(facts.c.value).where(facts.c.name == "epoch"))
 COUNT = "UPDATE facts SET value = ? WHERE name = 'commits'"
 PUT = text(
     "INSERT INTO facts (name, value) VALUES (:name, :value) ON CONFLICT (name) DO UPDATE SET value = excluded.value"
@@ -38,7 +41,7 @@ def known(connection: Connection) -> dict[str, str]:
 
 def current(connection: Connection) -> str:
     """The epoch as the database holds it now."""
-    return str(connection.execute(select(facts.c.value).where(facts.c.name == "epoch")).scalar_one())
+    return str(fetch_one(connection, CURRENT, {})[0][0])
 
 
 def put(tx: Tx, name: str, value: str) -> None:

@@ -4,18 +4,16 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any
 
-import psycopg
 from sqlalchemy import Connection, event
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from storage.pipeline import Pipeline, Statement, closing_after
+from storage.pipeline import Pipeline, Statement, closing_after, pipeline_of
 from storage.sqlstates import Undone, is_unreachable, is_wrong_server
 from storage.statements_postgres import PostgresStatements
 from storage.transaction import Command, NothingToCommit, run_batch
 from storage.writer import Outcome
 
 ROLLBACK = Statement("ROLLBACK")
-PIPELINE = "bellwire.pipeline"
 
 
 class PostgresExecutor:
@@ -56,7 +54,7 @@ class PostgresExecutor:
 
     async def _transact(self, commands: Sequence[Command[Any]]) -> Outcome:
         async with self.engine.connect() as connection:
-            pipeline = await self._pipeline(connection)
+            pipeline = await pipeline_of(connection, prepares=self.prepares)
             try:
                 return await self._run(connection, pipeline, commands)
             except Exception as error:
@@ -77,16 +75,6 @@ class PostgresExecutor:
                 if not pipeline.is_lost:
                     await pipeline.run([ROLLBACK])
                 raise
-
-    async def _pipeline(self, connection: AsyncConnection) -> Pipeline:
-        """That of the driver's connection, which knows what is prepared there."""
-        raw = await connection.get_raw_connection()
-        driver, known = raw.driver_connection, raw.info
-        assert isinstance(driver, psycopg.AsyncConnection)
-        pipeline = known.get(PIPELINE)
-        if pipeline is None or pipeline.connection is not driver:
-            pipeline = known[PIPELINE] = Pipeline(driver, prepares=self.prepares)
-        return pipeline
 
     def _apply(self, connection: Connection, pipeline: Pipeline, commands: Sequence[Command[Any]]) -> Outcome:
         statements = PostgresStatements(connection, pipeline, self.seconds)

@@ -11,14 +11,15 @@ import orjson
 from sqlalchemy import Connection, bindparam, delete, func, insert, select, update
 
 from storage import webhooks
+from storage.fetch import fetch_one
 from storage.models import channels, events
-from storage.prepared import Bulk, Update, of_pairs, padded, pairs
+from storage.prepared import Bulk, Prepared, Update, json_list, of_pairs, one_of, padded
 from storage.transaction import Event, Tx, clock
 from storage.types import SECOND
 
 ADD = Bulk(events, ("channel_pk", "seq", "name", "payload", "at", "about"))
 OPEN = insert(channels)
-BOUNDS = select(channels.c.pk, channels.c.head, channels.c.floor).where(channels.c.pk.in_(bindparam("pks")))
+BOUNDS = Prepared(select(channels.c.pk, channels.c.head, channels.c.floor).where(one_of(channels.c.pk, "pks")))
 HEADS = select(channels.c.pk, channels.c.head).where(channels.c.pk.in_(bindparam("pks")))
 # seq has no gaps, so that a page is a span of it.
 PAGES = of_pairs(
@@ -100,22 +101,17 @@ def heads(connection: Connection, pks: Collection[int]) -> dict[int, int]:
 def pages(connection: Connection, wanted: Sequence[tuple[int, int]], limit: int) -> list[list[Event]]:
     """For each ``(channel, seq)`` the events above the seq, in order, up to ``limit`` of them."""
     found: dict[tuple[int, int], list[Event]] = {each: [] for each in wanted}
-    values = {"pairs": pairs(found), "limit": limit}
-    for pk, after, channel, seq, name, payload, about in connection.execute(PAGES[connection.dialect.name], values):
+    values = {"pairs": json_list(found), "limit": limit}
+    for pk, after, channel, seq, name, payload, about in fetch_one(connection, PAGES, values):
         found[pk, after].append(Event(pk, channel, seq, name, bytes(payload), about))
     return [found[each] for each in wanted]
-
-
-def bounds(connection: Connection, pks: Collection[int]) -> dict[int, tuple[int, int]]:
-    """Head and floor of each channel."""
-    return {pk: (head, floor) for pk, head, floor in connection.execute(BOUNDS, {"pks": padded(pks)})}
 
 
 def sizes(connection: Connection, wanted: Collection[tuple[int, int]]) -> dict[tuple[int, int], int]:
     """For each ``(channel, seq)`` the bytes of the events above the seq, where there are any."""
     if not wanted:
         return {}
-    rows = connection.execute(SIZES[connection.dialect.name], {"pairs": pairs(wanted)})
+    rows = fetch_one(connection, SIZES, {"pairs": json_list(wanted)})
     return {(pk, after): int(size) for pk, after, size in rows}
 
 

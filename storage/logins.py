@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, and_, bindparam, delete, func, insert, select, update
 
 from storage.models import devices, logins, reset_links, revocations, users
-from storage.prepared import padded
+from storage.prepared import Prepared, one_of
 from storage.transaction import Tx, clock
 from storage.types import SECOND
 
@@ -57,12 +57,8 @@ def find(connection: Connection, id: str) -> Any:
     return connection.execute(LOGIN, {"id": id}).first()
 
 
-LIVING = select(logins.c.id, logins.c.user_pk).where(logins.c.id.in_(bindparam("ids")), logins.c.ended_at.is_(None))
-
-
-def not_ended(connection: Connection, ids: Collection[str]) -> set[tuple[str, int]]:
-    """``(id, user)`` of those of these logins that have not ended."""
-    return {(id, pk) for id, pk in connection.execute(LIVING, {"ids": padded(ids)})} if ids else set()
+# ``(id, user)`` of those of these logins that have not ended.
+LIVING = Prepared(select(logins.c.id, logins.c.user_pk).where(one_of(logins.c.id, "ids"), logins.c.ended_at.is_(None)))
 
 
 def rotate(tx: Tx, id: str, *, ttl: int, address: str | None = None, agent: str | None = None) -> None:

@@ -1,19 +1,21 @@
 """Messages of chats: posted, edited, deleted, read, reported."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, Protocol, Self
 
 import orjson
-from sqlalchemy import Connection, bindparam, insert, select, tuple_
+from sqlalchemy import Connection, Integer, bindparam, insert, select
 
 from storage import unread
+from storage.fetch import fetch_one
 from storage.models import chats, members, messages, reports, users
-from storage.prepared import Bulk, Prepared, Update, of_pairs, padded, pairs
+from storage.prepared import Bulk, Prepared, Update, json_list, of_pairs
 from storage.statements import Read
 from storage.transaction import Tx, first, rows
 
 READERS_CAP = 100
+LARGEST_SEQ = 2**63 - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +110,19 @@ MESSAGE = (
 )
 COLUMNS = tuple(MESSAGE.selected_columns.keys())
 JSON = ("metadata", "media", "transfer", "edits")
+AT_PLACES = of_pairs(
+    "SELECT m.chat_pk, c.id, m.seq, m.id, m.sender_pk, u.id, m.type, m.content, m.reply_to, m.metadata, m.created_at, "
+    "m.updated_at, m.deleted_at, m.media, m.transfer, m.edits FROM {pairs} JOIN messages AS m ON m.chat_pk = w.pk "
+    "AND m.seq = w.seq JOIN chats AS c ON c.pk = m.chat_pk JOIN users AS u ON u.pk = m.sender_pk ORDER BY m.chat_pk, m.seq"
+)
 AT = Prepared(MESSAGE.where(messages.c.chat_pk == bindparam("chat"), messages.c.seq == bindparam("seq")))
+
+BETWEEN = MESSAGE.where(
+    messages.c.chat_pk == bindparam("chat"),
+    messages.c.seq > bindparam("after"),
+    messages.c.seq < bindparam("before"),
+).limit(bindparam("limit", type_=Integer))
+FORWARD, BACKWARD = Prepared(BETWEEN.order_by(messages.c.seq)), Prepared(BETWEEN.order_by(messages.c.seq.desc()))
 
 ADD = Bulk(
     messages,
@@ -232,15 +246,14 @@ def history(
     connection: Connection, chat_pk: int, *, first: int, before: int | None, after: int | None, limit: int
 ) -> list[Message]:
     """Up to ``limit`` messages from seq ``first`` on, ascending: the newest, those before, or those after a seq."""
-    statement = MESSAGE.where(messages.c.chat_pk == chat_pk, messages.c.seq >= first)
-    if before is not None:
-        statement = statement.where(messages.c.seq < before)
-    if after is not None:
-        statement = statement.where(messages.c.seq > after)
     forward = after is not None and before is None
-    page = connection.execute(
-        statement.order_by(messages.c.seq if forward else messages.c.seq.desc()).limit(limit)
-    ).all()
+    values = {
+        "chat": chat_pk,
+        "after": max(first - 1, -1 if after is None else after),
+        "before": LARGEST_SEQ if before is None else before,
+        "limit": limit,
+    }
+    page = fetch_one(connection, FORWARD if forward else BACKWARD, values)
     found = [read_message(row) for row in (page if forward else reversed(page))]
     return with_readers(connection, found)
 
@@ -255,18 +268,14 @@ def dumped(document: object) -> str | None:
     return None if document is None else orjson.dumps(document).decode()
 
 
-def newest(connection: Connection, places: Collection[tuple[int, int]]) -> dict[int, Message]:
-    """Messages at these places, one of a chat, by chat and without their readers."""
-    return {each.chat_pk: each for each in at_places(connection, places)}
-
-
-def at_places(connection: Connection, places: Collection[tuple[int, int]]) -> list[Message]:
+def at_places(connection: Connection, places: Iterable[tuple[int, int]]) -> list[Message]:
     """Messages at these places, without their readers, by chat and seq."""
-    if not places:
-        return []
-    here = tuple_(messages.c.chat_pk, messages.c.seq).in_(bindparam("places"))
-    statement = MESSAGE.where(here).order_by(messages.c.chat_pk, messages.c.seq)
-    return [read_message(row) for row in connection.execute(statement, {"places": padded(places)})]
+    return [read_message(row) for row in fetch_one(connection, *read_of_places(places))]
+
+
+def read_of_places(places: Iterable[tuple[int, int]]) -> Read:
+    """What ``at_places`` asks for."""
+    return AT_PLACES, {"pairs": json_list(places)}
 
 
 def with_readers(connection: Connection, found: Sequence[Message]) -> list[Message]:
@@ -277,7 +286,7 @@ def with_readers(connection: Connection, found: Sequence[Message]) -> list[Messa
     for item in found:
         oldest[item.chat_pk] = min(item.seq, oldest.get(item.chat_pk, item.seq))
     by_chat: dict[int, list[ReaderRow]] = {pk: [] for pk in oldest}
-    for chat_pk, *reader in connection.execute(READERS[connection.dialect.name], {"pairs": pairs(oldest.items())}):
+    for chat_pk, *reader in fetch_one(connection, READERS, {"pairs": json_list(oldest.items())}):
         by_chat[chat_pk].append(ReaderRow(*reader))
     return [item.with_readers(by_chat[item.chat_pk]) for item in found]
 

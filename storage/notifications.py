@@ -21,6 +21,7 @@ from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import FunctionElement
 
 from storage.accounts import User
+from storage.fetch import fetch_one
 from storage.models import notifications, tenants, users
 from storage.prepared import Bulk, Prepared, Update, padded
 from storage.statements import Read
@@ -252,9 +253,13 @@ def conditions(user_pk: int, wanted: Filter) -> list[ColumnElement[bool]]:
     return found
 
 
+COUNT_UNREAD = Prepared(
+    select(func.count()).select_from(notifications).where(notifications.c.recipient_pk == bindparam("user"), UNREAD)
+)
+
+
 def unread(connection: Connection, user_pk: int) -> int:
-    statement = select(func.count()).select_from(notifications).where(notifications.c.recipient_pk == user_pk, UNREAD)
-    return int(connection.execute(statement).scalar_one())
+    return int(fetch_one(connection, COUNT_UNREAD, {"user": user_pk})[0][0])
 
 
 def mark_read(tx: Tx, item: Notification) -> Notification:

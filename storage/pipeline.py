@@ -13,7 +13,9 @@ from typing import Any, NamedTuple
 
 import psycopg
 from psycopg import errors, pq
+from sqlalchemy.ext.asyncio import AsyncConnection
 
+PIPELINE = "bellwire.pipeline"
 OK = (pq.ExecStatus.COMMAND_OK, pq.ExecStatus.TUPLES_OK)
 # How results in text are read, by the number of their type (pg_type.oid); all others are texts.
 READERS: dict[int, Callable[[bytes], Any]] = {
@@ -47,16 +49,25 @@ class Pipeline:
         self.prepared = 0
         # Round trips since they were counted last.
         self.trips = 0
+        # What is sent before the next statements.
+        self.pending: list[Statement] = []
 
     @property
     def is_lost(self) -> bool:
         return self.pgconn.status == pq.ConnStatus.BAD
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether no transaction has begun."""
+        return self.pgconn.transaction_status == pq.TransactionStatus.IDLE
 
     async def run(self, statements: Sequence[Statement]) -> list[list[tuple[Any, ...]]]:
         """The rows of each statement. One that is refused ends the statements after it, and is raised.
 
         Raises ``psycopg.OperationalError`` where the connection was lost before the last answer: what was done is unknown.
         """
+        skipped, statements = len(self.pending), [*self.pending, *statements]
+        self.pending.clear()
         # Of statements that are prepared with this trip, in their order.
         fresh: dict[str, bytes] = {}
         self.trips += 1
@@ -84,7 +95,7 @@ class Pipeline:
                 # psycopg deallocated all of them, as it does after a ROLLBACK.
                 self.names.clear()
             raise refused
-        return found
+        return found[skipped:]
 
     def _send(self, statement: Statement, fresh: dict[str, bytes]) -> bool:
         """Whether it was sent to be prepared before."""
@@ -177,6 +188,17 @@ def closing_after(connection: psycopg.AsyncConnection[Any], seconds: float) -> I
         timer.cancel()
 
 
+async def pipeline_of(connection: AsyncConnection, *, prepares: bool) -> Pipeline:
+    """That of the driver's connection, which knows what is prepared there; ``connection.info[PIPELINE]`` from then on."""
+    raw = await connection.get_raw_connection()
+    driver, known = raw.driver_connection, raw.info
+    assert isinstance(driver, psycopg.AsyncConnection)
+    pipeline: Pipeline | None = known.get(PIPELINE)
+    if pipeline is None or pipeline.connection is not driver:
+        pipeline = known[PIPELINE] = Pipeline(driver, prepares=prepares)
+    return pipeline
+
+
 # Values as PostgreSQL reads them (https://www.postgresql.org/docs/current/arrays.html#ARRAYS-IO)
 
 
@@ -202,6 +224,25 @@ def texts(values: Sequence[str | None]) -> bytes:
     if b"\0" in quoted:
         raise ValueError("a text with a NUL can't be stored")
     return quoted
+
+
+def plain(value: Any) -> bytes | None:
+    """Raises psycopg.DataError for a text with a NUL, which PostgreSQL has no place for."""
+    if value is None:
+        return None
+    if isinstance(value, bool):
+        return b"t" if value else b"f"
+    if isinstance(value, bytes):
+        return b"\\x" + value.hex().encode()
+    encoded = str(value).encode()
+    if b"\0" in encoded:
+        raise psycopg.DataError("a text with a NUL can't be stored")
+    return encoded
+
+
+def arrays(kinds: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> list[bytes]:
+    """An array for each column."""
+    return [ARRAYS[kind](column) for kind, column in zip(kinds, zip(*rows, strict=True), strict=True)]
 
 
 ARRAYS: dict[str, Callable[[Sequence[Any]], bytes]] = {

@@ -5,15 +5,17 @@ such a statement. PostgreSQL answers a query for many commands in one statement,
 in one; see docs/decisions.md.
 """
 
-import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import Any, TypeVar
 
 import orjson
-from sqlalchemy import Boolean, Connection, Executable, Integer, LargeBinary, Table, TextClause, text
+from sqlalchemy import Boolean, ColumnElement, Executable, Integer, LargeBinary, Table, Text, bindparam, text
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.dialects.postgresql import psycopg
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.sql.functions import FunctionElement
 from sqlalchemy.types import TypeEngine
 
 SQLITE, POSTGRES = sqlite.dialect(paramstyle="named"), psycopg.dialect()  # type: ignore[no-untyped-call]
@@ -42,14 +44,33 @@ PAIRS = {
 }
 
 
-def of_pairs(sql: str) -> dict[str, TextClause]:
-    """A statement about many pairs, by dialect; ``sql`` has ``{pairs}`` where their rows ``w`` are to stand."""
-    return {dialect: text(sql.format(pairs=rows)) for dialect, rows in PAIRS.items()}
+class JsonList(FunctionElement[Any]):
+    """The values of a list in JSON, as a parameter has it."""
+
+    inherit_cache = True
 
 
-def pairs(wanted: Iterable[tuple[int, int]]) -> str:
-    """The value of such a statement's parameter ``pairs``."""
-    return orjson.dumps(list(wanted)).decode()
+@compiles(JsonList, "sqlite")
+def list_on_sqlite(element: JsonList, compiler: SQLCompiler, **_: Any) -> str:
+    return f"(SELECT value FROM json_each({compiler.process(element.clauses)}))"
+
+
+@compiles(JsonList, "postgresql")
+def list_on_postgres(element: JsonList, compiler: SQLCompiler, **_: Any) -> str:
+    values = f"json_array_elements_text(CAST({compiler.process(element.clauses)} AS json))"
+    return f"(SELECT CAST(value AS {postgres_type(element.type)}) FROM {values})"
+
+
+def one_of(column: ColumnElement[Any], name: str) -> ColumnElement[bool]:
+    """That a column has one of the values in the parameter ``name``, as ``json_list`` writes them."""
+    values = JsonList(bindparam(name, type_=Text))
+    values.type = column.type
+    return column.op("IN", is_comparison=True)(values)
+
+
+def json_list(values: Iterable[Any]) -> str:
+    """Numbers, texts or pairs, as a parameter of a query."""
+    return orjson.dumps(list(values)).decode()
 
 
 def postgres_type(type: TypeEngine[Any]) -> str:
@@ -64,10 +85,11 @@ def unnest(kinds: Sequence[str]) -> str:
 
 
 class Prepared:
-    """A query; ``values`` name its bind parameters."""
+    """A query; ``values`` name its bind parameters. ``on_postgres`` is what PostgreSQL gets in its place."""
 
-    def __init__(self, statement: Executable) -> None:
+    def __init__(self, statement: Executable, on_postgres: Executable | None = None) -> None:
         self.statement = statement
+        self.on_postgres = statement if on_postgres is None else on_postgres
         compiled: Any = statement.compile(dialect=SQLITE)  # type: ignore[attr-defined]
         self.sql = str(compiled)
         self.defaults = {name: value for name, value in compiled.params.items() if value is not None}
@@ -81,39 +103,38 @@ class Prepared:
     @cached_property
     def kinds(self) -> list[str]:
         """PostgreSQL's types of ``names``."""
-        compiled: Any = self.statement.compile(dialect=POSTGRES)  # type: ignore[attr-defined]
-        return [postgres_type(compiled.binds[name].type) for name in self.names]
+        return [postgres_type(self.compiled.binds[name].type) for name in self.names]
+
+    @cached_property
+    def compiled(self) -> Any:
+        """For PostgreSQL."""
+        return self.on_postgres.compile(dialect=POSTGRES)  # type: ignore[attr-defined]
+
+    def with_parameters(self, names: dict[str, str]) -> str:
+        """The text for PostgreSQL, with these for its parameters."""
+        known = {name: f"'{value}'" for name, value in self.compiled.params.items() if value is not None}
+        text: str = self.compiled.string % (names | known)
+        return text
+
+    @cached_property
+    def direct_sql(self) -> str:
+        """For one value of each of ``names``, ``$1``, ``$2`` …"""
+        return self.with_parameters({name: f"${number}" for number, name in enumerate(self.names, 1)})
 
     @cached_property
     def postgres_sql(self) -> str:
         """For an array of each of ``names``: rows of a place in the arrays, from 1, and what the query finds there."""
-        compiled: Any = self.statement.compile(dialect=POSTGRES)  # type: ignore[attr-defined]
-        known = {name: f"'{value}'" for name, value in compiled.params.items() if value is not None}
-        query = compiled.string % ({name: f"w.of_{name}" for name in self.names} | known)
+        query = self.with_parameters({name: f"w.of_{name}" for name in self.names})
         if not self.names:
             return f"SELECT 1, q.* FROM ({query}) AS q"
         columns = ", ".join(f"of_{name}" for name in self.names)
         wanted = f"{unnest(self.kinds)} WITH ORDINALITY AS w ({columns}, n)"
         return f"SELECT w.n, q.* FROM {wanted} CROSS JOIN LATERAL ({query}) AS q"
 
-    @cached_property
-    def driver_sql(self) -> str:
-        """``postgres_sql`` as psycopg takes it."""
-        return re.sub(r"\$\d+", "%s", self.postgres_sql.replace("%", "%%"))
 
-    def many(self, connection: Connection, wanted: Sequence[Mapping[str, Any]]) -> list[list[Any]]:
-        """The rows for each of these values; on PostgreSQL all in one statement."""
-        if connection.dialect.name == "sqlite":
-            return [
-                list(connection.execute(self.statement, {name: values[name] for name in self.names}))
-                for values in wanted
-            ]
-        found: list[list[Any]] = [[] for _ in wanted]
-        if wanted:
-            columns = tuple(list(column) for column in zip(*map(self.key, wanted), strict=True))
-            for place, *row in connection.exec_driver_sql(self.driver_sql, columns):
-                found[place - 1].append(tuple(row))
-        return found
+def of_pairs(sql: str) -> Prepared:
+    """A query about many pairs; ``sql`` has ``{pairs}`` where their rows ``w`` are to stand, of the parameter ``pairs``."""
+    return Prepared(*(text(sql.format(pairs=PAIRS[dialect])) for dialect in ("sqlite", "postgresql")))
 
 
 class Bulk:

@@ -6,6 +6,7 @@ is the connection there.
 """
 
 import asyncio
+import logging
 import sqlite3
 import time
 from collections.abc import Callable
@@ -14,14 +15,21 @@ from typing import Any, Protocol, TypeVar
 
 import aiosqlite
 import psycopg
-from sqlalchemy import Connection, create_engine
-from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy import Connection, create_engine, event
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from sqlalchemy.pool import StaticPool
+from sqlalchemy.util import await_only
 
-from storage.pipeline import closing_after
+from storage.pipeline import PIPELINE, Pipeline, Statement, closing_after, pipeline_of
+from storage.sqlstates import is_retriable
+from storage.tasks import Tasks
+
+logger = logging.getLogger("bellwire.storage")
 
 T = TypeVar("T")
-SNAPSHOT = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
+SNAPSHOT = Statement("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+# Not ROLLBACK, after which psycopg discards its prepared statements.
+COMMIT = Statement("COMMIT")
 PRAGMAS = ("query_only = ON", "busy_timeout = 5000")
 
 
@@ -105,33 +113,69 @@ class SqliteThread:
 
 
 class PostgresReader:
-    """``engine`` commits every statement by itself. A read loses its connection ``seconds`` after it was asked for."""
+    """``engine`` commits every statement by itself. A read loses its connection ``seconds`` after it was asked for.
 
-    def __init__(self, engine: AsyncEngine, seconds: float) -> None:
+    A snapshot begins with its first statement, in one round trip; who asked does not wait for its end.
+    """
+
+    def __init__(self, engine: AsyncEngine, seconds: float, *, prepares: bool) -> None:
         self.engine = engine
         self.seconds = seconds
+        # Whether statements may have names on the server.
+        self.prepares = prepares
+        # Connections whose snapshots are being ended.
+        self.tasks = Tasks()
+        event.listen(engine.sync_engine, "before_cursor_execute", begin)
 
     async def read(self, query: Callable[[Connection], T], snapshot: bool) -> T:
         deadline = time.monotonic() + self.seconds
-        async with self.engine.connect() as connection:
-            driver = (await connection.get_raw_connection()).driver_connection
-            assert isinstance(driver, psycopg.AsyncConnection)
-            with closing_after(driver, max(0.0, deadline - time.monotonic())):
-                return await connection.run_sync(in_snapshot if snapshot else call, query)
+        try:
+            return await self._read(query, snapshot, deadline)
+        except Exception as error:
+            if not is_retriable(error):
+                raise
+            return await self._read(query, snapshot, deadline)
+
+    async def _read(self, query: Callable[[Connection], T], snapshot: bool, deadline: float) -> T:
+        connection = await self.engine.connect()
+        pipeline = None
+        try:
+            pipeline = await pipeline_of(connection, prepares=self.prepares)
+            if snapshot:
+                pipeline.pending.append(SNAPSHOT)
+            with closing_after(pipeline.connection, max(0.0, deadline - time.monotonic())):
+                return await connection.run_sync(query)
+        finally:
+            if pipeline is None or pipeline.is_lost or pipeline.is_idle:
+                await self._release(connection, pipeline)
+            else:
+                self.tasks.spawn(self._end(connection, pipeline))
+
+    async def _end(self, connection: AsyncConnection, pipeline: Pipeline) -> None:
+        """Of a snapshot."""
+        try:
+            with closing_after(pipeline.connection, self.seconds):
+                await pipeline.run([COMMIT])
+        except psycopg.Error as error:
+            logger.info("a snapshot could not be ended: %r", error)
+        finally:
+            await self._release(connection, pipeline)
+
+    async def _release(self, connection: AsyncConnection, pipeline: Pipeline | None) -> None:
+        """Give it back to the pool, unless it is lost."""
+        if pipeline is not None:
+            pipeline.pending.clear()
+            if pipeline.is_lost and not connection.invalidated:
+                await connection.invalidate()
+        await connection.close()
 
     async def close(self) -> None:
+        await self.tasks.finish()
         await self.engine.dispose()
 
 
-def call(connection: Connection, query: Callable[[Connection], T]) -> T:
-    return query(connection)
-
-
-def in_snapshot(connection: Connection, query: Callable[[Connection], T]) -> T:
-    connection.exec_driver_sql(SNAPSHOT)
-    try:
-        return query(connection)
-    finally:
-        # Not ROLLBACK, after which psycopg discards its prepared statements.
-        if not connection.invalidated:
-            connection.exec_driver_sql("COMMIT")
+def begin(connection: Connection, *_: Any) -> None:
+    """Begin the snapshot before a statement of SQLAlchemy's."""
+    pipeline = connection.info.get(PIPELINE)
+    if pipeline and pipeline.pending:
+        await_only(pipeline.run([]))

@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import Connection
 from sqlalchemy.util import await_only
 
-from storage.pipeline import ARRAYS, Pipeline, Statement, integers, texts
+from storage.pipeline import Pipeline, Statement, arrays, integers, texts
 from storage.prepared import Bulk, Prepared, Update
 from storage.sqlstates import CommitUnknown, Undone, is_database_error, is_retriable
 from storage.statements import SET_CHANNEL, Channels, Found, Locked, Read, Waiting
@@ -105,11 +105,6 @@ def found_of(
         for place, *row in rows:
             found[query, keys[place - 1]].append(tuple(row))
     return found
-
-
-def arrays(kinds: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> list[bytes]:
-    """An array for each column."""
-    return [ARRAYS[kind](column) for kind, column in zip(kinds, zip(*rows, strict=True), strict=True)]
 
 
 def writing(waiting: Waiting, moved: Channels) -> list[Statement]:

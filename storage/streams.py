@@ -4,11 +4,24 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
-from sqlalchemy import Connection, bindparam, delete, exists, func, insert, or_, select, text, tuple_, update
+from sqlalchemy import (
+    Connection,
+    bindparam,
+    delete,
+    exists,
+    func,
+    insert,
+    literal_column,
+    or_,
+    select,
+    text,
+    tuple_,
+    update,
+)
 
 from storage import log
 from storage.models import UPCOMING, blocks, channels, chats, exclusions, followers, members, streams, users
-from storage.prepared import padded
+from storage.prepared import Prepared, one_of, padded
 from storage.transaction import Tx
 from storage.types import new_id
 
@@ -230,23 +243,19 @@ READABLE = (
     .where(UNBLOCKED)
     .order_by(streams.c.pk.desc())
 )
-FOLLOWED = (
+# ``(user_pk, pk, id, head, floor)`` of streams, not over, that each of these users follows; not of who blocks them.
+FOLLOWED = Prepared(
     READABLE.join(followers, followers.c.stream_pk == streams.c.pk)
     .join(users, users.c.pk == followers.c.user_pk)
-    .where(followers.c.user_pk.in_(bindparam("pks")), streams.c.status.in_(LIVING))
+    .where(one_of(followers.c.user_pk, "pks"), streams.c.status.in_([literal_column(f"'{each}'") for each in LIVING]))
 )
 NAMED = READABLE.join(users, users.c.tenant_pk == streams.c.tenant_pk).where(
     users.c.pk == bindparam("user"), streams.c.id.in_(bindparam("ids"))
 )
 
 
-def followed(connection: Connection, user_pks: Collection[int]) -> list[Any]:
-    """``(user_pk, pk, id, head, floor)`` of streams, not over, that each of these users follows; not of who blocks them."""
-    return list(connection.execute(FOLLOWED, {"pks": padded(user_pks)}))
-
-
 def named(connection: Connection, user_pk: int, ids: Collection[str]) -> list[Any]:
-    """The same of streams of the user's tenant by id."""
+    """``(user_pk, pk, id, head, floor)`` of streams of the user's tenant by id."""
     every = list(ids)
     return [
         row

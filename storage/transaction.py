@@ -11,6 +11,7 @@ from typing import Any, Generic, TypeVar
 from sqlalchemy import Connection, CursorResult, Executable, text
 
 from storage.errors import Conflict, Unavailable
+from storage.fetch import fetch_one
 from storage.prepared import Bulk, Prepared, Update
 from storage.sqlstates import Undone, is_cancelled, is_duplicate, is_retriable, is_wrong_server
 from storage.statements import Channels, Found, Locked, Read, Statements, Waiting
@@ -237,14 +238,14 @@ class Tx:
 
 def rows(source: Tx | Connection, query: Prepared, values: Mapping[str, Any]) -> Sequence[Any]:
     """What a query finds, inside a transaction or on a reading connection."""
-    return source.rows(query, values) if isinstance(source, Tx) else source.execute(query.statement, values).all()
+    return source.rows(query, values) if isinstance(source, Tx) else fetch_one(source, query, values)
 
 
 def first(source: Tx | Connection, query: Prepared, values: Mapping[str, Any], *, unless: Hashable = None) -> Any:
     """The first row, inside a transaction or on a reading connection."""
     if isinstance(source, Tx):
         return source.first(query, values, unless=unless)
-    return source.execute(query.statement, values).first()
+    return next(iter(fetch_one(source, query, values)), None)
 
 
 @dataclass(frozen=True, slots=True)

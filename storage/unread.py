@@ -8,13 +8,14 @@ A chat from before there were numbers has none until ``fill`` has come to it; so
 """
 
 from collections import defaultdict
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any, NamedTuple
 
 from sqlalchemy import ColumnElement, Connection, and_, bindparam, case, func, literal_column, or_, select
 
+from storage.fetch import Rows, fetch_one
 from storage.models import channels, members, messages
-from storage.prepared import Prepared, Update, padded
+from storage.prepared import Prepared, Update, json_list, one_of
 from storage.statements import Read
 from storage.transaction import Tx
 
@@ -91,67 +92,90 @@ def reads_of_mark(chat_pk: int, user_pk: int, before: ReadState, seq: int) -> li
 # Counting
 
 
+# Messages of others that a member has not read and that were deleted. Without the hint SQLite would take the primary key,
+# and look at all that is unread.
+HINT = "INDEXED BY ix_messages_deleted"
+DELETED_AFTER = f"""(SELECT count(*) FROM (
+  SELECT 1 FROM messages {{hint}} WHERE messages.chat_pk = members.chat_pk AND messages.seq > members.read_seq
+  AND messages.sender_pk != members.user_pk AND messages.deleted_at IS NOT NULL LIMIT {DELETED_CAP + 1}
+) AS gone)"""
+
+
 class UnreadCount:
     """Counts for the members that a condition names."""
 
     def __init__(self, *where: ColumnElement[bool]) -> None:
-        others = (
-            messages.c.chat_pk == members.c.chat_pk,
-            messages.c.seq > members.c.read_seq,
-            messages.c.sender_pk != members.c.user_pk,
-        )
-
-        def number(most: int, *also: ColumnElement[bool]) -> Any:
-            """How many messages there are of these, up to ``most``."""
-            some = select(literal_column("1")).where(*others, *also).limit(most).correlate(members).subquery()
-            return select(func.count()).select_from(some).scalar_subquery()
-
-        after = channels.c.ordinal - members.c.read_ordinal - members.c.own_after
-        deleted = number(DELETED_CAP + 1, messages.c.deleted_at.is_not(None))
         member = select(members.c.user_pk, members.c.chat_pk).where(*where)
-        self.by_ordinals = member.add_columns(after, case((after > 0, deleted), else_=0)).join(
-            channels, channels.c.pk == members.c.chat_pk
+        after = channels.c.ordinal - members.c.read_ordinal - members.c.own_after
+        deleted = [case((after > 0, literal_column(DELETED_AFTER.format(hint=hint))), else_=0) for hint in (HINT, "")]
+        numbered = member.add_columns(after).join(channels, channels.c.pk == members.c.chat_pk)
+        # ``(user_pk, chat_pk, after, deleted)``: how many of others' messages there are, and how many of them were deleted.
+        self.by_ordinals = Prepared(*(numbered.add_columns(each) for each in deleted))
+        some = (
+            select(literal_column("1"))
+            .where(
+                messages.c.chat_pk == members.c.chat_pk,
+                messages.c.seq > members.c.read_seq,
+                messages.c.sender_pk != members.c.user_pk,
+                messages.c.deleted_at.is_(None),
+            )
+            .limit(UNREAD_CAP)
+            .correlate(members)
+            .subquery()
         )
-        self.one_by_one = member.add_columns(number(UNREAD_CAP, messages.c.deleted_at.is_(None))).where(
-            members.c.chat_pk.in_(bindparam("counted"))
+        self.one_by_one = Prepared(
+            member.add_columns(select(func.count()).select_from(some).scalar_subquery()).where(
+                one_of(members.c.chat_pk, "counted")
+            )
         )
 
-    def run(self, connection: Connection, values: dict[str, Any]) -> dict[tuple[int, int], int]:
-        """Messages of others that were not read, not deleted, at most 1,000 of each chat; by user and chat."""
+    def counts(self, connection: Connection, rows: Rows, values: Mapping[str, Any]) -> dict[tuple[int, int], int]:
+        """Messages of others that were not read, not deleted, at most 1,000 of each chat; by user and chat.
+
+        ``rows`` are those of ``by_ordinals``; a chat of which they do not say it is counted.
+        """
         found: dict[tuple[int, int], int] = {}
         counted: set[int] = set()
-        for user_pk, chat_pk, after, deleted in connection.execute(self.by_ordinals, values):
+        for user_pk, chat_pk, after, deleted in rows:
             if after is None or deleted > DELETED_CAP:
                 counted.add(chat_pk)
             else:
                 found[user_pk, chat_pk] = min(after - deleted, UNREAD_CAP)
         if counted:
-            rows: Any = connection.execute(self.one_by_one, {**values, "counted": padded(counted)})
-            found.update({(user_pk, chat_pk): number for user_pk, chat_pk, number in rows})
+            exact = fetch_one(connection, self.one_by_one, {**values, "counted": json_list(counted)})
+            found.update({(user_pk, chat_pk): number for user_pk, chat_pk, number in exact})
         return found
 
 
-IN_CHATS = UnreadCount(members.c.user_pk == bindparam("user"), members.c.chat_pk.in_(bindparam("chats")))
+IN_CHATS = UnreadCount(members.c.user_pk == bindparam("user"), one_of(members.c.chat_pk, "chats"))
 UNMUTED = UnreadCount(
-    members.c.user_pk.in_(bindparam("users")),
+    one_of(members.c.user_pk, "users"),
     or_(members.c.muted_until.is_(None), members.c.muted_until <= bindparam("at")),
 )
 
 
-def in_chats(connection: Connection, user_pk: int, chat_pks: Collection[int]) -> dict[int, int]:
-    """What a member has not read, by chat."""
-    counted = IN_CHATS.run(connection, {"user": user_pk, "chats": padded(chat_pks)})
-    return {chat_pk: number for (_, chat_pk), number in counted.items()}
+def read_of_chats(user_pk: int, chat_pks: Iterable[int]) -> Read:
+    """What ``in_chats`` has to know."""
+    return IN_CHATS.by_ordinals, {"user": user_pk, "chats": json_list(chat_pks)}
+
+
+def in_chats(connection: Connection, user_pk: int, rows: Rows) -> dict[int, int]:
+    """What a member has not read, by chat; of the rows of ``read_of_chats``."""
+    _, values = read_of_chats(user_pk, (row[1] for row in rows))
+    return {chat_pk: number for (_, chat_pk), number in IN_CHATS.counts(connection, rows, values).items()}
 
 
 def in_chat(connection: Connection, user_pk: int, chat_pk: int) -> int:
-    return in_chats(connection, user_pk, [chat_pk]).get(chat_pk, 0)
+    rows = fetch_one(connection, *read_of_chats(user_pk, [chat_pk]))
+    return in_chats(connection, user_pk, rows).get(chat_pk, 0)
 
 
 def unmuted(connection: Connection, user_pks: Collection[int], at: int) -> dict[int, int]:
     """What each of these users has not read, over all chats that are not muted at ``at``."""
     totals: dict[int, int] = defaultdict(int)
-    for (user_pk, _), number in UNMUTED.run(connection, {"users": padded(user_pks), "at": at}).items():
+    values = {"users": json_list(user_pks), "at": at}
+    rows = fetch_one(connection, UNMUTED.by_ordinals, values)
+    for (user_pk, _), number in UNMUTED.counts(connection, rows, values).items():
         totals[user_pk] += number
     return totals
 

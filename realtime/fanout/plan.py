@@ -9,10 +9,13 @@ from sqlalchemy import Connection
 
 from realtime.schema.caller import Caller
 from realtime.schema.limits import Limits
-from realtime.schema.revocation import still_valid
+from realtime.schema.revocation import reads_of_valid, valid_callers
 from storage import chat, epoch, log, streams
 from storage.batcher import Batcher
 from storage.database import Database
+from storage.fetch import fetch
+from storage.prepared import json_list
+from storage.statements import Read
 from storage.types import is_id
 
 STREAM = "stream:"
@@ -66,18 +69,20 @@ class Plans:
         return await self.batcher.get(ResumeRequest(caller, offsets, epoch))
 
     def _make(self, connection: Connection, asked: Sequence[ResumeRequest]) -> list[ResumePlan | None]:
-        valid = still_valid(connection, [each.caller for each in asked])
-        pks = {each.pk for each in valid}
+        callers = [each.caller for each in asked]
+        pks = {"pks": json_list({each.pk for each in callers})}
+        looks: list[Read] = [(log.BOUNDS, pks), (chat.READABLE, pks), (streams.FOLLOWED, pks), (epoch.CURRENT, {})]
+        users, living, own, chats, followed, epochs = fetch(connection, *reads_of_valid(callers), *looks)
+        valid = valid_callers(callers, users, living)
         readable: dict[int, list[Readable]] = defaultdict(list)
-        if pks:
-            own = log.bounds(connection, pks)
-            for caller in {each.pk: each for each in valid}.values():
-                readable[caller.pk].append(Readable(caller.pk, f"user:{caller.user.id}", *own[caller.pk], 0))
-            for user_pk, *row in chat.channels_of(connection, pks):
-                readable[user_pk].append(Readable(*row))
-            for user_pk, *row in streams.followed(connection, pks):
-                readable[user_pk].append(of_stream(*row))
-        now = epoch.current(connection)
+        names = {each.pk: f"user:{each.user.id}" for each in callers}
+        for pk, head, floor in own:
+            readable[pk].append(Readable(pk, names[pk], head, floor, 0))
+        for user_pk, *row in chats:
+            readable[user_pk].append(Readable(*row))
+        for user_pk, *row in followed:
+            readable[user_pk].append(of_stream(*row))
+        now = epochs[0][0]
         read = [
             [*(theirs := readable[each.caller.pk]), *self._named(connection, each, theirs)]
             if each.caller in valid

@@ -6,6 +6,9 @@ from sqlalchemy import Connection
 
 from realtime.schema.caller import LEEWAY_SECONDS, Caller, expand
 from storage import accounts, logins
+from storage.fetch import Rows, fetch
+from storage.prepared import json_list
+from storage.statements import Read
 from storage.types import SECOND, now
 
 
@@ -14,9 +17,19 @@ def still_valid(connection: Connection, callers: Sequence[Caller]) -> set[Caller
 
     The maker of a token for another user must be active too, and have the permission that it took.
     """
+    return valid_callers(callers, *fetch(connection, *reads_of_valid(callers))) if callers else set()
+
+
+def reads_of_valid(callers: Sequence[Caller]) -> tuple[Read, Read]:
+    """What ``valid_callers`` has to know."""
     pks = {each.pk for each in callers} | {maker.pk for each in callers for maker in each.makers}
-    states = accounts.states(connection, pks) if callers else {}
-    living = logins.not_ended(connection, {each.login for each in callers if each.login})
+    ids = {each.login for each in callers if each.login}
+    return (accounts.STATES, {"pks": json_list(pks)}), (logins.LIVING, {"ids": json_list(ids)})
+
+
+def valid_callers(callers: Sequence[Caller], users: Rows, living_logins: Rows) -> set[Caller]:
+    """As ``still_valid`` says, of rows that were read."""
+    states, living = accounts.states(users), set(living_logins)
     latest = now() + LEEWAY_SECONDS * SECOND
 
     def counts(caller: Caller) -> bool:

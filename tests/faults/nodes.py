@@ -1,6 +1,6 @@
 """Long proofs on real nodes, PostgreSQL and Redis. Each prints its figures as JSON.
 
-python -m tests.faults.nodes redis|cycles|kills|rolling|orders|spread|storm [--sockets N] [--seconds N] [--count N]
+python -m tests.faults.nodes redis|cycles|kills|failover|rolling|orders|spread|storm [--sockets N] [--seconds N] [--count N]
 """
 
 import argparse
@@ -19,6 +19,8 @@ from collections.abc import AsyncIterator
 from functools import partial
 from pathlib import Path
 from typing import Any
+
+from sqlalchemy import make_url
 
 from tests.faults.installation import Balancer, Follower, Installation, Load, Writer, database_of
 from tests.faults.test_nodes import clients_killed, flushed, killed, stopped, swallowed
@@ -54,6 +56,62 @@ class Postgres:
         for name in ("postmaster.pid", ".s.PGSQL.5432.lock"):
             (self.folder / name).unlink(missing_ok=True)
         self.server.ensure_postgres_running()
+
+
+class Standby:
+    """A streaming replica of a server, without which the server confirms no commit."""
+
+    def __init__(self, primary: Postgres) -> None:
+        self.primary = primary
+        self.folder = primary.folder.parent / "standby"
+        self.log = self.folder / "standby.log"
+        self.folder.mkdir(0o700)
+        if primary.server.system_user:
+            shutil.chown(self.folder, primary.server.system_user)
+
+    async def start(self) -> None:
+        at = make_url(self.primary.url).query["host"]
+        copy = ("-h", str(at), "-U", "postgres", "-D", str(self.folder), "--write-recovery-conf", "--checkpoint=fast")
+        await self._run("pg_basebackup", *copy)
+        (self.folder / ".s.PGSQL.5432.lock").unlink()
+        await self._run("pg_ctl", "-w", "-o", f'-h "" -k {self.folder}', "-l", str(self.log), *self._here, "start")
+        connection = await connect(self.primary.url)
+        # After the copy, so that the replica will wait for nobody.
+        await connection.execute("ALTER SYSTEM SET synchronous_standby_names = '*'")
+        await connection.execute("SELECT pg_reload_conf()")
+        async with asyncio.timeout(HANG_SECONDS):
+            while True:
+                found = await connection.execute("SELECT sync_state FROM pg_stat_replication")
+                if await found.fetchall() == [("sync",)]:
+                    break
+                await asyncio.sleep(0.05)
+        await connection.close()
+
+    @property
+    def url(self) -> str:
+        """Of whichever of the two can be written."""
+        hosts = f"{make_url(self.primary.url).query['host']},{self.folder}"
+        return f"postgresql://postgres@/postgres?host={hosts}&target_session_attrs=read-write"
+
+    async def promote(self) -> None:
+        await self._run("pg_ctl", "-w", *self._here, "promote")
+
+    async def stop(self) -> None:
+        await self._run("pg_ctl", "-m", "immediate", *self._here, "stop")
+
+    @property
+    def _here(self) -> tuple[str, str]:
+        return "-D", str(self.folder)
+
+    async def _run(self, command: str, *arguments: str) -> None:
+        program, user = self.primary.server.bin_path / command, self.primary.server.system_user
+        process = await asyncio.create_subprocess_exec(
+            program,
+            *arguments,
+            user=user,
+        )
+        if await process.wait():
+            raise SystemExit(f"{command}: {(self.folder / 'log').read_text()[-2000:]}")
 
 
 @contextlib.asynccontextmanager
@@ -126,6 +184,36 @@ async def kills(count: int) -> dict[str, Any]:
         await load.finish()
         await load.whole(30)
         return {**await load.check(), "kills": count}
+
+
+async def failover(count: int) -> dict[str, Any]:
+    """A primary killed under load and its replica promoted, so many times; until when nothing was acknowledged."""
+    total, longest = Counter[str](), 0.0
+    for _ in range(count):
+        with tempfile.TemporaryDirectory(prefix="bellwire-failover-") as name:
+            folder = Path(name)
+            folder.chmod(0o755)
+            postgres = Postgres(folder)
+            standby = Standby(postgres)
+            await standby.start()
+            async with (
+                database_of(standby.url) as url,
+                Installation(folder, url) as here,
+                Load(here, people=10, writers=6) as load,
+            ):
+                await load.go_on(2)
+                began = time.monotonic()
+                postgres.kill()
+                await standby.promote()
+                await load.go_on(0)
+                longest = max(longest, time.monotonic() - began)
+                await load.go_on(2)
+                await load.finish()
+                await load.whole(30)
+                total.update(await load.check())
+            await standby.stop()
+            postgres.server.cleanup()
+    return {**total, "failovers": count, "longest_silence_s": round(longest, 1)}
 
 
 async def rolling(count: int) -> dict[str, Any]:
@@ -374,7 +462,9 @@ def node_binary() -> str:
 
 async def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("proof", choices=["redis", "cycles", "kills", "rolling", "orders", "spread", "storm"])
+    parser.add_argument(
+        "proof", choices=["redis", "cycles", "kills", "failover", "rolling", "orders", "spread", "storm"]
+    )
     parser.add_argument("--sockets", type=int, default=2000)
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--count", type=int, default=0)
@@ -386,6 +476,8 @@ async def main() -> None:
             told = await cycles(asked.count or 40)
         case "kills":
             told = await kills(asked.count or 30)
+        case "failover":
+            told = await failover(asked.count or 1)
         case "rolling":
             told = await rolling(asked.count or 20)
         case "orders":

@@ -108,6 +108,15 @@ ROWS = {
         lambda told: told["acked"],
         "acknowledged messages",
     ),
+    "a1 standby": Row(
+        "P1, P2, P3",
+        "the primary of PostgreSQL killed and its synchronous replica promoted, under load of two nodes",
+        lambda: nodes.failover(5),
+        lambda: nodes.failover(1),
+        (*WHOLE, "tracebacks"),
+        lambda told: told["acked"],
+        "acknowledged messages",
+    ),
     "a2": Row(
         "P1",
         "calls of fsync and fdatasync counted by strace under load",

@@ -5,13 +5,14 @@ from functools import partial
 from typing import Any
 
 import pytest
-from sqlalchemy import select, text
+from sqlalchemy import Connection, select, text
 
 from storage import log
 from storage.database import Database
 from storage.errors import Conflict, NotFound
+from storage.fetch import fetch_one
 from storage.models import channels, events, facts
-from storage.prepared import Prepared
+from storage.prepared import Prepared, json_list
 from storage.statements_sqlite import SqliteStatements
 from storage.transaction import Command, Event, Tx
 from storage.types import SECOND, now
@@ -24,6 +25,12 @@ async def open_channels(database: Database, count: int) -> list[int]:
 
 async def pages(database: Database, pk: int) -> list[Event]:
     return (await database.read(lambda connection: log.pages(connection, [(pk, 0)], 10_000)))[0]
+
+
+def bounds(connection: Connection, pk: int) -> tuple[int, int]:
+    """Head and floor of a channel."""
+    ((_, head, floor),) = fetch_one(connection, log.BOUNDS, {"pks": json_list([pk])})
+    return head, floor
 
 
 async def test_seqs_are_gapless_and_in_commit_order(database: Database) -> None:
@@ -141,7 +148,7 @@ async def test_retention_by_count_and_by_age(database: Database) -> None:
         await database.write(Command(lambda tx: log.append(tx, second, "note", {}).seq, channels=[second]))
     await trim(database, before=0, keep=10)
     assert [event.seq for event in await pages(database, first)] == list(range(21, 31))
-    assert await database.read(lambda connection: log.bounds(connection, [first])) == {first: (30, 20)}
+    assert await database.read(lambda connection: bounds(connection, first)) == (30, 20)
     assert await database.read(lambda connection: log.sizes(connection, [(first, 25), (second, 29), (second, 30)])) == {
         (first, 25): 10,
         (second, 29): 2,
@@ -177,7 +184,7 @@ async def test_a_log_grows_a_tenth_longer_than_is_kept_before_it_is_trimmed(data
     await notes(database, pk, 1)
     assert await to_trim() == [(pk, 12)]
     await trim(database, before=0, keep=110)
-    assert await database.read(lambda connection: log.bounds(connection, [pk])) == {pk: (122, 12)}
+    assert await database.read(lambda connection: bounds(connection, pk)) == (122, 12)
     await notes(database, pk, 11)
     assert await to_trim() == []
 
@@ -193,12 +200,12 @@ async def test_what_is_exactly_as_old_is_kept(database: Database) -> None:
 async def test_a_log_is_trimmed_in_slices(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(log, "TRIMMED_AT_ONCE", 10)
     other, pk = await open_channels(database, 2)
-    assert await database.read(lambda connection: log.bounds(connection, [pk])) == {pk: (0, 0)}
+    assert await database.read(lambda connection: bounds(connection, pk)) == (0, 0)
     await notes(database, other, 30)
     await notes(database, pk, 30)
     for more, floor in ((True, 10), (True, 20), (False, 25), (False, 25)):
         assert await database.write(Command(lambda tx: log.trim(tx, pk, 25))) is more
-        assert await database.read(lambda connection: log.bounds(connection, [pk])) == {pk: (30, floor)}
+        assert await database.read(lambda connection: bounds(connection, pk)) == (30, floor)
     assert len(await pages(database, pk)) == 5 and len(await pages(database, other)) == 30
     assert await database.write(Command(lambda tx: log.trim(tx, pk + 1, 25))) is False
 
