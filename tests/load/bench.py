@@ -6,6 +6,7 @@ server process's own, user and system.
 
 import argparse
 import asyncio
+import contextlib
 import datetime
 import os
 import platform
@@ -13,7 +14,8 @@ import random
 import resource
 import statistics
 import subprocess
-from collections.abc import AsyncIterator, Callable
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -24,7 +26,9 @@ import uvloop
 from rich.console import Console
 
 from tests.load import app_start, servers
+from tests.load.figures import children, cpu_seconds
 from tests.load.scenarios import Options, Scenario, connect, events, fanout, idle, pairs, rest, storm
+from tests.load.target import Target
 
 Server = Callable[[], AbstractAsyncContextManager[Any]]
 console = Console()
@@ -214,9 +218,43 @@ async def on_postgres(quick: int) -> AsyncIterator[Line]:
                 yield Line("app start: connect and four reads", "ms", figures["start_ms"], "the goal", 40, 1)
 
 
+async def several_nodes(quick: int) -> AsyncIterator[Line]:
+    """On one PostgreSQL and one Redis, all on this machine: what they do together, and how much of its cores that takes."""
+    options, alone = Options(clients=200, messages=100 // quick), 0.0
+    for count in (1, 2, 4, 8):
+        async with servers.postgres() as (server, postgres), servers.database(server, 0) as url:
+            settings = {"BELLWIRE_DATABASE_URL": url, "BELLWIRE_JWT_SECRET": "s" * 40}
+            async with servers.redis() as redis, contextlib.AsyncExitStack() as stack:
+                product = partial(servers.product, BELLWIRE_REDIS_URL=redis, **settings)
+                nodes = [await stack.enter_async_context(product()) for _ in range(count)]
+                share = replace(options, clients=options.clients // count, shown=False)
+
+                def spent(nodes: Sequence[Target] = nodes, postgres: int = postgres) -> dict[str, float]:
+                    """Seconds of CPU."""
+                    pids = {
+                        "nodes": [each.pid for each in nodes if each.pid],
+                        "PostgreSQL": [postgres, *children(postgres)],
+                        "clients": [os.getpid()],
+                    }
+                    return {name: sum(map(cpu_seconds, some)) for name, some in pids.items()}
+
+                before, began = spent(), time.perf_counter()
+                figures = await asyncio.gather(*(pairs.run(each, share) for each in nodes))
+                took = time.perf_counter() - began
+                cores = {name: round((now - before[name]) / took, 2) for name, now in spent().items()}
+        together, p99 = sum(each["per_second"] for each in figures), max(each["p99_ms"] for each in figures)
+        console.print(f"[bold]nodes[/] {count}: {together} acks/s, p99 {p99} ms, cores used {cores}")
+        alone = alone or together
+        if count > 1:
+            yield Line(
+                f"{count} nodes on one PostgreSQL", "acks a second", together, "one node", alone, 0.8, at_most=False
+            )
+
+
 PARTS = {
     "fanout": fan_out, "durable": durable, "rest": over_http, "inbound": inbound, "connect": coming,
     "idle": doing_nothing, "storm": many_come_back, "growth": growth, "postgres": on_postgres,
+    "nodes": several_nodes,
 }  # fmt: skip
 
 HEAD = """# Performance

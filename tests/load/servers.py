@@ -17,6 +17,7 @@ from storage.database import Database
 from tests.load.target import Peer, Target
 from tests.support.guard import HANG_SECONDS
 from tests.support.postgres import connect
+from tests.support.redis_server import RedisServer
 
 PEERS = Path("tests/load/peers")
 
@@ -110,6 +111,14 @@ async def postgres() -> AsyncIterator[tuple[str, int]]:
             yield server.get_uri(), pid
         finally:
             await asyncio.to_thread(server.cleanup)
+
+
+@contextlib.asynccontextmanager
+async def redis() -> AsyncIterator[str]:
+    """The URL of a Redis server of its own."""
+    with folder() as place:
+        async with RedisServer(place) as server:
+            yield f"redis://127.0.0.1:{server.port}"
 
 
 @contextlib.asynccontextmanager
