@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 from sqlalchemy import Connection
 
 from realtime.chat_list import ListedChat, seen, seen_by
-from realtime.fanout.deliveries import Deliveries
+from realtime.fanout.delivery_budget import DeliveryBudget
 from realtime.messages import ChatNumbers, announce, open_direct
 from realtime.schema import documents, shapes
 from realtime.schema.bodies import ChangeChat, CreateChat
@@ -25,11 +25,13 @@ T = TypeVar("T")
 
 
 class Chats:
-    def __init__(self, database: Database, numbers: ChatNumbers, limits: Limits, deliveries: Deliveries) -> None:
+    def __init__(
+        self, database: Database, numbers: ChatNumbers, limits: Limits, delivery_budget: DeliveryBudget
+    ) -> None:
         self.database = database
         self.numbers = numbers
         self.limits = limits
-        self.deliveries = deliveries
+        self.delivery_budget = delivery_budget
         # Deleted chats that are being swept.
         self.tasks = Tasks()
 
@@ -138,7 +140,7 @@ class Chats:
 
         def apply(tx: Tx, pk: int, access: Access) -> shapes.ChatDocument:
             manage_group(access)
-            self.deliveries.admit(pk)
+            self.delivery_budget.admit(pk)
             item = chat.get(tx.connection(), pk)
             now_is = {"name": item.name, "historyVisible": item.history_visible}
             news = {name: value for name, value in changes.items() if value != now_is[name]}

@@ -11,7 +11,7 @@ from weakref import WeakValueDictionary
 import orjson
 from sqlalchemy import Connection
 
-from realtime.fanout.deliveries import Deliveries
+from realtime.fanout.delivery_budget import DeliveryBudget
 from realtime.media import MediaService, Upload
 from realtime.posting import Answer, keys_of, post, prepare, reads_of
 from realtime.schema import documents, shapes
@@ -62,7 +62,7 @@ class Messages:
         database: Database,
         numbers: ChatNumbers,
         limits: Limits,
-        deliveries: Deliveries,
+        delivery_budget: DeliveryBudget,
         media: MediaService,
         public_url: Callable[[], str],
     ) -> None:
@@ -71,7 +71,7 @@ class Messages:
         self.numbers = numbers
         self.limits = limits
         self.public_url = public_url
-        self.deliveries = deliveries
+        self.delivery_budget = delivery_budget
         self.sending = Buckets(limits.sends_per_second, limits.sends_at_once)
         # Messages with files that are being posted, by the user and the client's key.
         self.posting: WeakValueDictionary[tuple[int, str | None], asyncio.Lock] = WeakValueDictionary()
@@ -159,7 +159,7 @@ class Messages:
                 if accounts.blocks_whom(tx.connection(), target.pk, caller.pk):
                     raise Forbidden
                 pk = open_direct(tx, caller.user, target)
-                return pk, post(tx, caller, body, pk, target, self.public_url(), self.deliveries)
+                return pk, post(tx, caller, body, pk, target, self.public_url(), self.delivery_budget)
 
             first = Command(apply, channels=[caller.pk, target.pk], keys=keys_of(caller, body))
             made_pk, answer = await self.database.write(first)
@@ -174,7 +174,7 @@ class Messages:
         """Who gives and who takes credits are locked with the chat."""
         channels = [chat_pk] if body.credits is None or recipient is None else [chat_pk, caller.pk, recipient.pk]
         return Command(
-            lambda tx: post(tx, caller, body, chat_pk, recipient, self.public_url(), self.deliveries),
+            lambda tx: post(tx, caller, body, chat_pk, recipient, self.public_url(), self.delivery_budget),
             channels=channels,
             keys=keys_of(caller, body),
             # In UTF-8, at most; metadata are small.
@@ -251,7 +251,7 @@ class Messages:
                 return documents.message(item)
             if len(item.edits) >= self.limits.edits:
                 raise Conflict(f"A message can be edited at most {self.limits.edits} times")
-            self.deliveries.admit(item.chat_pk)
+            self.delivery_budget.admit(item.chat_pk)
             changed = replace(item, content=content, updated_at=tx.now)
             document = documents.message(changed)
             log.rewrite(tx, item.chat_pk, [item.seq, *item.edits], document)

@@ -7,7 +7,7 @@ from sqlalchemy import Connection
 
 from realtime import idempotency
 from realtime.credits import pay, require_recipient
-from realtime.fanout.deliveries import Deliveries
+from realtime.fanout.delivery_budget import DeliveryBudget
 from realtime.media import one
 from realtime.schema import documents, shapes
 from realtime.schema.bodies import SendMessage
@@ -29,12 +29,12 @@ def post(
     chat_pk: int,
     recipient: accounts.User | None,
     public_url: str,
-    deliveries: Deliveries,
+    delivery_budget: DeliveryBudget,
 ) -> Answer:
     """Post into a chat whose channel is locked; the answer is the very bytes that the event carries.
 
     A transfer moves the credits too, from the caller to ``recipient``, who are both locked; so is the file of a media
-    message, whose URLs begin with ``public_url``. Raises TooMany while the chat gets more ``deliveries`` than it may.
+    message, whose URLs begin with ``public_url``. Raises TooMany while its ``delivery_budget`` is spent.
     """
     access = chat.access(tx, chat_pk, caller.pk)
     if access is None:
@@ -53,7 +53,7 @@ def post(
             return first_answer(tx, first.chat_pk, first.seq)
     if access.role == "readonly" or access.blocked:
         raise Forbidden
-    deliveries.admit(chat_pk)
+    delivery_budget.admit(chat_pk)
     if body.targetUserId is not None and body.chatId is not None:
         target = accounts.find(tx.connection(), caller.user.tenant_pk, id=body.targetUserId)
         if target is None or not chat.known_members(tx.connection(), chat_pk, [target.pk]):

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection
 
 from realtime.chat import admit, append_updated, leave
-from realtime.fanout.deliveries import Deliveries
+from realtime.fanout.delivery_budget import DeliveryBudget
 from realtime.messages import announce
 from realtime.schema import documents, shapes
 from realtime.schema.bodies import ChangeStream, CreateStream
@@ -61,10 +61,10 @@ class Watched(NamedTuple):
 
 
 class Streams:
-    def __init__(self, database: Database, limits: Limits, timing: Timing, deliveries: Deliveries) -> None:
+    def __init__(self, database: Database, limits: Limits, timing: Timing, delivery_budget: DeliveryBudget) -> None:
         self.database = database
         self.limits = limits
-        self.deliveries = deliveries
+        self.delivery_budget = delivery_budget
         self.attending = Buckets(limits.follows_per_minute, limits.follows_per_minute, "changes", period="minute")
         self.timing = timing
         self.watching: Counter[tuple[int, int]] = Counter()
@@ -130,9 +130,9 @@ class Streams:
             }
             if not news:
                 return stream
-            self.deliveries.admit(stream.pk)
+            self.delivery_budget.admit(stream.pk)
             if "title" in news:
-                self.deliveries.admit(stream.chat_pk)
+                self.delivery_budget.admit(stream.chat_pk)
             if news.get("starts_at", 0) > tx.now + int(self.timing.lead * SECOND):
                 # Another event follows when its time comes.
                 news["announced"] = False

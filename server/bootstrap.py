@@ -136,7 +136,7 @@ async def build(settings: Settings) -> AsyncIterator[Services]:
             return services.public_url
 
         numbers = ChatNumbers(database)
-        chats = Chats(database, numbers, limits, hub.deliveries)
+        chats = Chats(database, numbers, limits, hub.delivery_budget)
         stack.push_async_callback(chats.stop)
         if not sandbox.is_available():
             logger.warning("no seccomp on this system: files are decoded without a sandbox")
@@ -150,11 +150,11 @@ async def build(settings: Settings) -> AsyncIterator[Services]:
             unsent=settings.media_unsent_hours * 3600,
             temporary=settings.data_dir / "uploads",
         )
-        messages = Messages(database, numbers, limits, hub.deliveries, media, public_url)
+        messages = Messages(database, numbers, limits, hub.delivery_budget, media, public_url)
         notifications = Notifications(database, limits)
         timing = Timing(settings.stream_grace, settings.live_lead)
         bundle = Bundle(settings.apns_topic, settings.apns_environment)
-        streams = Streams(database, limits, timing, hub.deliveries)
+        streams = Streams(database, limits, timing, hub.delivery_budget)
         webhooks = Webhooks(database, most=limits.webhooks, private=settings.webhook_private)
         webhook_calls = WebhookCalls(database, private=settings.webhook_private)
         stack.push_async_callback(webhook_calls.stop)

@@ -16,7 +16,7 @@ import orjson
 from sqlalchemy import Connection
 
 from realtime.cluster.broker import MakeBroker
-from realtime.fanout.deliveries import Deliveries
+from realtime.fanout.delivery_budget import DeliveryBudget
 from realtime.fanout.subscription import Channel, Reader, Replay
 from realtime.schema.limits import KIB, Limits
 from realtime.transport import frames
@@ -44,7 +44,7 @@ class Hub:
     def __init__(self, database: Database, make_broker: MakeBroker, limits: Limits) -> None:
         self.database = database
         # What each channel of several users is sent; a chat that sends too much accepts no messages.
-        self.deliveries = Deliveries(limits, self.readers)
+        self.delivery_budget = DeliveryBudget(limits, self.readers)
         self.broker = make_broker(self)
         # Those with readers, by number.
         self.channels: dict[int, Channel] = {}
@@ -262,7 +262,7 @@ class Hub:
         count = len(events) * len(channel.live)
         self.delivered += count
         if not channel.personal:
-            return self.deliveries.on_delivered(channel.pk, count)
+            return self.delivery_budget.on_delivered(channel.pk, count)
         for reader in list(channel.live):
             for event in events:
                 reader.on_user_event(event)
@@ -433,7 +433,7 @@ class Hub:
         if kind == "channel":
             channel = self.channels.get(int(pk))
             readers = list(channel.live) if channel else []
-            if not self.deliveries.admit_ephemeral(int(pk), len(readers)):
+            if not self.delivery_budget.admit_ephemeral(int(pk), len(readers)):
                 return None
         else:
             readers = list(self.watchers.get(topic, ()))

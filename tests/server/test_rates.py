@@ -137,7 +137,7 @@ async def test_who_leaves_the_chat_of_a_stream_and_watches_again_in_a_loop(serve
 async def test_what_a_chat_delivers_is_limited(serve: ServerFactory) -> None:
     """However many send; what moderates the chat is not refused."""
     server = await serve(max_deliveries_per_second=1)
-    server.services.hub.deliveries.buckets.rate = 1e-9
+    server.services.hub.delivery_budget.buckets.rate = 1e-9
     ann, bob = await server.people.many(2)
     chat, other = await ann.group(bob), await ann.group(bob)
     reader, socket = await bob.socket(), await ann.socket()
@@ -162,7 +162,7 @@ async def test_what_a_chat_delivers_is_limited(serve: ServerFactory) -> None:
     assert not reader.named("typing")
     assert (await ann.delete(path)).status == 200
     assert (await ann.delete(f"/api/v2/chats/{chat}/members/{bob.id}")).status == 200
-    later(server.services.hub.deliveries.buckets, 1e12)
+    later(server.services.hub.delivery_budget.buckets, 1e12)
     assert (await ann.post("/api/v2/messages", second)).status == 201
 
 
@@ -201,14 +201,14 @@ async def test_sends_at_once_are_counted_before_they_are_delivered(serve: Server
     chat = await ann.group(bob)
     sockets = [await ann.socket(), await bob.socket()]
     await eventually(lambda: server.services.hub.readers(pk_of(server, chat)) == 2)
-    server.services.hub.deliveries.buckets.rate = 1e-6
+    server.services.hub.delivery_budget.buckets.rate = 1e-6
     body = {"type": "text", "chatId": chat, "content": "x"}
     answers = await asyncio.gather(*(ann.post("/api/v2/messages", body) for _ in range(20)))
     # Two of two readers each are there at once, and the one that is more than is left.
     assert sorted(each.status for each in answers) == [201] * 3 + [429] * 17
     for each in sockets:
         await each.event("message:new", 3)
-    assert not server.services.hub.deliveries.admitted
+    assert not server.services.hub.delivery_budget.admitted
 
 
 async def test_what_is_not_durable_leaves_half_for_sends(serve: ServerFactory) -> None:
@@ -217,7 +217,7 @@ async def test_what_is_not_durable_leaves_half_for_sends(serve: ServerFactory) -
     chat = await ann.group(bob)
     reader, socket = await bob.socket(), await ann.socket()
     await eventually(lambda: server.services.hub.readers(pk_of(server, chat)) == 2)
-    server.services.hub.deliveries.buckets.rate = 1e-6
+    server.services.hub.delivery_budget.buckets.rate = 1e-6
     server.services.typing.published.ttl = 0
     for _ in range(10):
         assert (await socket.call("typing", {"chatId": chat}))["isSuccess"]

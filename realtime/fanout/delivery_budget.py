@@ -12,7 +12,7 @@ from realtime.schema.limits import Limits
 from realtime.support.buckets import Buckets
 
 
-class Deliveries:
+class DeliveryBudget:
     """Channels by their number; ``readers`` says how many read one here. Used by the writer's thread and the event loop."""
 
     def __init__(self, limits: Limits, readers: Callable[[int], int]) -> None:
