@@ -162,6 +162,20 @@ async def test_many_members_cost_what_one_costs(full: Full) -> None:
     assert made[1] == made[MANY] and added[1] == added[MANY]
 
 
+async def test_an_export_costs_as_much_for_many_items_as_for_one(full: Full) -> None:
+    """As long as a page has them all."""
+    admin, person = full.ann, full.others[0]
+    counts = []
+    for sent in (1, MANY):
+        for _ in range(sent):
+            await person.send(full.chat_id)
+        with tracing(full.server.services.database) as trips:
+            answer = await admin.post(f"{ADMIN}/users/{person.id}/export")
+        assert answer.status == 200, answer
+        counts.append(len(trips))
+    assert counts[0] == counts[1]
+
+
 async def trips_of_batch(full: Full, calls: Sequence[Coroutine[Any, Any, Any]]) -> int:
     """Of the batch that these calls are written in."""
     return (await one_batch(full.server.services.database, calls))[1]
