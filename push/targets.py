@@ -60,7 +60,7 @@ class Target:
         raise NotImplementedError
 
     def reads(self) -> Collection[Read]:
-        """What ``delivered`` and ``failed`` ask for."""
+        """What these ask for."""
         return ()
 
     def token_dead(self, tx: Tx, result: PushResult) -> bool:
@@ -94,6 +94,9 @@ class DeviceTarget(Target):
 
     def token_dead(self, tx: Tx, result: PushResult) -> bool:
         return devices.drop_token(tx, self.context.device.pk, self.token, result.dead_at)
+
+    def reads(self) -> Collection[Read]:
+        return devices.reads_of_drop(self.context.device.pk)
 
 
 class StartTarget(Target):

@@ -24,6 +24,7 @@ logger = logging.getLogger("bellwire.webhooks")
 IN_FLIGHT_PER_WEBHOOK = 10
 LEASE_SECONDS = 60
 STOP_SECONDS = 2.0
+GATHER_SECONDS = 0.02
 # Seconds until the next retry: short at first, for a restart; then hours, for an outage at night.
 RETRY_SECONDS = (5, 30, 120, 600, 1800, 3600)
 # A day, with these pauses.
@@ -42,26 +43,42 @@ class WebhookCalls:
         self.sender = WebhookSender(private=private)
         # Calls under way, by the webhook's number.
         self.in_flight: Counter[int] = Counter()
-        # One claim at a time.
-        self.claiming = asyncio.Lock()
+        # Whether calls are being claimed, and whether more may have become due, or possible, since.
+        self.claiming = False
+        self.wanted = False
+        # Whether calls that have ended are being gathered before the next ones are claimed.
+        self.gathering = False
         self.tasks = Tasks()
         # Nothing more is claimed.
         self.stopping = False
 
     async def work(self) -> None:
         """Begin all calls that are due, as many at a time for each webhook as are not under way."""
-        if self.claiming.locked():
+        self.wanted = True
+        if self.claiming:
             return
-        async with self.claiming:
-            while not self.stopping and await self.database.read(webhooks.anything):
-                room = {pk: IN_FLIGHT_PER_WEBHOOK - count for pk, count in self.in_flight.items()}
-                claim = partial(webhooks.claim, ttl=LEASE_SECONDS * SECOND, room=room, each=IN_FLIGHT_PER_WEBHOOK)
-                claimed = await self.database.write(Command(claim))
-                if not claimed:
-                    return
-                for each in claimed:
-                    self.in_flight[each.webhook.pk] += 1
-                    self.tasks.spawn(self._call(each))
+        self.claiming = True
+        try:
+            while self.wanted and not self.stopping:
+                self.wanted = False
+                await self._claim()
+        finally:
+            self.claiming = False
+
+    async def _claim(self) -> None:
+        at = await self.database.read(webhooks.calls_due)
+        if at is None:
+            return
+        room = {pk: IN_FLIGHT_PER_WEBHOOK - count for pk, count in self.in_flight.items()}
+        each = IN_FLIGHT_PER_WEBHOOK
+        claim = partial(webhooks.claim, ttl=LEASE_SECONDS * SECOND, room=room, each=each, at=at)
+        reads = webhooks.reads_of_claim(room, each, at)
+        claimed = await self.database.write(Command(claim, reads=lambda: reads))
+        for call in claimed:
+            self.in_flight[call.webhook.pk] += 1
+            self.tasks.spawn(self._call(call))
+        # A page that is full may not be the last.
+        self.wanted = self.wanted or len(claimed) == webhooks.CALLS_AT_ONCE
 
     async def stop(self) -> None:
         """A call that is not answered in a moment is made again, by the next process that has its lease."""
@@ -78,6 +95,14 @@ class WebhookCalls:
             self.in_flight[claimed.webhook.pk] -= 1
             if not self.in_flight[claimed.webhook.pk]:
                 del self.in_flight[claimed.webhook.pk]
+        if not self.gathering:
+            self.gathering = True
+            self.tasks.spawn(self._work_soon())
+
+    async def _work_soon(self) -> None:
+        """Claim for all calls that end in a moment."""
+        await asyncio.sleep(GATHER_SECONDS)
+        self.gathering = False
         if not self.stopping:
             with contextlib.suppress(Unavailable):
                 await self.work()

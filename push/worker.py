@@ -370,7 +370,7 @@ class Worker:
         return await self._drop_token(delivery, target, result)
 
     async def _drop_token(self, delivery: Delivery, target: Target, result: PushResult) -> None:
-        if await self._write(lambda tx: target.token_dead(tx, result)):
+        if await self._write(lambda tx: target.token_dead(tx, result), target.reads()):
             self._settle(delivery, "dropped", result.status, result.reason)
         elif target.tracked:
             self._settle(delivery, "skipped", result.status, "the token changed")

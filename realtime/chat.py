@@ -17,6 +17,7 @@ from storage import accounts, chat, chat_list, erasure, log, outbox, streams, un
 from storage.chat import Access, Member
 from storage.database import Database
 from storage.errors import Conflict, Forbidden, Invalid, NotFound, Unauthenticated
+from storage.statements import Read
 from storage.tasks import Tasks
 from storage.transaction import Command, Tx
 
@@ -277,7 +278,10 @@ class Chats:
             if not slice_of.user_pks:
                 chat.drop_slice(tx, slice_of.pk)
 
-        await self.database.write(Command(apply, channels=[slice_of.pk, *slice_of.user_pks]))
+        def reads() -> list[Read]:
+            return [each for user_pk in slice_of.user_pks for each in outbox.reads_of_badge(user_pk)]
+
+        await self.database.write(Command(apply, channels=[slice_of.pk, *slice_of.user_pks], reads=reads))
         return True
 
     async def _people(self, caller: Caller, ids: Sequence[str]) -> list[accounts.User]:

@@ -96,7 +96,7 @@ class Erasure:
         while await write(Command(partial(erasure.empty_notifications, user_pk=user_pk), channels=[user_pk])):
             pass
         head = (await read(lambda it: log.heads(it, [user_pk])))[user_pk]
-        while await write(Command(partial(log.trim, channel_pk=user_pk, upto=head), channels=[user_pk])):
+        while await write(Command(partial(log.trim, cuts={user_pk: head}), channels=[user_pk])):
             pass
         await write(Command(partial(erasure.finish, user_pk=user_pk), channels=[user_pk]))
 

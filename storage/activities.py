@@ -35,7 +35,7 @@ class Activity:
 
 
 SELECT = select(*(activities.c[name] for name in Activity.__slots__))
-TOKEN_OF = Prepared(select(activities.c.token).where(activities.c.pk == bindparam("pk")))
+TOKEN_OF = Prepared(select(activities.c.token).where(activities.c.pk == bindparam("pk")).with_for_update())
 SET_STAMP = Update(activities, ("pk",), ("stamp", "state"))
 SET_STATE = Update(activities, ("pk", "token"), ("state",))
 

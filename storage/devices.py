@@ -4,9 +4,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import BindParameter, ColumnElement, Connection, delete, exists, insert, or_, select, update
+from sqlalchemy import BindParameter, ColumnElement, Connection, bindparam, delete, exists, insert, or_, select, update
 
 from storage.models import devices, logins
+from storage.prepared import Delete, Prepared, Update
+from storage.statements import Read
 from storage.transaction import Tx
 
 APPLE = PUSHABLE = "ios"
@@ -35,6 +37,11 @@ class Device:
 
 
 SELECT = select(*(devices.c[name] for name in Device.__slots__))
+TOKEN_OF = Prepared(
+    select(devices.c.push_token, devices.c.registered_at).where(devices.c.pk == bindparam("pk")).with_for_update()
+)
+DROP = Delete(devices, ("pk", "push_token"))
+FORGET_START_TOKEN = Update(devices, ("pk", "push_to_start_token"), (), also="push_to_start_token = NULL")
 
 
 def signed_in(at: int | BindParameter[int]) -> ColumnElement[bool]:
@@ -87,13 +94,18 @@ def remove(tx: Tx, pk: int) -> None:
 
 def drop_token(tx: Tx, pk: int, token: str, before: int | None) -> bool:
     """Forget a device whose token is dead, unless it has another one by now, or this one was registered after ``before``."""
-    conditions = [devices.c.pk == pk, devices.c.push_token == token]
-    if before is not None:
-        conditions.append(devices.c.registered_at < before)
-    return tx.execute(delete(devices).where(*conditions)).rowcount > 0
+    found = tx.first(TOKEN_OF, {"pk": pk})
+    if found is None or found[0] != token or (before is not None and found[1] >= before):
+        return False
+    tx.update_later(DROP, (pk, token), ())
+    return True
+
+
+def reads_of_drop(pk: int) -> list[Read]:
+    """What ``drop_token`` asks for."""
+    return [(TOKEN_OF, {"pk": pk})]
 
 
 def drop_start_token(tx: Tx, pk: int, token: str) -> None:
     """Nothing can be started under this token any more."""
-    here = (devices.c.pk == pk, devices.c.push_to_start_token == token)
-    tx.execute(update(devices).where(*here).values(push_to_start_token=None))
+    tx.update_later(FORGET_START_TOKEN, (pk, token), ())

@@ -8,12 +8,12 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import orjson
-from sqlalchemy import Connection, bindparam, delete, func, insert, select, update
+from sqlalchemy import Connection, bindparam, func, insert, select
 
 from storage import webhooks
 from storage.fetch import fetch_one
 from storage.models import channels, events
-from storage.prepared import Bulk, Prepared, Update, json_list, of_pairs, one_of, padded
+from storage.prepared import Bulk, Prepared, Update, json_list, of_pairs, one_of, padded, texts_of_pairs
 from storage.transaction import Event, Tx, clock
 from storage.types import SECOND
 
@@ -36,13 +36,14 @@ TAIL = (
     .where(events.c.at > bindparam("since"))
     .group_by(events.c.channel_pk)
 )
-SET_PAYLOAD = Update(events, ("channel_pk", "seq"), ("payload",))
-FLOOR = (
-    update(channels)
-    .where(channels.c.pk == bindparam("channel"), channels.c.floor < bindparam("upto"))
-    .values(floor=bindparam("upto"))
+SET_PAYLOAD = Update.of_lists(events, ("channel_pk", "seq"), "payload")
+FLOOR = texts_of_pairs(
+    "UPDATE channels SET floor = w.seq FROM {pairs} WHERE channels.pk = w.pk AND channels.floor < w.seq"
 )
-FORGET = delete(events).where(events.c.channel_pk == bindparam("channel"), events.c.seq <= bindparam("upto"))
+FORGET = texts_of_pairs(
+    "DELETE FROM events WHERE (channel_pk, seq) IN (SELECT e.channel_pk, e.seq FROM {pairs} "
+    "JOIN events AS e ON e.channel_pk = w.pk AND e.seq <= w.seq)"
+)
 LONG = select(channels.c.pk, (channels.c.head - bindparam("keep")).label("upto")).where(
     channels.c.head - channels.c.floor > bindparam("keep") + bindparam("slack")
 )
@@ -83,9 +84,8 @@ def write(
 
 def rewrite(tx: Tx, channel_pk: int, seqs: Collection[int], document: Mapping[str, Any]) -> None:
     """Replace what earlier events tell, so that a replay never shows what is no longer there."""
-    payload = orjson.dumps(document)
-    for seq in seqs:
-        tx.update_later(SET_PAYLOAD, (channel_pk, seq), (payload,))
+    if seqs:
+        tx.update_later(SET_PAYLOAD, (channel_pk, min(seqs)), (json_list(seqs), orjson.dumps(document)))
 
 
 def heads(connection: Connection, pks: Collection[int]) -> dict[int, int]:
@@ -120,19 +120,30 @@ def tail(connection: Connection, seconds: int) -> dict[int, int]:
     return {row[0]: row[1] for row in connection.execute(TAIL, {"since": clock(connection) - seconds * SECOND})}
 
 
-def to_trim(connection: Connection, *, before: int, keep: int) -> list[tuple[int, int]]:
-    """``(channel, seq)`` up to which events are older than ``before``, or more than ``keep``; some, if many."""
+def to_trim(connection: Connection, *, before: int, keep: int) -> dict[int, int]:
+    """By channel, up to which seq events are older than ``before``, or more than ``keep``; some, if many."""
     aged: list[Any] = connection.execute(AGED.limit(TRIMMED_AT_ONCE), {"before": before}).all()  # type: ignore[assignment]
     long = connection.execute(LONG.limit(TRIMMED_AT_ONCE), {"keep": keep, "slack": keep // 10}).all()
-    return [(pk, upto) for pk, upto in [*aged, *long]]
+    found: dict[int, int] = {}
+    for pk, upto in [*aged, *long]:
+        found[pk] = max(upto, found.get(pk, 0))
+    return found
 
 
-def trim(tx: Tx, channel_pk: int, upto: int) -> bool:
-    """Drop a slice of a channel's events up to a seq; whether there is more."""
-    floor: int | None = tx.execute(select(channels.c.floor).where(channels.c.pk == channel_pk)).scalar()
-    if floor is None or floor >= upto:
-        return False
-    cut = min(upto, floor + TRIMMED_AT_ONCE)
-    tx.execute(FORGET, {"channel": channel_pk, "upto": cut})
-    tx.execute(FLOOR, {"channel": channel_pk, "upto": cut})
-    return cut < upto
+def trim(tx: Tx, cuts: Mapping[int, int]) -> dict[int, int]:
+    """Drop the events of channels up to these seqs, a slice of all; what is left to be cut."""
+    floors = {pk: floor for pk, _, floor in tx.rows(BOUNDS, {"pks": json_list(cuts)})}
+    done, rest, room = {}, {}, TRIMMED_AT_ONCE
+    for pk, upto in cuts.items():
+        floor = floors.get(pk, upto)
+        cut = min(upto, floor + room)
+        if cut > floor:
+            done[pk] = cut
+            room -= cut - floor
+        if cut < upto:
+            rest[pk] = upto
+    if done:
+        on_postgres = tx.statements.connection.dialect.name != "sqlite"
+        for statement in (FORGET, FLOOR):
+            tx.execute(statement[on_postgres], {"pairs": json_list(done.items())})
+    return rest

@@ -7,7 +7,7 @@ a crash gives them back.
 import uuid
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, NamedTuple
 
 from sqlalchemy import (
@@ -185,6 +185,9 @@ def promise_once(
     of their seqs, and to all if they leave out different ones.
     """
     question = (kind, channel_pk)
+    if promised is not None and tx.waiting_update(SET_CAUSE_LEASE, promised[:1]) is not None:
+        # It was claimed in this batch.
+        promised = None
     pk, known_seq, known_ref = tx.waiting_answer(question, promised) or (None, seq, ref_pk)
     merged = max(seq, known_seq), ref_pk if ref_pk == known_ref else None
     if pk is None:
@@ -219,7 +222,16 @@ def when_due(connection: Connection, due: Prepared) -> int | None:
 
 def claim_causes(tx: Tx, lease: str, *, ttl: int, limit: int, at: int) -> list[Cause]:
     """Causes that are due ``at`` a time, oldest first, held under ``lease`` for ``ttl`` microseconds."""
-    return [Cause(*row) for row in claim(tx, CLAIM_CAUSES, SET_CAUSE_LEASE, lease, ttl, limit, at)]
+    found = []
+    for row in claim(tx, CLAIM_CAUSES, SET_CAUSE_LEASE, SET_CURSOR, lease, ttl, limit, at):
+        cause = Cause(*row)
+        merged = tx.waiting_update(SET_CAUSE, (cause.pk,))
+        if merged is not None:
+            cause = replace(cause, seq=merged[0], ref_pk=merged[1])
+            # Nothing more is merged with it.
+            tx.answer((cause.kind, cause.channel_pk), None)
+        found.append(cause)
+    return found
 
 
 def reads_of_causes(limit: int, at: int) -> list[Read]:
@@ -229,7 +241,7 @@ def reads_of_causes(limit: int, at: int) -> list[Read]:
 
 def claim_deliveries(tx: Tx, lease: str, *, ttl: int, limit: int, at: int) -> list[Delivery]:
     """Deliveries that are due ``at`` a time, oldest first, held under ``lease`` for ``ttl`` microseconds."""
-    return [Delivery(*row) for row in claim(tx, CLAIM_DELIVERIES, SET_DELIVERY_LEASE, lease, ttl, limit, at)]
+    return [Delivery(*row) for row in claim(tx, CLAIM_DELIVERIES, SET_DELIVERY_LEASE, SETTLE, lease, ttl, limit, at)]
 
 
 def reads_of_deliveries(limit: int, at: int) -> list[Read]:
@@ -237,9 +249,15 @@ def reads_of_deliveries(limit: int, at: int) -> list[Read]:
     return [(CLAIM_DELIVERIES, {"limit": limit, "at": at})]
 
 
-def claim(tx: Tx, due: Prepared, set_lease: Update, lease: str, ttl: int, limit: int, at: int) -> list[Any]:
-    """Rows that no other transaction has locked. Those that this one holds already are left out."""
-    found = [row for row in tx.rows(due, {"at": at, "limit": limit}) if tx.waiting_update(set_lease, row[:1]) is None]
+def claim(
+    tx: Tx, due: Prepared, set_lease: Update, end_lease: Update, lease: str, ttl: int, limit: int, at: int
+) -> list[Any]:
+    """Rows that no other transaction has locked, but for those that this one has claimed, or whose lease it has ended."""
+    found = [
+        row
+        for row in tx.rows(due, {"at": at, "limit": limit})
+        if tx.waiting_update(set_lease, row[:1]) is None and tx.waiting_update(end_lease, (row[0], lease)) is None
+    ]
     for row in found:
         tx.update_later(set_lease, row[:1], (lease, tx.now + ttl))
     return sorted(found)

@@ -8,6 +8,7 @@ the exception of a result. Checked by name in ``tests/test_seams.py``.
 import asyncio
 import contextlib
 import socket
+import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -20,7 +21,9 @@ OK = (pq.ExecStatus.COMMAND_OK, pq.ExecStatus.TUPLES_OK)
 # How results in text are read, by the number of their type (pg_type.oid); all others are texts.
 READERS: dict[int, Callable[[bytes], Any]] = {
     16: lambda value: value == b"t",
-    17: lambda value: bytes.fromhex(value[2:].decode()),
+    17: lambda value: (
+        bytes.fromhex(value[2:].decode()) if value.startswith(b"\\x") else pq.Escaping().unescape_bytea(value)
+    ),
     20: int,
     21: int,
     23: int,
@@ -44,6 +47,8 @@ class Pipeline:
         self.connection = connection
         self.pgconn = connection.pgconn
         self.prepares = prepares
+        # Of time.monotonic().
+        self.opened_at = time.monotonic()
         # Of the statements that are prepared on this connection, and how many ever were.
         self.names: dict[str, bytes] = {}
         self.prepared = 0

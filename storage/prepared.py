@@ -10,7 +10,18 @@ from functools import cached_property
 from typing import Any, TypeVar
 
 import orjson
-from sqlalchemy import Boolean, ColumnElement, Executable, Integer, LargeBinary, Table, Text, bindparam, text
+from sqlalchemy import (
+    Boolean,
+    ColumnElement,
+    Executable,
+    Integer,
+    LargeBinary,
+    Table,
+    Text,
+    TextClause,
+    bindparam,
+    text,
+)
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.dialects.postgresql import psycopg
 from sqlalchemy.ext.compiler import compiles
@@ -32,13 +43,13 @@ def padded(values: Collection[T]) -> list[T]:
     return every + every[:1] * (size - len(every))
 
 
-# The rows ``(pk, seq)`` of a list of pairs in JSON.
+# The rows ``(pk, seq)`` of a list of pairs in JSON; ``seq`` is a number, or what ``kind`` says.
 PAIRS = {
     "sqlite": (
         "(SELECT json_extract(value, '$[0]') AS pk, json_extract(value, '$[1]') AS seq FROM json_each(:pairs)) AS w"
     ),
     "postgresql": (
-        "(SELECT (value ->> 0)::bigint AS pk, (value ->> 1)::bigint AS seq "
+        "(SELECT CAST(value ->> 0 AS bigint) AS pk, CAST(value ->> 1 AS {kind}) AS seq "
         "FROM json_array_elements(CAST(:pairs AS json))) AS w"
     ),
 }
@@ -132,9 +143,15 @@ class Prepared:
         return f"SELECT w.n, q.* FROM {wanted} CROSS JOIN LATERAL ({query}) AS q"
 
 
-def of_pairs(sql: str) -> Prepared:
+def of_pairs(sql: str, *, kind: str = "bigint") -> Prepared:
     """A query about many pairs; ``sql`` has ``{pairs}`` where their rows ``w`` are to stand, of the parameter ``pairs``."""
-    return Prepared(*(text(sql.format(pairs=PAIRS[dialect])) for dialect in ("sqlite", "postgresql")))
+    return Prepared(*texts_of_pairs(sql, kind))
+
+
+def texts_of_pairs(sql: str, kind: str = "bigint") -> tuple[TextClause, TextClause]:
+    """Such a statement for SQLite, and for PostgreSQL."""
+    sqlite, postgres = (text(sql.format(pairs=PAIRS[each].replace("{kind}", kind))) for each in PAIRS)
+    return sqlite, postgres
 
 
 class Bulk:
@@ -164,3 +181,40 @@ class Update:
         self.kinds = [postgres_type(table.c[name].type) for name in self.columns]
         wanted = f"{unnest(self.kinds)} AS w ({', '.join(self.columns)})"
         self.postgres_sql = f"UPDATE {table.name} SET {sets} FROM {wanted} WHERE {where}"
+
+    @classmethod
+    def of_lists(cls, table: Table, keys: Sequence[str], column: str) -> "Update":
+        """One value for many rows: the second of ``keys`` is known by a name of the list; its values come as a list in JSON.
+
+        ``columns`` are the first key, the name, the list and the value.
+        """
+        made = cls(table, keys, [column])
+        first, second = keys
+        sets = f"UPDATE {table.name} SET {column} = w.{column} FROM (SELECT v.{first}"
+        where = f"WHERE {table.name}.{first} = w.{first} AND {table.name}.{second} = w.{second}"
+        made.columns = [first, "name", "list", column]
+        made.kinds = [made.kinds[0], "bigint", "text", made.kinds[2]]
+        named = ", ".join(f"column{place} AS {name}" for place, name in enumerate(made.columns, 1))
+        made.head = f"{sets}, j.value AS {second}, v.{column} FROM (SELECT {named} FROM (VALUES "
+        made.row = "(?, ?, ?, ?)"
+        made.tail = f")) AS v, json_each(v.list) AS j) AS w {where}"
+        made.postgres_sql = (
+            f"{sets}, CAST(j.value AS bigint) AS {second}, v.{column} FROM {unnest(made.kinds)} AS v "
+            f"({', '.join(made.columns)}), json_array_elements_text(CAST(v.list AS json)) AS j (value)) AS w {where}"
+        )
+        return made
+
+
+class Delete(Update):
+    """The rows of these keys, many in one statement; it waits as an update without values."""
+
+    def __init__(self, table: Table, keys: Sequence[str]) -> None:
+        super().__init__(table, keys, keys[:1])
+        self.columns = list(keys)
+        self.kinds = self.kinds[: len(keys)]
+        self.head = f"DELETE FROM {table.name} WHERE ({', '.join(keys)}) IN (VALUES "
+        self.row = f"({', '.join('?' for _ in keys)})"
+        self.tail = ")"
+        where = " AND ".join(f"{table.name}.{name} = w.{name}" for name in keys)
+        wanted = f"{unnest(self.kinds)} AS w ({', '.join(keys)})"
+        self.postgres_sql = f"DELETE FROM {table.name} USING {wanted} WHERE {where}"

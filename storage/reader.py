@@ -21,7 +21,7 @@ from sqlalchemy.pool import StaticPool
 from sqlalchemy.util import await_only
 
 from storage.pipeline import PIPELINE, Pipeline, Statement, closing_after, pipeline_of
-from storage.sqlstates import is_retriable
+from storage.sqlstates import is_lost, is_retriable
 from storage.tasks import Tasks
 
 logger = logging.getLogger("bellwire.storage")
@@ -115,6 +115,8 @@ class SqliteThread:
 class PostgresReader:
     """``engine`` commits every statement by itself. A read loses its connection ``seconds`` after it was asked for.
 
+    One whose connection was lost before that reads again, once, on a new one.
+
     A snapshot begins with its first statement, in one round trip; who asked does not wait for its end.
     """
 
@@ -123,30 +125,36 @@ class PostgresReader:
         self.seconds = seconds
         # Whether statements may have names on the server.
         self.prepares = prepares
+        # When a read began whose connection was lost, of time.monotonic().
+        self.lost_at = float("-inf")
         # Connections whose snapshots are being ended.
         self.tasks = Tasks()
         event.listen(engine.sync_engine, "before_cursor_execute", begin)
 
     async def read(self, query: Callable[[Connection], T], snapshot: bool) -> T:
-        deadline = time.monotonic() + self.seconds
+        began = time.monotonic()
+        deadline = began + self.seconds
         try:
             return await self._read(query, snapshot, deadline)
         except Exception as error:
-            if not is_retriable(error):
+            if is_lost(error):
+                # The connections that are as old lead to the same place.
+                self.lost_at = max(began, self.lost_at)
+            elif not is_retriable(error):
+                raise
+            if time.monotonic() >= deadline:
                 raise
             return await self._read(query, snapshot, deadline)
 
     async def _read(self, query: Callable[[Connection], T], snapshot: bool, deadline: float) -> T:
-        connection = await self.engine.connect()
-        pipeline = None
+        connection, pipeline = await self._connect()
         try:
-            pipeline = await pipeline_of(connection, prepares=self.prepares)
             if snapshot:
                 pipeline.pending.append(SNAPSHOT)
             with closing_after(pipeline.connection, max(0.0, deadline - time.monotonic())):
                 return await connection.run_sync(query)
         finally:
-            if pipeline is None or pipeline.is_lost or pipeline.is_idle:
+            if pipeline.is_lost or pipeline.is_idle:
                 await self._release(connection, pipeline)
             else:
                 self.tasks.spawn(self._end(connection, pipeline))
@@ -161,12 +169,25 @@ class PostgresReader:
         finally:
             await self._release(connection, pipeline)
 
-    async def _release(self, connection: AsyncConnection, pipeline: Pipeline | None) -> None:
-        """Give it back to the pool, unless it is lost."""
-        if pipeline is not None:
-            pipeline.pending.clear()
-            if pipeline.is_lost and not connection.invalidated:
+    async def _connect(self) -> tuple[AsyncConnection, Pipeline]:
+        """A connection that was opened after the last one was lost."""
+        while True:
+            connection = await self.engine.connect()
+            try:
+                pipeline = await pipeline_of(connection, prepares=self.prepares)
+                if pipeline.opened_at >= self.lost_at:
+                    return connection, pipeline
                 await connection.invalidate()
+            except BaseException:
+                await connection.close()
+                raise
+            await connection.close()
+
+    async def _release(self, connection: AsyncConnection, pipeline: Pipeline) -> None:
+        """Give it back to the pool, unless it is lost."""
+        pipeline.pending.clear()
+        if pipeline.is_lost and not connection.invalidated:
+            await connection.invalidate()
         await connection.close()
 
     async def close(self) -> None:

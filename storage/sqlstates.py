@@ -54,6 +54,13 @@ def is_wrong_server(error: BaseException) -> bool:
     return code.startswith(WRONG_SERVER) and code != PROTOCOL_VIOLATION
 
 
+def is_lost(error: BaseException) -> bool:
+    """Whether a connection failed, or leads to a server that can't do what it is asked for."""
+    cause = original(error)
+    broken = isinstance(cause, (psycopg.OperationalError, psycopg.InterfaceError)) and sqlstate(cause) is None
+    return broken or is_wrong_server(error)
+
+
 def is_cancelled(error: BaseException) -> bool:
     """Whether a statement took too long, for a lock or at all."""
     return sqlstate(error) in CANCELLED

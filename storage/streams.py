@@ -20,8 +20,9 @@ from sqlalchemy import (
 )
 
 from storage import log
+from storage.fetch import fetch_one
 from storage.models import UPCOMING, blocks, channels, chats, exclusions, followers, members, streams, users
-from storage.prepared import Prepared, one_of, padded
+from storage.prepared import Prepared, json_list, of_pairs, one_of, padded
 from storage.transaction import Tx
 from storage.types import new_id
 
@@ -249,16 +250,15 @@ FOLLOWED = Prepared(
     .join(users, users.c.pk == followers.c.user_pk)
     .where(one_of(followers.c.user_pk, "pks"), streams.c.status.in_([literal_column(f"'{each}'") for each in LIVING]))
 )
-NAMED = READABLE.join(users, users.c.tenant_pk == streams.c.tenant_pk).where(
-    users.c.pk == bindparam("user"), streams.c.id.in_(bindparam("ids"))
+# The same of streams of the user's tenant, for each user and id.
+NAMED = of_pairs(
+    "SELECT u.pk AS user_pk, s.pk, s.id, c.head, c.floor FROM {pairs} JOIN users AS u ON u.pk = w.pk "
+    "JOIN streams AS s ON s.tenant_pk = u.tenant_pk AND s.id = w.seq JOIN channels AS c ON c.pk = s.pk "
+    "WHERE NOT EXISTS (SELECT 1 FROM blocks AS b WHERE b.user_pk = s.owner_pk AND b.blocked_pk = u.pk) ORDER BY s.pk DESC",
+    kind="text",
 )
 
 
-def named(connection: Connection, user_pk: int, ids: Collection[str]) -> list[Any]:
-    """``(user_pk, pk, id, head, floor)`` of streams of the user's tenant by id."""
-    every = list(ids)
-    return [
-        row
-        for start in range(0, len(every), 500)
-        for row in connection.execute(NAMED, {"user": user_pk, "ids": every[start : start + 500]})
-    ]
+def named(connection: Connection, wanted: Collection[tuple[int, str]]) -> list[Any]:
+    """``(user_pk, pk, id, head, floor)`` of streams of a user's tenant, by ``(user_pk, id)``; not of who blocks the user."""
+    return [*fetch_one(connection, NAMED, {"pairs": json_list(wanted)})] if wanted else []

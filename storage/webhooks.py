@@ -4,28 +4,28 @@ A call is claimed for a while, so that several processes share them and a crash 
 """
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, NamedTuple
 
 import orjson
 from sqlalchemy import (
     Connection,
+    Integer,
     String,
     bindparam,
-    case,
     cast,
     delete,
     func,
     insert,
-    literal,
     literal_column,
     select,
     text,
     update,
 )
 
+from storage.fetch import fetch_one
 from storage.models import calls, chats, deliveries, events, streams, tenants, users, webhooks
-from storage.prepared import Bulk, Prepared, Update, padded
+from storage.prepared import Bulk, Delete, Prepared, Update, json_list, one_of, padded
 from storage.statements import Read
 from storage.transaction import Tx, clock
 from storage.types import new_id
@@ -111,6 +111,41 @@ CALL = select(*(calls.c[name] for name in WebhookCall.__slots__))
 def read(row: Any) -> Webhook:
     values = dict(zip(Webhook.__slots__, row, strict=True))
     return Webhook(**{**values, "events": orjson.loads(values["events"])})
+
+
+CALL_WIDTH = len(WebhookCall.__slots__)
+IS_DUE = WAITING, calls.c.due_at <= bindparam("at"), calls.c.lease_until <= bindparam("at")
+DUE = Prepared(select(calls.c.pk).where(*IS_DUE).limit(1))
+NUMBERED = (
+    select(
+        calls.c.pk,
+        func.row_number().over(partition_by=calls.c.webhook_pk, order_by=(calls.c.due_at, calls.c.pk)).label("number"),
+    )
+    .where(*IS_DUE, ~one_of(calls.c.webhook_pk, "full"))
+    .subquery()
+)
+# A call, its lease, its webhook, and that one's tenant; what it tells, from the log or of its own.
+CLAIMABLE = Prepared(
+    CALL.add_columns(
+        calls.c.lease_until,
+        *(webhooks.c[name] for name in Webhook.__slots__),
+        tenants.c.uuid,
+        events.c.payload,
+        calls.c.document,
+    )
+    .outerjoin(webhooks, webhooks.c.pk == calls.c.webhook_pk)
+    .outerjoin(tenants, tenants.c.pk == webhooks.c.tenant_pk)
+    .outerjoin(events, (events.c.channel_pk == calls.c.channel_pk) & (events.c.seq == calls.c.seq))
+    .where(
+        *IS_DUE,
+        calls.c.pk.in_(
+            select(NUMBERED.c.pk).where(NUMBERED.c.number <= bindparam("each", type_=Integer)).limit(CALLS_AT_ONCE)
+        ),
+    )
+    .with_for_update(of=calls, skip_locked=True)
+)
+SET_LEASE = Update(calls, ("pk",), ("lease_until", "attempts"))
+DROP = Delete(calls, ("pk",))
 
 
 # Their addresses
@@ -211,52 +246,41 @@ def promise_failures(tx: Tx, delivery_pks: Collection[int]) -> None:
 # Calling
 
 
-def anything(connection: Connection) -> bool:
-    return connection.execute(due(clock(connection)).limit(1)).first() is not None
+def calls_due(connection: Connection) -> int | None:
+    """The database's time if a call is due, in microseconds; otherwise None."""
+    at = clock(connection)
+    return at if fetch_one(connection, DUE, {"at": at}) else None
 
 
-def due(at: int) -> Any:
-    return select(calls.c.pk).where(WAITING, calls.c.due_at <= at, calls.c.lease_until <= at)
-
-
-def claim(tx: Tx, ttl: int, room: Mapping[int, int], each: int) -> list[ClaimedCall]:
-    """Due calls, held for ``ttl`` microseconds: ``each`` of a webhook at most, or what ``room`` says of it.
+def claim(tx: Tx, *, ttl: int, room: Mapping[int, int], each: int, at: int) -> list[ClaimedCall]:
+    """Calls that are due ``at`` a time, held for ``ttl`` microseconds: ``each`` of a webhook at most, or its ``room``.
 
     An attempt counts from here on, so that one that never comes back is one, too.
     """
-    number = func.row_number().over(partition_by=calls.c.webhook_pk, order_by=(calls.c.due_at, calls.c.pk))
-    waiting = due(tx.now).add_columns(calls.c.webhook_pk, number.label("number")).subquery()
-    allowed = case(room, value=waiting.c.webhook_pk, else_=each) if room else literal(each)
-    wanted = select(waiting.c.pk).where(waiting.c.number <= allowed).limit(CALLS_AT_ONCE)
-    first = due(tx.now).where(calls.c.pk.in_(wanted))
-    pks = list(tx.execute(first.with_for_update(skip_locked=True)).scalars())
-    if not pks:
-        return []
-    lease = tx.now + ttl
-    tx.execute(update(calls).where(calls.c.pk.in_(pks)).values(lease_until=lease, attempts=calls.c.attempts + 1))
-    wide = len(WebhookCall.__slots__)
-    rows: Sequence[Any] = tx.execute(
-        CALL.add_columns(
-            *(webhooks.c[name] for name in Webhook.__slots__), tenants.c.uuid, events.c.payload, calls.c.document
-        )
-        .join(webhooks, webhooks.c.pk == calls.c.webhook_pk)
-        .join(tenants, tenants.c.pk == webhooks.c.tenant_pk)
-        .outerjoin(events, (events.c.channel_pk == calls.c.channel_pk) & (events.c.seq == calls.c.seq))
-        .where(calls.c.pk.in_(pks))
-        .order_by(calls.c.pk)
-    ).all()
-    # Of webhooks that were removed while something was promised to them.
-    tx.execute(delete(calls).where(calls.c.pk.in_(set(pks) - {row[0] for row in rows})))
-    return [
-        ClaimedCall(
-            WebhookCall(*row[:wide]),
-            lease,
-            read(row[wide:-3]),
-            row[-3],
-            orjson.loads(row[-2]) if row[-2] is not None else orjson.loads(row[-1]) if row[-1] else None,
-        )
-        for row in rows
-    ]
+    lease, left, claimed = tx.now + ttl, dict(room), []
+    ((query, values),) = reads_of_claim(room, each, at)
+    for row in sorted(tx.rows(query, values), key=lambda row: int(row[0])):
+        call, held_until, webhook = WebhookCall(*row[:CALL_WIDTH]), row[CALL_WIDTH], row[CALL_WIDTH + 1 : -3]
+        if webhook[0] is None:
+            # It was removed while something was promised to it.
+            tx.update_later(DROP, (call.pk,), ())
+            continue
+        free = left.get(call.webhook_pk, each)
+        if free <= 0 or tx.waiting_update(SETTLE, (call.pk, held_until)) is not None:
+            continue
+        left[call.webhook_pk] = free - 1
+        call = replace(call, attempts=call.attempts + 1)
+        tx.update_later(SET_LEASE, (call.pk,), (lease, call.attempts))
+        tenant, payload, document = row[-3:]
+        shown = payload if payload is not None else document
+        claimed.append(ClaimedCall(call, lease, read(webhook), tenant, orjson.loads(shown) if shown else None))
+    return claimed
+
+
+def reads_of_claim(room: Mapping[int, int], each: int, at: int) -> list[Read]:
+    """What ``claim`` asks for."""
+    full = json_list(sorted(pk for pk, free in room.items() if free <= 0))
+    return [(CLAIMABLE, {"at": at, "each": each, "full": full})]
 
 
 def settle(tx: Tx, pk: int, lease: int, state: State, *, status: int | None, reason: str, pause: int = 0) -> None:

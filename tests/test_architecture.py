@@ -162,7 +162,6 @@ WITHOUT_OWN_TEST = {
     "realtime/devices.py": "tests/journeys/test_push.py",
     "server/devices.py": "tests/journeys/test_push.py",
     "storage/devices.py": "tests/journeys/test_push.py",
-    "storage/outbox.py": "tests/push/test_worker.py",
     "storage/deliveries.py": "tests/journeys/test_push.py",
     "storage/audience.py": "tests/push/test_targets.py",
     "*/activities.py": "tests/realtime/test_streams.py and tests/journeys/test_live_activities.py",

@@ -83,11 +83,10 @@ class Plans:
         for user_pk, *row in followed:
             readable[user_pk].append(of_stream(*row))
         now = epochs[0][0]
+        named = self._named(connection, asked, readable)
         read = [
-            [*(theirs := readable[each.caller.pk]), *self._named(connection, each, theirs)]
-            if each.caller in valid
-            else []
-            for each in asked
+            [*readable[each.caller.pk], *others] if each.caller in valid else []
+            for each, others in zip(asked, named, strict=True)
         ]
         missed = [
             self._missed(each.offsets, channels) if each.epoch == now else {}
@@ -142,13 +141,21 @@ class Plans:
             sum(missed[name].events for name in whole),
         )
 
-    def _named(self, connection: Connection, asked: ResumeRequest, readable: Sequence[Readable]) -> list[Readable]:
-        """Streams that the client names, beside those that the user follows."""
-        known = {each.name for each in readable}
-        ids = {name.removeprefix(STREAM) for name in asked.offsets if name.startswith(STREAM) and name not in known}
-        wanted = [id for id in ids if is_id(id)]
+    def _named(
+        self, connection: Connection, asked: Sequence[ResumeRequest], readable: Mapping[int, Sequence[Readable]]
+    ) -> list[list[Readable]]:
+        """For each client the streams that it names, beside those that the user follows."""
+        wanted: list[set[tuple[int, str]]] = []
+        for each in asked:
+            known = {followed.name for followed in readable.get(each.caller.pk, ())}
+            ids = {name.removeprefix(STREAM) for name in each.offsets if name.startswith(STREAM) and name not in known}
+            wanted.append({(each.caller.pk, id) for id in ids if is_id(id)})
+        found = streams.named(connection, set().union(*wanted))
         most = self.limits.streams_watched
-        return [of_stream(*row) for _, *row in streams.named(connection, asked.caller.pk, wanted)[:most]]
+        return [
+            [of_stream(*row) for user_pk, *row in found if (user_pk, row[1]) in some][:most] if some else []
+            for some in wanted
+        ]
 
 
 def of_stream(pk: int, id: str, head: int, floor: int) -> Readable:

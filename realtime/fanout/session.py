@@ -305,8 +305,8 @@ class Sessions:
         names = {pk: each.name for pk, each in session.subscriptions.items() if each.name.startswith("stream:")}
         ids = {name.removeprefix("stream:"): pk for pk, name in names.items()}
         if ids:
-            readable = await self.database.read(lambda it: streams.named(it, session.caller.pk, ids))
-            for pk in names.keys() - {row.pk for row in readable}:
+            readable = await self.database.read(lambda it: streams.named(it, [(session.caller.pk, id) for id in ids]))
+            for pk in names.keys() - {pk for _, pk, *_ in readable}:
                 self.hub.remove(session, pk)
 
     async def _leave(self, session: Session, chat_id: str) -> None:

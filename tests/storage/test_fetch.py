@@ -1,11 +1,12 @@
 """Rows of prepared queries, on both databases."""
 
 import asyncio
+from functools import partial
 from typing import Any
 
 import psycopg
 import pytest
-from sqlalchemy import Connection, Float, bindparam, func, insert, literal_column, select, text
+from sqlalchemy import Connection, Float, LargeBinary, bindparam, func, insert, literal_column, select, text
 from sqlalchemy.util import await_only
 
 from storage import log
@@ -17,6 +18,7 @@ from storage.reader import PostgresReader
 from storage.transaction import Command, Tx
 from tests.conftest import eventually
 from tests.support.guard import HANG_SECONDS
+from tests.support.postgres import connect
 from tests.support.trips import tracing
 
 VALUE = Prepared(select(facts.c.value).where(facts.c.name == bindparam("name")))
@@ -163,3 +165,34 @@ async def test_a_text_with_a_nul_is_refused(postgres_database: str) -> None:
     with pytest.raises(psycopg.DataError, match="NUL"):
         await database.read(lambda it: fetch_one(it, VALUE, {"name": "a\0b"}))
     await database.close()
+
+
+async def test_reads_survive_a_server_that_has_closed_all_connections(postgres_database: str) -> None:
+    """None of those that were open in the pool fails more than once."""
+    database = Database(postgres_database, pool=4)
+    await database.start()
+    slow = Prepared(select(func.pg_sleep(bindparam("seconds", type_=Float))))
+    await asyncio.gather(*(database.read(lambda it: fetch_one(it, slow, {"seconds": 0.2})) for _ in range(4)))
+    connection = await connect(postgres_database)
+    closed = await connection.execute(
+        "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity "
+        "WHERE pid <> pg_backend_pid() AND datname = current_database()"
+    )
+    assert len(await closed.fetchall()) >= 4
+    await connection.close()
+    found = await asyncio.gather(*(database.read(lambda it: fetch_one(it, COUNT, {})) for _ in range(4)))
+    assert found == [[(0,)]] * 4
+    await database.close()
+
+
+async def test_bytes_come_as_they_are_whatever_the_server_writes(postgres_database: str) -> None:
+    """``bytea_output`` may be set for a role, a database or in the URL."""
+    shown = Prepared(select(func.decode(bindparam("digits"), literal_column("'hex'"), type_=LargeBinary)))
+    for output in ("hex", "escape"):
+        database = Database(f"{postgres_database}&options=-c%20bytea_output%3D{output}")
+        await database.start()
+        values = [b"", b"4142", b'{"a":"\\x41"}', bytes(range(256))]
+        wanted = [{"digits": each.hex()} for each in values]
+        found = await database.read(partial(fetch_many, query=shown, wanted=wanted))
+        assert found == [[(each,)] for each in values]
+        await database.close()

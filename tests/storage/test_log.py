@@ -136,9 +136,9 @@ async def test_cancelled_commands_are_skipped_before_they_run(database: Database
 
 
 async def trim(database: Database, *, before: int, keep: int) -> None:
-    for pk, upto in await database.read(lambda connection: log.to_trim(connection, before=before, keep=keep)):
-        while await database.write(Command(partial(log.trim, channel_pk=pk, upto=upto))):
-            pass
+    cuts = await database.read(lambda connection: log.to_trim(connection, before=before, keep=keep))
+    while cuts:
+        cuts = await database.write(Command(partial(log.trim, cuts=cuts)))
 
 
 async def test_retention_by_count_and_by_age(database: Database) -> None:
@@ -176,24 +176,24 @@ async def notes(database: Database, pk: int, count: int) -> None:
 async def test_a_log_grows_a_tenth_longer_than_is_kept_before_it_is_trimmed(database: Database) -> None:
     (pk,) = await open_channels(database, 1)
 
-    async def to_trim() -> list[tuple[int, int]]:
+    async def to_trim() -> dict[int, int]:
         return await database.read(lambda connection: log.to_trim(connection, before=0, keep=110))
 
     await notes(database, pk, 121)
-    assert await to_trim() == []
+    assert await to_trim() == {}
     await notes(database, pk, 1)
-    assert await to_trim() == [(pk, 12)]
+    assert await to_trim() == {pk: 12}
     await trim(database, before=0, keep=110)
     assert await database.read(lambda connection: bounds(connection, pk)) == (122, 12)
     await notes(database, pk, 11)
-    assert await to_trim() == []
+    assert await to_trim() == {}
 
 
 async def test_what_is_exactly_as_old_is_kept(database: Database) -> None:
     (pk,) = await open_channels(database, 1)
     await notes(database, pk, 1)
     await database.write(Command(lambda tx: tx.execute(events.update().values(at=5 * SECOND))))
-    for before, found in ((5 * SECOND, []), (5 * SECOND + 1, [(pk, 1)])):
+    for before, found in ((5 * SECOND, {}), (5 * SECOND + 1, {pk: 1})):
         assert await database.read(partial(log.to_trim, before=before, keep=1000)) == found
 
 
@@ -203,11 +203,15 @@ async def test_a_log_is_trimmed_in_slices(database: Database, monkeypatch: pytes
     assert await database.read(lambda connection: bounds(connection, pk)) == (0, 0)
     await notes(database, other, 30)
     await notes(database, pk, 30)
-    for more, floor in ((True, 10), (True, 20), (False, 25), (False, 25)):
-        assert await database.write(Command(lambda tx: log.trim(tx, pk, 25))) is more
+    for rest, floor in (({pk: 25}, 10), ({pk: 25}, 20), ({}, 25), ({}, 25)):
+        assert await database.write(Command(lambda tx: log.trim(tx, {pk: 25}))) == rest
         assert await database.read(lambda connection: bounds(connection, pk)) == (30, floor)
     assert len(await pages(database, pk)) == 5 and len(await pages(database, other)) == 30
-    assert await database.write(Command(lambda tx: log.trim(tx, pk + 1, 25))) is False
+    # Of several channels ten events together, each in its turn.
+    assert await database.write(Command(lambda tx: log.trim(tx, {pk: 29, pk + 1: 25, other: 8}))) == {other: 8}
+    assert [await database.read(partial(bounds, pk=each)) for each in (pk, other)] == [(30, 29), (30, 6)]
+    assert await database.write(Command(lambda tx: log.trim(tx, {other: 8}))) == {}
+    assert [event.seq for event in await pages(database, other)] == list(range(9, 31))
 
 
 async def test_the_tail_names_what_changed_lately(database: Database) -> None:

@@ -88,8 +88,8 @@ async def test_streams_by_more_ids_than_one_statement_takes(database: Database) 
         known = [streams.get(tx.connection(), pk).id for pk in here.streams]
         absent = [f"{number:024x}" for number in range(1_000)]
         ids = [known[0], *absent[:498], known[1], *absent[498:]]
-        found = streams.named(tx.connection(), here.ann, dict.fromkeys(ids))
-        assert sorted(row.pk for row in found) == sorted(here.streams)
-        assert streams.named(tx.connection(), here.ann, []) == []
+        found = streams.named(tx.connection(), [(here.ann, id) for id in ids])
+        assert sorted(pk for _, pk, *_ in found) == sorted(here.streams)
+        assert streams.named(tx.connection(), []) == []
 
     await database.write(Command(apply))
