@@ -99,6 +99,7 @@ async def build(settings: Settings) -> AsyncIterator[Services]:
             settings.database,
             read_seconds=settings.database_timeout,
             write_seconds=settings.database_write_timeout,
+            connections=settings.database_connections,
             pooled=settings.database_pooler == "transaction",
             on_commit=on_commit,
             on_unknown=on_unknown,

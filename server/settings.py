@@ -56,6 +56,9 @@ class Settings(LimitSettings):
     database_write_timeout: float = Field(
         10, gt=0, description="timeout of a batch of writes to PostgreSQL in seconds; 503 above"
     )
+    database_connections: int = Field(
+        20, ge=1, description="connections of a process that read from PostgreSQL, at most; two more write"
+    )
     database_pooler: Literal["", "transaction"] = Field(
         "", description="transaction: PgBouncer in transaction mode, or its like, stands before PostgreSQL"
     )

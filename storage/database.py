@@ -65,6 +65,7 @@ class Database:
         url: str,
         *,
         pool: int = 4,
+        connections: int = 20,
         read_seconds: float = 15.0,
         write_seconds: float = 10.0,
         pooled: bool = False,
@@ -74,8 +75,9 @@ class Database:
         self.url = url
         # Of the SQLite file; None on PostgreSQL.
         self.path = sqlite_path(url)
-        # Connections that read.
+        # Connections that read: on SQLite there are as many; on PostgreSQL they stay open, and there are more when needed.
         self.pool = pool
+        self.connections = connections
         # A longer read is Unavailable, and so is a longer batch of writes on PostgreSQL.
         self.read_seconds = read_seconds
         self.write_seconds = write_seconds
@@ -92,8 +94,9 @@ class Database:
                 raise DatabaseBroken(f"{self.path} can't be used: {error.orig}") from error
             await self._start_sqlite(self.path)
         else:
+            kept = min(self.pool, self.connections)
             # Of their own, so that slow reads keep no write waiting.
-            writing, reading = self._engine(1, 1), self._engine(self.pool, 4 * self.pool)
+            writing, reading = self._engine(1, 1), self._engine(kept, self.connections - kept)
             self.writer = self._writer(PostgresExecutor(writing, self.write_seconds, prepares=not self.pooled))
             self.reader = PostgresReader(reading, self.read_seconds, prepares=not self.pooled)
         try:

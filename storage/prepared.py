@@ -162,8 +162,13 @@ class Bulk:
         self.columns = columns
         self.head = f"INSERT INTO {table.name} ({', '.join(columns)}) VALUES "
         self.row = f"({', '.join('?' for _ in columns)})"
+        self.tail = ""
         self.kinds = [postgres_type(table.c[name].type) for name in columns]
         self.postgres_sql = f"INSERT INTO {table.name} ({', '.join(columns)}) SELECT * FROM {unnest(self.kinds)}"
+
+    def rows_of(self, keyed: Mapping[Any, tuple[Any, ...]]) -> list[tuple[Any, ...]]:
+        """Those of which there is one of a key."""
+        return list(keyed.values())
 
 
 class Update:
@@ -181,6 +186,10 @@ class Update:
         self.kinds = [postgres_type(table.c[name].type) for name in self.columns]
         wanted = f"{unnest(self.kinds)} AS w ({', '.join(self.columns)})"
         self.postgres_sql = f"UPDATE {table.name} SET {sets} FROM {wanted} WHERE {where}"
+
+    def rows_of(self, values: Mapping[Any, tuple[Any, ...]]) -> list[tuple[Any, ...]]:
+        """Key and new values of each row."""
+        return [(*key, *new) for key, new in values.items()]
 
     @classmethod
     def of_lists(cls, table: Table, keys: Sequence[str], column: str) -> "Update":

@@ -1,6 +1,6 @@
 """How a transaction reaches its database."""
 
-from collections.abc import Collection, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Hashable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 from sqlalchemy import Connection
@@ -30,42 +30,31 @@ class Locked(NamedTuple):
 class Waiting:
     """What some commands have to write yet."""
 
-    __slots__ = ("answers", "keyed", "moved", "rows", "updates")
+    __slots__ = ("answers", "moved", "rows", "updates")
 
     def __init__(self) -> None:
         self.rows: dict[Bulk, list[tuple[Any, ...]]] = {}
-        # Rows of which only one of a key is written.
-        self.keyed: dict[Bulk, dict[Hashable, tuple[Any, ...]]] = {}
-        # By statement and key.
-        self.updates: dict[Update, dict[tuple[Any, ...], tuple[Any, ...]]] = {}
+        # By statement and key: new values of rows, or rows of which only one of a key is written.
+        self.updates: dict[Update | Bulk, dict[Any, tuple[Any, ...]]] = {}
         # Channels that got events.
         self.moved: set[int] = set()
         # What the rows would answer, by what is asked.
         self.answers: dict[Hashable, Any] = {}
 
     def __bool__(self) -> bool:
-        return bool(self.rows or self.keyed or self.updates or self.moved)
+        return bool(self.rows or self.updates or self.moved)
 
     def extend(self, other: "Waiting") -> None:
         """Have what waits in ``other`` written too, after what waits here."""
         for table, rows in other.rows.items():
             self.rows.setdefault(table, []).extend(rows)
-        for table, keyed in other.keyed.items():
-            self.keyed.setdefault(table, {}).update(keyed)
         for statement, values in other.updates.items():
             self.updates.setdefault(statement, {}).update(values)
         self.moved |= other.moved
         self.answers |= other.answers
 
-    def inserted(self) -> Iterator[tuple[Bulk, Sequence[tuple[Any, ...]]]]:
-        """All rows, by table."""
-        yield from self.rows.items()
-        for table, keyed in self.keyed.items():
-            yield table, list(keyed.values())
-
     def clear(self) -> None:
         self.rows.clear()
-        self.keyed.clear()
         self.updates.clear()
         self.moved.clear()
         self.answers.clear()

@@ -109,16 +109,12 @@ def found_of(
 
 def writing(waiting: Waiting, moved: Channels) -> list[Statement]:
     """A statement for each table and each kind of update, however many rows."""
-    statements = [insert_of(table, rows) for table, rows in waiting.inserted()]
-    statements += [update_of(update, values) for update, values in waiting.updates.items()]
+    statements = [writing_of(table, rows) for table, rows in waiting.rows.items()]
+    statements += [writing_of(update, update.rows_of(values)) for update, values in waiting.updates.items()]
     if moved:
-        statements.append(update_of(SET_CHANNEL, {(pk,): values for pk, values in moved.items()}))
+        statements.append(writing_of(SET_CHANNEL, [(pk, *values) for pk, values in moved.items()]))
     return statements
 
 
-def insert_of(table: Bulk, rows: Sequence[tuple[Any, ...]]) -> Statement:
-    return Statement(table.postgres_sql, arrays(table.kinds, rows))
-
-
-def update_of(update: Update, values: Mapping[tuple[Any, ...], tuple[Any, ...]]) -> Statement:
-    return Statement(update.postgres_sql, arrays(update.kinds, [(*key, *new) for key, new in values.items()]))
+def writing_of(kind: Bulk | Update, rows: Sequence[tuple[Any, ...]]) -> Statement:
+    return Statement(kind.postgres_sql, arrays(kind.kinds, rows))

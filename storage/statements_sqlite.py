@@ -35,10 +35,10 @@ class SqliteStatements:
         return self.bare.execute(query.sql, {**query.defaults, **values}).fetchall()
 
     def write(self, waiting: Waiting, moved: Channels, *then: str) -> None:
-        for table, rows in waiting.inserted():
-            self._run(table.head, table.row, "", rows)
+        for table, rows in waiting.rows.items():
+            self._run(table.head, table.row, table.tail, rows)
         for update, values in waiting.updates.items():
-            self._run(update.head, update.row, update.tail, [(*key, *new) for key, new in values.items()])
+            self._run(update.head, update.row, update.tail, update.rows_of(values))
         self._run(SET_CHANNEL.head, SET_CHANNEL.row, SET_CHANNEL.tail, [(pk, *values) for pk, values in moved.items()])
         for each in then:
             self.bare.execute(each)

@@ -128,7 +128,10 @@ class Tx:
 
     def first(self, query: Prepared, values: Mapping[str, Any], *, unless: Hashable = None) -> Any:
         """The first of these rows, or None."""
-        found = self.rows(query, values, unless=unless)
+        if self._announced or unless is not None:
+            found = self.rows(query, values, unless=unless)
+        else:
+            found = self.statements.rows(query, values)
         return found[0] if found else None
 
     # Writing
@@ -138,7 +141,7 @@ class Tx:
         if key is None:
             self._mine.rows.setdefault(table, []).append(row)
         else:
-            self._mine.keyed.setdefault(table, {})[key] = row
+            self._mine.updates.setdefault(table, {})[key] = row
 
     def answer(self, question: Hashable, value: Any) -> None:
         """What waits to be written answers this question so."""

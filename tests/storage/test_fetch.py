@@ -196,3 +196,12 @@ async def test_bytes_come_as_they_are_whatever_the_server_writes(postgres_databa
         found = await database.read(partial(fetch_many, query=shown, wanted=wanted))
         assert found == [[(each,)] for each in values]
         await database.close()
+
+
+async def test_reads_take_no_more_connections_than_they_may(postgres_database: str) -> None:
+    database = Database(postgres_database, connections=2)
+    await database.start()
+    own = Prepared(select(func.pg_backend_pid(), func.pg_sleep(bindparam("seconds", type_=Float))))
+    found = await asyncio.gather(*(database.read(lambda it: fetch_one(it, own, {"seconds": 0.05})) for _ in range(8)))
+    assert len({row[0][0] for row in found}) == 2
+    await database.close()
