@@ -60,7 +60,7 @@ class Target:
         raise NotImplementedError
 
     def reads(self) -> Collection[Read]:
-        """What these ask for."""
+        """The queries of ``delivered``, ``token_dead`` and ``failed``."""
         return ()
 
     def token_dead(self, tx: Tx, result: PushResult) -> bool:

@@ -53,7 +53,7 @@ class WebhookCalls:
         self.stopping = False
 
     async def work(self) -> None:
-        """Begin all calls that are due, as many at a time for each webhook as are not under way."""
+        """Start all due calls, at most ``IN_FLIGHT_PER_WEBHOOK`` of one webhook at a time."""
         self.wanted = True
         if self.claiming:
             return
@@ -66,19 +66,18 @@ class WebhookCalls:
             self.claiming = False
 
     async def _claim(self) -> None:
-        at = await self.database.read(webhooks.calls_due)
+        at = await self.database.read(webhooks.time_if_calls_due)
         if at is None:
             return
         room = {pk: IN_FLIGHT_PER_WEBHOOK - count for pk, count in self.in_flight.items()}
         each = IN_FLIGHT_PER_WEBHOOK
         claim = partial(webhooks.claim, ttl=LEASE_SECONDS * SECOND, room=room, each=each, at=at)
         reads = webhooks.reads_of_claim(room, each, at)
-        claimed = await self.database.write(Command(claim, reads=lambda: reads))
-        for call in claimed:
+        page = await self.database.write(Command(claim, reads=lambda: reads))
+        for call in page.calls:
             self.in_flight[call.webhook.pk] += 1
             self.tasks.spawn(self._call(call))
-        # A page that is full may not be the last.
-        self.wanted = self.wanted or len(claimed) == webhooks.CALLS_AT_ONCE
+        self.wanted = self.wanted or page.is_full
 
     async def stop(self) -> None:
         """A call that is not answered in a moment is made again, by the next process that has its lease."""

@@ -34,8 +34,7 @@ from storage.types import SECOND, now
 logger = logging.getLogger("bellwire.push")
 
 LEASE_SECONDS = 30.0
-# In microseconds.
-LEASE = int(LEASE_SECONDS * SECOND)
+LEASE_MICROSECONDS = int(LEASE_SECONDS * SECOND)
 POLL_SECONDS = 1.0
 GATHER_SECONDS = 0.03
 CAUSES_AT_ONCE = 100
@@ -154,10 +153,10 @@ class Worker:
     # Causes
 
     async def _expand_due(self) -> bool:
-        at = await self.database.read(outbox.causes_due)
+        at = await self.database.read(outbox.time_if_causes_due)
         if at is None:
             return False
-        claim = partial(outbox.claim_causes, lease=self.lease, ttl=LEASE, limit=CAUSES_AT_ONCE, at=at)
+        claim = partial(outbox.claim_causes, lease=self.lease, ttl=LEASE_MICROSECONDS, limit=CAUSES_AT_ONCE, at=at)
         causes = await self._write(claim, outbox.reads_of_causes(CAUSES_AT_ONCE, at))
         if causes:
             await self._expand(causes)
@@ -191,7 +190,7 @@ class Worker:
         connected = await self._connected((cause.kind, user_pk) for cause, page in wanted for user_pk, _ in page)
         ttl: dict[str, int] = {cause.kind: int(self._ttl(cause.kind) * SECOND) for cause, _ in found}
         with self._reserving(sum(len(each) for _, each in wanted)) as room:
-            claim = outbox.Claim(self.lease, LEASE, room, connected, self.policy.live_starts)
+            claim = outbox.Claim(self.lease, LEASE_MICROSECONDS, room, connected, self.policy.live_starts)
 
             def apply(tx: Tx) -> list[Delivery]:
                 made = outbox.add_deliveries(tx, wanted, claim, ttl)
@@ -215,11 +214,11 @@ class Worker:
     async def _send_due(self) -> bool:
         if not self.room or self.breakers.all.is_open:
             return False
-        at = await self.database.read(outbox.deliveries_due)
+        at = await self.database.read(outbox.time_if_deliveries_due)
         if at is None:
             return False
         with self._reserving(CLAIMED_AT_ONCE) as limit:
-            claim = partial(outbox.claim_deliveries, lease=self.lease, ttl=LEASE, limit=limit, at=at)
+            claim = partial(outbox.claim_deliveries, lease=self.lease, ttl=LEASE_MICROSECONDS, limit=limit, at=at)
             due = await self._write(claim, outbox.reads_of_deliveries(limit, at)) if limit else []
             claimed = [each for each in due if each.pk not in self.sending and each.pk not in self.asking]
             connected = await self._connected((each.kind, each.user_pk) for each in claimed)

@@ -95,9 +95,11 @@ class Erasure:
                 last = found[-1]
         while await write(Command(partial(erasure.empty_notifications, user_pk=user_pk), channels=[user_pk])):
             pass
-        head = (await read(lambda it: log.heads(it, [user_pk])))[user_pk]
-        while await write(Command(partial(log.trim, cuts={user_pk: head}), channels=[user_pk])):
-            pass
+        wanted = await read(lambda it: log.heads(it, [user_pk]))
+        while wanted:
+            cuts, wanted = await read(partial(log.next_cuts, wanted=wanted))
+            if cuts:
+                await write(Command(partial(log.trim, cuts=cuts), channels=[user_pk]))
         await write(Command(partial(erasure.finish, user_pk=user_pk), channels=[user_pk]))
 
     def _leave(self, tx: Tx, user_pk: int, place: Membership) -> None:

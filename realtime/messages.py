@@ -389,7 +389,7 @@ def make_tombstone(tx: Tx, item: Message) -> shapes.MessageDocument:
 
 
 def reads_of_tombstone(chat_pk: int) -> list[Read]:
-    """What ``make_tombstone`` asks for."""
+    """The queries of ``make_tombstone``."""
     return [*outbox.reads_of_recount(chat_pk), *webhooks.reads_of_promise("message:deleted", chat_pk)]
 
 

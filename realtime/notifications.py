@@ -213,7 +213,7 @@ def add(tx: Tx, caller: Caller, draft: Draft, plan: NotificationPlan) -> Notific
 
 
 def reads_of_add(caller: Caller, draft: Draft, plan: NotificationPlan) -> list[Read]:
-    """What ``add`` asks for."""
+    """The queries of ``add``."""
     reads = [*caller.reads_of_fresh(), *accounts.reads_of_get(plan.recipient.pk), *reads_of_keep(plan.id)]
     if draft.client_key is not None:
         reads += notifications.reads_of_key(caller.pk, draft.client_key)
@@ -256,7 +256,7 @@ def keep(tx: Tx, creator: User, draft: Draft, plan: NotificationPlan) -> Notific
 
 
 def reads_of_keep(id: str) -> list[Read]:
-    """What ``keep`` asks for, for a notification of this id."""
+    """The queries of ``keep`` for a notification of this id."""
     return [*notifications.reads_of_number(id), *outbox.reads_of_promise()]
 
 

@@ -143,7 +143,7 @@ def fingerprint_of(body: SendMessage, file: str | None) -> str:
 
 
 def reads_of(caller: Caller, body: SendMessage, chat_pk: int) -> list[Read]:
-    """What ``post`` asks for in any case."""
+    """The queries of ``post`` that it makes in any case."""
     reads: list[Read] = [
         (chat.ACCESS, {"chat": chat_pk, "user": caller.pk}),
         *outbox.reads_of_promise(),

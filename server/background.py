@@ -21,7 +21,6 @@ logger = logging.getLogger("bellwire")
 
 TICK_SECONDS = 1.0
 SWEEP_SECONDS = 60.0
-CHANNELS_TRIMMED_AT_ONCE = 100
 MEASURE_SECONDS = 5.0
 DAY_SECONDS = 24 * 3600
 TRAIL_KEPT_SECONDS = 90 * DAY_SECONDS
@@ -92,14 +91,13 @@ class Background:
         write = services.database.write
         old = now() - int(settings.retention_days * DAY_SECONDS * SECOND)
 
-        cuts = await services.database.read(
+        wanted = await services.database.read(
             lambda connection: log.to_trim(connection, before=old, keep=settings.retention_events)
         )
-        for start in range(0, len(cuts), CHANNELS_TRIMMED_AT_ONCE):
-            rest = dict(list(cuts.items())[start : start + CHANNELS_TRIMMED_AT_ONCE])
-            while rest and not self.stopping.is_set():
-                rest = await write(Command(partial(log.trim, cuts=rest), channels=list(rest)))
-                await asyncio.sleep(0)
+        while wanted and not self.stopping.is_set():
+            cuts, wanted = await services.database.read(partial(log.next_cuts, wanted=wanted))
+            if cuts:
+                await write(Command(partial(log.trim, cuts=cuts), channels=list(cuts)))
         sweep = Command(partial(deliveries.sweep, before=now() - PUSHES_KEPT_SECONDS * SECOND))
         while not self.stopping.is_set() and await write(sweep):
             await asyncio.sleep(0)

@@ -208,7 +208,7 @@ def get(source: Tx | Connection, pk: int) -> User:
 
 
 def reads_of_get(pk: int) -> list[Read]:
-    """What ``get`` asks for."""
+    """The queries of ``get``."""
     return [(BY_PK, {"pk": pk})]
 
 

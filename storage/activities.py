@@ -35,7 +35,7 @@ class Activity:
 
 
 SELECT = select(*(activities.c[name] for name in Activity.__slots__))
-TOKEN_OF = Prepared(select(activities.c.token).where(activities.c.pk == bindparam("pk")).with_for_update())
+TOKEN_OF = Prepared(select(activities.c.token).where(activities.c.pk == bindparam("pk")).with_for_update(), locks=True)
 SET_STAMP = Update(activities, ("pk",), ("stamp", "state"))
 SET_STATE = Update(activities, ("pk", "token"), ("state",))
 
@@ -110,7 +110,7 @@ def settle(tx: Tx, pk: int, token: str, state: str) -> bool:
 
 
 def reads_of_settle(pk: int) -> list[Read]:
-    """What ``settle`` asks for."""
+    """The queries of ``settle``."""
     return [(TOKEN_OF, {"pk": pk})]
 
 

@@ -61,7 +61,7 @@ def get(tx: Tx, pk: int) -> Broadcast:
 
 
 def reads_of_get(pk: int) -> list[Read]:
-    """What ``get`` asks for."""
+    """The queries of ``get``."""
     return [(BY_PK, {"pk": pk})]
 
 
@@ -94,7 +94,7 @@ def next_users(connection: Connection, item: Broadcast, most: int) -> list[int]:
 
 
 def advance(tx: Tx, item: Broadcast, cursor: int, recipients: int) -> None:
-    """So many more have got it, up to and with the user ``cursor``."""
+    """Record that users up to and including ``cursor`` were processed, and ``recipients`` more notifications made."""
     tx.update_later(SET_SENT, (item.pk,), (cursor, item.sent + recipients))
 
 

@@ -95,7 +95,7 @@ SHOWN = of_pairs(
 
 
 def read_of_members(connection: Connection, some: Collection[Chat]) -> Read:
-    """What ``shown_members`` has to know. It looks itself where there are large chats."""
+    """The query of ``shown_members``. Where there are large chats, it reads which members are shown of them."""
     last = {each.pk: LARGEST_PK for each in some}
     large = [each.pk for each in some if each.member_count > MEMBERS_SHOWN]
     if large:

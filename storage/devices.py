@@ -38,7 +38,8 @@ class Device:
 
 SELECT = select(*(devices.c[name] for name in Device.__slots__))
 TOKEN_OF = Prepared(
-    select(devices.c.push_token, devices.c.registered_at).where(devices.c.pk == bindparam("pk")).with_for_update()
+    select(devices.c.push_token, devices.c.registered_at).where(devices.c.pk == bindparam("pk")).with_for_update(),
+    locks=True,
 )
 DROP = Delete(devices, ("pk", "push_token"))
 FORGET_START_TOKEN = Update(devices, ("pk", "push_to_start_token"), (), also="push_to_start_token = NULL")
@@ -102,7 +103,7 @@ def drop_token(tx: Tx, pk: int, token: str, before: int | None) -> bool:
 
 
 def reads_of_drop(pk: int) -> list[Read]:
-    """What ``drop_token`` asks for."""
+    """The queries of ``drop_token``."""
     return [(TOKEN_OF, {"pk": pk})]
 
 

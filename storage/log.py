@@ -13,7 +13,7 @@ from sqlalchemy import Connection, bindparam, func, insert, select
 from storage import webhooks
 from storage.fetch import fetch_one
 from storage.models import channels, events
-from storage.prepared import Bulk, Prepared, Update, json_list, of_pairs, one_of, padded, texts_of_pairs
+from storage.prepared import Bulk, ListUpdate, Prepared, by_dialect, json_list, of_pairs, one_of, padded
 from storage.transaction import Event, Tx, clock
 from storage.types import SECOND
 
@@ -36,11 +36,9 @@ TAIL = (
     .where(events.c.at > bindparam("since"))
     .group_by(events.c.channel_pk)
 )
-SET_PAYLOAD = Update.of_lists(events, ("channel_pk", "seq"), "payload")
-FLOOR = texts_of_pairs(
-    "UPDATE channels SET floor = w.seq FROM {pairs} WHERE channels.pk = w.pk AND channels.floor < w.seq"
-)
-FORGET = texts_of_pairs(
+SET_PAYLOAD = ListUpdate(events, ("channel_pk", "seq"), "payload")
+FLOOR = by_dialect("UPDATE channels SET floor = w.seq FROM {pairs} WHERE channels.pk = w.pk AND channels.floor < w.seq")
+FORGET = by_dialect(
     "DELETE FROM events WHERE (channel_pk, seq) IN (SELECT e.channel_pk, e.seq FROM {pairs} "
     "JOIN events AS e ON e.channel_pk = w.pk AND e.seq <= w.seq)"
 )
@@ -130,20 +128,23 @@ def to_trim(connection: Connection, *, before: int, keep: int) -> dict[int, int]
     return found
 
 
-def trim(tx: Tx, cuts: Mapping[int, int]) -> dict[int, int]:
-    """Drop the events of channels up to these seqs, a slice of all; what is left to be cut."""
-    floors = {pk: floor for pk, _, floor in tx.rows(BOUNDS, {"pks": json_list(cuts)})}
-    done, rest, room = {}, {}, TRIMMED_AT_ONCE
-    for pk, upto in cuts.items():
+def next_cuts(connection: Connection, wanted: Mapping[int, int]) -> tuple[dict[int, int], dict[int, int]]:
+    """By channel, up to which seq to trim next, at most ``TRIMMED_AT_ONCE`` events together; and what is left after that."""
+    floors = {pk: floor for pk, _, floor in fetch_one(connection, BOUNDS, {"pks": json_list(wanted)})}
+    cuts, rest, room = {}, {}, TRIMMED_AT_ONCE
+    for pk, upto in wanted.items():
         floor = floors.get(pk, upto)
         cut = min(upto, floor + room)
         if cut > floor:
-            done[pk] = cut
+            cuts[pk] = cut
             room -= cut - floor
         if cut < upto:
             rest[pk] = upto
-    if done:
-        on_postgres = tx.statements.connection.dialect.name != "sqlite"
-        for statement in (FORGET, FLOOR):
-            tx.execute(statement[on_postgres], {"pairs": json_list(done.items())})
-    return rest
+    return cuts, rest
+
+
+def trim(tx: Tx, cuts: Mapping[int, int]) -> None:
+    """Drop the events of channels up to these seqs."""
+    dialect = tx.connection().dialect.name
+    for statements in (FORGET, FLOOR):
+        tx.execute(statements[dialect], {"pairs": json_list(cuts.items())})

@@ -168,7 +168,10 @@ class KeyedMessage(NamedTuple):
 
 
 def by_key(source: Tx | Connection, sender_pk: int, key: str) -> KeyedMessage | None:
-    row = first(source, BY_KEY, {"sender": sender_pk, "key": key}, unless=(sender_pk, key))
+    sent = source.pending(("message key", sender_pk, key), None) if isinstance(source, Tx) else None
+    if sent is not None:
+        return sent
+    row = first(source, BY_KEY, {"sender": sender_pk, "key": key})
     return None if row is None else KeyedMessage(*row)
 
 
@@ -191,7 +194,10 @@ def add(tx: Tx, message: Message, *, client_key: str | None, fingerprint: str | 
         unread.next_ordinal(tx, message.chat_pk),
     )
     tx.later(ADD, row)
-    tx.answer((message.sender_pk, client_key), message.seq)
+    if client_key is not None and fingerprint is not None:
+        sent = KeyedMessage(message.chat_pk, message.seq, fingerprint)
+        tx.set_pending(("message key", message.sender_pk, client_key), sent)
+        tx.set_pending(("message", message.chat_pk, message.seq), message)
 
 
 class MessagePlace(NamedTuple):
@@ -210,7 +216,7 @@ def where_is(source: Tx | Connection, tenant_pk: int, message_id: str) -> Messag
 
 def get(source: Tx | Connection, chat_pk: int, seq: int, *, readers: bool = True) -> Message | None:
     """One message; with ``readers`` also who read it. A transaction must hold its chat."""
-    found = source.waiting_answer(("message", chat_pk, seq), None) if isinstance(source, Tx) else None
+    found = source.pending(("message", chat_pk, seq), None) if isinstance(source, Tx) else None
     if found is None:
         row = first(source, AT, {"chat": chat_pk, "seq": seq})
         found = None if row is None else read_message(row)
@@ -218,7 +224,7 @@ def get(source: Tx | Connection, chat_pk: int, seq: int, *, readers: bool = True
 
 
 def reads_of_get(chat_pk: int, seq: int) -> list[Read]:
-    """What ``get`` asks for."""
+    """The queries of ``get``."""
     place = {"chat": chat_pk, "seq": seq}
     return [(AT, place), (READERS_OF_ONE, place)]
 
@@ -235,11 +241,11 @@ def readers_of(source: Tx | Connection, chat_pk: int, seq: int) -> list[ReaderRo
 
 def add_reader(tx: Tx, chat_pk: int, reader: ReaderRow) -> None:
     """A mark of this reader waits to be written."""
-    tx.answer(("readers", chat_pk), waiting_readers(tx, chat_pk) | {reader.user_pk: reader})
+    tx.set_pending(("readers", chat_pk), waiting_readers(tx, chat_pk) | {reader.user_pk: reader})
 
 
 def waiting_readers(tx: Tx, chat_pk: int) -> dict[int, ReaderRow]:
-    return tx.waiting_answer(("readers", chat_pk), {})
+    return tx.pending(("readers", chat_pk), {})
 
 
 def history(
@@ -274,7 +280,7 @@ def at_places(connection: Connection, places: Iterable[tuple[int, int]]) -> list
 
 
 def read_of_places(places: Iterable[tuple[int, int]]) -> Read:
-    """What ``at_places`` asks for."""
+    """The queries of ``at_places``."""
     return AT_PLACES, {"pairs": json_list(places)}
 
 
@@ -296,7 +302,7 @@ def store(tx: Tx, changed: Message) -> None:
     values = tuple(dumped(value) if name in JSON else value for name in CHANGED for value in [getattr(changed, name)])
     place = changed.chat_pk, changed.seq
     tx.update_later(SET_CHANGED, place, values)
-    tx.answer(("message", *place), changed)
+    tx.set_pending(("message", *place), changed)
 
 
 def report(tx: Tx, *, tenant_pk: int, reporter_pk: int, message_id: str, reason: str) -> bool:

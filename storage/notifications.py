@@ -163,13 +163,13 @@ def read_notification(row: Any) -> Notification:
 def next_number(tx: Tx, id: str) -> int:
     """Of a new notification with this id."""
     question = "notification number"
-    number: int = max(tx.first(NEXT_NUMBER, {"id": id})[0], tx.waiting_answer(question, 0) + 1)
-    tx.answer(question, number)
+    number: int = max(tx.first(NEXT_NUMBER, {"id": id})[0], tx.pending(question, 0) + 1)
+    tx.set_pending(question, number)
     return number
 
 
 def reads_of_number(id: str) -> list[Read]:
-    """What ``next_number`` asks for."""
+    """The queries of ``next_number``."""
     return [(NEXT_NUMBER, {"id": id})]
 
 
@@ -182,8 +182,8 @@ def add(tx: Tx, item: Notification, *, tenant_pk: int, client_key: str | None) -
         "client_key": client_key,
     }
     tx.later(ADD, tuple(values[name] for name in COLUMNS))
-    tx.answer(("notification", item.creator_pk, client_key), item.pk)
-    tx.answer(("notification", item.pk), item)
+    tx.set_pending(("notification", item.creator_pk, client_key), item.pk)
+    tx.set_pending(("notification", item.pk), item)
 
 
 def find(source: Tx | Connection, tenant_pk: int, ref: Ref) -> Notification | None:
@@ -193,30 +193,30 @@ def find(source: Tx | Connection, tenant_pk: int, ref: Ref) -> Notification | No
         return None
     item = read_notification(row)
     if isinstance(source, Tx):
-        item = source.waiting_answer(("notification", item.pk), item)
+        item = source.pending(("notification", item.pk), item)
     return None if item.deleted_at is not None else item
 
 
 def reads_of_find(tenant_pk: int, ref: Ref) -> list[Read]:
-    """What ``find`` asks for."""
+    """The queries of ``find``."""
     return [(FIND[ref.kind], {"tenant": tenant_pk, "value": ref.value})]
 
 
 def by_key(source: Tx | Connection, creator_pk: int, key: str) -> Notification | None:
     """What the creator made under an idempotency key."""
     if isinstance(source, Tx):
-        pk = source.waiting_answer(("notification", creator_pk, key), None)
+        pk = source.pending(("notification", creator_pk, key), None)
         if pk is not None:
-            return source.waiting_answer(("notification", pk), None)
+            return source.pending(("notification", pk), None)
     row = first(source, BY_KEY, {"creator": creator_pk, "key": key})
     if row is None:
         return None
     item = read_notification(row)
-    return source.waiting_answer(("notification", item.pk), item) if isinstance(source, Tx) else item
+    return source.pending(("notification", item.pk), item) if isinstance(source, Tx) else item
 
 
 def reads_of_key(creator_pk: int, key: str) -> list[Read]:
-    """What ``by_key`` asks for."""
+    """The queries of ``by_key``."""
     return [(BY_KEY, {"creator": creator_pk, "key": key})]
 
 
@@ -266,7 +266,7 @@ def mark_read(tx: Tx, item: Notification) -> Notification:
     """As it is then."""
     changed = replace(item, read_at=tx.now, updated_at=tx.now)
     tx.update_later(SET_READ, (item.pk,), (tx.now, tx.now))
-    tx.answer(("notification", item.pk), changed)
+    tx.set_pending(("notification", item.pk), changed)
     return changed
 
 
@@ -289,5 +289,5 @@ def delete(tx: Tx, item: Notification) -> Notification:
     gone = replace(item, **EMPTY, updated_at=tx.now, deleted_at=tx.now)
     stored = (*(EMPTY | {"metadata": "{}"}).values(), tx.now, tx.now)
     tx.update_later(SET_EMPTY, (item.pk,), stored)
-    tx.answer(("notification", item.pk), gone)
+    tx.set_pending(("notification", item.pk), gone)
     return gone

@@ -146,12 +146,12 @@ def promise(tx: Tx, kind: Kind, channel_pk: int, seq: int, *, ref_pk: int | None
 
 
 def reads_of_promise() -> list[Read]:
-    """What ``promise`` asks for."""
+    """The queries of ``promise``."""
     return [(ANY_DEVICE, {})]
 
 
 def reads_of_badge(user_pk: int, *, exclude_device: str | None = None) -> list[Read]:
-    """What ``promise_badge`` asks for."""
+    """The queries of ``promise_badge``."""
     reads: list[Read] = [(DEVICE_OF, {"user": user_pk}), (WAITING_BADGE, {"user": user_pk})]
     if exclude_device:
         reads.append((NAMED_DEVICE, {"user": user_pk, "device": exclude_device}))
@@ -174,27 +174,33 @@ def promise_recount(tx: Tx, chat_pk: int, seq: int, sender_pk: int) -> None:
 
 
 def reads_of_recount(chat_pk: int) -> list[Read]:
-    """What ``promise_recount`` asks for."""
+    """The queries of ``promise_recount``."""
     return [(ANY_DEVICE, {}), (WAITING_RECOUNT, {"chat": chat_pk})]
 
 
 def promise_once(
-    tx: Tx, kind: Kind, channel_pk: int, seq: int, ref_pk: int | None, promised: tuple[int, int, int | None] | None
+    tx: Tx,
+    kind: Kind,
+    channel_pk: int,
+    seq: int,
+    ref_pk: int | None,
+    promised: tuple[int | None, int, int | None] | None,
 ) -> None:
-    """In a moment, together with a cause ``(pk, seq, ref_pk)`` that is ``promised`` already, if there is one: for the newest
-    of their seqs, and to all if they leave out different ones.
+    """Add a cause that is due after ``BADGE_DELAY``, or extend ``promised``, an unclaimed one ``(pk, seq, ref_pk)`` of the
+    same kind and channel: it gets the larger seq, and ``ref_pk`` None if the two differ.
     """
-    question = (kind, channel_pk)
-    if promised is not None and tx.waiting_update(SET_CAUSE_LEASE, promised[:1]) is not None:
+    key = (kind, channel_pk)
+    known = tx.pending(key, promised)
+    if known is not None and tx.waiting_update(SET_CAUSE_LEASE, known[:1]) is not None:
         # It was claimed in this batch.
-        promised = None
-    pk, known_seq, known_ref = tx.waiting_answer(question, promised) or (None, seq, ref_pk)
+        known = None
+    pk, known_seq, known_ref = known or (None, seq, ref_pk)
     merged = max(seq, known_seq), ref_pk if ref_pk == known_ref else None
     if pk is None:
-        tx.later(ADD, (kind, channel_pk, *merged, 0, tx.now + BADGE_DELAY, 0, tx.now), key=question)
+        tx.later(ADD, (kind, channel_pk, *merged, 0, tx.now + BADGE_DELAY, 0, tx.now), key=key)
     elif merged != (known_seq, known_ref):
         tx.update_later(SET_CAUSE, (pk,), merged)
-    tx.answer(question, (pk, *merged))
+    tx.set_pending(key, (pk, *merged))
 
 
 def promise_live(tx: Tx, kind: Kind, stream_pk: int, seq: int, *, only: int | None = None) -> None:
@@ -205,17 +211,17 @@ def promise_live(tx: Tx, kind: Kind, stream_pk: int, seq: int, *, only: int | No
 # Claiming
 
 
-def causes_due(connection: Connection) -> int | None:
+def time_if_causes_due(connection: Connection) -> int | None:
     """The database's time if a cause is due, in microseconds; otherwise None."""
-    return when_due(connection, DUE_CAUSES)
+    return time_if_due(connection, DUE_CAUSES)
 
 
-def deliveries_due(connection: Connection) -> int | None:
+def time_if_deliveries_due(connection: Connection) -> int | None:
     """The database's time if a delivery is due, in microseconds; otherwise None."""
-    return when_due(connection, DUE_DELIVERIES)
+    return time_if_due(connection, DUE_DELIVERIES)
 
 
-def when_due(connection: Connection, due: Prepared) -> int | None:
+def time_if_due(connection: Connection, due: Prepared) -> int | None:
     at = clock(connection)
     return None if first(connection, due, {"at": at, "limit": 1}) is None else at
 
@@ -228,14 +234,12 @@ def claim_causes(tx: Tx, lease: str, *, ttl: int, limit: int, at: int) -> list[C
         merged = tx.waiting_update(SET_CAUSE, (cause.pk,))
         if merged is not None:
             cause = replace(cause, seq=merged[0], ref_pk=merged[1])
-            # Nothing more is merged with it.
-            tx.answer((cause.kind, cause.channel_pk), None)
         found.append(cause)
     return found
 
 
 def reads_of_causes(limit: int, at: int) -> list[Read]:
-    """What ``claim_causes`` asks for."""
+    """The queries of ``claim_causes``."""
     return [(CLAIM_CAUSES, {"limit": limit, "at": at})]
 
 
@@ -245,14 +249,16 @@ def claim_deliveries(tx: Tx, lease: str, *, ttl: int, limit: int, at: int) -> li
 
 
 def reads_of_deliveries(limit: int, at: int) -> list[Read]:
-    """What ``claim_deliveries`` asks for."""
+    """The queries of ``claim_deliveries``."""
     return [(CLAIM_DELIVERIES, {"limit": limit, "at": at})]
 
 
 def claim(
     tx: Tx, due: Prepared, set_lease: Update, end_lease: Update, lease: str, ttl: int, limit: int, at: int
 ) -> list[Any]:
-    """Rows that no other transaction has locked, but for those that this one has claimed, or whose lease it has ended."""
+    """Claim due rows, in the order of their numbers, but for those that another transaction has locked, and those that
+    this batch has claimed or released.
+    """
     found = [
         row
         for row in tx.rows(due, {"at": at, "limit": limit})

@@ -98,8 +98,10 @@ def unnest(kinds: Sequence[str]) -> str:
 class Prepared:
     """A query; ``values`` name its bind parameters. ``on_postgres`` is what PostgreSQL gets in its place."""
 
-    def __init__(self, statement: Executable, on_postgres: Executable | None = None) -> None:
+    def __init__(self, statement: Executable, on_postgres: Executable | None = None, *, locks: bool = False) -> None:
         self.statement = statement
+        # Whether it waits for locks of its rows.
+        self.locks = locks
         self.on_postgres = statement if on_postgres is None else on_postgres
         compiled: Any = statement.compile(dialect=SQLITE)  # type: ignore[attr-defined]
         self.sql = str(compiled)
@@ -145,85 +147,105 @@ class Prepared:
 
 def of_pairs(sql: str, *, kind: str = "bigint") -> Prepared:
     """A query about many pairs; ``sql`` has ``{pairs}`` where their rows ``w`` are to stand, of the parameter ``pairs``."""
-    return Prepared(*texts_of_pairs(sql, kind))
+    return Prepared(*by_dialect(sql, kind).values())
 
 
-def texts_of_pairs(sql: str, kind: str = "bigint") -> tuple[TextClause, TextClause]:
+def by_dialect(sql: str, kind: str = "bigint") -> dict[str, TextClause]:
     """Such a statement for SQLite, and for PostgreSQL."""
-    sqlite, postgres = (text(sql.format(pairs=PAIRS[each].replace("{kind}", kind))) for each in PAIRS)
-    return sqlite, postgres
+    return {name: text(sql.format(pairs=rows)) for name, rows in zip(PAIRS, pair_rows(kind), strict=True)}
+
+
+def pair_rows(kind: str = "bigint") -> tuple[str, str]:
+    """The rows ``w (pk, seq)`` of the parameter ``pairs``, for SQLite and for PostgreSQL."""
+    return PAIRS["sqlite"], PAIRS["postgresql"].replace("{kind}", kind)
 
 
 class Bulk:
-    """Rows of one table, written many in one statement."""
+    """Rows of one table, written many in one statement.
+
+    On SQLite the statement is ``head``, as many ``row`` as there are, and ``tail``.
+    """
 
     def __init__(self, table: Table, columns: Sequence[str]) -> None:
         self.table = table
         self.columns = columns
         self.head = f"INSERT INTO {table.name} ({', '.join(columns)}) VALUES "
-        self.row = f"({', '.join('?' for _ in columns)})"
+        self.row = placeholders(columns)
         self.tail = ""
         self.kinds = [postgres_type(table.c[name].type) for name in columns]
         self.postgres_sql = f"INSERT INTO {table.name} ({', '.join(columns)}) SELECT * FROM {unnest(self.kinds)}"
 
     def rows_of(self, keyed: Mapping[Any, tuple[Any, ...]]) -> list[tuple[Any, ...]]:
-        """Those of which there is one of a key."""
+        """Rows that were added with a key."""
         return list(keyed.values())
 
 
 class Update:
-    """New values of ``columns`` in the rows of these keys, many in one statement; ``also`` is what is set in all of them."""
+    """New values of ``columns`` in the rows of these keys, many in one statement; ``also`` is what is set in all of them.
+
+    The parts of the statement are those of ``Bulk``.
+    """
+
+    head: str
+    row: str
+    tail: str
+    kinds: list[str]
+    postgres_sql: str
 
     def __init__(self, table: Table, keys: Sequence[str], columns: Sequence[str], *, also: str = "") -> None:
-        self.columns = [*keys, *columns]
+        names = [*keys, *columns]
         sets = ", ".join([*(f"{name} = w.{name}" for name in columns), *([also] if also else [])])
-        where = " AND ".join(f"{table.name}.{name} = w.{name}" for name in keys)
-        # Values of ``keys``, then of ``columns``: many rows of them between the two parts.
-        named = ", ".join(f"column{place} AS {name}" for place, name in enumerate(self.columns, 1))
-        self.head = f"UPDATE {table.name} SET {sets} FROM (SELECT {named} FROM (VALUES "
-        self.row = f"({', '.join('?' for _ in self.columns)})"
-        self.tail = f")) AS w WHERE {where}"
-        self.kinds = [postgres_type(table.c[name].type) for name in self.columns]
-        wanted = f"{unnest(self.kinds)} AS w ({', '.join(self.columns)})"
-        self.postgres_sql = f"UPDATE {table.name} SET {sets} FROM {wanted} WHERE {where}"
+        self.head = f"UPDATE {table.name} SET {sets} FROM (SELECT {numbered(names)} FROM (VALUES "
+        self.row = placeholders(names)
+        self.tail = f")) AS w WHERE {same(table, keys)}"
+        self.kinds = [postgres_type(table.c[name].type) for name in names]
+        wanted = f"{unnest(self.kinds)} AS w ({', '.join(names)})"
+        self.postgres_sql = f"UPDATE {table.name} SET {sets} FROM {wanted} WHERE {same(table, keys)}"
 
     def rows_of(self, values: Mapping[Any, tuple[Any, ...]]) -> list[tuple[Any, ...]]:
         """Key and new values of each row."""
         return [(*key, *new) for key, new in values.items()]
 
-    @classmethod
-    def of_lists(cls, table: Table, keys: Sequence[str], column: str) -> "Update":
-        """One value for many rows: the second of ``keys`` is known by a name of the list; its values come as a list in JSON.
 
-        ``columns`` are the first key, the name, the list and the value.
-        """
-        made = cls(table, keys, [column])
+class ListUpdate(Update):
+    """Set one value in several rows. An entry has the first key and a number of its own; then a JSON list of values of the
+    second key, and the value of ``column``.
+    """
+
+    def __init__(self, table: Table, keys: tuple[str, str], column: str) -> None:
         first, second = keys
+        names = [first, "entry", "list", column]
         sets = f"UPDATE {table.name} SET {column} = w.{column} FROM (SELECT v.{first}"
-        where = f"WHERE {table.name}.{first} = w.{first} AND {table.name}.{second} = w.{second}"
-        made.columns = [first, "name", "list", column]
-        made.kinds = [made.kinds[0], "bigint", "text", made.kinds[2]]
-        named = ", ".join(f"column{place} AS {name}" for place, name in enumerate(made.columns, 1))
-        made.head = f"{sets}, j.value AS {second}, v.{column} FROM (SELECT {named} FROM (VALUES "
-        made.row = "(?, ?, ?, ?)"
-        made.tail = f")) AS v, json_each(v.list) AS j) AS w {where}"
-        made.postgres_sql = (
-            f"{sets}, CAST(j.value AS bigint) AS {second}, v.{column} FROM {unnest(made.kinds)} AS v "
-            f"({', '.join(made.columns)}), json_array_elements_text(CAST(v.list AS json)) AS j (value)) AS w {where}"
+        self.head = f"{sets}, j.value AS {second}, v.{column} FROM (SELECT {numbered(names)} FROM (VALUES "
+        self.row = placeholders(names)
+        self.tail = f")) AS v, json_each(v.list) AS j) AS w WHERE {same(table, keys)}"
+        self.kinds = [postgres_type(table.c[first].type), "bigint", "text", postgres_type(table.c[column].type)]
+        self.postgres_sql = (
+            f"{sets}, CAST(j.value AS bigint) AS {second}, v.{column} FROM {unnest(self.kinds)} AS v ({', '.join(names)}), "
+            f"json_array_elements_text(CAST(v.list AS json)) AS j (value)) AS w WHERE {same(table, keys)}"
         )
-        return made
 
 
 class Delete(Update):
-    """The rows of these keys, many in one statement; it waits as an update without values."""
+    """Delete the rows of these keys. The values of ``Tx.update_later`` are ``()``."""
 
     def __init__(self, table: Table, keys: Sequence[str]) -> None:
-        super().__init__(table, keys, keys[:1])
-        self.columns = list(keys)
-        self.kinds = self.kinds[: len(keys)]
         self.head = f"DELETE FROM {table.name} WHERE ({', '.join(keys)}) IN (VALUES "
-        self.row = f"({', '.join('?' for _ in keys)})"
+        self.row = placeholders(keys)
         self.tail = ")"
-        where = " AND ".join(f"{table.name}.{name} = w.{name}" for name in keys)
+        self.kinds = [postgres_type(table.c[name].type) for name in keys]
         wanted = f"{unnest(self.kinds)} AS w ({', '.join(keys)})"
-        self.postgres_sql = f"DELETE FROM {table.name} USING {wanted} WHERE {where}"
+        self.postgres_sql = f"DELETE FROM {table.name} USING {wanted} WHERE {same(table, keys)}"
+
+
+def placeholders(names: Sequence[str]) -> str:
+    return f"({', '.join('?' for _ in names)})"
+
+
+def numbered(names: Sequence[str]) -> str:
+    """SQLite's names of the columns of VALUES, as these."""
+    return ", ".join(f"column{place} AS {name}" for place, name in enumerate(names, 1))
+
+
+def same(table: Table, keys: Sequence[str]) -> str:
+    return " AND ".join(f"{table.name}.{name} = w.{name}" for name in keys)

@@ -21,7 +21,7 @@ from sqlalchemy.pool import StaticPool
 from sqlalchemy.util import await_only
 
 from storage.pipeline import PIPELINE, Pipeline, Statement, closing_after, pipeline_of
-from storage.sqlstates import is_lost, is_retriable
+from storage.sqlstates import costs_connection, is_retriable
 from storage.tasks import Tasks
 
 logger = logging.getLogger("bellwire.storage")
@@ -115,7 +115,7 @@ class SqliteThread:
 class PostgresReader:
     """``engine`` commits every statement by itself. A read loses its connection ``seconds`` after it was asked for.
 
-    One whose connection was lost before that reads again, once, on a new one.
+    If the connection is lost earlier, the query runs once more, on a new one.
 
     A snapshot begins with its first statement, in one round trip; who asked does not wait for its end.
     """
@@ -125,29 +125,51 @@ class PostgresReader:
         self.seconds = seconds
         # Whether statements may have names on the server.
         self.prepares = prepares
-        # When a read began whose connection was lost, of time.monotonic().
+        # When a connection was lost last, of time.monotonic().
         self.lost_at = float("-inf")
         # Connections whose snapshots are being ended.
         self.tasks = Tasks()
         event.listen(engine.sync_engine, "before_cursor_execute", begin)
 
     async def read(self, query: Callable[[Connection], T], snapshot: bool) -> T:
-        began = time.monotonic()
-        deadline = began + self.seconds
-        try:
-            return await self._read(query, snapshot, deadline)
-        except Exception as error:
-            if is_lost(error):
-                # The connections that are as old lead to the same place.
-                self.lost_at = max(began, self.lost_at)
-            elif not is_retriable(error):
-                raise
-            if time.monotonic() >= deadline:
-                raise
-            return await self._read(query, snapshot, deadline)
+        deadline, retried = time.monotonic() + self.seconds, False
+        while True:
+            connection, pipeline = await self._connect(deadline)
+            try:
+                return await self._run(connection, pipeline, query, snapshot, deadline)
+            except Exception as error:
+                if costs_connection(error):
+                    # All that are open now lead to the same place.
+                    self.lost_at = time.monotonic()
+                elif not is_retriable(error):
+                    raise
+                if retried or time.monotonic() >= deadline:
+                    raise
+                retried = True
 
-    async def _read(self, query: Callable[[Connection], T], snapshot: bool, deadline: float) -> T:
-        connection, pipeline = await self._connect()
+    async def _connect(self, deadline: float) -> tuple[AsyncConnection, Pipeline]:
+        """A connection that was opened after the last one was lost."""
+        while True:
+            async with asyncio.timeout(max(0.0, deadline - time.monotonic())):
+                connection = await self.engine.connect()
+            try:
+                pipeline = await pipeline_of(connection, prepares=self.prepares)
+                if pipeline.opened_at >= self.lost_at:
+                    return connection, pipeline
+                await connection.invalidate()
+            except BaseException:
+                await connection.close()
+                raise
+            await connection.close()
+
+    async def _run(
+        self,
+        connection: AsyncConnection,
+        pipeline: Pipeline,
+        query: Callable[[Connection], T],
+        snapshot: bool,
+        deadline: float,
+    ) -> T:
         try:
             if snapshot:
                 pipeline.pending.append(SNAPSHOT)
@@ -168,20 +190,6 @@ class PostgresReader:
             logger.info("a snapshot could not be ended: %r", error)
         finally:
             await self._release(connection, pipeline)
-
-    async def _connect(self) -> tuple[AsyncConnection, Pipeline]:
-        """A connection that was opened after the last one was lost."""
-        while True:
-            connection = await self.engine.connect()
-            try:
-                pipeline = await pipeline_of(connection, prepares=self.prepares)
-                if pipeline.opened_at >= self.lost_at:
-                    return connection, pipeline
-                await connection.invalidate()
-            except BaseException:
-                await connection.close()
-                raise
-            await connection.close()
 
     async def _release(self, connection: AsyncConnection, pipeline: Pipeline) -> None:
         """Give it back to the pool, unless it is lost."""

@@ -15,6 +15,8 @@ RETRIABLE = frozenset({"40001", "40P01", "26000"})
 CANCELLED = frozenset({"57014", "55P03", "25P03"})
 # Connection exceptions, too many connections, a server that stops or starts, and one that only reads: a standby.
 WRONG_SERVER = ("08", "53", "57P", "25006")
+# What the server lacks may pass, and the connection stays.
+RESOURCES = "53"
 # A fault of our own.
 PROTOCOL_VIOLATION = "08P01"
 UNREACHABLE = (OperationalError, InterfaceError, sqlite3.OperationalError, psycopg.OperationalError, OSError)
@@ -54,11 +56,12 @@ def is_wrong_server(error: BaseException) -> bool:
     return code.startswith(WRONG_SERVER) and code != PROTOCOL_VIOLATION
 
 
-def is_lost(error: BaseException) -> bool:
-    """Whether a connection failed, or leads to a server that can't do what it is asked for."""
-    cause = original(error)
-    broken = isinstance(cause, (psycopg.OperationalError, psycopg.InterfaceError)) and sqlstate(cause) is None
-    return broken or is_wrong_server(error)
+def costs_connection(error: BaseException) -> bool:
+    """Whether an open connection failed, or leads to a server that can't do what it is asked for."""
+    cause, code = original(error), sqlstate(error)
+    if code is None:
+        return isinstance(cause, (psycopg.OperationalError, psycopg.InterfaceError))
+    return is_wrong_server(error) and not code.startswith(RESOURCES)
 
 
 def is_cancelled(error: BaseException) -> bool:

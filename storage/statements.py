@@ -30,7 +30,7 @@ class Locked(NamedTuple):
 class Waiting:
     """What some commands have to write yet."""
 
-    __slots__ = ("answers", "moved", "rows", "updates")
+    __slots__ = ("moved", "pending", "rows", "updates")
 
     def __init__(self) -> None:
         self.rows: dict[Bulk, list[tuple[Any, ...]]] = {}
@@ -38,8 +38,8 @@ class Waiting:
         self.updates: dict[Update | Bulk, dict[Any, tuple[Any, ...]]] = {}
         # Channels that got events.
         self.moved: set[int] = set()
-        # What the rows would answer, by what is asked.
-        self.answers: dict[Hashable, Any] = {}
+        # What rows that are not written will be, by a key.
+        self.pending: dict[Hashable, Any] = {}
 
     def __bool__(self) -> bool:
         return bool(self.rows or self.updates or self.moved)
@@ -51,13 +51,13 @@ class Waiting:
         for statement, values in other.updates.items():
             self.updates.setdefault(statement, {}).update(values)
         self.moved |= other.moved
-        self.answers |= other.answers
+        self.pending |= other.pending
 
     def clear(self) -> None:
         self.rows.clear()
         self.updates.clear()
         self.moved.clear()
-        self.answers.clear()
+        self.pending.clear()
 
 
 class Statements(Protocol):

@@ -85,11 +85,13 @@ class PostgresStatements:
 
 
 def grouped(reads: Collection[Read]) -> dict[Prepared, list[tuple[Any, ...]]]:
-    """The keys of each query, once each."""
+    """The keys of each query, once each. Those that wait for locks come first, in one order on every node."""
     groups: dict[Prepared, dict[tuple[Any, ...], None]] = {}
     for query, values in reads:
         groups.setdefault(query, {})[query.key(values)] = None
-    return {query: list(keys) for query, keys in groups.items()}
+    locking = sorted((each for each in groups if each.locks), key=lambda query: query.sql)
+    ordered: dict[Prepared, list[tuple[Any, ...]]] = {query: sorted(groups[query]) for query in locking}
+    return ordered | {query: list(keys) for query, keys in groups.items() if not query.locks}
 
 
 def statement_of(query: Prepared, keys: Sequence[tuple[Any, ...]]) -> Statement:

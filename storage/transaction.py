@@ -113,25 +113,20 @@ class Tx:
     ) -> CursorResult[Any]:
         return self.connection().execute(statement, values or None)
 
-    def rows(self, query: Prepared, values: Mapping[str, Any], *, unless: Hashable = None) -> Sequence[Any]:
-        """What a query finds, without what waits to be written; ``unless`` that is what a waiting row would ``answer``.
+    def rows(self, query: Prepared, values: Mapping[str, Any]) -> Sequence[Any]:
+        """Rows of a query as stored: what this batch has not written yet is not among them.
 
         On PostgreSQL it costs a round trip, unless the command announced it.
         """
-        if unless is not None and (unless in self._others.answers or unless in self._mine.answers):
-            self.connection()
         if self._announced:
             place = (query, query.key(values))
             if place in self._announced:
                 return self._announced[place]
         return self.statements.rows(query, values)
 
-    def first(self, query: Prepared, values: Mapping[str, Any], *, unless: Hashable = None) -> Any:
+    def first(self, query: Prepared, values: Mapping[str, Any]) -> Any:
         """The first of these rows, or None."""
-        if self._announced or unless is not None:
-            found = self.rows(query, values, unless=unless)
-        else:
-            found = self.statements.rows(query, values)
+        found = self.rows(query, values)
         return found[0] if found else None
 
     # Writing
@@ -143,14 +138,14 @@ class Tx:
         else:
             self._mine.updates.setdefault(table, {})[key] = row
 
-    def answer(self, question: Hashable, value: Any) -> None:
-        """What waits to be written answers this question so."""
-        self._mine.answers[question] = value
+    def set_pending(self, key: Hashable, value: Any) -> None:
+        """Register what a row that is not written yet will be, for the commands that follow."""
+        self._mine.pending[key] = value
 
-    def waiting_answer(self, question: Hashable, default: T) -> T:
-        """What a row that waits to be written answers, or ``default``."""
-        answer: T = self._mine.answers.get(question, self._others.answers.get(question, default))
-        return answer
+    def pending(self, key: Hashable, default: T) -> T:
+        """What was registered under this key by a command of the batch and is not written yet, or ``default``."""
+        value: T = self._mine.pending.get(key, self._others.pending.get(key, default))
+        return value
 
     def update_later(self, update: Update, key: tuple[Any, ...], values: tuple[Any, ...]) -> None:
         """Change a row with those of the other commands; of several changes of one key the last one counts."""
@@ -244,11 +239,9 @@ def rows(source: Tx | Connection, query: Prepared, values: Mapping[str, Any]) ->
     return source.rows(query, values) if isinstance(source, Tx) else fetch_one(source, query, values)
 
 
-def first(source: Tx | Connection, query: Prepared, values: Mapping[str, Any], *, unless: Hashable = None) -> Any:
+def first(source: Tx | Connection, query: Prepared, values: Mapping[str, Any]) -> Any:
     """The first row, inside a transaction or on a reading connection."""
-    if isinstance(source, Tx):
-        return source.first(query, values, unless=unless)
-    return next(iter(fetch_one(source, query, values)), None)
+    return next(iter(rows(source, query, values)), None)
 
 
 @dataclass(frozen=True, slots=True)

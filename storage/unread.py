@@ -132,7 +132,7 @@ class UnreadCount:
     def counts(self, connection: Connection, rows: Rows, values: Mapping[str, Any]) -> dict[tuple[int, int], int]:
         """Messages of others that were not read, not deleted, at most 1,000 of each chat; by user and chat.
 
-        ``rows`` are those of ``by_ordinals``; a chat of which they do not say it is counted.
+        ``rows`` are those of ``by_ordinals``. Chats without ordinals, or with too many deletions, are counted by message.
         """
         found: dict[tuple[int, int], int] = {}
         counted: set[int] = set()
@@ -155,7 +155,7 @@ UNMUTED = UnreadCount(
 
 
 def read_of_chats(user_pk: int, chat_pks: Iterable[int]) -> Read:
-    """What ``in_chats`` has to know."""
+    """The query of ``in_chats``."""
     return IN_CHATS.by_ordinals, {"user": user_pk, "chats": json_list(chat_pks)}
 
 

@@ -11,7 +11,9 @@ import orjson
 from sqlalchemy import (
     Connection,
     Integer,
+    Select,
     String,
+    Text,
     bindparam,
     cast,
     delete,
@@ -25,7 +27,7 @@ from sqlalchemy import (
 
 from storage.fetch import fetch_one
 from storage.models import calls, chats, deliveries, events, streams, tenants, users, webhooks
-from storage.prepared import Bulk, Delete, Prepared, Update, json_list, one_of, padded
+from storage.prepared import Bulk, Delete, Prepared, Update, json_list, padded, pair_rows
 from storage.statements import Read
 from storage.transaction import Tx, clock
 from storage.types import new_id
@@ -104,6 +106,13 @@ class ClaimedCall(NamedTuple):
     document: Any
 
 
+class ClaimedPage(NamedTuple):
+    """Calls, and whether more may be due."""
+
+    calls: list[ClaimedCall]
+    is_full: bool
+
+
 SELECT = select(*(webhooks.c[name] for name in Webhook.__slots__))
 CALL = select(*(calls.c[name] for name in WebhookCall.__slots__))
 
@@ -119,31 +128,39 @@ DUE = Prepared(select(calls.c.pk).where(*IS_DUE).limit(1))
 NUMBERED = (
     select(
         calls.c.pk,
+        calls.c.webhook_pk,
+        calls.c.due_at,
         func.row_number().over(partition_by=calls.c.webhook_pk, order_by=(calls.c.due_at, calls.c.pk)).label("number"),
     )
-    .where(*IS_DUE, ~one_of(calls.c.webhook_pk, "full"))
-    .subquery()
+    .where(*IS_DUE)
+    .subquery("numbered")
 )
-# A call, its lease, its webhook, and that one's tenant; what it tells, from the log or of its own.
-CLAIMABLE = Prepared(
-    CALL.add_columns(
-        calls.c.lease_until,
-        *(webhooks.c[name] for name in Webhook.__slots__),
-        tenants.c.uuid,
-        events.c.payload,
-        calls.c.document,
+
+
+def claimable(pairs: str) -> Select[Any]:
+    """A call, its lease, its webhook, and that one's tenant; its document, from the log or its own. ``pairs`` has the room of
+    webhooks with calls under way; the longest due calls of every webhook come first.
+    """
+    room = f"numbered.number <= COALESCE((SELECT w.seq FROM {pairs} WHERE w.pk = numbered.webhook_pk), :each)"
+    fits = text(room).bindparams(bindparam("pairs", type_=Text), bindparam("each", type_=Integer))
+    wanted = select(NUMBERED.c.pk).where(fits).order_by(NUMBERED.c.number, NUMBERED.c.due_at).limit(CALLS_AT_ONCE)
+    return (
+        CALL.add_columns(
+            calls.c.lease_until,
+            *(webhooks.c[name] for name in Webhook.__slots__),
+            tenants.c.uuid,
+            events.c.payload,
+            calls.c.document,
+        )
+        .outerjoin(webhooks, webhooks.c.pk == calls.c.webhook_pk)
+        .outerjoin(tenants, tenants.c.pk == webhooks.c.tenant_pk)
+        .outerjoin(events, (events.c.channel_pk == calls.c.channel_pk) & (events.c.seq == calls.c.seq))
+        .where(*IS_DUE, calls.c.pk.in_(wanted))
+        .with_for_update(of=calls, skip_locked=True)
     )
-    .outerjoin(webhooks, webhooks.c.pk == calls.c.webhook_pk)
-    .outerjoin(tenants, tenants.c.pk == webhooks.c.tenant_pk)
-    .outerjoin(events, (events.c.channel_pk == calls.c.channel_pk) & (events.c.seq == calls.c.seq))
-    .where(
-        *IS_DUE,
-        calls.c.pk.in_(
-            select(NUMBERED.c.pk).where(NUMBERED.c.number <= bindparam("each", type_=Integer)).limit(CALLS_AT_ONCE)
-        ),
-    )
-    .with_for_update(of=calls, skip_locked=True)
-)
+
+
+CLAIMABLE = Prepared(*map(claimable, pair_rows()))
 SET_LEASE = Update(calls, ("pk",), ("lease_until", "attempts"))
 DROP = Delete(calls, ("pk",))
 
@@ -202,7 +219,7 @@ def promise(tx: Tx, event: str, channel_pk: int, seq: int) -> None:
 
 
 def reads_of_promise(event: str, channel_pk: int) -> list[Read]:
-    """What ``promise`` asks for."""
+    """The queries of ``promise``."""
     return [(LISTENED[event], {"channel": channel_pk})]
 
 
@@ -246,41 +263,37 @@ def promise_failures(tx: Tx, delivery_pks: Collection[int]) -> None:
 # Calling
 
 
-def calls_due(connection: Connection) -> int | None:
+def time_if_calls_due(connection: Connection) -> int | None:
     """The database's time if a call is due, in microseconds; otherwise None."""
     at = clock(connection)
     return at if fetch_one(connection, DUE, {"at": at}) else None
 
 
-def claim(tx: Tx, *, ttl: int, room: Mapping[int, int], each: int, at: int) -> list[ClaimedCall]:
-    """Calls that are due ``at`` a time, held for ``ttl`` microseconds: ``each`` of a webhook at most, or its ``room``.
+def claim(tx: Tx, *, ttl: int, room: Mapping[int, int], each: int, at: int) -> ClaimedPage:
+    """Claim calls that are due ``at`` a time for ``ttl`` microseconds: ``each`` of a webhook at most, or its ``room``.
 
     An attempt counts from here on, so that one that never comes back is one, too.
     """
-    lease, left, claimed = tx.now + ttl, dict(room), []
+    lease, claimed = tx.now + ttl, []
     ((query, values),) = reads_of_claim(room, each, at)
-    for row in sorted(tx.rows(query, values), key=lambda row: int(row[0])):
+    found = tx.rows(query, values)
+    for row in sorted(found, key=lambda row: int(row[0])):
         call, held_until, webhook = WebhookCall(*row[:CALL_WIDTH]), row[CALL_WIDTH], row[CALL_WIDTH + 1 : -3]
         if webhook[0] is None:
             # It was removed while something was promised to it.
             tx.update_later(DROP, (call.pk,), ())
-            continue
-        free = left.get(call.webhook_pk, each)
-        if free <= 0 or tx.waiting_update(SETTLE, (call.pk, held_until)) is not None:
-            continue
-        left[call.webhook_pk] = free - 1
-        call = replace(call, attempts=call.attempts + 1)
-        tx.update_later(SET_LEASE, (call.pk,), (lease, call.attempts))
-        tenant, payload, document = row[-3:]
-        shown = payload if payload is not None else document
-        claimed.append(ClaimedCall(call, lease, read(webhook), tenant, orjson.loads(shown) if shown else None))
-    return claimed
+        elif tx.waiting_update(SETTLE, (call.pk, held_until)) is None:
+            call = replace(call, attempts=call.attempts + 1)
+            tx.update_later(SET_LEASE, (call.pk,), (lease, call.attempts))
+            tenant, payload, document = row[-3:]
+            shown = payload if payload is not None else document
+            claimed.append(ClaimedCall(call, lease, read(webhook), tenant, orjson.loads(shown) if shown else None))
+    return ClaimedPage(claimed, len(found) == CALLS_AT_ONCE)
 
 
 def reads_of_claim(room: Mapping[int, int], each: int, at: int) -> list[Read]:
-    """What ``claim`` asks for."""
-    full = json_list(sorted(pk for pk, free in room.items() if free <= 0))
-    return [(CLAIMABLE, {"at": at, "each": each, "full": full})]
+    """The query of ``claim``."""
+    return [(CLAIMABLE, {"at": at, "each": each, "pairs": json_list(sorted(room.items()))})]
 
 
 def settle(tx: Tx, pk: int, lease: int, state: State, *, status: int | None, reason: str, pause: int = 0) -> None:

@@ -150,10 +150,13 @@ class Plans:
             known = {followed.name for followed in readable.get(each.caller.pk, ())}
             ids = {name.removeprefix(STREAM) for name in each.offsets if name.startswith(STREAM) and name not in known}
             wanted.append({(each.caller.pk, id) for id in ids if is_id(id)})
-        found = streams.named(connection, set().union(*wanted))
+        found = {
+            (user_pk, id): of_stream(pk, id, head, floor)
+            for user_pk, pk, id, head, floor in streams.named(connection, set().union(*wanted))
+        }
         most = self.limits.streams_watched
         return [
-            [of_stream(*row) for user_pk, *row in found if (user_pk, row[1]) in some][:most] if some else []
+            sorted((found[place] for place in some if place in found), key=lambda stream: -stream.pk)[:most]
             for some in wanted
         ]
 

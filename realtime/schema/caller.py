@@ -68,7 +68,7 @@ class Caller:
         return replace(self, user=user)
 
     def reads_of_fresh(self) -> list[Read]:
-        """What ``fresh`` asks for."""
+        """The queries of ``fresh``."""
         return accounts.reads_of_get(self.user.pk)
 
     def require_over(self, other: User) -> None:

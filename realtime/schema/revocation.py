@@ -21,7 +21,7 @@ def still_valid(connection: Connection, callers: Sequence[Caller]) -> set[Caller
 
 
 def reads_of_valid(callers: Sequence[Caller]) -> tuple[Read, Read]:
-    """What ``valid_callers`` has to know."""
+    """The query of ``valid_callers``."""
     pks = {each.pk for each in callers} | {maker.pk for each in callers for maker in each.makers}
     ids = {each.login for each in callers if each.login}
     return (accounts.STATES, {"pks": json_list(pks)}), (logins.LIVING, {"ids": json_list(ids)})

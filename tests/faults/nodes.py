@@ -111,7 +111,7 @@ class Standby:
             user=user,
         )
         if await process.wait():
-            raise SystemExit(f"{command}: {(self.folder / 'log').read_text()[-2000:]}")
+            raise SystemExit(f"{command}: {self.log.read_text()[-2000:]}")
 
 
 @contextlib.asynccontextmanager
@@ -187,32 +187,30 @@ async def kills(count: int) -> dict[str, Any]:
 
 
 async def failover(count: int) -> dict[str, Any]:
-    """A primary killed under load and its replica promoted, so many times; until when nothing was acknowledged."""
+    """Kill the primary under load and promote its standby, ``count`` times; the longest time without an acknowledgement."""
     total, longest = Counter[str](), 0.0
     for _ in range(count):
-        with tempfile.TemporaryDirectory(prefix="bellwire-failover-") as name:
-            folder = Path(name)
+        async with contextlib.AsyncExitStack() as stack:
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bellwire-failover-")))
             folder.chmod(0o755)
             postgres = Postgres(folder)
+            stack.callback(postgres.server.cleanup)
             standby = Standby(postgres)
             await standby.start()
-            async with (
-                database_of(standby.url) as url,
-                Installation(folder, url) as here,
-                Load(here, people=10, writers=6) as load,
-            ):
-                await load.go_on(2)
-                began = time.monotonic()
-                postgres.kill()
-                await standby.promote()
-                await load.go_on(0)
-                longest = max(longest, time.monotonic() - began)
-                await load.go_on(2)
-                await load.finish()
-                await load.whole(30)
-                total.update(await load.check())
-            await standby.stop()
-            postgres.server.cleanup()
+            stack.push_async_callback(standby.stop)
+            url = await stack.enter_async_context(database_of(standby.url))
+            here = await stack.enter_async_context(Installation(folder, url))
+            load = await stack.enter_async_context(Load(here, people=10, writers=6))
+            await load.go_on(2)
+            began = time.monotonic()
+            postgres.kill()
+            await standby.promote()
+            await load.go_on(0)
+            longest = max(longest, time.monotonic() - began)
+            await load.go_on(2)
+            await load.finish()
+            await load.whole(30)
+            total.update(await load.check())
     return {**total, "failovers": count, "longest_silence_s": round(longest, 1)}
 
 

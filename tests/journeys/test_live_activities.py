@@ -223,7 +223,7 @@ async def test_postponed_and_followed_late(apple: Apple, start: ServerFactory) -
 
 
 async def test_a_process_that_lost_its_lease_leaves_the_end_to_the_next(serve: ServerFactory) -> None:
-    from push.worker import LEASE, Worker
+    from push.worker import LEASE_MICROSECONDS, Worker
 
     server = await serve()
     services = server.services
@@ -235,7 +235,9 @@ async def test_a_process_that_lost_its_lease_leaves_the_end_to_the_next(serve: S
     first, second = (Worker(services.database, services.worker.gateway, services.worker.reach, services.worker.policy)
                      for _ in range(2))  # fmt: skip
     held = await first._write(lambda tx: outbox.claim_causes(tx, first.lease, ttl=0, limit=10, at=now()))
-    again = await second._write(lambda tx: outbox.claim_causes(tx, second.lease, ttl=LEASE, limit=10, at=now()))
+    again = await second._write(
+        lambda tx: outbox.claim_causes(tx, second.lease, ttl=LEASE_MICROSECONDS, limit=10, at=now())
+    )
     assert held == again and held
     await first._expand(held)
     assert not first.in_flight

@@ -14,7 +14,7 @@ import pytest
 
 from push import circuit_breaker
 from push.gateway import LogGateway
-from push.worker import LEASE, Worker
+from push.worker import LEASE_MICROSECONDS, Worker
 from realtime.fanout import reach
 from storage import outbox
 from storage.outbox import Delivery
@@ -204,13 +204,17 @@ async def test_claims_at_the_same_time_share_the_places(apple: Apple, start: Ser
     policy = services.worker.policy
     first, second = (Worker(services.database, LogGateway(), services.worker.reach, policy) for _ in range(2))
     await ann.send(chat)
-    causes = await first._write(lambda tx: outbox.claim_causes(tx, first.lease, ttl=LEASE, limit=10, at=now()))
+    causes = await first._write(
+        lambda tx: outbox.claim_causes(tx, first.lease, ttl=LEASE_MICROSECONDS, limit=10, at=now())
+    )
     # Ten deliveries that nobody holds, and a cause that becomes ten more.
     policy = replace(policy, in_flight=0)
     first.policy = policy
     await first._expand(causes)
     await ann.send(chat)
-    causes = await second._write(lambda tx: outbox.claim_causes(tx, second.lease, ttl=LEASE, limit=10, at=now()))
+    causes = await second._write(
+        lambda tx: outbox.claim_causes(tx, second.lease, ttl=LEASE_MICROSECONDS, limit=10, at=now())
+    )
 
     # They stay in flight.
     def dispatch(claimed: Sequence[Delivery], since: float) -> None:

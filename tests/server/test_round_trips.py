@@ -10,16 +10,16 @@ import pytest
 from sqlalchemy import insert
 
 from push.gateway import LogGateway
-from push.worker import LEASE, Worker
+from push.worker import LEASE_MICROSECONDS, Worker
 from realtime.notifications import Draft
 from realtime.schema.bodies import SendMessage
 from server.routes import ADMIN, ROUTES
-from storage import outbox, webhooks
+from storage import devices, outbox, webhooks
 from storage.models import deliveries
 from storage.notifications import Notification
 from storage.outbox import Settlement
 from storage.transaction import Command, Tx
-from storage.types import Ref, new_id
+from storage.types import Ref, new_id, now
 from tests.conftest import Served, ServerFactory, eventually
 from tests.server.world import TEMPLATE
 from tests.support.batches import one_batch
@@ -249,9 +249,9 @@ async def test_the_outbox_takes_as_many_trips_for_many_as_for_one(full: Full) ->
         for _ in range(count):
             await full.ann.send(full.chat_id)
         before = database.trips
-        at = await database.read(outbox.causes_due)
+        at = await database.read(outbox.time_if_causes_due)
         assert at is not None
-        claim = partial(outbox.claim_causes, lease=worker.lease, ttl=LEASE, limit=100, at=at)
+        claim = partial(outbox.claim_causes, lease=worker.lease, ttl=LEASE_MICROSECONDS, limit=100, at=at)
         causes = await worker._write(claim, outbox.reads_of_causes(100, at))
         assert len(causes) == count
         claims[count] = database.trips - before
@@ -265,3 +265,35 @@ async def test_the_outbox_takes_as_many_trips_for_many_as_for_one(full: Full) ->
         settlements[count] = database.trips - before
     assert claims == settlements == {1: 2, MANY: 2}
     assert expansions[1] == expansions[MANY]
+
+
+async def test_webhook_calls_and_dead_tokens_take_two_trips(full: Full) -> None:
+    """Claims, results and deletions, one or many at a time."""
+    database = full.server.services.database
+    for count in (1, MANY):
+        at = await database.read(outbox.time_if_deliveries_due) or now()
+
+        def promise(tx: Tx, count: int = count) -> None:
+            found = webhooks.find(tx.connection(), full.ann.user.tenant_pk, full.webhook_id)
+            assert found is not None
+            for _ in range(count):
+                tx.later(webhooks.ADD, (found.pk, "push:failed", None, None, "{}", "waiting", 0, 0, 0, tx.now))
+
+        await database.write(Command(promise))
+        reads = webhooks.reads_of_claim({}, 10, at)
+        before = database.trips
+        claim = partial(webhooks.claim, ttl=10**9, room={}, each=10, at=at)
+        page = await database.write(Command(claim, reads=partial(list, reads)))
+        assert len(page.calls) == count and database.trips - before == 2
+
+        async def settle(call: webhooks.ClaimedCall) -> None:
+            done = partial(webhooks.settle, pk=call.call.pk, lease=call.lease, state="sent", status=200, reason="")
+            await database.write(Command(done))
+
+        assert await trips_of_batch(full, [settle(each) for each in page.calls]) == 2
+
+        async def drop(pk: int) -> bool:
+            drop = partial(devices.drop_token, pk=pk, token=f"a{pk}", before=None)
+            return await database.write(Command(drop, reads=lambda: devices.reads_of_drop(pk)))
+
+        assert await trips_of_batch(full, [drop(pk) for pk in range(1, count + 1)]) == 2

@@ -119,9 +119,11 @@ async def test_the_end_of_a_snapshot_is_not_waited_for(postgres_database: str) -
         await database.read(lambda it: it.execute(COUNT.statement).all(), snapshot=True)
         await eventually(lambda: not database.reader.tasks.running)  # type: ignore[attr-defined]
         assert [len(each) for each in sent] == [0, 1, 1]
-        # In a connection that is given back there is no transaction.
-        idle = Prepared(select(literal_column("1")).where(func.now() > func.statement_timestamp()))
-        assert await database.read(lambda it: fetch_one(it, idle, {})) == []
+    # In a connection that is given back there is no transaction.
+    connection = await connect(postgres_database)
+    left = await connection.execute("SELECT count(*) FROM pg_stat_activity WHERE state LIKE 'idle in transaction%'")
+    assert await left.fetchall() == [(0,)]
+    await connection.close()
     await database.close()
 
 
@@ -134,16 +136,25 @@ async def test_a_query_that_is_refused_ends_the_snapshot_and_harms_no_later_one(
             assert await filled.read(lambda it: fetch_one(it, COUNT, {})) == [(0,)]
 
 
+OWN = Prepared(select(func.pg_backend_pid()))
+SLOW = Prepared(select(func.pg_sleep(bindparam("seconds", type_=Float))))
+
+
 async def test_a_read_that_is_cancelled_costs_its_connection(postgres_database: str) -> None:
-    database = Database(postgres_database, pool=1)
+    database = Database(postgres_database, connections=1)
     await database.start()
-    slow = Prepared(select(func.pg_sleep(bindparam("seconds", type_=Float))))
-    task = asyncio.create_task(database.read(lambda it: fetch_one(it, slow, {"seconds": 1000})))
-    await asyncio.sleep(0.05)
+    ((pid,),) = await database.read(lambda it: fetch_one(it, OWN, {}))
+    task = asyncio.create_task(database.read(lambda it: fetch_one(it, SLOW, {"seconds": 1000})))
+    connection = await connect(postgres_database)
+    running = "SELECT pid FROM pg_stat_activity WHERE wait_event = 'PgSleep'"
+    while await (await connection.execute(running)).fetchall() != [(pid,)]:
+        await asyncio.sleep(0.01)
+    await connection.close()
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    assert await database.read(lambda it: fetch_one(it, COUNT, {})) == [(0,)]
+    ((later,),) = await database.read(lambda it: fetch_one(it, OWN, {}))
+    assert later != pid
     await database.close()
 
 
@@ -167,12 +178,24 @@ async def test_a_text_with_a_nul_is_refused(postgres_database: str) -> None:
     await database.close()
 
 
+async def open_connections(database: Database, url: str, count: int) -> None:
+    """Have so many connections in the pool: reads that wait for a lock together."""
+    holder = await connect(url)
+    await holder.execute("SELECT pg_advisory_lock(1)")
+    waiting = Prepared(select(func.pg_advisory_xact_lock_shared(1)))
+    reads = [asyncio.create_task(database.read(lambda it: fetch_one(it, waiting, {}))) for _ in range(count)]
+    blocked = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+    while await (await holder.execute(blocked)).fetchall() != [(count,)]:
+        await asyncio.sleep(0.01)
+    await holder.close()
+    await asyncio.gather(*reads)
+
+
 async def test_reads_survive_a_server_that_has_closed_all_connections(postgres_database: str) -> None:
     """None of those that were open in the pool fails more than once."""
     database = Database(postgres_database, pool=4)
     await database.start()
-    slow = Prepared(select(func.pg_sleep(bindparam("seconds", type_=Float))))
-    await asyncio.gather(*(database.read(lambda it: fetch_one(it, slow, {"seconds": 0.2})) for _ in range(4)))
+    await open_connections(database, postgres_database, 4)
     connection = await connect(postgres_database)
     closed = await connection.execute(
         "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity "

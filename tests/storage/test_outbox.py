@@ -14,6 +14,7 @@ from storage.outbox import Cause, Delivery, Settlement
 from storage.transaction import Command, Tx
 from storage.types import now
 from tests.storage.test_transaction import batch
+from tests.support.postgres import connect
 
 CHAT, ANN, BOB, TTL = 7, 1, 2, 30_000_000
 
@@ -60,6 +61,14 @@ async def test_what_is_promised_before_a_claim_is_part_of_what_was_claimed(datab
     assert await rows(database) == [(99, None, "lease"), (100, ANN, None)]
 
 
+async def test_nothing_is_merged_with_a_cause_after_its_claim(database: Database) -> None:
+    """Also where it was looked at before, and stayed as it was."""
+    await batch(database, recount(10))
+    _, claimed, _, _ = await batch(database, recount(5), claim_causes, recount(99), recount(100))
+    assert seen(claimed) == [(10, ANN)]
+    assert await rows(database) == [(10, ANN, "lease"), (100, ANN, None)]
+
+
 async def test_promises_are_merged_with_one_that_waits(database: Database) -> None:
     """In the same batch, and in later ones: for the newest seq, and for all where two leave out different ones."""
     await batch(database, recount(10), recount(12), recount(11))
@@ -102,18 +111,19 @@ async def test_a_delivery_that_has_just_been_settled_is_not_claimed_again(databa
 
 
 async def test_two_processes_never_claim_the_same(postgres_database: str) -> None:
-    """A row that one transaction has read to be claimed is left out by the other."""
-    first, second = Database(postgres_database), Database(postgres_database)
-    await first.start()
-    await second.start()
-    await batch(first, recount(10))
+    """A row that one open transaction has read to be claimed is left out by the other, which does not wait."""
+    database = Database(postgres_database)
+    await database.start()
+    await batch(database, recount(10))
+    other = await connect(postgres_database)
+    await other.execute("BEGIN")
+    held = await other.execute("SELECT pk FROM outbox FOR UPDATE SKIP LOCKED")
+    assert len(await held.fetchall()) == 1
     at = now() + outbox.BADGE_DELAY
     reads = outbox.reads_of_causes(10, at)
-    claims = [
-        each.write(Command(partial(outbox.claim_causes, lease=name, ttl=TTL, limit=10, at=at), reads=lambda: reads))
-        for name, each in (("first", first), ("second", second))
-    ]
-    found = [await each for each in claims]
-    assert sorted(len(each) for each in found) == [0, 1]
-    await first.close()
-    await second.close()
+    claim = partial(outbox.claim_causes, lease="lease", ttl=TTL, limit=10, at=at)
+    assert await database.write(Command(claim, reads=lambda: reads)) == []
+    await other.execute("ROLLBACK")
+    assert len(await database.write(Command(claim, reads=lambda: reads))) == 1
+    await other.close()
+    await database.close()

@@ -51,15 +51,15 @@ def note(pk: int, name: str = "note") -> Callable[[Tx], int]:
 def remember(name: str) -> Callable[[Tx], None]:
     def apply(tx: Tx) -> None:
         tx.later(FACT, (name, "kept"))
-        tx.answer(("fact", name), "kept")
+        tx.set_pending(("fact", name), "kept")
 
     return apply
 
 
 def look_up(name: str) -> Callable[[Tx], str | None]:
     def apply(tx: Tx) -> str | None:
-        row = tx.first(VALUE, {"name": name}, unless=("fact", name))
-        return row and str(row[0])
+        row = tx.first(VALUE, {"name": name})
+        return tx.pending(("fact", name), row and str(row[0]))
 
     return apply
 
@@ -119,7 +119,7 @@ async def test_a_command_sees_its_own_rows_and_those_of_the_commands_before(data
     assert answers == [1, "kept", "kept", 3]
 
 
-async def test_a_row_that_waits_is_found_by_what_it_answers(database: Database) -> None:
+async def test_a_row_that_waits_is_found_by_its_key(database: Database) -> None:
     answers = await batch(database, remember("a"), look_up("a"), then(remember("b"), look_up("b")), look_up("c"))
     assert answers == [None, "kept", "kept", None]
 
@@ -264,7 +264,7 @@ def value_of(name: str) -> Callable[[Tx], str | None]:
     """As the commands before have it, whether it was written or waits."""
 
     def apply(tx: Tx) -> str | None:
-        row = tx.first(VALUE, {"name": name}, unless=("fact", name))
+        row = tx.first(VALUE, {"name": name})
         waiting = tx.waiting_update(CHANGE, (name,))
         return row and str((waiting or row)[0])
 
