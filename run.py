@@ -21,6 +21,7 @@ try:
     from server import logs, operator
     from server.app import serving
     from server.data_lock import Busy, held_by_command, held_by_server, write_address
+    from server.event_loop import new_event_loop
     from server.masking import masked, masked_value
     from server.openapi import VERSION
     from server.secret_file import rotate_secret
@@ -36,8 +37,10 @@ except ModuleNotFoundError as error:
 
 logger = logging.getLogger("bellwire")
 
+# A thread that has the interpreter gives it to another one that waits after this time: commits wait for it several times.
+SWITCH_SECONDS = 0.0005
 # Many small collections, so that none is long: the loop stands still meanwhile.
-GC_THRESHOLDS = (2_000, 10, 100)
+GC_THRESHOLDS = (500, 5, 800)
 PAGE_ITEMS = 1000
 ACTIONS = {
     "ban": "ban a user: all connections are closed and every token ends",
@@ -130,7 +133,8 @@ def arguments() -> ArgumentParser:
 def run_server(settings: Settings, asked: Namespace) -> int | None:
     if asked.fd is None and settings.workers > 1:
         return asyncio.run(Workers(settings).run())
-    asyncio.run(serve(settings, asked.fd))
+    with asyncio.Runner(loop_factory=new_event_loop) as runner:
+        runner.run(serve(settings, asked.fd))
     return None
 
 
@@ -145,6 +149,7 @@ async def serve(settings: Settings, fd: int | None = None) -> None:
             gc.collect()
             gc.freeze()
             gc.set_threshold(*GC_THRESHOLDS)
+            sys.setswitchinterval(SWITCH_SECONDS)
             ready = f"Bellwire is at {services.public_url}  (API: {services.public_url}/docs)"
             if settings.log_format == "human":
                 print(ready, flush=True)

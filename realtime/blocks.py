@@ -5,13 +5,14 @@ from functools import partial
 
 from sqlalchemy import Connection
 
-from realtime.chat import leave, pass_on
+from realtime.membership import append_updated, leave, pass_on
 from realtime.schema.caller import Caller
-from storage import accounts, chat, log, streams
+from storage import accounts, chat, log, rooms, streams
 from storage.accounts import User
 from storage.database import Database
 from storage.errors import Invalid, NotFound, Unavailable
-from storage.streams import Room
+from storage.rooms import OwnedRoom
+from storage.streams import StreamChat
 from storage.transaction import Command, Tx
 
 TRIES = 5
@@ -24,15 +25,15 @@ class Blocks:
     async def add(self, caller: Caller, user_id: str) -> tuple[User, bool]:
         """Block a user; return them and whether the block is new. Raises NotFound, and Invalid for the caller's own id."""
 
-        def look(connection: Connection) -> tuple[User, list[Room]]:
+        def look(connection: Connection) -> tuple[User, set[int]]:
             other = accounts.need(connection, caller.user.tenant_pk, user_id)
             if other.pk == caller.pk:
                 raise Invalid.field("userId", "You can't block yourself.")
-            return other, streams.rooms_with(connection, caller.pk, other.pk)
+            together = streams.rooms_with(connection, caller.pk, other.pk)
+            return other, {each.chat_pk for each in together} | {each.pk for each in rooms.owned(connection, caller.pk)}
 
         for _ in range(TRIES):
-            other, rooms = await self.database.read(look)
-            named = {each.chat_pk for each in rooms}
+            other, named = await self.database.read(look)
             apply = partial(self._block, caller=caller, other=other, named=named)
             new = await self.database.write(Command(apply, channels=[caller.pk, other.pk, *named]))
             if new is not None:
@@ -40,22 +41,33 @@ class Blocks:
         raise Unavailable
 
     def _block(self, tx: Tx, caller: Caller, other: User, named: Collection[int]) -> bool | None:
-        """Whether it is new; None where the user came into a stream meanwhile, whose chat is not locked."""
+        """Whether it is new; None where there is another chat by now, which is not locked."""
         caller.fresh(tx)
-        rooms = streams.rooms_with(tx.connection(), caller.pk, other.pk)
-        if any(each.chat_pk not in named for each in rooms):
+        together = streams.rooms_with(tx.connection(), caller.pk, other.pk)
+        owned = rooms.owned(tx.connection(), caller.pk)
+        if any(pk not in named for pk in (*(each.chat_pk for each in together), *(each.pk for each in owned))):
             return None
         new = accounts.block(tx, caller.pk, other.pk)
-        watchable = None if rooms else streams.living_of(tx.connection(), caller.pk)
+        for room in owned if new else ():
+            self._put_out(tx, room, other)
+        watchable = None if together else streams.living_of(tx.connection(), caller.pk)
         if new and watchable:
             # Sockets that only watch check their stream subscriptions when they get this event.
             log.append(tx, other.pk, "chat:removed", {"chatId": watchable.chat_id})
-        for each in rooms:
+        for each in together:
             streams.unfollow(tx, each.pk, other.pk)
-            self._send_away(tx, each, other)
+            if each.chat_pk not in {room.pk for room in owned}:
+                self._send_away(tx, each, other)
         return new
 
-    def _send_away(self, tx: Tx, room: Room, other: User) -> None:
+    def _put_out(self, tx: Tx, room: OwnedRoom, other: User) -> None:
+        """Members and viewers of a room stop reading it at a seq."""
+        if chat.member(tx.connection(), room.pk, other.pk) is None:
+            append_updated(tx, room.pk, room.id, removed=[other.id])
+        elif pass_on(tx, room.pk, room.id, other.pk):
+            leave(tx, room.pk, room.id, other)
+
+    def _send_away(self, tx: Tx, room: StreamChat, other: User) -> None:
         """Publish on the removed user's own channel, so that their sockets check their stream subscriptions again."""
         inside = chat.member(tx.connection(), room.chat_pk, other.pk) is not None
         if inside and pass_on(tx, room.chat_pk, room.chat_id, other.pk):

@@ -2,19 +2,21 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from sqlalchemy import Connection
 
 from realtime.chat_list import ListedChat, seen, seen_by
+from realtime.chat_numbers import ChatNumbers
 from realtime.fanout.delivery_budget import DeliveryBudget
-from realtime.messages import ChatNumbers, announce, open_direct
+from realtime.membership import admit, announce, append_updated, keep_an_owner, leave, open_direct, require_member
 from realtime.schema import documents, shapes
 from realtime.schema.bodies import ChangeChat, CreateChat
 from realtime.schema.caller import Caller
 from realtime.schema.limits import Limits
-from storage import accounts, chat, chat_list, erasure, log, outbox, streams, unread
-from storage.chat import Access, Member
+from storage import accounts, chat, chat_list, log, outbox, sanctions, streams, unread
+from storage.access import Access, need_access
+from storage.chat import Member
 from storage.database import Database
 from storage.errors import Conflict, Forbidden, Invalid, NotFound, Unauthenticated
 from storage.statements import Read
@@ -22,6 +24,7 @@ from storage.tasks import Tasks
 from storage.transaction import Command, Tx
 
 MANAGERS = ("owner", "admin")
+MANAGE_STREAMS = "streams.manage"
 T = TypeVar("T")
 
 
@@ -69,8 +72,7 @@ class Chats:
         pk = await self.numbers.find(caller.user.tenant_pk, chat_id)
 
         def look(connection: Connection) -> Sequence[Member]:
-            if chat.access(connection, pk, caller.pk) is None:
-                raise NotFound
+            need_access(connection, pk, caller.pk)
             return chat.members_of(connection, pk, after=after, limit=limit)
 
         return await self.database.read(look)
@@ -80,15 +82,15 @@ class Chats:
     async def create(self, caller: Caller, body: CreateChat) -> tuple[shapes.ChatDocument, bool]:
         """The chat, and whether it is new: a direct chat is there once a pair.
 
-        Raises Invalid for too many members, NotFound for an unknown one, Forbidden for one who blocks the caller,
-        Conflict for an id that is taken.
+        Raises Invalid for too many members, NotFound for an unknown one, Forbidden for one who blocks the caller and for
+        who may not make rooms, Conflict for an id that is taken.
         """
         wanted = list(dict.fromkeys(each for each in body.memberIds if each != caller.user.id))
         if len(wanted) > self.limits.members_per_call:
             raise Invalid.field("memberIds", f"must name at most {self.limits.members_per_call} users")
         if body.type == "direct" and not wanted:
             raise Invalid.field("memberIds", "You cannot chat with yourself")
-        others = await self._people(caller, wanted)
+        others = await self.people(caller, wanted)
         if len(others) < len(wanted):
             raise NotFound
         if len(wanted) >= self.limits.chat_members:
@@ -111,16 +113,18 @@ class Chats:
         self, caller: Caller, body: CreateChat, others: Sequence[accounts.User]
     ) -> Callable[[Tx], tuple[shapes.ChatDocument, bool]]:
         def apply(tx: Tx) -> tuple[shapes.ChatDocument, bool]:
-            caller.fresh(tx)
+            actor = caller.fresh(tx)
+            if body.type == "room":
+                actor.require(MANAGE_STREAMS)
             require_open(tx, caller, others)
             if body.id and chat.id_taken(tx.connection(), caller.user.tenant_pk, body.id):
                 raise Conflict("A chat with this id already exists")
             pk = chat.add(
                 tx,
                 caller.user.tenant_pk,
-                type="group",
+                type=body.type,
                 name=body.name,
-                history_visible=body.historyVisible,
+                history_visible="all" if body.type == "room" else body.historyVisible,
                 id=body.id,
             )
             roles = [(caller.pk, "owner"), *((each.pk, "member") for each in others)]
@@ -141,6 +145,8 @@ class Chats:
 
         def apply(tx: Tx, pk: int, access: Access) -> shapes.ChatDocument:
             manage_group(access)
+            if access.type == "room" and body.historyVisible not in (None, "all"):
+                raise Conflict("All of a room is visible to everybody")
             self.delivery_budget.admit(pk)
             item = chat.get(tx.connection(), pk)
             now_is = {"name": item.name, "historyVisible": item.history_visible}
@@ -151,7 +157,7 @@ class Chats:
                 append_updated(tx, pk, access.chat_id, changes=news)
             return seen_by(tx.connection(), pk, caller.pk)
 
-        return await self._change(caller, chat_id, apply)
+        return await self.change_in(caller, chat_id, apply)
 
     async def add_members(
         self, caller: Caller, chat_id: str, user_ids: Sequence[str], role: str
@@ -160,7 +166,7 @@ class Chats:
         wanted = list(dict.fromkeys(user_ids))
         if len(wanted) > self.limits.members_per_call:
             raise Invalid.field("userIds", f"must name at most {self.limits.members_per_call} users")
-        others = await self._people(caller, wanted)
+        others = await self.people(caller, wanted)
 
         def apply(tx: Tx, pk: int, access: Access) -> tuple[shapes.ChatDocument, bool]:
             manage_group(access)
@@ -176,15 +182,15 @@ class Chats:
             if access.member_count + len(new) > self.limits.chat_members:
                 raise Conflict(f"A chat can have at most {self.limits.chat_members} members")
             if new:
-                streams.readmit(tx, pk, [each.pk for each in new])
+                sanctions.lift(tx, pk, [each.pk for each in new], "ban", "silence")
                 admit(tx, pk, access.chat_id, new, role)
             return seen_by(tx.connection(), pk, caller.pk), bool(new)
 
-        return await self._change(caller, chat_id, apply, also=[each.pk for each in others])
+        return await self.change_in(caller, chat_id, apply, also=[each.pk for each in others])
 
     async def set_role(self, caller: Caller, chat_id: str, user_id: str, role: str) -> shapes.MemberDocument:
         """Only an owner makes or unmakes owners and admins. Raises NotFound, Forbidden, Conflict for the last owner."""
-        others = await self._people(caller, [user_id])
+        others = await self.people(caller, [user_id])
 
         def apply(tx: Tx, pk: int, access: Access) -> shapes.MemberDocument:
             manage_group(access)
@@ -202,11 +208,11 @@ class Chats:
             assert member is not None
             return documents.member(member)
 
-        return await self._change(caller, chat_id, apply)
+        return await self.change_in(caller, chat_id, apply)
 
     async def remove_member(self, caller: Caller, chat_id: str, user_id: str) -> shapes.ChatDocument:
         """Raises NotFound, Forbidden, Conflict for a direct chat or the last owner."""
-        others = await self._people(caller, [user_id])
+        others = await self.people(caller, [user_id])
 
         def apply(tx: Tx, pk: int, access: Access) -> shapes.ChatDocument:
             require_group(access) if user_id == caller.user.id else manage_group(access)
@@ -217,32 +223,35 @@ class Chats:
             if access.role != "owner" and member.role in MANAGERS and other.pk != caller.pk:
                 raise Forbidden
             document = seen_by(tx.connection(), pk, caller.pk)
-            leave(tx, pk, access.chat_id, other)
-            if other.pk != caller.pk and streams.of_chat(tx.connection(), pk) is not None:
-                streams.exclude(tx, pk, other.pk)
+            leave(tx, pk, access.chat_id, other, by_oneself=other.pk == caller.pk)
+            if other.pk != caller.pk and (access.type == "room" or streams.of_chat(tx.connection(), pk) is not None):
+                sanctions.put(tx, pk, other.pk, "ban")
             return document if other.pk == caller.pk else seen_by(tx.connection(), pk, caller.pk)
 
-        return await self._change(caller, chat_id, apply, also=[each.pk for each in others])
+        return await self.change_in(caller, chat_id, apply, also=[each.pk for each in others])
 
     async def leave(self, caller: Caller, chat_id: str) -> None:
         """Raises NotFound, Conflict for a direct chat or the last owner."""
 
         def apply(tx: Tx, pk: int, access: Access) -> None:
             require_group(access)
-            leave(tx, pk, access.chat_id, caller.user)
+            if not access.is_member:
+                raise NotFound
+            leave(tx, pk, access.chat_id, caller.user, by_oneself=True)
 
-        await self._change(caller, chat_id, apply, also=[caller.pk])
+        await self.change_in(caller, chat_id, apply, also=[caller.pk])
 
     async def mute(self, caller: Caller, chat_id: str, until: int | None) -> shapes.ChatDocument:
-        """No pushes of this chat until then (microseconds); None unmutes. Raises NotFound."""
+        """No pushes of this chat until then (microseconds); None unmutes. Raises NotFound, Forbidden for a viewer."""
 
         def apply(tx: Tx, pk: int, access: Access) -> shapes.ChatDocument:
+            require_member(access)
             chat.set_member(tx, pk, caller.pk, muted_until=until)
             if unread.in_chat(tx.connection(), caller.pk, pk):
                 outbox.promise_badge(tx, caller.pk, exclude_device=caller.device)
             return seen_by(tx.connection(), pk, caller.pk)
 
-        return await self._change(caller, chat_id, apply, also=[caller.pk])
+        return await self.change_in(caller, chat_id, apply, also=[caller.pk])
 
     async def delete(self, caller: Caller, chat_id: str) -> shapes.ChatDocument:
         """Gone at once for everybody; its rows go in slices. Raises NotFound, Forbidden, Conflict for a stream's."""
@@ -256,7 +265,7 @@ class Chats:
             chat.change(tx, pk, deleted_at=tx.now)
             return document
 
-        document = await self._change(caller, chat_id, apply)
+        document = await self.change_in(caller, chat_id, apply)
         self.tasks.spawn(self.sweep_all())
         return document
 
@@ -284,20 +293,18 @@ class Chats:
         await self.database.write(Command(apply, channels=[slice_of.pk, *slice_of.user_pks], reads=reads))
         return True
 
-    async def _people(self, caller: Caller, ids: Sequence[str]) -> list[accounts.User]:
+    async def people(self, caller: Caller, ids: Sequence[str]) -> list[accounts.User]:
         """Those of these users that the tenant has."""
         return await self.database.read(lambda connection: accounts.by_ids(connection, caller.user.tenant_pk, ids))
 
-    async def _change(
+    async def change_in(
         self, caller: Caller, chat_id: str, change: Callable[[Tx, int, Access], T], *, also: Sequence[int] = ()
     ) -> T:
         """Run ``change`` in a chat the caller is in, with its channel locked."""
         pk = await self.numbers.find(caller.user.tenant_pk, chat_id)
 
         def apply(tx: Tx) -> T:
-            access = chat.access(tx.connection(), pk, caller.pk)
-            if access is None:
-                raise NotFound
+            access = need_access(tx.connection(), pk, caller.pk)
             if access.status != "active":
                 raise Unauthenticated
             return change(tx, pk, access)
@@ -330,57 +337,3 @@ def manage_group(access: Access) -> None:
     require_group(access)
     if access.role not in MANAGERS:
         raise Forbidden
-
-
-def keep_an_owner(tx: Tx, chat_pk: int, role: str) -> None:
-    if role == "owner" and chat.owners(tx.connection(), chat_pk) == 1:
-        raise Conflict("A chat must keep at least one owner")
-
-
-def admit(tx: Tx, chat_pk: int, chat_id: str, users: Sequence[accounts.User], role: str) -> None:
-    """Add users to a chat they are not in, at the seq of the event that announces it."""
-    seq = append_updated(tx, chat_pk, chat_id, added=[each.id for each in users])
-    chat.add_members(tx, chat_pk, sorted((each.pk, role) for each in users), seq)
-    announce(tx, chat_pk, sorted(each.pk for each in users), seq)
-
-
-def pass_on(tx: Tx, chat_pk: int, chat_id: str, user_pk: int) -> bool:
-    """Make another member owner if the user is the last owner; False if there is no other member."""
-    member = chat.member(tx.connection(), chat_pk, user_pk)
-    if member is None or member.role != "owner" or chat.owners(tx.connection(), chat_pk) > 1:
-        return True
-    heir = erasure.heir(tx.connection(), chat_pk, user_pk)
-    if heir is None:
-        return False
-    chat.set_member(tx, chat_pk, heir.user_pk, role="owner")
-    append_updated(tx, chat_pk, chat_id, changes={"members": [{"userId": heir.user_id, "role": "owner"}]})
-    return True
-
-
-def leave(tx: Tx, chat_pk: int, chat_id: str, user: accounts.User) -> None:
-    """A member who may only read may not do more after joining again."""
-    member = chat.member(tx.connection(), chat_pk, user.pk)
-    assert member is not None
-    keep_an_owner(tx, chat_pk, member.role)
-    behind = unread.in_chat(tx.connection(), user.pk, chat_pk)
-    chat.remove_member(tx, chat_pk, user.pk)
-    if member.role == "readonly":
-        streams.exclude(tx, chat_pk, user.pk, role=member.role)
-    append_updated(tx, chat_pk, chat_id, removed=[user.id])
-    log.append(tx, user.pk, "chat:removed", {"chatId": chat_id})
-    if behind:
-        outbox.promise_badge(tx, user.pk)
-
-
-def append_updated(
-    tx: Tx,
-    chat_pk: int,
-    chat_id: str,
-    *,
-    changes: dict[str, Any] | None = None,
-    added: Sequence[str] = (),
-    removed: Sequence[str] = (),
-) -> int:
-    """Append ``chat:updated``; returns its seq."""
-    document = {"chatId": chat_id, "changes": changes or {}, "added": list(added), "removed": list(removed)}
-    return log.append(tx, chat_pk, "chat:updated", document).seq

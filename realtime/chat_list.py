@@ -1,4 +1,4 @@
-"""Chats as a member sees them: with their members, their newest message, and what is unread."""
+"""Chats as a user sees them: with their members, their newest message, and what is unread."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -7,8 +7,8 @@ from sqlalchemy import Connection
 
 from realtime.schema import documents, shapes
 from storage import chat_list, messages, unread
+from storage.access import need_access
 from storage.chat_list import MemberChat
-from storage.errors import NotFound
 from storage.fetch import fetch
 
 
@@ -21,10 +21,11 @@ class ListedChat(NamedTuple):
 
 
 def seen_by(connection: Connection, chat_pk: int, user_pk: int) -> shapes.ChatDocument:
-    """The chat as this member sees it. Raises NotFound for who is none."""
+    """The chat as this user sees it. Raises NotFound, Sanctioned for who is banned from a room."""
     found = chat_list.of_member(connection, chat_pk, user_pk)
     if found is None:
-        raise NotFound
+        need_access(connection, chat_pk, user_pk)
+        found = chat_list.of_viewer(connection, chat_pk)
     return seen(connection, [found], user_pk)[0]
 
 
@@ -48,7 +49,7 @@ def seen(connection: Connection, found: Sequence[MemberChat], user_pk: int) -> l
     counts = unread.in_chats(connection, user_pk, unread_rows)
     return [
         documents.conversation(
-            each.chat, members[pk], last=last.get(pk), unread=counts.get(pk, 0), muted_until=each.muted_until
+            each.chat, members[pk], last.get(pk), counts.get(pk, 0), muted_until=each.muted_until, role=each.role
         )
         for pk, each in zip(pks, found, strict=True)
     ]

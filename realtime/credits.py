@@ -7,6 +7,7 @@ from realtime.schema import documents, shapes
 from realtime.schema.bodies import Grant, SendMessage
 from realtime.schema.caller import Caller
 from storage import accounts, audit, chat, credits, log, messages, outbox, unread
+from storage.access import find_access
 from storage.accounts import User
 from storage.credits import Kind, LedgerEntry, NotEnough, Transaction
 from storage.database import Database
@@ -161,7 +162,7 @@ def require_recipient(
         raise NotFound
     if recipient.pk == caller.pk:
         raise Invalid.field("targetUserId", "You cannot send credits to yourself")
-    if body.targetUserId is None and chat.access(tx, chat_pk, caller.pk).member_count != 2:  # type: ignore[union-attr]
+    if body.targetUserId is None and find_access(tx, chat_pk, caller.pk).member_count != 2:  # type: ignore[union-attr]
         raise Invalid.field("targetUserId", "targetUserId is required unless the chat has exactly two members")
     require_able(tx, recipient.pk)
     return recipient
@@ -205,7 +206,7 @@ def say(tx: Tx, chat_pk: int, message_id: str, giver: User, taker: User, amount:
     )
     log.write(tx, chat_pk, channel, seq, "message:new", documents.message(message))
     messages.add(tx, message, client_key=None, fingerprint=None)
-    access = chat.access(tx, chat_pk, giver.pk)
-    if access is not None:
+    access = find_access(tx, chat_pk, giver.pk)
+    if access is not None and access.is_member:
         unread.add_own(tx, chat_pk, giver.pk, access.read, wrote=False)
     outbox.promise(tx, "message", chat_pk, seq)

@@ -13,7 +13,7 @@ from typing import Any, Literal
 from sqlalchemy import Connection
 
 from realtime.administration import Administration, admins_of, keep_an_admin
-from realtime.chat import leave, pass_on
+from realtime.membership import leave, pass_on
 from realtime.messages import make_tombstone, reads_of_tombstone
 from realtime.schema import documents
 from realtime.schema.caller import Caller

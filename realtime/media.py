@@ -17,7 +17,8 @@ from realtime.decoding import Decoder
 from realtime.schema.caller import Caller
 from realtime.schema.limits import Limits
 from realtime.signing import Signer
-from storage import chat, media
+from storage import media
+from storage.access import find_access
 from storage.database import Database
 from storage.errors import Forbidden, NotFound, Unavailable, Unsupported
 from storage.files import Files
@@ -145,7 +146,7 @@ class MediaService:
             if item.state == "ready" and item.owner_pk != caller.pk:
                 raise NotFound
             if item.chat_pk is not None and item.seq is not None:
-                access = chat.access(connection, item.chat_pk, caller.pk)
+                access = find_access(connection, item.chat_pk, caller.pk)
                 if access is None or item.seq < access.first_seq:
                     raise NotFound
             return item

@@ -2,17 +2,17 @@
 
 import asyncio
 import contextlib
-from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar
 from weakref import WeakValueDictionary
 
-import orjson
 from sqlalchemy import Connection
 
+from realtime.chat_numbers import ChatNumbers
 from realtime.fanout.delivery_budget import DeliveryBudget
 from realtime.media import MediaService, Upload
+from realtime.membership import LARGE_CHAT_MEMBERS, open_direct, require_member, require_speaker
 from realtime.posting import Answer, keys_of, post, prepare, reads_of
 from realtime.schema import documents, shapes
 from realtime.schema.bodies import SendMessage
@@ -20,7 +20,7 @@ from realtime.schema.caller import Caller
 from realtime.schema.limits import Limits
 from realtime.support.buckets import Buckets
 from storage import accounts, chat, log, media, messages, outbox, unread, webhooks
-from storage.chat import Access
+from storage.access import ACCESS, Access, need_access
 from storage.database import Database
 from storage.errors import Conflict, Forbidden, Invalid, NotFound, Unauthenticated
 from storage.messages import Message, MessagePlace, ReaderRow
@@ -28,30 +28,7 @@ from storage.statements import Read
 from storage.transaction import Command, Tx
 from storage.types import iso_time
 
-CACHED_CHATS = 50_000
-READ_ON_CHAT = 100
-MEMBERS_ANNOUNCED = 20
 T = TypeVar("T")
-
-
-class ChatNumbers:
-    """Which number a chat's id stands for. It never changes and is never used again, so it is remembered."""
-
-    def __init__(self, database: Database) -> None:
-        self.database = database
-        self.known: OrderedDict[tuple[int, str], int] = OrderedDict()
-
-    async def find(self, tenant_pk: int, id: str) -> int:
-        """Raises NotFound."""
-        pk = self.known.get((tenant_pk, id))
-        if pk is None:
-            pk = await self.database.read(lambda connection: chat.find(connection, tenant_pk, id))
-            if pk is None:
-                raise NotFound
-            self.known[tenant_pk, id] = pk
-            if len(self.known) > CACHED_CHATS:
-                self.known.popitem(last=False)
-        return pk
 
 
 class Messages:
@@ -188,8 +165,7 @@ class Messages:
             return None
 
         def look(connection: Connection) -> accounts.User | None:
-            if chat.access(connection, chat_pk, caller.pk) is None:
-                raise NotFound
+            need_access(connection, chat_pk, caller.pk)
             if body.targetUserId is not None:
                 return accounts.find(connection, caller.user.tenant_pk, id=body.targetUserId)
             members = chat.members_of(connection, chat_pk, limit=3)
@@ -216,9 +192,7 @@ class Messages:
         chat_pk = await self.numbers.find(caller.user.tenant_pk, chat_id)
 
         def look(connection: Connection) -> tuple[list[Message], Access]:
-            access = chat.access(connection, chat_pk, caller.pk)
-            if access is None:
-                raise NotFound
+            access = need_access(connection, chat_pk, caller.pk)
             return messages.history(
                 connection, chat_pk, first=access.first_seq, before=before, after=after, limit=limit + 1
             ), access
@@ -241,8 +215,9 @@ class Messages:
         def change(tx: Tx, place: MessagePlace, access: Access) -> shapes.MessageDocument:
             item = messages.get(tx, place.chat_pk, place.seq)
             assert item is not None
-            if item.sender_pk != caller.pk or access.role == "readonly" or access.blocked:
+            if item.sender_pk != caller.pk:
                 raise Forbidden
+            require_speaker(access)
             if item.deleted_at is not None:
                 raise Conflict("The message was deleted")
             if item.transfer is not None:
@@ -291,11 +266,15 @@ class Messages:
         return await self._change(caller, message_id, change, reads=reads)
 
     async def read(self, caller: Caller, message_id: str, chat_id: str | None = None) -> shapes.ReadDocument:
-        """Move the caller's read position up to this message; a position only grows."""
+        """Move the caller's read position up to this message; a position only grows.
+
+        Raises NotFound, Forbidden for a viewer.
+        """
 
         def change(tx: Tx, place: MessagePlace, access: Access) -> shapes.ReadDocument:
             if chat_id is not None and access.chat_id != chat_id:
                 raise NotFound
+            require_member(access)
             document: shapes.ReadDocument = {
                 "chatId": access.chat_id,
                 "userId": caller.user.id,
@@ -306,7 +285,7 @@ class Messages:
                 unread.mark_read(tx, place.chat_pk, caller.pk, access.read, place.seq, place.ordinal)
                 reader = ReaderRow(caller.pk, caller.user.id, access.joined_seq, place.seq)
                 messages.add_reader(tx, place.chat_pk, reader)
-                public = access.member_count <= READ_ON_CHAT
+                public = access.member_count <= LARGE_CHAT_MEMBERS
                 log.append(
                     tx,
                     place.chat_pk if public else caller.pk,
@@ -367,7 +346,7 @@ class Messages:
         def announced() -> list[Read]:
             return [
                 (messages.WHERE_IS, {"id": message_id, "tenant": caller.user.tenant_pk}),
-                (chat.ACCESS, {"chat": place.chat_pk, "user": caller.pk}),
+                (ACCESS, {"chat": place.chat_pk, "user": caller.pk}),
                 *reads(place, before),
             ]
 
@@ -393,32 +372,12 @@ def reads_of_tombstone(chat_pk: int) -> list[Read]:
     return [*outbox.reads_of_recount(chat_pk), *webhooks.reads_of_promise("message:deleted", chat_pk)]
 
 
-def open_direct(tx: Tx, first: accounts.User, second: accounts.User) -> int:
-    """Make the direct chat of two users, and announce it to both."""
-    pk = chat.add(tx, first.tenant_pk, type="direct", pair=chat.pair_of(first.pk, second.pk))
-    chat.add_members(tx, pk, sorted([(first.pk, "member"), (second.pk, "member")]), 0, maker_pk=first.pk)
-    announce(tx, pk, sorted([first.pk, second.pk]), 0)
-    return pk
-
-
-def announce(tx: Tx, chat_pk: int, user_pks: list[int], at: int) -> None:
-    """Append ``chat:new`` for users who are in a chat from ``at`` on. No message text goes into the log of their channels.
-
-    Each has an event of their own, so that it names some of the members and how many there are.
-    """
-    item = chat.get(tx.connection(), chat_pk)
-    some = chat.members_of(tx.connection(), chat_pk, limit=MEMBERS_ANNOUNCED)
-    document = orjson.Fragment(orjson.dumps({**documents.conversation(item, some), "at": at}))
-    for user_pk in user_pks:
-        log.append(tx, user_pk, "chat:new", document)
-
-
 def visible(source: Tx | Connection, caller: Caller, message_id: str) -> tuple[MessagePlace, Access]:
     """Where a message is, and what the caller is there. Raises NotFound, for foreign as for absent."""
     place = messages.where_is(source, caller.user.tenant_pk, message_id)
     if place is None:
         raise NotFound
-    access = chat.access(source, place.chat_pk, caller.pk)
-    if access is None or place.seq < access.first_seq:
+    access = need_access(source, place.chat_pk, caller.pk)
+    if place.seq < access.first_seq:
         raise NotFound
     return place, access

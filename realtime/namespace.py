@@ -99,6 +99,9 @@ class ChatSession(Session):
     def on_event(self, packet: Packet) -> Awaitable[None] | None:
         return self.namespace.on_event(self, packet)
 
+    def on_removed(self, pk: int) -> None:
+        self.namespace.streams.on_removed(self, pk)
+
     def end(self) -> None:
         self.namespace.end(self)
 
@@ -197,7 +200,7 @@ class ChatNamespace:
             return
         session.begun = True
         await self.presence.enter(session.caller.user)
-        await self.sessions.begin(session)
+        self.streams.resume(session, await self.sessions.begin(session))
 
     def end(self, session: Session) -> None:
         self.sessions.remove(session)
@@ -293,6 +296,10 @@ class ChatNamespace:
     async def unwatch_stream(self, session: Session, body: bodies.StreamRef) -> Answer:
         return 200, await self.streams.unwatch(session, body.streamId)
 
+    def react_to_stream(self, session: Session, body: bodies.ReactToStream) -> Answer:
+        self.streams.react(session, body.streamId, body.key, body.count)
+        return 200, {"streamId": body.streamId, "key": body.key, "count": body.count}
+
     async def refresh(self, session: Session, body: bodies.RefreshSession) -> Answer:
         """A newer token of the same user prolongs the connection."""
         caller = await self.accounts.authenticate(body.token)
@@ -316,10 +323,14 @@ INBOUND: dict[str, Inbound[Any]] = {
     "message:read": Inbound(bodies.ReadMessage, shapes.ReadDocument, ChatNamespace.read, "Mark as read up to a message", 15),
     "typing": Inbound(bodies.ChatRef, events.TypingEvent, ChatNamespace.typing, "Report that the user is typing", 1),
     "stream:watch": Inbound(
-        bodies.StreamRef, shapes.StreamDocument, ChatNamespace.watch_stream, "Subscribe to a stream", 22
+        bodies.StreamRef, shapes.StreamDocument | shapes.WatchedDocument, ChatNamespace.watch_stream,
+        "Subscribe to a stream, and to the chat of an open one", 22
     ),
     "stream:unwatch": Inbound(
         bodies.StreamRef, shapes.StreamDocument, ChatNamespace.unwatch_stream, "Unsubscribe from a stream", 16
+    ),
+    "stream:react": Inbound(
+        bodies.ReactToStream, events.ReactionEvent, ChatNamespace.react_to_stream, "React to an open stream", 1
     ),
     "presence:watch": Inbound(
         bodies.WatchPresence, shapes.PresencesDocument, ChatNamespace.watch_presence,

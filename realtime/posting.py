@@ -9,11 +9,13 @@ from realtime import idempotency
 from realtime.credits import pay, require_recipient
 from realtime.fanout.delivery_budget import DeliveryBudget
 from realtime.media import one
+from realtime.membership import require_speaker
 from realtime.schema import documents, shapes
 from realtime.schema.bodies import SendMessage
 from realtime.schema.caller import Caller
 from storage import accounts, chat, log, media, messages, outbox, unread, webhooks
-from storage.errors import Forbidden, NotFound, Unauthenticated
+from storage.access import ACCESS, need_access
+from storage.errors import NotFound, Unauthenticated
 from storage.messages import Message
 from storage.statements import Read
 from storage.transaction import Tx
@@ -36,9 +38,7 @@ def post(
     A transfer moves the credits too, from the caller to ``recipient``, who are both locked; so is the file of a media
     message, whose URLs begin with ``public_url``. Raises TooMany while its ``delivery_budget`` is spent.
     """
-    access = chat.access(tx, chat_pk, caller.pk)
-    if access is None:
-        raise NotFound
+    access = need_access(tx, chat_pk, caller.pk)
     if access.status != "active":
         raise Unauthenticated
     file = None if body.file is None else media.find(tx.connection(), body.file)
@@ -51,8 +51,7 @@ def post(
             if not (body.file and file is None and first.chat_pk == chat_pk):
                 idempotency.require_same(first.fingerprint, fingerprint)
             return first_answer(tx, first.chat_pk, first.seq)
-    if access.role == "readonly" or access.blocked:
-        raise Forbidden
+    require_speaker(access)
     delivery_budget.admit(chat_pk)
     if body.targetUserId is not None and body.chatId is not None:
         target = accounts.find(tx.connection(), caller.user.tenant_pk, id=body.targetUserId)
@@ -91,7 +90,8 @@ def post(
     )
     event = log.write(tx, chat_pk, channel, seq, "message:new", documents.message(message))
     messages.add(tx, message, client_key=key, fingerprint=fingerprint)
-    unread.add_own(tx, chat_pk, caller.pk, access.read, wrote=True)
+    if access.is_member:
+        unread.add_own(tx, chat_pk, caller.pk, access.read, wrote=True)
     outbox.promise(tx, "message", chat_pk, seq)
     return orjson.Fragment(event.payload)
 
@@ -109,16 +109,14 @@ def prepare(connection: Connection, caller: Caller, body: SendMessage, file: str
         chat_pk = chat.find(connection, caller.user.tenant_pk, body.chatId)
         if chat_pk is None:
             raise NotFound
-    access = None if chat_pk is None else chat.access(connection, chat_pk, caller.pk)
-    if chat_pk is not None and access is None:
-        raise NotFound
+    access = None if chat_pk is None else need_access(connection, chat_pk, caller.pk)
     if body.clientMessageId is not None:
         first = messages.by_key(connection, caller.pk, body.clientMessageId)
         if first is not None:
             idempotency.require_same(first.fingerprint, fingerprint_of(body, file))
             return first_answer(connection, first.chat_pk, first.seq)
-    if access is not None and (access.role == "readonly" or access.blocked):
-        raise Forbidden
+    if access is not None:
+        require_speaker(access)
     return None
 
 
@@ -145,7 +143,7 @@ def fingerprint_of(body: SendMessage, file: str | None) -> str:
 def reads_of(caller: Caller, body: SendMessage, chat_pk: int) -> list[Read]:
     """The queries of ``post`` that it makes in any case."""
     reads: list[Read] = [
-        (chat.ACCESS, {"chat": chat_pk, "user": caller.pk}),
+        (ACCESS, {"chat": chat_pk, "user": caller.pk}),
         *outbox.reads_of_promise(),
         *webhooks.reads_of_promise("message:new", chat_pk),
     ]

@@ -79,11 +79,11 @@ class PresenceWatch:
         """Publish the presence of a user again, after a change of who may see it."""
         online = user.presence is None and user.pk in await self.presence.online([user.pk])
         seen_at = user.last_seen_at if user.presence is None else None
-        self.hub.publish_to_topic(topic_of(user.pk), "presence", documents.presence(user.id, online, seen_at))
+        self.hub.topics.publish(topic_of(user.pk), "presence", documents.presence(user.id, online, seen_at))
 
     def _publish(self, user: User, online: bool, at: int | None) -> None:
         seen_at = at if at is not None else user.last_seen_at
-        self.hub.publish_to_topic(topic_of(user.pk), "presence", documents.presence(user.id, online, seen_at))
+        self.hub.topics.publish(topic_of(user.pk), "presence", documents.presence(user.id, online, seen_at))
 
     async def watch(self, session: Session, user_ids: Sequence[str]) -> list[shapes.PresenceDocument]:
         """Have changes sent to a session from now on; how the users are now, in the order of ``user_ids``.
@@ -106,7 +106,7 @@ class PresenceWatch:
         for each in known:
             if not session.ended:
                 session.watched |= {each.pk}
-                self.hub.watch(topic_of(each.pk), session)
+                self.hub.topics.watch(topic_of(each.pk), session)
         online = await self.presence.online([each.pk for each in known])
         shown = {each.id: documents.presence(each.id, each.pk in online, each.last_seen_at) for each in known}
         return [shown.get(id) or documents.presence(id, False, None) for id in user_ids]
@@ -114,7 +114,7 @@ class PresenceWatch:
     def unwatch(self, session: Session) -> None:
         """The session is over."""
         for pk in session.watched:
-            self.hub.unwatch(topic_of(pk), session)
+            self.hub.topics.unwatch(topic_of(pk), session)
 
     async def stop(self) -> None:
         """After the last session has ended."""

@@ -13,17 +13,17 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection
 
-from realtime.chat import admit, append_updated, leave
 from realtime.fanout.delivery_budget import DeliveryBudget
-from realtime.messages import announce
+from realtime.membership import admit, announce, append_updated, leave
 from realtime.schema import documents, shapes
 from realtime.schema.bodies import ChangeStream, CreateStream
 from realtime.schema.caller import Caller
 from realtime.schema.limits import Limits
 from realtime.support.buckets import Buckets
-from storage import accounts, audit, chat, log, outbox, streams
+from realtime.viewers import Viewers
+from storage import accounts, audit, chat, log, outbox, sanctions, streams
 from storage.database import Database
-from storage.errors import Conflict, Forbidden, NotFound
+from storage.errors import FOREVER, Conflict, Forbidden, NotFound
 from storage.streams import Status, Stream
 from storage.transaction import Command, Tx
 from storage.types import SECOND, now
@@ -61,19 +61,28 @@ class Watched(NamedTuple):
 
 
 class Streams:
-    def __init__(self, database: Database, limits: Limits, timing: Timing, delivery_budget: DeliveryBudget) -> None:
+    def __init__(
+        self, database: Database, limits: Limits, timing: Timing, delivery_budget: DeliveryBudget, viewers: Viewers
+    ) -> None:
         self.database = database
         self.limits = limits
         self.delivery_budget = delivery_budget
         self.attending = Buckets(limits.follows_per_minute, limits.follows_per_minute, "changes", period="minute")
         self.timing = timing
+        self.viewers = viewers
         self.watching: Counter[tuple[int, int]] = Counter()
 
     # Looking
 
     async def get(self, caller: Caller, id: str) -> shapes.StreamDocument:
         """Raises NotFound."""
-        return documents.stream(await self._find(caller, id))
+        return self.document(await self.find(caller, id))
+
+    def document(self, stream: Stream) -> shapes.StreamDocument:
+        """With how many watch it now, where it is open."""
+        if stream.audience != "open":
+            return documents.stream(stream)
+        return documents.stream(stream, self.viewers.count(stream.pk), self.viewers.peak(stream.pk, stream.peak))
 
     async def page(self, caller: Caller, *, status: str | None, before: int | None, limit: int) -> list[Stream]:
         """The tenant's, newest first."""
@@ -82,7 +91,8 @@ class Streams:
             lambda it: streams.page(it, tenant_pk, status=status, before=before, limit=limit)
         )
 
-    async def _find(self, caller: Caller, id: str) -> Stream:
+    async def find(self, caller: Caller, id: str) -> Stream:
+        """Raises NotFound."""
         return await self.database.read(lambda connection: existing(connection, caller, id))
 
     # Making and changing
@@ -96,7 +106,13 @@ class Streams:
             actor.require(MANAGE)
             if body.id and streams.find(tx.connection(), tenant_pk, body.id):
                 raise Conflict("A stream with this id already exists")
-            chat_pk = chat.add(tx, tenant_pk, type="group", name=body.title)
+            chat_pk = chat.add(
+                tx,
+                tenant_pk,
+                type="room" if body.audience == "open" else "group",
+                name=body.title,
+                history_visible="all" if body.audience == "open" else "joined",
+            )
             chat.add_members(tx, chat_pk, [(caller.pk, "owner")], 0, maker_pk=caller.pk)
             announce(tx, chat_pk, [caller.pk], 0)
             pk = streams.add(
@@ -113,7 +129,7 @@ class Streams:
             return made
 
         keys = [f"stream:{tenant_pk}:{body.id}"] if body.id else []
-        return documents.stream(await self.database.write(Command(apply, channels=[caller.pk], keys=keys)))
+        return self.document(await self.database.write(Command(apply, channels=[caller.pk], keys=keys)))
 
     async def change(self, caller: Caller, id: str, body: ChangeStream) -> shapes.StreamDocument:
         """Change the title or time of a stream that has not begun, and update its Live Activities.
@@ -144,15 +160,15 @@ class Streams:
             outbox.promise_live(tx, "live_update", stream.pk, event.seq)
             return changed
 
-        return documents.stream(await self._manage(caller, id, apply))
+        return self.document(await self._manage(caller, id, apply))
 
     async def move(self, caller: Caller, id: str, to: Status) -> shapes.StreamDocument:
         """Raises NotFound, Forbidden, Conflict for a change that its state does not allow."""
-        return documents.stream(await self._manage(caller, id, partial(move, to=to)))
+        return self.document(await self._manage(caller, id, partial(move, to=to)))
 
     async def _manage(self, caller: Caller, id: str, change: Callable[[Tx, Stream], Stream]) -> Stream:
         """Run ``change`` on a stream of the caller's, or of the tenant for who manages streams; it is locked."""
-        found = await self._find(caller, id)
+        found = await self.find(caller, id)
 
         def apply(tx: Tx) -> Stream:
             stream = streams.get(tx.connection(), found.pk)
@@ -179,7 +195,7 @@ class Streams:
                     outbox.promise_live(tx, "live_start", stream.pk, stream.head, only=caller.pk)
             self._join(tx, stream, caller)
 
-        return documents.stream(await self._attend(caller, id, apply))
+        return self.document(await self._attend(caller, id, apply))
 
     async def unfollow(self, caller: Caller, id: str) -> shapes.StreamDocument:
         """Also leaves its chat, unless one watches it. Raises NotFound, TooMany."""
@@ -190,7 +206,7 @@ class Streams:
                 if not self.watching[stream.pk, caller.pk]:
                     part(tx, stream, caller)
 
-        return documents.stream(await self._attend(caller, id, apply))
+        return self.document(await self._attend(caller, id, apply))
 
     async def watch(self, caller: Caller, id: str) -> Watched:
         """Joins its chat; its events may be read from the head of the answer on.
@@ -214,7 +230,7 @@ class Streams:
             if not watched and not streams.follows(tx.connection(), stream.pk, caller.pk):
                 part(tx, stream, caller)
 
-        return documents.stream(await self._attend(caller, id, apply))
+        return self.document(await self._attend(caller, id, apply))
 
     def began(self, pk: int, caller: Caller) -> None:
         """One of the user's sockets watches a stream."""
@@ -229,7 +245,7 @@ class Streams:
         return True
 
     async def _attend(self, caller: Caller, id: str, change: Callable[[Tx, Stream], None]) -> Stream:
-        found = await self._find(caller, id)
+        found = await self.find(caller, id)
 
         def apply(tx: Tx) -> Stream:
             caller.fresh(tx)
@@ -247,9 +263,12 @@ class Streams:
                 chat.set_member(tx, stream.chat_pk, caller.pk, leaves_at=None)
             return False
         room = chat.get(tx.connection(), stream.chat_pk)
-        role = streams.role_of_return(tx.connection(), stream.chat_pk, caller.pk)
-        if role is None or room.member_count >= self.limits.chat_members:
+        sanctioned = sanctions.of_user(tx.connection(), stream.chat_pk, caller.pk, tx.now)
+        if "ban" in sanctioned or room.member_count >= self.limits.chat_members:
             return False
+        role = "readonly" if sanctioned.get("silence") == FOREVER else "member"
+        if role == "readonly":
+            sanctions.lift(tx, stream.chat_pk, [caller.pk], "silence")
         admit(tx, stream.chat_pk, stream.chat_id, [caller.user], role)
         return True
 
@@ -337,7 +356,7 @@ def part(tx: Tx, stream: Stream, caller: Caller) -> None:
     if tx.now < earliest:
         chat.set_member(tx, stream.chat_pk, caller.pk, leaves_at=earliest)
     else:
-        leave(tx, stream.chat_pk, stream.chat_id, caller.user)
+        leave(tx, stream.chat_pk, stream.chat_id, caller.user, by_oneself=True)
 
 
 def finish_parting(tx: Tx, chat_pk: int, user_pk: int) -> None:
@@ -348,4 +367,5 @@ def finish_parting(tx: Tx, chat_pk: int, user_pk: int) -> None:
     if member.role in STAYING:
         chat.set_member(tx, chat_pk, user_pk, leaves_at=None)
         return
-    leave(tx, chat_pk, chat.get(tx.connection(), chat_pk).id, accounts.get(tx.connection(), user_pk))
+    user = accounts.get(tx.connection(), user_pk)
+    leave(tx, chat_pk, chat.get(tx.connection(), chat_pk).id, user, by_oneself=True)

@@ -3,14 +3,14 @@
 import time
 from collections.abc import Awaitable
 
+from realtime.chat_numbers import ChatNumbers
 from realtime.fanout.hub import Hub
-from realtime.messages import ChatNumbers
+from realtime.membership import require_speaker
 from realtime.schema.caller import Caller
 from realtime.schema.events import TypingEvent
 from realtime.support.ttl_cache import TtlCache
-from storage import chat
+from storage.access import need_access
 from storage.database import Database
-from storage.errors import Forbidden, NotFound
 
 INTERVAL_SECONDS = 1.0
 
@@ -35,11 +35,7 @@ class TypingStatus:
     async def _check(self, caller: Caller, chat_id: str) -> TypingEvent:
         pk = await self.numbers.find(caller.user.tenant_pk, chat_id)
         asked_at = time.monotonic()
-        access = await self.database.read(lambda connection: chat.access(connection, pk, caller.pk))
-        if access is None:
-            raise NotFound
-        if access.role == "readonly" or access.blocked:
-            raise Forbidden
+        require_speaker(await self.database.read(lambda connection: need_access(connection, pk, caller.pk)))
         self.writable.put((caller.pk, chat_id), pk, asked_at)
         return self._publish(caller, chat_id, pk)
 

@@ -8,6 +8,7 @@ from aiohttp import web
 
 Address = IPv4Address | IPv6Address
 FORWARDED = "X-Forwarded-For"
+FORWARDED_LINE = re.compile(rb"^x-forwarded-for:[ \t]*([^\r\n]*)", re.IGNORECASE | re.MULTILINE)
 WITH_PORT = re.compile(r"\[([^]]+)\](?::[0-9]+)?|([0-9.]+):[0-9]+")
 # What one customer of a provider is given, who may use any address of it.
 SITE = 64
@@ -33,6 +34,11 @@ class Addresses:
         here, _ = self._walk(request)
         return None if here is None else str(here)
 
+    def of_head(self, host: str, head: bytes) -> str | None:
+        """The same for the peer of a connection, and the head of a request of it that was not parsed."""
+        here, _ = self._behind(host, [line.decode("latin-1") for line in FORWARDED_LINE.findall(head)])
+        return self._key(here)
+
     def of_host(self, host: str) -> str | None:
         """The same for the peer of a connection."""
         return self._key(read(host))
@@ -51,8 +57,11 @@ class Addresses:
 
     def _walk(self, request: web.BaseRequest) -> tuple[Address | None, list[str]]:
         """The nearest address that is not a known proxy, and the header that names those behind it."""
-        here = read(request.remote)
-        passed = [each.strip() for line in request.headers.getall(FORWARDED, ()) for each in line.split(",")]
+        return self._behind(request.remote, request.headers.getall(FORWARDED, ()))
+
+    def _behind(self, peer: str | None, lines: Sequence[str]) -> tuple[Address | None, list[str]]:
+        here = read(peer)
+        passed = [each.strip() for line in lines for each in line.split(",")]
         while here is not None and self._is_proxy(here) and passed:
             found = read(passed[-1])
             if found is None:

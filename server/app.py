@@ -11,6 +11,7 @@ from typing import Any
 
 from aiohttp import web
 
+from realtime.transport.admission import Refusal
 from server import descriptions, metrics, operator, pages
 from server.bootstrap import build, running
 from server.call import SERVICES, write_json
@@ -24,6 +25,7 @@ from server.services import Services
 from server.settings import Settings
 from server.shutdown import close_sockets
 from server.tracing import Tracing
+from storage.tasks import Tasks
 
 logger = logging.getLogger("bellwire")
 
@@ -115,7 +117,13 @@ async def serving(settings: Settings, listening: socket.socket | None = None) ->
         assert runner.server is not None
         listening = listening or listen(settings.host, settings.port)
         services = app[SERVICES]
-        connection = partial(HttpConnection, runner.server, loop=asyncio.get_running_loop(), **options)
+
+        async def turn(peer: str, head: bytes) -> Refusal | None:
+            return await services.socketio.eio.turn(services.addresses.of_head(peer, head))
+
+        connection = partial(
+            HttpConnection, runner.server, loop=asyncio.get_running_loop(), turn=turn, tasks=Tasks(), **options
+        )
         listener = Listener(
             listening,
             connection,

@@ -9,6 +9,7 @@ from typing import Any
 
 from realtime.cluster.nodes import HEARTBEAT_SECONDS
 from realtime.cluster.presence_redis import TTL_SECONDS as PRESENCE_TTL_SECONDS
+from realtime.viewers import PEAKS_SECONDS, SHARE_SECONDS
 from server.metrics import figures
 from server.services import Services
 from storage import audit, deliveries, log, logins, registration, unread, webhooks
@@ -44,6 +45,8 @@ class Background:
         self._every(TICK_SECONDS, services.sessions.look_at_revocations)
         self._every(TICK_SECONDS, services.streams.tick)
         self._every(TICK_SECONDS, services.streams.finish_leaving)
+        self._every(SHARE_SECONDS, services.viewers.tick)
+        self._every(PEAKS_SECONDS, services.viewers.write_peaks)
         self._every(TICK_SECONDS, services.broadcasts.work)
         self._every(TICK_SECONDS, services.erasure.work)
         self._every(TICK_SECONDS, services.webhook_calls.work)
@@ -58,6 +61,8 @@ class Background:
     async def stop(self) -> None:
         self.stopping.set()
         await self.tasks.finish()
+        with contextlib.suppress(Unavailable):
+            await self.services.viewers.write_peaks()
 
     def _every(self, seconds: float, work: Callable[[], Any]) -> None:
         async def repeat() -> None:

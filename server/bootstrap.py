@@ -24,6 +24,7 @@ from realtime.administration import Administration
 from realtime.blocks import Blocks
 from realtime.broadcasts import Broadcasts
 from realtime.chat import Chats
+from realtime.chat_numbers import ChatNumbers
 from realtime.cluster.rates import Rates
 from realtime.credits import Credits
 from realtime.devices import Devices
@@ -34,11 +35,12 @@ from realtime.fanout.reach import Reach
 from realtime.fanout.session import Sessions
 from realtime.logins import Logins
 from realtime.media import MediaService
-from realtime.messages import ChatNumbers, Messages
+from realtime.messages import Messages
 from realtime.namespace import ChatNamespace
 from realtime.notifications import Notifications
 from realtime.passwords import Passwords
 from realtime.presence_watch import PresenceWatch
+from realtime.sanctions import Sanctions
 from realtime.schema.caller import Caller
 from realtime.signing import Signer
 from realtime.stream_watch import StreamWatch
@@ -48,6 +50,7 @@ from realtime.templates import Templates
 from realtime.tokens import Tokens
 from realtime.transport.protocol import Server
 from realtime.typing_status import TypingStatus
+from realtime.viewers import Viewers
 from realtime.webhooks import Webhooks
 from server.addresses import Addresses
 from server.background import Background
@@ -155,14 +158,15 @@ async def build(settings: Settings) -> AsyncIterator[Services]:
         notifications = Notifications(database, limits)
         timing = Timing(settings.stream_grace, settings.live_lead)
         bundle = Bundle(settings.apns_topic, settings.apns_environment)
-        streams = Streams(database, limits, timing, hub.delivery_budget)
+        viewers = Viewers(database, hub, limits, cluster.node)
+        streams = Streams(database, limits, timing, hub.delivery_budget, viewers)
         webhooks = Webhooks(database, most=limits.webhooks, private=settings.webhook_private)
         webhook_calls = WebhookCalls(database, private=settings.webhook_private)
         stack.push_async_callback(webhook_calls.stop)
 
         presence_watch = PresenceWatch(database, hub, cluster.presence, limits)
         stack.push_async_callback(presence_watch.stop)
-        stream_watch = StreamWatch(streams, hub, cluster.presence, limits)
+        stream_watch = StreamWatch(streams, viewers, hub, cluster.presence, limits)
         stack.push_async_callback(stream_watch.stop)
         typing = TypingStatus(database, numbers, hub)
         namespace = ChatNamespace(
@@ -202,6 +206,7 @@ async def build(settings: Settings) -> AsyncIterator[Services]:
             hub=hub,
             sessions=sessions,
             chats=chats,
+            sanctions=Sanctions(chats),
             messages=messages,
             media=media,
             notifications=notifications,
@@ -218,6 +223,7 @@ async def build(settings: Settings) -> AsyncIterator[Services]:
             presence_watch=presence_watch,
             readiness=Readiness(database),
             stream_watch=stream_watch,
+            viewers=viewers,
             typing=typing,
             namespace=namespace,
             socketio=socketio,

@@ -3,9 +3,9 @@
 from operator import attrgetter
 
 from realtime.schema import documents
-from realtime.schema.bodies import AddMembers, ChangeChat, ChangeMember, CreateChat, MuteChat
+from realtime.schema.bodies import AddMembers, ChangeChat, ChangeMember, CreateChat, MuteChat, Sanctioning
 from realtime.schema.fields import Text
-from realtime.schema.shapes import ChatDocument, ChatFactsDocument, MemberDocument
+from realtime.schema.shapes import ChatDocument, ChatFactsDocument, MemberDocument, SanctionDocument
 from server.call import Answer, Call, Created, NoBody, Page, Paging, Succeeded, page, paged, read_cursor, write_cursor
 
 
@@ -72,6 +72,36 @@ async def change_member(call: Call[ChangeMember]) -> MemberDocument:
 
 async def remove_member(call: Call) -> ChatDocument:
     return await call.services.chats.remove_member(call.caller, call.id(), call.id("userId"))
+
+
+async def ban(call: Call[Sanctioning]) -> SanctionDocument:
+    until, user_id = call.body.until, call.id("userId")
+    end = None if until is None else int(until)
+    return await call.services.sanctions.ban(call.caller, call.id(), user_id, end, call.body.reason)
+
+
+async def unban(call: Call) -> SanctionDocument:
+    return await call.services.sanctions.lift(call.caller, call.id(), call.id("userId"), "ban")
+
+
+async def bans(call: Call[NoBody, Paging]) -> Page[SanctionDocument]:
+    find, id = call.services.sanctions.bans, call.id()
+    return await paged(
+        call,
+        lambda after, limit: find(call.caller, id, after=after or 0, limit=limit),
+        documents.sanction,
+        attrgetter("user_pk"),
+    )
+
+
+async def silence(call: Call[Sanctioning]) -> SanctionDocument:
+    until, user_id = call.body.until, call.id("userId")
+    end = None if until is None else int(until)
+    return await call.services.sanctions.silence(call.caller, call.id(), user_id, end, call.body.reason)
+
+
+async def end_silence(call: Call) -> SanctionDocument:
+    return await call.services.sanctions.lift(call.caller, call.id(), call.id("userId"), "silence")
 
 
 async def leave(call: Call) -> Succeeded:

@@ -7,14 +7,16 @@ Relied on of aiohttp 3.14: ``RequestHandler`` takes what ``Server`` gives it, pu
 import asyncio
 import contextlib
 import logging
+import math
 import socket
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from aiohttp import web
 from aiohttp.http import RawRequestMessage
 from aiohttp.web_protocol import RequestHandler
 
+from realtime.transport.admission import Refusal
 from realtime.transport.websocket import release
 from server.connections import Connections
 from storage.tasks import Tasks
@@ -22,10 +24,16 @@ from storage.tasks import Tasks
 logger = logging.getLogger("bellwire.http")
 
 WAITING = 1024
-ACCEPTED_AT_ONCE = 8
+ACCEPTED_AT_ONCE = 4
 PAUSE_SECONDS = 0.005
 OUT_OF_DESCRIPTORS_SECONDS = 1.0
-TOO_MANY = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 5\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+REFUSED_SECONDS = 5
+COME_LATER = (
+    b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: %d\r\nConnection: close\r\nContent-Type: text/plain\r\n"
+    b"Content-Length: %d\r\n\r\n%b"
+)
+# As clients ask for a new session over a websocket; what asks otherwise waits for its turn later.
+HANDSHAKE, END_OF_HEAD = b"GET /socket.io/?EIO=4&transport=websocket ", b"\r\n\r\n"
 # Of Linux, RFC 5482.
 USER_TIMEOUT: int = getattr(socket, "TCP_USER_TIMEOUT", 0)
 
@@ -40,18 +48,26 @@ def listen(host: str, port: int) -> socket.socket:
         raise OSError(f"BELLWIRE_HOST={host} BELLWIRE_PORT={port} can't be listened on: {why}") from None
 
 
+# Of a peer's address and the head of a request: wait until it may open a session, or why it may not.
+Turn = Callable[[str, bytes], Awaitable[Refusal | None]]
+
+
 class HttpConnection(RequestHandler):
     """aiohttp's connection; a request that waits for its body gets an error when the body turns out to be broken.
 
-    ``deadline`` ends it if no request comes; ``on_lost`` is called when it is gone.
+    ``deadline`` ends it if no request comes; ``on_lost`` is called when it is gone. The handshake of a websocket with which
+    it begins waits for its ``turn`` before anything is read of it; ``was_admitted`` says that it has had it.
     """
 
-    __slots__ = ("deadline", "on_lost")
+    __slots__ = ("deadline", "on_lost", "tasks", "turn", "was_admitted")
 
-    def __init__(self, *arguments: Any, **options: Any) -> None:
+    def __init__(self, *arguments: Any, turn: Turn | None = None, tasks: Tasks, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self.deadline: asyncio.TimerHandle | None = None
         self.on_lost: Callable[[], None] | None = None
+        self.turn: Turn | None = turn
+        self.tasks = tasks
+        self.was_admitted = False
 
     def connection_lost(self, error: BaseException | None) -> None:
         transport = self.transport
@@ -65,6 +81,32 @@ class HttpConnection(RequestHandler):
                 self.on_lost = None
 
     def data_received(self, data: bytes) -> None:
+        turn, self.turn = self.turn, None
+        if turn and data.startswith(HANDSHAKE) and data.endswith(END_OF_HEAD):
+            if self.deadline:
+                self.deadline.cancel()
+            self.tasks.spawn(self._wait(turn, data))
+        else:
+            self._receive(data)
+
+    async def _wait(self, turn: Turn, data: bytes) -> None:
+        transport = self.transport
+        assert isinstance(transport, asyncio.Transport)
+        transport.pause_reading()
+        peer = transport.get_extra_info("peername")
+        refusal = await turn(peer[0] if peer else "", data)
+        if transport.is_closing():
+            return
+        if refusal:
+            transport.write(come_later(refusal))
+            transport.close()
+        else:
+            self.was_admitted = True
+            self._receive(data)
+            if self.transport is transport:
+                transport.resume_reading()
+
+    def _receive(self, data: bytes) -> None:
         super().data_received(data)
         if self._messages and not isinstance(problem := self._messages[-1][0], RawRequestMessage):
             # Its frames lead back to this connection.
@@ -106,10 +148,10 @@ class Listener:
     ) -> None:
         self.socket = listening
         self.connections = connections
+        self.tasks = Tasks()
         self.protocol = protocol
         self.head = head
         self.stall = int(1000 * stall)
-        self.tasks = Tasks()
         self.pausing: asyncio.TimerHandle | None = None
         self.loop = asyncio.get_running_loop()
         listening.setblocking(False)
@@ -164,9 +206,14 @@ class Listener:
                 handler.deadline = self.loop.call_later(self.head, show_out, transport)
 
 
+def come_later(refusal: Refusal) -> bytes:
+    why = refusal.why.encode()
+    return COME_LATER % (math.ceil(refusal.seconds), len(why), why)
+
+
 def refuse(connection: socket.socket) -> None:
     with connection, contextlib.suppress(OSError):
-        connection.send(TOO_MANY)
+        connection.send(come_later(Refusal("Too many connections", REFUSED_SECONDS)))
 
 
 def show_out(transport: asyncio.Transport) -> None:

@@ -37,6 +37,8 @@ class Live(Collector):
             "bellwire_sockets": ("Open Engine.IO sessions", len(engine.sockets)),
             "bellwire_sessions": ("Socket.IO sessions", services.sessions.count),
             "bellwire_channels": ("Channels with subscribers on this node", len(hub.channels)),
+            "bellwire_viewers": ("Users that watch open streams on this node", services.viewers.here),
+            "bellwire_newcomers_waiting": ("Connections that wait to be let in", len(engine.admission.waiting)),
             "bellwire_outbound_bytes": ("Unsent bytes of all sockets", sum(waiting)),
             "bellwire_outbound_most_bytes": ("Unsent bytes of the slowest socket", max(waiting, default=0)),
             "bellwire_tasks": ("asyncio tasks", len(asyncio.all_tasks())),

@@ -24,6 +24,7 @@ from realtime.namespace import ChatNamespace
 from realtime.notifications import Notifications
 from realtime.passwords import Passwords
 from realtime.presence_watch import PresenceWatch
+from realtime.sanctions import Sanctions
 from realtime.schema.limits import Limits
 from realtime.stream_watch import StreamWatch
 from realtime.streams import Streams
@@ -31,6 +32,7 @@ from realtime.templates import Templates
 from realtime.tokens import Tokens
 from realtime.transport.protocol import Server
 from realtime.typing_status import TypingStatus
+from realtime.viewers import Viewers
 from realtime.webhooks import Webhooks
 from server.addresses import Addresses
 from server.cluster import Cluster
@@ -60,6 +62,7 @@ class Services:
     hub: Hub
     sessions: Sessions
     chats: Chats
+    sanctions: Sanctions
     messages: Messages
     media: MediaService
     notifications: Notifications
@@ -75,6 +78,7 @@ class Services:
     worker: Worker
     presence_watch: PresenceWatch
     stream_watch: StreamWatch
+    viewers: Viewers
     typing: TypingStatus
     namespace: ChatNamespace
     socketio: Server

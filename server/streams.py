@@ -2,7 +2,6 @@
 
 from typing import Literal
 
-from realtime.schema import documents
 from realtime.schema.bodies import ChangeStream, CreateStream
 from realtime.schema.shapes import StreamDocument
 from server.call import Answer, Call, Created, NoBody, Page, Paging, paged
@@ -22,7 +21,9 @@ async def create(call: Call[CreateStream]) -> Answer[StreamDocument]:
 async def list_all(call: Call[NoBody, StreamQuery]) -> Page[StreamDocument]:
     find, status = call.services.streams.page, call.query.status
     return await paged(
-        call, lambda before, limit: find(call.caller, status=status, before=before, limit=limit), documents.stream
+        call,
+        lambda before, limit: find(call.caller, status=status, before=before, limit=limit),
+        call.services.streams.document,
     )
 
 

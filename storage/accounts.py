@@ -338,10 +338,10 @@ def seen(tx: Tx, pks: Collection[int]) -> int:
 def sharing(connection: Connection, user_pk: int, others: Collection[int]) -> set[int]:
     """Those of ``others`` who show the user when they are here, and the user.
 
-    They do in chats that they made or have written in, unless they hide it.
+    They do in chats that they made or have written in, rooms excepted, unless they hide it.
     """
     mine = select(members.c.chat_pk).join(chats, chats.c.pk == members.c.chat_pk)
-    mine = mine.where(members.c.user_pk == user_pk, chats.c.deleted_at.is_(None))
+    mine = mine.where(members.c.user_pk == user_pk, chats.c.deleted_at.is_(None), chats.c.type != "room")
     theirs = (
         select(members.c.user_pk)
         .join(users, users.c.pk == members.c.user_pk)

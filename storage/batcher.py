@@ -4,6 +4,8 @@ A connection that comes back asks the database three or four times; a thousand a
 """
 
 import asyncio
+import math
+import time
 from collections.abc import Callable, Sequence
 from contextvars import Context
 from typing import Generic, TypeVar
@@ -12,6 +14,9 @@ from sqlalchemy import Connection
 
 from storage.database import Database
 from storage.errors import Unavailable
+
+# Within so long of the last read more are expected.
+BUSY_SECONDS = 0.1
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -27,11 +32,16 @@ class Batcher(Generic[K, V]):
         *,
         most: int = 100,
         snapshot: bool = False,
+        gather_seconds: float = 0.0,
     ) -> None:
         self.database = database
         self.look = look
         self.most = most
         self.snapshot = snapshot
+        # For how long a read waits for more to be asked, while reads follow each other.
+        self.gather_seconds = gather_seconds
+        # When the last read ended, of time.monotonic().
+        self.read_at = -math.inf
         self.waiting: list[tuple[K, asyncio.Future[V]]] = []
         self.task: asyncio.Task[None] | None = None
 
@@ -45,9 +55,12 @@ class Batcher(Generic[K, V]):
     async def _work(self) -> None:
         try:
             while self.waiting:
+                if self.gather_seconds and time.monotonic() < self.read_at + BUSY_SECONDS:
+                    await asyncio.sleep(self.gather_seconds)
                 some = self.waiting[: self.most]
                 del self.waiting[: self.most]
                 await self._answer([each for each in some if not each[1].done()])
+                self.read_at = time.monotonic()
         finally:
             self.task = None
 

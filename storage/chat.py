@@ -7,30 +7,27 @@ from typing import Any, NamedTuple
 from sqlalchemy import (
     Connection,
     bindparam,
-    case,
     delete,
-    exists,
     func,
     insert,
-    literal,
+    literal_column,
     or_,
     select,
     text,
     update,
 )
 
-from storage import accounts, log, media, unread
-from storage.models import LEAVING, blocks, channels, chats, events, members, messages, users
+from storage import accounts, log, media
+from storage.models import LEAVING, OWNS, channels, chats, events, members, messages, users
 from storage.prepared import Prepared, one_of, padded
 from storage.text import fold
-from storage.transaction import Tx, first
+from storage.transaction import Tx
 from storage.types import new_id
-from storage.unread import ReadState
 
 
 @dataclass(frozen=True, slots=True)
 class Chat:
-    """``type`` is direct or group; ``history_visible`` is joined or all; ``seq`` is the channel's head."""
+    """``type`` is direct, group or room; ``history_visible`` is joined or all; ``seq`` is the channel's head."""
 
     pk: int
     tenant_pk: int
@@ -60,30 +57,6 @@ class Member:
     leaves_at: int | None
 
 
-@dataclass(frozen=True, slots=True)
-class Access:
-    """What decides whether a user may act in a chat, read in one statement inside the transaction."""
-
-    read: ReadState
-    chat_id: str
-    type: str
-    history_visible: str
-    member_count: int
-    role: str
-    joined_seq: int
-    status: str
-    blocked: bool
-
-    @property
-    def first_seq(self) -> int:
-        """The first seq this member may see."""
-        return first_visible(self.history_visible, self.joined_seq)
-
-
-def first_visible(history_visible: str, joined_seq: int) -> int:
-    return 1 if history_visible == "all" else joined_seq + 1
-
-
 MEMBERS_SHOWN = 100
 CHAT = select(
     chats.c.pk,
@@ -110,37 +83,6 @@ MEMBER = select(
     members.c.joined_at,
     members.c.leaves_at,
 ).join(users, users.c.pk == members.c.user_pk)
-
-OTHER = members.alias("other")
-ACCESS = Prepared(
-    select(
-        chats.c.id,
-        chats.c.type,
-        chats.c.history_visible,
-        chats.c.member_count,
-        members.c.role,
-        members.c.joined_seq,
-        users.c.status,
-        case(
-            (
-                chats.c.type == "direct",
-                exists()
-                .where(
-                    OTHER.c.chat_pk == members.c.chat_pk,
-                    OTHER.c.user_pk != members.c.user_pk,
-                    blocks.c.user_pk == OTHER.c.user_pk,
-                    blocks.c.blocked_pk == members.c.user_pk,
-                )
-                .correlate(members),
-            ),
-            else_=literal(False),
-        ),
-        *(members.c[name] for name in ReadState._fields),
-    )
-    .join(members, members.c.chat_pk == chats.c.pk)
-    .join(users, users.c.pk == members.c.user_pk)
-    .where(chats.c.pk == bindparam("chat"), members.c.user_pk == bindparam("user"), chats.c.deleted_at.is_(None))
-)
 
 FIND = select(chats.c.pk).where(
     chats.c.tenant_pk == bindparam("tenant"), chats.c.id == bindparam("id"), chats.c.deleted_at.is_(None)
@@ -186,18 +128,6 @@ def find_direct(connection: Connection, first_pk: int, second_pk: int) -> int | 
 def get(connection: Connection, pk: int) -> Chat:
     values: Any = connection.execute(CHAT.where(chats.c.pk == pk)).one()
     return Chat(*values)
-
-
-def access(source: Tx | Connection, chat_pk: int, user_pk: int) -> Access | None:
-    """The role of the user in the chat; None if they are not a member."""
-    row = first(source, ACCESS, {"chat": chat_pk, "user": user_pk})
-    if row is None:
-        return None
-    *columns, wrote, read_seq, read_ordinal, own_after = row
-    read = ReadState(wrote, read_seq, read_ordinal, own_after)
-    if isinstance(source, Tx):
-        read = unread.state(source, chat_pk, user_pk, read)
-    return Access(read, *columns)
 
 
 def add(
@@ -345,12 +275,16 @@ def members_of(connection: Connection, chat_pk: int, *, after: int = 0, limit: i
     return [Member(*row) for row in rows]
 
 
+def member_count(connection: Connection, pk: int) -> int:
+    return int(connection.execute(select(chats.c.member_count).where(chats.c.pk == pk)).scalar_one())
+
+
 def owners(connection: Connection, chat_pk: int) -> int:
-    statement = select(func.count()).where(members.c.chat_pk == chat_pk, members.c.role == "owner")
+    statement = select(func.count()).select_from(members).where(members.c.chat_pk == chat_pk, text(OWNS))
     return int(connection.execute(statement).scalar_one())
 
 
-# ``(user_pk, pk, name, head, floor, joined_seq)`` of the channel of each chat that each of these users is in.
+# ``(user_pk, pk, name, head, floor, joined_seq)`` of the channel of each chat that each of these users is in; not of rooms.
 READABLE = Prepared(
     select(
         members.c.user_pk,
@@ -362,21 +296,25 @@ READABLE = Prepared(
     )
     .join(members, members.c.chat_pk == channels.c.pk)
     .join(chats, chats.c.pk == channels.c.pk)
-    .where(one_of(members.c.user_pk, "pks"), chats.c.deleted_at.is_(None))
+    .where(one_of(members.c.user_pk, "pks"), chats.c.deleted_at.is_(None), chats.c.type != literal_column("'room'"))
 )
 
 
 class Position(NamedTuple):
-    """Where a channel is, and whether its members see only what came after their joining, as of that seq."""
+    """Where a channel is, and as of that seq whether its members see only what came after their joining.
+
+    ``room`` says whether it is a room's.
+    """
 
     head: int
     restricted: bool
+    room: bool
 
 
 CHANNELS_AT_ONCE = 1000
-NOWHERE = Position(0, False)
+NOWHERE = Position(0, False, False)
 POSITIONS = (
-    select(channels.c.pk, channels.c.head, chats.c.history_visible)
+    select(channels.c.pk, channels.c.head, chats.c.history_visible, chats.c.type)
     .outerjoin(chats, chats.c.pk == channels.c.pk)
     .where(channels.c.pk.in_(bindparam("pks")))
 )
@@ -387,7 +325,7 @@ def positions(connection: Connection, pks: Collection[int]) -> dict[int, Positio
     found, wanted = {}, list(pks)
     for start in range(0, len(wanted), CHANNELS_AT_ONCE):
         rows = connection.execute(POSITIONS, {"pks": padded(wanted[start : start + CHANNELS_AT_ONCE])})
-        found.update({pk: Position(head, visible == "joined") for pk, head, visible in rows})
+        found.update({pk: Position(head, visible == "joined", kind == "room") for pk, head, visible, kind in rows})
     return found
 
 

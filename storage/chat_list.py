@@ -5,7 +5,8 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Integer, and_, bindparam, func, or_, select
 
-from storage.chat import CHAT, MEMBERS_SHOWN, Chat, Member, first_visible
+from storage.access import VIEWER, first_visible
+from storage.chat import CHAT, MEMBERS_SHOWN, Chat, Member
 from storage.fetch import Rows, fetch_one
 from storage.models import chats, members, messages
 from storage.prepared import Prepared, json_list, of_pairs, one_of
@@ -22,6 +23,7 @@ class MemberChat(NamedTuple):
     newest_seq: int
     joined_seq: int
     muted_until: int | None
+    role: str
 
     @property
     def first_seq(self) -> int:
@@ -34,12 +36,15 @@ def newest_message(column: Any) -> Any:
     return here.order_by(messages.c.seq.desc()).limit(1).correlate(chats).scalar_subquery()
 
 
+ACTIVE = CHAT.add_columns(
+    func.coalesce(newest_message(messages.c.created_at), chats.c.created_at).label("active"),
+    func.coalesce(newest_message(messages.c.seq), 0).label("newest"),
+)
 OF_MEMBER = (
-    CHAT.add_columns(
-        func.coalesce(newest_message(messages.c.created_at), chats.c.created_at).label("active"),
-        func.coalesce(newest_message(messages.c.seq), 0).label("newest"),
+    ACTIVE.add_columns(
         members.c.joined_seq,
         members.c.muted_until,
+        members.c.role,
     )
     .join(members, members.c.chat_pk == chats.c.pk)
     .where(members.c.user_pk == bindparam("user"), chats.c.deleted_at.is_(None))
@@ -52,6 +57,7 @@ LISTED_BEFORE = Prepared(
         or_(INNER.c.active < bindparam("at"), and_(INNER.c.active == bindparam("at"), INNER.c.pk < bindparam("before")))
     )
 )
+ONE_OF_VIEWER = Prepared(ACTIVE.where(chats.c.pk == bindparam("chat")))
 ONE_OF_MEMBER = Prepared(OF_MEMBER.where(chats.c.pk == bindparam("chat")))
 
 
@@ -67,6 +73,12 @@ def of_user(connection: Connection, user_pk: int, *, before: tuple[int, int] | N
 def of_member(connection: Connection, chat_pk: int, user_pk: int) -> MemberChat | None:
     found = member_chats(fetch_one(connection, ONE_OF_MEMBER, {"user": user_pk, "chat": chat_pk}))
     return found[0] if found else None
+
+
+def of_viewer(connection: Connection, chat_pk: int) -> MemberChat:
+    """A room as a viewer sees it."""
+    ((*columns, active_at, newest_seq),) = fetch_one(connection, ONE_OF_VIEWER, {"chat": chat_pk})
+    return MemberChat(Chat(*columns), active_at, newest_seq, 0, None, VIEWER)
 
 
 def member_chats(rows: Rows) -> list[MemberChat]:

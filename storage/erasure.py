@@ -23,6 +23,7 @@ from storage.models import (
     notifications,
     reports,
     reset_links,
+    sanctions,
     users,
 )
 from storage.transaction import Tx
@@ -63,7 +64,7 @@ def unfinished(connection: Connection) -> list[int]:
 
 def groups(connection: Connection, user_pk: int) -> list[Membership]:
     statement = select(chats.c.pk, chats.c.id).join(members, members.c.chat_pk == chats.c.pk)
-    here = members.c.user_pk == user_pk, chats.c.type == "group", chats.c.deleted_at.is_(None)
+    here = members.c.user_pk == user_pk, chats.c.type != "direct", chats.c.deleted_at.is_(None)
     return [Membership(*row) for row in connection.execute(statement.where(*here).limit(ROWS_AT_ONCE))]
 
 
@@ -108,7 +109,7 @@ def empty_notifications(tx: Tx, user_pk: int) -> bool:
 
 def finish(tx: Tx, user_pk: int) -> None:
     """The rest: what names the user beside messages, credits and the audit trail, which stay; the trail without addresses."""
-    for table in (logins, devices, followers, exclusions, activities):
+    for table in (logins, devices, followers, exclusions, sanctions, activities):
         tx.execute(delete(table).where(table.c.user_pk == user_pk))
     tx.execute(delete(blocks).where(or_(blocks.c.user_pk == user_pk, blocks.c.blocked_pk == user_pk)))
     tx.execute(delete(reports).where(reports.c.reporter_pk == user_pk))
@@ -136,6 +137,13 @@ def rows(connection: Connection, user_pk: int) -> Iterator[tuple[str, dict[str, 
         select(users.c.id).join(blocks, blocks.c.blocked_pk == users.c.pk).where(blocks.c.user_pk == user_pk)
     ):
         yield "block", {"user_id": row.id}
+    names = ("chat_id", "kind", "until", "reason", "created_at")
+    for row in connection.execute(
+        select(chats.c.id, *(sanctions.c[name] for name in names[1:]))
+        .join(chats, chats.c.pk == sanctions.c.chat_pk)
+        .where(sanctions.c.user_pk == user_pk)
+    ):
+        yield "sanction", dict(zip(names, row, strict=True))
     names = ("id", "type", "name", "role", "joined_at")
     for row in connection.execute(
         select(chats.c.id, chats.c.type, chats.c.name, members.c.role, members.c.joined_at)

@@ -8,7 +8,8 @@ its docstring is the default message. ``details`` name the fields, where there a
     ├── Invalid             fields are wrong
     ├── Unauthenticated
     ├── Forbidden
-    │   └── RegistrationClosed
+    │   ├── RegistrationClosed
+    │   └── Sanctioned      banned from the chat, or silenced in it
     ├── NotFound            absent, or not the caller's to see
     ├── Conflict
     ├── TooLarge
@@ -18,7 +19,7 @@ its docstring is the default message. ``details`` name the fields, where there a
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 
 class FieldError(NamedTuple):
@@ -82,6 +83,20 @@ class RegistrationClosed(Forbidden):
     """This tenant takes new accounts by invitation alone, or not at all"""
 
     code = "registration_closed"
+
+
+# The end of what has none, in microseconds; later than any time on the wire.
+FOREVER = 2**62
+
+
+class Sanctioned(Forbidden):
+    """You may not do this here"""
+
+    def __init__(self, sanction: Literal["banned", "silenced"] = "banned", until: int = FOREVER) -> None:
+        """``until`` in microseconds; FOREVER for no end."""
+        super().__init__(f"You are {sanction} in this chat")
+        self.sanction = sanction
+        self.until = until
 
 
 class NotFound(Problem):

@@ -1,12 +1,13 @@
 """Streams: what is to begin, has begun or is over, and who follows it."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
 from sqlalchemy import (
     Connection,
     bindparam,
+    case,
     delete,
     exists,
     func,
@@ -21,17 +22,21 @@ from sqlalchemy import (
 
 from storage import log
 from storage.fetch import fetch_one
-from storage.models import UPCOMING, blocks, channels, chats, exclusions, followers, members, streams, users
+from storage.models import UPCOMING, blocks, channels, chats, followers, members, streams, users
 from storage.prepared import Prepared, json_list, of_pairs, one_of, padded
 from storage.transaction import Tx
 from storage.types import new_id
 
 Status = Literal["scheduled", "ready", "started", "ended", "cancelled", "expired"]
+Audience = Literal["members", "open"]
 
 
 @dataclass(frozen=True, slots=True)
 class Stream:
-    """``announced`` when the followers' phones were told to show it; ``head`` is its newest seq."""
+    """``announced`` when the followers' phones were told to show it; ``head`` is its newest seq.
+
+    Of an ``open`` stream anybody of the tenant reads the chat, and ``peak`` is how many watched it at most.
+    """
 
     pk: int
     tenant_pk: int
@@ -47,6 +52,8 @@ class Stream:
     head: int
     created_at: int
     updated_at: int
+    audience: Audience
+    peak: int
 
 
 SELECT = (
@@ -65,10 +72,17 @@ SELECT = (
         channels.c.head,
         streams.c.created_at,
         streams.c.updated_at,
+        case((chats.c.type == "room", "open"), else_="members").label("audience"),
+        streams.c.peak,
     )
     .join(users, users.c.pk == streams.c.owner_pk)
     .join(chats, chats.c.pk == streams.c.chat_pk)
     .join(channels, channels.c.pk == streams.c.pk)
+)
+# The same, of a stream ``s`` with its owner ``p``, chat ``r`` and channel ``sc``.
+COLUMNS = (
+    "s.pk, s.tenant_pk, s.id, s.title, s.status, s.starts_at, s.owner_pk, p.id, s.chat_pk, r.id, s.announced, sc.head, "
+    "s.created_at, s.updated_at, CASE WHEN r.type = 'room' THEN 'open' ELSE 'members' END, s.peak"
 )
 BY_PKS = SELECT.where(streams.c.pk.in_(bindparam("pks")))
 # Written out, so that it is that of the index.
@@ -77,7 +91,11 @@ LIVING = ("scheduled", "ready", "started")
 
 
 def read_streams(rows: Any) -> list[Stream]:
-    return [Stream(**row._asdict()) for row in rows]
+    return [stream_of(row) for row in rows]
+
+
+def stream_of(row: Sequence[Any]) -> Stream:
+    return Stream(*row)
 
 
 def add(tx: Tx, tenant_pk: int, *, id: str | None, title: str, starts_at: int, owner_pk: int, chat_pk: int) -> int:
@@ -117,6 +135,15 @@ def change(tx: Tx, pk: int, **values: Any) -> Stream:
     return get(tx.connection(), pk)
 
 
+RAISE_PEAK = update(streams).where(streams.c.pk == bindparam("stream"), streams.c.peak < bindparam("most"))
+
+
+def raise_peaks(tx: Tx, peaks: Mapping[int, int]) -> None:
+    """How many watched each of these streams at most, where that is more than before."""
+    values = [{"stream": pk, "most": most} for pk, most in sorted(peaks.items())]
+    tx.execute(RAISE_PEAK.values(peak=bindparam("most")), values)
+
+
 def late(connection: Connection, *, before: int, limit: int = 100) -> list[int]:
     """Streams that were to begin before a time and have not."""
     statement = select(streams.c.pk).where(NOT_BEGUN, streams.c.starts_at < before)
@@ -140,27 +167,7 @@ def of_chat(connection: Connection, chat_pk: int) -> int | None:
     return connection.execute(select(streams.c.pk).where(streams.c.chat_pk == chat_pk)).scalar()
 
 
-# Who was removed from a chat, or left it with a role that stays theirs
-
-
-def exclude(tx: Tx, chat_pk: int, user_pk: int, role: str | None = None) -> None:
-    """A user comes back by themselves with this ``role`` alone, or not at all."""
-    readmit(tx, chat_pk, [user_pk])
-    tx.execute(insert(exclusions), {"chat_pk": chat_pk, "user_pk": user_pk, "role": role})
-
-
-def role_of_return(connection: Connection, chat_pk: int, user_pk: int) -> str | None:
-    """The role with which a user may come to a chat by themselves; None for who was removed."""
-    here = (exclusions.c.chat_pk == chat_pk, exclusions.c.user_pk == user_pk)
-    row = connection.execute(select(exclusions.c.role).where(*here)).first()
-    return "member" if row is None else row.role
-
-
-def readmit(tx: Tx, chat_pk: int, user_pks: Collection[int]) -> None:
-    tx.execute(delete(exclusions).where(exclusions.c.chat_pk == chat_pk, exclusions.c.user_pk.in_(user_pks)))
-
-
-class Room(NamedTuple):
+class StreamChat(NamedTuple):
     """A stream and its chat."""
 
     pk: int
@@ -168,7 +175,7 @@ class Room(NamedTuple):
     chat_id: str
 
 
-def rooms_with(connection: Connection, owner_pk: int, user_pk: int) -> list[Room]:
+def rooms_with(connection: Connection, owner_pk: int, user_pk: int) -> list[StreamChat]:
     """The streams of an owner that a user follows, or is in the chat of."""
     inside = streams.c.chat_pk.in_(select(members.c.chat_pk).where(members.c.user_pk == user_pk))
     followed = streams.c.pk.in_(select(followers.c.stream_pk).where(followers.c.user_pk == user_pk))
@@ -177,10 +184,10 @@ def rooms_with(connection: Connection, owner_pk: int, user_pk: int) -> list[Room
         .join(chats, chats.c.pk == streams.c.chat_pk)
         .where(streams.c.owner_pk == owner_pk, or_(inside, followed))
     )
-    return [Room(*row) for row in connection.execute(statement)]
+    return [StreamChat(*row) for row in connection.execute(statement)]
 
 
-def living_of(connection: Connection, owner_pk: int) -> Room | None:
+def living_of(connection: Connection, owner_pk: int) -> StreamChat | None:
     """A stream of an owner that is not over."""
     statement = (
         select(streams.c.pk, streams.c.chat_pk, chats.c.id)
@@ -188,7 +195,7 @@ def living_of(connection: Connection, owner_pk: int) -> Room | None:
         .where(streams.c.owner_pk == owner_pk, streams.c.status.in_(LIVING))
     )
     row = connection.execute(statement.limit(1)).first()
-    return Room(*row) if row else None
+    return StreamChat(*row) if row else None
 
 
 # Followers

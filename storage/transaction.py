@@ -167,6 +167,10 @@ class Tx:
         channel.head += 1
         return channel.head, channel.name
 
+    def head(self, pk: int) -> int:
+        """The newest seq of a channel that the command named or made."""
+        return self._channels[pk].head
+
     def ordinal(self, pk: int) -> int | None:
         """That of a chat's newest message; None where its messages are not numbered yet."""
         return self._channels[pk].ordinal

@@ -22,6 +22,10 @@ class Subscriber(Protocol):
 class Broker(Protocol):
     """Delivers to the subscriber that it was made with."""
 
+    @property
+    def connected(self) -> bool:
+        """Whether other nodes get what is published, as far as is known."""
+
     async def subscribe(self, channels: Collection[int]) -> None:
         """Returns once everything published from now on is delivered, or its channel suspect later. Never raises."""
 

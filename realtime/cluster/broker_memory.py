@@ -7,6 +7,8 @@ from storage.transaction import Event
 
 
 class MemoryBroker:
+    connected = True
+
     def __init__(self, subscriber: Subscriber) -> None:
         self.subscriber = subscriber
         # What is subscribed to: channels by number, topics by name.

@@ -31,6 +31,10 @@ class RedisBroker:
         self.forged = 0
         redis.listen(on_messages=self._on_messages, on_open=partial(subscriber.on_suspect, None))
 
+    @property
+    def connected(self) -> bool:
+        return self.redis.connected
+
     async def subscribe(self, channels: Collection[int]) -> None:
         self.channels.update(channels)
         confirmations = self.redis.subscribe([self._channel(pk) for pk in channels])

@@ -8,16 +8,17 @@ exactly as far as the hub, it turns live in that step. There is no other way to 
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import partial
-from typing import Any
 
 import orjson
 from sqlalchemy import Connection
 
 from realtime.cluster.broker import MakeBroker
+from realtime.fanout.crowd import CROWD_READERS, Crowd
 from realtime.fanout.delivery_budget import DeliveryBudget
 from realtime.fanout.subscription import Channel, Reader, Replay
+from realtime.fanout.topics import Topics, write_to
 from realtime.schema.limits import KIB, Limits
 from realtime.transport import frames
 from storage import chat, log
@@ -48,10 +49,7 @@ class Hub:
         self.broker = make_broker(self)
         # Those with readers, by number.
         self.channels: dict[int, Channel] = {}
-        # Readers of each topic, in the order in which they subscribed.
-        self.watchers: dict[str, dict[Reader, None]] = {}
-        # What this node itself does with the events of a topic.
-        self.handlers: dict[str, Callable[[str, Any], None]] = {}
+        self.topics = Topics(self.broker)
         # Events written to readers, events read from the log because their hint was missing, subscriptions ended at a gap
         # that the log does not fill. All only grow.
         self.delivered = 0
@@ -106,7 +104,7 @@ class Hub:
                 await self.broker.subscribe([channel.pk for channel in fresh])
                 positions = await self.positions.get([each.pk for each in fresh])
                 for channel in fresh:
-                    channel.position, channel.restricted = positions.get(channel.pk, NOWHERE)
+                    channel.position, channel.restricted, channel.room = positions.get(channel.pk, NOWHERE)
                     if channel.hinted > channel.position:
                         self._fill(channel)
             finally:
@@ -140,8 +138,12 @@ class Hub:
         channel, reader = replay.channel, replay.reader
         while replay.active:
             assert channel.position is not None
-            if replay.cursor > channel.position:
+            if channel.crowd and channel.position < replay.cursor <= channel.newest:
+                await channel.crowd.wait()
+            elif replay.cursor > channel.position:
                 await self._filled(channel, replay.cursor)
+            elif replay.cursor >= channel.end_of(reader):
+                self.remove(reader, channel.pk)
             elif replay.cursor == channel.position:
                 del channel.replaying[reader]
                 channel.live[reader] = replay.joined_seq
@@ -161,6 +163,8 @@ class Hub:
                 return None
             if event.seq != replay.cursor + 1:
                 break
+            if event.seq > channel.end_of(reader):
+                break
             replay.cursor = event.seq
             if channel.restricted and is_hidden(event, replay.joined_seq):
                 event = skipped(event)
@@ -168,7 +172,7 @@ class Hub:
             size += len(event.payload)
             if event.name == "chat:updated" and reader.user_id in removed_by(event):
                 self._write(reader, channel, waiting)
-                return self.remove(reader, channel.pk)
+                return self._remove_member(reader, channel)
             if size > REPLAY_AHEAD_BYTES:
                 self._write(reader, channel, waiting)
                 waiting, size = [], 0
@@ -177,7 +181,7 @@ class Hub:
         if waiting and replay.active:
             self._write(reader, channel, waiting)
             await reader.drained(REPLAY_AHEAD_BYTES)
-        if replay.cursor == after and replay.active:
+        if replay.cursor == after and replay.active and after < channel.end_of(reader):
             self._end_at_gap(channel, [reader])
         return None
 
@@ -190,6 +194,10 @@ class Hub:
         if channel:
             channel.live.pop(reader, None)
             channel.replaying.pop(reader, None)
+            if channel.ends:
+                channel.ends.pop(reader, None)
+            if channel.crowd:
+                channel.crowd.unwritten.pop(reader, None)
             self._close_unread(channel)
 
     def _close_unread(self, channel: Channel) -> None:
@@ -215,8 +223,9 @@ class Hub:
         for event in events:
             if event.channel_pk in self.channels:
                 by_channel.setdefault(event.channel_pk, []).append(event)
-        for pk, some in by_channel.items():
-            channel = self.channels.get(pk)
+        # Users' own first: at which seq they left a chat stands there.
+        for pk in sorted(by_channel, key=lambda pk: not self.channels[pk].personal):
+            channel, some = self.channels.get(pk), by_channel[pk]
             if channel:
                 self._on_channel_hints(channel, some)
 
@@ -224,25 +233,34 @@ class Hub:
         if channel.position is None or channel.filling:
             channel.hinted = max(channel.hinted, *(event.seq for event in events))
             return
-        seq, fresh = channel.position, []
+        seq, fresh = channel.newest, []
         for event in events:
             if event.seq == seq + 1:
                 fresh.append(event)
                 seq += 1
         if fresh:
-            self._deliver(channel, fresh)
+            crowd = self._crowd(channel)
+            crowd.deliver_soon(fresh) if crowd else self._deliver(channel, fresh)
         newest = max(event.seq for event in events)
         if newest > seq:
             self._fill(channel, newest)
+
+    def _crowd(self, channel: Channel) -> Crowd | None:
+        """That of a channel which has many readers, or had."""
+        if channel.crowd is None and len(channel.live) > CROWD_READERS:
+            channel.crowd = Crowd(channel, self._deliver)
+        return channel.crowd
 
     def _deliver(self, channel: Channel, events: Sequence[Event]) -> None:
         """The channel's next events, in one write a reader; a removal among them ends it at its seq."""
         channel.delivered_at = time.monotonic()
         start = 0
         for end, event in enumerate(events, 1):
-            if event.name == "chat:updated":
+            if event.name == "chat:updated" or channel.ends:
                 self._write_live(channel, events[start:end])
-                self._apply_update(channel, event)
+                if event.name == "chat:updated":
+                    self._apply_update(channel, event)
+                self._end_left(channel)
                 start = end
         self._write_live(channel, events[start:])
 
@@ -252,8 +270,13 @@ class Hub:
         channel.position = events[-1].seq
         if not channel.live:
             return None
+        crowd = self._crowd(channel)
+        if crowd:
+            crowd.finish()
         if channel.restricted and any(is_hidden(event, channel.newest_joined) for event in events):
             self._write_visible(channel, events)
+        elif crowd:
+            crowd.write(channel.live, frames.of_events(events))
         else:
             data = frames.of_events(events)
             for reader in channel.live:
@@ -265,7 +288,7 @@ class Hub:
             return self.delivery_budget.on_delivered(channel.pk, count)
         for reader in list(channel.live):
             for event in events:
-                reader.on_user_event(event)
+                self._on_user_event(reader, event, replayed=False)
         return None
 
     def readers(self, channel_pk: int) -> int:
@@ -288,7 +311,38 @@ class Hub:
         self.delivered += len(events)
         if channel.personal:
             for event in events:
-                reader.on_user_event(event)
+                self._on_user_event(reader, event, replayed=True)
+
+    def _on_user_event(self, reader: Reader, event: Event, *, replayed: bool) -> None:
+        if event.name == "chat:removed":
+            document = orjson.loads(event.payload)
+            if "at" in document:
+                # What is replayed may be of a membership before the one that the reader has subscribed with.
+                self.end_at(reader, f"chat:{document['chatId']}", document["at"], joined_before=replayed)
+        reader.on_user_event(event)
+
+    def end_at(self, reader: Reader, name: str, seq: int, *, joined_before: bool = False) -> None:
+        """The user left a channel at this seq: the reader gets nothing above it, unless the user has joined again since.
+
+        With ``joined_before`` a joining at the same seq is taken for a later one.
+        """
+        channel = next((each for each in reader.subscriptions.values() if each.name == name), None)
+        if channel:
+            replay = channel.replaying.get(reader)
+            joined_seq = replay.joined_seq if replay else channel.live[reader]
+            if joined_seq < seq or (joined_seq == seq and not joined_before):
+                channel.ends = {**(channel.ends or {}), reader: seq}
+                self._end_left(channel)
+
+    def _end_left(self, channel: Channel) -> None:
+        """End the live readers that have all they get; a replaying one ends when its replay comes there."""
+        if not channel.ends:
+            return
+        if channel.crowd:
+            channel.crowd.finish()
+        for reader in [each for each, seq in channel.ends.items() if (channel.position or 0) >= seq]:
+            if reader in channel.live:
+                self.remove(reader, channel.pk)
 
     def _apply_update(self, channel: Channel, event: Event) -> None:
         """Apply a ``chat:updated`` at its seq: nothing above a removal reaches the removed."""
@@ -298,11 +352,18 @@ class Hub:
             channel.restricted = visible == "joined"
         removed = document["removed"]
         if removed:
+            if channel.crowd:
+                channel.crowd.finish()
             # A replaying one has not had the events before it yet: it ends when its replay comes here.
             for reader in list(channel.live):
-                reader.on_member_removed()
+                if not channel.room:
+                    reader.on_member_removed()
                 if reader.user_id in removed:
-                    self.remove(reader, channel.pk)
+                    self._remove_member(reader, channel)
+
+    def _remove_member(self, reader: Reader, channel: Channel) -> None:
+        self.remove(reader, channel.pk)
+        reader.on_removed(channel.pk)
 
     def _end_at_gap(self, channel: Channel, readers: Collection[Reader]) -> None:
         """Retention took what these were to get: what happened to the reader meanwhile is not known either."""
@@ -315,6 +376,8 @@ class Hub:
 
     def _fill(self, channel: Channel, upto: int = 0) -> None:
         """Read from the log what the hub has not delivered, up to the newest hinted."""
+        if channel.crowd:
+            channel.crowd.release()
         channel.hinted = max(channel.hinted, upto)
         if channel.filling is None:
             channel.filling = self.tasks.spawn(self._filling(channel))
@@ -356,7 +419,7 @@ class Hub:
         """Fill every channel whose newest seq is above the hub's position."""
         for pk, head in heads.items():
             channel = self.channels.get(pk)
-            if channel and channel.position is not None and head > channel.position:
+            if channel and channel.position is not None and head > channel.newest:
                 self._fill(channel, head)
 
     async def check_heads(self, pks: Collection[int]) -> None:
@@ -397,51 +460,18 @@ class Hub:
 
     # What is not durable
 
-    def watch(self, topic: str, reader: Reader) -> None:
-        readers = self.watchers.get(topic)
-        if readers is None:
-            readers = self.watchers[topic] = {}
-            self.broker.subscribe_topic(topic)
-        readers[reader] = None
-
-    def unwatch(self, topic: str, reader: Reader) -> None:
-        readers = self.watchers.get(topic)
-        if readers is not None:
-            readers.pop(reader, None)
-            if not readers:
-                del self.watchers[topic]
-                self.broker.unsubscribe_topic(topic)
-
     def publish_ephemeral(self, channel_pk: int, name: str, document: object, *, exclude: str) -> None:
         """Send to the live readers of a channel, on every node, except one user's."""
         self.broker.publish_ephemeral(f"channel:{channel_pk}", name, document, exclude=exclude)
 
-    def publish_to_topic(self, topic: str, name: str, document: object) -> None:
-        """Send to those who watch or handle a topic, on every node."""
-        self.broker.publish_ephemeral(topic, name, document)
-
-    def handle(self, topic: str, handler: Callable[[str, Any], None]) -> None:
-        """``handler`` gets the name and the document of what is published to a topic."""
-        self.handlers[topic] = handler
-        self.broker.subscribe_topic(topic)
-
     def on_ephemeral(self, topic: str, name: str, exclude: str | None, document: object) -> None:
-        handler = self.handlers.get(topic)
-        if handler:
-            return handler(name, document)
         kind, _, pk = topic.partition(":")
-        if kind == "channel":
-            channel = self.channels.get(int(pk))
-            readers = list(channel.live) if channel else []
-            if not self.delivery_budget.admit_ephemeral(int(pk), len(readers)):
-                return None
-        else:
-            readers = list(self.watchers.get(topic, ()))
-        if readers:
-            frame = frames.ephemeral(name, document)
-            for reader in readers:
-                if reader.user_id != exclude:
-                    reader.write_ephemeral(frame)
+        if kind != "channel":
+            return self.topics.on_ephemeral(topic, name, exclude, document)
+        channel = self.channels.get(int(pk))
+        readers = list(channel.live) if channel else []
+        if readers and self.delivery_budget.admit_ephemeral(int(pk), len(readers)):
+            write_to(readers, name, document, exclude)
         return None
 
 

@@ -45,7 +45,7 @@ class Reach:
         self.tasks = Tasks()
         # No sockets are asked any more.
         self.stopping = False
-        hub.handle(topic_of(node), self._on_node_message)
+        hub.topics.handle(topic_of(node), self._on_node_message)
 
     async def stop(self) -> None:
         self.stopping = True
@@ -75,7 +75,7 @@ class Reach:
         id = secrets.token_hex(8)
         question = self.questions[id] = Question(set(asked), set(), asyncio.get_running_loop().create_future())
         for node, places in asked.items():
-            self.hub.publish_to_topic(
+            self.hub.topics.publish(
                 topic_of(node), "asked", {"id": id, "node": self.node, "places": [[*each] for each in places]}
             )
         await asyncio.wait([question.done], timeout=LONGEST_WAIT_SECONDS)
@@ -102,7 +102,7 @@ class Reach:
 
     def _send_answer(self, asked: Any, seen: Collection[UserEvent]) -> None:
         answer = {"id": asked["id"], "node": self.node, "seen": [[*each] for each in seen]}
-        self.hub.publish_to_topic(topic_of(asked["node"]), "answered", answer)
+        self.hub.topics.publish(topic_of(asked["node"]), "answered", answer)
 
     async def _reached_here(self, places: Collection[UserEvent]) -> set[UserEvent]:
         """Takes 9 seconds at most: a socket is asked every 5, and has 3 to answer."""
@@ -158,6 +158,8 @@ class Watch:
         """When the event had been written to a socket at the latest; None if it was not."""
         channel = session.subscriptions.get(self.place.channel_pk)
         if channel is None or session not in channel.live:
+            return None
+        if channel.crowd and session in channel.crowd.unwritten:
             return None
         if channel.position is None or channel.position < self.place.seq:
             return None

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping
+from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import orjson
@@ -11,7 +11,7 @@ from sqlalchemy import Connection
 
 from realtime.fanout.budget import Budget
 from realtime.fanout.hub import Hub
-from realtime.fanout.plan import Plans
+from realtime.fanout.plan import Plans, ResumedRoom
 from realtime.fanout.subscription import Channel
 from realtime.fanout.wheel import Wheel
 from realtime.schema.caller import Caller
@@ -22,6 +22,7 @@ from realtime.transport import frames
 from realtime.transport.socket import Socket, discard
 from realtime.transport.states import Ending
 from storage import accounts, chat, epoch, log, logins, streams
+from storage.access import find_access
 from storage.database import Database
 from storage.transaction import Command, Event
 from storage.types import SECOND, iso_time, now
@@ -44,7 +45,7 @@ class Session:
 
     __slots__ = (
         "active", "begun", "caller", "control", "due", "ended", "epoch", "follow", "following", "live_at", "offsets",
-        "pending", "refreshing", "socket", "streams", "subscriptions", "watched", "write",
+        "pending", "refreshing", "rooms", "socket", "streams", "subscriptions", "watched", "write",
     )  # fmt: skip
 
     def __init__(
@@ -81,6 +82,8 @@ class Session:
         self.watched: frozenset[int] = NO_USERS
         # The ids of the streams that it watches, by their channel's number.
         self.streams: dict[int, str] = {}
+        # The rooms that it watches, by their channel's number; with the number of the stream whose chat it is, if any.
+        self.rooms: dict[int, int | None] = {}
         # The second at which ``Sessions.expiries`` returns it next.
         self.due = 0
         # Changes of what the user may read, not yet applied, and the task that applies them.
@@ -99,12 +102,18 @@ class Session:
     async def drained(self, below: int) -> bool:
         return await self.socket.drained(below)
 
+    def on_removed(self, pk: int) -> None:
+        """The user was removed from a channel, and the subscription has ended."""
+
     def on_user_event(self, event: Event) -> None:
         if event.name == "chat:new":
             document = orjson.loads(event.payload)
+            if document["type"] == "room":
+                return
             self._control(Joined(document["_id"], document["at"]))
         elif event.name == "chat:removed":
-            self._control(Left(orjson.loads(event.payload)["chatId"]))
+            document = orjson.loads(event.payload)
+            self._control(Left(document["chatId"], document.get("at")))
 
     def on_member_removed(self) -> None:
         if self.watched:
@@ -136,7 +145,10 @@ class Joined(NamedTuple):
 
 
 class Left(NamedTuple):
+    """``at`` is the seq of the chat's channel at which the user left, where that channel has no event of it."""
+
     chat_id: str
+    at: int | None
 
 
 class Gap(NamedTuple):
@@ -217,17 +229,19 @@ class Sessions:
 
     # Beginning
 
-    async def begin(self, session: Session) -> None:
-        """Subscribe to all that the user may read, replay what they missed, then say ``session:ready``.
+    async def begin(self, session: Session) -> Sequence[ResumedRoom]:
+        """Subscribe to all that the user may read, replay what they missed, then say ``session:ready``; the rooms watched.
 
         What that costs is known now, and taken from the user's budget; their next calls wait for it.
         """
         plan = await self.plans.of(session.caller, session.offsets, session.epoch)
         session.offsets = NOTHING
         if plan is None:
-            return session.close("logout")
+            session.close("logout")
+            return []
         self.budget.users.charge(session.caller.pk, UNITS_PER_ITEM * (len(plan.channels) + plan.events))
         replays = []
+        session.rooms = {each.pk: each.stream[0] if each.stream else None for each in plan.rooms}
         for pk, name, cursor, joined_seq in plan.channels:
             replay = None if session.ended else self.hub.add(session, pk, name, cursor, joined_seq)
             if replay:
@@ -250,7 +264,7 @@ class Sessions:
                 "expiresAt": iso_time(session.caller.expires_at),
             },
         )
-        return None
+        return [each for each in plan.rooms if each.pk in session.subscriptions]
 
     # Following what happens to the user
 
@@ -261,7 +275,7 @@ class Sessions:
                 match session.control.pop(0):
                     case Joined(chat_id, at):
                         await self._join(session, chat_id, at)
-                    case Left(chat_id):
+                    case Left(chat_id, _):
                         await self._leave(session, chat_id)
                         await self._leave_streams(session)
                         await self._watch_fewer(session)
@@ -282,7 +296,7 @@ class Sessions:
 
         def look(connection: Connection) -> int | None:
             pk = chat.find(connection, session.caller.user.tenant_pk, chat_id)
-            access = chat.access(connection, pk, session.caller.pk) if pk is not None else None
+            access = find_access(connection, pk, session.caller.pk) if pk is not None else None
             return pk if access and access.joined_seq == at else None
 
         pk = await self.database.read(look)
@@ -293,7 +307,14 @@ class Sessions:
             # It may be of an earlier membership that has not ended here yet: bring it up to where this one began.
             await self.hub.check_heads([pk])
             await self.hub.settle(session, earlier)
-        await self._read(session, pk, f"chat:{chat_id}", at, at)
+        name = f"chat:{chat_id}"
+        replay = None if session.ended else self.hub.add(session, pk, name, at, at)
+        for each in session.control:
+            if isinstance(each, Left) and each.chat_id == chat_id and each.at is not None:
+                # Left again before it was subscribed to.
+                self.hub.end_at(session, name, each.at)
+        if replay:
+            await self.hub.start([replay])
 
     async def _read(self, session: Session, pk: int, name: str, cursor: int, joined_seq: int) -> None:
         replay = None if session.ended else self.hub.add(session, pk, name, cursor, joined_seq)
@@ -318,7 +339,7 @@ class Sessions:
         pk = active.pk
         await self.hub.check_heads([pk])
         await self.hub.settle(session, active)
-        gone = await self.database.read(lambda connection: chat.access(connection, pk, session.caller.pk)) is None
+        gone = await self.database.read(lambda connection: find_access(connection, pk, session.caller.pk)) is None
         if gone and session.subscriptions.get(pk) is active:
             self.hub.remove(session, pk)
 
@@ -329,7 +350,7 @@ class Sessions:
             shared = await self.database.read(lambda connection: accounts.sharing(connection, me.pk, watched))
             for pk in watched - shared:
                 session.watched -= {pk}
-                self.hub.unwatch(f"presence:{pk}", session)
+                self.hub.topics.unwatch(f"presence:{pk}", session)
 
     async def _find_again(self, session: Session, pk: int, name: str) -> None:
         """Go on from the head of a channel that had a gap, if the user may read it still."""
@@ -337,17 +358,19 @@ class Sessions:
         def look(connection: Connection) -> tuple[int, int] | None:
             joined_seq = 0
             if pk != session.caller.pk and not name.startswith("stream:"):
-                access = chat.access(connection, pk, session.caller.pk)
-                if access is None:
+                access = find_access(connection, pk, session.caller.pk)
+                if access is None or (access.type == "room" and pk not in session.rooms):
                     return None
                 joined_seq = access.joined_seq
             return log.heads(connection, [pk])[pk], joined_seq
 
         found = await self.database.read(look, snapshot=True)
-        if found is not None:
-            head, joined_seq = found
-            session.emit("channel:reset", {"channel": name, "head": head})
-            await self._read(session, pk, name, head, joined_seq)
+        if found is None:
+            return session.on_removed(pk)
+        head, joined_seq = found
+        session.emit("channel:reset", {"channel": name, "head": head})
+        await self._read(session, pk, name, head, joined_seq)
+        return None
 
     # Ending
 

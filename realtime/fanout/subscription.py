@@ -1,11 +1,15 @@
 """Who reads which channel on this node, and how far."""
 
 import asyncio
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from storage.transaction import Event
+
+if TYPE_CHECKING:
+    from realtime.fanout.crowd import Crowd
 
 
 class Reader(Protocol):
@@ -34,6 +38,9 @@ class Reader(Protocol):
     def on_member_removed(self) -> None:
         """A member was removed from a channel that the reader reads."""
 
+    def on_removed(self, pk: int) -> None:
+        """The user was removed from a channel, and the subscription has ended."""
+
     def on_gap(self, pk: int, name: str) -> None:
         """A gap can't be filled, and the subscription has ended: retention took what the reader was to get."""
 
@@ -49,6 +56,8 @@ class Channel:
     personal: bool
     # Whether readers see only objects from after their joining, as of ``position``.
     restricted: bool = False
+    # Whether it is a room's, whose readers share nothing by reading it.
+    room: bool = False
     # At least the highest ``joined_seq`` of the live readers.
     newest_joined: int = 0
     # The last seq delivered; None until the head was read.
@@ -60,10 +69,23 @@ class Channel:
     # Each live reader with its ``joined_seq``.
     live: dict[Reader, int] = field(default_factory=dict)
     replaying: "dict[Reader, Replay]" = field(default_factory=dict)
+    # Readers that get nothing above a seq: their users left by themselves at that seq. None where there are none.
+    ends: dict[Reader, int] | None = None
+    # Delivers to many; None while there were never many.
+    crowd: "Crowd | None" = None
     # Done once ``position`` was read; only while it is.
     opening: "asyncio.Future[None] | None" = None
     # Reads what hints have named from the log; only while it does.
     filling: "asyncio.Task[None] | None" = None
+
+    def end_of(self, reader: Reader) -> float:
+        """The last seq that a reader gets."""
+        return self.ends.get(reader, math.inf) if self.ends else math.inf
+
+    @property
+    def newest(self) -> int:
+        """The newest seq that was delivered or is about to be."""
+        return max(self.position or 0, self.crowd.newest if self.crowd else 0)
 
 
 @dataclass(eq=False, slots=True)

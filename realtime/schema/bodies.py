@@ -35,6 +35,7 @@ from realtime.schema.fields import (
     NotificationText,
     Opaque,
     Placeholders,
+    ReactionKey,
     Role,
     TemplateKey,
     Text,
@@ -197,9 +198,9 @@ class ReportMessage(Body):
 
 
 class CreateChat(Body):
-    """A group with a name, or the direct chat with one user."""
+    """A group or a room with a name, or the direct chat with one user; anybody of the tenant reads a room."""
 
-    type: Literal["group", "direct"]
+    type: Literal["group", "direct", "room"]
     name: DisplayName | None = None
     memberIds: list[HexId] = Field(default_factory=list)
     historyVisible: Literal["joined", "all"] = "joined"
@@ -209,7 +210,7 @@ class CreateChat(Body):
     def complete(self) -> "CreateChat":
         if self.type == "direct" and len(self.memberIds) != 1:
             raise ValueError("memberIds must name exactly one other user")
-        if self.type == "group" and self.name is None:
+        if self.type != "direct" and self.name is None:
             raise ValueError("name is required")
         return self
 
@@ -232,6 +233,13 @@ class MuteChat(Body):
     """``until`` a time; null or absent unmutes."""
 
     until: Moment | None = None
+
+
+class Sanctioning(Body):
+    """``until`` a time; null or absent for no end."""
+
+    until: Moment | None = None
+    reason: FilledContent | None = None
 
 
 class ChatRef(Body):
@@ -360,8 +368,11 @@ class SendBroadcast(Body):
 
 
 class CreateStream(Body):
+    """Anybody of the tenant reads the chat of an ``open`` stream and posts into it, without being a member."""
+
     title: DisplayName
     startsAt: Moment
+    audience: Literal["members", "open"] = "members"
     id: HexId | None = None
 
 
@@ -374,6 +385,11 @@ class ChangeStream(Body):
 
 class StreamRef(Body):
     streamId: HexId
+
+
+class ReactToStream(StreamRef):
+    key: ReactionKey
+    count: Annotated[int, Field(ge=1, le=20)] = 1
 
 
 class RegisterActivity(Body):

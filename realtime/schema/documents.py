@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
-from realtime.schema import shapes
+from realtime.schema import events, shapes
 from realtime.schema.bodies import SendBroadcast
 from storage import (
     accounts,
@@ -18,10 +18,12 @@ from storage import (
     messages,
     nodes,
     notifications,
+    sanctions,
     streams,
     templates,
     webhooks,
 )
+from storage.errors import FOREVER
 from storage.types import iso_time
 
 
@@ -107,8 +109,9 @@ def template(item: templates.Template, tenant: str) -> shapes.TemplateDocument:
     }
 
 
-def stream(item: streams.Stream) -> shapes.StreamDocument:
-    return {
+def stream(item: streams.Stream, viewers: int | None = None, peak: int = 0) -> shapes.StreamDocument:
+    """With ``viewers``, how many watch an open stream, and how many did at most."""
+    document: shapes.StreamDocument = {
         "id": item.id,
         "title": item.title,
         "status": item.status,
@@ -118,6 +121,30 @@ def stream(item: streams.Stream) -> shapes.StreamDocument:
         "createdAt": iso_time(item.created_at),
         "updatedAt": iso_time(item.updated_at),
     }
+    if item.audience == "open":
+        document["audience"] = item.audience
+        if viewers is not None:
+            document["viewers"], document["peak"] = viewers, peak
+    return document
+
+
+def sanction(item: sanctions.Sanction) -> shapes.SanctionDocument:
+    return {
+        "userId": item.user_id,
+        "name": item.name,
+        "until": end_of(item.until),
+        "reason": item.reason,
+        "createdAt": iso_time(item.created_at),
+    }
+
+
+def silenced(chat_id: str, until: int) -> events.SilencedEvent:
+    return {"chatId": chat_id, "until": end_of(until)}
+
+
+def end_of(until: int) -> str | None:
+    """Of a sanction; None where there is none."""
+    return None if until >= FOREVER else iso_time(until)
 
 
 def broadcast(item: broadcasts.Broadcast) -> shapes.BroadcastDocument:
@@ -292,13 +319,14 @@ def member(item: chat.Member) -> shapes.MemberDocument:
 def conversation(
     item: chat.Chat,
     members: Sequence[chat.Member],
-    *,
     last: messages.Message | None = None,
     unread: int = 0,
+    *,
     muted_until: int | None = None,
+    role: str | None = None,
 ) -> shapes.ChatDocument:
-    """A chat as one member sees it."""
-    return {
+    """A chat as one member sees it, or a viewer."""
+    document: shapes.ChatDocument = {
         "_id": item.id,
         "type": item.type,
         "name": item.name,
@@ -312,6 +340,9 @@ def conversation(
         "createdAt": iso_time(item.created_at),
         "updatedAt": iso_time(item.updated_at),
     }
+    if item.type == "room" and role is not None:
+        document["role"] = role
+    return document
 
 
 def user(item: accounts.User, *, private: bool) -> shapes.UserDocument:

@@ -6,13 +6,17 @@ from typing import Any, NotRequired
 from typing_extensions import TypedDict
 
 from realtime.schema.statuses import status_of
-from storage.errors import Problem
+from storage.errors import FOREVER, Problem, Sanctioned
 from storage.types import iso_time, now
 
 
 class Detail(TypedDict):
+    """Of a sanction also its ``code``, and its end ``until``, null where it has none."""
+
     field: str
     message: str
+    code: NotRequired[str]
+    until: NotRequired[str | None]
 
 
 class Envelope(TypedDict):
@@ -63,6 +67,9 @@ def failure(problem: Problem) -> Envelope:
 def details_of(problem: Problem) -> Sequence[Detail]:
     if problem.details:
         return [{"field": each.field, "message": each.message} for each in problem.details]
+    if isinstance(problem, Sanctioned):
+        until = None if problem.until >= FOREVER else iso_time(problem.until)
+        return [{"field": "", "message": problem.message, "code": problem.sanction, "until": until}]
     default = (type(problem).__doc__ or "").split("\n")[0]
     if problem.message not in (default, TEXTS.get(status_of(problem))) and type(problem) is not Problem:
         return [{"field": "", "message": problem.message}]

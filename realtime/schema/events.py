@@ -3,7 +3,7 @@
 The wire's own reference, ``/asyncapi.json``, is made of both.
 """
 
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, NotRequired
 
 from typing_extensions import TypedDict
 
@@ -40,11 +40,43 @@ class ChangedChatEvent(TypedDict):
 
 
 class RemovedEvent(TypedDict):
+    """``at`` where the chat's channel has no event of it: the last of its seqs that the user gets."""
+
     chatId: str
+    at: NotRequired[int]
 
 
-class TypingEvent(RemovedEvent):
+class TypingEvent(TypedDict):
+    chatId: str
     userId: str
+
+
+class SilencedEvent(TypedDict):
+    """The user may not post in the chat ``until`` then, null for no end; a time that is over ends it."""
+
+    chatId: str
+    until: str | None
+
+
+class ViewersEvent(TypedDict):
+    """``peak`` is how many there were at most."""
+
+    streamId: str
+    viewers: int
+    peak: int
+
+
+class ReactionEvent(TypedDict):
+    streamId: str
+    key: str
+    count: int
+
+
+class ReactionsEvent(TypedDict):
+    """How many of each key since the event before."""
+
+    streamId: str
+    counts: dict[str, int]
 
 
 class ReadyEvent(TypedDict):
@@ -102,11 +134,14 @@ OUTBOUND: dict[str, Outbound] = {
     "chat:new": Outbound(NewChatEvent, True, "The user was added to a chat"),
     "chat:updated": Outbound(ChangedChatEvent, True, "A chat or its members changed"),
     "chat:removed": Outbound(RemovedEvent, True, "The user was removed from a chat, or it was deleted"),
+    "member:silenced": Outbound(SilencedEvent, True, "The user may not post in a chat for a time"),
     "notification:new": Outbound(NotificationDocument, True, "A notification was received"),
     "notification:read": Outbound(NotificationsReadDocument, True, "Notifications were marked as read on any device"),
     "notification:deleted": Outbound(NotificationDocument, True, "A notification was deleted"),
     "credit:balance": Outbound(BalanceEvent, True, "The balance changed"),
     "stream:status": Outbound(StreamDocument, True, "A stream's state, title or time changed"),
+    "stream:viewers": Outbound(ViewersEvent, False, "How many watch an open stream; at most every 2 seconds"),
+    "stream:reactions": Outbound(ReactionsEvent, False, "Reactions to an open stream; at most every 500 ms"),
     "typing": Outbound(TypingEvent, False, "A member is typing; clear it after six seconds"),
     "presence": Outbound(PresenceDocument, False, "A watched user came online or went offline"),
 }

@@ -5,6 +5,7 @@ The limits come in as pydantic's context.
 
 import contextlib
 import re
+import unicodedata
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
@@ -29,6 +30,10 @@ C0_OR_SPACE = "".join(map(chr, range(0x21)))
 SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):")
 # URLs that are a document or a script themselves, or that lead into the reader's own device.
 REFUSED_SCHEMES = frozenset({"about", "blob", "data", "file", "filesystem", "javascript", "vbscript", "view-source"})
+REACTION_NAME = re.compile(r":[A-Za-z0-9_+-]{1,32}:")
+EMOJI_CODE_POINTS = 10
+# The zero-width joiner, and the tags of which flags are made.
+EMOJI_CONTROLS = frozenset(map(chr, (0x200D, *range(0xE0020, 0xE0080))))
 TEMPLATE_KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
@@ -179,6 +184,20 @@ def web_address(value: str) -> str:
     return value
 
 
+def reaction_key(value: str) -> str:
+    """A name such as ``:heart:``, or an emoji."""
+    if not REACTION_NAME.fullmatch(value) and not is_emoji(value):
+        raise ValueError("must be an emoji, or a name such as :heart: of up to 32 letters, digits, _ + and -")
+    return value
+
+
+def is_emoji(value: str) -> bool:
+    """At most ten code points; no letters, spaces or controls but those that emoji are joined and varied with."""
+    return 0 < len(value) <= EMOJI_CODE_POINTS and all(
+        unicodedata.category(each)[0] not in "LZC" or each in EMOJI_CONTROLS for each in value
+    )
+
+
 def hex_id(value: str) -> str:
     if not HEX_ID.fullmatch(value):
         raise ValueError("must be 24 hex digits")
@@ -233,4 +252,5 @@ Opaque = Annotated[str, opaque(255), documented(pattern=f"^{OPAQUE.pattern}$", m
 Token = Annotated[str, opaque(512), documented(pattern=f"^{OPAQUE.pattern}$", maxLength=512)]
 AppleToken = Annotated[Token, AfterValidator(token_of_apns)]
 AnyName = Annotated[Any, AfterValidator(read_ref), WithJsonSchema({"type": ["string", "integer"]})]
+ReactionKey = Annotated[Text, AfterValidator(reaction_key), documented(minLength=1, maxLength=34)]
 Role = Literal["owner", "admin", "member", "readonly"]

@@ -93,10 +93,14 @@ class Limits:
     logins_per_user: int = limit(100, "active logins per user; a new one ends the least recently used", gt=0)
     registrations_per_address: int = limit(20, "registrations per address and hour", gt=0)
     unconnected: float = limit(10, "seconds that a connection may stay without CONNECT", gt=0)
-    connects_per_second: float = limit(500, "sockets opened per second; others wait", gt=0)
+    connects_per_second: float = limit(
+        500, "sockets opened per second at most; others wait, and so they do while they would disturb open ones", gt=0
+    )
     connect_wait: float = limit(10, "seconds that a new socket may wait; 503 above", ge=0)
     presence_watch: int = limit(500, "users whose presence a socket may watch", ge=0)
     streams_watched: int = limit(100, "streams that a socket may watch", ge=0)
+    rooms_watched: int = limit(20, "open streams and rooms that a socket may watch", ge=0)
+    stream_reactions_per_second: float = limit(10, "calls of stream:react per user and second", gt=0)
     streams_followed: int = limit(500, "streams, not over yet, that a user may follow", ge=0)
     follows_per_minute: int = limit(
         6, "times per minute that a user follows, unfollows or enters one stream's chat", gt=0

@@ -66,7 +66,19 @@ class MemberDocument(TypedDict):
     joinedSeq: int
 
 
+class SanctionDocument(TypedDict):
+    """``until`` is null where there is no end."""
+
+    userId: str
+    name: str
+    until: str | None
+    reason: str | None
+    createdAt: str
+
+
 class ChatDocument(TypedDict):
+    """``role`` is that of the user, and ``viewer`` without a membership; of a room alone, and not in ``chat:new``."""
+
     _id: str
     type: str
     name: str | None
@@ -79,6 +91,7 @@ class ChatDocument(TypedDict):
     seq: int
     createdAt: str
     updatedAt: str
+    role: NotRequired[str]
 
 
 QuietHours = TypedDict("QuietHours", {"from": str, "to": str})
@@ -175,6 +188,8 @@ class PreviewDocument(TypedDict):
 
 
 class StreamDocument(TypedDict):
+    """``audience`` and what follows of an open stream alone; ``viewers`` and ``peak`` not in events."""
+
     id: str
     title: str
     status: Literal["scheduled", "ready", "started", "ended", "cancelled", "expired"]
@@ -183,6 +198,18 @@ class StreamDocument(TypedDict):
     chatId: str
     createdAt: str
     updatedAt: str
+    audience: NotRequired[Literal["open"]]
+    viewers: NotRequired[int]
+    peak: NotRequired[int]
+
+
+class WatchedDocument(TypedDict):
+    """An open stream that is watched from now on: its chat's channel is read from ``head`` on."""
+
+    stream: StreamDocument
+    chatId: str
+    head: int
+    viewers: int
 
 
 class BalanceDocument(TypedDict):

@@ -20,7 +20,7 @@ from aiohttp import web
 from realtime.schema.limits import Limits
 from realtime.support.buckets import Buckets
 from realtime.transport import frames
-from realtime.transport.admission import Admission
+from realtime.transport.admission import Admission, Refusal, Step
 from realtime.transport.context import set_subject
 from realtime.transport.interfaces import OriginPolicy, PacketHandler
 from realtime.transport.socket import PING, Socket
@@ -37,8 +37,9 @@ NEW_WEBSOCKET = ("EIO=4&transport=websocket", "transport=websocket&EIO=4")
 PHASES = 25
 
 
-def unavailable(why: str) -> dict[str, Any]:
-    return {"status": "503 SERVICE UNAVAILABLE", "headers": [("Retry-After", "1")], "response": why.encode()}
+def unavailable(refusal: Refusal) -> dict[str, Any]:
+    headers = [("Retry-After", str(math.ceil(refusal.seconds)))]
+    return {"status": "503 SERVICE UNAVAILABLE", "headers": headers, "response": refusal.why.encode()}
 
 
 class Engine(engineio.AsyncServer):
@@ -108,12 +109,12 @@ class Engine(engineio.AsyncServer):
 
     async def _handle_connect(self, environ: dict[str, Any], transport: str, jsonp_index: Any = None) -> Any:
         address = self.address_of(environ["aiohttp.request"])
-        if address is not None and (refused := self._refuse_address(address)):
-            return refused
-        if not self.refusing and not await self.admission.turn():
-            return unavailable("Too many connections at once; try again later")
+        # A connection that began with the handshake of a websocket has had its turn.
+        admitted = getattr(environ["aiohttp.request"].protocol, "was_admitted", False)
+        if not admitted and (refusal := await self.turn(address)):
+            return unavailable(refusal)
         if self.refusing:
-            return unavailable(self.refusing)
+            return unavailable(Refusal(self.refusing))
         sid = self.generate_id()
         origin = environ.get("HTTP_ORIGIN")
         allowed = not origin or self.origins.allowed(origin, environ)
@@ -137,15 +138,19 @@ class Engine(engineio.AsyncServer):
         socket.state = SocketState.POLLING
         return await socket.poll()
 
-    def _refuse_address(self, address: str) -> dict[str, Any] | None:
-        """What is answered to an address that has too many sockets, or opens too many at once."""
-        if self.of_address[address] >= self.limits.sockets_per_address:
-            return unavailable(f"At most {self.limits.sockets_per_address} sockets per address")
-        try:
-            self.connect_buckets.acquire(address)
-        except TooMany as problem:
-            return unavailable(problem.message)
-        return None
+    async def turn(self, address: str | None) -> Refusal | None:
+        """Wait until a new session may be opened; or why not, where its address has too many or it would take too long."""
+        if self.refusing:
+            return None
+        if address is not None:
+            if self.of_address[address] >= self.limits.sockets_per_address:
+                return Refusal(f"At most {self.limits.sockets_per_address} sockets per address")
+            try:
+                self.connect_buckets.acquire(address)
+            except TooMany as problem:
+                return Refusal(problem.message)
+        seconds = await self.admission.turn(Step.HANDSHAKE)
+        return Refusal("Too many connections at once; try again later", seconds) if seconds else None
 
     def on_ending(self, socket: Socket) -> None:
         self.phases[socket.phase].discard(socket)

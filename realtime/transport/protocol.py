@@ -19,6 +19,7 @@ from aiohttp import web
 from realtime.schema.limits import Limits
 from realtime.schema.parsing import depth
 from realtime.transport import frames
+from realtime.transport.admission import Step
 from realtime.transport.context import set_subject
 from realtime.transport.engine import Engine, library
 from realtime.transport.frames import NAMESPACE, Packet
@@ -172,8 +173,10 @@ class Server(socketio.AsyncServer):
             return socket.write(frames.connect_error(packet.namespace, "Invalid namespace"))
         if socket.session is not None:
             return socket.write(frames.connect_error(NAMESPACE, "already connected"))
+        auth = self._read_auth(packet)
+        await self.eio.admission.turn(Step.RESUME if isinstance(auth, dict) and auth.get("offsets") else Step.CONNECT)
         try:
-            session = await self.namespace.admit(socket, self._read_auth(packet))
+            session = await self.namespace.admit(socket, auth)
         except ConnectRefused as refused:
             return socket.write(frames.connect_error(NAMESPACE, str(refused)))
         socket.session = session

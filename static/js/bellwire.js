@@ -47,13 +47,15 @@ import { io } from "/vendor/socket.io.esm.min.js";
  *
  * @typedef {object} Chat
  * @property {string} _id
- * @property {"direct"|"group"} type
+ * @property {"direct"|"group"|"room"} type anybody reads a room
  * @property {string|null} name
  * @property {Member[]} members at most 100
  * @property {number} memberCount
+ * @property {string} [role] one's own in a room; "viewer" without a membership
  * @property {Message|null} lastMessage
  * @property {number} unreadCount
  * @property {string|null} mutedUntil
+ * @property {string|null} [silencedUntil] until when one may not write, as it was heard; null for no end
  *
  * @typedef {object} Notification
  * @property {string} id
@@ -72,6 +74,9 @@ import { io } from "/vendor/socket.io.esm.min.js";
  * @property {string} startsAt
  * @property {string} ownerId
  * @property {string} chatId
+ * @property {"open"} [audience] anybody watches it
+ * @property {number} [viewers] of an open one
+ * @property {number} [peak] how many there were at most
  *
  * @typedef {object} Outgoing what `Live.send` takes
  * @property {"text"|"media"|"creditTransfer"} type
@@ -99,6 +104,9 @@ import { io } from "/vendor/socket.io.esm.min.js";
  * @property {Notification} notification:deleted
  * @property {{balance: number, transactionId: string}} credit:balance
  * @property {Stream} stream:status
+ * @property {{streamId: string, viewers: number, peak: number}} stream:viewers of a stream that is watched
+ * @property {{streamId: string, counts: {[key: string]: number}}} stream:reactions since the ones before
+ * @property {{chatId: string, until: string|null}} member:silenced one may not write until then
  * @property {{chatId: string, userId: string}} typing gone after six seconds
  * @property {{userId: string, online: boolean, lastSeenAt: string|null}} presence
  * @property {"connecting"|"online"|"offline"} state
@@ -309,7 +317,8 @@ export class Live {
     this.queue = this.#kept();
     this.sending = new Set();
     this.waiting = [];
-    this.watched = new Set();
+    /** The streams that are watched, by id: the channel of an open one's chat, or null. @type {Map<string, string|null>} */
+    this.watched = new Map();
     // Without an answer the server closes the connection after a while, and the client tries again.
     const auth = (give) => api.token().then(
       (token) => give({ token, v: 1, client, offsets: this.offsets, epoch: this.epoch ?? undefined }),
@@ -408,8 +417,10 @@ export class Live {
       return;
     }
     this.offsets[channel] = seq;
-    if (name === "chat:new") this.offsets[`chat:${payload._id}`] = payload.at;
-    if (name === "chat:removed") delete this.offsets[`chat:${payload.chatId}`];
+    // A room is read where it is watched, whoever is a member.
+    if (name === "chat:new" && payload.type !== "room") this.offsets[`chat:${payload._id}`] = payload.at;
+    const room = name === "chat:removed" && [...this.watched.values()].includes(`chat:${payload.chatId}`);
+    if (name === "chat:removed" && !room) delete this.offsets[`chat:${payload.chatId}`];
     this.#tell(name, payload, { channel, seq });
   }
 
@@ -426,7 +437,7 @@ export class Live {
     this.#turn("online");
     if (first || lost.length) this.#tell("reload", { channels: lost, first });
     for (const resolve of this.waiting.splice(0)) resolve();
-    for (const streamId of this.watched) this.emit("stream:watch", { streamId }).catch(() => this.watched.delete(streamId));
+    for (const [streamId, room] of this.watched) if (!room || !recovered[room]) this.#watchAgain(streamId, room);
     this.#flush();
   }
 
@@ -436,14 +447,28 @@ export class Live {
     } catch { /* the connection ends at its time, and the next one takes a new token */ }
   }
 
-  /** Hear of a stream, over any number of connections, until `unwatch`. @returns {Promise<Stream>} */
+  /** Hear of a stream, and of an open one's chat, over any number of connections, until `unwatch`. @returns {Promise<Stream>} */
   async watch(streamId) {
-    const stream = await this.emit("stream:watch", { streamId });
-    this.watched.add(streamId);
-    return stream;
+    const answer = await this.emit("stream:watch", { streamId });
+    const room = "stream" in answer ? `chat:${answer.chatId}` : null;
+    if (room && !this.watched.get(streamId)) this.offsets[room] = Math.max(answer.head, this.offsets[room] ?? 0);
+    this.watched.set(streamId, room);
+    return room ? answer.stream : answer;
+  }
+
+  async #watchAgain(streamId, room) {
+    try {
+      await this.watch(streamId);
+      // What was said during the cut is not replayed.
+      if (room) this.#tell("reload", { channels: [room], first: false });
+    } catch {
+      this.watched.delete(streamId);
+    }
   }
 
   unwatch(streamId) {
+    const room = this.watched.get(streamId);
+    if (room) delete this.offsets[room];
     if (this.watched.delete(streamId)) this.hint("stream:unwatch", { streamId });
   }
 

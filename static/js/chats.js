@@ -1,4 +1,5 @@
 /** The list of chats, and finding people for a new one. */
+import { isMine } from "./room.js";
 import { chatWith, find, me, moreChats, nameOf, newGroup, once, otherOf, state, titleOf, trying } from "./store.js";
 import { t } from "./texts.js";
 import { Avatar, clock, Dialog, html, iconButton, number, useState } from "./view.js";
@@ -6,7 +7,7 @@ import { Avatar, clock, Dialog, html, iconButton, number, useState } from "./vie
 export function Chats() {
   const [found, setFound] = useState(null);
   const [grouping, setGrouping] = useState(false);
-  const chats = [...state.chats.values()].sort((one, other) => at(other).localeCompare(at(one)));
+  const chats = [...state.chats.values()].filter(isMine).sort((one, other) => at(other).localeCompare(at(one)));
 
   const open = async (work) => {
     const id = await trying(work);
@@ -61,7 +62,7 @@ function preview({ lastMessage: message, type }) {
   if (!message) return "";
   if (message.deletedAt) return t("deleted");
   const text = summary(message);
-  const named = message.senderId === me() || type === "group";
+  const named = message.senderId === me() || type !== "direct";
   return named ? html`<bdi>${nameOf(message.senderId)}</bdi>: <bdi>${text}</bdi>` : text;
 }
 

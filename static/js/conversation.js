@@ -4,6 +4,7 @@ import { Composer } from "./composer.js";
 import { Members } from "./members.js";
 import { Menu, Message, Refused, Upload, Waiting } from "./message.js";
 import { readNewest } from "./receipts.js";
+import { Hearts, Viewers, whySilent } from "./room.js";
 import { live, me, nameOf, older, otherOf, state, titleOf, waitingIn } from "./store.js";
 import { t } from "./texts.js";
 import { Avatar, Component, day, html, icon, iconButton, moment, useEffect, useRef, useState } from "./view.js";
@@ -31,6 +32,7 @@ export function Conversation({ chat }) {
     fill();
   };
 
+  const silent = whySilent(chat);
   useEffect(fill, [state.timelines.get(chat._id)?.before]);
   useEffect(() => live.on("queued", () => { scroller.current.scrollTop = 0; }), []);
   useEffect(() => { readNewest(); }, [away]);
@@ -47,8 +49,9 @@ export function Conversation({ chat }) {
     ${away && html`<button type="button" class="newest" aria-label=${t("newest")} title=${t("newest")}
       onClick=${() => { scroller.current.scrollTop = 0; }}>${icon("down")}</button>`}
     <${Typing} chatId=${chat._id} />
-    ${chat.members.find((each) => each.userId === me())?.role === "readonly"
-      ? html`<p class="composer hint">${t("readonly")}</p>`
+    ${chat.type === "room" && html`<${Hearts} chat=${chat} />`}
+    ${silent
+      ? html`<p class="composer hint">${silent}</p>`
       : html`<${Composer} key=${editing?._id ?? "new"} chat=${chat} editing=${editing} replying=${replying}
           onDone=${() => { setEditing(null); setReplying(null); }} />`}
     ${menu && html`
@@ -65,7 +68,7 @@ function Title({ chat }) {
     <${Avatar} name=${titleOf(chat)} online=${facts?.online} />
     <div class="about">
       <h1><bdi>${titleOf(chat)}</bdi></h1>
-      <p class="hint">${other ? (facts?.online ? t("online") : seen) : t("memberCount", { count: chat.memberCount })}</p>
+      <p class="hint">${chat.type === "room" ? html`<${Viewers} chat=${chat} />` : other ? (facts?.online ? t("online") : seen) : t("memberCount", { count: chat.memberCount })}</p>
     </div>`;
 }
 

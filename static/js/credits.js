@@ -45,7 +45,7 @@ export function Transfer({ chat, onClose }) {
           ? html`<p>${t("sendCreditsSure", { amount: number(Number(amount)), name: nameOf(to) })}</p>
               <p class="hint">${t("sendCreditsNote", { balance: number(state.credits.balance ?? 0) })}</p>`
           : html`
-            ${chat.type === "group" && html`
+            ${chat.type !== "direct" && html`
               <label>${t("to")}<select onChange=${(event) => setTo(event.target.value)}>
                 ${others.map((each) => html`<option value=${each.userId} selected=${each.userId === to}>${each.name}</option>`)}
               </select></label>`}

@@ -1,12 +1,13 @@
 /** Who is in a chat, and what one may do about it. */
 import { Find } from "./chats.js";
+import { isMember } from "./room.js";
 import { addMember, leaveChat, me, mute, removeMember, rename, state, titleOf, trying } from "./store.js";
 import { t } from "./texts.js";
 import { Avatar, Dialog, html, iconButton, useState } from "./view.js";
 
 export function Members({ chat, onClose }) {
   const [found, setFound] = useState(null);
-  const group = chat.type === "group";
+  const group = chat.type !== "direct";
   const manages = group && ["owner", "admin"].includes(chat.members.find((each) => each.userId === me())?.role);
   const strangers = (found ?? []).filter((user) => !chat.members.some((each) => each.userId === user.id));
   const change = (event) => {
@@ -40,9 +41,9 @@ export function Members({ chat, onClose }) {
             <li key=${user.id}><button type="button" class="row" onClick=${() => trying(() => addMember(chat._id, user.id))}>
               <${Avatar} name=${user.name} /><bdi>${user.name}</bdi></button></li>`)}
         </ul>`}
-      <p class="inline">
+      ${(!group || isMember(chat)) && html`<p class="inline">
         <button type="button" onClick=${() => trying(() => mute(chat._id, !chat.mutedUntil))}>${t(chat.mutedUntil ? "unmute" : "mute")}</button>
         ${group && html`<button type="button" onClick=${leave}>${t("leave")}</button>`}
-      </p>
+      </p>`}
     <//>`;
 }

@@ -15,7 +15,7 @@ export function Message({ message, chat, answered, onMenu }) {
   const classes = ["message", mine && "mine", deleted && "deleted"].filter(Boolean).join(" ");
   return html`
     <li class=${classes} id=${`m-${message._id}`}>
-      ${!mine && chat.type === "group" && html`<b class="sender"><bdi>${nameOf(message.senderId)}</bdi></b>`}
+      ${!mine && chat.type !== "direct" && html`<b class="sender"><bdi>${nameOf(message.senderId)}</bdi></b>`}
       ${answered && html`<blockquote dir="auto"><b><bdi>${answered.name}</bdi></b> ${answered.text}</blockquote>`}
       ${deleted ? html`<p class="content">${t("deleted")}</p>` : html`<${Content} message=${message} />`}
       <footer>

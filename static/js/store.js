@@ -2,6 +2,7 @@
 import { Api, Live, newKey, Refused } from "./bellwire.js";
 import { notice, say } from "./notice.js";
 import { readBy, readNewest } from "./receipts.js";
+import { isMine, reacted, silenced, viewersChanged, watchRoom } from "./room.js";
 import { t } from "./texts.js";
 import { Timeline } from "./timeline.js";
 import { stopTyping, typed } from "./typing.js";
@@ -88,14 +89,16 @@ export function start() {
   live.on("reload", reload);
   const events = {
     "message:new": arrived, "message:updated": put, "message:deleted": put, "message:read": readBy,
-    "chat:new": keep, "chat:updated": updated, "chat:removed": forget,
+    "chat:new": keep, "chat:updated": updated, "chat:removed": left,
     "notification:new": notified, "notification:read": notificationsRead, "notification:deleted": notificationGone,
-    "credit:balance": balanceChanged, "stream:status": keepStream,
+    "credit:balance": balanceChanged, "stream:status": keepStream, "member:silenced": silenced,
   };
   for (const [name, handle] of Object.entries(events)) {
     live.on(/** @type {any} */ (name), (payload, place) => whenLoaded(() => { handle(payload); heard(place); }));
   }
   live.on("typing", typed);
+  live.on(/** @type {any} */ ("stream:viewers"), viewersChanged);
+  live.on(/** @type {any} */ ("stream:reactions"), reacted);
   live.on("presence", ({ userId, online, lastSeenAt }) => know(userId, { online, lastSeenAt }));
   live.on("queued", changed);
   live.on("sent", (message) => put(message));
@@ -246,6 +249,13 @@ function heard({ channel, seq }) {
   if (chat && seq > chat.seq) state.chats.set(chat._id, { ...chat, seq });
 }
 
+function left({ chatId }) {
+  const chat = state.chats.get(chatId);
+  // Who leaves a room goes on watching it.
+  if (chat?.type === "room" && [...state.watching.values()].includes(chatId)) change(chatId, { role: "viewer" });
+  else forget({ chatId });
+}
+
 function forget({ chatId }) {
   state.chats.delete(chatId);
   state.timelines.delete(chatId);
@@ -261,12 +271,17 @@ export const change = (id, values) => {
 function updated({ chatId, changes, added, removed }) {
   const chat = state.chats.get(chatId);
   if (!chat) return;
+  if (chat.type === "room" && removed.includes(me())) {
+    forget({ chatId });
+    say(t("putOut"));
+    return;
+  }
   const { members: roles = [], ...facts } = changes;
   const roleOf = ({ userId, role }) => roles.find((each) => each.userId === userId)?.role ?? role;
   const members = chat.members.filter((each) => !removed.includes(each.userId)).map((each) => ({ ...each, role: roleOf(each) }));
   change(chatId, { ...facts, members, memberCount: chat.memberCount + added.length - removed.length });
   // Who they are, only the chat's document tells.
-  if (added.length) trying(async () => keep(await api.get(`/api/v2/chats/${chatId}`)));
+  if (added.length && chat.type !== "room") trying(async () => keep(await api.get(`/api/v2/chats/${chatId}`)));
 }
 
 export async function moreChats() {
@@ -308,6 +323,7 @@ export async function show(id) {
 
 async function open(id) {
   if (!state.chats.has(id)) keep(await api.get(`/api/v2/chats/${id}`));
+  if (state.chats.get(id).type === "room") await watchRoom(state.chats.get(id));
   if (state.timelines.get(id)?.before === undefined) await load(id);
 }
 
@@ -356,7 +372,8 @@ function arrived(message) {
     trying(async () => keep(await api.get(`/api/v2/chats/${message.chatId}`)));
   } else if (message.seq > chat.seq) {
     // What the chat's document counts already is not counted again.
-    change(chat._id, { seq: message.seq, unreadCount: chat.unreadCount + (message.senderId === me() ? 0 : 1) });
+    const counts = message.senderId !== me() && isMine(chat);
+    change(chat._id, { seq: message.seq, unreadCount: chat.unreadCount + (counts ? 1 : 0) });
     readNewest();
     // Presence is shown to those whom one has written to: it may have been the first message.
     if (otherOf(chat)?.userId === message.senderId && !state.people.get(message.senderId)?.online) watch();
@@ -502,14 +519,17 @@ export async function loadStreams(cursor) {
   changed();
 }
 
-function keepStream(stream) {
+export function keepStream(stream) {
   const items = state.streams.items ?? [];
   const known = items.some((each) => each.id === stream.id);
-  state.streams.items = known ? items.map((each) => (each.id === stream.id ? stream : each)) : [stream, ...items];
+  state.streams.items = known ? items.map((each) => (each.id === stream.id ? { ...each, ...stream } : each)) : [stream, ...items];
   changed();
 }
 
-export const scheduleStream = async (title, startsAt) => keepStream(await api.post("/api/v1/streams", { title, startsAt }));
+export async function scheduleStream(title, startsAt, audience) {
+  keepStream(await api.post("/api/v1/streams", { title, startsAt, audience }));
+}
+
 export const moveStream = async (id, verb) => keepStream(await api.post(`/api/v1/streams/${id}/${verb}`));
 
 /** Watch a stream while its chat is shown: its changes come live, and one is in the chat. */
@@ -520,6 +540,8 @@ export async function watchStream(id) {
 }
 
 function unwatchStream(id) {
+  const chat = state.chats.get(state.watching.get(id));
+  if (chat && !isMine(chat)) forget({ chatId: chat._id });
   state.watching.delete(id);
   live.unwatch(id);
 }

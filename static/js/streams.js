@@ -1,4 +1,5 @@
 /** Streams: what comes and what is live, and the way into their chats. */
+import { isMine } from "./room.js";
 import { followStream, loadStreams, may, me, moveStream, once, scheduleStream, state, trying, watchStream } from "./store.js";
 import { t } from "./texts.js";
 import { Dialog, html, iconButton, moment, useEffect, useState } from "./view.js";
@@ -23,6 +24,7 @@ export function Streams() {
 
 function Entry({ stream }) {
   const chat = state.chats.get(stream.chatId);
+  const following = chat && isMine(chat);
   const moves = stream.ownerId === me() ? MOVES[stream.status] ?? [] : [];
   const over = !(stream.status in MOVES);
   const open = () => trying(async () => {
@@ -34,10 +36,11 @@ function Entry({ stream }) {
       <span class="about">
         <b class="title"><bdi>${stream.title}</bdi></b>
         <span><mark class=${stream.status}>${t(stream.status)}</mark> ${t("startsAt", { time: moment(stream.startsAt) })}</span>
+        ${stream.audience === "open" && html`<span class="hint">${t("viewers", { count: stream.viewers ?? 0 })}</span>`}
       </span>
       <span class="inline">
         ${(chat || !over) && html`<button type="button" onClick=${open}>${t("openChat")}</button>`}
-        ${!over && html`<button type="button" class="plain" onClick=${() => trying(() => followStream(stream.id, !chat))}>${t(chat ? "unfollow" : "follow")}</button>`}
+        ${!over && html`<button type="button" class="plain" onClick=${() => trying(() => followStream(stream.id, !following))}>${t(following ? "unfollow" : "follow")}</button>`}
         ${moves.map((verb) => html`<button type="button" class="plain" onClick=${() => trying(() => moveStream(stream.id, verb))}>${t(MOVE_TEXTS[verb])}</button>`)}
       </span>
     </li>`;
@@ -46,14 +49,15 @@ function Entry({ stream }) {
 function Add({ onClose }) {
   const submit = (event) => {
     event.preventDefault();
-    const { title, at } = Object.fromEntries(new FormData(event.target));
-    trying(async () => { await scheduleStream(title, new Date(String(at)).toISOString()); onClose(); });
+    const { title, at, open } = Object.fromEntries(new FormData(event.target));
+    trying(async () => { await scheduleStream(title, new Date(String(at)).toISOString(), open ? "open" : "members"); onClose(); });
   };
   return html`
     <${Dialog} title=${t("newStream")} onClose=${onClose}>
       <form onSubmit=${submit}>
         <label>${t("streamTitle")}<input name="title" maxlength="255" required /></label>
         <label>${t("streamTime")}<input name="at" type="datetime-local" required /></label>
+        <label class="inline"><input name="open" type="checkbox" /> ${t("streamOpen")}</label>
         <button>${t("create")}</button>
       </form>
     <//>`;

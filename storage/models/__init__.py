@@ -7,7 +7,7 @@ number of the ``user:`` channel, so that locking a channel locks what lies behin
 
 from storage.models.account import audit, blocks, logins, reset_links, revocations, users
 from storage.models.base import metadata
-from storage.models.chat import LEAVING, chats, members, messages, reports
+from storage.models.chat import LEAVING, OWNS, chats, members, messages, reports, sanctions
 from storage.models.core import channels, events, facts, invitations, nodes, tenants
 from storage.models.credit import ISSUING, credit_accounts, credit_entries, credit_transactions
 from storage.models.media import EXPIRING, media, media_usage
@@ -21,6 +21,7 @@ __all__ = [
     "EXPIRING",
     "ISSUING",
     "LEAVING",
+    "OWNS",
     "UPCOMING",
     "activities",
     "audit",
@@ -51,6 +52,7 @@ __all__ = [
     "reports",
     "reset_links",
     "revocations",
+    "sanctions",
     "streams",
     "templates",
     "tenants",

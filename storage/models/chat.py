@@ -20,6 +20,7 @@ from storage.models.base import Key, metadata
 from storage.models.core import channels, tenants
 
 LEAVING = "leaves_at IS NOT NULL"
+OWNS = "role = 'owner'"
 DELETED, UNNUMBERED, UNREAD_UNKNOWN = "deleted_at IS NOT NULL", "ordinal IS NULL", "read_ordinal IS NULL"
 
 chats = Table(
@@ -57,10 +58,24 @@ members = Table(
     Column("leaves_at", BigInteger),
     Column("read_ordinal", BigInteger),
     Column("own_after", BigInteger),
+    Index("ix_members_owners", "chat_pk", postgresql_where=text(OWNS), sqlite_where=text(OWNS)),
     Index("ix_members_leaves_at", "leaves_at", postgresql_where=text(LEAVING), sqlite_where=text(LEAVING)),
     Index("ix_members_unnumbered", "chat_pk", postgresql_where=text(UNREAD_UNKNOWN), sqlite_where=text(UNREAD_UNKNOWN)),
     sqlite_with_rowid=False,
     comment="read_ordinal is that of the newest message up to read_seq, own_after how many of one's own come after it",
+)
+
+sanctions = Table(
+    "sanctions",
+    metadata,
+    Column("chat_pk", Key, ForeignKey(chats.c.pk), primary_key=True),
+    Column("user_pk", Key, ForeignKey(users.c.pk), primary_key=True, index=True),
+    Column("kind", String(16), primary_key=True),
+    Column("until", BigInteger, nullable=False),
+    Column("reason", Text),
+    Column("created_at", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+    comment="kind is ban or silence; until is 2^62 where there is no end",
 )
 
 messages = Table(

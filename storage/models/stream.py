@@ -1,6 +1,6 @@
 """Streams, who follows them, and what stands on lock screens."""
 
-from sqlalchemy import BigInteger, Boolean, Column, ForeignKey, Index, String, Table, UniqueConstraint, text
+from sqlalchemy import BigInteger, Boolean, Column, ForeignKey, Index, Integer, String, Table, UniqueConstraint, text
 
 from storage.models.account import users
 from storage.models.base import Key, metadata
@@ -22,11 +22,15 @@ streams = Table(
     Column("owner_pk", Key, ForeignKey(users.c.pk), nullable=False),
     Column("chat_pk", Key, ForeignKey(chats.c.pk), nullable=False, index=True),
     Column("announced", Boolean, nullable=False),
+    Column("peak", Integer, nullable=False, server_default="0"),
     Column("created_at", BigInteger, nullable=False),
     Column("updated_at", BigInteger, nullable=False),
     UniqueConstraint("tenant_pk", "id"),
     Index("ix_streams_upcoming", "starts_at", postgresql_where=text(UPCOMING), sqlite_where=text(UPCOMING)),
-    comment="status is scheduled, ready, started, ended, cancelled or expired; announced when phones were told to start",
+    comment=(
+        "status is scheduled, ready, started, ended, cancelled or expired; announced when phones were told to start; "
+        "peak is how many watched it at most"
+    ),
 )
 
 followers = Table(
@@ -45,10 +49,7 @@ exclusions = Table(
     Column("user_pk", Key, ForeignKey(users.c.pk), primary_key=True),
     Column("role", String(16)),
     sqlite_with_rowid=False,
-    comment=(
-        "who was removed from the chat of a stream, and does not come back by following or watching it; "
-        "with a role, who left with it, and comes back with it"
-    ),
+    comment=("of the version before, which had it in place of sanctions"),
 )
 
 activities = Table(

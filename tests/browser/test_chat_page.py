@@ -480,6 +480,46 @@ async def test_groups_and_streams(visit: Visit, server: Served) -> None:
     await expect(bob.page.locator("mark")).to_have_text("ready")
 
 
+async def test_an_open_stream(visit: Visit, server: Served, cuttable: Cuttable) -> None:
+    """Anybody watches, writes and reacts without joining, also over a cut; who is silenced reads, who is banned is out."""
+    host = await server.people.make("Host", grant=["streams.manage"])
+    body = {"title": "Launch", "startsAt": "2099-01-01T00:00:00Z", "audience": "open"}
+    stream = (await host.post("/api/v1/streams", body)).json["data"]
+    ann, bob = await visit(url=cuttable.url), await visit()
+    ann_id = await ann.register("Ann")
+    await bob.register("Bob")
+    for each in (ann, bob):
+        await each.page.click('.rail a[href="#/streams"]')
+        await each.page.click("button:has-text('Open chat')")
+        await each.page.wait_for_selector(".composer")
+    await ann.say("from a viewer")
+    await bob.sees("from a viewer")
+    for each in (ann, bob):
+        await expect(each.page.locator("main header p.hint")).to_have_text("2 watching")
+    await ann.page.click("button[aria-label='Send a heart']")
+    await expect(bob.page.locator(".hearts i").first).to_have_text("❤️")
+    cuttable.cut()
+    await bob.say("during the cut")
+    cuttable.heal()
+    await ann.sees("from a viewer", "during the cut")
+    member = f"/api/v2/chats/{stream['chatId']}/members/{ann_id}"
+    assert (await host.post(f"{member}/silence", {})).status == 200
+    await expect(ann.page.locator(".composer")).to_have_text("You may only read here.")
+    assert (await host.delete(f"{member}/silence")).status == 200
+    await ann.say("again")
+    said = ["from a viewer", "during the cut", "again"]
+    await bob.sees(*said)
+    await ann.page.reload()
+    await ann.sees(*said)
+    await bob.say("after the reload")
+    await ann.sees(*said, "after the reload")
+    assert (await host.post(f"{member}/ban", {})).status == 200
+    await expect(ann.page.locator(".composer")).to_have_count(0)
+    await ann.page.click('.rail a[href="#/chats"]')
+    await expect(ann.page.locator(".chats a")).to_have_count(0)
+    await expect(bob.page.locator("main header p.hint")).to_have_text("1 watching")
+
+
 async def eventually_said(person: Person, chat_id: str, text: str) -> None:
     path = f"/api/v2/messages?chatId={chat_id}"
     async with asyncio.timeout(HANG_SECONDS):

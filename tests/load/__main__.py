@@ -16,12 +16,12 @@ from rich.console import Console
 from rich.table import Table
 
 from tests.load import report
-from tests.load.scenarios import Options, Scenario, connect, events, fanout, idle, mixed, pairs, rest, storm
+from tests.load.scenarios import Options, Scenario, connect, crowd, events, fanout, idle, mixed, pairs, rest, storm
 from tests.load.target import Target
 
 SCENARIOS: dict[str, Scenario] = {
     "fanout": fanout.run, "pairs": pairs.run, "mixed": mixed.run, "storm": storm.run,
-    "idle": idle.run, "rest": rest.run, "events": events.run, "connect": connect.run,
+    "idle": idle.run, "rest": rest.run, "events": events.run, "connect": connect.run, "crowd": crowd.run,
 }  # fmt: skip
 
 

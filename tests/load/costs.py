@@ -185,6 +185,9 @@ ROWS: dict[str, Maker] = {
     f"DELETE {CHATS}/{{id}}/members/{{userId}}": of_new(
         lambda world: world.group(100), f"{CHATS}/{{id}}/members/{{other}}"
     ),
+    f"POST {CHATS}/{{id}}/members/{{userId}}/ban": same(f"{CHATS}/{{room}}/members/{{other}}/ban", {}),
+    f"POST {CHATS}/{{id}}/members/{{userId}}/silence": same(f"{CHATS}/{{room}}/members/{{other}}/silence", {}),
+    f"GET {CHATS}/{{id}}/bans": same(f"{CHATS}/{{room}}/bans{paged}", items=PAGE),
     f"POST {CHATS}/{{id}}/mute": same(f"{CHATS}/{{large}}/mute", {"until": None}),
     f"POST {MESSAGES}": same(
         MESSAGES, {"type": "text", "chatId": "{chat}", "content": TEXT, "metadata": METADATA, "clientMessageId": "{n}"}
@@ -258,6 +261,8 @@ LIKE = {
     f"POST {USERS}/me/blocks": f"POST {STREAMS}/{{id}}/follow",
     f"DELETE {USERS}/me/blocks/{{userId}}": f"POST {STREAMS}/{{id}}/follow",
     f"POST {CHATS}/{{id}}/leave": f"DELETE {CHATS}/{{id}}/members/{{userId}}",
+    f"DELETE {CHATS}/{{id}}/members/{{userId}}/ban": f"POST {CHATS}/{{id}}/members/{{userId}}/ban",
+    f"DELETE {CHATS}/{{id}}/members/{{userId}}/silence": f"POST {CHATS}/{{id}}/members/{{userId}}/silence",
     f"POST {MESSAGES}/{{id}}/report": f"POST {MESSAGES}/{{id}}/read",
     f"POST {STREAMS}/{{id}}/start": f"POST {STREAMS}/{{id}}/ready",
     f"POST {STREAMS}/{{id}}/end": f"POST {STREAMS}/{{id}}/ready",
@@ -301,6 +306,7 @@ EVENTS: dict[str, Maker] = {
     "typing": same("", {"chatId": "{chat}"}),
     "stream:watch": of_new_body(World.stream, {"streamId": "{id}"}),
     "stream:unwatch": same("", {"streamId": "{stream}"}),
+    "stream:react": same("", {"streamId": "{open}", "key": ":heart:", "count": 20}),
     "presence:watch": people("", "userIds", MANY),
     "notification:read": of_new_body(World.notification, {"id": "{id}"}),
     "session:refresh": same("", {"token": "{token}"}),
@@ -355,6 +361,11 @@ async def made(target: Target, http: aiohttp.ClientSession) -> World:
     world.ids["notification"] = await world.notification()
     await gathered(world.stream() for _ in range(PAGE))
     world.ids["stream"] = await world.stream()
+    body = {"title": "s", "startsAt": "2099-01-01T00:00:00Z", "audience": "open"}
+    opened = await world.ask("POST", STREAMS, body)
+    world.ids["open"], world.ids["room"] = opened["id"], opened["chatId"]
+    ban = f"{CHATS}/{opened['chatId']}/members"
+    await gathered(world.ask("POST", f"{ban}/{each.id}/ban", {}) for each in world.people[1 : PAGE + 1])
     await gathered(world.ask("POST", "/api/v1/credits/grants", {"userId": me["id"], "amount": 1}) for _ in range(PAGE))
     await world.ask("POST", "/v1/templates", filled(world, {**TEMPLATE, "key": "T"}))
     form = aiohttp.FormData()
@@ -379,6 +390,7 @@ async def measured(world: World, cores: Cores) -> dict[str, tuple[Cost, int]]:
     wire = await world.target.connect(user)
     ready = orjson.loads((await wire.ready).partition(b",")[2])[1]
     me = Acks(wire)
+    await me.emit("stream:watch", {"streamId": world.ids["open"]})
     for name, make in EVENTS.items():
         asked = [await make(world, number) for number in range(TIMES)]
         await me.emit(name, asked[0].body)

@@ -14,7 +14,7 @@ from pathlib import Path
 from sqlalchemy import make_url
 
 from storage.database import Database
-from tests.load.target import Peer, Target
+from tests.load.target import Peer, Target, WholePeer
 from tests.support.guard import HANG_SECONDS
 from tests.support.postgres import connect
 from tests.support.redis_server import RedisServer
@@ -59,6 +59,7 @@ async def product(*permissions: str, **settings: str) -> AsyncIterator[Target]:
             # Limits count, and are not reached: one client sends what many people would.
             "BELLWIRE_MAX_SENDS_PER_SECOND": "1000000",
             "BELLWIRE_MAX_SENDS_AT_ONCE": "1000000",
+            "BELLWIRE_MAX_STREAM_REACTIONS_PER_SECOND": "1000000",
             "BELLWIRE_MAX_DELIVERIES_PER_SECOND": "1000000000",
             "BELLWIRE_MAX_UNITS_PER_SECOND": "1000000000",
             "BELLWIRE_MAX_UNITS_AT_ONCE": "1000000000",
@@ -89,7 +90,8 @@ async def node(*words: str) -> AsyncIterator[Peer]:
     binary = shutil.which("node") or str(Path(".venv/bin/node").absolute())
     with folder() as place:
         async with running(binary, str(PEERS / "server.mjs"), str(place), *words) as (port, pid):
-            yield Peer(" ".join(["node", *words]), f"http://127.0.0.1:{port}", pid)
+            made = WholePeer if "whole" in words else Peer
+            yield made(" ".join(["node", *words]), f"http://127.0.0.1:{port}", pid)
 
 
 @contextlib.asynccontextmanager

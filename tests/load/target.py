@@ -7,11 +7,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import aiohttp
+import jwt
 
 from tests.load.wire import Wire, dial
 
 AT_ONCE = 50
 TEXT = "x" * 120
+# As in ``peers/server.mjs``.
+PEER_SECRET = "the secret of a benchmark, which signs nothing else"
 
 
 @dataclass(frozen=True)
@@ -62,6 +65,20 @@ class Target:
                 some = {"userIds": [each.id for each in rest[start : start + 400]]}
                 await self.made(http, f"/api/v2/chats/{answer['_id']}/members", some)
         return str(answer["_id"])
+
+    async def open_stream(self, owner: User) -> Any:
+        """A stream that anybody watches, of a user who is given the permission to make it."""
+        body = {"title": "Load", "startsAt": "2999-01-01T00:00:00Z", "audience": "open"}
+        async with self.http() as http:
+            token = (await self.made(http, f"/api/v1/users/{owner.id}/tokens", {"permissions": ["streams.manage"]}))[
+                "data"
+            ]
+        async with self.http(User(owner.id, token["token"])) as http:
+            return (await self.made(http, "/api/v1/streams", body))["data"]
+
+    async def stream(self, user: User, id: str) -> Any:
+        async with self.http(user) as http, http.get(f"{self.url}/api/v1/streams/{id}") as answer:
+            return (await answer.json())["data"]
 
     async def made(self, http: aiohttp.ClientSession, path: str, body: Any) -> Any:
         """The answer to a POST that makes something; where the budget of the user is spent it is made when it fills again."""
@@ -139,6 +156,23 @@ class Peer(Target):
 
     def post(self, chat: str, key: str) -> tuple[str, Mapping[str, Any]]:
         return "/messages", {"chatId": chat, "content": TEXT}
+
+
+class WholePeer(Peer):
+    """A peer that does the same work: it verifies a token, and reads from its database in which chats a user is."""
+
+    async def users(self, count: int) -> list[User]:
+        return [User(str(number), jwt.encode({"sub": str(number)}, PEER_SECRET)) for number in range(count)]
+
+    async def chat(self, members: list[User]) -> str:
+        name = await super().chat(members)
+        pairs = [[name, each.id] for each in members]
+        async with aiohttp.ClientSession() as http, http.post(self.url, json=pairs) as answer:
+            assert answer.status == 200
+        return name
+
+    async def connect(self, user: User, chat: str = "", **resume: Any) -> Wire:
+        return await dial(self.url, {"token": user.token}, namespace="/", until=b'42["ready"')
 
 
 async def gathered(work: Any, at_once: int = AT_ONCE) -> list[Any]:

@@ -27,12 +27,13 @@ OPTIONS = {
     "rest": ["--clients", "4", "--messages", "5"],
     "events": ["--clients", "4", "--messages", "20", "--under-way", "8"],
     "connect": ["--clients", "4", "--messages", "2"],
+    "crowd": ["--clients", "20", "--messages", "5", "--seconds", "1"],
 }
 
 
 @pytest.mark.parametrize("scenario", OPTIONS)
 async def test_scenario(server: Served, scenario: str, tmp_path: Path) -> None:
-    operator = await server.people.make(grant=["users.manage"])
+    operator = await server.people.make(grant=["users.manage", "streams.manage"])
     assert operator.token
     command = [
         sys.executable, "-m", "tests.load", scenario, "--url", server.url, "--token", operator.token,
@@ -54,6 +55,7 @@ async def test_scenario(server: Served, scenario: str, tmp_path: Path) -> None:
         "rest": figures.get("posted") == 20,
         "events": figures.get("events") == 80,
         "connect": figures.get("recovered") is True,
+        "crowd": (figures.get("viewers"), figures.get("viewers_after_half_left")) == (20, 10),
     }
     assert wanted[scenario], figures
 

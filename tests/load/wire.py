@@ -15,6 +15,8 @@ import orjson
 from tests.support.guard import HANG_SECONDS
 
 Heard = Callable[[bytes], None]
+# A frame of its own.
+PING = b"\x81\x012"
 
 
 class Wire(asyncio.Protocol):
@@ -35,6 +37,7 @@ class Wire(asyncio.Protocol):
         self.transport: asyncio.Transport
         self._rest = b""
         self._open = False
+        self._counting = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         # uvloop's transports are of no class of asyncio's.
@@ -49,7 +52,15 @@ class Wire(asyncio.Protocol):
         ]
         self.transport.write("\r\n".join([*lines, "", ""]).encode())
 
+    def count_only(self) -> None:
+        """From now on answer pings, and read nothing else."""
+        self._counting = True
+
     def data_received(self, data: bytes) -> None:
+        if self._counting:
+            if PING in data:
+                self.send(b"3")
+            return
         data = self._rest + data
         if not self._open:
             head, found, rest = data.partition(b"\r\n\r\n")

@@ -8,6 +8,7 @@ from sqlalchemy import func, select, update
 
 from realtime.schema.bodies import CreateChat
 from storage import chat
+from storage.access import find_access
 from storage.errors import Conflict, Forbidden, Invalid, NotFound, Unauthenticated
 from storage.models import chats, events, messages, users
 from storage.transaction import Command, Tx
@@ -166,7 +167,7 @@ async def test_a_first_message_says_who_shares_the_chat(server: Served) -> None:
     pk, database = await pk_of(server, ann, chat_id), server.services.database
 
     async def wrote(person: Person) -> bool:
-        access = await database.read(lambda connection: chat.access(connection, pk, person.user.pk))
+        access = await database.read(lambda connection: find_access(connection, pk, person.user.pk))
         assert access is not None
         return access.read.wrote
 

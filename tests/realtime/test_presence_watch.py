@@ -113,7 +113,7 @@ async def test_strangers_are_not_watched_any_more(server: Served) -> None:
     await socket.call("presence:watch", {"userIds": [bob.id, cid.id]})
     await ann.delete(f"/api/v2/chats/{first}/members/{bob.id}")
     await ann.delete(f"/api/v2/chats/{second}/members/{bob.id}")
-    await eventually(lambda: len(server.services.hub.watchers) == 1)
+    await eventually(lambda: len(server.services.hub.topics.watchers) == 1)
     sockets = [await bob.socket(), await cid.socket()]
     await socket.event("presence")
     assert [arguments[0]["userId"] for arguments in socket.named("presence")] == [cid.id]

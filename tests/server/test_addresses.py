@@ -32,6 +32,8 @@ def test_whose_address_counts(remote: str | None, forwarded: str | None, counted
     request = make_mocked_request("GET", "/", headers={"X-Forwarded-For": forwarded} if forwarded else {})
     addresses = Addresses([ip_network("10.0.0.0/8")])
     assert addresses.of(request.clone(remote=remote) if remote else request.clone(remote="")) == counted
+    lines = ["GET / HTTP/1.1", "Host: x", *([f"x-forwarded-FOR: {forwarded}"] if forwarded is not None else []), "", ""]
+    assert addresses.of_head(remote or "", "\r\n".join(lines).encode()) == counted
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from tests.support.people import RawSocket
 
 SCHEMA = Path("tests/node_modules/@asyncapi/specs/schemas/3.0.0.json")
 # What the code writes as an event's name.
-NAMES = re.compile(r'"((?:message|chat|notification|credit|stream|session|channel):[a-z]+|typing|presence)"')
+NAMES = re.compile(r'"((?:message|chat|notification|credit|stream|session|channel|member):[a-z]+|typing|presence)"')
 # No single test makes them all: they are shown where they are tested.
 ELSEWHERE = {"channel:reset", "session:expiring"}
 
@@ -53,7 +53,7 @@ def check(document: dict[str, Any], key: str, value: Any) -> None:
     jsonschema.validate(value, schema, cls=jsonschema.Draft7Validator)
 
 
-async def everything(server: Served) -> tuple[list[RawSocket], dict[str, Any]]:
+async def everything(server: Served, document: dict[str, Any]) -> tuple[list[RawSocket], dict[str, Any]]:
     """A day in which all events happen; the sockets that heard them, and the acks by event."""
     ann = await server.people.make(grant=["admin", "notifications.send"])
     bob = await server.people.make()
@@ -88,6 +88,14 @@ async def everything(server: Served) -> tuple[list[RawSocket], dict[str, Any]]:
     await ann.post(f"/api/v1/streams/{stream}/ready")
     await his.event("stream:status")
     await call(his, "stream:unwatch", {"streamId": stream})
+    opened = (await ann.post("/api/v1/streams", {**starts, "audience": "open"})).json["data"]
+    watched = await his.call("stream:watch", {"streamId": opened["id"]})
+    check(document, "stream_watch_ack", watched)
+    await call(his, "stream:react", {"streamId": opened["id"], "key": "👍"})
+    await his.event("stream:viewers")
+    await his.event("stream:reactions")
+    await ann.post(f"/api/v2/chats/{chat}/members/{dan.id}/silence", {})
+    await late.event("member:silenced")
     notification = {"userId": bob.id, "type": "info", "category": "c", "title": "t", "message": "m"}
     told = (await ann.post("/api/v1/notifications", notification)).json["data"]
     await his.event("notification:new")
@@ -107,7 +115,7 @@ async def everything(server: Served) -> tuple[list[RawSocket], dict[str, Any]]:
 
 
 async def test_what_goes_over_the_wire_is_as_it_says(document: dict[str, Any], serve: ServerFactory) -> None:
-    sockets, acks = await everything(await serve())
+    sockets, acks = await everything(await serve(), document)
     heard = {name for raw in sockets for name, _ in raw.events}
     assert heard == OUTBOUND.keys() - ELSEWHERE
     for raw in sockets:

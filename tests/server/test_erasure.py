@@ -241,14 +241,14 @@ async def test_who_is_deleted_meanwhile_is_not_invited(
     server = await serve()
     ann, bob = await server.people.many(2)
     chats = server.services.chats
-    look = chats._people
+    look = chats.people
 
     async def late(*arguments: Any) -> Any:
         found = await look(*arguments)
         await bob.delete(ME)
         return found
 
-    monkeypatch.setattr(chats, "_people", late)
+    monkeypatch.setattr(chats, "people", late)
     assert (await ann.post("/api/v2/chats", {**body, "memberIds": [bob.id]})).status == 404
 
 

@@ -41,9 +41,10 @@ class Full:
     others: list[Person]
     chat_id: str
     webhook_id: str
+    room_id: str
 
     def url(self, path: str, limit: int) -> str:
-        ids = {f"{ADMIN}/webhooks/{{id}}/calls": self.webhook_id}
+        ids = {f"{ADMIN}/webhooks/{{id}}/calls": self.webhook_id, "/api/v2/chats/{id}/bans": self.room_id}
         query = f"?limit={limit}"
         if path == "/api/v2/messages":
             query += f"&chatId={self.chat_id}"
@@ -78,6 +79,9 @@ async def full(postgres_database: str, serve: ServerFactory, monkeypatch: pytest
         ]
         for answer in await asyncio.gather(*made):
             assert answer.status in (201, 202), answer
+    room = (await ann.post("/api/v2/chats", {"type": "room", "name": "Room"})).json["_id"]
+    for other in others:
+        assert (await ann.post(f"/api/v2/chats/{room}/members/{other.id}/ban", {})).status == 200
     for place, chat_id in enumerate(chats):
         for other in others[: place + 1]:
             message = await other.send(chat_id)
@@ -107,7 +111,7 @@ async def full(postgres_database: str, serve: ServerFactory, monkeypatch: pytest
     worker.wake()
     await eventually(lambda: not worker.tasks)
     await server.services.database.writer.drain()
-    return Full(server, ann, others, chats[-1], webhook["id"])
+    return Full(server, ann, others, chats[-1], webhook["id"], room)
 
 
 def items_of(body: Any) -> list[Any]:

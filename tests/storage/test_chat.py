@@ -8,6 +8,7 @@ import pytest
 from sqlalchemy import func, select, update
 
 from storage import accounts, chat, chat_list, log, media, messages, streams
+from storage.access import find_access
 from storage.accounts import NewUser
 from storage.chat import Position
 from storage.database import Database
@@ -127,21 +128,21 @@ async def test_where_many_channels_are(database: Database, monkeypatch: pytest.M
     await say(database, joined[2], ann, 2)
     found = await database.read(partial(chat.positions, pks=[*joined, every, ann, 10**6]))
     assert found == {
-        **{pk: Position(2 if pk == joined[2] else 0, True) for pk in joined},
-        every: Position(0, False),
-        ann: Position(0, False),
+        **{pk: Position(2 if pk == joined[2] else 0, True, False) for pk in joined},
+        every: Position(0, False, False),
+        ann: Position(0, False, False),
     }
-    assert Position(0, False) == chat.NOWHERE
+    assert Position(0, False, False) == chat.NOWHERE
 
 
 async def test_who_may_see_from_where(database: Database) -> None:
     ann, bob = await users(database, 2)
     pk = await group(database, bob, history_visible="joined")
     await write(database, lambda tx: chat.add_members(tx, pk, [(ann, "member")], 4), pk)
-    access = await database.read(lambda it: chat.access(it, pk, ann))
+    access = await database.read(lambda it: find_access(it, pk, ann))
     assert access is not None and (access.first_seq, access.joined_seq, access.read.wrote) == (5, 4, False)
     await write(database, lambda tx: chat.change(tx, pk, history_visible="all"))
-    access = await database.read(lambda it: chat.access(it, pk, ann))
+    access = await database.read(lambda it: find_access(it, pk, ann))
     assert access is not None and access.first_seq == 1
 
 

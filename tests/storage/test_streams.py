@@ -4,7 +4,7 @@ from storage import accounts, chat, streams
 from storage.accounts import NewUser
 from storage.database import Database
 from storage.models import users
-from storage.streams import Room
+from storage.streams import StreamChat
 from storage.transaction import Command, Tx
 from storage.types import SECOND
 
@@ -48,9 +48,9 @@ async def test_the_rooms_of_an_owner_that_a_user_is_in_or_follows(database: Data
         streams.follow(tx, here.stream, here.bob)
         streams.follow(tx, here.other, here.cem)
         chat.add_members(tx, here.chats[1], [(here.cem, "member")], 0)
-        room = Room(here.stream, here.chats[0], chat.get(tx.connection(), here.chats[0]).id)
+        room = StreamChat(here.stream, here.chats[0], chat.get(tx.connection(), here.chats[0]).id)
 
-        def rooms(user_pk: int) -> list[Room]:
+        def rooms(user_pk: int) -> list[StreamChat]:
             return streams.rooms_with(tx.connection(), here.hosts[0], user_pk)
 
         assert rooms(here.ann) == rooms(here.bob) == [room]

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, func, select, update
 
-from storage import accounts, chat, log, messages, unread
+from storage import accounts, log, messages, unread
+from storage.access import find_access
 from storage.database import Database
 from storage.fetch import fetch_one
 from storage.messages import Message
@@ -36,7 +37,7 @@ def post(chat_pk: int, sender_pk: int) -> Callable[[Tx], int]:
             content="hello", created_at=tx.now, updated_at=tx.now, **empty,
         )  # fmt: skip
         messages.add(tx, message, client_key=None, fingerprint=None)
-        access = chat.access(tx, chat_pk, sender_pk)
+        access = find_access(tx, chat_pk, sender_pk)
         assert access is not None
         unread.add_own(tx, chat_pk, sender_pk, access.read, wrote=True)
         return event.seq
@@ -55,7 +56,7 @@ def read(chat_pk: int, user_pk: int, seq: int) -> Callable[[Tx], Any]:
     """Positions only grow."""
 
     def apply(tx: Tx) -> None:
-        access = chat.access(tx, chat_pk, user_pk)
+        access = find_access(tx, chat_pk, user_pk)
         assert access is not None
         here = select(table.c.ordinal).where(table.c.chat_pk == chat_pk, table.c.seq == seq)
         if seq > access.read.read_seq:

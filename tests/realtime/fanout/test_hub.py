@@ -55,6 +55,9 @@ class Recorder:
     def on_member_removed(self) -> None:
         """Nobody is watched."""
 
+    def on_removed(self, pk: int) -> None:
+        """It reads no rooms."""
+
     def on_gap(self, pk: int, name: str) -> None:
         self.gaps.append(pk)
 
@@ -251,13 +254,13 @@ async def test_it_listens_as_long_as_somebody_reads(database: Database, pk: int)
     hub.leave(second)
     assert broker.subscribed == [] and not hub.channels
     for reader in (first, second):
-        hub.watch("presence:1", reader)
-    hub.unwatch("presence:1", first)
+        hub.topics.watch("presence:1", reader)
+    hub.topics.unwatch("presence:1", first)
     assert broker.listened == ["presence:1"]
-    hub.unwatch("presence:1", second)
-    hub.unwatch("presence:1", second)
-    assert broker.listened == [] and not hub.watchers
-    hub.handle("asked", lambda name, document: None)
+    hub.topics.unwatch("presence:1", second)
+    hub.topics.unwatch("presence:1", second)
+    assert broker.listened == [] and not hub.topics.watchers
+    hub.topics.handle("asked", lambda name, document: None)
     assert broker.listened == ["asked"]
 
 
@@ -378,3 +381,61 @@ async def test_a_channel_that_can_not_be_filled_is_tried_again(
 @pytest.mark.parametrize(("about", "hidden"), [(None, False), (4, True), (5, True), (6, False)])
 def test_what_is_about_an_object_from_before_the_joining_is_hidden(about: int | None, hidden: bool) -> None:
     assert is_hidden(Event(1, "chat:one", 9, "message:updated", b"{}", about), 5) is hidden
+
+
+def leaving(seq: int) -> dict[str, object]:
+    return {"chatId": "one", "at": seq}
+
+
+@pytest.mark.parametrize("first", ["the user's own", "the chat's"])
+async def test_a_reader_whose_user_left_gets_nothing_above_that_seq(database: Database, pk: int, first: str) -> None:
+    hub = Hub(database, MemoryBroker, Limits())
+    own = await database.write(Command(lambda tx: log.open_channel(tx, "user:gone")))
+    await append(database, pk, 3)
+    live, slow, stays = Recorder("gone"), Recorder("gone"), Recorder("stays")
+    for reader in (live, slow):
+        reader.on_user_event = lambda event: None  # type: ignore[method-assign]
+    for reader in (live, stays):
+        await read(hub, reader, pk, 3)
+    replay = hub.add(live, own, "user:gone", 0)
+    assert replay
+    await hub.start([replay])
+    slow.pause = asyncio.Event()
+    replaying = asyncio.create_task(read(hub, slow, pk, 0))
+    await eventually(lambda: slow.seqs)
+    replay = hub.add(slow, own, "user:gone", 0)
+    assert replay
+    await hub.start([replay])
+    committed: list[Event] = []
+    database.writer.on_commit = committed.extend
+    await append(database, pk, 1)
+    await append(database, own, 1, "chat:removed", leaving(4))
+    await append(database, pk, 2)
+    hub.publish(committed if first == "the chat's" else committed[1:2])
+    if first == "the user's own":
+        assert live.subscriptions.get(pk), "there is one event that it gets yet"
+        hub.publish(committed)
+    slow.pause.set()
+    await replaying
+    await eventually(lambda: stays.seqs[-1] == 6)
+    assert [seq for seq in live.seqs if seq != 1] == [4] and pk not in live.subscriptions
+    assert [*dict.fromkeys(slow.seqs)] == [1, 2, 3, 4] and pk not in slow.subscriptions
+    assert live.gaps == slow.gaps == []
+    await hub.tasks.finish()
+
+
+async def test_who_joined_again_since_keeps_the_subscription(database: Database, pk: int) -> None:
+    hub = Hub(database, MemoryBroker, Limits())
+    database.writer.on_commit = hub.publish
+    own = await database.write(Command(lambda tx: log.open_channel(tx, "user:back")))
+    await append(database, own, 1, "chat:removed", leaving(3))
+    await append(database, pk, 5)
+    reader = Recorder("back")
+    reader.on_user_event = lambda event: None  # type: ignore[method-assign]
+    chat = hub.add(reader, pk, "chat:one", 5, 5)
+    replayed = hub.add(reader, own, "user:back", 0)
+    assert chat and replayed
+    await hub.start([chat, replayed])
+    await append(database, pk, 1)
+    await eventually(lambda: reader.seqs[-1] == 6)
+    await hub.tasks.finish()

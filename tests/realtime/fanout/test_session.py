@@ -236,14 +236,14 @@ async def test_an_older_joining_is_not_followed(server: Served) -> None:
     chat = await ann.group(bob)
     members = f"/api/v2/chats/{chat}/members"
     socket, session = await connected(server, bob)
-    sessions, joined = server.services.sessions, []
-    read = sessions._read
+    sessions, hub, joined = server.services.sessions, server.services.hub, []
+    add = hub.add
 
-    async def noted(one: Session, pk: int, name: str, cursor: int, joined_seq: int) -> None:
+    def noted(one: Any, pk: int, name: str, cursor: int, joined_seq: int = 0) -> Any:
         joined.append((name, cursor, joined_seq))
-        await read(one, pk, name, cursor, joined_seq)
+        return add(one, pk, name, cursor, joined_seq)
 
-    sessions._read = noted  # type: ignore[method-assign, assignment]
+    hub.add = noted  # type: ignore[method-assign, assignment]
     assert (await ann.delete(f"{members}/{bob.id}")).status == 200
     assert (await ann.post(members, {"userIds": [bob.id]})).status == 201
     await socket.event("chat:new")

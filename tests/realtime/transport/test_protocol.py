@@ -249,7 +249,7 @@ async def test_quick_disconnects_leave_nothing_behind(server: Served) -> None:
     await eventually(lambda: not server.services.socketio.eio.sockets)
     await eventually(lambda: not server.services.hub.channels)
     services = server.services
-    assert not services.hub.watchers and not services.sessions.of_user and services.sessions.count == 0
+    assert not services.hub.topics.watchers and not services.sessions.of_user and services.sessions.count == 0
     assert not services.cluster.presence.connections  # type: ignore[attr-defined]
     engine = services.socketio.eio
     assert not any(engine.phases) and not services.socketio.closed_sockets

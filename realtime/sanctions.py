@@ -1,0 +1,124 @@
+"""Bans and silences of a chat: for its members, and in a room or the chat of a stream for anybody."""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+
+from sqlalchemy import Connection
+
+from realtime.chat import MANAGERS, Chats, manage_group, only
+from realtime.membership import append_updated, leave
+from realtime.schema import documents, shapes
+from realtime.schema.caller import Caller
+from storage import chat, log, sanctions, streams
+from storage.access import Access, need_access
+from storage.accounts import User
+from storage.errors import FOREVER, Conflict, Forbidden, Invalid, NotFound
+from storage.sanctions import Kind, Sanction
+from storage.transaction import Tx
+from storage.types import now
+
+Change = Callable[[Tx, int, Access, User], shapes.SanctionDocument]
+
+
+class Sanctions:
+    """By owners and admins of the chat; only an owner sanctions another admin."""
+
+    def __init__(self, chats: Chats) -> None:
+        self.chats = chats
+
+    async def ban(
+        self, caller: Caller, chat_id: str, user_id: str, until: int | None, reason: str | None
+    ) -> shapes.SanctionDocument:
+        """Remove a user at a seq of the chat; they do not come back by themselves. ``until`` in microseconds.
+
+        Raises NotFound, Forbidden, Invalid, Conflict for a direct chat, oneself or the last owner.
+        """
+
+        def change(tx: Tx, pk: int, access: Access, other: User) -> shapes.SanctionDocument:
+            member = chat.member(tx.connection(), pk, other.pk)
+            sanctions.put(tx, pk, other.pk, "ban", until=require_future(tx, until), reason=reason)
+            if member is not None:
+                leave(tx, pk, access.chat_id, other)
+            else:
+                append_updated(tx, pk, access.chat_id, removed=[other.id])
+            return documents.sanction(only_one(sanctions.page(tx.connection(), pk, "ban", tx.now, of=other.pk)))
+
+        return await self._change(caller, chat_id, user_id, change)
+
+    async def silence(
+        self, caller: Caller, chat_id: str, user_id: str, until: int | None, reason: str | None
+    ) -> shapes.SanctionDocument:
+        """A user reads and does not post. Raises NotFound, Forbidden, Invalid, Conflict for a direct chat or oneself."""
+
+        def change(tx: Tx, pk: int, access: Access, other: User) -> shapes.SanctionDocument:
+            end = require_future(tx, until)
+            silence(tx, pk, access.chat_id, other, until=end, reason=reason)
+            return documents.sanction(only_one(sanctions.page(tx.connection(), pk, "silence", tx.now, of=other.pk)))
+
+        return await self._change(caller, chat_id, user_id, change)
+
+    async def lift(self, caller: Caller, chat_id: str, user_id: str, kind: Kind) -> shapes.SanctionDocument:
+        """End a sanction, if there is one; a silenced member may post again. Raises NotFound, Forbidden, Conflict."""
+
+        def change(tx: Tx, pk: int, access: Access, other: User) -> shapes.SanctionDocument:
+            found = sanctions.page(tx.connection(), pk, kind, tx.now, of=other.pk)
+            lifted = sanctions.lift(tx, pk, [other.pk], kind)
+            member = chat.member(tx.connection(), pk, other.pk) if kind == "silence" else None
+            if member is not None and member.role == "readonly":
+                chat.set_member(tx, pk, other.pk, role="member", leaves_at=None)
+                append_updated(tx, pk, access.chat_id, changes={"members": [{"userId": other.id, "role": "member"}]})
+                lifted = True
+            if lifted and kind == "silence":
+                log.append(tx, other.pk, "member:silenced", documents.silenced(access.chat_id, tx.now))
+            ended = found[0] if found else Sanction(other.pk, other.id, other.name, tx.now, None, tx.now)
+            return documents.sanction(ended._replace(until=tx.now))
+
+        return await self._change(caller, chat_id, user_id, change)
+
+    async def bans(self, caller: Caller, chat_id: str, *, after: int, limit: int) -> Sequence[Sanction]:
+        """Those in force, in the order of their users' accounts. Raises NotFound, Forbidden, Conflict."""
+        pk = await self.chats.numbers.find(caller.user.tenant_pk, chat_id)
+
+        def look(connection: Connection) -> Sequence[Sanction]:
+            manage_group(need_access(connection, pk, caller.pk))
+            return sanctions.page(connection, pk, "ban", now(), after=after, limit=limit)
+
+        return await self.chats.database.read(look)
+
+    async def _change(self, caller: Caller, chat_id: str, user_id: str, change: Change) -> shapes.SanctionDocument:
+        others = await self.chats.people(caller, [user_id])
+        apply = partial(apply_to, others=others, caller=caller, change=change)
+        return await self.chats.change_in(caller, chat_id, apply, also=[each.pk for each in others])
+
+
+def apply_to(
+    tx: Tx, pk: int, access: Access, *, others: Sequence[User], caller: Caller, change: Change
+) -> shapes.SanctionDocument:
+    """Change the sanctions of one user, whom the caller may sanction."""
+    manage_group(access)
+    other = only(others)
+    if other.pk == caller.pk:
+        raise Conflict("You cannot sanction yourself")
+    member = chat.member(tx.connection(), pk, other.pk)
+    if member is None and access.type != "room" and streams.of_chat(tx.connection(), pk) is None:
+        raise NotFound
+    if member is not None and member.role in MANAGERS and access.role != "owner":
+        raise Forbidden
+    return change(tx, pk, access, other)
+
+
+def silence(tx: Tx, chat_pk: int, chat_id: str, user: User, *, until: int, reason: str | None = None) -> None:
+    sanctions.put(tx, chat_pk, user.pk, "silence", until=until, reason=reason)
+    log.append(tx, user.pk, "member:silenced", documents.silenced(chat_id, until))
+
+
+def require_future(tx: Tx, until: int | None) -> int:
+    """Raises Invalid."""
+    if until is not None and until <= tx.now:
+        raise Invalid.field("until", "must be a time in the future, or null for no end")
+    return FOREVER if until is None else until
+
+
+def only_one(found: Sequence[Sanction]) -> Sanction:
+    (one,) = found
+    return one
