@@ -1,6 +1,7 @@
 """Long proofs on real nodes, PostgreSQL and Redis. Each prints its figures as JSON.
 
-python -m tests.faults.nodes redis|cycles|kills|failover|rolling|orders|spread|storm [--sockets N] [--seconds N] [--count N]
+python -m tests.faults.nodes redis|cycles|kills|failover|rolling|orders|spread|storm|viewers
+    [--sockets N] [--seconds N] [--count N]
 """
 
 import argparse
@@ -26,6 +27,7 @@ from tests.faults.installation import Balancer, Follower, Installation, Load, Wr
 from tests.faults.test_nodes import clients_killed, flushed, killed, stopped, swallowed
 from tests.support.guard import HANG_SECONDS
 from tests.support.node_client import NodeClient
+from tests.support.people import RawSocket
 from tests.support.postgres import connect
 from tests.support.process import ProcessUser
 from tests.support.proxy import Proxy
@@ -145,6 +147,52 @@ async def redis_faults() -> dict[str, Any]:
         await load.finish()
         await load.whole(5)
         return {**await load.check(), "failed_posts": sum(each.failed for each in load.writers)}
+
+
+async def viewers(count: int) -> dict[str, Any]:
+    """Seconds until both nodes show the right number of viewers: after joins, cuts, Redis gone and back, a killed node."""
+    told: dict[str, Any] = {}
+    async with installation() as (here, _):
+        permissions = "--permission", "users.manage", "--permission", "streams.manage"
+        owner = await here.nodes[0].user(here.session, "owner@example.org", *permissions)
+        body = {"title": "Live", "startsAt": "2999-01-01T00:00:00Z", "audience": "open"}
+        stream = (await owner.post("/api/v1/streams", body)).json["data"]
+        people = await owner.others(count)
+
+        async def watch(user: ProcessUser, node: int) -> RawSocket:
+            user.url = here.nodes[node].url
+            socket = await user.socket()
+            assert (await socket.call("stream:watch", {"streamId": stream["id"]}))["isSuccess"]
+            return socket
+
+        def shown(socket: RawSocket) -> int:
+            seen = socket.named("stream:viewers")
+            return int(seen[-1][0]["viewers"]) if seen else 0
+
+        async def right(what: str, wanted: dict[RawSocket, int]) -> None:
+            began = time.monotonic()
+            async with asyncio.timeout(HANG_SECONDS):
+                while any(shown(socket) != viewers for socket, viewers in wanted.items()):
+                    await asyncio.sleep(0.02)
+            told[what] = round(time.monotonic() - began, 2)
+
+        sockets = [await watch(user, number % 2) for number, user in enumerate(people)]
+        near, far = sockets[0], sockets[1]
+        await right("joins", {near: count, far: count})
+        for socket in sockets[2 : count // 2]:
+            await socket.close()
+        left = count - len(sockets[2 : count // 2])
+        await right("cuts", {near: left, far: left})
+        await here.redis.kill()
+        await asyncio.sleep(5)
+        told["while Redis is gone"] = [shown(near), shown(far)]
+        await here.redis.start()
+        await right("Redis back", {near: left, far: left})
+        on_second = sum(socket.closed is False for socket in sockets[1::2])
+        await here.nodes[1].kill()
+        await right("a node killed", {near: left - on_second})
+        await near.close()
+    return told
 
 
 async def cycles(count: int) -> dict[str, Any]:
@@ -461,7 +509,8 @@ def node_binary() -> str:
 async def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
-        "proof", choices=["redis", "cycles", "kills", "failover", "rolling", "orders", "spread", "storm"]
+        "proof",
+        choices=["redis", "cycles", "kills", "failover", "rolling", "orders", "spread", "storm", "viewers"],
     )
     parser.add_argument("--sockets", type=int, default=2000)
     parser.add_argument("--seconds", type=float, default=60)
@@ -480,6 +529,8 @@ async def main() -> None:
             told = await rolling(asked.count or 20)
         case "orders":
             told = await orders(asked.seconds)
+        case "viewers":
+            told = await viewers(asked.count or 60)
         case "spread":
             told = await spread([2, 8])
         case _:

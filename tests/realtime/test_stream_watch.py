@@ -8,8 +8,8 @@ from sqlalchemy import func, select
 
 from storage.errors import Unavailable
 from storage.models import events, members
-from tests.conftest import Served, eventually
-from tests.support.people import Person
+from tests.conftest import Served, ServerFactory, eventually
+from tests.support.people import Person, transport_of
 
 STREAMS, CHATS, MESSAGES = "/api/v1/streams", "/api/v2/chats", "/api/v2/messages"
 
@@ -199,3 +199,28 @@ async def test_a_member_of_a_room_without_a_stream_who_is_blocked(either: Served
     await owner.send(room["_id"], "without ann")
     assert (await socket.event("message:new"))[1]["seq"] == 2, "one event tells of it"
     await socket.close()
+
+
+async def test_who_reads_too_slowly_in_a_room_is_disconnected_and_resumes(serve: ServerFactory) -> None:
+    server = await serve(max_outbound=256 * 1024)
+    owner, stream = await open_stream(server)
+    ann, bob = await server.people.many(2)
+    chat_id, engine = stream["chatId"], server.services.socketio.eio
+    slow, other = await ann.socket(), await bob.socket()
+    for each in (slow, other):
+        assert (await each.call("stream:watch", {"streamId": stream["id"]}))["isSuccess"]
+    transport_of(slow).pause_reading()
+    count = 0
+    while not engine.slow_closed and count < 2000:
+        count += 1
+        await owner.send(chat_id, "x" * 16_000)
+    assert engine.slow_closed == 1
+    await other.until(lambda: other.seqs(f"chat:{chat_id}") == list(range(1, count + 1)))
+    watched = server.services.viewers.watched
+    await eventually(lambda: [each.users.keys() for each in watched.values()] == [{bob.user.pk}])
+    transport_of(slow).resume_reading()
+    await slow.gone()
+    had = slow.seqs(f"chat:{chat_id}")
+    back = await ann.socket(offsets={f"chat:{chat_id}": len(had)}, epoch=server.services.database.epoch)
+    await back.until(lambda: had + back.seqs(f"chat:{chat_id}") == list(range(1, count + 1)))
+    await asyncio.gather(back.close(), other.close())
