@@ -21,6 +21,8 @@ MESSAGES = 10.0
 SAMPLE = 100
 SLICES = 10
 BURST_SECONDS = 0.1
+# Pings and the number of viewers, which is sent every two seconds, are in it.
+IDLE_SECONDS = 2.0
 SETTLE_SECONDS = 3.0
 WATCHED = b'42/chat,["stream:viewers"'
 REACTIONS = b'42/chat,["stream:reactions"'
@@ -81,6 +83,29 @@ class Audience:
         self.wires[user].heard = heard
 
 
+class OwnCost:
+    """What something costs the server beyond ``idle``, its share of a core for those who are there anyway."""
+
+    def __init__(self, pid: int | None, idle: float | None) -> None:
+        self.usage = Usage(pid)
+        self.idle = idle
+        self.began = time.perf_counter()
+
+    def each(self, count: int) -> float | None:
+        """CPU for each of so many, in µs."""
+        spent = self.usage.seconds()
+        if spent is None or self.idle is None:
+            return None
+        return round(max(0.0, spent - self.idle * (time.perf_counter() - self.began)) / count * 1e6, 1)
+
+
+async def idle_share(pid: int | None) -> float | None:
+    usage = Usage(pid)
+    await asyncio.sleep(IDLE_SECONDS)
+    spent = usage.seconds()
+    return None if spent is None else spent / IDLE_SECONDS
+
+
 async def chat(audience: Audience, owner: User, chat_id: str, rate: float, seconds: float) -> int:
     """Messages of the owner, so many a second, and a reaction of a viewer beside each; how many."""
     wire, count = await audience.target.connect(owner), int(rate * seconds)
@@ -109,13 +134,13 @@ async def run(target: Target, options: Options) -> dict[str, Any]:
     size = -(-len(users) // SLICES)
     for start in range(0, len(users), size):
         some = users[start : start + size]
-        arriving = Usage(target.pid)
+        own = OwnCost(target.pid, await idle_share(target.pid))
         await paced(some, rate, audience.connect)
-        connects = arriving.each(len(some))
-        watching = Usage(target.pid)
+        connects = own.each(len(some))
+        own = OwnCost(target.pid, await idle_share(target.pid))
         heads = {each["head"] for each in await paced(some, rate, audience.watch)}
         assert heads == {0}, "arriving makes no event"
-        arrivals.append({"viewers": start + len(some), "connect_us": connects, "watch_us": watching.each(len(some))})
+        arrivals.append({"viewers": start + len(some), "connect_us": connects, "watch_us": own.each(len(some))})
         for user in some:
             if user not in users[:: max(1, len(users) // SAMPLE)]:
                 audience.wires[user].count_only()
