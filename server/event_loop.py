@@ -44,8 +44,7 @@ class FairPoll:
             closed = [each for each in found if each[1] & over]
             if len(closed) > CLOSED_AT_ONCE:
                 found = [each for each in found if not each[1] & over] + closed[:CLOSED_AT_ONCE]
-        # What selectors do not know they take for readiness to write.
-        return [(fd, events & ~select.EPOLLRDHUP) for fd, events in found]
+        return found
 
 
 def with_hangup(events: int) -> int:

@@ -13,14 +13,16 @@ from collections.abc import Callable
 from enum import IntEnum
 from typing import NamedTuple
 
-SLICE_SECONDS = 0.01
+SLICE_SECONDS = 0.05
 SHARE = 0.3
+# Where others use little, newcomers may use what they leave, and are cheaper the more come together.
+MOST_SHARE = 0.9
 # Before anything was measured.
 FIRST_COST_SECONDS = 0.0005
 # By so much an old measurement counts less after each slice.
 DECAY = 0.98
 # When the loop is so late, others wait already, and the slice is theirs …
-LATE_SECONDS = 0.005
+LATE_SECONDS = 0.01
 # … but not every slice.
 SKIPPED_AT_MOST = 4
 # Steps of a slice in any case.
@@ -28,7 +30,7 @@ LEAST = 0.1
 # A pause says what others use if it is so long at least.
 PAUSE_SECONDS = 0.1
 # Of what the slices left unused so much is kept.
-BURST_SLICES = 2
+BURST_SLICES = 1
 
 
 class Step(IntEnum):
@@ -69,12 +71,12 @@ class Admission:
         self.cpu, self.clock = cpu, clock
         self.waiting: list[Newcomer] = []
         self.numbers = itertools.count()
-        # Steps that are let in at once.
-        self.credit = BURST_SLICES * self._allowed(FIRST_COST_SECONDS)
         # Seconds of a core and steps, as measured; old ones count less.
         self.spent, self.steps = FIRST_COST_SECONDS, 1.0
         # CPU a second without newcomers.
         self.baseline = 0.0
+        # Steps that are let in at once.
+        self.credit = BURST_SLICES * self._allowed(FIRST_COST_SECONDS)
         # Steps of the slice before and of this one; when this one began, and the CPU then.
         self.steps_before = self.steps_now = 0
         self.began_at, self.began_cpu = clock(), cpu()
@@ -83,7 +85,12 @@ class Admission:
 
     def _allowed(self, cost: float) -> float:
         """How many steps of this cost a slice has room for."""
-        return min(self.most, max(LEAST, SHARE * SLICE_SECONDS / cost))
+        return min(self.most, max(LEAST, self.share * SLICE_SECONDS / cost))
+
+    @property
+    def share(self) -> float:
+        """The share of a core that newcomers may use; twice what others use is left to them."""
+        return max(SHARE, MOST_SHARE - 2 * self.baseline)
 
     @property
     def allowed(self) -> float:

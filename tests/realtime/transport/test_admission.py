@@ -7,6 +7,7 @@ from realtime.transport.admission import (
     FIRST_COST_SECONDS,
     LATE_SECONDS,
     LEAST,
+    MOST_SHARE,
     SHARE,
     SKIPPED_AT_MOST,
     SLICE_SECONDS,
@@ -60,6 +61,7 @@ async def test_a_few_at_once_and_the_others_by_what_they_cost() -> None:
     machine.used += 4
     tasks = await waiting(admission, *[Step.HANDSHAKE] * 1000)
     at_once = 1000 - len(admission.waiting)
+    assert admission.share == SHARE
     assert at_once == int(BURST_SLICES * SHARE * SLICE_SECONDS / FIRST_COST_SECONDS)
     cost = 4 * FIRST_COST_SECONDS
     taken = [machine.pass_slice(admission, cost=cost, others=0.4) for _ in range(300)]
@@ -187,3 +189,18 @@ async def test_a_trickle_is_not_billed_for_what_others_use() -> None:
     assert admission.spent / admission.steps < 4 * FIRST_COST_SECONDS
     if admission.timer:
         admission.timer.cancel()
+
+
+async def test_where_others_use_little_newcomers_may_use_more() -> None:
+    machine = Machine()
+    admission = machine.admission()
+    machine.now += 10
+    machine.used += 1
+    tasks = await waiting(admission, *[Step.HANDSHAKE] * 2000)
+    assert abs(admission.share - (MOST_SHARE - 0.2)) < 1e-9
+    cost = 0.001
+    for _ in range(100):
+        machine.pass_slice(admission, cost=cost, others=0.1)
+    taken = [machine.pass_slice(admission, cost=cost, others=0.1) for _ in range(50)]
+    assert abs(sum(taken) / 50 * cost / SLICE_SECONDS - admission.share) < 0.2 * admission.share
+    await end(admission, tasks)
