@@ -20,7 +20,7 @@ MOST_SHARE = 0.9
 # Before anything was measured.
 FIRST_COST_SECONDS = 0.0005
 # By so much an old measurement counts less after each slice.
-DECAY = 0.98
+DECAY = 0.9
 # When the loop is so late, others wait already, and the slice is theirs …
 LATE_SECONDS = 0.01
 # … but not every slice.
@@ -99,7 +99,7 @@ class Admission:
     @property
     def burst(self) -> float:
         """How many steps may be let in at once after a pause."""
-        return max(1.0, BURST_SLICES * self.allowed)
+        return BURST_SLICES * self.allowed + 1
 
     def wait_seconds(self) -> float:
         """How long a handshake that comes now would wait."""
