@@ -45,7 +45,8 @@ class Blocks:
         caller.fresh(tx)
         together = streams.rooms_with(tx.connection(), caller.pk, other.pk)
         owned = rooms.owned(tx.connection(), caller.pk)
-        if any(pk not in named for pk in (*(each.chat_pk for each in together), *(each.pk for each in owned))):
+        owned_pks = {each.pk for each in owned}
+        if not owned_pks.union(each.chat_pk for each in together).issubset(named):
             return None
         new = accounts.block(tx, caller.pk, other.pk)
         for room in owned if new else ():
@@ -56,7 +57,7 @@ class Blocks:
             log.append(tx, other.pk, "chat:removed", {"chatId": watchable.chat_id})
         for each in together:
             streams.unfollow(tx, each.pk, other.pk)
-            if each.chat_pk not in {room.pk for room in owned}:
+            if each.chat_pk not in owned_pks:
                 self._send_away(tx, each, other)
         return new
 

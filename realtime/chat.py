@@ -14,6 +14,7 @@ from realtime.schema import documents, shapes
 from realtime.schema.bodies import ChangeChat, CreateChat
 from realtime.schema.caller import Caller
 from realtime.schema.limits import Limits
+from realtime.streams import MANAGE_STREAMS
 from storage import accounts, chat, chat_list, log, outbox, sanctions, streams, unread
 from storage.access import Access, need_access
 from storage.chat import Member
@@ -24,7 +25,6 @@ from storage.tasks import Tasks
 from storage.transaction import Command, Tx
 
 MANAGERS = ("owner", "admin")
-MANAGE_STREAMS = "streams.manage"
 T = TypeVar("T")
 
 
@@ -223,7 +223,7 @@ class Chats:
             if access.role != "owner" and member.role in MANAGERS and other.pk != caller.pk:
                 raise Forbidden
             document = seen_by(tx.connection(), pk, caller.pk)
-            leave(tx, pk, access.chat_id, other, by_oneself=other.pk == caller.pk)
+            leave(tx, pk, access.chat_id, other, voluntary=other.pk == caller.pk)
             if other.pk != caller.pk and (access.type == "room" or streams.of_chat(tx.connection(), pk) is not None):
                 sanctions.put(tx, pk, other.pk, "ban")
             return document if other.pk == caller.pk else seen_by(tx.connection(), pk, caller.pk)
@@ -237,7 +237,7 @@ class Chats:
             require_group(access)
             if not access.is_member:
                 raise NotFound
-            leave(tx, pk, access.chat_id, caller.user, by_oneself=True)
+            leave(tx, pk, access.chat_id, caller.user, voluntary=True)
 
         await self.change_in(caller, chat_id, apply, also=[caller.pk])
 

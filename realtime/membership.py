@@ -44,10 +44,10 @@ def announce(tx: Tx, chat_pk: int, user_pks: list[int], at: int) -> None:
         log.append(tx, user_pk, "chat:new", document)
 
 
-def leave(tx: Tx, chat_pk: int, chat_id: str, user: accounts.User, *, by_oneself: bool = False) -> None:
+def leave(tx: Tx, chat_pk: int, chat_id: str, user: accounts.User, *, voluntary: bool = False) -> None:
     """A member who may only read may not do more after joining again.
 
-    Who leaves a large chat ``by_oneself`` does so at its head, which stands in the event of their own channel.
+    A ``voluntary`` leave of a large chat takes effect at the chat's head; the event of the user's own channel says which seq.
     """
     member = chat.member(tx.connection(), chat_pk, user.pk)
     assert member is not None
@@ -56,16 +56,18 @@ def leave(tx: Tx, chat_pk: int, chat_id: str, user: accounts.User, *, by_oneself
     chat.remove_member(tx, chat_pk, user.pk)
     if member.role == "readonly":
         sanctions.put(tx, chat_pk, user.pk, "silence")
-    if by_oneself and chat.get(tx.connection(), chat_pk).type == "room":
-        # Who watches goes on watching.
-        if chat.member_count(tx.connection(), chat_pk) < LARGE_CHAT_MEMBERS:
+    left = chat.get(tx.connection(), chat_pk)
+    large = left.member_count >= LARGE_CHAT_MEMBERS
+    notice: dict[str, Any] = {"chatId": chat_id}
+    if voluntary and left.type == "room":
+        # The user can still watch the stream as a viewer.
+        if not large:
             append_updated(tx, chat_pk, chat_id, changes={"members": [{"userId": user.id, "role": VIEWER}]})
-        log.append(tx, user.pk, "chat:removed", {"chatId": chat_id})
-    elif by_oneself and chat.member_count(tx.connection(), chat_pk) >= LARGE_CHAT_MEMBERS:
-        log.append(tx, user.pk, "chat:removed", {"chatId": chat_id, "at": tx.head(chat_pk)})
+    elif voluntary and large:
+        notice["at"] = tx.head(chat_pk)
     else:
         append_updated(tx, chat_pk, chat_id, removed=[user.id])
-        log.append(tx, user.pk, "chat:removed", {"chatId": chat_id})
+    log.append(tx, user.pk, "chat:removed", notice)
     if behind:
         outbox.promise_badge(tx, user.pk)
 

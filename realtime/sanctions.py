@@ -31,7 +31,7 @@ class Sanctions:
     ) -> shapes.SanctionDocument:
         """Remove a user at a seq of the chat; they do not come back by themselves. ``until`` in microseconds.
 
-        Raises NotFound, Forbidden, Invalid, Conflict for a direct chat, oneself or the last owner.
+        Raises NotFound, Forbidden, Invalid, Conflict for a direct chat, for the caller and for the last owner.
         """
 
         def change(tx: Tx, pk: int, access: Access, other: User) -> shapes.SanctionDocument:
@@ -48,7 +48,7 @@ class Sanctions:
     async def silence(
         self, caller: Caller, chat_id: str, user_id: str, until: int | None, reason: str | None
     ) -> shapes.SanctionDocument:
-        """A user reads and does not post. Raises NotFound, Forbidden, Invalid, Conflict for a direct chat or oneself."""
+        """A user may read and not post. Raises NotFound, Forbidden, Invalid, Conflict for a direct chat or the caller."""
 
         def change(tx: Tx, pk: int, access: Access, other: User) -> shapes.SanctionDocument:
             end = require_future(tx, until)

@@ -30,7 +30,7 @@ from storage.types import SECOND, now
 
 logger = logging.getLogger("bellwire")
 
-MANAGE = "streams.manage"
+MANAGE_STREAMS = "streams.manage"
 # A user who follows again within this time is still in the chat, and nothing was announced.
 STAY_SECONDS = 60
 # Roles of those who do not leave the chat with the stream.
@@ -103,7 +103,7 @@ class Streams:
 
         def apply(tx: Tx) -> Stream:
             actor = caller.fresh(tx)
-            actor.require(MANAGE)
+            actor.require(MANAGE_STREAMS)
             if body.id and streams.find(tx.connection(), tenant_pk, body.id):
                 raise Conflict("A stream with this id already exists")
             chat_pk = chat.add(
@@ -174,7 +174,7 @@ class Streams:
             stream = streams.get(tx.connection(), found.pk)
             actor = caller.fresh(tx)
             if actor.pk != stream.owner_pk:
-                actor.require(MANAGE)
+                actor.require(MANAGE_STREAMS)
                 audit.add(tx, actor.user, "stream.change", stream.id)
             return change(tx, stream)
 
@@ -356,7 +356,7 @@ def part(tx: Tx, stream: Stream, caller: Caller) -> None:
     if tx.now < earliest:
         chat.set_member(tx, stream.chat_pk, caller.pk, leaves_at=earliest)
     else:
-        leave(tx, stream.chat_pk, stream.chat_id, caller.user, by_oneself=True)
+        leave(tx, stream.chat_pk, stream.chat_id, caller.user, voluntary=True)
 
 
 def finish_parting(tx: Tx, chat_pk: int, user_pk: int) -> None:
@@ -368,4 +368,4 @@ def finish_parting(tx: Tx, chat_pk: int, user_pk: int) -> None:
         chat.set_member(tx, chat_pk, user_pk, leaves_at=None)
         return
     user = accounts.get(tx.connection(), user_pk)
-    leave(tx, chat_pk, chat.get(tx.connection(), chat_pk).id, user, by_oneself=True)
+    leave(tx, chat_pk, chat.get(tx.connection(), chat_pk).id, user, voluntary=True)

@@ -48,5 +48,5 @@ class FairPoll:
 
 
 def with_hangup(events: int) -> int:
-    """Who reads is told that the other side has closed; who only writes would be told again and again."""
+    """Add the notice that the peer has closed, unless only writing is watched: it would come in every round."""
     return events | select.EPOLLRDHUP if events & select.EPOLLIN else events

@@ -1,4 +1,4 @@
-"""Delivery to many readers of one channel, so that nobody else waits long for it.
+"""Delivery to many readers of one channel, in slices, so that other work of the event loop runs in between.
 
 Events wait for each other a moment and leave in one write a reader, and the readers are written to some at a time.
 """
@@ -7,13 +7,12 @@ import asyncio
 import time
 from collections.abc import Callable, Collection, Sequence
 
-from realtime.fanout.subscription import Channel, Reader
+from realtime.fanout.subscription import READERS_AT_ONCE, Channel, Reader
 from storage.transaction import Event
 
 # Above so many readers a channel has a crowd.
 CROWD_READERS = 1000
 WAIT_SECONDS = 0.25
-READERS_AT_ONCE = 500
 
 
 class Crowd:

@@ -11,6 +11,9 @@ from storage.transaction import Event
 if TYPE_CHECKING:
     from realtime.fanout.crowd import Crowd
 
+# At most so many readers are written to in one step of the event loop.
+READERS_AT_ONCE = 500
+
 
 class Reader(Protocol):
     """One connection as the hub sees it. ``live_at`` is when it last turned live on a channel, by the monotonic clock.

@@ -6,10 +6,8 @@ from collections.abc import Callable, Collection, Iterator
 from typing import Any
 
 from realtime.cluster.broker import Broker
-from realtime.fanout.subscription import Reader
+from realtime.fanout.subscription import READERS_AT_ONCE, Reader
 from realtime.transport import frames
-
-READERS_AT_ONCE = 500
 
 
 class Topics:

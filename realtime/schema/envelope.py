@@ -5,8 +5,9 @@ from typing import Any, NotRequired
 
 from typing_extensions import TypedDict
 
+from realtime.schema.documents import end_of
 from realtime.schema.statuses import status_of
-from storage.errors import FOREVER, Problem, Sanctioned
+from storage.errors import Problem, Sanctioned
 from storage.types import iso_time, now
 
 
@@ -68,8 +69,7 @@ def details_of(problem: Problem) -> Sequence[Detail]:
     if problem.details:
         return [{"field": each.field, "message": each.message} for each in problem.details]
     if isinstance(problem, Sanctioned):
-        until = None if problem.until >= FOREVER else iso_time(problem.until)
-        return [{"field": "", "message": problem.message, "code": problem.sanction, "until": until}]
+        return [{"field": "", "message": problem.message, "code": problem.sanction, "until": end_of(problem.until)}]
     default = (type(problem).__doc__ or "").split("\n")[0]
     if problem.message not in (default, TEXTS.get(status_of(problem))) and type(problem) is not Problem:
         return [{"field": "", "message": problem.message}]

@@ -141,7 +141,7 @@ async def test_a_page_of_many_costs_what_a_page_of_one_costs(full: Full) -> None
     assert trips["/api/v2/chats"] == (3, 3)
 
 
-async def trips_of_post(full: Full, path: str, body: dict[str, Any]) -> int:
+async def trips_of_post(full: Full, path: str, body: dict[str, Any] | None) -> int:
     with tracing(full.server.services.database) as sent:
         answer = await full.ann.post(path, body)
     assert answer.status in (200, 201), answer
@@ -168,15 +168,12 @@ async def test_many_members_cost_what_one_costs(full: Full) -> None:
 
 async def test_an_export_costs_as_much_for_many_items_as_for_one(full: Full) -> None:
     """As long as a page has them all."""
-    admin, person = full.ann, full.others[0]
+    person = full.others[0]
     counts = []
     for sent in (1, MANY):
         for _ in range(sent):
             await person.send(full.chat_id)
-        with tracing(full.server.services.database) as trips:
-            answer = await admin.post(f"{ADMIN}/users/{person.id}/export")
-        assert answer.status == 200, answer
-        counts.append(len(trips))
+        counts.append(min([await trips_of_post(full, f"{ADMIN}/users/{person.id}/export", None) for _ in range(3)]))
     assert counts[0] == counts[1]
 
 
