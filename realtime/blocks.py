@@ -46,11 +46,13 @@ class Blocks:
         together = streams.rooms_with(tx.connection(), caller.pk, other.pk)
         owned = rooms.owned(tx.connection(), caller.pk)
         owned_pks = {each.pk for each in owned}
-        if not owned_pks.union(each.chat_pk for each in together).issubset(named):
+        chat_pks = owned_pks.union(each.chat_pk for each in together)
+        if not chat_pks.issubset(named):
             return None
+        joined = chat.joined_among(tx.connection(), other.pk, chat_pks)
         new = accounts.block(tx, caller.pk, other.pk)
         for room in owned if new else ():
-            self._put_out(tx, room, other)
+            self._put_out(tx, room, other, room.pk in joined)
         watchable = None if together else streams.living_of(tx.connection(), caller.pk)
         if new and watchable:
             # Sockets that only watch check their stream subscriptions when they get this event.
@@ -58,23 +60,22 @@ class Blocks:
         for each in together:
             streams.unfollow(tx, each.pk, other.pk)
             if each.chat_pk not in owned_pks:
-                self._send_away(tx, each, other)
+                self._send_away(tx, each, other, each.chat_pk in joined)
         return new
 
-    def _put_out(self, tx: Tx, room: OwnedRoom, other: User) -> None:
+    def _put_out(self, tx: Tx, room: OwnedRoom, other: User, joined: bool) -> None:
         """Members and viewers of a room stop reading it at a seq."""
-        if chat.member(tx.connection(), room.pk, other.pk) is None:
+        if not joined:
             append_updated(tx, room.pk, room.id, removed=[other.id])
         elif pass_on(tx, room.pk, room.id, other.pk):
             leave(tx, room.pk, room.id, other)
 
-    def _send_away(self, tx: Tx, room: StreamChat, other: User) -> None:
+    def _send_away(self, tx: Tx, room: StreamChat, other: User, joined: bool) -> None:
         """Publish on the removed user's own channel, so that their sockets check their stream subscriptions again."""
-        inside = chat.member(tx.connection(), room.chat_pk, other.pk) is not None
-        if inside and pass_on(tx, room.chat_pk, room.chat_id, other.pk):
+        if joined and pass_on(tx, room.chat_pk, room.chat_id, other.pk):
             leave(tx, room.chat_pk, room.chat_id, other)
             return
-        if inside:
+        if joined:
             chat.remove_member(tx, room.chat_pk, other.pk)
         log.append(tx, other.pk, "chat:removed", {"chatId": room.chat_id})
 

@@ -256,6 +256,12 @@ def member(connection: Connection, chat_pk: int, user_pk: int) -> Member | None:
     return Member(*row) if row else None
 
 
+def joined_among(connection: Connection, user_pk: int, chat_pks: Collection[int]) -> set[int]:
+    """Those of the chats that a user is a member of."""
+    statement = select(members.c.chat_pk).where(members.c.user_pk == user_pk, members.c.chat_pk.in_(chat_pks))
+    return set(connection.execute(statement).scalars()) if chat_pks else set()
+
+
 def keep_members(tx: Tx, chat_pk: int, user_pks: Collection[int]) -> None:
     """Members who were about to leave stay."""
     here = members.c.chat_pk == chat_pk, members.c.user_pk.in_(user_pks), text(LEAVING)

@@ -141,9 +141,9 @@ async def test_a_page_of_many_costs_what_a_page_of_one_costs(full: Full) -> None
     assert trips["/api/v2/chats"] == (3, 3)
 
 
-async def trips_of_post(full: Full, path: str, body: dict[str, Any] | None) -> int:
+async def trips_of_post(full: Full, path: str, body: dict[str, Any] | None, person: Person | None = None) -> int:
     with tracing(full.server.services.database) as sent:
-        answer = await full.ann.post(path, body)
+        answer = await (person or full.ann).post(path, body)
     assert answer.status in (200, 201), answer
     # What the background does is of other kinds.
     return len(sent)
@@ -164,6 +164,18 @@ async def test_many_members_cost_what_one_costs(full: Full) -> None:
             counts.append(await trips_of_post(full, f"/api/v2/chats/{chat_id}/members", {"userIds": ids[:count]}))
         added[count] = min(counts)
     assert made[1] == made[MANY] and added[1] == added[MANY]
+
+
+async def test_a_block_costs_as_much_for_the_owner_of_many_rooms_as_of_one(full: Full) -> None:
+    owner = await full.server.people.make(grant=["streams.manage"])
+    counts = []
+    for made in (1, MANY):
+        for _ in range(made):
+            assert (await owner.post("/api/v2/chats", {"type": "room", "name": "Room"})).status == 201
+        blocked = await full.server.people.many(3)
+        path = "/api/v1/users/me/blocks"
+        counts.append(min([await trips_of_post(full, path, {"userId": each.id}, owner) for each in blocked]))
+    assert counts[0] == counts[1]
 
 
 async def test_an_export_costs_as_much_for_many_items_as_for_one(full: Full) -> None:
