@@ -31,7 +31,9 @@ LATE_SECONDS = 1.0
 VIEWERS_SECONDS = 2.0
 PEAKS_SECONDS = 10.0
 # Different reactions to a stream that a node counts between two shares; it drops others.
-KEYS_AT_ONCE = 20
+KEYS_COUNTED = 1000
+# Of these it publishes the most frequent.
+KEYS_PUBLISHED = 20
 
 
 class Share(NamedTuple):
@@ -119,7 +121,7 @@ class Viewers:
         """Raises TooMany."""
         self.reacting.acquire(session.caller.pk)
         given = self.watched[pk].given
-        if key in given or len(given) < KEYS_AT_ONCE:
+        if key in given or len(given) < KEYS_COUNTED:
             given[key] += count
 
     # What nodes tell each other, and their sockets
@@ -140,7 +142,9 @@ class Viewers:
             "node": self.node,
             "viewers": [(pk, len(each.users)) for pk, each in self.watched.items()],
             "peaks": [(pk, self.peaks[pk]) for pk in self.watched],
-            "reactions": [(pk, each.given) for pk, each in self.watched.items() if each.given],
+            "reactions": [
+                (pk, dict(each.given.most_common(KEYS_PUBLISHED))) for pk, each in self.watched.items() if each.given
+            ],
         }
         for each in self.watched.values():
             each.given = Counter()

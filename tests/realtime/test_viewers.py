@@ -4,13 +4,14 @@ import asyncio
 import math
 from typing import Any
 
+import orjson
 import pytest
 
 from realtime import viewers as module
 from realtime.cluster.broker_memory import MemoryBroker
 from realtime.fanout.hub import Hub
 from realtime.schema.limits import Limits
-from realtime.viewers import EXPIRY_SECONDS, KEYS_AT_ONCE, SHARE_SECONDS, VIEWERS_SECONDS, Viewers
+from realtime.viewers import EXPIRY_SECONDS, KEYS_COUNTED, KEYS_PUBLISHED, SHARE_SECONDS, VIEWERS_SECONDS, Viewers
 from storage import streams
 from storage.database import Database
 from storage.errors import TooMany
@@ -162,14 +163,29 @@ async def test_reactions_are_summed_over_nodes(database: Database, clock: Clock)
         here.react(one, 7, ":heart:", 1)
 
 
-async def test_no_more_kinds_at_once_than_allowed(database: Database, clock: Clock) -> None:
+async def test_no_more_keys_are_counted_than_allowed(database: Database, clock: Clock) -> None:
     here, _ = two(database)
-    for pk in range(2 * KEYS_AT_ONCE):
+    for pk in range(KEYS_COUNTED + 10):
         (each,) = come(here, pk)
         here.react(each, 7, f":{pk}:", 1)
-    (known,) = come(here, 1000)
+    (known,) = come(here, 10_000)
     here.react(known, 7, ":0:", 1)
-    assert len(here.watched[7].given) == KEYS_AT_ONCE and here.watched[7].given[":0:"] == 2
+    assert len(here.watched[7].given) == KEYS_COUNTED and here.watched[7].given[":0:"] == 2
+
+
+async def test_keys_that_one_user_makes_up_do_not_shut_out_what_many_give(database: Database, clock: Clock) -> None:
+    here, _ = two(database)
+    for pk in range(10 * KEYS_PUBLISHED):
+        (each,) = come(here, pk)
+        here.react(each, 7, f":{pk}:", 1)
+    for pk in range(1000, 1003):
+        (each,) = come(here, pk)
+        here.react(each, 7, "❤️", 1)
+    await here.tick()
+    await here.tick()
+    frame = each.last("stream:reactions")
+    last = orjson.loads(frame[frame.index(b"[") :])[1]["counts"]
+    assert last["❤️"] == 3 and len(last) == KEYS_PUBLISHED
 
 
 async def test_the_peak_is_stored_and_only_rises(either: Served) -> None:
