@@ -165,7 +165,7 @@ ROWS = {
     ),
     "e": Row(
         "P4",
-        "an open stream with 2,000 viewers who are no members, their connections cut at random, the server killed",
+        "an open stream with 2,000 viewers who are not members, their connections cut at random, the server killed",
         lambda: rooms.run(viewers=2000, messages=600, rate=5, kills=3),
         lambda: rooms.run(viewers=50, messages=60, rate=10, kills=1),
         ("faults", "behind"),
