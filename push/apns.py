@@ -1,406 +1,213 @@
-"""Apple's push service over HTTP/2: aioapns' wire code behind our gateway, with a table of streams of its own.
+"""Pushes through Apple's service.
 
-By itself aioapns 4.0 waits without end on a reset stream, an error without a body or silence, re-sends all in flight when
-a connection ends, signs a token per connection, and keeps an entry for each push. Here every request ends within its deadline
-with a result, a failed one does not affect the others, and nothing is ever sent twice: retries are the outbox's.
-
-Relied on of aioapns 4.0: ``APNsTLSClientProtocol`` with ``conn`` (an ``H2Connection``), ``flush`` and ``transport``.
-Apple's rules: https://developer.apple.com/documentation/usernotifications/sending-notification-requests-to-apns and
+What a push says: https://developer.apple.com/documentation/usernotifications/generating-a-remote-notification and
+https://developer.apple.com/documentation/activitykit/starting-and-updating-live-activities-with-activitykit-push-notifications
+What an answer means:
 https://developer.apple.com/documentation/usernotifications/handling-notification-responses-from-apns
 """
 
 import asyncio
 import logging
-import random
 import re
 import ssl
-import time
-from collections import deque
-from contextvars import Context
-from dataclasses import dataclass, field
-from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import orjson
-from aioapns.connection import APNsTLSClientProtocol
-from h2.config import H2Configuration
-from h2.connection import H2Connection
-from h2.errors import ErrorCodes
-from h2.events import (
-    ConnectionTerminated,
-    DataReceived,
-    RemoteSettingsChanged,
-    ResponseReceived,
-    StreamEnded,
-    StreamReset,
-    WindowUpdated,
-)
-from h2.exceptions import ProtocolError
-from h2.settings import SettingCodes
 from hpack import NeverIndexedHeaderTuple
 
-from push.gateway import LARGEST_PAYLOAD_BYTES, Outcome, PushRequest, PushResult, masked
-from push.provider import Provider
+from push.apns_connection import LARGEST_PAYLOAD_BYTES, Answer, ApnsHost, Exchange
+from push.notes import LiveNote, Note, fitted
+from push.provider import ANY_STATUS, Outcome, Push, PushResult, Rule, masked, rule_of
+from push.signed import AppleToken
 from storage.errors import Unavailable
 
 logger = logging.getLogger("bellwire.push")
 
 HOSTS = {"production": "api.push.apple.com", "sandbox": "api.sandbox.push.apple.com"}
-ANSWER_SECONDS = 10.0
-CONNECT_SECONDS = 5.0
-OPEN_AGAIN = 0.25
 LATEST = 2**62
 LONGEST_COLLAPSE_ID = 64
-IN_FLIGHT = 200
 PLAIN = re.compile(r"[!-~]+")
 SAFE_TOKEN = re.compile(r"[A-Za-z0-9._~+=:-]{1,512}")
+# Apple calls our token too old.
+TOKEN_EXPIRED = "ExpiredProviderToken"
 
-DEAD = {"BadDeviceToken", "Unregistered", "ExpiredToken"}
-OURS_TO_FIX = {"MissingProviderToken", "InvalidProviderToken", "Forbidden", "TooManyProviderTokenUpdates"}
-
-
-@dataclass(eq=False, slots=True)
-class Exchange:
-    """A request on its way, and what came of it so far."""
-
-    headers: list[Any]
-    body: bytes
-    done: "asyncio.Future[Answer]"
-    connection: "ApnsConnection | None" = None
-    stream: int = 0
-    sent_at: float = 0.0
-    status: int = 0
-    received: bytearray = field(default_factory=bytearray)
-
-
-class Answer(NamedTuple):
-    """A status and a body; status 0 is an exchange that got none, and the body says why."""
-
-    status: int
-    body: bytes
-
-
-class ApnsConnection(APNsTLSClientProtocol):
-    """One HTTP/2 connection. Until a first push was answered it carries one at a time, as Apple asks."""
-
-    def __init__(self, host: "ApnsHost") -> None:
-        super().__init__(apns_topic="")
-        # Huffman coding and the checks of headers took a third of a push's CPU; ours are checked before (``unfit``).
-        self.conn = H2Connection(H2Configuration(validate_outbound_headers=False, normalize_outbound_headers=False))
-        self.conn.encoder.encode = partial(self.conn.encoder.encode, huffman=False)  # type: ignore[method-assign]
-        self.host = host
-        self.exchanges: dict[int, Exchange] = {}
-        self.limit = IN_FLIGHT
-        self.proven = False
-        self.gone = False
-        self.received_at = time.monotonic()
-        self.flushing = False
-
-    def refresh_inactivity_timer(self) -> None:
-        """Connections stay open: Apple takes frequent opening and closing for an attack."""
-
-    @property
-    def free(self) -> bool:
-        if self.gone or self.transport is None or self.transport.is_closing():
-            return False
-        room = len(self.exchanges) < (min(self.limit, IN_FLIGHT) if self.proven else 1)
-        return room and self.conn.outbound_flow_control_window >= LARGEST_PAYLOAD_BYTES
-
-    def begin(self, exchange: Exchange) -> None:
-        exchange.connection, exchange.sent_at = self, time.monotonic()
-        try:
-            exchange.stream = self.conn.get_next_available_stream_id()
-            self.exchanges[exchange.stream] = exchange
-            self.conn.send_headers(exchange.stream, exchange.headers)
-            self.conn.send_data(exchange.stream, exchange.body, end_stream=True)
-            self._flush_soon()
-        except ProtocolError as error:
-            settle(exchange, Answer(0, b"not sent"))
-            self.end(f"can't be used any more: {error}")
-
-    def give_up(self, exchange: Exchange) -> None:
-        """Its caller no longer waits for it."""
-        if self.exchanges.pop(exchange.stream, None) is None:
-            return
-        try:
-            self.conn.reset_stream(exchange.stream, ErrorCodes.CANCEL)
-            self._flush_soon()
-        except ProtocolError:
-            self.end("out of step")
-
-    def _flush_soon(self) -> None:
-        """What is written in one step of the loop goes out together."""
-        if not self.flushing:
-            self.flushing = True
-            self.loop.call_soon(self._flush)
-
-    def _flush(self) -> None:
-        self.flushing = False
-        if self.transport is not None and not self.transport.is_closing():
-            self.flush()
-
-    # What comes
-
-    def data_received(self, data: bytes) -> None:
-        self.received_at = time.monotonic()
-        try:
-            for event in self.conn.receive_data(data):
-                self._happened(event)
-        except ProtocolError as error:
-            self.end(f"protocol error: {error}")
-        if not self.gone:
-            self._flush_soon()
-            self.host.dispatch()
-
-    def _happened(self, event: Any) -> None:
-        match event:
-            case ResponseReceived():
-                exchange = self.exchanges.get(event.stream_id)
-                if exchange:
-                    exchange.status = int(dict(event.headers).get(b":status", b"0"))
-            case DataReceived():
-                self.conn.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
-                exchange = self.exchanges.get(event.stream_id)
-                if exchange and len(exchange.received) < LARGEST_PAYLOAD_BYTES:
-                    exchange.received += event.data
-            case StreamEnded():
-                exchange = self.exchanges.pop(event.stream_id, None)
-                if exchange:
-                    self.proven = self.proven or exchange.status not in (0, 403)
-                    settle(exchange, Answer(exchange.status, bytes(exchange.received)))
-            case StreamReset():
-                exchange = self.exchanges.pop(event.stream_id, None)
-                if exchange:
-                    settle(exchange, Answer(0, b"stream reset"))
-            case RemoteSettingsChanged():
-                changed = event.changed_settings.get(SettingCodes.MAX_CONCURRENT_STREAMS)
-                if changed:
-                    self.limit = changed.new_value
-            case ConnectionTerminated():
-                # h2 reads nothing after it: what is still in flight has an unknown outcome.
-                self.end(f"going away: {(event.additional_data or b'').decode(errors='replace')[:100]}")
-            case WindowUpdated():
-                pass
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self.end("connection lost")
-
-    def end(self, why: str) -> None:
-        if self.gone:
-            return
-        self.gone = True
-        if self.transport is not None:
-            self.transport.close()
-        for exchange in self.exchanges.values():
-            settle(exchange, Answer(0, why.encode()))
-        if self.exchanges or not self.host.closing:
-            logger.info("connection to %s ended: %s; %d pushes in flight", self.host.host, why, len(self.exchanges))
-        self.exchanges.clear()
-        self.host.ended(self)
+TABLE = (
+    Rule(Outcome.ACCEPTED, (200,)),
+    Rule(Outcome.RETRY, (0,)),
+    Rule(Outcome.TOKEN_DEAD, (410,)),
+    Rule(Outcome.TOKEN_DEAD, ANY_STATUS, frozenset({"BadDeviceToken", "Unregistered", "ExpiredToken"})),
+    Rule(
+        Outcome.REFUSED,
+        (403,),
+        frozenset({"BadEnvironmentKeyIdInToken", "UnrelatedKeyIdInToken", "TopicDisallowed"}),
+        one_door=True,
+    ),
+    Rule(Outcome.REFUSED, (403,)),
+    Rule(
+        Outcome.REFUSED,
+        ANY_STATUS,
+        frozenset({"MissingProviderToken", "InvalidProviderToken", "Forbidden", "TooManyProviderTokenUpdates"}),
+    ),
+    Rule(Outcome.SLOW_DOWN, (429,)),
+    Rule(Outcome.RETRY, range(500, 1000)),
+    Rule(Outcome.RETRY, ANY_STATUS, frozenset({"IdleTimeout"})),
+    Rule(Outcome.REJECTED, ANY_STATUS),
+)
 
 
-def settle(exchange: Exchange, answer: Answer) -> None:
-    if not exchange.done.done():
-        exchange.done.set_result(answer)
+class ApnsProvider:
+    """``topic`` is the bundle id where an address names none; ``host`` stands for both environments, where it is given."""
 
-
-class ApnsHost:
-    """The connections to one host, and what waits for a place on them."""
-
-    def __init__(self, host: str, port: int, tls: ssl.SSLContext, connections: int) -> None:
-        self.host = host
-        self.port = port
-        self.tls = tls
-        self.most = connections
-        self.connections: list[ApnsConnection] = []
-        self.waiting: deque[Exchange] = deque()
-        self.opening: asyncio.Task[None] | None = None
-        self.failures = 0
-        self.open_after = 0.0
-        self.closing = False
-
-    async def run(self, exchange: Exchange) -> Answer:
-        """The answer, or within the deadline one with status 0."""
-        self.waiting.append(exchange)
-        self.dispatch()
-        try:
-            async with asyncio.timeout(ANSWER_SECONDS):
-                return await exchange.done
-        except TimeoutError:
-            connection = exchange.connection
-            if connection and connection.received_at < exchange.sent_at < time.monotonic() - ANSWER_SECONDS / 2:
-                # It has said nothing at all for so long: it is taken for dead.
-                connection.end("silence")
-            return Answer(0, b"no answer in time")
-        finally:
-            if exchange.connection:
-                exchange.connection.give_up(exchange)
-            elif not exchange.done.done() or exchange.done.cancelled():
-                self.waiting.remove(exchange)
-            self.dispatch()
-
-    def dispatch(self) -> None:
-        """Send what waits, as far as there is room; open a connection where there is none."""
-        while self.waiting:
-            connection = min((each for each in self.connections if each.free), key=load, default=None)
-            if connection is None:
-                break
-            connection.begin(self.waiting.popleft())
-        if self.waiting and self.opening is None and len(self.connections) < self.most and not self.closing:
-            if time.monotonic() >= self.open_after:
-                self.opening = asyncio.create_task(self._open(), context=Context())
-            elif not self.connections:
-                self._give_up("no connection; the next is tried in a moment")
-
-    async def _open(self) -> None:
-        why = ""
-        try:
-            async with asyncio.timeout(CONNECT_SECONDS):
-                _, connection = await asyncio.get_running_loop().create_connection(
-                    lambda: ApnsConnection(self), self.host, self.port, ssl=self.tls
-                )
-            if connection.gone:
-                why = "it ended at once"
-            else:
-                self.connections.append(connection)
-        except (OSError, TimeoutError) as error:
-            why = f"can't connect: {type(error).__name__}"
-            self._failed()
-        finally:
-            self.opening = None
-        if why:
-            logger.warning("%s:%d: %s", self.host, self.port, why)
-            if not self.connections:
-                self._give_up(why)
-        self.dispatch()
-
-    def _give_up(self, why: str) -> None:
-        """What waits is tried again out of the outbox."""
-        while self.waiting:
-            settle(self.waiting.popleft(), Answer(0, why.encode()))
-
-    def _failed(self) -> None:
-        """The next connection is opened later and later: Apple takes frequent opening for an attack."""
-        self.failures = min(self.failures + 1, 6)
-        self.open_after = time.monotonic() + OPEN_AGAIN * 2**self.failures * random.uniform(0.5, 1.0)
-
-    def ended(self, connection: ApnsConnection) -> None:
-        if connection in self.connections:
-            self.connections.remove(connection)
-        if connection.proven:
-            self.failures = 0
-        elif not self.closing:
-            self._failed()
-        asyncio.get_running_loop().call_soon(self.dispatch)
-
-    async def close(self) -> None:
-        self.closing = True
-        if self.opening:
-            await asyncio.wait([self.opening])
-        for connection in list(self.connections):
-            connection.end("closing")
-
-
-def load(connection: ApnsConnection) -> int:
-    return len(connection.exchanges)
-
-
-class ApnsGateway:
-    """Sends through Apple. ``host`` stands for both environments, where it is given."""
+    name = "APNs"
 
     def __init__(
         self,
-        provider: Provider,
+        token: AppleToken,
         *,
+        topic: str,
         host: str | None = None,
         port: int = 443,
         ca: str | None = None,
         connections: int = 2,
     ) -> None:
-        self.provider = provider
+        self.token = token
+        self.topic = topic
         tls = ssl.create_default_context(cafile=ca)
         tls.set_alpn_protocols(["h2"])
-        self.lanes = {name: ApnsHost(host or own, port, tls, connections) for name, own in HOSTS.items()}
+        # The connections to the host of each environment.
+        self.hosts = {name: ApnsHost(host or own, port, tls, connections) for name, own in HOSTS.items()}
 
-    async def send(self, request: PushRequest) -> PushResult:
-        body = orjson.dumps(request.payload)
-        fault = unfit(request, body)
+    def door(self, push: Push) -> str:
+        """An app of an environment: a key may be refused for one alone."""
+        return f"{push.address.environment} {self.topic_of(push)}"
+
+    def topic_of(self, push: Push) -> str:
+        topic = push.address.app or self.topic
+        return f"{topic}.push-type.liveactivity" if isinstance(push.note, LiveNote) else topic
+
+    async def send(self, push: Push) -> PushResult:
+        topic = self.topic_of(push)
+        body = orjson.dumps(document(push.note))
+        fault = unfit(push, topic, body)
         if fault:
-            return PushResult(Outcome.INVALID, 0, fault)
-        host = self.lanes[request.environment]
+            return PushResult(Outcome.REJECTED, 0, fault)
+        host = self.hosts[push.address.environment]
         try:
-            token = await self.provider.get()
+            token = await self.token.get()
         except Unavailable:
             return PushResult(Outcome.RETRY, 0, "the shared provider token can't be read")
-        headers = headers_of(request, host.host, token)
+        headers = headers_of(push, topic, host.host, token)
         answer = await host.run(Exchange(headers, body, asyncio.get_running_loop().create_future()))
         result = result_of(answer)
-        if result.reason == "ExpiredProviderToken":
-            result = PushResult(
-                Outcome.RETRY if self.provider.expire(token) else Outcome.UNAUTHORIZED, 403, result.reason
-            )
-        if result.outcome is not Outcome.DELIVERED:
-            logger.info("push to %s: %d %s", masked(request.token), result.status, result.reason)
+        if result.reason == TOKEN_EXPIRED:
+            outcome = Outcome.RETRY if self.token.expire(token) else Outcome.REFUSED
+            result = PushResult(outcome, result.status, result.reason)
+        if result.outcome is not Outcome.ACCEPTED:
+            logger.info("push to %s: %d %s", masked(push.address.token), result.status, result.reason)
         return result
 
     async def close(self) -> None:
-        for host in self.lanes.values():
+        for host in self.hosts.values():
             await host.close()
 
 
-def unfit(request: PushRequest, body: bytes) -> str | None:
+# What is sent
+
+
+def document(note: Note | LiveNote) -> dict[str, Any]:
+    """The JSON document of a push."""
+    if isinstance(note, LiveNote):
+        return live_document(note)
+    return alert_document(fitted(note, lambda it: len(orjson.dumps(alert_document(it))) - LARGEST_PAYLOAD_BYTES))
+
+
+def alert_document(note: Note) -> dict[str, Any]:
+    if note.title is None:
+        return {"aps": {"badge": note.badge}}
+    texts = {"title": note.title, "subtitle": note.subtitle, "body": note.body}
+    aps: dict[str, Any] = {
+        "alert": {name: text for name, text in texts.items() if text is not None},
+        "badge": note.badge,
+        "mutable-content": 1,
+    }
+    if note.thread is not None:
+        aps["thread-id"] = note.thread
+    aps |= {"interruption-level": "passive"} if note.quiet else {"sound": "default"}
+    return {"aps": aps, **note.data}
+
+
+def live_document(note: LiveNote) -> dict[str, Any]:
+    aps: dict[str, Any] = {"timestamp": note.stamp, "event": note.event, "content-state": note.state}
+    if note.stale_at is not None:
+        aps["stale-date"] = note.stale_at
+    if note.dismiss_at is not None:
+        aps["dismissal-date"] = note.dismiss_at
+    if note.event == "start":
+        aps |= {"attributes-type": note.attributes_type, "attributes": note.attributes}
+    if note.alert is not None:
+        aps["alert"] = {"title": note.alert[0], "body": note.alert[1]}
+    return {"aps": aps}
+
+
+def collapse_id_of(note: Note | LiveNote) -> str | None:
+    """What shows once on a device. A Live Activity has none: the stamps say which push is the newest."""
+    return note.once if isinstance(note, Note) else None
+
+
+def priority_of(note: Note | LiveNote) -> int:
+    """10 at once, 5 for a badge alone, when it suits the device."""
+    return 5 if isinstance(note, Note) and note.title is None else 10
+
+
+def unfit(push: Push, topic: str, body: bytes) -> str | None:
     """What Apple would refuse is not sent."""
     if len(body) > LARGEST_PAYLOAD_BYTES:
         return f"PayloadTooLarge: {len(body)} bytes"
-    collapse_id = request.collapse_id
+    collapse_id = collapse_id_of(push.note)
     if collapse_id is not None and not (PLAIN.fullmatch(collapse_id) and len(collapse_id) <= LONGEST_COLLAPSE_ID):
         return "BadCollapseId"
-    if not PLAIN.fullmatch(request.topic) or not PLAIN.fullmatch(request.push_id):
+    if not PLAIN.fullmatch(topic) or not PLAIN.fullmatch(push.push_id):
         return "BadTopic"
-    if not SAFE_TOKEN.fullmatch(request.token):
+    if not SAFE_TOKEN.fullmatch(push.address.token):
         return "BadDeviceToken: not to be sent in a path"
     return None
 
 
-def headers_of(request: PushRequest, host: str, token: str) -> list[Any]:
+def headers_of(push: Push, topic: str, host: str, token: str) -> list[Any]:
     """What differs from push to push is kept out of the table of headers that both sides remember."""
     headers: list[Any] = [
         (b":method", b"POST"),
         (b":scheme", b"https"),
         (b":authority", host.encode()),
-        NeverIndexedHeaderTuple(b":path", b"/3/device/" + request.token.encode()),
+        NeverIndexedHeaderTuple(b":path", b"/3/device/" + push.address.token.encode()),
         (b"authorization", b"bearer " + token.encode()),
-        (b"apns-topic", request.topic.encode()),
-        (b"apns-push-type", request.push_type.encode()),
-        (b"apns-priority", b"%d" % request.priority),
-        NeverIndexedHeaderTuple(b"apns-expiration", b"%d" % request.expires_at),
-        NeverIndexedHeaderTuple(b"apns-id", request.push_id.encode()),
+        (b"apns-topic", topic.encode()),
+        (b"apns-push-type", b"liveactivity" if isinstance(push.note, LiveNote) else b"alert"),
+        (b"apns-priority", b"%d" % priority_of(push.note)),
+        NeverIndexedHeaderTuple(b"apns-expiration", b"%d" % push.expires_at),
+        NeverIndexedHeaderTuple(b"apns-id", push.push_id.encode()),
     ]
-    if request.collapse_id is not None:
-        headers.append(NeverIndexedHeaderTuple(b"apns-collapse-id", request.collapse_id.encode()))
+    collapse_id = collapse_id_of(push.note)
+    if collapse_id is not None:
+        headers.append(NeverIndexedHeaderTuple(b"apns-collapse-id", collapse_id.encode()))
     return headers
 
 
+# What comes back
+
+
 def result_of(answer: Answer) -> PushResult:
-    """Apple's answer as what to do next."""
     status, body = answer
     if status == 200:
-        return PushResult(Outcome.DELIVERED, 200)
+        return PushResult(Outcome.ACCEPTED, 200)
     if status == 0:
         return PushResult(Outcome.RETRY, 0, body.decode(errors="replace"))
     try:
-        document = orjson.loads(body)
+        said = orjson.loads(body)
     except orjson.JSONDecodeError:
-        document = None
-    document = document if isinstance(document, dict) else {}
-    reason, timestamp = str(document.get("reason") or "no reason")[:100], document.get("timestamp")
-    dead_at = min(int(timestamp * 1000), LATEST) if isinstance(timestamp, int | float) else None
-    if status == 410 or reason in DEAD:
-        return PushResult(Outcome.TOKEN_DEAD, status, reason, dead_at if status == 410 else None)
-    if status == 403 or reason in OURS_TO_FIX:
-        return PushResult(Outcome.UNAUTHORIZED, status, reason)
-    if status == 429:
-        return PushResult(Outcome.SLOW_DOWN, status, reason)
-    if status >= 500 or reason == "IdleTimeout":
-        return PushResult(Outcome.RETRY, status, reason)
-    return PushResult(Outcome.INVALID, status, reason)
+        said = None
+    said = said if isinstance(said, dict) else {}
+    reason, timestamp = str(said.get("reason") or "no reason")[:100], said.get("timestamp")
+    dead_at = min(int(timestamp * 1000), LATEST) if status == 410 and isinstance(timestamp, int | float) else None
+    rule = rule_of(TABLE, status, reason)
+    return PushResult(rule.outcome, status, reason, dead_at, one_door=rule.one_door)

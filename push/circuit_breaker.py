@@ -1,27 +1,29 @@
-"""Where the provider does not let us in, nothing is sent for a while; then one push goes ahead of the others.
+"""Where a provider refuses our credentials, nothing is sent for a while; then one push goes ahead of the others.
 
-A key may be refused altogether, or for one environment or topic alone: each has a door of its own, so that what is wrong with
-one app does not keep the others waiting.
+They may be refused altogether or for one app alone: each has a breaker of its own, so that what is wrong with one app does
+not keep the others waiting.
 """
 
 import logging
 import time
 from collections import OrderedDict
 
+from push.provider import Outcome, PushResult
+
 logger = logging.getLogger("bellwire.push")
 
 PAUSE_SECONDS = 60.0
 MOST_BREAKERS = 1000
-TOPIC_REASONS = {"BadEnvironmentKeyIdInToken", "UnrelatedKeyIdInToken", "TopicDisallowed"}
-ALL_TOPICS = ""
+ALL_DOORS = ""
 
 
 class CircuitBreaker:
     """Open while the provider refuses our credentials: then nothing is sent, but one push a minute to try again."""
 
-    def __init__(self, name: str) -> None:
-        # The topic that it is for; "" for all of them.
-        self.name = name
+    def __init__(self, provider: str, door: str) -> None:
+        self.provider = provider
+        # What it is for; "" for all of the provider.
+        self.door = door
         # Of time.monotonic().
         self.open_until = 0.0
         # Whether a push was accepted since it opened last.
@@ -42,42 +44,49 @@ class CircuitBreaker:
         self.proven = False
         if time.monotonic() >= self.open_until:
             self.open_until = time.monotonic() + PAUSE_SECONDS
-            where = f" for {self.name}" if self.name else ""
-            logger.error("APNs rejects our credentials%s: %s; pushes are paused for %d s", where, reason, PAUSE_SECONDS)
+            where = f" for {self.door}" if self.door else ""
+            logger.error(
+                "%s refuses our credentials%s: %s; pushes are paused for %d s",
+                self.provider,
+                where,
+                reason,
+                PAUSE_SECONDS,
+            )
 
 
 class CircuitBreakers:
-    """One for all topics, and one for each of the topics that were used last."""
+    """Those of a provider: one for all of it, and one for each of the doors that were used last."""
 
-    def __init__(self) -> None:
-        self.all = CircuitBreaker(ALL_TOPICS)
+    def __init__(self, provider: str) -> None:
+        self.provider = provider
+        self.all = CircuitBreaker(provider, ALL_DOORS)
         self.breakers: OrderedDict[str, CircuitBreaker] = OrderedDict()
 
-    def breaker(self, topic: str) -> CircuitBreaker:
-        breaker = self.breakers.setdefault(topic, CircuitBreaker(topic))
-        self.breakers.move_to_end(topic)
+    def breaker(self, door: str) -> CircuitBreaker:
+        breaker = self.breakers.setdefault(door, CircuitBreaker(self.provider, door))
+        self.breakers.move_to_end(door)
         while len(self.breakers) > MOST_BREAKERS:
             self.breakers.popitem(last=False)
         return breaker
 
-    def may_send(self, topic: str) -> bool:
-        """Whether a push to this topic may be sent now."""
-        breakers = (self.all, self.breaker(topic))
+    def may_send(self, door: str) -> bool:
+        """Whether a push to this door may be sent now."""
+        breakers = (self.all, self.breaker(door))
         if any(breaker.is_open for breaker in breakers):
             return False
         for breaker in breakers:
             breaker.probing = True
         return True
 
-    def retry_after(self, topic: str) -> float:
+    def retry_after(self, door: str) -> float:
         """Seconds until the next attempt makes sense."""
-        return max(1.0, max(self.all.open_until, self.breaker(topic).open_until) - time.monotonic())
+        return max(1.0, max(self.all.open_until, self.breaker(door).open_until) - time.monotonic())
 
-    def on_result(self, topic: str, refused: str | None, *, answered: bool, began_at: float) -> None:
-        """The result of a push sent at ``began_at``: accepted, refused for this reason, or not answered."""
-        if not answered:
-            self.breaker(topic).probing = self.all.probing = False
+    def on_result(self, door: str, result: PushResult, *, began_at: float) -> None:
+        """The result of a push sent at ``began_at``."""
+        if not result.status:
+            self.breaker(door).probing = self.all.probing = False
             return
-        one_app = refused in TOPIC_REASONS
-        self.breaker(topic).on_result(accepted=refused is None or not one_app, reason=refused or "", began_at=began_at)
-        self.all.on_result(accepted=refused is None or one_app, reason=refused or "", began_at=began_at)
+        refused = result.outcome is Outcome.REFUSED
+        for breaker, concerned in ((self.breaker(door), result.one_door), (self.all, not result.one_door)):
+            breaker.on_result(accepted=not (refused and concerned), reason=result.reason, began_at=began_at)

@@ -1,72 +1,116 @@
-"""The token that signs pushes to Apple, one for the installation."""
+"""What push providers have in common: a push, its result, and the rules that turn an answer into what to do next."""
 
-import asyncio
-import time
-from collections.abc import Callable, Coroutine
-from typing import Any, NamedTuple
+import logging
+from collections.abc import Container, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import NamedTuple, Protocol
 
-import jwt
+from push.notes import LiveNote, Note
 
-TOKEN_SECONDS = 50 * 60
-TOKEN_SOONEST = 20 * 60
-TOKEN_AHEAD = 5 * 60
-
-
-class ProviderToken(NamedTuple):
-    """A signed token and when it was made, in seconds since 1970."""
-
-    text: str
-    made_at: int
+logger = logging.getLogger("bellwire.push")
 
 
-Share = Callable[[Callable[[ProviderToken | None], ProviderToken]], Coroutine[Any, Any, ProviderToken]]
+class Outcome(StrEnum):
+    """What became of a push, and so what to do next."""
+
+    ACCEPTED = "accepted"
+    RETRY = "retry"  # the network or the provider failed; it may have arrived
+    SLOW_DOWN = "slow down"  # too many pushes to this device
+    TOKEN_DEAD = "token dead"  # nothing can be pushed to this token any more
+    REJECTED = "rejected"  # it will never be accepted as it is
+    REFUSED = "refused"  # the credentials were refused; all pushes will be, until the operator fixes them
 
 
-class Provider:
-    """One token for all connections and, through ``share``, for all nodes.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Address:
+    """Where a push goes. ``app`` is the bundle or package, "" for the one that the installation is set to.
 
-    Apple wants it renewed not more often than every 20 minutes and at least every 60. ``share`` is given a function from
-    the token that the installation has to the one that it shall have, and returns that.
+    ``registered_at`` is since when the token is known to be this device's, in microseconds.
     """
 
-    def __init__(self, key: str, key_id: str, team_id: str, share: Share) -> None:
-        self.key = key
-        self.key_id = key_id
-        self.team_id = team_id
-        self.share = share
-        self.token: ProviderToken | None = None
-        self.renewing: asyncio.Task[ProviderToken] | None = None
+    token: str
+    app: str
+    environment: str
+    registered_at: int
 
-    async def get(self) -> str:
-        if self.token is None or not self.fresh(self.token):
-            self.renewing = self.renewing or asyncio.create_task(self._renew())
-            return (await asyncio.shield(self.renewing)).text
-        return self.token.text
 
-    async def _renew(self) -> ProviderToken:
-        try:
-            self.token = await self.share(self._keep)
-            return self.token
-        finally:
-            self.renewing = None
+@dataclass(frozen=True, slots=True)
+class Push:
+    """One push to one device. ``push_id`` is a uuid and stays the same when the push is tried again; ``expires_at`` is in
+    seconds since 1970.
+    """
 
-    def expire(self, text: str) -> bool:
-        """Apple calls this token too old. Whether there is, or may be made, another."""
-        if self.token is None or self.token.text != text:
-            return True
-        if time.time() - self.token.made_at < TOKEN_SOONEST:
-            return False
-        self.token = ProviderToken(self.token.text, 0)
-        return True
+    address: Address
+    note: Note | LiveNote
+    push_id: str
+    expires_at: int
 
-    def fresh(self, token: ProviderToken) -> bool:
-        """Another node's clock may be ahead of ours."""
-        return -TOKEN_AHEAD <= time.time() - token.made_at < TOKEN_SECONDS
 
-    def _keep(self, known: ProviderToken | None) -> ProviderToken:
-        expired = self.token is not None and known is not None and self.token.text == known.text
-        if known and self.fresh(known) and not expired:
-            return known
-        made_at = int(time.time())
-        claims = {"iss": self.team_id, "iat": made_at}
-        return ProviderToken(jwt.encode(claims, self.key, algorithm="ES256", headers={"kid": self.key_id}), made_at)
+@dataclass(frozen=True, slots=True)
+class PushResult:
+    """``status`` is the provider's HTTP status, 0 without an answer; ``reason`` its own word. ``dead_at`` is since when a
+    token is dead, in microseconds, if known. ``one_door`` says that other doors of the provider are not concerned.
+    """
+
+    outcome: Outcome
+    status: int
+    reason: str = ""
+    dead_at: int | None = None
+    one_door: bool = False
+
+
+class Rule(NamedTuple):
+    """What an answer with this status, and one of these reasons where there are any, means."""
+
+    outcome: Outcome
+    statuses: Container[int]
+    reasons: frozenset[str] | None = None
+    one_door: bool = False
+
+
+ANY_STATUS = range(1000)
+
+
+def rule_of(table: Sequence[Rule], status: int, reason: str) -> Rule:
+    """The first rule that applies. A table ends with one that always does."""
+    return next(each for each in table if status in each.statuses and (each.reasons is None or reason in each.reasons))
+
+
+class Provider(Protocol):
+    """Sends pushes to one platform."""
+
+    # As logs and errors call it.
+    name: str
+
+    def door(self, push: Push) -> str:
+        """What may be refused apart from the rest: an app, a project, an origin."""
+        ...
+
+    async def send(self, push: Push) -> PushResult:
+        """Never raises for what the provider or the network did: that is a result."""
+        ...
+
+    async def close(self) -> None: ...
+
+
+def masked(token: str) -> str:
+    """A token as logs may show it."""
+    return f"{token[:4]}…" if len(token) > 12 else "…"
+
+
+class LogProvider:
+    """Logs what it would send, where no key is set."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def door(self, push: Push) -> str:
+        return ""
+
+    async def send(self, push: Push) -> PushResult:
+        logger.info("no key for %s: skipped a push to %s", self.name, masked(push.address.token))
+        return PushResult(Outcome.ACCEPTED, 200, "logged")
+
+    async def close(self) -> None:
+        """Nothing is open."""

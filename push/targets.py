@@ -1,4 +1,4 @@
-"""What a push goes to: a device, a Live Activity, or a phone that shall start one. How it is asked, what an answer means.
+"""What a push goes to: a device, a Live Activity, or a phone that shall start one. What it says, what an answer means.
 
 What is to be kept of an answer is written before the delivery is settled; a crash in between sends the push again, under the
 same ids, and finds it settled.
@@ -7,10 +7,12 @@ same ids, and finds it settled.
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from push import payloads
-from push.gateway import PushRequest, PushResult
+from push import notes
+from push.notes import LiveNote, Note
+from push.provider import Address, Push, PushResult
 from storage import activities, devices
 from storage.contexts import LiveContext, PushContext
+from storage.outbox import Delivery
 from storage.statements import Read
 from storage.transaction import Tx
 from storage.types import SECOND
@@ -18,7 +20,7 @@ from storage.types import SECOND
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:
-    """How pushes are sent: ``in_flight`` at most at once, expired after ``ttl``; ``topic`` if a device names no bundle.
+    """How pushes are sent: ``in_flight`` at most at once, expired after ``ttl``.
 
     Without ``content`` a push does not show the text; with ``reached_too`` devices of users who were reached are pushed as
     well. A Live Activity goes from the lock screen ``dismiss_over`` after its stream was cancelled or expired, and
@@ -27,7 +29,6 @@ class Policy:
     ``retry_most``; ``slow_down`` takes the place of ``retry_base`` where the gateway asks for fewer pushes. Times in seconds.
     """
 
-    topic: str
     in_flight: int
     content: bool
     reached_too: bool
@@ -43,16 +44,21 @@ class Policy:
 
 
 class Target:
-    """Where a push goes. ``registered_at`` is since when the token is known, in microseconds.
+    """Where a push goes.
 
     ``tracked`` says that what becomes of the push must be recorded: ``delivered`` and ``failed`` are called of it.
     """
 
     tracked = False
-    token: str
-    registered_at: int
+    delivery: Delivery
+    address: Address
 
-    def request(self, policy: Policy, at: int) -> PushRequest:
+    def push(self, policy: Policy, at: int) -> Push:
+        """The push of a moment, in microseconds."""
+        delivery = self.delivery
+        return Push(self.address, self.note(policy, at), delivery.push_id, delivery.deadline_at // SECOND)
+
+    def note(self, policy: Policy, at: int) -> Note | LiveNote:
         raise NotImplementedError
 
     def delivered(self, tx: Tx) -> bool:
@@ -75,28 +81,18 @@ class Target:
 class DeviceTarget(Target):
     def __init__(self, context: PushContext) -> None:
         self.context = context
-        self.token = context.device.push_token
-        self.registered_at = context.device.registered_at
+        self.delivery = context.delivery
+        self.device = context.device
+        self.address = address_of(context.device, context.device.push_token)
 
-    def request(self, policy: Policy, at: int) -> PushRequest:
-        context, device = self.context, self.context.device
-        return PushRequest(
-            token=self.token,
-            topic=device.bundle_id or policy.topic,
-            push_type="alert",
-            payload=payloads.alert(context, at=at, content=policy.content),
-            environment=device.environment,
-            push_id=context.delivery.push_id,
-            priority=5 if context.about is None else 10,
-            collapse_id=payloads.collapse_id(context),
-            expires_at=context.delivery.deadline_at // SECOND,
-        )
+    def note(self, policy: Policy, at: int) -> Note:
+        return notes.note_of(self.context, at=at, content=policy.content)
 
     def token_dead(self, tx: Tx, result: PushResult) -> bool:
-        return devices.drop_token(tx, self.context.device.pk, self.token, result.dead_at)
+        return devices.drop_token(tx, self.device.pk, self.address.token, result.dead_at)
 
     def reads(self) -> Collection[Read]:
-        return devices.reads_of_drop(self.context.device.pk)
+        return devices.reads_of_drop(self.device.pk)
 
 
 class StartTarget(Target):
@@ -104,18 +100,15 @@ class StartTarget(Target):
 
     def __init__(self, context: LiveContext, device: devices.Device) -> None:
         self.context = context
+        self.delivery = context.delivery
         self.device = device
-        self.token = device.push_to_start_token or ""
-        self.registered_at = device.registered_at
+        self.address = address_of(device, device.push_to_start_token or "")
 
-    def request(self, policy: Policy, at: int) -> PushRequest:
-        topic, environment = self.device.bundle_id or policy.topic, self.device.environment
-        return live_request(
-            self.context, self.token, topic, environment, payloads.start(self.context, stale=policy.stale)
-        )
+    def note(self, policy: Policy, at: int) -> LiveNote:
+        return notes.start_note(self.context, stale=policy.stale)
 
     def token_dead(self, tx: Tx, result: PushResult) -> bool:
-        devices.drop_start_token(tx, self.device.pk, self.token)
+        devices.drop_start_token(tx, self.device.pk, self.address.token)
         return True
 
 
@@ -124,22 +117,24 @@ class ActivityTarget(Target):
 
     def __init__(self, context: LiveContext, activity: activities.Activity) -> None:
         self.context = context
+        self.delivery = context.delivery
         self.activity = activity
-        self.token = activity.token
-        self.registered_at = activity.registered_at
+        self.address = Address(
+            token=activity.token,
+            app=activity.bundle_id,
+            environment=activity.environment,
+            registered_at=activity.registered_at,
+        )
         self.tracked = context.delivery.kind == "live_end"
 
-    def request(self, policy: Policy, at: int) -> PushRequest:
-        if self.tracked:
-            over = self.context.stream.status in ("cancelled", "expired")
-            payload = payloads.end(self.context, dismiss=policy.dismiss_over if over else policy.dismiss_begun)
-        else:
-            payload = payloads.update(self.context, stale=policy.stale)
-        topic = self.activity.bundle_id or policy.topic
-        return live_request(self.context, self.token, topic, self.activity.environment, payload)
+    def note(self, policy: Policy, at: int) -> LiveNote:
+        if not self.tracked:
+            return notes.update_note(self.context, stale=policy.stale)
+        over = self.context.stream.status in ("cancelled", "expired")
+        return notes.end_note(self.context, dismiss=policy.dismiss_over if over else policy.dismiss_begun)
 
     def delivered(self, tx: Tx) -> bool:
-        return activities.settle(tx, self.activity.pk, self.token, "ended")
+        return activities.settle(tx, self.activity.pk, self.address.token, "ended")
 
     def reads(self) -> Collection[Read]:
         return activities.reads_of_settle(self.activity.pk)
@@ -147,26 +142,16 @@ class ActivityTarget(Target):
     def token_dead(self, tx: Tx, result: PushResult) -> bool:
         """Gone already, which is what was wanted; under a bad token nothing can be known."""
         state = "ended" if result.status == 410 else "dead"
-        return activities.settle(tx, self.activity.pk, self.token, state)
+        return activities.settle(tx, self.activity.pk, self.address.token, state)
 
     def failed(self, tx: Tx) -> None:
         """The next moment tries again."""
-        activities.settle(tx, self.activity.pk, self.token, "active")
+        activities.settle(tx, self.activity.pk, self.address.token, "active")
 
 
-def live_request(
-    context: LiveContext, token: str, bundle: str, environment: str, payload: dict[str, object]
-) -> PushRequest:
-    """Without a collapse id: the stamps say which push is the newest."""
-    return PushRequest(
-        token=token,
-        topic=f"{bundle}.push-type.liveactivity",
-        push_type="liveactivity",
-        payload=payload,
-        environment=environment,
-        push_id=context.delivery.push_id,
-        priority=10,
-        expires_at=context.delivery.deadline_at // SECOND,
+def address_of(device: devices.Device, token: str) -> Address:
+    return Address(
+        token=token, app=device.bundle_id, environment=device.environment, registered_at=device.registered_at
     )
 
 

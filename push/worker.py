@@ -17,7 +17,7 @@ from functools import partial
 from typing import Any
 
 from push.circuit_breaker import CircuitBreakers
-from push.gateway import Outcome, PushGateway, PushRequest, PushResult
+from push.provider import Outcome, Provider, Push, PushResult
 from push.reach import ReachLookup, UserEvent, position_of
 from push.settler import Settler
 from push.targets import Policy, Target, target_of
@@ -48,9 +48,9 @@ DEAD_REMEMBERED = 10_000
 class Worker:
     """``await start()``, ``wake()`` after commits, ``await stop()``."""
 
-    def __init__(self, database: Database, gateway: PushGateway, reach: ReachLookup, policy: Policy) -> None:
+    def __init__(self, database: Database, provider: Provider, reach: ReachLookup, policy: Policy) -> None:
         self.database = database
-        self.gateway = gateway
+        self.provider = provider
         self.reach = reach
         self.policy = policy
         # Names this process in the rows that it holds.
@@ -60,7 +60,7 @@ class Worker:
         self.retried = 0
         # Of the outbox, as measured every few seconds.
         self.depth = Depth()
-        self.breakers = CircuitBreakers()
+        self.breakers = CircuitBreakers(provider.name)
         # (token, environment) that the provider refused for good, with when it was registered, in microseconds.
         self.dead: OrderedDict[tuple[str, str], int] = OrderedDict()
         # Deliveries being sent, by number, and since when, of time.monotonic().
@@ -122,7 +122,7 @@ class Worker:
             for task in late:
                 task.cancel()
         await self.settler.finish()
-        await self.gateway.close()
+        await self.provider.close()
         with contextlib.suppress(Unavailable):
             await self.database.write(Command(lambda tx: outbox.release(tx, self.lease)))
 
@@ -298,7 +298,7 @@ class Worker:
             target = target_of(context)
             if delivery.deadline_at <= now():
                 return await self._dead_letter(delivery, target, None, "too late")
-            await self._try(delivery, target, target.request(self.policy, now()))
+            await self._try(delivery, target, target.push(self.policy, now()))
         except Unavailable:
             # What came of it can't be read or kept: it is sent again under the same ids.
             self._retry_in(delivery, "the database does not answer", self.policy.retry_base)
@@ -313,45 +313,44 @@ class Worker:
                 self._retry_in(delivery, type(error).__name__, self.policy.retry_base * 2**delivery.attempts)
         return None
 
-    async def _try(self, delivery: Delivery, target: Target, request: PushRequest) -> None:
-        app = f"{request.environment} {request.topic}"
+    async def _try(self, delivery: Delivery, target: Target, push: Push) -> None:
+        door, address = self.provider.door(push), push.address
         if time.monotonic() - self.sending[delivery.pk] > LEASE_SECONDS / 2:
             # It waited too long here; when the lease ends it is anybody's.
             self.sending.pop(delivery.pk)
-        elif self.dead.get((request.token, request.environment), -1) >= target.registered_at:
+        elif self.dead.get((address.token, address.environment), -1) >= address.registered_at:
             await self._drop_token(delivery, target, PushResult(Outcome.TOKEN_DEAD, 410, "token dead"))
-        elif self.stopping or not self.breakers.may_send(app):
-            self._retry_in(delivery, "paused", self.breakers.retry_after(app), counts=False)
+        elif self.stopping or not self.breakers.may_send(door):
+            self._retry_in(delivery, "paused", self.breakers.retry_after(door), counts=False)
         else:
             began_at = time.monotonic()
-            result = await self._result(request)
-            refused = result.reason if result.outcome is Outcome.UNAUTHORIZED else None
-            self.breakers.on_result(app, refused, answered=result.status > 0, began_at=began_at)
-            await self._react(delivery, target, request, result)
+            result = await self._result(push)
+            self.breakers.on_result(door, result, began_at=began_at)
+            await self._react(delivery, target, push, result)
 
-    async def _result(self, request: PushRequest) -> PushResult:
+    async def _result(self, push: Push) -> PushResult:
         try:
-            return await self.gateway.send(request)
+            return await self.provider.send(push)
         except Exception as error:
-            logger.exception("the gateway failed")
+            logger.exception("%s failed", self.provider.name)
             return PushResult(Outcome.RETRY, 0, type(error).__name__)
 
     # What an answer means
 
-    async def _react(self, delivery: Delivery, target: Target, request: PushRequest, result: PushResult) -> None:
+    async def _react(self, delivery: Delivery, target: Target, push: Push, result: PushResult) -> None:
         policy, times = self.policy, 2**delivery.attempts
         match result.outcome:
-            case Outcome.DELIVERED:
+            case Outcome.ACCEPTED:
                 if target.tracked and not await self._write(target.delivered, target.reads()):
                     # The registration of the new token has promised an end of its own.
                     return self._settle(delivery, "skipped", result.status, "the token changed")
                 self._settle(delivery, "sent", result.status, result.reason)
-            case Outcome.INVALID:
+            case Outcome.REJECTED:
                 await self._dead_letter(delivery, target, result.status, result.reason)
             case Outcome.TOKEN_DEAD:
-                await self._drop(delivery, target, request, result)
-            case Outcome.UNAUTHORIZED:
-                pause = self.breakers.retry_after(f"{request.environment} {request.topic}")
+                await self._drop(delivery, target, push, result)
+            case Outcome.REFUSED:
+                pause = self.breakers.retry_after(self.provider.door(push))
                 self._retry_in(delivery, result.reason, pause, result.status, counts=False)
             case Outcome.SLOW_DOWN:
                 await self._retry_or_expire(delivery, target, result, policy.slow_down * times)
@@ -359,11 +358,11 @@ class Worker:
                 await self._retry_or_expire(delivery, target, result, policy.retry_base * times)
         return None
 
-    async def _drop(self, delivery: Delivery, target: Target, request: PushRequest, result: PushResult) -> None:
+    async def _drop(self, delivery: Delivery, target: Target, push: Push, result: PushResult) -> None:
         """Forget the token, unless it was registered after it died: then it lives again."""
-        if result.dead_at is not None and target.registered_at >= result.dead_at:
+        if result.dead_at is not None and push.address.registered_at >= result.dead_at:
             return await self._retry_or_expire(delivery, target, result, self.policy.retry_base * 2**delivery.attempts)
-        self.dead[request.token, request.environment] = target.registered_at
+        self.dead[push.address.token, push.address.environment] = push.address.registered_at
         while len(self.dead) > DEAD_REMEMBERED:
             self.dead.popitem(last=False)
         return await self._drop_token(delivery, target, result)

@@ -11,9 +11,9 @@ from collections.abc import AsyncIterator, Callable
 from functools import partial
 from pathlib import Path
 
-from push.apns import ApnsGateway
-from push.gateway import LogGateway, PushGateway
-from push.provider import Provider, ProviderToken
+from push.apns import ApnsProvider
+from push.provider import LogProvider, Provider
+from push.signed import AppleToken, SignedToken
 from push.targets import Policy
 from push.webhooks import WebhookCalls
 from push.worker import Worker
@@ -118,7 +118,7 @@ async def build(settings: Settings) -> AsyncIterator[Services]:
         sessions = Sessions(database, hub, callers, limits, budget)
         reach = Reach(sessions, hub, cluster.presence, cluster.node)
         stack.push_async_callback(reach.stop)
-        worker = Worker(database, gateway_of(settings, database), reach, policy_of(settings))
+        worker = Worker(database, apns_of(settings, database), reach, policy_of(settings))
 
         accounts = Accounts(
             database,
@@ -272,26 +272,27 @@ def read_pem(path: Path | None) -> str | None:
     return path.read_text() if path else None
 
 
-def gateway_of(settings: Settings, database: Database) -> PushGateway:
+def apns_of(settings: Settings, database: Database) -> Provider:
     """Apple's, if there is a key; its provider token is shared through the database."""
     if settings.apns_key is None:
-        return LogGateway()
+        return LogProvider("APNs")
     key = settings.apns_key.read_text()
     whose = f"{settings.apns_team_id} {settings.apns_key_id} {key}"
     name = f"apns_token:{hashlib.sha256(whose.encode()).hexdigest()[:32]}"
 
-    async def share(keep: Callable[[ProviderToken | None], ProviderToken]) -> ProviderToken:
-        def apply(tx: Tx) -> ProviderToken:
+    async def share(keep: Callable[[SignedToken | None], SignedToken]) -> SignedToken:
+        def apply(tx: Tx) -> SignedToken:
             known = epoch.known(tx.connection()).get(name)
-            token = keep(ProviderToken(*json.loads(known)) if known else None)
+            token = keep(SignedToken(*json.loads(known)) if known else None)
             epoch.put(tx, name, json.dumps(token))
             return token
 
         return await database.write(Command(apply, keys=[name]))
 
-    provider = Provider(key, settings.apns_key_id, settings.apns_team_id, share)
-    return ApnsGateway(
-        provider,
+    token = AppleToken(key, settings.apns_key_id, settings.apns_team_id, share)
+    return ApnsProvider(
+        token,
+        topic=settings.apns_topic,
         host=settings.apns_host or None,
         port=settings.apns_port,
         ca=str(settings.apns_ca) if settings.apns_ca else None,
@@ -301,7 +302,6 @@ def gateway_of(settings: Settings, database: Database) -> PushGateway:
 
 def policy_of(settings: Settings) -> Policy:
     return Policy(
-        topic=settings.apns_topic,
         in_flight=settings.push_in_flight,
         content=settings.push_content,
         reached_too=settings.push_reached,

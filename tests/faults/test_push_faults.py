@@ -114,6 +114,6 @@ async def test_fault(apple: Apple, server: Served, name: str, monkeypatch: pytes
         pushes = [push for push in apple.of(token) if push.payload["messageId"] == message]
         assert {push.collapse_id for push in pushes} == {message}, "shown once, however often it came"
         assert len({push.id for push in pushes}) == 1
-    gateway = server.services.worker.gateway
-    assert isinstance(gateway, apns.ApnsGateway)
-    assert not any(host.waiting for host in gateway.lanes.values())
+    provider = server.services.worker.provider
+    assert isinstance(provider, apns.ApnsProvider)
+    assert not any(host.waiting for host in provider.hosts.values())

@@ -232,7 +232,7 @@ async def test_a_process_that_lost_its_lease_leaves_the_end_to_the_next(serve: S
     stream = await stream_of(owner)
     await register(ann, stream, "token")
     await owner.post(f"{STREAMS}/{stream}/ready")
-    first, second = (Worker(services.database, services.worker.gateway, services.worker.reach, services.worker.policy)
+    first, second = (Worker(services.database, services.worker.provider, services.worker.reach, services.worker.policy)
                      for _ in range(2))  # fmt: skip
     held = await first._write(lambda tx: outbox.claim_causes(tx, first.lease, ttl=0, limit=10, at=now()))
     again = await second._write(

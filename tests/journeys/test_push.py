@@ -13,7 +13,7 @@ import aiohttp
 import pytest
 
 from push import circuit_breaker
-from push.gateway import LogGateway
+from push.provider import LogProvider
 from push.worker import LEASE_MICROSECONDS, Worker
 from realtime.fanout import reach
 from storage import outbox
@@ -202,7 +202,7 @@ async def test_claims_at_the_same_time_share_the_places(apple: Apple, start: Ser
     services = server.services
     await services.worker.stop()
     policy = services.worker.policy
-    first, second = (Worker(services.database, LogGateway(), services.worker.reach, policy) for _ in range(2))
+    first, second = (Worker(services.database, LogProvider("APNs"), services.worker.reach, policy) for _ in range(2))
     await ann.send(chat)
     causes = await first._write(
         lambda tx: outbox.claim_causes(tx, first.lease, ttl=LEASE_MICROSECONDS, limit=10, at=now())

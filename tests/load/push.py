@@ -1,4 +1,4 @@
-"""Pushes a second to a double of Apple in a process of its own: of the gateway alone, and out of the outbox."""
+"""Pushes a second to a double of Apple in a process of its own: of the provider alone, and out of the outbox."""
 
 import argparse
 import asyncio
@@ -12,9 +12,10 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
-from push.apns import ApnsGateway
-from push.gateway import Outcome, PushRequest
-from push.provider import Provider, ProviderToken
+from push.apns import ApnsProvider
+from push.notes import Note
+from push.provider import Address, Outcome, Push
+from push.signed import AppleToken, SignedToken
 from realtime.schema.bodies import SendMessage
 from realtime.schema.caller import Caller
 from server.app import serving
@@ -48,31 +49,33 @@ async def apple(folder: Path, delay: float) -> AsyncIterator[dict[str, str]]:
         await drain
 
 
-async def gateway_alone(settings: dict[str, str], pushes: int) -> dict[str, Any]:
-    async def share(keep: Any) -> ProviderToken:
-        made: ProviderToken = keep(None)
+async def provider_alone(settings: dict[str, str], pushes: int) -> dict[str, Any]:
+    async def share(keep: Any) -> SignedToken:
+        made: SignedToken = keep(None)
         return made
 
     key = await asyncio.to_thread(Path(settings["apns_key"]).read_text)
-    provider = Provider(key, settings["apns_key_id"], settings["apns_team_id"], share)
-    gateway = ApnsGateway(provider, host="localhost", port=int(settings["apns_port"]), ca=settings["apns_ca"])
-    payload = {"aps": {"alert": {"title": "Ann", "body": "x" * 60}, "badge": 3, "sound": "default"}, "chatId": "6" * 24}
+    token = AppleToken(key, settings["apns_key_id"], settings["apns_team_id"], share)
+    provider = ApnsProvider(
+        token, topic=TOPIC, host="localhost", port=int(settings["apns_port"]), ca=settings["apns_ca"]
+    )
+    note = Note(once="6" * 24, badge=3, title="Ann", body="x" * 60, data={"chatId": "6" * 24})
     numbers, failed = iter(range(pushes)), 0
+
+    def push_to(device: str) -> Push:
+        address = Address(token=device, app="", environment="production", registered_at=0)
+        return Push(address, note, str(uuid.uuid4()), int(time.time()) + 3600)
 
     async def send() -> None:
         nonlocal failed
         for number in numbers:
-            request = PushRequest(
-                f"{number:064x}", TOPIC, "alert", payload, "production", str(uuid.uuid4()),
-                collapse_id="6" * 24, expires_at=int(time.time()) + 3600,
-            )  # fmt: skip
-            failed += (await gateway.send(request)).outcome is not Outcome.DELIVERED
+            failed += (await provider.send(push_to(f"{number:064x}"))).outcome is not Outcome.ACCEPTED
 
-    await gateway.send(PushRequest("0" * 64, TOPIC, "alert", payload, "production", str(uuid.uuid4())))
+    await provider.send(push_to("0" * 64))
     began, cpu = time.perf_counter(), time.process_time()
     await asyncio.gather(*(send() for _ in range(AT_ONCE)))
     seconds = time.perf_counter() - began
-    await gateway.close()
+    await provider.close()
     return {
         "pushes_per_second": round(pushes / seconds),
         "cpu_us_per_push": round((time.process_time() - cpu) / pushes * 1e6),
@@ -158,11 +161,11 @@ async def run(*, members: int = 5000, pushes: int = 50_000, delay: float = 0.04)
     with tempfile.TemporaryDirectory(prefix="bellwire-push-") as name:
         folder = Path(name)
         async with apple(folder / "apple", delay) as settings:
-            alone = await gateway_alone(settings, min(pushes, 20_000))
+            alone = await provider_alone(settings, min(pushes, 20_000))
             rounds = max(1, pushes // members)
         async with apple(folder / "apple", delay) as settings:
             outbox = await out_of_the_outbox(settings, folder, members=members, rounds=rounds)
-    return {"gateway": alone, "outbox": outbox}
+    return {"provider": alone, "outbox": outbox}
 
 
 def main() -> None:

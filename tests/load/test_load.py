@@ -85,7 +85,7 @@ def test_a_line_of_the_table() -> None:
 
 async def test_push() -> None:
     figures = await push.run(members=20, pushes=100, delay=0.0)
-    assert figures["gateway"]["failed"] == 0 and figures["gateway"]["pushes_per_second"] > 0
+    assert figures["provider"]["failed"] == 0 and figures["provider"]["pushes_per_second"] > 0
     assert figures["outbox"]["outcomes"] == {"sent": 200} and figures["outbox"]["retried"] == 0
 
 

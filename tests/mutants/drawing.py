@@ -28,8 +28,8 @@ class Module:
 
 
 MODULES = {
-    "push/payloads": Module("push/payloads.py", ["tests/push/test_payloads"], pure=True),
-    "push/targets": Module("push/targets.py", ["tests/push/test_targets", "tests/push/test_payloads"], pure=True),
+    "push/notes": Module("push/notes.py", ["tests/push/test_notes"], pure=True),
+    "push/targets": Module("push/targets.py", ["tests/push/test_targets", "tests/push/test_notes"], pure=True),
     "realtime/plan": Module("realtime/fanout/plan.py", ["fanout/test_plan", "sockets", "history"], pure=True),
     "storage/transaction": Module(
         "storage/transaction.py", ["storage/test_transaction", "storage/test_log", "messages"]

@@ -1,9 +1,10 @@
-"""When pushes are paused, for which topics, and what closes the breaker again."""
+"""When pushes are paused, for which doors, and what closes the breaker again."""
 
 import pytest
 
 from push import circuit_breaker
 from push.circuit_breaker import PAUSE_SECONDS, CircuitBreakers
+from push.provider import Outcome, PushResult
 from tests.support.clock import Clock
 
 ONE, OTHER = "sandbox org.example.one", "sandbox org.example.other"
@@ -16,67 +17,67 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     return made
 
 
-def result(breakers: CircuitBreakers, topic: str, reason: str | None, began_at: float) -> None:
-    breakers.on_result(topic, reason, answered=True, began_at=began_at)
+def result(breakers: CircuitBreakers, door: str, outcome: Outcome, began_at: float, *, one_door: bool = False) -> None:
+    breakers.on_result(door, PushResult(outcome, 403, "no", one_door=one_door), began_at=began_at)
 
 
-def test_a_rejected_key_pauses_every_topic(clock: Clock) -> None:
-    breakers = CircuitBreakers()
+def test_a_rejected_key_pauses_every_door(clock: Clock) -> None:
+    breakers = CircuitBreakers("APNs")
     assert breakers.may_send(ONE) and breakers.may_send(OTHER)
-    result(breakers, ONE, "InvalidProviderToken", clock.now)
+    result(breakers, ONE, Outcome.REFUSED, clock.now)
     assert not breakers.may_send(ONE) and not breakers.may_send(OTHER)
     assert breakers.retry_after(OTHER) == PAUSE_SECONDS
 
 
-def test_a_rejected_topic_pauses_itself_alone(clock: Clock) -> None:
-    breakers = CircuitBreakers()
+def test_a_rejected_door_pauses_itself_alone(clock: Clock) -> None:
+    breakers = CircuitBreakers("APNs")
     assert breakers.may_send(ONE)
-    result(breakers, ONE, "TopicDisallowed", clock.now)
+    result(breakers, ONE, Outcome.REFUSED, clock.now, one_door=True)
     assert not breakers.may_send(ONE) and breakers.may_send(OTHER)
 
 
 def test_one_push_goes_ahead_after_the_pause(clock: Clock) -> None:
-    breakers = CircuitBreakers()
+    breakers = CircuitBreakers("APNs")
     assert breakers.may_send(ONE)
-    result(breakers, ONE, "InvalidProviderToken", clock.now)
+    result(breakers, ONE, Outcome.REFUSED, clock.now)
     clock.now += PAUSE_SECONDS
     assert breakers.may_send(ONE) and not breakers.may_send(ONE), "the others wait for its answer"
-    result(breakers, ONE, None, clock.now)
+    result(breakers, ONE, Outcome.ACCEPTED, clock.now)
     assert breakers.may_send(ONE) and breakers.may_send(OTHER)
 
 
 def test_an_answer_from_before_closes_nothing(clock: Clock) -> None:
-    breakers = CircuitBreakers()
+    breakers = CircuitBreakers("APNs")
     assert breakers.may_send(ONE)
     before = clock.now
-    result(breakers, ONE, "InvalidProviderToken", clock.now)
+    result(breakers, ONE, Outcome.REFUSED, clock.now)
     clock.now += PAUSE_SECONDS
-    result(breakers, ONE, None, before)
+    result(breakers, ONE, Outcome.ACCEPTED, before)
     assert breakers.may_send(ONE) and not breakers.may_send(ONE), "it was accepted before the key was rejected"
 
 
 def test_no_answer_lets_the_next_one_try(clock: Clock) -> None:
-    breakers = CircuitBreakers()
+    breakers = CircuitBreakers("APNs")
     assert breakers.may_send(ONE)
-    result(breakers, ONE, "InvalidProviderToken", clock.now)
+    result(breakers, ONE, Outcome.REFUSED, clock.now)
     clock.now += PAUSE_SECONDS
     assert breakers.may_send(ONE)
-    breakers.on_result(ONE, None, answered=False, began_at=clock.now)
+    breakers.on_result(ONE, PushResult(Outcome.RETRY, 0, "no answer"), began_at=clock.now)
     assert breakers.may_send(ONE)
 
 
 def test_the_pause_of_many_rejections_is_that_of_the_first(clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
-    breakers = CircuitBreakers()
+    breakers = CircuitBreakers("APNs")
     assert breakers.may_send(ONE)
     for _ in range(3):
-        result(breakers, ONE, "InvalidProviderToken", clock.now)
+        result(breakers, ONE, Outcome.REFUSED, clock.now)
         clock.now += 1
     assert breakers.retry_after(ONE) == PAUSE_SECONDS - 3 and len(caplog.records) == 1
 
 
-def test_so_many_topics_are_remembered(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_so_many_doors_are_remembered(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(circuit_breaker, "MOST_BREAKERS", 2)
-    breakers = CircuitBreakers()
+    breakers = CircuitBreakers("APNs")
     for number in range(5):
-        assert breakers.may_send(f"topic {number}")
-    assert list(breakers.breakers) == ["topic 3", "topic 4"]
+        assert breakers.may_send(f"door {number}")
+    assert list(breakers.breakers) == ["door 3", "door 4"]

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from sqlalchemy import select, update
 
+from push.notes import Note
 from push.targets import ActivityTarget, DeviceTarget, StartTarget, target_of
 from server.bootstrap import policy_of
 from server.settings import Settings
@@ -16,13 +17,13 @@ from storage.transaction import Command
 from storage.types import SECOND
 from tests.conftest import Served, ServerFactory, eventually
 from tests.journeys.test_live_activities import STREAMS, ends, in_seconds, register, stream_of
-from tests.push.test_payloads import BRIEF, DELIVERY, DEVICE, LIVE, STREAM
+from tests.push.test_notes import BRIEF, DELIVERY, DEVICE, LIVE, STREAM
 from tests.support.apns import Apple, Fault
 from tests.support.pushing import due_now, pair, phone, quiet
 
 POLICY = replace(
     policy_of(Settings(_env_file=None)),
-    topic="org.default", dismiss_over=300, dismiss_begun=20, stale=900,
+    dismiss_over=300, dismiss_begun=20, stale=900,
 )  # fmt: skip
 ACTIVITY = Activity(**dict.fromkeys(Activity.__slots__) | {"token": "live", "bundle_id": "", "environment": "sandbox"})  # type: ignore[arg-type]
 
@@ -32,42 +33,32 @@ def brief(**changes: Any) -> PushContext:
     return replace(BRIEF, delivery=delivery, **changes)
 
 
-def test_a_message_is_asked_at_once_and_a_badge_when_it_suits() -> None:
-    request = DeviceTarget(brief()).request(POLICY, 0)
-    assert (request.priority, request.push_type, request.collapse_id) == (10, "alert", "m" * 24)
-    assert (request.token, request.push_id, request.expires_at, request.environment) == ("aa", "push", 7, "sandbox")
-    assert DeviceTarget(brief(about=None)).request(POLICY, 0).priority == 5
-    assert DeviceTarget(brief(about=None)).request(POLICY, 0).collapse_id == "badge"
-    assert DeviceTarget(brief()).request(POLICY, 0).topic == "org.example"
-    assert DeviceTarget(brief(device=replace(DEVICE, bundle_id=""))).request(POLICY, 0).topic == "org.default"
+def test_a_push_goes_to_the_devices_token_and_keeps_its_id() -> None:
+    push = DeviceTarget(brief()).push(POLICY, 0)
+    assert (push.address.token, push.address.app, push.address.environment) == ("aa", "org.example", "sandbox")
+    assert (push.push_id, push.expires_at) == ("push", 7)
+    assert isinstance(push.note, Note) and push.note.once == "m" * 24
 
 
-def test_a_start_goes_to_the_apps_own_topic() -> None:
+def test_a_start_goes_to_the_start_token() -> None:
     delivery = replace(LIVE.delivery, deadline_at=7 * SECOND + 5)
-    starting = StartTarget(replace(LIVE, delivery=delivery), replace(DEVICE, push_to_start_token="start"))
-    request = starting.request(POLICY, 0)
-    assert (request.token, request.topic) == ("start", "org.example.push-type.liveactivity")
-    assert request.expires_at == 7
-    assert (request.push_type, request.priority, request.collapse_id) == ("liveactivity", 10, None)
-    bare = StartTarget(LIVE, replace(DEVICE, bundle_id="")).request(POLICY, 0)
-    assert bare.topic == "org.default.push-type.liveactivity"
+    push = StartTarget(replace(LIVE, delivery=delivery), replace(DEVICE, push_to_start_token="start")).push(POLICY, 0)
+    assert (push.address.token, push.address.app, push.expires_at) == ("start", "org.example", 7)
 
 
 @pytest.mark.parametrize(("status", "after"), [("cancelled", 300), ("expired", 300), ("ready", 20), ("started", 20)])
 def test_an_end_stays_as_long_as_its_moment_says(status: Any, after: int) -> None:
     ending = replace(LIVE, delivery=replace(LIVE.delivery, kind="live_end"), stream=replace(STREAM, status=status))
     target = ActivityTarget(ending, ACTIVITY)
-    aps = target.request(POLICY, 0).payload["aps"]
-    assert target.tracked and aps["event"] == "end" and aps["dismissal-date"] == aps["timestamp"] + after
+    note = target.note(POLICY, 0)
+    assert target.tracked and note.event == "end" and note.dismiss_at == note.stamp + after
     updating = ActivityTarget(replace(ending, delivery=replace(LIVE.delivery, kind="live_update")), ACTIVITY)
-    assert not updating.tracked and updating.request(POLICY, 0).payload["aps"]["event"] == "update"
+    assert not updating.tracked and updating.note(POLICY, 0).event == "update"
     assert not DeviceTarget(brief()).tracked and not StartTarget(ending, DEVICE).tracked
 
 
 def test_a_running_activity_is_of_the_app_that_registered_it() -> None:
-    for bundle, topic in (("org.own", "org.own"), ("", "org.default")):
-        request = ActivityTarget(LIVE, replace(ACTIVITY, bundle_id=bundle)).request(POLICY, 0)
-        assert request.topic == f"{topic}.push-type.liveactivity"
+    assert ActivityTarget(LIVE, replace(ACTIVITY, bundle_id="org.own")).address.app == "org.own"
 
 
 def test_each_brief_has_its_target() -> None:

@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import select, update
 
 from push import worker as module
-from push.gateway import Outcome, PushRequest, PushResult
+from push.provider import Outcome, Push, PushResult
 from push.targets import target_of as push_target_of
 from storage import contexts, outbox
 from storage.errors import Unavailable
@@ -28,23 +28,28 @@ HOUR = 3600
 
 
 class Scripted:
-    """A gateway that answers as it is told, in turn or as a function says; then that all is well."""
+    """A provider that answers as it is told, in turn or as a function says; then that all is well."""
+
+    name = "a script"
 
     def __init__(self) -> None:
-        self.requests: list[PushRequest] = []
+        self.pushes: list[Push] = []
         self.results: list[PushResult | Exception] = []
-        self.plan: Callable[[PushRequest], PushResult | Exception | None] = lambda request: None
+        self.plan: Callable[[Push], PushResult | Exception | None] = lambda push: None
         self.hold: asyncio.Event | None = None
         self.closed = False
 
-    async def send(self, request: PushRequest) -> PushResult:
-        self.requests.append(request)
+    async def send(self, push: Push) -> PushResult:
+        self.pushes.append(push)
         if self.hold:
             await self.hold.wait()
-        result = self.plan(request) or (self.results.pop(0) if self.results else PushResult(Outcome.DELIVERED, 200))
+        result = self.plan(push) or (self.results.pop(0) if self.results else PushResult(Outcome.ACCEPTED, 200))
         if isinstance(result, Exception):
             raise result
         return result
+
+    def door(self, push: Push) -> str:
+        return ""
 
     async def close(self) -> None:
         self.closed = True
@@ -55,16 +60,16 @@ def fails(outcome: Outcome = Outcome.RETRY, status: int = 503, reason: str = "Un
 
 
 @pytest.fixture
-async def gateway() -> Scripted:
+async def provider() -> Scripted:
     return Scripted()
 
 
 @pytest.fixture
-async def server(serve: ServerFactory, gateway: Scripted, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Served]:
+async def server(serve: ServerFactory, provider: Scripted, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Served]:
     """Nothing is tried again by itself: a test makes it due. Pauses are neither shorter nor longer than they are meant."""
     served = await serve()
     worker = served.services.worker
-    worker.gateway = gateway
+    worker.provider = provider
     worker.policy = replace(worker.policy, retry_base=HOUR, retry_most=5 * HOUR, slow_down=2 * HOUR, ttl=1000 * HOUR)
     monkeypatch.setattr(random, "uniform", lambda low, high: (low + high) / 2)
     yield served
@@ -102,9 +107,9 @@ def is_due_in(row: Any, seconds: float, before: int) -> bool:
     ids=["retry", "slow down", "registered since"],
 )
 async def test_each_pause_is_twice_as_long_up_to_the_longest(
-    server: Served, gateway: Scripted, result: PushResult, pauses: list[int]
+    server: Served, provider: Scripted, result: PushResult, pauses: list[int]
 ) -> None:
-    gateway.results = [result] * len(pauses)
+    provider.results = [result] * len(pauses)
     ann, _, chat = await pair(server)
     before = now()
     await ann.send(chat)
@@ -115,10 +120,10 @@ async def test_each_pause_is_twice_as_long_up_to_the_longest(
         before = now()
         await due_now(server)
     (row,) = await settled(server, len(pauses) + 1)
-    assert row.state == "sent" and len({each.push_id for each in gateway.requests}) == 1
+    assert row.state == "sent" and len({each.push_id for each in provider.pushes}) == 1
 
 
-async def test_pauses_are_spread(server: Served, gateway: Scripted, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_pauses_are_spread(server: Served, provider: Scripted, monkeypatch: pytest.MonkeyPatch) -> None:
     """So that what failed together does not come back together."""
     asked: list[tuple[float, float]] = []
 
@@ -127,7 +132,7 @@ async def test_pauses_are_spread(server: Served, gateway: Scripted, monkeypatch:
         return high
 
     monkeypatch.setattr(random, "uniform", longest)
-    gateway.results = [fails()]
+    provider.results = [fails()]
     ann, _, chat = await pair(server)
     before = now()
     await ann.send(chat)
@@ -137,37 +142,37 @@ async def test_pauses_are_spread(server: Served, gateway: Scripted, monkeypatch:
 
 @pytest.mark.parametrize(("ttl", "state"), [(0.4, "dead"), (0.6, "waiting")])
 async def test_what_would_come_too_late_is_a_dead_letter_at_once(
-    server: Served, gateway: Scripted, caplog: pytest.LogCaptureFixture, ttl: float, state: str
+    server: Served, provider: Scripted, caplog: pytest.LogCaptureFixture, ttl: float, state: str
 ) -> None:
     """The earliest next try is after half of the pause."""
     worker = server.services.worker
     worker.policy = replace(worker.policy, ttl=ttl * HOUR)
-    gateway.results = [fails()]
+    provider.results = [fails()]
     ann, _, chat = await pair(server)
     await ann.send(chat)
     (row,) = await settled(server, 1)
-    assert row.state == state and len(gateway.requests) == 1
+    assert row.state == state and len(provider.pushes) == 1
     assert row.reason == ("too late: Unavailable" if state == "dead" else "Unavailable")
     caplog.clear()
 
 
 async def test_a_gateway_that_fails_is_tried_again(
-    server: Served, gateway: Scripted, caplog: pytest.LogCaptureFixture
+    server: Served, provider: Scripted, caplog: pytest.LogCaptureFixture
 ) -> None:
-    gateway.results = [ZeroDivisionError()]
+    provider.results = [ZeroDivisionError()]
     ann, _, chat = await pair(server)
     before = now()
     await ann.send(chat)
     (row,) = await settled(server, 1)
     assert (row.state, row.attempts, row.status, row.reason) == ("waiting", 1, 0, "ZeroDivisionError")
-    assert is_due_in(row, HOUR, before) and "the gateway failed" in caplog.text
+    assert is_due_in(row, HOUR, before) and "a script failed" in caplog.text
     assert server.services.worker.breakers.all.proven, "no answer is no refusal"
     caplog.clear()
 
 
 @pytest.mark.parametrize("late", [False, True])
 async def test_a_push_that_can_not_be_written_harms_no_other(
-    server: Served, gateway: Scripted, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, late: bool
+    server: Served, provider: Scripted, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, late: bool
 ) -> None:
     read = contexts.contexts
 
@@ -180,7 +185,7 @@ async def test_a_push_that_can_not_be_written_harms_no_other(
     worker = server.services.worker
     if late:
         worker.policy = replace(worker.policy, ttl=0)
-        gateway.plan = lambda request: pytest.fail("sent after its deadline")
+        provider.plan = lambda push: pytest.fail("sent after its deadline")
     ann, _, chat = await pair(server)
     before = now()
     await asyncio.gather(*(ann.send(chat) for _ in range(3)))
@@ -188,7 +193,7 @@ async def test_a_push_that_can_not_be_written_harms_no_other(
     bad = [row for row in found if row.reason == "ZeroDivisionError"]
     assert len(found) == 3 and len(bad) == 1
     if late:
-        assert {row.state for row in found} == {"dead"} and not gateway.requests
+        assert {row.state for row in found} == {"dead"} and not provider.pushes
     else:
         assert sorted(row.state for row in found) == ["sent", "sent", "waiting"]
         assert (bad[0].attempts, bad[0].status) == (1, None) and is_due_in(bad[0], HOUR, before)
@@ -196,7 +201,7 @@ async def test_a_push_that_can_not_be_written_harms_no_other(
 
 
 async def test_a_database_that_does_not_answer_costs_no_try(
-    server: Served, gateway: Scripted, monkeypatch: pytest.MonkeyPatch
+    server: Served, provider: Scripted, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def broken(*_: Any) -> Any:
         raise Unavailable
@@ -207,11 +212,11 @@ async def test_a_database_that_does_not_answer_costs_no_try(
     await asyncio.gather(*(ann.send(chat) for _ in range(2)))
     found = await settled(server, 2)
     assert {(row.state, row.reason) for row in found} == {("waiting", "the database does not answer")}
-    assert all(is_due_in(row, HOUR, before) for row in found) and not gateway.requests
+    assert all(is_due_in(row, HOUR, before) for row in found) and not provider.pushes
 
 
 async def test_what_is_wrong_with_the_database_once_is_looked_at_again(
-    server: Served, gateway: Scripted, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    server: Served, provider: Scripted, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(module, "POLL_SECONDS", 0.01)
     claim, faults = outbox.claim_causes, [ZeroDivisionError(), Unavailable()]
@@ -248,7 +253,7 @@ async def connected(server: Served, count: int) -> tuple[Any, str]:
 
 
 async def test_when_many_are_asked_already_the_rest_wait_a_second(
-    server: Served, gateway: Scripted, monkeypatch: pytest.MonkeyPatch
+    server: Served, provider: Scripted, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "ASKED_AT_MOST", 1)
     ann, chat = await connected(server, 2)
@@ -256,13 +261,13 @@ async def test_when_many_are_asked_already_the_rest_wait_a_second(
     await ann.send(chat)
     found = await settled(server, 2)
     assert {(row.state, row.attempts, row.reason) for row in found} == {("waiting", 0, "many are asked already")}
-    assert all(is_due_in(row, 1, before) for row in found) and not gateway.requests
+    assert all(is_due_in(row, 1, before) for row in found) and not provider.pushes
     monkeypatch.setattr(module, "ASKED_AT_MOST", 2)
     await due_now(server)
     assert {row.state for row in await settled(server, 4)} == {"sent"}
 
 
-async def test_who_was_asked_and_finds_no_room_waits(server: Served, gateway: Scripted) -> None:
+async def test_who_was_asked_and_finds_no_room_waits(server: Served, provider: Scripted) -> None:
     worker = server.services.worker
     worker.policy = replace(worker.policy, in_flight=3)
     ann, chat = await connected(server, 3)
@@ -274,20 +279,20 @@ async def test_who_was_asked_and_finds_no_room_waits(server: Served, gateway: Sc
         return await reached(places)
 
     worker.reach.reached = meanwhile  # type: ignore[method-assign, assignment]
-    gateway.hold = asyncio.Event()
+    provider.hold = asyncio.Event()
     await ann.send(chat)
-    await eventually(lambda: gateway.requests and worker.retried == 2)
+    await eventually(lambda: provider.pushes and worker.retried == 2)
     await eventually(lambda: worker.settler.writing is None)
     waiting = [row for row in await rows(server) if row.reason]
     assert {(row.state, row.attempts, row.reason) for row in waiting} == {("waiting", 0, "no room")}
     worker.policy = replace(worker.policy, in_flight=3)
-    gateway.hold.set()
+    provider.hold.set()
     await due_now(server)
     assert {row.state for row in await settled(server, 5)} == {"sent"}
 
 
-async def test_a_refused_key_costs_no_try(server: Served, gateway: Scripted, caplog: pytest.LogCaptureFixture) -> None:
-    gateway.results = [fails(Outcome.UNAUTHORIZED, 403, "InvalidProviderToken")]
+async def test_a_refused_key_costs_no_try(server: Served, provider: Scripted, caplog: pytest.LogCaptureFixture) -> None:
+    provider.results = [fails(Outcome.REFUSED, 403, "InvalidProviderToken")]
     ann, _, chat = await pair(server)
     before = now()
     await ann.send(chat)
@@ -302,7 +307,7 @@ async def test_a_refused_key_costs_no_try(server: Served, gateway: Scripted, cap
     caplog.clear()
 
 
-async def test_a_token_that_is_known_to_be_dead_is_not_tried(server: Served, gateway: Scripted) -> None:
+async def test_a_token_that_is_known_to_be_dead_is_not_tried(server: Served, provider: Scripted) -> None:
     """Not even by what was claimed before its device was forgotten."""
     worker = server.services.worker
     ann, _, chat = await pair(server, "b1", "b2")
@@ -312,20 +317,20 @@ async def test_a_token_that_is_known_to_be_dead_is_not_tried(server: Served, gat
     found = await server.services.database.read(
         lambda it: dict(it.execute(select(devices.c.push_token, registered)).all())
     )
-    gateway.requests.clear()
+    provider.pushes.clear()
     worker.dead["b1", "sandbox"] = found["b1"]
     worker.dead["b2", "sandbox"] = found["b2"] - 1
     await ann.send(chat)
     states = [(row.state, row.status, row.reason) for row in (await settled(server, 4))[2:]]
     assert sorted(states, key=str) == [("dropped", 410, "token dead"), ("sent", 200, "")]
-    assert [each.token for each in gateway.requests] == ["b2"], "it was registered again since"
+    assert [each.address.token for each in provider.pushes] == ["b2"], "it was registered again since"
 
 
 async def test_so_many_dead_tokens_are_remembered(
-    server: Served, gateway: Scripted, monkeypatch: pytest.MonkeyPatch
+    server: Served, provider: Scripted, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "DEAD_REMEMBERED", 2)
-    gateway.plan = lambda request: fails(Outcome.TOKEN_DEAD, 410, "Unregistered")
+    provider.plan = lambda push: fails(Outcome.TOKEN_DEAD, 410, "Unregistered")
     worker = server.services.worker
     for token in ("b1", "b2", "b3"):
         ann, _, chat = await pair(server, token)
@@ -337,33 +342,33 @@ async def test_so_many_dead_tokens_are_remembered(
 # Stopping
 
 
-async def push_under_way(server: Served, gateway: Scripted) -> tuple[asyncio.Event, Person, str]:
-    """Send a message whose push the gateway answers only when the event is set; the event, the sender and the chat."""
-    gateway.hold = hold = asyncio.Event()
+async def push_under_way(server: Served, provider: Scripted) -> tuple[asyncio.Event, Person, str]:
+    """Send a message whose push the provider answers only when the event is set; the event, the sender and the chat."""
+    provider.hold = hold = asyncio.Event()
     ann, _, chat = await pair(server)
     await ann.send(chat)
-    await eventually(lambda: gateway.requests)
+    await eventually(lambda: provider.pushes)
     return hold, ann, chat
 
 
-async def test_stopping_waits_for_what_is_under_way(server: Served, gateway: Scripted) -> None:
+async def test_stopping_waits_for_what_is_under_way(server: Served, provider: Scripted) -> None:
     worker = server.services.worker
-    hold, _, _ = await push_under_way(server, gateway)
+    hold, _, _ = await push_under_way(server, provider)
     stopping = asyncio.create_task(worker.stop())
     for _ in range(50):
         await asyncio.sleep(0)
     assert not stopping.done() and worker.sending
     hold.set()
     await stopping
-    assert [row.state for row in await rows(server)] == ["sent"] and gateway.closed
+    assert [row.state for row in await rows(server)] == ["sent"] and provider.closed
 
 
-async def test_stopping_gives_back_what_takes_too_long(server: Served, gateway: Scripted) -> None:
+async def test_stopping_gives_back_what_takes_too_long(server: Served, provider: Scripted) -> None:
     worker = server.services.worker
-    _, ann, chat = await push_under_way(server, gateway)
+    _, ann, chat = await push_under_way(server, provider)
     await worker.stop(seconds=0)
     (row,) = await rows(server)
-    assert (row.state, row.lease) == ("waiting", None) and gateway.closed
+    assert (row.state, row.lease) == ("waiting", None) and provider.closed
     await ann.send(chat)
     held = await server.services.database.read(lambda it: it.execute(select(causes.c.lease)).scalars().all())
     assert held == [None], "nothing more is claimed"
@@ -371,10 +376,10 @@ async def test_stopping_gives_back_what_takes_too_long(server: Served, gateway: 
 
 
 async def test_a_deadline_that_is_now_is_past(
-    server: Served, gateway: Scripted, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    server: Served, provider: Scripted, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     worker = server.services.worker
-    gateway.results = [fails()]
+    provider.results = [fails()]
     ann, _, chat = await pair(server)
     await ann.send(chat)
     await settled(server, 1)
@@ -384,7 +389,7 @@ async def test_a_deadline_that_is_now_is_past(
     monkeypatch.setattr(module, "now", lambda: moment)
     await due_now(server)
     (row,) = await settled(server, 2)
-    assert (row.state, row.reason) == ("dead", "too late") and len(gateway.requests) == 1
+    assert (row.state, row.reason) == ("dead", "too late") and len(provider.pushes) == 1
     assert worker.settled["dead"] == 1
     caplog.clear()
 
@@ -392,12 +397,12 @@ async def test_a_deadline_that_is_now_is_past(
 # What was claimed, and is not sent
 
 
-async def claimed(server: Served, gateway: Scripted) -> tuple[Any, Any]:
+async def claimed(server: Served, provider: Scripted) -> tuple[Any, Any]:
     """A delivery and its target, as the worker has them before it sends; the worker does nothing by itself any more."""
     worker = server.services.worker
     sent: list[tuple[Any, Any]] = []
 
-    async def tried(delivery: Any, target: Any, request: Any) -> None:
+    async def tried(delivery: Any, target: Any, push: Any) -> None:
         sent.append((delivery, target))
 
     worker._try = tried  # type: ignore[method-assign]
@@ -405,7 +410,7 @@ async def claimed(server: Served, gateway: Scripted) -> tuple[Any, Any]:
     await ann.send(chat)
     await eventually(lambda: sent)
     del worker._try
-    assert not gateway.requests
+    assert not provider.pushes
     return sent[0]
 
 
@@ -413,28 +418,28 @@ async def claimed(server: Served, gateway: Scripted) -> tuple[Any, Any]:
     ("waited", "goes"), [(module.LEASE_SECONDS / 2 - 1, True), (module.LEASE_SECONDS / 2 + 1, False)]
 )
 async def test_what_waited_for_half_of_its_lease_is_left_to_whoever_claims_it_next(
-    server: Served, gateway: Scripted, waited: float, goes: bool
+    server: Served, provider: Scripted, waited: float, goes: bool
 ) -> None:
     worker = server.services.worker
-    delivery, target = await claimed(server, gateway)
+    delivery, target = await claimed(server, provider)
     worker.sending[delivery.pk] = time.monotonic() - waited
     await worker._try(delivery, target, target.request(worker.policy, now()))
-    assert len(gateway.requests) == goes
+    assert len(provider.pushes) == goes
     if goes:
         assert (await settled(server, 1))[0].state == "sent"
     else:
         assert delivery.pk not in worker.sending and not worker.settled and worker.retried == 0
 
 
-async def test_nothing_new_goes_out_while_it_stops(server: Served, gateway: Scripted) -> None:
+async def test_nothing_new_goes_out_while_it_stops(server: Served, provider: Scripted) -> None:
     worker = server.services.worker
-    delivery, target = await claimed(server, gateway)
+    delivery, target = await claimed(server, provider)
     worker.stopping = True
     before = now()
     await worker._try(delivery, target, target.request(worker.policy, now()))
     worker.stopping = False
     (row,) = await settled(server, 1)
-    assert (row.state, row.attempts, row.reason) == ("waiting", 0, "paused") and not gateway.requests
+    assert (row.state, row.attempts, row.reason) == ("waiting", 0, "paused") and not provider.pushes
     assert is_due_in(row, 1, before)
 
 
@@ -456,16 +461,16 @@ async def claims_again_in_vain(server: Served) -> None:
     assert begun == []
 
 
-async def test_what_is_claimed_a_second_time_is_sent_once(server: Served, gateway: Scripted) -> None:
+async def test_what_is_claimed_a_second_time_is_sent_once(server: Served, provider: Scripted) -> None:
     """Its lease ended while it was under way here."""
-    hold, _, _ = await push_under_way(server, gateway)
+    hold, _, _ = await push_under_way(server, provider)
     await claims_again_in_vain(server)
     hold.set()
     await settled(server, 1)
-    assert len(gateway.requests) == 1
+    assert len(provider.pushes) == 1
 
 
-async def test_what_is_asked_about_is_not_asked_twice(server: Served, gateway: Scripted) -> None:
+async def test_what_is_asked_about_is_not_asked_twice(server: Served, provider: Scripted) -> None:
     worker = server.services.worker
     ann, chat = await connected(server, 1)
     asked: list[Any] = []
@@ -483,10 +488,10 @@ async def test_what_is_asked_about_is_not_asked_twice(server: Served, gateway: S
     await claims_again_in_vain(server)
     answer.set()
     await settled(server, 1)
-    assert len(asked) == 1 and len(gateway.requests) == 1
+    assert len(asked) == 1 and len(provider.pushes) == 1
 
 
-async def test_a_token_that_changed_meanwhile_is_tried_again_at_once(server: Served, gateway: Scripted) -> None:
+async def test_a_token_that_changed_meanwhile_is_tried_again_at_once(server: Served, provider: Scripted) -> None:
     """The device was registered anew while the push with its old token was under way."""
     worker = server.services.worker
     again, later = worker._retry_in, []
@@ -496,20 +501,20 @@ async def test_a_token_that_changed_meanwhile_is_tried_again_at_once(server: Ser
         again(delivery, reason, seconds, *rest, counts=counts)
 
     worker._retry_in = recording  # type: ignore[method-assign, assignment]
-    hold, _, _ = await push_under_way(server, gateway)
-    gateway.results = [fails(Outcome.TOKEN_DEAD, 410, "Unregistered")]
+    hold, _, _ = await push_under_way(server, provider)
+    provider.results = [fails(Outcome.TOKEN_DEAD, 410, "Unregistered")]
     await server.services.database.write(
         Command(lambda tx: tx.execute(update(devices).values(push_token="new", registered_at=now())))
     )
     hold.set()
     (row,) = await settled(server, 2)
     assert (row.state, row.attempts) == ("sent", 2)
-    assert [each.token for each in gateway.requests] == ["b1", "new"]
+    assert [each.address.token for each in provider.pushes] == ["b1", "new"]
     assert later == [("the token changed", 0, (410,), True)]
 
 
 async def test_an_unforeseen_fault_is_tried_again_after_longer_and_longer_pauses(
-    server: Served, gateway: Scripted, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    server: Served, provider: Scripted, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     target_of, faults = push_target_of, [ZeroDivisionError] * 3
 
@@ -532,9 +537,9 @@ async def test_an_unforeseen_fault_is_tried_again_after_longer_and_longer_pauses
     caplog.clear()
 
 
-async def test_tries_are_counted_up_to_thirty(server: Served, gateway: Scripted) -> None:
+async def test_tries_are_counted_up_to_thirty(server: Served, provider: Scripted) -> None:
     """So that the pause, which doubles with each, stays a number."""
-    gateway.results = [fails(), fails()]
+    provider.results = [fails(), fails()]
     ann, _, chat = await pair(server)
     await ann.send(chat)
     await settled(server, 1)
@@ -542,16 +547,16 @@ async def test_tries_are_counted_up_to_thirty(server: Served, gateway: Scripted)
         await server.services.database.write(
             Command(lambda tx, attempts=attempts: tx.execute(update(deliveries).values(attempts=attempts)))  # type: ignore[misc]
         )
-        gateway.results = [fails()]
+        provider.results = [fails()]
         await due_now(server)
         (row,) = await settled(server, number)
         assert row.attempts == 30
 
 
-async def test_no_answer_is_no_proof_that_the_provider_lets_in(server: Served, gateway: Scripted) -> None:
+async def test_no_answer_is_no_proof_that_the_provider_lets_in(server: Served, provider: Scripted) -> None:
     worker = server.services.worker
     worker.breakers.all.proven = False
-    gateway.results = [PushResult(Outcome.RETRY, 0, "no answer"), PushResult(Outcome.RETRY, 1, "an answer")]
+    provider.results = [PushResult(Outcome.RETRY, 0, "no answer"), PushResult(Outcome.RETRY, 1, "an answer")]
     ann, _, chat = await pair(server)
     await ann.send(chat)
     await settled(server, 1)
@@ -562,7 +567,7 @@ async def test_no_answer_is_no_proof_that_the_provider_lets_in(server: Served, g
 
 
 async def test_what_finds_no_room_goes_out_when_something_is_settled(
-    server: Served, gateway: Scripted, monkeypatch: pytest.MonkeyPatch
+    server: Served, provider: Scripted, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Not only when the clock looks again."""
     worker = server.services.worker
@@ -571,4 +576,4 @@ async def test_what_finds_no_room_goes_out_when_something_is_settled(
     ann, _, chat = await pair(server, "b1", "b2", "b3")
     await ann.send(chat)
     assert {row.state for row in await settled(server, 3)} == {"sent"}
-    assert sorted(each.token for each in gateway.requests) == ["b1", "b2", "b3"]
+    assert sorted(each.address.token for each in provider.pushes) == ["b1", "b2", "b3"]

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from sqlalchemy import insert
 
-from push.gateway import LogGateway
+from push.provider import LogProvider
 from push.worker import LEASE_MICROSECONDS, Worker
 from realtime.notifications import Draft
 from realtime.schema.bodies import SendMessage
@@ -251,7 +251,7 @@ async def test_the_outbox_takes_as_many_trips_for_many_as_for_one(full: Full) ->
     """Claims and settlements two, and the expansion of many causes what that of one takes."""
     services = full.server.services
     database, policy = services.database, services.worker.policy
-    worker = Worker(database, LogGateway(), services.worker.reach, policy)
+    worker = Worker(database, LogProvider("APNs"), services.worker.reach, policy)
     for number, each in enumerate(full.others):
         token = f"{number:064x}"
         device = {"deviceId": f"i{number}", "platform": "ios", "pushToken": token, "bundleId": "org.example.app"}

@@ -7,8 +7,8 @@ from typing import Any
 import orjson
 import pytest
 
-from push import payloads
-from push.gateway import LARGEST_PAYLOAD_BYTES
+from push import apns, notes
+from push.apns_connection import LARGEST_PAYLOAD_BYTES
 from storage.contexts import LiveContext, PushContext, Text
 from storage.devices import Device
 from storage.notifications import Notification
@@ -23,12 +23,17 @@ TEXT = Text("m" * 24, "c" * 24, 7, None, "s" * 24, "Ann", "text", "hello", None,
 BRIEF = PushContext(DELIVERY, DEVICE, "en", "Europe/Istanbul", None, None, TEXT, 3)
 
 
+def alert(context: PushContext, *, at: int, content: bool) -> dict[str, Any]:
+    """As Apple gets it."""
+    return apns.document(notes.note_of(context, at=at, content=content))
+
+
 @pytest.mark.parametrize("piece", ["👨‍👩‍👧‍👦", "e\u0301", "🇹🇷", "क्षि", "\\", '"', "\n", "é", "a"])
 @pytest.mark.parametrize("lead", ["", "x", "xy", "xyz"])
 def test_a_long_text_is_cut_between_characters(piece: str, lead: str) -> None:
     """Sixteen KB of them, at every offset."""
     body = lead + piece * (16_384 // len(piece.encode()))
-    made = payloads.alert(replace(BRIEF, about=replace(TEXT, content=body)), at=0, content=True)
+    made = alert(replace(BRIEF, about=replace(TEXT, content=body)), at=0, content=True)
     shown = made["aps"]["alert"]["body"]
     size = len(orjson.dumps(made))
     assert shown.endswith("…") and body.startswith(shown[:-1])
@@ -37,13 +42,13 @@ def test_a_long_text_is_cut_between_characters(piece: str, lead: str) -> None:
 
 
 def test_the_title_is_cut_after_the_body() -> None:
-    made = payloads.alert(replace(BRIEF, about=replace(TEXT, chat="t" * 5000, content="b" * 5000)), at=0, content=True)
+    made = alert(replace(BRIEF, about=replace(TEXT, chat="t" * 5000, content="b" * 5000)), at=0, content=True)
     assert made["aps"]["alert"]["body"] == "" and made["aps"]["alert"]["title"].endswith("…")
     assert len(orjson.dumps(made)) <= LARGEST_PAYLOAD_BYTES
 
 
 def test_a_direct_message_and_one_of_a_group() -> None:
-    made = payloads.alert(BRIEF, at=0, content=True)
+    made = alert(BRIEF, at=0, content=True)
     assert made == {
         "aps": {
             "alert": {"title": "Ann", "body": "hello"},
@@ -58,7 +63,7 @@ def test_a_direct_message_and_one_of_a_group() -> None:
         "seq": 7,
         "senderId": TEXT.sender_id,
     }
-    group = payloads.alert(replace(BRIEF, about=replace(TEXT, chat="Friends")), at=0, content=True)
+    group = alert(replace(BRIEF, about=replace(TEXT, chat="Friends")), at=0, content=True)
     assert group["aps"]["alert"] == {"title": "Friends", "subtitle": "Ann", "body": "hello"}
 
 
@@ -74,20 +79,20 @@ def test_a_direct_message_and_one_of_a_group() -> None:
     ],
 )
 def test_what_is_no_text_is_said_in_words(changes: dict[str, Any], body: str) -> None:
-    made = payloads.alert(replace(BRIEF, about=replace(TEXT, **changes)), at=0, content=True)
+    made = alert(replace(BRIEF, about=replace(TEXT, **changes)), at=0, content=True)
     assert made["aps"]["alert"]["body"] == body
 
 
 def test_without_content_the_text_is_not_shown() -> None:
-    made = payloads.alert(replace(BRIEF, locale="tr-TR"), at=0, content=False)
+    made = alert(replace(BRIEF, locale="tr-TR"), at=0, content=False)
     assert made["aps"]["alert"] == {"title": "Yeni mesaj"} and "senderId" not in made
     assert "Ann" not in str(made) and "hello" not in str(made)
 
 
 def test_a_badge_alone() -> None:
-    assert payloads.alert(replace(BRIEF, about=None), at=0, content=True) == {"aps": {"badge": 3}}
-    assert payloads.collapse_id(replace(BRIEF, about=None)) == "badge"
-    assert payloads.collapse_id(BRIEF) == TEXT.id
+    assert alert(replace(BRIEF, about=None), at=0, content=True) == {"aps": {"badge": 3}}
+    assert notes.note_of(replace(BRIEF, about=None), at=0, content=True).once == "badge"
+    assert notes.note_of(BRIEF, at=0, content=True).once == TEXT.id
 
 
 @pytest.mark.parametrize(
@@ -103,12 +108,12 @@ def test_quiet_hours_go_by_the_users_clock(hours: tuple[str | None, str | None],
     hour, minute = map(int, clock.split(":"))
     # Istanbul is three hours ahead of UTC all year.
     at = int(datetime(2026, 6, 1, hour, minute, 30, tzinfo=UTC).timestamp()) * SECOND - 3 * 3600 * SECOND
-    made = payloads.alert(replace(BRIEF, quiet_from=hours[0], quiet_to=hours[1]), at=at, content=True)
+    made = alert(replace(BRIEF, quiet_from=hours[0], quiet_to=hours[1]), at=at, content=True)
     assert (made["aps"].get("interruption-level") == "passive") == quiet
     assert ("sound" in made["aps"]) != quiet
     for zone in (None, "Nowhere/Here", ""):
         there = replace(BRIEF, quiet_from=hours[0], quiet_to=hours[1], time_zone=zone)
-        assert payloads.quiet(there, at + 3 * 3600 * SECOND) == quiet, "UTC where the zone is not known"
+        assert notes.is_quiet(there, at + 3 * 3600 * SECOND) == quiet, "UTC where the zone is not known"
 
 
 @pytest.mark.parametrize(
@@ -116,7 +121,7 @@ def test_quiet_hours_go_by_the_users_clock(hours: tuple[str | None, str | None],
     [("tr", "Fotoğraf"), ("tr_TR", "Fotoğraf"), ("TR-CY", "Fotoğraf"), ("fr", "Photo"), (None, "Photo")],
 )
 def test_words_are_in_the_devices_language(locale: str | None, word: str) -> None:
-    assert payloads.word(locale, "image") == word
+    assert notes.word(locale, "image") == word
 
 
 def notification(**changes: Any) -> PushContext:
@@ -126,27 +131,27 @@ def notification(**changes: Any) -> PushContext:
 
 
 def test_a_notification_carries_its_url_where_it_has_one() -> None:
-    made = payloads.alert(notification(action_url="https://example.org/a"), at=0, content=True)
+    made = alert(notification(action_url="https://example.org/a"), at=0, content=True)
     assert made["actionUrl"] == "https://example.org/a" and made["category"] == made["aps"]["thread-id"] == "news"
     assert made["aps"]["alert"] == {"title": "Title", "body": "Message"}
-    assert "actionUrl" not in payloads.alert(notification(), at=0, content=True)
-    hidden = payloads.alert(notification(action_url="https://example.org/a"), at=0, content=False)
+    assert "actionUrl" not in alert(notification(), at=0, content=True)
+    hidden = alert(notification(action_url="https://example.org/a"), at=0, content=False)
     assert hidden["aps"]["alert"] == {"title": "New notification"} and "actionUrl" not in hidden
 
 
 def test_a_url_that_is_too_long_by_itself_is_left_out() -> None:
-    made = payloads.alert(notification(action_url="https://example.org/" + "a" * 4096), at=0, content=True)
+    made = alert(notification(action_url="https://example.org/" + "a" * 4096), at=0, content=True)
     assert "actionUrl" not in made and len(orjson.dumps(made)) <= LARGEST_PAYLOAD_BYTES
     assert made["aps"]["alert"] == {"title": "", "body": ""}, "all was tried before"
-    short = payloads.alert(notification(action_url="https://example.org/" + "a" * 2000), at=0, content=True)
+    short = alert(notification(action_url="https://example.org/" + "a" * 2000), at=0, content=True)
     assert "actionUrl" in short
 
 
 def test_what_just_fits_is_left_alone() -> None:
-    empty = len(orjson.dumps(payloads.alert(replace(BRIEF, about=replace(TEXT, content="")), at=0, content=True)))
+    empty = len(orjson.dumps(alert(replace(BRIEF, about=replace(TEXT, content="")), at=0, content=True)))
     for over in (0, 1):
         body = "x" * (LARGEST_PAYLOAD_BYTES - empty + over)
-        made = payloads.alert(replace(BRIEF, about=replace(TEXT, content=body)), at=0, content=True)
+        made = alert(replace(BRIEF, about=replace(TEXT, content=body)), at=0, content=True)
         assert (made["aps"]["alert"]["body"] == body) == (over == 0)
 
 
@@ -156,13 +161,13 @@ def test_as_much_of_a_text_as_fits_is_kept(text: str) -> None:
     ends = boundaries(text)
     for over in range(1, size + 2):
         fitting = [text[:end] + "…" for end in ends if end and len(orjson.dumps(text[:end] + "…")) <= size - over]
-        assert payloads.shortened(text, over) == (fitting[-1] if fitting else ""), over
+        assert notes.shortened(text, over) == (fitting[-1] if fitting else ""), over
 
 
 def test_hours_that_end_as_they_begin_are_none() -> None:
     for minute in (0, 720):
         there = replace(BRIEF, quiet_from="12:00", quiet_to="12:00", time_zone=None)
-        assert not payloads.quiet(there, minute * 60 * SECOND)
+        assert not notes.is_quiet(there, minute * 60 * SECOND)
 
 
 # Live Activities
@@ -176,7 +181,7 @@ STATE = {"status": "scheduled", "title": "Match", "startsAt": 5_000}
 
 
 def test_the_start_of_an_activity() -> None:
-    assert payloads.start(LIVE, stale=900) == {
+    assert apns.document(notes.start_note(LIVE, stale=900)) == {
         "aps": {
             "timestamp": 4_000,
             "event": "start",
@@ -187,13 +192,13 @@ def test_the_start_of_an_activity() -> None:
             "alert": {"title": "Match", "body": "Birazdan başlıyor"},
         }
     }
-    bare = payloads.start(replace(LIVE, attributes=None, device=None), stale=0)["aps"]
+    bare = apns.document(notes.start_note(replace(LIVE, attributes=None, device=None), stale=0))["aps"]
     assert bare["attributes"] == {"streamId": STREAM.id} and bare["alert"]["body"] == "It begins soon"
     assert bare["stale-date"] == 5_000
 
 
 def test_its_update_and_its_end() -> None:
-    updated = payloads.update(LIVE, stale=900)["aps"]
+    updated = apns.document(notes.update_note(LIVE, stale=900))["aps"]
     assert updated == {"timestamp": 4_000, "event": "update", "content-state": STATE, "stale-date": 5_900}
-    ended = payloads.end(LIVE, dismiss=300)["aps"]
+    ended = apns.document(notes.end_note(LIVE, dismiss=300))["aps"]
     assert ended == {"timestamp": 4_000, "event": "end", "content-state": STATE, "dismissal-date": 4_300}

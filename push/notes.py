@@ -1,0 +1,203 @@
+"""What a push says, whichever provider carries it: pure functions from what is known to texts and numbers."""
+
+from bisect import bisect_right
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, time
+from typing import Any, Literal
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+import orjson
+
+from storage.contexts import LiveContext, PushContext, Text
+from storage.notifications import Notification
+from storage.streams import Stream
+from storage.text import boundaries
+from storage.types import SECOND
+
+TEXTS = {
+    "en": {
+        "message": "New message",
+        "notification": "New notification",
+        "soon": "It begins soon",
+        "credits": "{amount} credits",
+        "image": "Photo",
+        "video": "Video",
+        "audio": "Voice message",
+        "file": "File",
+    },
+    "tr": {
+        "message": "Yeni mesaj",
+        "notification": "Yeni bildirim",
+        "soon": "Birazdan başlıyor",
+        "credits": "{amount} kredi",
+        "image": "Fotoğraf",
+        "video": "Video",
+        "audio": "Sesli mesaj",
+        "file": "Dosya",
+    },
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Note:
+    """What a device shows; without a title it gets the badge alone.
+
+    ``once`` names what is shown once, however often it arrives. ``thread`` groups notes. ``quiet`` ones make no sound.
+    ``data`` is for the app.
+    """
+
+    once: str
+    badge: int
+    title: str | None = None
+    subtitle: str | None = None
+    body: str | None = None
+    thread: str | None = None
+    quiet: bool = False
+    data: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LiveNote:
+    """The start, an update or the end of what stands on the lock screen for a stream.
+
+    ``stamp`` says which of two is newer; ``stale_at`` is when the state is out of date, ``dismiss_at`` when an end leaves
+    the screen: all in seconds since 1970. ``attributes_type``, ``attributes`` and ``alert``, a title and a body, belong to
+    a start.
+    """
+
+    event: Literal["start", "update", "end"]
+    stamp: int
+    state: Mapping[str, Any]
+    stale_at: int | None = None
+    dismiss_at: int | None = None
+    attributes_type: str | None = None
+    attributes: Mapping[str, Any] | None = None
+    alert: tuple[str, str] | None = None
+
+
+def note_of(context: PushContext, *, at: int, content: bool) -> Note:
+    """The note of a push at a time in microseconds; without ``content`` it says that something came, and not what."""
+    if context.about is None:
+        return Note(once="badge", badge=context.badge)
+    made = (
+        of_message(context.about, context, content)
+        if isinstance(context.about, Text)
+        else of_notification(context.about, context, content)
+    )
+    return replace(made, badge=context.badge, quiet=is_quiet(context, at))
+
+
+def of_message(message: Text, context: PushContext, content: bool) -> Note:
+    data = {"type": "message", "chatId": message.chat_id, "messageId": message.id, "seq": message.seq}
+    note = Note(once=message.id, badge=0, thread=message.chat_id, data=data)
+    if not content:
+        return replace(note, title=word(context.locale, "message"))
+    body = message.content or ""
+    if message.amount is not None or message.media is not None:
+        what = word(context.locale, message.media or "credits").format(amount=message.amount)
+        body = f"{what}: {body}" if body else what
+    data["senderId"] = message.sender_id
+    if message.chat is None:
+        return replace(note, title=message.sender, body=body)
+    return replace(note, title=message.chat, subtitle=message.sender, body=body)
+
+
+def of_notification(notification: Notification, context: PushContext, content: bool) -> Note:
+    data: dict[str, Any] = {"type": "notification", "notificationId": notification.id}
+    note = Note(once=notification.id, badge=0, data=data)
+    if not content:
+        return replace(note, title=word(context.locale, "notification"))
+    if notification.action_url is not None:
+        data["actionUrl"] = notification.action_url
+    data["category"] = notification.category
+    return replace(note, title=notification.title, body=notification.message, thread=notification.category)
+
+
+def word(locale: str | None, name: str) -> str:
+    """A text of ours in the device's language, or in English."""
+    language = (locale or "en").replace("_", "-").split("-")[0].casefold()
+    return TEXTS.get(language, TEXTS["en"])[name]
+
+
+def is_quiet(context: PushContext, at: int) -> bool:
+    """Whether it is one of the user's quiet hours, by their clock; they may go over midnight."""
+    if context.quiet_from is None or context.quiet_to is None:
+        return False
+    try:
+        zone: Any = ZoneInfo(context.time_zone) if context.time_zone else UTC
+    except (ZoneInfoNotFoundError, ValueError):
+        zone = UTC
+    now = datetime.fromtimestamp(at / SECOND, zone).time()
+    start, end = time.fromisoformat(context.quiet_from), time.fromisoformat(context.quiet_to)
+    return start <= now < end if start <= end else now >= start or now < end
+
+
+# Live Activities and live updates
+
+
+def state_of(stream: Stream) -> dict[str, Any]:
+    """The stream as the app shows it; ``startsAt`` in seconds since 1970."""
+    return {"status": stream.status, "title": stream.title, "startsAt": stream.starts_at // SECOND}
+
+
+def start_note(context: LiveContext, *, stale: float) -> LiveNote:
+    locale = context.device.locale if context.device else None
+    attributes = orjson.loads(context.attributes) if context.attributes else {}
+    return replace(
+        update_note(context, stale=stale),
+        event="start",
+        attributes_type=context.attributes_type,
+        attributes={**attributes, "streamId": context.stream.id},
+        alert=(context.stream.title, word(locale, "soon")),
+    )
+
+
+def update_note(context: LiveContext, *, stale: float) -> LiveNote:
+    """The state is out of date ``stale`` seconds after the planned start."""
+    assert context.delivery.stamp is not None
+    return LiveNote(
+        event="update",
+        stamp=context.delivery.stamp,
+        state=state_of(context.stream),
+        stale_at=int(context.stream.starts_at // SECOND + stale),
+    )
+
+
+def end_note(context: LiveContext, *, dismiss: float) -> LiveNote:
+    """The end with the last state, which leaves the screen ``dismiss`` seconds later."""
+    stamp = context.delivery.stamp
+    assert stamp is not None
+    return LiveNote(event="end", stamp=stamp, state=state_of(context.stream), dismiss_at=int(stamp + dismiss))
+
+
+# Size
+
+
+def json_bytes(text: str) -> int:
+    return len(orjson.dumps(text))
+
+
+def fitted(note: Note, over: Callable[[Note], int], *, text_bytes: Callable[[str], int] = json_bytes) -> Note:
+    """A note that a provider accepts: the body is cut first, then the title, then the URL left out.
+
+    ``over`` says by how many bytes a note is too large, ``text_bytes`` how many bytes of it a text is.
+    """
+    for name in ("body", "title", "subtitle"):
+        excess = over(note)
+        if excess <= 0:
+            return note
+        if text := getattr(note, name):
+            cut: Any = {name: shortened(text, excess, text_bytes)}
+            note = replace(note, **cut)
+    if over(note) <= 0:
+        return note
+    return replace(note, data={key: value for key, value in note.data.items() if key != "actionUrl"})
+
+
+def shortened(text: str, over: int, text_bytes: Callable[[str], int] = json_bytes) -> str:
+    """Cut so that it has at least ``over`` bytes less, between characters as people see them, and marked."""
+    wanted = text_bytes(text) - over
+    ends = boundaries(text)
+    fitting = bisect_right(ends, wanted, key=lambda end: text_bytes(text[:end] + "…"))
+    return text[: ends[fitting - 1]] + "…" if fitting > 1 else ""
