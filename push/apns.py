@@ -40,7 +40,7 @@ TABLE = (
         Outcome.REFUSED,
         (403,),
         frozenset({"BadEnvironmentKeyIdInToken", "UnrelatedKeyIdInToken", "TopicDisallowed"}),
-        one_door=True,
+        one_scope=True,
     ),
     Rule(Outcome.REFUSED, (403,)),
     Rule(
@@ -59,6 +59,7 @@ class ApnsProvider:
     """``topic`` is the bundle id where an address names none; ``host`` stands for both environments, where it is given."""
 
     name = "APNs"
+    retry_base = 1.0
 
     def __init__(
         self,
@@ -77,7 +78,7 @@ class ApnsProvider:
         # The connections to the host of each environment.
         self.hosts = {name: ApnsHost(host or own, port, tls, connections) for name, own in HOSTS.items()}
 
-    def door(self, push: Push) -> str:
+    def scope(self, push: Push) -> str:
         """An app of an environment: a key may be refused for one alone."""
         return f"{push.address.environment} {self.topic_of(push)}"
 
@@ -210,4 +211,4 @@ def result_of(answer: Answer) -> PushResult:
     reason, timestamp = str(said.get("reason") or "no reason")[:100], said.get("timestamp")
     dead_at = min(int(timestamp * 1000), LATEST) if status == 410 and isinstance(timestamp, int | float) else None
     rule = rule_of(TABLE, status, reason)
-    return PushResult(rule.outcome, status, reason, dead_at, one_door=rule.one_door)
+    return PushResult(rule.outcome, status, reason, dead_at, one_scope=rule.one_scope)

@@ -14,16 +14,16 @@ logger = logging.getLogger("bellwire.push")
 
 PAUSE_SECONDS = 60.0
 MOST_BREAKERS = 1000
-ALL_DOORS = ""
+ALL_SCOPES = ""
 
 
 class CircuitBreaker:
     """Open while the provider refuses our credentials: then nothing is sent, but one push a minute to try again."""
 
-    def __init__(self, provider: str, door: str) -> None:
+    def __init__(self, provider: str, scope: str) -> None:
         self.provider = provider
         # What it is for; "" for all of the provider.
-        self.door = door
+        self.scope = scope
         # Of time.monotonic().
         self.open_until = 0.0
         # Whether a push was accepted since it opened last.
@@ -44,7 +44,7 @@ class CircuitBreaker:
         self.proven = False
         if time.monotonic() >= self.open_until:
             self.open_until = time.monotonic() + PAUSE_SECONDS
-            where = f" for {self.door}" if self.door else ""
+            where = f" for {self.scope}" if self.scope else ""
             logger.error(
                 "%s refuses our credentials%s: %s; pushes are paused for %d s",
                 self.provider,
@@ -55,38 +55,38 @@ class CircuitBreaker:
 
 
 class CircuitBreakers:
-    """Those of a provider: one for all of it, and one for each of the doors that were used last."""
+    """Those of a provider: one for all of it, and one for each of the scopes that were used last."""
 
     def __init__(self, provider: str) -> None:
         self.provider = provider
-        self.all = CircuitBreaker(provider, ALL_DOORS)
+        self.all = CircuitBreaker(provider, ALL_SCOPES)
         self.breakers: OrderedDict[str, CircuitBreaker] = OrderedDict()
 
-    def breaker(self, door: str) -> CircuitBreaker:
-        breaker = self.breakers.setdefault(door, CircuitBreaker(self.provider, door))
-        self.breakers.move_to_end(door)
+    def breaker(self, scope: str) -> CircuitBreaker:
+        breaker = self.breakers.setdefault(scope, CircuitBreaker(self.provider, scope))
+        self.breakers.move_to_end(scope)
         while len(self.breakers) > MOST_BREAKERS:
             self.breakers.popitem(last=False)
         return breaker
 
-    def may_send(self, door: str) -> bool:
-        """Whether a push to this door may be sent now."""
-        breakers = (self.all, self.breaker(door))
+    def may_send(self, scope: str) -> bool:
+        """Whether a push to this scope may be sent now."""
+        breakers = (self.all, self.breaker(scope))
         if any(breaker.is_open for breaker in breakers):
             return False
         for breaker in breakers:
             breaker.probing = True
         return True
 
-    def retry_after(self, door: str) -> float:
+    def retry_after(self, scope: str) -> float:
         """Seconds until the next attempt makes sense."""
-        return max(1.0, max(self.all.open_until, self.breaker(door).open_until) - time.monotonic())
+        return max(1.0, max(self.all.open_until, self.breaker(scope).open_until) - time.monotonic())
 
-    def on_result(self, door: str, result: PushResult, *, began_at: float) -> None:
+    def on_result(self, scope: str, result: PushResult, *, began_at: float) -> None:
         """The result of a push sent at ``began_at``."""
         if not result.status:
-            self.breaker(door).probing = self.all.probing = False
+            self.breaker(scope).probing = self.all.probing = False
             return
         refused = result.outcome is Outcome.REFUSED
-        for breaker, concerned in ((self.breaker(door), result.one_door), (self.all, not result.one_door)):
+        for breaker, concerned in ((self.breaker(scope), result.one_scope), (self.all, not result.one_scope)):
             breaker.on_result(accepted=not (refused and concerned), reason=result.reason, began_at=began_at)

@@ -67,6 +67,7 @@ class LiveNote:
     """
 
     event: Literal["start", "update", "end"]
+    stream_id: str
     stamp: int
     state: Mapping[str, Any]
     stale_at: int | None = None
@@ -158,6 +159,7 @@ def update_note(context: LiveContext, *, stale: float) -> LiveNote:
     assert context.delivery.stamp is not None
     return LiveNote(
         event="update",
+        stream_id=context.stream.id,
         stamp=context.delivery.stamp,
         state=state_of(context.stream),
         stale_at=int(context.stream.starts_at // SECOND + stale),
@@ -168,7 +170,13 @@ def end_note(context: LiveContext, *, dismiss: float) -> LiveNote:
     """The end with the last state, which leaves the screen ``dismiss`` seconds later."""
     stamp = context.delivery.stamp
     assert stamp is not None
-    return LiveNote(event="end", stamp=stamp, state=state_of(context.stream), dismiss_at=int(stamp + dismiss))
+    return LiveNote(
+        event="end",
+        stream_id=context.stream.id,
+        stamp=stamp,
+        state=state_of(context.stream),
+        dismiss_at=int(stamp + dismiss),
+    )
 
 
 # Size

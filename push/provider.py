@@ -17,6 +17,7 @@ class Outcome(StrEnum):
     ACCEPTED = "accepted"
     RETRY = "retry"  # the network or the provider failed; it may have arrived
     SLOW_DOWN = "slow down"  # too many pushes to this device
+    BUSY = "busy"  # too many pushes altogether: the provider waits
     TOKEN_DEAD = "token dead"  # nothing can be pushed to this token any more
     REJECTED = "rejected"  # it will never be accepted as it is
     REFUSED = "refused"  # the credentials were refused; all pushes will be, until the operator fixes them
@@ -26,13 +27,19 @@ class Outcome(StrEnum):
 class Address:
     """Where a push goes. ``app`` is the bundle or package, "" for the one that the installation is set to.
 
-    ``registered_at`` is since when the token is known to be this device's, in microseconds.
+    ``registered_at`` is since when the token is known to be this device's, in microseconds. ``kind`` is what its token is,
+    where the app said so. A ``quiet`` device is not woken: its app can show nothing.
     """
 
     token: str
     app: str
     environment: str
     registered_at: int
+    kind: str | None = None
+    quiet: bool = False
+    # A browser's public key and secret, in base64url.
+    p256dh: str = ""
+    auth: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,14 +57,16 @@ class Push:
 @dataclass(frozen=True, slots=True)
 class PushResult:
     """``status`` is the provider's HTTP status, 0 without an answer; ``reason`` its own word. ``dead_at`` is since when a
-    token is dead, in microseconds, if known. ``one_door`` says that other doors of the provider are not concerned.
+    token is dead, in microseconds, if known. ``one_scope`` says that other scopes of the provider are not concerned. The next
+    attempt is not to be made before ``after`` seconds.
     """
 
     outcome: Outcome
     status: int
     reason: str = ""
     dead_at: int | None = None
-    one_door: bool = False
+    one_scope: bool = False
+    after: float = 0.0
 
 
 class Rule(NamedTuple):
@@ -66,7 +75,7 @@ class Rule(NamedTuple):
     outcome: Outcome
     statuses: Container[int]
     reasons: frozenset[str] | None = None
-    one_door: bool = False
+    one_scope: bool = False
 
 
 ANY_STATUS = range(1000)
@@ -82,8 +91,10 @@ class Provider(Protocol):
 
     # As logs and errors call it.
     name: str
+    # Seconds before the first retry, at least; the policy may ask for more.
+    retry_base: float
 
-    def door(self, push: Push) -> str:
+    def scope(self, push: Push) -> str:
         """What may be refused apart from the rest: an app, a project, an origin."""
         ...
 
@@ -102,14 +113,16 @@ def masked(token: str) -> str:
 class LogProvider:
     """Logs what it would send, where no key is set."""
 
+    retry_base = 0.0
+
     def __init__(self, name: str) -> None:
         self.name = name
 
-    def door(self, push: Push) -> str:
+    def scope(self, push: Push) -> str:
         return ""
 
     async def send(self, push: Push) -> PushResult:
-        logger.info("no key for %s: skipped a push to %s", self.name, masked(push.address.token))
+        logger.info("no %s key: skipped a push to %s", self.name, masked(push.address.token))
         return PushResult(Outcome.ACCEPTED, 200, "logged")
 
     async def close(self) -> None:

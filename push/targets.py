@@ -151,7 +151,12 @@ class ActivityTarget(Target):
 
 def address_of(device: devices.Device, token: str) -> Address:
     return Address(
-        token=token, app=device.bundle_id, environment=device.environment, registered_at=device.registered_at
+        token=token,
+        app=device.bundle_id,
+        environment=device.environment,
+        registered_at=device.registered_at,
+        kind=device.token_kind,
+        quiet="quiet" in device.features.split(),
     )
 
 

@@ -1,6 +1,7 @@
 """Devices: where a user can be pushed. And what became of their pushes, for admins."""
 
 import hashlib
+from collections.abc import Collection
 
 from realtime.schema import documents, shapes
 from realtime.schema.bodies import RegisterDevice
@@ -14,13 +15,17 @@ from storage.errors import Conflict, NotFound
 from storage.transaction import Command, Tx
 from storage.types import SECOND
 
+# What an app says that it can do: Live Activities by broadcast channels, live updates; that it can show nothing.
+FEATURES = ("live.channel", "live.ongoing", "quiet")
+
 
 class Devices:
-    """``ttl`` is how long a push that is tried again has, in seconds."""
+    """``ttl`` is how long a push that is tried again has, in seconds; ``providers`` are those that can push."""
 
-    def __init__(self, database: Database, limits: Limits, *, ttl: float) -> None:
+    def __init__(self, database: Database, limits: Limits, *, ttl: float, providers: Collection[str]) -> None:
         self.database = database
         self.limits = limits
+        self.providers = providers
         self.ttl = int(ttl * SECOND)
 
     async def register(self, caller: Caller, body: RegisterDevice) -> tuple[shapes.DeviceDocument, bool]:
@@ -33,6 +38,8 @@ class Devices:
             "environment": body.environment or "production",
             "bundle_id": body.bundleId or "",
             "push_to_start_token": body.pushToStartToken,
+            "token_kind": body.tokenKind,
+            "features": " ".join(each for each in FEATURES if each in body.features),
             "locale": body.locale,
             "login_id": caller.login,
         }
@@ -45,7 +52,7 @@ class Devices:
 
         key = f"token:{hashlib.sha256(token.encode()).hexdigest()}"
         device, new = await self.database.write(Command(apply, channels=[caller.pk], keys=[key]))
-        return documents.device(device), new
+        return self.document(device), new
 
     async def page(self, caller: Caller, *, after: int, limit: int) -> list[Device]:
         return await self.database.read(lambda it: devices.page(it, caller.pk, after=after, limit=limit))
@@ -60,7 +67,10 @@ class Devices:
             devices.remove(tx, device.pk)
             return device
 
-        return documents.device(await self.database.write(Command(apply, channels=[caller.pk])))
+        return self.document(await self.database.write(Command(apply, channels=[caller.pk])))
+
+    def document(self, device: Device) -> shapes.DeviceDocument:
+        return documents.device(device, self.providers)
 
     # For admins
 

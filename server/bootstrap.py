@@ -12,8 +12,10 @@ from functools import partial
 from pathlib import Path
 
 from push.apns import ApnsProvider
+from push.fcm import FcmProvider
+from push.post import Poster
 from push.provider import LogProvider, Provider
-from push.signed import AppleToken, SignedToken
+from push.signed import AppleToken, SignedToken, read_service_account
 from push.targets import Policy
 from push.webhooks import WebhookCalls
 from push.worker import Worker
@@ -69,6 +71,9 @@ from storage.transaction import Command, Event, Tx
 
 logger = logging.getLogger("bellwire")
 
+# Google answers within half a second: as many carry a thousand messages a second.
+FCM_CONNECTIONS = 200
+
 
 @contextlib.asynccontextmanager
 async def build(settings: Settings) -> AsyncIterator[Services]:
@@ -118,7 +123,7 @@ async def build(settings: Settings) -> AsyncIterator[Services]:
         sessions = Sessions(database, hub, callers, limits, budget)
         reach = Reach(sessions, hub, cluster.presence, cluster.node)
         stack.push_async_callback(reach.stop)
-        worker = Worker(database, apns_of(settings, database), reach, policy_of(settings))
+        worker = Worker(database, providers_of(settings, database), reach, policy_of(settings))
 
         accounts = Accounts(
             database,
@@ -218,7 +223,7 @@ async def build(settings: Settings) -> AsyncIterator[Services]:
             webhooks=webhooks,
             webhook_calls=webhook_calls,
             erasure=Erasure(administration, policy=settings.deleted_messages),
-            devices=Devices(database, limits, ttl=settings.push_hours * 3600),
+            devices=Devices(database, limits, ttl=settings.push_hours * 3600, providers=worker.senders),
             worker=worker,
             presence_watch=presence_watch,
             readiness=Readiness(database),
@@ -270,6 +275,17 @@ async def warn_of_open_registration(database: Database, accounts: Accounts) -> N
 
 def read_pem(path: Path | None) -> str | None:
     return path.read_text() if path else None
+
+
+def providers_of(settings: Settings, database: Database) -> dict[str, Provider]:
+    """By the name under which deliveries are stored."""
+    providers: dict[str, Provider] = {"apns": apns_of(settings, database)}
+    if settings.fcm_key is not None:
+        account = read_service_account(settings.fcm_key.read_text())
+        ca = str(settings.push_ca) if settings.push_ca else None
+        poster = Poster(private=settings.push_private, connections=FCM_CONNECTIONS, ca=ca)
+        providers["fcm"] = FcmProvider(account, poster, url=settings.fcm_url)
+    return providers
 
 
 def apns_of(settings: Settings, database: Database) -> Provider:

@@ -6,7 +6,6 @@ from typing import Self
 
 from pydantic import model_validator
 
-from realtime.schema import documents
 from realtime.schema.bodies import RegisterDevice
 from realtime.schema.fields import OPAQUE, HexId, Uuid
 from realtime.schema.shapes import DeliveryDocument, DeviceDocument
@@ -33,8 +32,8 @@ async def register(call: Call[RegisterDevice]) -> Answer[DeviceDocument]:
 
 
 async def list_mine(call: Call[NoBody, Paging]) -> Page[DeviceDocument]:
-    find = call.services.devices.page
-    return await paged(call, lambda after, limit: find(call.caller, after=after or 0, limit=limit), documents.device)
+    mine = call.services.devices
+    return await paged(call, lambda after, limit: mine.page(call.caller, after=after or 0, limit=limit), mine.document)
 
 
 async def remove(call: Call) -> DeviceDocument:

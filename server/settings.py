@@ -14,6 +14,7 @@ from psycopg import conninfo
 from pydantic import Field, SecretStr, create_model, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from push.signed import read_service_account
 from realtime.cluster.servers_redis import servers_of
 from realtime.schema.limits import Limits
 from server.dialects import DIALECTS
@@ -112,6 +113,12 @@ class Settings(LimitSettings):
     apns_port: int = Field(443, gt=0, le=65535, description="port of the APNs host")
     apns_ca: Path | None = Field(None, description="CA certificates for APNs instead of the system's")
     apns_connections: int = Field(2, gt=0, description="connections per APNs environment")
+    fcm_key: Path | None = Field(
+        None, description="file of the Firebase service account's key (JSON); without one nothing is pushed to Android"
+    )
+    fcm_url: str = Field("https://fcm.googleapis.com", description="where messages for Android are sent")
+    push_ca: Path | None = Field(None, description="CA certificates for FCM and web push instead of the system's")
+    push_private: bool = Field(False, description="whether FCM and web push may be in private networks")
     apns_environment: Literal["production", "sandbox"] = Field(
         "production", description="of Live Activities on devices that are not registered"
     )
@@ -237,13 +244,13 @@ class Settings(LimitSettings):
                 raise ValueError(f"is not a URL that libpq reads: {said}") from None
         return value
 
-    @field_validator("jwt_public_key", "apns_key", "apns_ca", mode="before")
+    @field_validator("jwt_public_key", "apns_key", "apns_ca", "fcm_key", "push_ca", mode="before")
     @classmethod
     def given(cls, value: object) -> object:
         """An empty variable is none."""
         return value or None
 
-    @field_validator("jwt_public_key", "apns_key", "apns_ca")
+    @field_validator("jwt_public_key", "apns_key", "apns_ca", "fcm_key", "push_ca")
     @classmethod
     def readable(cls, value: Path | None) -> Path | None:
         if value is not None:
@@ -251,6 +258,13 @@ class Settings(LimitSettings):
                 value.open("rb").close()
             except OSError as error:
                 raise ValueError(f"{value} cannot be read: {error.strerror}") from None
+        return value
+
+    @field_validator("fcm_key")
+    @classmethod
+    def service_account(cls, value: Path | None) -> Path | None:
+        if value is not None:
+            read_service_account(value.read_text())
         return value
 
     @field_validator("default_dialect")

@@ -1,14 +1,14 @@
 """Who is pushed for a cause in the outbox: its devices or Live Activities, page by page."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, NamedTuple
 
-from sqlalchemy import BigInteger, Connection, and_, bindparam, exists, or_, select
+from sqlalchemy import BigInteger, Connection, and_, bindparam, exists, literal_column, or_, select
 
-from storage.devices import PUSHABLE, signed_in
+from storage.devices import PROVIDER_OF_PLATFORM, PUSHABLE, signed_in
 from storage.fetch import fetch_many
 from storage.models import activities, blocks, devices, followers, members, messages, users
-from storage.outbox import ON_SCREEN, Cause
+from storage.outbox import ON_SCREEN, Cause, Recipient
 from storage.prepared import Prepared
 
 PAGE = 500
@@ -16,7 +16,7 @@ PAGE = 500
 CHANNEL, SEQ, CURSOR, REF, AT = (
     bindparam(name, type_=BigInteger) for name in ("channel", "seq", "cursor", "ref", "at")
 )
-DEVICES = select(devices.c.user_pk, devices.c.pk).where(devices.c.platform == PUSHABLE, signed_in(AT))
+DEVICES = select(devices.c.user_pk, devices.c.pk, devices.c.platform).where(PUSHABLE, signed_in(AT))
 OF_USER = DEVICES.join(users, users.c.pk == devices.c.user_pk).where(
     devices.c.user_pk == CHANNEL, users.c.status == "active"
 )
@@ -51,7 +51,7 @@ OF_FOLLOWERS = DEVICES.where(
 )
 # Those that are neither ended nor being ended, by number.
 SHOWN = (
-    select(activities.c.user_pk, activities.c.pk)
+    select(activities.c.user_pk, activities.c.pk, literal_column("'ios'"))
     .where(
         activities.c.stream_pk == CHANNEL,
         activities.c.state == "active",
@@ -76,21 +76,26 @@ TARGETS = {
 
 
 class RecipientPage(NamedTuple):
-    """Devices of a part of a cause's audience, ``(user_pk, target_pk)``; ``cursor`` is None after the last."""
+    """A part of a cause's audience; ``cursor`` is None after the last."""
 
-    devices: list[tuple[int, int]]
+    recipients: list[Recipient]
     cursor: int | None
 
 
-def next_pages(connection: Connection, causes: Sequence[Cause], at: int) -> list[RecipientPage]:
-    """For each cause the next page after its cursor, ordered by user: devices that can be pushed to, or Live Activities."""
+def next_pages(
+    connection: Connection, causes: Sequence[Cause], at: int, providers: Collection[str]
+) -> list[RecipientPage]:
+    """For each cause the next page after its cursor, ordered by user: devices or Live Activities that one of these providers
+    can push to.
+    """
     pages: dict[int, RecipientPage] = {}
     for kind in {each.kind for each in causes}:
         some = [each for each in causes if each.kind == kind]
         for cause, rows in zip(
             some, fetch_many(connection, TARGETS[kind], [values_of(each, at) for each in some]), strict=True
         ):
-            pages[cause.pk] = page_of(cause, [(row[0], row[1]) for row in rows])
+            page = page_of(cause, [Recipient(row[0], row[1], PROVIDER_OF_PLATFORM[row[2]]) for row in rows])
+            pages[cause.pk] = page._replace(recipients=[each for each in page.recipients if each.provider in providers])
     return [pages[each.pk] for each in causes]
 
 
@@ -104,12 +109,12 @@ def values_of(cause: Cause, at: int) -> dict[str, Any]:
     }
 
 
-def page_of(cause: Cause, found: list[tuple[int, int]]) -> RecipientPage:
+def page_of(cause: Cause, found: list[Recipient]) -> RecipientPage:
     """A user's devices are all in one page, unless they fill it."""
     if len(found) < PAGE:
         return RecipientPage(found, None)
     if cause.kind in ON_SCREEN:
-        return RecipientPage(found, found[-1][1])
-    last = found[-1][0]
-    whole = [each for each in found if each[0] != last] or found
-    return RecipientPage(whole, whole[-1][0])
+        return RecipientPage(found, found[-1].target_pk)
+    last = found[-1].user_pk
+    whole = [each for each in found if each.user_pk != last] or found
+    return RecipientPage(whole, whole[-1].user_pk)

@@ -17,6 +17,7 @@ class Record:
 
     pk: int
     kind: str
+    provider: str
     user_id: str
     device_id: str | None
     push_id: str
@@ -37,9 +38,10 @@ def records(
         select(
             deliveries.c.pk,
             deliveries.c.kind,
+            deliveries.c.provider,
             users.c.id,
             func.coalesce(devices.c.device_id, activities.c.device_id),
-            *(deliveries.c[name] for name in Record.__slots__[4:]),
+            *(deliveries.c[name] for name in Record.__slots__[5:]),
         )
         .join(users, users.c.pk == deliveries.c.user_pk)
         .outerjoin(devices, and_(devices.c.pk == deliveries.c.target_pk, deliveries.c.kind.not_in(ON_SCREEN)))

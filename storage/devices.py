@@ -11,12 +11,17 @@ from storage.prepared import Delete, Prepared, Update
 from storage.statements import Read
 from storage.transaction import Tx
 
-APPLE = PUSHABLE = "ios"
+APPLE = "ios"
+# By which provider a device is pushed to.
+PROVIDER_OF_PLATFORM = {"ios": "apns", "android": "fcm"}
+PUSHABLE = or_(*(devices.c.platform == each for each in PROVIDER_OF_PLATFORM))
 
 
 @dataclass(frozen=True, slots=True)
 class Device:
-    """``registered_at`` is when the token was last said to be this device's, in microseconds."""
+    """``registered_at`` is when the token was last said to be this device's, in microseconds. ``token_kind`` is ``fid`` or
+    ``token``, where an Android app said it; ``features`` are what the app can do, joined by spaces.
+    """
 
     pk: int
     user_pk: int
@@ -27,13 +32,16 @@ class Device:
     environment: str
     bundle_id: str
     push_to_start_token: str | None
+    token_kind: str | None
+    features: str
     locale: str | None
     registered_at: int
     created_at: int
 
     @property
-    def pushable(self) -> bool:
-        return self.platform == PUSHABLE
+    def provider(self) -> str | None:
+        """None where nothing can be pushed to the platform."""
+        return PROVIDER_OF_PLATFORM.get(self.platform)
 
 
 SELECT = select(*(devices.c[name] for name in Device.__slots__))

@@ -25,6 +25,7 @@ from sqlalchemy import (
 
 from storage import activities, webhooks
 from storage.activities import Stamping
+from storage.fetch import fetch_many
 from storage.models import deliveries, devices, outbox
 from storage.prepared import Bulk, Prepared, Update
 from storage.statements import Read
@@ -60,6 +61,7 @@ class Delivery:
 
     pk: int
     kind: Kind
+    provider: str
     channel_pk: int
     seq: int
     ref_pk: int | None
@@ -122,9 +124,10 @@ def due(table: Table, columns: Sequence[Any]) -> Select[Any]:
 
 
 DUE_CAUSES = Prepared(due(outbox, [outbox.c.pk]))
-DUE_DELIVERIES = Prepared(due(deliveries, [deliveries.c.pk]).where(WAITING))
+OF_PROVIDER = deliveries.c.provider == bindparam("provider")
+DUE_DELIVERIES = Prepared(due(deliveries, [deliveries.c.pk]).where(OF_PROVIDER, WAITING))
 CLAIM_CAUSES = Prepared(due(outbox, CAUSE).with_for_update(skip_locked=True))
-CLAIM_DELIVERIES = Prepared(due(deliveries, DELIVERY).where(WAITING).with_for_update(skip_locked=True))
+CLAIM_DELIVERIES = Prepared(due(deliveries, DELIVERY).where(OF_PROVIDER, WAITING).with_for_update(skip_locked=True))
 SET_CAUSE_LEASE = Update(outbox, ("pk",), ("lease", "lease_until"))
 SET_DELIVERY_LEASE = Update(deliveries, ("pk",), ("lease", "lease_until"))
 # Of a delivery that is still held.
@@ -213,23 +216,21 @@ def promise_live(tx: Tx, kind: Kind, stream_pk: int, seq: int, *, only: int | No
 
 def time_if_causes_due(connection: Connection) -> int | None:
     """The database's time if a cause is due, in microseconds; otherwise None."""
-    return time_if_due(connection, DUE_CAUSES)
-
-
-def time_if_deliveries_due(connection: Connection) -> int | None:
-    """The database's time if a delivery is due, in microseconds; otherwise None."""
-    return time_if_due(connection, DUE_DELIVERIES)
-
-
-def time_if_due(connection: Connection, due: Prepared) -> int | None:
     at = clock(connection)
-    return None if first(connection, due, {"at": at, "limit": 1}) is None else at
+    return None if first(connection, DUE_CAUSES, {"at": at, "limit": 1}) is None else at
+
+
+def time_if_deliveries_due(connection: Connection, providers: Sequence[str]) -> int | None:
+    """The database's time if a delivery by one of these providers is due, in microseconds; otherwise None."""
+    at = clock(connection)
+    wanted = [{"provider": name, "at": at, "limit": 1} for name in providers]
+    return at if any(fetch_many(connection, DUE_DELIVERIES, wanted)) else None
 
 
 def claim_causes(tx: Tx, lease: str, *, ttl: int, limit: int, at: int) -> list[Cause]:
     """Causes that are due ``at`` a time, oldest first, held under ``lease`` for ``ttl`` microseconds."""
     found = []
-    for row in claim(tx, CLAIM_CAUSES, SET_CAUSE_LEASE, SET_CURSOR, lease, ttl, limit, at):
+    for row in claim(tx, [(CLAIM_CAUSES, {"limit": limit, "at": at})], SET_CAUSE_LEASE, SET_CURSOR, lease, ttl):
         cause = Cause(*row)
         merged = tx.waiting_update(SET_CAUSE, (cause.pk,))
         if merged is not None:
@@ -243,25 +244,25 @@ def reads_of_causes(limit: int, at: int) -> list[Read]:
     return [(CLAIM_CAUSES, {"limit": limit, "at": at})]
 
 
-def claim_deliveries(tx: Tx, lease: str, *, ttl: int, limit: int, at: int) -> list[Delivery]:
-    """Deliveries that are due ``at`` a time, oldest first, held under ``lease`` for ``ttl`` microseconds."""
-    return [Delivery(*row) for row in claim(tx, CLAIM_DELIVERIES, SET_DELIVERY_LEASE, SETTLE, lease, ttl, limit, at)]
+def claim_deliveries(tx: Tx, lease: str, *, ttl: int, limits: Mapping[str, int], at: int) -> list[Delivery]:
+    """Deliveries that are due ``at`` a time, held under ``lease`` for ``ttl`` microseconds: by provider so many."""
+    rows = claim(tx, reads_of_deliveries(limits, at), SET_DELIVERY_LEASE, SETTLE, lease, ttl)
+    return [Delivery(*row) for row in rows]
 
 
-def reads_of_deliveries(limit: int, at: int) -> list[Read]:
+def reads_of_deliveries(limits: Mapping[str, int], at: int) -> list[Read]:
     """The queries of ``claim_deliveries``."""
-    return [(CLAIM_DELIVERIES, {"limit": limit, "at": at})]
+    return [(CLAIM_DELIVERIES, {"provider": provider, "limit": limit, "at": at}) for provider, limit in limits.items()]
 
 
-def claim(
-    tx: Tx, due: Prepared, set_lease: Update, end_lease: Update, lease: str, ttl: int, limit: int, at: int
-) -> list[Any]:
+def claim(tx: Tx, due: Sequence[Read], set_lease: Update, end_lease: Update, lease: str, ttl: int) -> list[Any]:
     """Claim due rows, in the order of their numbers, but for those that another transaction has locked, and those that
     this batch has claimed or released.
     """
     found = [
         row
-        for row in tx.rows(due, {"at": at, "limit": limit})
+        for each in due
+        for row in tx.rows(*each)
         if tx.waiting_update(set_lease, row[:1]) is None and tx.waiting_update(end_lease, (row[0], lease)) is None
     ]
     for row in found:
@@ -279,23 +280,32 @@ def release(tx: Tx, lease: str | None = None) -> None:
 # Expanding
 
 
+class Recipient(NamedTuple):
+    """A device or a Live Activity that a cause is pushed to, and by which provider."""
+
+    user_pk: int
+    target_pk: int
+    provider: str
+
+
 class Claim(NamedTuple):
-    """The first ``room`` deliveries are held under ``lease`` for so long, but not those of the users in ``connected``.
+    """By provider the first ``room`` deliveries are held under ``lease`` for ``ttl`` microseconds, but not those of the users
+    in ``connected``.
 
     ``starts`` Live Activities are started on a device in an hour.
     """
 
     lease: str
     ttl: int
-    room: int
+    room: Mapping[str, int]
     connected: Collection[int]
     starts: int
 
 
 def add_deliveries(
-    tx: Tx, wanted: Sequence[tuple[Cause, Sequence[tuple[int, int]]]], claim: Claim, ttl: Mapping[str, int]
+    tx: Tx, wanted: Sequence[tuple[Cause, Sequence[Recipient]]], claim: Claim, ttl: Mapping[str, int]
 ) -> list[Delivery]:
-    """Deliveries of causes that we hold, to ``(user_pk, target_pk)``; returns those that are held.
+    """Deliveries of causes that we hold; returns those that are held.
 
     What a cause has already is left alone. They are to be sent within what ``ttl`` says for their kind after their cause,
     in microseconds. A Live Activity is ended once: who is not active is left out.
@@ -314,20 +324,21 @@ def add_deliveries(
     }
     starts_allowed = within_budget(tx, wanted, claim.starts)
     rows: list[dict[str, Any]] = []
-    room = claim.room
+    room = dict(claim.room)
     for (cause, targets), stamps in zip(wanted, stamps_of(tx, wanted), strict=True):
-        for user_pk, target in targets:
+        for user_pk, target, provider in targets:
             fits = (cause.kind not in ON_SCREEN or target in stamps) and (
                 cause.kind != "live_start" or (cause.pk, target) in starts_allowed
             )
             if (cause.pk, target) in known or not fits:
                 continue
-            now_ours = room > 0 and user_pk not in claim.connected
-            room -= now_ours
+            now_ours = room[provider] > 0 and user_pk not in claim.connected
+            room[provider] -= now_ours
             rows.append(
                 {
                     "outbox_pk": cause.pk,
                     "kind": "badge" if cause.kind == "recount" else cause.kind,
+                    "provider": provider,
                     "channel_pk": cause.channel_pk,
                     "seq": cause.seq,
                     "ref_pk": cause.ref_pk,
@@ -350,24 +361,24 @@ def add_deliveries(
     return [Delivery(*row[:-1]) for row in made if row.lease is not None]
 
 
-def stamps_of(tx: Tx, wanted: Sequence[tuple[Cause, Sequence[tuple[int, int]]]]) -> list[dict[int, int]]:
+def stamps_of(tx: Tx, wanted: Sequence[tuple[Cause, Sequence[Recipient]]]) -> list[dict[int, int]]:
     """For each cause, by target the stamps of pushes to Live Activities, in seconds since 1970."""
     pushes = [
-        Stamping([target for _, target in targets] if cause.kind in ON_SCREEN else (), cause.kind == "live_end")
+        Stamping([each.target_pk for each in targets] if cause.kind in ON_SCREEN else (), cause.kind == "live_end")
         for cause, targets in wanted
     ]
     return [
-        dict.fromkeys((target for _, target in targets), tx.now // SECOND) if cause.kind == "live_start" else stamps
+        dict.fromkeys((each.target_pk for each in targets), tx.now // SECOND) if cause.kind == "live_start" else stamps
         for (cause, targets), stamps in zip(wanted, activities.stamp(tx, pushes), strict=True)
     ]
 
 
-def within_budget(tx: Tx, wanted: Sequence[tuple[Cause, Sequence[tuple[int, int]]]], most: int) -> set[tuple[int, int]]:
+def within_budget(tx: Tx, wanted: Sequence[tuple[Cause, Sequence[Recipient]]], most: int) -> set[tuple[int, int]]:
     """``(cause, device)`` of starts that still go: iOS has a budget for each device, and says nothing beyond it.
 
     A stream is not started twice on a device within an hour.
     """
-    starts = [(cause, target) for cause, targets in wanted if cause.kind == "live_start" for _, target in targets]
+    starts = [(cause, each.target_pk) for cause, targets in wanted if cause.kind == "live_start" for each in targets]
     if not starts:
         return set()
     lately: Sequence[Any] = tx.execute(

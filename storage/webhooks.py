@@ -244,6 +244,7 @@ def promise_failures(tx: Tx, delivery_pks: Collection[int]) -> None:
         select(
             deliveries.c.push_id,
             deliveries.c.kind,
+            deliveries.c.provider,
             deliveries.c.status,
             deliveries.c.reason,
             users.c.id,
@@ -253,8 +254,15 @@ def promise_failures(tx: Tx, delivery_pks: Collection[int]) -> None:
         .where(deliveries.c.pk.in_(delivery_pks), deliveries.c.state == "dead", deliveries.c.settled_at == tx.now)
     ).all()
     listening = wanting(tx, "push:failed", {row.tenant_pk for row in rows})
-    for push_id, kind, status, reason, user_id, tenant_pk in rows:
-        document = {"pushId": push_id, "kind": kind, "userId": user_id, "status": status, "reason": reason}
+    for push_id, kind, provider, status, reason, user_id, tenant_pk in rows:
+        document = {
+            "pushId": push_id,
+            "kind": kind,
+            "provider": provider,
+            "userId": user_id,
+            "status": status,
+            "reason": reason,
+        }
         for pk in listening.get(tenant_pk, ()):
             shown = orjson.dumps(document).decode()
             tx.later(ADD, (pk, "push:failed", None, None, shown, "waiting", 0, tx.now, 0, tx.now))

@@ -301,7 +301,10 @@ class PreviewTemplate(Body):
 
 
 class RegisterDevice(Body):
-    """Version 1 pushes to iOS; of a phone of Apple's it must be known where and for which app its token counts."""
+    """Of an iPhone it must be known in which environment and for which app its token is valid.
+
+    ``tokenKind`` says what an Android device's ``pushToken`` is, by default as it looks. Unknown ``features`` are ignored.
+    """
 
     deviceId: Opaque
     platform: Literal["ios", "android", "web"]
@@ -309,6 +312,8 @@ class RegisterDevice(Body):
     environment: Literal["production", "sandbox"] | None = None
     bundleId: BundleId | None = None
     pushToStartToken: AppleToken | None = None
+    tokenKind: Literal["fid", "token"] | None = None
+    features: Annotated[list[Annotated[Text, StringConstraints(max_length=64)]], Field(max_length=32)] = []
     locale: Annotated[Text, StringConstraints(max_length=35)] | None = None
 
     @model_validator(mode="after")

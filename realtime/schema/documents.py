@@ -1,6 +1,6 @@
 """What is kept, as the wire shows it: one function a document, used by REST, by acks and by events alike."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, cast
 
 from realtime.schema import events, shapes
@@ -211,7 +211,8 @@ def node(item: nodes.Seen) -> shapes.NodeDocument:
     }
 
 
-def device(item: devices.Device) -> shapes.DeviceDocument:
+def device(item: devices.Device, providers: Collection[str]) -> shapes.DeviceDocument:
+    """``providers`` are those by which this installation pushes."""
     return {
         "deviceId": item.device_id,
         "platform": item.platform,
@@ -220,7 +221,9 @@ def device(item: devices.Device) -> shapes.DeviceDocument:
         "pushToken": item.push_token,
         "pushToStartToken": item.push_to_start_token,
         "locale": item.locale,
-        "pushable": item.pushable,
+        "tokenKind": item.token_kind,
+        "features": item.features.split(),
+        "pushable": item.provider in providers,
         "createdAt": iso_time(item.created_at),
         "updatedAt": iso_time(item.registered_at),
     }
@@ -254,6 +257,7 @@ def delivery(item: deliveries.Record) -> shapes.DeliveryDocument:
     return {
         "id": item.pk,
         "kind": item.kind,
+        "provider": item.provider,
         "userId": item.user_id,
         "deviceId": item.device_id,
         "pushId": item.push_id,

@@ -272,7 +272,7 @@ class ChatFactsDocument(TypedDict):
 
 
 class DeviceDocument(TypedDict):
-    """``pushable`` says whether version 1 pushes to it."""
+    """``pushable`` says whether this installation can push to it."""
 
     deviceId: str
     platform: str
@@ -280,6 +280,8 @@ class DeviceDocument(TypedDict):
     bundleId: str | None
     pushToken: str
     pushToStartToken: str | None
+    tokenKind: str | None
+    features: list[str]
     locale: str | None
     pushable: bool
     createdAt: str
@@ -319,6 +321,7 @@ class DeliveryDocument(TypedDict):
 
     id: int
     kind: str
+    provider: str
     userId: str
     deviceId: str | None
     pushId: str

@@ -22,6 +22,7 @@ from sqlalchemy import update
 import push.worker
 import run
 import server.shutdown
+from push.sender import Sender
 from push.worker import Worker
 from realtime.fanout.hub import Hub
 from realtime.fanout.plan import Plans
@@ -130,14 +131,14 @@ def before_reply(die: Callable[[], None]) -> None:
 @point
 def in_push(die: Callable[[], None]) -> None:
     """Apple has it, and we have not written so yet."""
-    result = Worker._result
+    send = Sender.send
 
-    async def replaced(self: Worker, request: Any) -> Any:
-        answer = await result(self, request)
+    async def replaced(self: Sender, push: Any) -> Any:
+        answer = await send(self, push)
         die()
         return answer
 
-    put(Worker, "_result", replaced)
+    put(Sender, "send", replaced)
 
 
 # What is broken
@@ -216,8 +217,8 @@ def offsets_forgotten() -> None:
 
 @mutant
 def dead_tokens_kept() -> None:
-    async def replaced(self: Any, delivery: Any, target: Any, request: Any, result: Any) -> None:
-        self._settle(delivery, "dropped", result.status, result.reason)
+    async def replaced(self: Any, delivery: Any, target: Any, push: Any, result: Any, settlement: Any) -> None:
+        self._settle(settlement)
 
     put(Worker, "_drop", replaced)
 
@@ -244,12 +245,12 @@ def pushes_promised_apart() -> None:
 
 @mutant
 def pushes_not_collapsed() -> None:
-    result = Worker._result
+    send = Sender.send
 
-    async def replaced(self: Worker, request: Any) -> Any:
-        return await result(self, replace(request, collapse_id=secrets.token_hex(8)))
+    async def replaced(self: Sender, push: Any) -> Any:
+        return await send(self, replace(push, note=replace(push.note, once=secrets.token_hex(8))))
 
-    put(Worker, "_result", replaced)
+    put(Sender, "send", replaced)
 
 
 @mutant

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from push import apns, circuit_breaker
+from push import apns, apns_connection, circuit_breaker
 from tests.conftest import Served, ServerFactory
 from tests.support.apns import Apple, Fault, Plan, Push
 from tests.support.guard import HANG_SECONDS
@@ -68,7 +68,7 @@ async def apple() -> AsyncIterator[Apple]:
 @pytest.fixture
 async def server(start: ServerFactory, monkeypatch: pytest.MonkeyPatch) -> Served:
     """A server with short pauses and deadlines, so that trying again does not take minutes."""
-    monkeypatch.setattr(apns, "ANSWER_SECONDS", HANG_SECONDS)
+    monkeypatch.setattr(apns_connection, "ANSWER_SECONDS", HANG_SECONDS)
     monkeypatch.setattr(circuit_breaker, "PAUSE_SECONDS", 1.0)
     return await start()
 
@@ -76,7 +76,7 @@ async def server(start: ServerFactory, monkeypatch: pytest.MonkeyPatch) -> Serve
 @pytest.mark.parametrize("name", FAULTS)
 async def test_fault(apple: Apple, server: Served, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     if name in TOO_LATE:
-        monkeypatch.setattr(apns, "ANSWER_SECONDS", DEADLINE)
+        monkeypatch.setattr(apns_connection, "ANSWER_SECONDS", DEADLINE)
     ann = await server.people.make("Ann")
     bobs = await server.people.many(10)
     for number, bob in enumerate(bobs):
@@ -114,6 +114,6 @@ async def test_fault(apple: Apple, server: Served, name: str, monkeypatch: pytes
         pushes = [push for push in apple.of(token) if push.payload["messageId"] == message]
         assert {push.collapse_id for push in pushes} == {message}, "shown once, however often it came"
         assert len({push.id for push in pushes}) == 1
-    provider = server.services.worker.provider
+    provider = server.services.worker.senders["apns"].provider
     assert isinstance(provider, apns.ApnsProvider)
     assert not any(host.waiting for host in provider.hosts.values())

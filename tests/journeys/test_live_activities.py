@@ -232,16 +232,17 @@ async def test_a_process_that_lost_its_lease_leaves_the_end_to_the_next(serve: S
     stream = await stream_of(owner)
     await register(ann, stream, "token")
     await owner.post(f"{STREAMS}/{stream}/ready")
-    first, second = (Worker(services.database, services.worker.provider, services.worker.reach, services.worker.policy)
-                     for _ in range(2))  # fmt: skip
+    worker = services.worker
+    providers = {"apns": worker.senders["apns"].provider}
+    first, second = (Worker(services.database, providers, worker.reach, worker.policy) for _ in range(2))
     held = await first._write(lambda tx: outbox.claim_causes(tx, first.lease, ttl=0, limit=10, at=now()))
     again = await second._write(
         lambda tx: outbox.claim_causes(tx, second.lease, ttl=LEASE_MICROSECONDS, limit=10, at=now())
     )
     assert held == again and held
-    await first._expand(held)
+    await first.expander._expand(held)
     assert not first.in_flight
-    await second._expand(again)
+    await second.expander._expand(again)
     await eventually(lambda: not second.tasks)
     assert second.settled["sent"] == 1 and not first.settled
 

@@ -4,7 +4,6 @@ import asyncio
 import json
 import time
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -202,15 +201,15 @@ async def test_claims_at_the_same_time_share_the_places(apple: Apple, start: Ser
     services = server.services
     await services.worker.stop()
     policy = services.worker.policy
-    first, second = (Worker(services.database, LogProvider("APNs"), services.worker.reach, policy) for _ in range(2))
+    providers = {"apns": LogProvider("APNs")}
+    first, second = (Worker(services.database, providers, services.worker.reach, policy) for _ in range(2))
     await ann.send(chat)
     causes = await first._write(
         lambda tx: outbox.claim_causes(tx, first.lease, ttl=LEASE_MICROSECONDS, limit=10, at=now())
     )
     # Ten deliveries that nobody holds, and a cause that becomes ten more.
-    policy = replace(policy, in_flight=0)
-    first.policy = policy
-    await first._expand(causes)
+    first.senders["apns"].limit = 0
+    await first.expander._expand(causes)
     await ann.send(chat)
     causes = await second._write(
         lambda tx: outbox.claim_causes(tx, second.lease, ttl=LEASE_MICROSECONDS, limit=10, at=now())
@@ -218,11 +217,11 @@ async def test_claims_at_the_same_time_share_the_places(apple: Apple, start: Ser
 
     # They stay in flight.
     def dispatch(claimed: Sequence[Delivery], since: float) -> None:
-        second.sending.update({each.pk: since for each in claimed})
+        second.senders["apns"].sending.update({each.pk: since for each in claimed})
 
     second._dispatch = dispatch  # type: ignore[method-assign]
-    await asyncio.gather(second._expand(causes), second._send_due())
-    assert second.in_flight == 5 and second.reserved == 0
+    await asyncio.gather(second.expander._expand(causes), second._send_due())
+    assert second.in_flight == 5 and second.senders["apns"].reserved == 0
 
 
 async def test_one_app_that_is_refused_keeps_no_other_waiting(
@@ -235,7 +234,7 @@ async def test_one_app_that_is_refused_keeps_no_other_waiting(
     for _ in range(3):
         await ann.send(chat)
     await apple.until(lambda: len(apple.good) == 3 and apple.of("other"))
-    await eventually(lambda: server.services.worker.breakers.breaker(f"sandbox {TOPIC}.other").is_open)
+    await eventually(lambda: server.services.worker.senders["apns"].breakers.breaker(f"sandbox {TOPIC}.other").is_open)
     assert len(apple.of("other")) <= 3 and "for sandbox org.example.app.other" in caplog.text
     caplog.clear()
 
@@ -315,15 +314,15 @@ async def test_reached_users_too_if_the_setting_says_so(apple: Apple, start: Ser
 async def test_what_was_read_or_deleted_meanwhile_is_not_pushed(apple: Apple, start: ServerFactory) -> None:
     server = await start()
     worker = server.services.worker
-    policy = worker.policy
+    sender = worker.senders["apns"]
     # Nothing is claimed, and so nothing is read, until all is done.
-    worker.policy = replace(policy, in_flight=0)
+    limit, sender.limit = sender.limit, 0
     ann, bob, chat = await pair(server)
     read, deleted, kept = [await ann.send(chat, text) for text in ("read", "deleted", "kept")]
     assert (await bob.post(f"/api/v2/messages/{read['_id']}/read")).status == 200
     assert (await ann.delete(f"/api/v2/messages/{deleted['_id']}")).status == 200
     assert (await ann.patch(f"/api/v2/messages/{kept['_id']}", {"content": "edited"})).status == 200
-    worker.policy = policy
+    sender.limit = limit
     worker.wake()
     await apple.until(lambda: alerts(apple.good))
     await quiet(server)
@@ -500,11 +499,12 @@ async def test_a_closed_door_pauses_all_and_alarms_once(
     apple.plan = lambda push: Fault("status", 403, "InvalidProviderToken")
     for _ in range(20):
         await ann.send(chat)
-    await eventually(lambda: server.services.worker.breakers.all.is_open and not server.services.worker.in_flight)
-    assert len([each for each in caplog.records if "rejects our credentials" in each.getMessage()]) == 1
+    worker = server.services.worker
+    await eventually(lambda: worker.senders["apns"].breakers.all.is_open and not worker.in_flight)
+    assert len([each for each in caplog.records if "refuses our credentials" in each.getMessage()]) == 1
     assert len(apple.pushes) <= 20
     apple.plan = lambda push: None
-    server.services.worker.breakers.all.open_until = 0.0
+    server.services.worker.senders["apns"].breakers.all.open_until = 0.0
     await due_now(server)
     await apple.until(lambda: len({push.collapse_id for push in apple.good}) == 20)
     await quiet(server)

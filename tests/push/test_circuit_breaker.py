@@ -1,4 +1,4 @@
-"""When pushes are paused, for which doors, and what closes the breaker again."""
+"""When pushes are paused, for which scopes, and what closes the breaker again."""
 
 import pytest
 
@@ -17,11 +17,13 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     return made
 
 
-def result(breakers: CircuitBreakers, door: str, outcome: Outcome, began_at: float, *, one_door: bool = False) -> None:
-    breakers.on_result(door, PushResult(outcome, 403, "no", one_door=one_door), began_at=began_at)
+def result(
+    breakers: CircuitBreakers, scope: str, outcome: Outcome, began_at: float, *, one_scope: bool = False
+) -> None:
+    breakers.on_result(scope, PushResult(outcome, 403, "no", one_scope=one_scope), began_at=began_at)
 
 
-def test_a_rejected_key_pauses_every_door(clock: Clock) -> None:
+def test_a_rejected_key_pauses_every_scope(clock: Clock) -> None:
     breakers = CircuitBreakers("APNs")
     assert breakers.may_send(ONE) and breakers.may_send(OTHER)
     result(breakers, ONE, Outcome.REFUSED, clock.now)
@@ -29,10 +31,10 @@ def test_a_rejected_key_pauses_every_door(clock: Clock) -> None:
     assert breakers.retry_after(OTHER) == PAUSE_SECONDS
 
 
-def test_a_rejected_door_pauses_itself_alone(clock: Clock) -> None:
+def test_a_rejected_scope_pauses_itself_alone(clock: Clock) -> None:
     breakers = CircuitBreakers("APNs")
     assert breakers.may_send(ONE)
-    result(breakers, ONE, Outcome.REFUSED, clock.now, one_door=True)
+    result(breakers, ONE, Outcome.REFUSED, clock.now, one_scope=True)
     assert not breakers.may_send(ONE) and breakers.may_send(OTHER)
 
 
@@ -75,9 +77,9 @@ def test_the_pause_of_many_rejections_is_that_of_the_first(clock: Clock, caplog:
     assert breakers.retry_after(ONE) == PAUSE_SECONDS - 3 and len(caplog.records) == 1
 
 
-def test_so_many_doors_are_remembered(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_so_many_scopes_are_remembered(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(circuit_breaker, "MOST_BREAKERS", 2)
     breakers = CircuitBreakers("APNs")
     for number in range(5):
-        assert breakers.may_send(f"door {number}")
-    assert list(breakers.breakers) == ["door 3", "door 4"]
+        assert breakers.may_send(f"scope {number}")
+    assert list(breakers.breakers) == ["scope 3", "scope 4"]

@@ -31,6 +31,7 @@ class Scripted:
     """A provider that answers as it is told, in turn or as a function says; then that all is well."""
 
     name = "a script"
+    retry_base = 0.0
 
     def __init__(self) -> None:
         self.pushes: list[Push] = []
@@ -48,7 +49,7 @@ class Scripted:
             raise result
         return result
 
-    def door(self, push: Push) -> str:
+    def scope(self, push: Push) -> str:
         return ""
 
     async def close(self) -> None:
@@ -69,11 +70,11 @@ async def server(serve: ServerFactory, provider: Scripted, monkeypatch: pytest.M
     """Nothing is tried again by itself: a test makes it due. Pauses are neither shorter nor longer than they are meant."""
     served = await serve()
     worker = served.services.worker
-    worker.provider = provider
+    worker.senders["apns"].provider = provider
     worker.policy = replace(worker.policy, retry_base=HOUR, retry_most=5 * HOUR, slow_down=2 * HOUR, ttl=1000 * HOUR)
     monkeypatch.setattr(random, "uniform", lambda low, high: (low + high) / 2)
     yield served
-    assert not worker.sending and not worker.asking and worker.reserved == 0
+    assert not worker.in_flight and not worker.asking and worker.senders["apns"].reserved == 0
 
 
 COLUMNS = ("state", "attempts", "status", "reason", "due_at", "deadline_at", "lease")
@@ -87,7 +88,7 @@ async def rows(server: Served) -> list[Any]:
 async def settled(server: Served, count: int) -> list[Any]:
     """The deliveries, when so many settlements have been written in all."""
     worker = server.services.worker
-    await eventually(lambda: sum(worker.settled.values()) + worker.retried >= count and not worker.sending)
+    await eventually(lambda: sum(worker.settled.values()) + worker.retried >= count and not worker.in_flight)
     await eventually(lambda: worker.settler.writing is None)
     return await rows(server)
 
@@ -166,7 +167,7 @@ async def test_a_gateway_that_fails_is_tried_again(
     (row,) = await settled(server, 1)
     assert (row.state, row.attempts, row.status, row.reason) == ("waiting", 1, 0, "ZeroDivisionError")
     assert is_due_in(row, HOUR, before) and "a script failed" in caplog.text
-    assert server.services.worker.breakers.all.proven, "no answer is no refusal"
+    assert server.services.worker.senders["apns"].breakers.all.proven, "no answer is no refusal"
     caplog.clear()
 
 
@@ -230,7 +231,7 @@ async def test_what_is_wrong_with_the_database_once_is_looked_at_again(
     ann, _, chat = await pair(server)
     await ann.send(chat)
     (row,) = await settled(server, 1)
-    assert row.state == "sent" and not faults and "_expand_due failed" in caplog.text
+    assert row.state == "sent" and not faults and "expand_due failed" in caplog.text
     caplog.clear()
 
 
@@ -269,12 +270,12 @@ async def test_when_many_are_asked_already_the_rest_wait_a_second(
 
 async def test_who_was_asked_and_finds_no_room_waits(server: Served, provider: Scripted) -> None:
     worker = server.services.worker
-    worker.policy = replace(worker.policy, in_flight=3)
+    worker.senders["apns"].limit = 3
     ann, chat = await connected(server, 3)
     reached = worker.reach.reached
 
     async def meanwhile(places: Any) -> set[Any]:
-        worker.policy = replace(worker.policy, in_flight=1)
+        worker.senders["apns"].limit = 1
         worker.reach.reached = reached  # type: ignore[method-assign]
         return await reached(places)
 
@@ -285,7 +286,7 @@ async def test_who_was_asked_and_finds_no_room_waits(server: Served, provider: S
     await eventually(lambda: worker.settler.writing is None)
     waiting = [row for row in await rows(server) if row.reason]
     assert {(row.state, row.attempts, row.reason) for row in waiting} == {("waiting", 0, "no room")}
-    worker.policy = replace(worker.policy, in_flight=3)
+    worker.senders["apns"].limit = 3
     provider.hold.set()
     await due_now(server)
     assert {row.state for row in await settled(server, 5)} == {"sent"}
@@ -300,10 +301,10 @@ async def test_a_refused_key_costs_no_try(server: Served, provider: Scripted, ca
     assert (row.state, row.attempts, row.status, row.reason) == ("waiting", 0, 403, "InvalidProviderToken")
     assert before + 58 * SECOND <= row.due_at <= now() + 60 * SECOND
     worker = server.services.worker
-    assert worker.breakers.all.is_open
-    worker.breakers.all.open_until = 0.0
+    assert worker.senders["apns"].breakers.all.is_open
+    worker.senders["apns"].breakers.all.open_until = 0.0
     await due_now(server)
-    assert (await settled(server, 2))[0].state == "sent" and worker.breakers.all.proven
+    assert (await settled(server, 2))[0].state == "sent" and worker.senders["apns"].breakers.all.proven
     caplog.clear()
 
 
@@ -335,7 +336,7 @@ async def test_so_many_dead_tokens_are_remembered(
     for token in ("b1", "b2", "b3"):
         ann, _, chat = await pair(server, token)
         await ann.send(chat)
-        await eventually(lambda token=token: (token, "sandbox") in worker.dead and not worker.sending)  # type: ignore[misc]
+        await eventually(lambda token=token: (token, "sandbox") in worker.dead and not worker.in_flight)  # type: ignore[misc]
     assert [token for token, _ in worker.dead] == ["b2", "b3"], "the oldest goes"
 
 
@@ -357,7 +358,7 @@ async def test_stopping_waits_for_what_is_under_way(server: Served, provider: Sc
     stopping = asyncio.create_task(worker.stop())
     for _ in range(50):
         await asyncio.sleep(0)
-    assert not stopping.done() and worker.sending
+    assert not stopping.done() and worker.in_flight
     hold.set()
     await stopping
     assert [row.state for row in await rows(server)] == ["sent"] and provider.closed
@@ -372,7 +373,7 @@ async def test_stopping_gives_back_what_takes_too_long(server: Served, provider:
     await ann.send(chat)
     held = await server.services.database.read(lambda it: it.execute(select(causes.c.lease)).scalars().all())
     assert held == [None], "nothing more is claimed"
-    worker.sending.clear()
+    worker.senders["apns"].sending.clear()
 
 
 async def test_a_deadline_that_is_now_is_past(
@@ -422,13 +423,13 @@ async def test_what_waited_for_half_of_its_lease_is_left_to_whoever_claims_it_ne
 ) -> None:
     worker = server.services.worker
     delivery, target = await claimed(server, provider)
-    worker.sending[delivery.pk] = time.monotonic() - waited
-    await worker._try(delivery, target, target.request(worker.policy, now()))
+    worker.senders["apns"].sending[delivery.pk] = time.monotonic() - waited
+    await worker._try(delivery, target, target.push(worker.policy, now()))
     assert len(provider.pushes) == goes
     if goes:
         assert (await settled(server, 1))[0].state == "sent"
     else:
-        assert delivery.pk not in worker.sending and not worker.settled and worker.retried == 0
+        assert delivery.pk not in worker.senders["apns"].sending and not worker.settled and worker.retried == 0
 
 
 async def test_nothing_new_goes_out_while_it_stops(server: Served, provider: Scripted) -> None:
@@ -436,7 +437,7 @@ async def test_nothing_new_goes_out_while_it_stops(server: Served, provider: Scr
     delivery, target = await claimed(server, provider)
     worker.stopping = True
     before = now()
-    await worker._try(delivery, target, target.request(worker.policy, now()))
+    await worker._try(delivery, target, target.push(worker.policy, now()))
     worker.stopping = False
     (row,) = await settled(server, 1)
     assert (row.state, row.attempts, row.reason) == ("waiting", 0, "paused") and not provider.pushes
@@ -496,11 +497,11 @@ async def test_a_token_that_changed_meanwhile_is_tried_again_at_once(server: Ser
     worker = server.services.worker
     again, later = worker._retry_in, []
 
-    def recording(delivery: Any, reason: str, seconds: float, *rest: Any, counts: bool = True) -> None:
-        later.append((reason, seconds, rest, counts))
-        again(delivery, reason, seconds, *rest, counts=counts)
+    def recording(delivery: Any, reason: str, seconds: float, **options: Any) -> None:
+        later.append((reason, seconds, options))
+        again(delivery, reason, seconds, **options)
 
-    worker._retry_in = recording  # type: ignore[method-assign, assignment]
+    worker._retry_in = recording  # type: ignore[method-assign]
     hold, _, _ = await push_under_way(server, provider)
     provider.results = [fails(Outcome.TOKEN_DEAD, 410, "Unregistered")]
     await server.services.database.write(
@@ -510,7 +511,7 @@ async def test_a_token_that_changed_meanwhile_is_tried_again_at_once(server: Ser
     (row,) = await settled(server, 2)
     assert (row.state, row.attempts) == ("sent", 2)
     assert [each.address.token for each in provider.pushes] == ["b1", "new"]
-    assert later == [("the token changed", 0, (410,), True)]
+    assert later == [("the token changed", 0, {"status": 410, "counts": True})]
 
 
 async def test_an_unforeseen_fault_is_tried_again_after_longer_and_longer_pauses(
@@ -555,15 +556,15 @@ async def test_tries_are_counted_up_to_thirty(server: Served, provider: Scripted
 
 async def test_no_answer_is_no_proof_that_the_provider_lets_in(server: Served, provider: Scripted) -> None:
     worker = server.services.worker
-    worker.breakers.all.proven = False
+    worker.senders["apns"].breakers.all.proven = False
     provider.results = [PushResult(Outcome.RETRY, 0, "no answer"), PushResult(Outcome.RETRY, 1, "an answer")]
     ann, _, chat = await pair(server)
     await ann.send(chat)
     await settled(server, 1)
-    assert not worker.breakers.all.proven and not worker.breakers.all.probing
+    assert not worker.senders["apns"].breakers.all.proven and not worker.senders["apns"].breakers.all.probing
     await due_now(server)
     await settled(server, 2)
-    assert worker.breakers.all.proven
+    assert worker.senders["apns"].breakers.all.proven
 
 
 async def test_what_finds_no_room_goes_out_when_something_is_settled(
@@ -571,7 +572,7 @@ async def test_what_finds_no_room_goes_out_when_something_is_settled(
 ) -> None:
     """Not only when the clock looks again."""
     worker = server.services.worker
-    worker.policy = replace(worker.policy, in_flight=1)
+    worker.senders["apns"].limit = 1
     monkeypatch.setattr(module, "POLL_SECONDS", NEVER)
     ann, _, chat = await pair(server, "b1", "b2", "b3")
     await ann.send(chat)

@@ -71,7 +71,7 @@ def by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
         return False
 
     monkeypatch.setattr("server.background.TICK_SECONDS", 1e6)
-    monkeypatch.setattr("push.worker.Worker._expand_due", nothing)
+    monkeypatch.setattr("push.expander.Expander.expand_due", nothing)
 
 
 @pytest.mark.parametrize(("late_by", "status"), [(GRACE - 60, "scheduled"), (GRACE + 60, "expired")])

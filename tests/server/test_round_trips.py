@@ -251,7 +251,7 @@ async def test_the_outbox_takes_as_many_trips_for_many_as_for_one(full: Full) ->
     """Claims and settlements two, and the expansion of many causes what that of one takes."""
     services = full.server.services
     database, policy = services.database, services.worker.policy
-    worker = Worker(database, LogProvider("APNs"), services.worker.reach, policy)
+    worker = Worker(database, {"apns": LogProvider("APNs")}, services.worker.reach, policy)
     for number, each in enumerate(full.others):
         token = f"{number:064x}"
         device = {"deviceId": f"i{number}", "platform": "ios", "pushToken": token, "bundleId": "org.example.app"}
@@ -271,7 +271,7 @@ async def test_the_outbox_takes_as_many_trips_for_many_as_for_one(full: Full) ->
         assert len(causes) == count
         claims[count] = database.trips - before
         with tracing(database) as sent:
-            await worker._expand(causes)
+            await worker.expander._expand(causes)
         expansions[count] = len(sent)
         await eventually(lambda: not worker.in_flight and not worker.settler.waiting and worker.settler.writing is None)
         await database.writer.drain()
@@ -287,7 +287,7 @@ async def test_webhook_calls_and_dead_tokens_take_two_trips(full: Full) -> None:
     """Claims, results and deletions, one or many at a time."""
     database = full.server.services.database
     for count in (1, MANY):
-        at = await database.read(outbox.time_if_deliveries_due) or now()
+        at = await database.read(partial(outbox.time_if_deliveries_due, providers=["apns"])) or now()
 
         def promise(tx: Tx, count: int = count) -> None:
             found = webhooks.find(tx.connection(), full.ann.user.tenant_pk, full.webhook_id)

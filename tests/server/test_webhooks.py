@@ -17,7 +17,8 @@ from aiohttp import web
 from sqlalchemy import func, select
 
 import push.webhooks
-from push.webhook_sender import is_public, wrong_with
+from push.post import is_public
+from push.webhook_sender import wrong_with
 from storage import webhooks
 from storage.models import calls
 from storage.transaction import Command

@@ -18,7 +18,7 @@ from tests.support.people import Person
 from tests.support.pushing import phone
 
 STREAMS = "/api/v1/streams"
-DELIVERY = Delivery(1, "message", 0, 0, None, 0, 0, None, "id", 0, 0, 0)
+DELIVERY = Delivery(1, "message", "apns", 0, 0, None, 0, 0, None, "id", 0, 0, 0)
 
 
 async def brief(server: Served, delivery: Delivery, at: int | None = None) -> Any:

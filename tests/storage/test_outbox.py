@@ -34,7 +34,7 @@ def claim_causes(tx: Tx) -> list[Cause]:
 
 
 def claim_deliveries(tx: Tx) -> list[Delivery]:
-    return outbox.claim_deliveries(tx, "lease", ttl=TTL, limit=10, at=now())
+    return outbox.claim_deliveries(tx, "lease", ttl=TTL, limits={"apns": 10}, at=now())
 
 
 async def rows(database: Database) -> list[Any]:
@@ -102,7 +102,9 @@ async def test_a_delivery_that_has_just_been_settled_is_not_claimed_again(databa
         tx.execute(insert(deliveries), row)
 
     await batch(database, add)
-    ((held,),) = await batch(database, partial(outbox.claim_deliveries, lease="lease", ttl=-1, limit=10, at=now()))
+    ((held,),) = await batch(
+        database, partial(outbox.claim_deliveries, lease="lease", ttl=-1, limits={"apns": 10}, at=now())
+    )
     settle = partial(outbox.settle, lease="lease", settlements=[Settlement(held.pk, "sent", 1, 200, "")])
     _, again = await batch(database, settle, claim_deliveries)
     assert again == []

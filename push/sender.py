@@ -1,0 +1,89 @@
+"""Sends through one provider: so many pushes at once, and none while it refuses us."""
+
+import contextlib
+import logging
+import time
+from collections.abc import Iterator
+
+from push.circuit_breaker import CircuitBreakers
+from push.dead_guard import DeadGuard
+from push.provider import Outcome, Provider, Push, PushResult
+
+logger = logging.getLogger("bellwire.push")
+
+# Where the provider does not say for how long.
+BUSY_SECONDS = 60.0
+
+
+class Sender:
+    """One of a worker's, so that a provider that is slow or refuses us does not keep the others waiting."""
+
+    def __init__(self, provider: Provider, limit: int) -> None:
+        self.provider = provider
+        # Pushes in flight at most.
+        self.limit = limit
+        self.breakers = CircuitBreakers(provider.name)
+        # Deliveries being sent, by number, and since when, of time.monotonic().
+        self.sending: dict[int, float] = {}
+        # Places kept for deliveries that are being claimed.
+        self.reserved = 0
+        # The provider gets too many pushes: nothing is sent before, of time.monotonic().
+        self.busy_until = 0.0
+        self.guard = DeadGuard()
+        # Answers that called a token dead and were not believed; only grows.
+        self.disbelieved = 0
+
+    @property
+    def room(self) -> int:
+        """How many more pushes may be in flight."""
+        return max(0, self.limit - len(self.sending) - self.reserved)
+
+    @property
+    def can_claim(self) -> bool:
+        return self.room > 0 and not self.is_busy and not self.breakers.all.is_open
+
+    @property
+    def is_busy(self) -> bool:
+        return time.monotonic() < self.busy_until
+
+    @contextlib.contextmanager
+    def reserving(self, most: int) -> Iterator[int]:
+        """Keep places for deliveries that are claimed meanwhile; how many."""
+        slots = min(self.room, most)
+        self.reserved += slots
+        try:
+            yield slots
+        finally:
+            self.reserved -= slots
+
+    def may_send(self, push: Push) -> bool:
+        return not self.is_busy and self.breakers.may_send(self.provider.scope(push))
+
+    def retry_after(self, push: Push) -> float:
+        """Seconds until the next attempt makes sense."""
+        return max(self.breakers.retry_after(self.provider.scope(push)), self.busy_until - time.monotonic())
+
+    async def send(self, push: Push) -> PushResult:
+        """Never raises."""
+        began_at = time.monotonic()
+        try:
+            result = await self.provider.send(push)
+        except Exception as error:
+            logger.exception("%s failed", self.provider.name)
+            result = PushResult(Outcome.RETRY, 0, type(error).__name__)
+        self.breakers.on_result(self.provider.scope(push), result, began_at=began_at)
+        if result.outcome is Outcome.BUSY:
+            self.busy_until = max(self.busy_until, time.monotonic() + (result.after or BUSY_SECONDS))
+        elif result.status:
+            self.guard.add(push.address.token if result.outcome is Outcome.TOKEN_DEAD else None)
+        return result
+
+    def disbelieve(self) -> None:
+        """Most tokens are called dead: none is forgotten, and nothing is sent for a while."""
+        self.disbelieved += 1
+        if not self.is_busy:
+            self.busy_until = time.monotonic() + BUSY_SECONDS
+            logger.error(
+                "%s calls %d tokens dead in its last %d answers; none is forgotten, pushes are paused for %d s",
+                self.provider.name, len(self.guard.dead), len(self.guard.answers), BUSY_SECONDS,
+            )  # fmt: skip
