@@ -157,6 +157,8 @@ def address_of(device: devices.Device, token: str) -> Address:
         registered_at=device.registered_at,
         kind=device.token_kind,
         quiet="quiet" in device.features.split(),
+        p256dh=device.p256dh or "",
+        auth=device.auth or "",
     )
 
 

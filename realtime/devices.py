@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Collection
 
+from push.webpush import WebPushProvider
 from realtime.schema import documents, shapes
 from realtime.schema.bodies import RegisterDevice
 from realtime.schema.caller import Caller
@@ -11,7 +12,7 @@ from realtime.schema.limits import Limits
 from storage import accounts, activities, audit, deliveries, devices, outbox
 from storage.database import Database
 from storage.devices import Device
-from storage.errors import Conflict, NotFound
+from storage.errors import Conflict, Invalid, NotFound
 from storage.transaction import Command, Tx
 from storage.types import SECOND
 
@@ -22,7 +23,16 @@ FEATURES = ("live.channel", "live.ongoing", "quiet")
 class Devices:
     """``ttl`` is how long a push that is tried again has, in seconds; ``providers`` are those that can push."""
 
-    def __init__(self, database: Database, limits: Limits, *, ttl: float, providers: Collection[str]) -> None:
+    def __init__(
+        self,
+        database: Database,
+        limits: Limits,
+        *,
+        ttl: float,
+        providers: Collection[str],
+        web_push: WebPushProvider | None,
+    ) -> None:
+        self.web_push = web_push
         self.database = database
         self.limits = limits
         self.providers = providers
@@ -30,13 +40,21 @@ class Devices:
 
     async def register(self, caller: Caller, body: RegisterDevice) -> tuple[shapes.DeviceDocument, bool]:
         """The device, and whether it is new. A user who had its token before loses it. Raises Conflict over the limit."""
-        token = token_of_apns(body.pushToken) if body.platform == devices.APPLE else body.pushToken
+        if body.endpoint is not None:
+            self._check(body.endpoint)
+        token = body.endpoint or body.pushToken
+        assert token is not None
+        if body.platform == devices.APPLE:
+            token = token_of_apns(token)
+        keys = body.keys
         values = {
             "device_id": body.deviceId,
             "platform": body.platform,
             "push_token": token,
             "environment": body.environment or "production",
-            "bundle_id": body.bundleId or "",
+            "bundle_id": body.bundleId or "" if keys is None else self.web_push.public_key if self.web_push else "",
+            "p256dh": keys.p256dh if keys else None,
+            "auth": keys.auth if keys else None,
             "push_to_start_token": body.pushToStartToken,
             "token_kind": body.tokenKind,
             "features": " ".join(each for each in FEATURES if each in body.features),
@@ -68,6 +86,18 @@ class Devices:
             return device
 
         return self.document(await self.database.write(Command(apply, channels=[caller.pk])))
+
+    def _check(self, endpoint: str) -> None:
+        """Raises Invalid for an address that is not a push service's."""
+        if self.web_push is None:
+            raise Invalid.field("endpoint", "cannot be used: this server does not push to browsers")
+        if problem := self.web_push.wrong_with(endpoint):
+            raise Invalid.field("endpoint", problem)
+
+    def config(self) -> shapes.PushConfig:
+        """What apps must know to be pushed to."""
+        platforms = [name for name, provider in devices.PROVIDER_OF_PLATFORM.items() if provider in self.providers]
+        return {"vapidPublicKey": self.web_push.public_key if self.web_push else None, "platforms": platforms}
 
     def document(self, device: Device) -> shapes.DeviceDocument:
         return documents.device(device, self.providers)

@@ -4,19 +4,11 @@ What was started is released in reverse order, also where a later start fails.
 """
 
 import contextlib
-import hashlib
-import json
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from functools import partial
 from pathlib import Path
 
-from push.apns import ApnsProvider
-from push.fcm import FcmProvider
-from push.post import Poster
-from push.provider import LogProvider, Provider
-from push.signed import AppleToken, SignedToken, read_service_account
-from push.targets import Policy
 from push.webhooks import WebhookCalls
 from push.worker import Worker
 from realtime import sandbox
@@ -60,19 +52,17 @@ from server.cluster import joined
 from server.connections import RESERVED_DESCRIPTORS, Connections, raise_descriptors
 from server.form import Uploads
 from server.origins import Hosts, Origins
+from server.push_setup import policy_of, providers_of, web_push_of
 from server.readiness import Readiness
 from server.secret_file import secrets_of
 from server.services import Services
 from server.settings import Settings
-from storage import epoch, registration
+from storage import registration
 from storage.database import Database
 from storage.files import Files
-from storage.transaction import Command, Event, Tx
+from storage.transaction import Event
 
 logger = logging.getLogger("bellwire")
-
-# Google answers within half a second: as many carry a thousand messages a second.
-FCM_CONNECTIONS = 200
 
 
 @contextlib.asynccontextmanager
@@ -123,7 +113,8 @@ async def build(settings: Settings) -> AsyncIterator[Services]:
         sessions = Sessions(database, hub, callers, limits, budget)
         reach = Reach(sessions, hub, cluster.presence, cluster.node)
         stack.push_async_callback(reach.stop)
-        worker = Worker(database, providers_of(settings, database), reach, policy_of(settings))
+        providers = await providers_of(settings, database, lambda: services.public_url)
+        worker = Worker(database, providers, reach, policy_of(settings))
 
         accounts = Accounts(
             database,
@@ -223,7 +214,13 @@ async def build(settings: Settings) -> AsyncIterator[Services]:
             webhooks=webhooks,
             webhook_calls=webhook_calls,
             erasure=Erasure(administration, policy=settings.deleted_messages),
-            devices=Devices(database, limits, ttl=settings.push_hours * 3600, providers=worker.senders),
+            devices=Devices(
+                database,
+                limits,
+                ttl=settings.push_hours * 3600,
+                providers=providers,
+                web_push=web_push_of(providers),
+            ),
             worker=worker,
             presence_watch=presence_watch,
             readiness=Readiness(database),
@@ -275,59 +272,3 @@ async def warn_of_open_registration(database: Database, accounts: Accounts) -> N
 
 def read_pem(path: Path | None) -> str | None:
     return path.read_text() if path else None
-
-
-def providers_of(settings: Settings, database: Database) -> dict[str, Provider]:
-    """By the name under which deliveries are stored."""
-    providers: dict[str, Provider] = {"apns": apns_of(settings, database)}
-    if settings.fcm_key is not None:
-        account = read_service_account(settings.fcm_key.read_text())
-        ca = str(settings.push_ca) if settings.push_ca else None
-        poster = Poster(private=settings.push_private, connections=FCM_CONNECTIONS, ca=ca)
-        providers["fcm"] = FcmProvider(account, poster, url=settings.fcm_url)
-    return providers
-
-
-def apns_of(settings: Settings, database: Database) -> Provider:
-    """Apple's, if there is a key; its provider token is shared through the database."""
-    if settings.apns_key is None:
-        return LogProvider("APNs")
-    key = settings.apns_key.read_text()
-    whose = f"{settings.apns_team_id} {settings.apns_key_id} {key}"
-    name = f"apns_token:{hashlib.sha256(whose.encode()).hexdigest()[:32]}"
-
-    async def share(keep: Callable[[SignedToken | None], SignedToken]) -> SignedToken:
-        def apply(tx: Tx) -> SignedToken:
-            known = epoch.known(tx.connection()).get(name)
-            token = keep(SignedToken(*json.loads(known)) if known else None)
-            epoch.put(tx, name, json.dumps(token))
-            return token
-
-        return await database.write(Command(apply, keys=[name]))
-
-    token = AppleToken(key, settings.apns_key_id, settings.apns_team_id, share)
-    return ApnsProvider(
-        token,
-        topic=settings.apns_topic,
-        host=settings.apns_host or None,
-        port=settings.apns_port,
-        ca=str(settings.apns_ca) if settings.apns_ca else None,
-        connections=settings.apns_connections,
-    )
-
-
-def policy_of(settings: Settings) -> Policy:
-    return Policy(
-        in_flight=settings.push_in_flight,
-        content=settings.push_content,
-        reached_too=settings.push_reached,
-        ttl=settings.push_hours * 3600,
-        dismiss_over=settings.live_dismiss_over,
-        dismiss_begun=settings.live_dismiss_begun,
-        stale=settings.stream_grace,
-        live_starts=settings.live_starts,
-        live_ttl=settings.live_hours * 3600,
-        retry_base=1,
-        retry_most=300,
-        slow_down=30,
-    )

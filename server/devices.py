@@ -8,7 +8,7 @@ from pydantic import model_validator
 
 from realtime.schema.bodies import RegisterDevice
 from realtime.schema.fields import OPAQUE, HexId, Uuid
-from realtime.schema.shapes import DeliveryDocument, DeviceDocument
+from realtime.schema.shapes import DeliveryDocument, DeviceDocument, PushConfig
 from server.call import Answer, Call, Created, NoBody, Page, PageQuery, Paging, Succeeded, paged
 from storage.errors import NotFound
 
@@ -29,6 +29,10 @@ class PushQuery(Paging):
 async def register(call: Call[RegisterDevice]) -> Answer[DeviceDocument]:
     document, new = await call.services.devices.register(call.caller, call.body)
     return Created(document) if new else document
+
+
+async def push_config(call: Call) -> PushConfig:
+    return call.services.devices.config()
 
 
 async def list_mine(call: Call[NoBody, Paging]) -> Page[DeviceDocument]:

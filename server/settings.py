@@ -34,6 +34,9 @@ DATABASES = re.compile(r"postgres(ql(\+(psycopg|asyncpg))?)?://|sqlite:///")
 OF_SERVICES = re.compile(r".*_(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT(_[0-9]+_(TCP|UDP|SCTP)(_\w+)?)?)")
 
 
+# Apple refuses a localhost.
+CONTACT = re.compile(r"mailto:[^@\s]+@[^@\s]+\.[^@\s]+|https://(?!localhost\b)[^/\s]+\S*")
+
 LIMIT_PREFIX = "max_"
 LIMITS = [each for each in fields(Limits) if each.metadata]
 if TYPE_CHECKING:
@@ -117,6 +120,14 @@ class Settings(LimitSettings):
         None, description="file of the Firebase service account's key (JSON); without one nothing is pushed to Android"
     )
     fcm_url: str = Field("https://fcm.googleapis.com", description="where messages for Android are sent")
+    vapid_subject: str = Field(
+        "",
+        description="mailto: or https: address of the operator, for push services; without one browsers are not pushed to",
+    )
+    webpush_hosts: Annotated[list[str], NoDecode] = Field(
+        default_factory=list,
+        description="host names of push services, separated by commas, besides those of the known browsers",
+    )
     push_ca: Path | None = Field(None, description="CA certificates for FCM and web push instead of the system's")
     push_private: bool = Field(False, description="whether FCM and web push may be in private networks")
     apns_environment: Literal["production", "sandbox"] = Field(
@@ -218,6 +229,13 @@ class Settings(LimitSettings):
             )
         return self
 
+    @field_validator("vapid_subject")
+    @classmethod
+    def contact(cls, value: str) -> str:
+        if value and not CONTACT.fullmatch(value):
+            raise ValueError("must be a mailto: or https: address by which push services reach the operator")
+        return value
+
     @field_validator("port", mode="before")
     @classmethod
     def no_service(cls, value: object) -> object:
@@ -291,7 +309,9 @@ class Settings(LimitSettings):
                 raise ValueError(f"{given!r} is not a host name such as chat.example.org, without scheme and port")
         return [each for each in known if each]
 
-    @field_validator("cors_origins", "hosts", "media_types", "trusted_proxies", "jwt_other_secrets", mode="before")
+    @field_validator(
+        "cors_origins", "hosts", "media_types", "trusted_proxies", "jwt_other_secrets", "webpush_hosts", mode="before"
+    )
     @classmethod
     def split(cls, value: object) -> object:
         return [each.strip() for each in value.split(",") if each.strip()] if isinstance(value, str) else value

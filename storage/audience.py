@@ -12,6 +12,7 @@ from storage.outbox import ON_SCREEN, Cause, Recipient
 from storage.prepared import Prepared
 
 PAGE = 500
+BADGES = ("badge", "recount")
 # ``ref`` is 0 where the cause has none.
 CHANNEL, SEQ, CURSOR, REF, AT = (
     bindparam(name, type_=BigInteger) for name in ("channel", "seq", "cursor", "ref", "at")
@@ -95,7 +96,9 @@ def next_pages(
             some, fetch_many(connection, TARGETS[kind], [values_of(each, at) for each in some]), strict=True
         ):
             page = page_of(cause, [Recipient(row[0], row[1], PROVIDER_OF_PLATFORM[row[2]]) for row in rows])
-            pages[cause.pk] = page._replace(recipients=[each for each in page.recipients if each.provider in providers])
+            # A browser shows every push: there is none for a badge alone.
+            possible = set(providers) - {"webpush"} if cause.kind in BADGES else providers
+            pages[cause.pk] = page._replace(recipients=[each for each in page.recipients if each.provider in possible])
     return [pages[each.pk] for each in causes]
 
 

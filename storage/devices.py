@@ -13,14 +13,17 @@ from storage.transaction import Tx
 
 APPLE = "ios"
 # By which provider a device is pushed to.
-PROVIDER_OF_PLATFORM = {"ios": "apns", "android": "fcm"}
-PUSHABLE = or_(*(devices.c.platform == each for each in PROVIDER_OF_PLATFORM))
+PROVIDER_OF_PLATFORM = {"ios": "apns", "android": "fcm", "web": "webpush"}
+# Browsers that registered before they could be pushed to have no keys.
+PUSHABLE = or_(devices.c.platform != "web", devices.c.p256dh.is_not(None))
 
 
 @dataclass(frozen=True, slots=True)
 class Device:
     """``registered_at`` is when the token was last said to be this device's, in microseconds. ``token_kind`` is ``fid`` or
-    ``token``, where an Android app said it; ``features`` are what the app can do, joined by spaces.
+    ``token``, where an Android app said it; ``features`` are what the app can do, joined by spaces. Of a browser
+    ``push_token`` is the address of its subscription, ``bundle_id`` the public key that it was made with, and ``p256dh`` and
+    ``auth`` are its own keys.
     """
 
     pk: int
@@ -34,14 +37,16 @@ class Device:
     push_to_start_token: str | None
     token_kind: str | None
     features: str
+    p256dh: str | None
+    auth: str | None
     locale: str | None
     registered_at: int
     created_at: int
 
     @property
     def provider(self) -> str | None:
-        """None where nothing can be pushed to the platform."""
-        return PROVIDER_OF_PLATFORM.get(self.platform)
+        """None where nothing can be pushed to it."""
+        return None if self.platform == "web" and self.p256dh is None else PROVIDER_OF_PLATFORM[self.platform]
 
 
 SELECT = select(*(devices.c[name] for name in Device.__slots__))

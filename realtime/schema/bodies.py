@@ -27,6 +27,7 @@ from realtime.schema.fields import (
     ClientKey,
     Content,
     DisplayName,
+    Endpoint,
     FilledContent,
     HexId,
     Label,
@@ -43,10 +44,12 @@ from realtime.schema.fields import (
     Token,
     UploadId,
     Uuid,
+    auth_secret,
     documented,
     few_locales,
     no_nulls,
     not_blank,
+    public_key,
 )
 from realtime.schema.limits import Limits
 from storage.errors import FieldError, Invalid, Malformed
@@ -300,15 +303,25 @@ class PreviewTemplate(Body):
 # Devices
 
 
+class SubscriptionKeys(Body):
+    """As ``PushSubscription.toJSON()`` names them."""
+
+    p256dh: Annotated[Text, AfterValidator(public_key)]
+    auth: Annotated[Text, AfterValidator(auth_secret)]
+
+
 class RegisterDevice(Body):
     """Of an iPhone it must be known in which environment and for which app its token is valid.
 
-    ``tokenKind`` says what an Android device's ``pushToken`` is, by default as it looks. Unknown ``features`` are ignored.
+    ``tokenKind`` says what an Android device's ``pushToken`` is, by default as it looks. A browser registers its
+    subscription: ``endpoint`` and ``keys``. Unknown ``features`` are ignored.
     """
 
     deviceId: Opaque
     platform: Literal["ios", "android", "web"]
-    pushToken: Token
+    pushToken: Token | None = None
+    endpoint: Endpoint | None = None
+    keys: SubscriptionKeys | None = None
     environment: Literal["production", "sandbox"] | None = None
     bundleId: BundleId | None = None
     pushToStartToken: AppleToken | None = None
@@ -322,6 +335,13 @@ class RegisterDevice(Body):
             raise ValueError("environment is required for ios")
         if self.platform == "ios" and self.bundleId is None:
             raise ValueError("bundleId is required for ios")
+        if self.platform == "web" and (self.endpoint is None) != (self.keys is None):
+            raise ValueError("endpoint and keys are required together")
+        if self.platform != "web" and (self.endpoint is not None or self.keys is not None):
+            raise ValueError("endpoint and keys are those of platform web")
+        if self.endpoint is None and self.pushToken is None:
+            needed = "endpoint and keys are" if self.platform == "web" else "pushToken is"
+            raise ValueError(f"{needed} required for {self.platform}")
         return self
 
 

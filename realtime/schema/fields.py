@@ -13,6 +13,8 @@ import orjson
 from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints, ValidationInfo, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
+from push.webpush import LONGEST_ENDPOINT
+from push.webpush_encryption import read_auth, read_public_key
 from realtime.schema.limits import Limits
 from storage.text import is_blank, without_directions
 from storage.types import HEX_ID, SECOND, UUID, read_ref
@@ -159,6 +161,18 @@ def opaque(most_characters: int) -> AfterValidator:
     return AfterValidator(check)
 
 
+def public_key(text: str) -> str:
+    """A browser's ``p256dh``, without padding."""
+    read_public_key(text)
+    return text.rstrip("=")
+
+
+def auth_secret(text: str) -> str:
+    """A browser's ``auth``, without padding."""
+    read_auth(text)
+    return text.rstrip("=")
+
+
 def token_of_apns(value: str) -> str:
     """Apple's tokens are bytes; where one is written in hex digits, their case means nothing."""
     return value.lower() if HEX.fullmatch(value) else value
@@ -250,6 +264,7 @@ BundleId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9.-]{1,155}$")]
 Amount = Annotated[int, Field(ge=1), AfterValidator(amount)]
 Opaque = Annotated[str, opaque(255), documented(pattern=f"^{OPAQUE.pattern}$", maxLength=255)]
 Token = Annotated[str, opaque(512), documented(pattern=f"^{OPAQUE.pattern}$", maxLength=512)]
+Endpoint = Annotated[Text, StringConstraints(max_length=LONGEST_ENDPOINT)]
 AppleToken = Annotated[Token, AfterValidator(token_of_apns)]
 AnyName = Annotated[Any, AfterValidator(read_ref), WithJsonSchema({"type": ["string", "integer"]})]
 ReactionKey = Annotated[Text, AfterValidator(reaction_key), documented(minLength=1, maxLength=34)]

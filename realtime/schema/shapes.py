@@ -271,6 +271,13 @@ class ChatFactsDocument(TypedDict):
     updatedAt: str
 
 
+class PushConfig(TypedDict):
+    """``vapidPublicKey`` is what a browser subscribes with; null where browsers are not pushed to."""
+
+    vapidPublicKey: str | None
+    platforms: list[str]
+
+
 class DeviceDocument(TypedDict):
     """``pushable`` says whether this installation can push to it."""
 

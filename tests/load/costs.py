@@ -233,6 +233,7 @@ ROWS: dict[str, Maker] = {
     "POST /api/v1/credits/grants": same("/api/v1/credits/grants", {"userId": "{me}", "amount": 1}),
     "POST /api/v1/devices": same("/api/v1/devices", device("d")),
     "GET /api/v1/devices": same(f"/api/v1/devices{paged}", items=PAGE),
+    "GET /api/v1/push/config": same("/api/v1/push/config"),
     **{
         f"POST {ADMIN}/users/{{id}}/{verb}": of_new(World.user, f"{ADMIN}/users/{{id}}/{verb}")
         for verb in ("disable", "ban", "sign-out", "reset-link")

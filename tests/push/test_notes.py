@@ -18,7 +18,7 @@ from storage.text import boundaries
 from storage.types import SECOND
 
 DELIVERY = Delivery(1, "message", "apns", 2, 3, None, 4, 5, None, "id", 0, 0, 0)
-DEVICE = Device(5, 4, None, "phone", "ios", "aa", "sandbox", "org.example", None, None, "", None, 0, 0)
+DEVICE = Device(5, 4, None, "phone", "ios", "aa", "sandbox", "org.example", None, None, "", None, None, None, 0, 0)
 TEXT = Text("m" * 24, "c" * 24, 7, None, "s" * 24, "Ann", "text", "hello", None, None)
 BRIEF = PushContext(DELIVERY, DEVICE, "en", "Europe/Istanbul", None, None, TEXT, 3)
 

@@ -8,7 +8,7 @@ from sqlalchemy import select, update
 
 from push.notes import Note
 from push.targets import ActivityTarget, DeviceTarget, StartTarget, target_of
-from server.bootstrap import policy_of
+from server.push_setup import policy_of
 from server.settings import Settings
 from storage.activities import Activity
 from storage.contexts import PushContext

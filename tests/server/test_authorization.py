@@ -257,6 +257,7 @@ ROWS: dict[str, Row] = {
     f"POST {ADMIN}/credits/transactions/{{id}}/reverse": admins(404, ids=("transaction",), spoils=True),
     "POST /api/v1/devices": everybody(body=lambda world, who: device(f"{who}-{time.time_ns()}")),
     "GET /api/v1/devices": everybody(),
+    "GET /api/v1/push/config": everybody(),
     "DELETE /api/v1/devices/{deviceId}": of_member(ids=("d",), spoils=True),
     **{
         f"POST {ADMIN}/users/{{id}}/{verb}": admins(404, ids=("reader",), spoils=True)

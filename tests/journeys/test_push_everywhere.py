@@ -1,0 +1,168 @@
+"""One user with an iPhone, an Android phone and a browser: each is pushed to once, and in the same way."""
+
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from push.doubles.fcm import Google
+from push.doubles.webpush import PushService, Subscription, WebPushFault
+from tests.conftest import Served, ServerFactory, eventually
+from tests.support.apns import Apple
+from tests.support.people import Person
+from tests.support.pushing import pair, quiet
+
+IPHONE, ANDROID = "b1", "t:bob"
+
+
+@pytest.fixture
+async def google() -> AsyncIterator[Google]:
+    async with Google() as made:
+        yield made
+
+
+@pytest.fixture
+async def service() -> AsyncIterator[PushService]:
+    async with PushService() as made:
+        yield made
+
+
+@pytest.fixture
+async def server(start: ServerFactory, google: Google, service: PushService, tmp_path: Path) -> Served:
+    settings = google.write_files(tmp_path / "google") | service.write_files(tmp_path / "browsers")
+    both = tmp_path / "ca.pem"
+    both.write_text("".join((tmp_path / name / "ca.pem").read_text() for name in ("google", "browsers")))
+    return await start(**settings | {"push_ca": str(both)})
+
+
+async def browser(person: Person, service: PushService, **more: Any) -> Subscription:
+    config = (await person.get("/api/v1/push/config")).json["data"]
+    subscription = service.subscribe("google", config["vapidPublicKey"])
+    answer = await person.post("/api/v1/devices", {"deviceId": "browser", **subscription.body, **more})
+    assert answer.status == 201, answer.json
+    return subscription
+
+
+async def everywhere(server: Served, service: PushService) -> tuple[Person, Person, str, Subscription]:
+    """Ann, who writes, Bob with his three devices, their chat and the subscription of his browser."""
+    ann, bob, chat = await pair(server)
+    body = {"deviceId": "droid", "platform": "android", "pushToken": ANDROID, "bundleId": "org.example.app"}
+    assert (await bob.post("/api/v1/devices", body)).status == 201
+    return ann, bob, chat, await browser(bob, service)
+
+
+def shown(apple: Apple, google: Google, subscription: Subscription) -> tuple[list[str], list[str], list[str]]:
+    """The titles that each device showed, by the name under which they are shown once."""
+    alerts = [each.payload["aps"] for each in apple.of(IPHONE) if "alert" in each.payload["aps"]]
+    return (
+        [each["alert"]["title"] for each in alerts],
+        [data["title"] for copies in google.device(ANDROID).shown.values() for data in copies],
+        [each["title"] for copies in subscription.shown.values() for each in copies],
+    )
+
+
+async def test_what_apps_must_know(server: Served) -> None:
+    ann = await server.people.make()
+    data = (await ann.get("/api/v1/push/config")).json["data"]
+    assert len(data["vapidPublicKey"]) == 87 and data["platforms"] == ["ios", "android", "web"]
+    assert data == (await ann.get("/api/v1/push/config")).json["data"], "the key is made once"
+
+
+async def test_without_a_subject_browsers_are_not_pushed_to(start: ServerFactory, service: PushService) -> None:
+    server = await start()
+    ann = await server.people.make()
+    data = (await ann.get("/api/v1/push/config")).json["data"]
+    assert data == {"vapidPublicKey": None, "platforms": ["ios"]}
+    answer = await ann.post("/api/v1/devices", {"deviceId": "d", **service.subscribe().body})
+    assert answer.status == 400 and "does not push to browsers" in str(answer.json)
+
+
+async def test_a_message_a_notification_and_a_transfer_are_pushed_once_to_each(
+    apple: Apple, google: Google, service: PushService, server: Served
+) -> None:
+    ann, bob, chat, subscription = await everywhere(server, service)
+    admin = await server.people.make(grant=["credits.grant", "notifications.send"])
+    await ann.send(chat, "hello")
+    await quiet(server)
+    body = {"userId": bob.id, "type": "system", "category": "news", "title": "News", "message": "It rains"}
+    assert (await admin.post("/api/v1/notifications", body)).status == 201
+    await quiet(server)
+    assert (await admin.post("/api/v1/credits/grants", {"userId": ann.id, "amount": 10})).status == 201
+    transfer = {"type": "creditTransfer", "targetUserId": bob.id, "amount": 5}
+    assert (await ann.post("/api/v2/messages", transfer)).status == 201
+    await quiet(server)
+    iphone, android, web = shown(apple, google, subscription)
+    assert iphone == android == web and len(iphone) == 3 and iphone[1:] == ["News", "Ann"]
+    texts = [data["body"] for copies in google.device(ANDROID).shown.values() for data in copies]
+    assert texts == ["hello", "It rains", "5 credits"]
+    copies = [each for copies in subscription.shown.values() for each in copies]
+    assert [each["body"] for each in copies] == ["Ann: hello", "It rains", "5 credits"]
+    assert [each["data"]["badge"] for each in copies] == [1, 2, 3] and google.device(ANDROID).badge == 3
+    assert [each["navigate"].partition("#")[2].split("/")[1] for each in copies] == ["chat", "notifications", "chat"]
+
+
+async def test_quiet_hours_mutes_and_language_hold_for_all_alike(
+    apple: Apple, google: Google, service: PushService, server: Served
+) -> None:
+    ann, bob, chat, subscription = await everywhere(server, service)
+    now = datetime.now(UTC)
+    hours = {"from": f"{now - timedelta(hours=1):%H:%M}", "to": f"{now + timedelta(hours=1):%H:%M}"}
+    changed = await bob.patch("/api/v1/users/me", {"locale": "tr", "quietHours": hours, "timeZone": "UTC"})
+    assert changed.status == 200, changed.json
+    await ann.send(chat, "hello")
+    await quiet(server)
+    (push,) = [each for each in apple.of(IPHONE) if "alert" in each.payload["aps"]]
+    assert push.payload["aps"]["interruption-level"] == "passive"
+    ((data,),) = google.device(ANDROID).shown.values()
+    assert data["channelId"] == "quiet"
+    ((notification,),) = subscription.shown.values()
+    assert notification["silent"] is True
+    await bob.post(f"/api/v2/chats/{chat}/mute", {"until": "2999-01-01T00:00:00Z"})
+    await ann.send(chat, "muted")
+    await quiet(server)
+    assert [len(each) for each in shown(apple, google, subscription)] == [1, 1, 1]
+
+
+async def test_a_browser_gets_no_badge_alone(
+    apple: Apple, google: Google, service: PushService, server: Served
+) -> None:
+    ann, bob, chat, _ = await everywhere(server, service)
+    message = await ann.send(chat, "hello")
+    await quiet(server)
+    assert (await bob.post(f"/api/v2/messages/{message['_id']}/read")).status == 200
+    await eventually(lambda: google.device(ANDROID).badge == 0)
+    await quiet(server)
+    assert len(service.received) == 1, "every push to a browser is shown"
+
+
+async def test_a_browser_that_is_gone_is_forgotten(service: PushService, server: Served) -> None:
+    ann, bob, chat, _ = await everywhere(server, service)
+    service.plan = lambda received: WebPushFault(status=410)
+    worker = server.services.worker
+    web = worker.senders["webpush"]
+    await ann.send(chat)
+    await eventually(lambda: worker.retried and not web.sending)
+    ids = {each["deviceId"] for each in (await bob.get("/api/v1/devices")).json["data"]["items"]}
+    assert "browser" in ids, "it was registered a moment ago"
+
+
+async def test_registrations_of_browsers_are_checked(service: PushService, server: Served) -> None:
+    ann = await server.people.make()
+    good = {"deviceId": "d", **service.subscribe().body}
+    wrong: list[tuple[dict[str, Any], str]] = [
+        ({"endpoint": "https://push.example.org/x"}, "endpoint"),
+        ({"endpoint": "http://localhost/x"}, "endpoint"),
+        ({"keys": {"p256dh": "x", "auth": good["keys"]["auth"]}}, "p256dh"),
+        ({"keys": {"p256dh": good["keys"]["p256dh"], "auth": "x"}}, "auth"),
+        ({"keys": None}, "endpoint and keys"),
+        ({"platform": "android"}, "platform web"),
+    ]
+    for change, field in wrong:
+        answer = await ann.post("/api/v1/devices", {**good, **change})
+        assert answer.status == 400 and field in str(answer.json), answer.json
+    answer = await ann.post("/api/v1/devices", good)
+    assert answer.status == 201 and answer.json["data"]["pushable"] is True
+    assert answer.json["data"]["pushToken"] == good["endpoint"]
+    assert "p256dh" not in str(answer.json) and good["keys"]["auth"] not in str(answer.json)
