@@ -3,6 +3,7 @@
 import contextlib
 import logging
 import time
+from collections import Counter
 from collections.abc import Iterator
 
 from push.circuit_breaker import CircuitBreakers
@@ -25,6 +26,10 @@ class Sender:
         self.breakers = CircuitBreakers(provider.name)
         # Deliveries being sent, by number, and since when, of time.monotonic().
         self.sending: dict[int, float] = {}
+        # Deliveries of this provider by their final state; only grows.
+        self.settled: Counter[str] = Counter()
+        # Pushes in flight by scope.
+        self.to_scope: Counter[str] = Counter()
         # Places kept for deliveries that are being claimed.
         self.reserved = 0
         # The provider gets too many pushes: nothing is sent before, of time.monotonic().
@@ -57,7 +62,9 @@ class Sender:
             self.reserved -= slots
 
     def may_send(self, push: Push) -> bool:
-        return not self.is_busy and self.breakers.may_send(self.provider.scope(push))
+        scope = self.provider.scope(push)
+        has_room = self.to_scope[scope] < max(1, self.limit * self.provider.scope_share)
+        return has_room and not self.is_busy and self.breakers.may_send(scope)
 
     def retry_after(self, push: Push) -> float:
         """Seconds until the next attempt makes sense."""
@@ -65,13 +72,18 @@ class Sender:
 
     async def send(self, push: Push) -> PushResult:
         """Never raises."""
-        began_at = time.monotonic()
+        began_at, scope = time.monotonic(), self.provider.scope(push)
+        self.to_scope[scope] += 1
         try:
             result = await self.provider.send(push)
         except Exception as error:
             logger.exception("%s failed", self.provider.name)
             result = PushResult(Outcome.RETRY, 0, type(error).__name__)
-        self.breakers.on_result(self.provider.scope(push), result, began_at=began_at)
+        finally:
+            self.to_scope[scope] -= 1
+            if not self.to_scope[scope]:
+                del self.to_scope[scope]
+        self.breakers.on_result(scope, result, began_at=began_at)
         if result.outcome is Outcome.BUSY:
             self.busy_until = max(self.busy_until, time.monotonic() + (result.after or BUSY_SECONDS))
         elif result.status:

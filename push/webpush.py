@@ -63,6 +63,8 @@ class WebPushProvider:
 
     name = "Web Push"
     retry_base = 10.0
+    # Most browsers are at one push service.
+    scope_share = 0.5
 
     def __init__(
         self,

@@ -61,8 +61,7 @@ class Worker:
         self.policy = policy
         # Names this process in the rows that it holds.
         self.lease = secrets.token_hex(12)
-        # Deliveries by their final state, and retries; both only grow.
-        self.settled: Counter[str] = Counter()
+        # Retries; only grows.
         self.retried = 0
         # Of the outbox, as measured every few seconds.
         self.depth = Depth()
@@ -86,6 +85,11 @@ class Worker:
             lease_microseconds=LEASE_MICROSECONDS,
             on_made=self._on_made,
         )
+
+    @property
+    def settled(self) -> Counter[str]:
+        """Deliveries by their final state, of all providers; only grows."""
+        return sum((each.settled for each in self.senders.values()), Counter())
 
     @property
     def in_flight(self) -> int:
@@ -198,7 +202,7 @@ class Worker:
         missed: defaultdict[str, list[Delivery]] = defaultdict(list)
         for each in connected:
             if position_of(each) in reached:
-                self._settle(decide.settled(each, "skipped", None, "reached"))
+                self._settle(each, decide.settled(each, "skipped", None, "reached"))
             else:
                 missed[each.provider].append(each)
         for name, some in missed.items():
@@ -247,7 +251,7 @@ class Worker:
             if isinstance(context, Exception):
                 raise context
             if isinstance(context, str):
-                return self._settle(decide.settled(delivery, "skipped", None, context))
+                return self._settle(delivery, decide.settled(delivery, "skipped", None, context))
             target = target_of(context)
             if delivery.deadline_at <= now():
                 return await self._dead_letter(delivery, target, decide.settled(delivery, "dead", None, "too late"))
@@ -261,7 +265,7 @@ class Worker:
                 if target and target.tracked:
                     with contextlib.suppress(Unavailable):
                         await self._write(target.failed, target.reads())
-                self._settle(decide.settled(delivery, "dead", None, type(error).__name__))
+                self._settle(delivery, decide.settled(delivery, "dead", None, type(error).__name__))
             else:
                 seconds = self.policy.retry_base * 2**delivery.attempts
                 self._retry_in(delivery, type(error).__name__, seconds, counts=True)
@@ -289,13 +293,13 @@ class Worker:
         match settlement.state:
             case "sent" if target.tracked and not await self._write(target.delivered, target.reads()):
                 # The registration of the new token has promised an end of its own.
-                self._settle(decide.settled(delivery, "skipped", result.status, "the token changed"))
+                self._settle(delivery, decide.settled(delivery, "skipped", result.status, "the token changed"))
             case "dead":
                 await self._dead_letter(delivery, target, settlement)
             case "dropped":
                 await self._drop(delivery, target, push, result, settlement)
             case _:
-                self._settle(settlement)
+                self._settle(delivery, settlement)
 
     async def _drop(
         self, delivery: Delivery, target: Target, push: Push, result: PushResult, settlement: Settlement
@@ -311,9 +315,9 @@ class Worker:
             sender.disbelieve()
             return self._retry_in(delivery, "too many dead tokens", sender.retry_after(push), status=result.status)
         if await self._write(lambda tx: target.token_dead(tx, result), target.reads()):
-            self._settle(settlement)
+            self._settle(delivery, settlement)
         elif target.tracked:
-            self._settle(decide.settled(delivery, "skipped", result.status, "the token changed"))
+            self._settle(delivery, decide.settled(delivery, "skipped", result.status, "the token changed"))
         else:
             self._retry_in(delivery, "the token changed", 0, status=result.status, counts=True)
         return None
@@ -322,20 +326,20 @@ class Worker:
         if target.tracked:
             await self._write(target.failed, target.reads())
         logger.error("push %s became a dead letter: %s %s", delivery.push_id, settlement.status, settlement.reason)
-        self._settle(settlement)
+        self._settle(delivery, settlement)
 
     def _retry_in(
         self, delivery: Delivery, reason: str, seconds: float, *, status: int | None = None, counts: bool = False
     ) -> None:
         """Later, with jitter; whether this attempt counts."""
         pause = min(seconds, self.policy.retry_most) * random.uniform(*JITTER)
-        self._settle(decide.waiting(delivery, reason, pause, status, counts=counts))
+        self._settle(delivery, decide.waiting(delivery, reason, pause, status, counts=counts))
 
-    def _settle(self, settlement: Settlement) -> None:
+    def _settle(self, delivery: Delivery, settlement: Settlement) -> None:
         if settlement.state == "waiting":
             self.retried += 1
         else:
-            self.settled[settlement.state] += 1
+            self.senders[delivery.provider].settled[settlement.state] += 1
         self.settler.add(settlement)
 
     def _written(self, some: Sequence[Settlement]) -> None:

@@ -12,6 +12,7 @@ from prometheus_client import CollectorRegistry, Counter, Summary, disable_creat
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
+from push.worker import Worker
 from realtime.cluster.broker_redis import RedisBroker
 from server.call import SERVICES, token_of
 from server.services import Services
@@ -70,16 +71,31 @@ class Live(Collector):
             "bellwire_outbox_deliveries": ("Deliveries waiting to be sent", worker.depth.deliveries),
             "bellwire_outbox_age_seconds": ("Age of the oldest outbox row or delivery", worker.depth.age),
         }
-        counters["bellwire_push_retries"] = ("Push retries", worker.retried)
+        counters |= {
+            "bellwire_push_retries": ("Push retries", worker.retried),
+            "bellwire_push_dead_tokens_kept": (
+                "Tokens that a provider called dead, with too many others",
+                sum(each.disbelieved for each in worker.senders.values()),
+            ),
+        }
         namespace = services.namespace
-        settled = {outcome: worker.settled[outcome] for outcome in ("sent", "skipped", "dropped", "dead")}
-        yield by("bellwire_pushes", "Settled pushes by outcome", "outcome", settled)
+        yield pushes(worker)
         yield by("bellwire_connects", "CONNECTs by outcome", "outcome", namespace.connects)
         yield by("bellwire_events", "Events from clients", "event", namespace.received)
         for name, (text, value) in gauges.items():
             yield GaugeMetricFamily(name, text, value=value)
         for name, (text, value) in counters.items():
             yield CounterMetricFamily(name, text, value=value)
+
+
+def pushes(worker: Worker) -> CounterMetricFamily:
+    family = CounterMetricFamily(
+        "bellwire_pushes", "Settled pushes by provider and outcome", labels=["provider", "outcome"]
+    )
+    for name, sender in worker.senders.items():
+        for outcome in ("sent", "skipped", "dropped", "dead"):
+            family.add_metric([name, outcome], sender.settled[outcome])
+    return family
 
 
 def by(name: str, text: str, label: str, counts: Mapping[str, float]) -> CounterMetricFamily:

@@ -67,6 +67,8 @@ def files() -> Iterator[tuple[str, File]]:
     yield "/monitor", File(STATIC / "monitor.html", POLICY)
     yield "/docs", File(STATIC / "docs.html", DOCS_POLICY)
     yield "/docs/socket", File(STATIC / "socket.html", POLICY)
+    # At the top, for a service worker acts on what is below its own address.
+    yield "/worker.js", File(STATIC / "worker.js")
     for name, source in VENDOR.items():
         yield f"/vendor/{name}", File(STATIC / "node_modules" / source)
     for path in (STATIC / "style.css", *sorted((STATIC / "js").rglob("*.js"))):

@@ -5,6 +5,7 @@ import { Credits } from "./credits.js";
 import { Enter } from "./enter.js";
 import { notice } from "./notice.js";
 import { Notifications } from "./notifications.js";
+import { renew } from "./push.js";
 import { readNewest } from "./receipts.js";
 import { Settings } from "./settings.js";
 import { api, live, may, onChange, show, start, state, tellActive } from "./store.js";
@@ -77,5 +78,9 @@ document.addEventListener("visibilitychange", () => {
 window.addEventListener("storage", (event) => {
   if (event.key === "bellwire.login" && !event.newValue !== !event.oldValue) location.reload();
 });
-if (api.user) start();
+if (api.user) {
+  start();
+  // Where it fails, the next start tries again.
+  renew().catch(() => {});
+}
 route();

@@ -218,7 +218,7 @@ def offsets_forgotten() -> None:
 @mutant
 def dead_tokens_kept() -> None:
     async def replaced(self: Any, delivery: Any, target: Any, push: Any, result: Any, settlement: Any) -> None:
-        self._settle(settlement)
+        self._settle(delivery, settlement)
 
     put(Worker, "_drop", replaced)
 

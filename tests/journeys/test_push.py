@@ -487,7 +487,8 @@ async def test_what_is_refused_is_a_dead_letter_that_an_admin_retries(apple: App
     assert (await admin.post(retry)).status == (await admin.post(f"{letters}/²/retry")).status == 404
     assert (await admin.get("/api/v1/admin/push/deliveries?userId=" + "f" * 24)).status == 404
     text = (await admin.get("/metrics")).body.decode()
-    assert 'bellwire_pushes_total{outcome="sent"} 1.0' in text and 'bellwire_pushes_total{outcome="dead"} 1.0' in text
+    assert 'bellwire_pushes_total{outcome="sent",provider="apns"} 1.0' in text
+    assert 'bellwire_pushes_total{outcome="dead",provider="apns"} 1.0' in text
 
 
 async def test_a_closed_door_pauses_all_and_alarms_once(

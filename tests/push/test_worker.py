@@ -32,6 +32,7 @@ class Scripted:
 
     name = "a script"
     retry_base = 0.0
+    scope_share = 1.0
 
     def __init__(self) -> None:
         self.pushes: list[Push] = []

@@ -1,0 +1,59 @@
+/** Notifications of this browser while the page is closed: allowed by a click, subscribed, registered with the server. */
+import { api, me } from "./store.js";
+import { language } from "./texts.js";
+
+// Whose notifications this browser shows.
+const SHOWN_TO = "bellwire.pushed";
+const DEVICE = "bellwire.device";
+
+export const supported = "serviceWorker" in navigator && "PushManager" in window && "Notification" in window;
+
+/** Whether the browser allows them: "granted", "denied" or "default". */
+export const permission = () => Notification.permission;
+
+export const isOn = () => supported && permission() === "granted" && localStorage.getItem(SHOWN_TO) === me();
+
+/** The id under which this browser is a device. */
+function device() {
+  const known = localStorage.getItem(DEVICE) ?? `browser-${crypto.randomUUID()}`;
+  localStorage.setItem(DEVICE, known);
+  return known;
+}
+
+async function register() {
+  const { vapidPublicKey: key } = await api.get("/api/v1/push/config");
+  if (!key) return false;
+  await navigator.serviceWorker.register("/worker.js");
+  const { pushManager } = await navigator.serviceWorker.ready;
+  const old = await pushManager.getSubscription();
+  if (old && !isOf(old, key)) await old.unsubscribe();
+  const subscription = await pushManager.subscribe({ userVisibleOnly: true, applicationServerKey: key });
+  const { endpoint, keys } = subscription.toJSON();
+  await api.post("/api/v1/devices", { deviceId: device(), platform: "web", endpoint, keys, locale: language() });
+  localStorage.setItem(SHOWN_TO, me());
+  return true;
+}
+
+/** Whether a subscription was made with this key; with another one nothing can be pushed to it. */
+function isOf(subscription, key) {
+  const bytes = new Uint8Array(subscription.options.applicationServerKey ?? 0);
+  return btoa(String.fromCharCode(...bytes)).replaceAll("+", "-").replaceAll("/", "_").replaceAll("=", "") === key;
+}
+
+/** Ask, which a browser allows by a click alone, and subscribe. Whether notifications are shown from now on. */
+export async function turnOn() {
+  return (await Notification.requestPermission()) === "granted" && register();
+}
+
+export async function turnOff() {
+  if (!isOn()) return;
+  localStorage.removeItem(SHOWN_TO);
+  const registration = await navigator.serviceWorker.getRegistration("/worker.js");
+  await (await registration?.pushManager.getSubscription())?.unsubscribe();
+  await api.delete(`/api/v1/devices/${device()}`);
+}
+
+/** At each start: a subscription may be another one by now, and the server may have another key. */
+export async function renew() {
+  if (isOn()) await register();
+}
