@@ -8,8 +8,9 @@ down_revision = '0025'
 
 
 def upgrade() -> None:
-    # SQLite keeps texts of any length.
-    if op.get_bind().dialect.name != 'sqlite':
-        op.alter_column('devices', 'push_token', type_=sa.String(1024), existing_nullable=False)
-    op.add_column('devices', sa.Column('p256dh', sa.String(87), nullable=True))
-    op.add_column('devices', sa.Column('auth', sa.String(22), nullable=True))
+    with op.batch_alter_table('devices', schema=None, table_kwargs={'sqlite_autoincrement': True}) as batch_op:
+        batch_op.alter_column(
+            'push_token', existing_type=sa.String(512), type_=sa.String(1024), existing_nullable=False
+        )
+        batch_op.add_column(sa.Column('p256dh', sa.String(87), nullable=True))
+        batch_op.add_column(sa.Column('auth', sa.String(22), nullable=True))
