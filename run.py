@@ -104,8 +104,11 @@ def arguments() -> ArgumentParser:
     webhooks = group("webhook", "list webhooks")
     hooks = command("list", list_webhooks, "print a tenant's webhooks as JSON, one per line", to=webhooks)
 
-    push = command("push", show_pushes, "print the newest dead letters of push as JSON, or retry one")
+    push = command("push", show_pushes, "print the newest dead letters of push as JSON, retry one, or test a device")
     push.add_argument("--retry", type=int, metavar="NUMBER")
+    push.add_argument(
+        "--test", metavar="DEVICE", help="push to the devices of this id, and print what the provider answers"
+    )
     for each in (token, add, listed, *of_one, hooks, push):
         each.add_argument("--tenant", metavar="UUID", help="default: the tenant of users who name none")
     for each in (token, add):
@@ -228,7 +231,7 @@ def list_webhooks(settings: Settings, asked: Namespace) -> None:
 
 
 def show_pushes(settings: Settings, asked: Namespace) -> None:
-    show(operate(settings, "push", tenant=asked.tenant, retry=asked.retry))
+    show(operate(settings, "push", tenant=asked.tenant, retry=asked.retry, test=asked.test))
 
 
 # The database and its secrets

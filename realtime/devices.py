@@ -1,20 +1,27 @@
 """Devices: where a user can be pushed. And what became of their pushes, for admins."""
 
 import hashlib
-from collections.abc import Collection
+import uuid
+from collections.abc import Mapping
 
+from push.notes import Note
+from push.provider import Provider, Push
+from push.targets import address_of
 from push.webpush import WebPushProvider
 from realtime.schema import documents, shapes
 from realtime.schema.bodies import RegisterDevice
 from realtime.schema.caller import Caller
 from realtime.schema.fields import token_of_apns
 from realtime.schema.limits import Limits
-from storage import accounts, activities, audit, deliveries, devices, outbox
+from storage import accounts, activities, audit, contexts, deliveries, devices, outbox
 from storage.database import Database
 from storage.devices import Device
 from storage.errors import Conflict, Invalid, NotFound
 from storage.transaction import Command, Tx
-from storage.types import SECOND
+from storage.types import SECOND, now
+
+# For how long a provider keeps a test.
+TEST_SECONDS = 600
 
 # What an app says that it can do: Live Activities by broadcast channels, live updates; that it can show nothing.
 FEATURES = ("live.channel", "live.ongoing", "quiet")
@@ -29,7 +36,7 @@ class Devices:
         limits: Limits,
         *,
         ttl: float,
-        providers: Collection[str],
+        providers: Mapping[str, Provider],
         web_push: WebPushProvider | None,
     ) -> None:
         self.web_push = web_push
@@ -120,6 +127,30 @@ class Devices:
             )
         )
         return [documents.delivery(each) for each in found]
+
+    async def test(self, caller: Caller, device_id: str) -> list[shapes.PushTest]:
+        """Send a push to the devices of this id, and say what the providers answered. Raises NotFound."""
+        found = await self.database.read(lambda it: devices.named(it, caller.user.tenant_pk, device_id))
+        if not found:
+            raise NotFound
+        return [await self._test(each) for each in found]
+
+    async def _test(self, device: Device) -> shapes.PushTest:
+        provider = self.providers.get(device.provider or "")
+        if provider is None:
+            return {"provider": device.provider, "outcome": "not pushable", "status": None, "reason": None}
+        at = now()
+        badges = await self.database.read(lambda it: contexts.badges_of(it, {device.user_pk}, at))
+        push_id = str(uuid.uuid4())
+        note = Note(once=push_id, badge=badges[device.user_pk], title="Bellwire", body="Test", data={"type": "test"})
+        push = Push(address_of(device, device.push_token), note, push_id, at // SECOND + TEST_SECONDS)
+        result = await provider.send(push)
+        return {
+            "provider": device.provider,
+            "outcome": result.outcome.value,
+            "status": result.status,
+            "reason": result.reason or None,
+        }
 
     async def retry(self, caller: Caller, pk: int) -> None:
         """Try a dead letter again. Raises NotFound, Conflict for a Live Activity that needs it no more."""

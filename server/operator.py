@@ -240,8 +240,10 @@ async def list_webhooks(services: Services, arguments: Arguments) -> list[shapes
 
 
 async def push_letters(services: Services, arguments: Arguments) -> Any:
-    """Dead letters of a tenant, newest first; or one of them tried again."""
+    """Dead letters of a tenant, newest first; or one of them tried again; or a test of a device."""
     operator = Operator.of(await tenant_of(services, arguments))
+    if arguments["test"] is not None:
+        return await services.devices.test(operator, arguments["test"])
     if arguments["retry"] is None:
         return await services.devices.pushes(operator, user_id=None, push_id=None, before=None, limit=200)
     await services.devices.retry(operator, arguments["retry"])

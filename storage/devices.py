@@ -6,7 +6,7 @@ from typing import Any
 
 from sqlalchemy import BindParameter, ColumnElement, Connection, bindparam, delete, exists, insert, or_, select, update
 
-from storage.models import devices, logins
+from storage.models import devices, logins, users
 from storage.prepared import Delete, Prepared, Update
 from storage.statements import Read
 from storage.transaction import Tx
@@ -89,6 +89,13 @@ def register(tx: Tx, user_pk: int, values: Mapping[str, Any]) -> tuple[Device, b
 def find(connection: Connection, user_pk: int, device_id: str) -> Device | None:
     row = connection.execute(SELECT.where(devices.c.user_pk == user_pk, devices.c.device_id == device_id)).first()
     return Device(*row) if row else None
+
+
+def named(connection: Connection, tenant_pk: int, device_id: str) -> list[Device]:
+    """The devices of a tenant's users that have this id."""
+    of_tenant = select(users.c.pk).where(users.c.tenant_pk == tenant_pk)
+    rows = connection.execute(SELECT.where(devices.c.device_id == device_id, devices.c.user_pk.in_(of_tenant)))
+    return [Device(*row) for row in rows]
 
 
 def count(connection: Connection, user_pk: int) -> int:

@@ -278,6 +278,15 @@ class PushConfig(TypedDict):
     platforms: list[str]
 
 
+class PushTest(TypedDict):
+    """What a provider answered to a test; ``provider`` is null where nothing can be pushed to the device."""
+
+    provider: str | None
+    outcome: str
+    status: int | None
+    reason: str | None
+
+
 class DeviceDocument(TypedDict):
     """``pushable`` says whether this installation can push to it."""
 

@@ -9,6 +9,8 @@ import pytest
 
 from push.doubles.fcm import Google
 from push.doubles.webpush import PushService, Subscription, WebPushFault
+from realtime.schema.caller import Operator
+from storage.errors import NotFound
 from tests.conftest import Served, ServerFactory, eventually
 from tests.support.apns import Apple
 from tests.support.people import Person
@@ -146,6 +148,22 @@ async def test_a_browser_that_is_gone_is_forgotten(service: PushService, server:
     await eventually(lambda: worker.retried and not web.sending)
     ids = {each["deviceId"] for each in (await bob.get("/api/v1/devices")).json["data"]["items"]}
     assert "browser" in ids, "it was registered a moment ago"
+
+
+async def test_an_operator_tests_a_device(apple: Apple, google: Google, service: PushService, server: Served) -> None:
+    _, bob, _, subscription = await everywhere(server, service)
+    operator = Operator.of(server.services.accounts.default_tenant)
+    devices = server.services.devices
+    for device, provider in (("phone-b1", "apns"), ("droid", "fcm"), ("browser", "webpush")):
+        (result,) = await devices.test(operator, device)
+        assert (result["provider"], result["outcome"]) == (provider, "accepted"), result
+    assert shown(apple, google, subscription) == (["Bellwire"], ["Bellwire"], ["Bellwire"])
+    google.unregistered.add(ANDROID)
+    (result,) = await devices.test(operator, "droid")
+    assert (result["outcome"], result["status"], result["reason"]) == ("token dead", 404, "UNREGISTERED")
+    assert len((await bob.get("/api/v1/devices")).json["data"]["items"]) == 3, "a test forgets nothing"
+    with pytest.raises(NotFound):
+        await devices.test(operator, "another")
 
 
 async def test_registrations_of_browsers_are_checked(service: PushService, server: Served) -> None:
