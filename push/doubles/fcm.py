@@ -369,8 +369,8 @@ async def serve(folder: Path, *, delay: float, quiet: bool) -> None:
         if not quiet:
             google.plan = show
         for name, value in google.write_files(folder).items():
-            print(f"export BELLWIRE_{name.upper()}={value}", flush=True)
-        print("Ready", flush=True)
+            print(f"BELLWIRE_{name.upper()}={value}")
+        print(flush=True)
         await asyncio.Event().wait()
 
 

@@ -118,6 +118,8 @@ class PushService:
     async def start(self) -> None:
         app = web.Application(client_max_size=2 * LARGEST_BODY_BYTES)
         app.router.add_post("/wpush/{id}", self._receive)
+        # Many browsers with the keys of one.
+        app.router.add_post("/wpush/{id}/{number}", self._receive)
         tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         self.ca.issue_cert("localhost", "127.0.0.1").configure_cert(tls)
         self.runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
@@ -262,9 +264,9 @@ async def serve(folder: Path, *, delay: float, quiet: bool) -> None:
         if not quiet:
             service.plan = show
         for name, value in service.write_files(folder).items():
-            print(f"export BELLWIRE_{name.upper()}={value}", flush=True)
+            print(f"BELLWIRE_{name.upper()}={value}")
+        print(flush=True)
         print(json.dumps({"deviceId": "browser", **service.subscribe().body}), flush=True)
-        print("Ready", flush=True)
         await asyncio.Event().wait()
 
 

@@ -1,4 +1,6 @@
-"""Pushes a second to a double of Apple in a process of its own: of the provider alone, and out of the outbox."""
+"""Pushes a second to a double of a push service in a process of its own: to Apple's by the provider alone, and to each out
+of the outbox.
+"""
 
 import argparse
 import asyncio
@@ -31,18 +33,20 @@ AT_ONCE = 400
 
 
 @contextlib.asynccontextmanager
-async def apple(folder: Path, delay: float) -> AsyncIterator[dict[str, str]]:
-    """The double, as a process; the settings that point to it."""
-    command = [sys.executable, "-m", "tests.support.apns", "--folder", str(folder), "--delay", str(delay), "--quiet"]
+async def double(provider: str, folder: Path, delay: float) -> AsyncIterator[tuple[dict[str, str], dict[str, Any]]]:
+    """The double, as a process: the settings that point to it, and of browsers the body of a registration."""
+    module = {"apns": "tests.support.apns"}.get(provider, f"push.doubles.{provider}")
+    command = [sys.executable, "-m", module, "--folder", str(folder), "--delay", str(delay), "--quiet"]
     process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
     assert process.stdout
     settings: dict[str, str] = {}
     while line := (await process.stdout.readline()).decode().strip():
         name, _, value = line.partition("=")
         settings[name.removeprefix("BELLWIRE_").lower()] = value
+    body = json.loads(await process.stdout.readline()) if provider == "webpush" else {}
     drain = asyncio.create_task(process.stdout.read())
     try:
-        yield settings
+        yield settings, body
     finally:
         process.terminate()
         await process.wait()
@@ -83,16 +87,29 @@ async def provider_alone(settings: dict[str, str], pushes: int) -> dict[str, Any
     }
 
 
-async def audience(services: Services, size: int) -> tuple[Caller, str]:
+def device_of(services: Services, provider: str, number: int, body: dict[str, Any]) -> dict[str, Any]:
+    """What is stored of a device."""
+    values: dict[str, Any] = {
+        "device_id": "d", "platform": "ios", "push_token": f"{number:064x}", "environment": "production",
+        "bundle_id": TOPIC, "push_to_start_token": None, "locale": None, "login_id": None,
+    }  # fmt: skip
+    if provider == "fcm":
+        return values | {"platform": "android", "push_token": f"t:{number}"}
+    if provider == "webpush":
+        key = services.devices.config()["vapidPublicKey"]
+        endpoint = f"{body['endpoint']}/{number}"
+        return values | {"platform": "web", "push_token": endpoint, "bundle_id": key, **body["keys"]}
+    return values
+
+
+async def audience(services: Services, provider: str, size: int, body: dict[str, Any]) -> tuple[Caller, str]:
     """A sender, and the id of a chat with so many others, each with a device."""
     home = services.accounts.default_tenant.pk
 
     def user(tx: Tx, name: str) -> User:
         made = accounts.add_user(tx, home, NewUser(name))
-        values = {"device_id": "d", "platform": "ios", "push_token": f"{made.pk:064x}", "environment": "production",
-                  "bundle_id": TOPIC, "push_to_start_token": None, "locale": None, "login_id": None}  # fmt: skip
         if name != "sender":
-            devices.register(tx, made.pk, values)
+            devices.register(tx, made.pk, device_of(services, provider, made.pk, body))
         return made
 
     sender: User = await services.database.write(Command(lambda tx: user(tx, "sender")))
@@ -120,12 +137,14 @@ async def ack(services: Services, caller: Caller, chat_id: str) -> float:
     return (time.perf_counter() - began) * 1000
 
 
-async def out_of_the_outbox(settings: dict[str, str], folder: Path, *, members: int, rounds: int) -> dict[str, Any]:
+async def out_of_the_outbox(
+    provider: str, settings: dict[str, str], body: dict[str, Any], folder: Path, *, members: int, rounds: int
+) -> dict[str, Any]:
     given: dict[str, Any] = {
         "data_dir": folder / "data", "port": 0, "log_level": "ERROR", "database_timeout": HANG_SECONDS, **settings,
     }  # fmt: skip
     async with serving(Settings(_env_file=None, **given)) as services:
-        ten, many = await audience(services, 10), await audience(services, members)
+        ten, many = [await audience(services, provider, size, body) for size in (10, members)]
         few_acks = [await ack(services, *ten) for _ in range(10)]
         await emptied(services, 100)
         before = resident()
@@ -157,24 +176,30 @@ def resident() -> int:
     return pages * 4096 >> 20
 
 
-async def run(*, members: int = 5000, pushes: int = 50_000, delay: float = 0.04) -> dict[str, Any]:
+async def run(
+    *, provider: str = "apns", members: int = 5000, pushes: int = 50_000, delay: float = 0.04
+) -> dict[str, Any]:
+    figures: dict[str, Any] = {}
     with tempfile.TemporaryDirectory(prefix="bellwire-push-") as name:
         folder = Path(name)
-        async with apple(folder / "apple", delay) as settings:
-            alone = await provider_alone(settings, min(pushes, 20_000))
-            rounds = max(1, pushes // members)
-        async with apple(folder / "apple", delay) as settings:
-            outbox = await out_of_the_outbox(settings, folder, members=members, rounds=rounds)
-    return {"provider": alone, "outbox": outbox}
+        if provider == "apns":
+            async with double(provider, folder / "alone", delay) as (settings, _):
+                figures["provider"] = await provider_alone(settings, min(pushes, 20_000))
+        rounds = max(1, pushes // members)
+        async with double(provider, folder / "double", delay) as (settings, body):
+            figures["outbox"] = await out_of_the_outbox(
+                provider, settings, body, folder, members=members, rounds=rounds
+            )
+    return figures
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.load.push", description=__doc__)
+    parser.add_argument("--provider", choices=["apns", "fcm", "webpush"], default="apns")
     parser.add_argument("--members", type=int, default=5000, help="of the chat")
     parser.add_argument("--pushes", type=int, default=50_000, help="out of the outbox, in all")
     parser.add_argument("--delay", type=float, default=0.04, help="seconds until the double answers")
-    asked = parser.parse_args()
-    print(json.dumps(asyncio.run(run(members=asked.members, pushes=asked.pushes, delay=asked.delay)), indent=2))
+    print(json.dumps(asyncio.run(run(**vars(parser.parse_args()))), indent=2))
 
 
 if __name__ == "__main__":

@@ -83,6 +83,12 @@ def test_a_line_of_the_table() -> None:
     assert Line("what", "a second", 5, "node", 2, 2, at_most=False).met
 
 
+@pytest.mark.parametrize("provider", ["fcm", "webpush"])
+async def test_push_out_of_the_outbox(provider: str) -> None:
+    figures = await push.run(provider=provider, members=20, pushes=100, delay=0.0)
+    assert figures["outbox"]["outcomes"] == {"sent": 200}
+
+
 async def test_push() -> None:
     figures = await push.run(members=20, pushes=100, delay=0.0)
     assert figures["provider"]["failed"] == 0 and figures["provider"]["pushes_per_second"] > 0
