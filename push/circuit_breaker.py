@@ -15,6 +15,7 @@ logger = logging.getLogger("bellwire.push")
 PAUSE_SECONDS = 60.0
 MOST_BREAKERS = 1000
 ALL_SCOPES = ""
+CREDENTIALS_STATUSES = (401, 403)
 
 
 class CircuitBreaker:
@@ -84,7 +85,8 @@ class CircuitBreakers:
 
     def on_result(self, scope: str, result: PushResult, *, began_at: float) -> None:
         """The result of a push sent at ``began_at``."""
-        if not result.status:
+        if not result.status or (result.outcome is Outcome.RETRY and result.status in CREDENTIALS_STATUSES):
+            # It says nothing of our credentials, or not yet.
             self.breaker(scope).probing = self.all.probing = False
             return
         refused = result.outcome is Outcome.REFUSED

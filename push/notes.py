@@ -187,20 +187,19 @@ def json_bytes(text: str) -> int:
 
 
 def fitted(note: Note, over: Callable[[Note], int], *, text_bytes: Callable[[str], int] = json_bytes) -> Note:
-    """A note that a provider accepts: the body is cut first, then the title, then the URL left out.
+    """A note that a provider accepts: the URL is left out where it leaves no room for a title, then the body is cut, then the
+    title.
 
     ``over`` says by how many bytes a note is too large, ``text_bytes`` how many bytes of it a text is.
     """
+    if "actionUrl" in note.data and over(replace(note, body=None)) > 0:
+        note = replace(note, data={key: value for key, value in note.data.items() if key != "actionUrl"})
     for name in ("body", "title", "subtitle"):
         excess = over(note)
-        if excess <= 0:
-            return note
-        if text := getattr(note, name):
+        if excess > 0 and (text := getattr(note, name)):
             cut: Any = {name: shortened(text, excess, text_bytes)}
             note = replace(note, **cut)
-    if over(note) <= 0:
-        return note
-    return replace(note, data={key: value for key, value in note.data.items() if key != "actionUrl"})
+    return note
 
 
 def shortened(text: str, over: int, text_bytes: Callable[[str], int] = json_bytes) -> str:

@@ -10,6 +10,7 @@ from ipaddress import ip_address, ip_network
 from typing import NamedTuple
 
 import aiohttp
+from yarl import URL
 
 ANSWER_SECONDS = 10.0
 # Others close a connection after so long without a request; ours go before.
@@ -66,7 +67,7 @@ class Poster:
         try:
             async with (
                 asyncio.timeout(ANSWER_SECONDS),
-                self._open().post(url, data=body, headers=headers, allow_redirects=False) as answer,
+                self._open().post(URL(url, encoded=True), data=body, headers=headers, allow_redirects=False) as answer,
             ):
                 read = await beginning(answer.content) if with_body else b""
                 return HttpAnswer(answer.status, answer.headers, read)

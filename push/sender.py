@@ -12,6 +12,8 @@ from push.provider import Outcome, Provider, Push, PushResult
 
 logger = logging.getLogger("bellwire.push")
 
+# After a push had to wait for others of its scope, for so long no more are claimed.
+FULL_SECONDS = 0.1
 # Where the provider does not say for how long.
 BUSY_SECONDS = 60.0
 
@@ -30,6 +32,8 @@ class Sender:
         self.settled: Counter[str] = Counter()
         # Pushes in flight by scope.
         self.to_scope: Counter[str] = Counter()
+        # A scope had its share in flight: until then nothing more is claimed, of time.monotonic().
+        self.full_until = 0.0
         # Places kept for deliveries that are being claimed.
         self.reserved = 0
         # The provider gets too many pushes: nothing is sent before, of time.monotonic().
@@ -45,7 +49,8 @@ class Sender:
 
     @property
     def can_claim(self) -> bool:
-        return self.room > 0 and not self.is_busy and not self.breakers.all.is_open
+        is_full = time.monotonic() < self.full_until
+        return self.room > 0 and not is_full and not self.is_busy and not self.breakers.all.is_open
 
     @property
     def is_busy(self) -> bool:
@@ -63,14 +68,16 @@ class Sender:
 
     def may_send(self, push: Push) -> bool:
         scope = self.provider.scope(push)
-        has_room = self.to_scope[scope] < max(1, self.limit * self.provider.scope_share)
-        return has_room and not self.is_busy and self.breakers.may_send(scope)
+        if self.to_scope[scope] >= max(1, self.limit * self.provider.scope_share):
+            self.full_until = time.monotonic() + FULL_SECONDS
+            return False
+        return not self.is_busy and self.breakers.may_send(scope)
 
     def retry_after(self, push: Push) -> float:
         """Seconds until the next attempt makes sense."""
         return max(self.breakers.retry_after(self.provider.scope(push)), self.busy_until - time.monotonic())
 
-    async def send(self, push: Push) -> PushResult:
+    async def send(self, push: Push, user_pk: int) -> PushResult:
         """Never raises."""
         began_at, scope = time.monotonic(), self.provider.scope(push)
         self.to_scope[scope] += 1
@@ -87,7 +94,7 @@ class Sender:
         if result.outcome is Outcome.BUSY:
             self.busy_until = max(self.busy_until, time.monotonic() + (result.after or BUSY_SECONDS))
         elif result.status:
-            self.guard.add(push.address.token if result.outcome is Outcome.TOKEN_DEAD else None)
+            self.guard.add(user_pk if result.outcome is Outcome.TOKEN_DEAD else None)
         return result
 
     def disbelieve(self) -> None:
@@ -96,6 +103,6 @@ class Sender:
         if not self.is_busy:
             self.busy_until = time.monotonic() + BUSY_SECONDS
             logger.error(
-                "%s calls %d tokens dead in its last %d answers; none is forgotten, pushes are paused for %d s",
-                self.provider.name, len(self.guard.dead), len(self.guard.answers), BUSY_SECONDS,
+                "%s called a token dead in %d of its last %d answers; none is forgotten, pushes are paused for %d s",
+                self.provider.name, self.guard.dead, len(self.guard.answers), BUSY_SECONDS,
             )  # fmt: skip

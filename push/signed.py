@@ -9,7 +9,9 @@ from typing import Any, NamedTuple
 from urllib.parse import urlencode
 
 import jwt
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from push.post import Poster
 from push.webpush_encryption import base64url, public_bytes
@@ -116,7 +118,14 @@ def read_service_account(text: str) -> ServiceAccount:
     missing = [name for name in ServiceAccount._fields if not isinstance(said, dict) or not said.get(name)]
     if missing:
         raise ValueError(f"{', '.join(missing)} missing; expected the key file of a service account")
-    return ServiceAccount(*(str(said[name]) for name in ServiceAccount._fields))
+    account = ServiceAccount(*(str(said[name]) for name in ServiceAccount._fields))
+    try:
+        key = load_pem_private_key(account.private_key.encode(), None)
+    except (ValueError, TypeError, UnsupportedAlgorithm):
+        key = None
+    if not isinstance(key, rsa.RSAPrivateKey):
+        raise ValueError("private_key is not an RSA key in PEM; expected the key file of a service account")
+    return account
 
 
 class GoogleToken:
@@ -129,8 +138,8 @@ class GoogleToken:
         self.account = account
         self.poster = poster
         self.token: str | None = None
-        # Of time.monotonic(): when to ask for another one, and before when not to ask again.
-        self.renew_at = 0.0
+        # Of time.monotonic(): when to ask for another one, when it ends, and before when not to ask again.
+        self.renew_at = self.ends_at = 0.0
         self.wait_until = 0.0
         # Why the last request failed.
         self.problem = ""
@@ -140,10 +149,15 @@ class GoogleToken:
         """Raises MintRefused and MintFailed."""
         if self.token is not None and time.monotonic() < self.renew_at:
             return self.token
-        if time.monotonic() < self.wait_until:
-            raise MintFailed(self.problem)
-        self.renewing = self.renewing or asyncio.create_task(self._renew())
-        return await asyncio.shield(self.renewing)
+        try:
+            if time.monotonic() < self.wait_until:
+                raise MintFailed(self.problem)
+            self.renewing = self.renewing or asyncio.create_task(self._renew())
+            return await asyncio.shield(self.renewing)
+        except MintFailed:
+            if self.token is not None and time.monotonic() < self.ends_at:
+                return self.token
+            raise
 
     def expire(self, token: str) -> bool:
         """Google refused this token. Whether there is, or may be made, another one."""
@@ -151,7 +165,7 @@ class GoogleToken:
             return True
         if self.renew_at - time.monotonic() > GOOGLE_TOKEN_SECONDS - TOKEN_AHEAD - GOOGLE_TOKEN_YOUNG_SECONDS:
             return False
-        self.renew_at = 0.0
+        self.renew_at = self.ends_at = 0.0
         return True
 
     async def _renew(self) -> str:
@@ -162,7 +176,8 @@ class GoogleToken:
             token, seconds = said.get("access_token"), said.get("expires_in")
             if answer.status == 200 and isinstance(token, str) and token.isascii() and isinstance(seconds, int):
                 self.token = token
-                self.renew_at = began + min(seconds, GOOGLE_TOKEN_SECONDS) - TOKEN_AHEAD
+                self.ends_at = began + min(seconds, GOOGLE_TOKEN_SECONDS)
+                self.renew_at = self.ends_at - TOKEN_AHEAD
                 return token
             reason = str(said.get("error") or answer.problem or "not a token")[:100]
             self.problem = f"token endpoint: {answer.status} {reason}"

@@ -55,14 +55,15 @@ TABLE = (
     Rule(Outcome.REJECTED, ANY_STATUS),
 )
 # As push services say that a subscription was made with another key.
-OTHER_KEY_WORDS = ("vapidpkhashmismatch", "do not correspond", "does not correspond")
+OTHER_KEY_WORDS = ("vapidpkhashmismatch", "vapid public key mismatch", "do not correspond", "does not correspond")
 
 
 class WebPushProvider:
     """``url_of`` makes the absolute address that a click on a notification opens, of what is in its data."""
 
     name = "Web Push"
-    retry_base = 10.0
+    # The first retry is to come not before ten seconds; pauses may be half as long.
+    retry_base = 20.0
     # Most browsers are at one push service.
     scope_share = 0.5
 

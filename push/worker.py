@@ -99,6 +99,7 @@ class Worker:
         if self.database.path:
             # No other process can have the file: existing leases were held by a process that has ended.
             await self._write(outbox.release)
+        await self._write(partial(outbox.settle_unknown, providers=[*self.senders]))
         self._spawn(self._watch(self.expander.expand_due, self.awake["causes"]))
         self._spawn(self._watch(self._send_due, self.awake["deliveries"]))
 
@@ -281,7 +282,7 @@ class Worker:
         elif self.stopping or not sender.may_send(push):
             self._retry_in(delivery, "paused", sender.retry_after(push))
         else:
-            await self._react(delivery, target, push, await sender.send(push))
+            await self._react(delivery, target, push, await sender.send(push, delivery.user_pk))
 
     async def _react(self, delivery: Delivery, target: Target, push: Push, result: PushResult) -> None:
         sender = self.senders[delivery.provider]

@@ -62,7 +62,7 @@ class Devices:
             "bundle_id": body.bundleId or "" if keys is None else self.web_push.public_key if self.web_push else "",
             "p256dh": keys.p256dh if keys else None,
             "auth": keys.auth if keys else None,
-            "push_to_start_token": body.pushToStartToken,
+            "push_to_start_token": body.pushToStartToken if body.platform == devices.APPLE else None,
             "token_kind": body.tokenKind,
             "features": " ".join(each for each in FEATURES if each in body.features),
             "locale": body.locale,
@@ -170,6 +170,8 @@ class Devices:
                 deliveries.supersede(tx, pk)
             elif letter.kind in outbox.LIVE:
                 raise Conflict("The push has expired")
+            elif letter.provider not in self.providers:
+                raise Conflict(f"Pushes by {letter.provider} are not set up")
             else:
                 deliveries.retry(tx, pk, ttl=self.ttl)
 

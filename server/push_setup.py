@@ -5,6 +5,7 @@ import json
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
+from urllib.parse import urljoin
 
 from cryptography.hazmat.primitives.asymmetric import ec
 
@@ -21,9 +22,6 @@ from storage import epoch
 from storage.database import Database
 from storage.transaction import Command, Tx
 
-# Google answers within half a second: as many carry a thousand messages a second.
-FCM_CONNECTIONS = 200
-WEBPUSH_CONNECTIONS = 400
 # The name of the fact that holds private keys, as numbers; the first one is that of new subscriptions.
 VAPID_KEYS = "vapid_keys"
 
@@ -33,12 +31,12 @@ async def providers_of(settings: Settings, database: Database, public_url: Calla
     providers: dict[str, Provider] = {"apns": apns_of(settings, database)}
     if settings.fcm_key is not None:
         account = read_service_account(settings.fcm_key.read_text())
-        providers["fcm"] = FcmProvider(account, poster_of(settings, FCM_CONNECTIONS), url=settings.fcm_url)
+        providers["fcm"] = FcmProvider(account, poster_of(settings), url=settings.fcm_url)
     if settings.vapid_subject:
         keys = await database.write(Command(vapid_keys, keys=[VAPID_KEYS]))
         providers["webpush"] = WebPushProvider(
             [VapidTokens(key, settings.vapid_subject) for key in keys],
-            poster_of(settings, WEBPUSH_CONNECTIONS),
+            poster_of(settings),
             hosts=(*HOSTS, *settings.webpush_hosts),
             url_of=partial(url_of, public_url),
         )
@@ -50,9 +48,10 @@ def web_push_of(providers: Mapping[str, Provider]) -> WebPushProvider | None:
     return provider if isinstance(provider, WebPushProvider) else None
 
 
-def poster_of(settings: Settings, connections: int) -> Poster:
+def poster_of(settings: Settings) -> Poster:
+    """With a connection for each push in flight: none waits for one within its deadline."""
     ca = str(settings.push_ca) if settings.push_ca else None
-    return Poster(private=settings.push_private, connections=connections, ca=ca)
+    return Poster(private=settings.push_private, connections=settings.push_in_flight, ca=ca)
 
 
 def apns_of(settings: Settings, database: Database) -> Provider:
@@ -92,11 +91,13 @@ def vapid_keys(tx: Tx) -> list[ec.EllipticCurvePrivateKey]:
 
 
 def url_of(public_url: Callable[[], str], data: Mapping[str, Any]) -> str:
-    """What a click on a notification opens: its own address, its chat, or the list of notifications."""
-    if "actionUrl" in data:
-        return str(data["actionUrl"])
+    """The absolute address that a click on a notification opens: its own, its chat, or the list of notifications."""
+    home = f"{public_url()}/"
+    address = urljoin(home, str(data.get("actionUrl", "")))
+    if "actionUrl" in data and address.startswith(("https://", "http://")):
+        return address
     place = f"chat/{data['chatId']}" if "chatId" in data else "notifications"
-    return f"{public_url()}/#/{place}"
+    return f"{home}#/{place}"
 
 
 def policy_of(settings: Settings) -> Policy:

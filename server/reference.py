@@ -130,7 +130,7 @@ def example(document: dict[str, Any], schema: dict[str, Any], name: str = "", mo
 OFTEN = {
     "SendMessage": ["chatId", "content"],
     "CreateChat": ["name"],
-    "RegisterDevice": ["environment", "bundleId"],
+    "RegisterDevice": ["pushToken", "environment", "bundleId"],
 }
 # Of queries that require nothing by themselves.
 ASKED = {"/api/v1/users": ["query"], "/api/v1/admin/push/deliveries": ["userId"]}

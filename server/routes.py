@@ -232,8 +232,8 @@ ROUTES: list[Route] = [
           body=bodies.RegisterDevice, status=201, also_200=True, errors=(409,), units=15),
     route("GET", DEVICES, devices.list_mine, Page[DeviceDocument], "List the current user's devices", query=Paging,
           units=9, units_per_item=0.1),
-    route("GET", "/api/v1/push/config", devices.push_config, PushConfig, "Get what apps must know to be pushed to", units=5),
     route("DELETE", f"{DEVICES}/{{deviceId}}", devices.remove, DeviceDocument, "Remove a device", errors=(404,), units=15),
+    route("GET", "/api/v1/push/config", devices.push_config, PushConfig, "Get what apps must know to be pushed to", units=5),
 
     *(route("POST", f"{ADMIN}/users/{{id}}/{verb}", administration.administer, UserDocument, summary,
             query=administration.Confirm, permission="admin", errors=(403, 404, 409), units=29)

@@ -34,8 +34,9 @@ DATABASES = re.compile(r"postgres(ql(\+(psycopg|asyncpg))?)?://|sqlite:///")
 OF_SERVICES = re.compile(r".*_(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT(_[0-9]+_(TCP|UDP|SCTP)(_\w+)?)?)")
 
 
+HOST_NAME = re.compile(r"[a-z0-9-]+(\.[a-z0-9-]+)*")
 # Apple refuses a localhost.
-CONTACT = re.compile(r"mailto:[^@\s]+@[^@\s]+\.[^@\s]+|https://(?!localhost\b)[^/\s]+\S*")
+CONTACT = re.compile(r"mailto:[^@\s]+@[^@\s]+\.[^@\s]+|https://(?!localhost\b)[^/\s]+\S*", re.IGNORECASE)
 
 LIMIT_PREFIX = "max_"
 LIMITS = [each for each in fields(Limits) if each.metadata]
@@ -234,6 +235,14 @@ class Settings(LimitSettings):
     def contact(cls, value: str) -> str:
         if value and not CONTACT.fullmatch(value):
             raise ValueError("must be a mailto: or https: address by which push services reach the operator")
+        return value
+
+    @field_validator("webpush_hosts")
+    @classmethod
+    def names_of_hosts(cls, value: list[str]) -> list[str]:
+        for each in value:
+            if not HOST_NAME.fullmatch(each):
+                raise ValueError(f"{each} must be a host name in small letters, like push.example.org")
         return value
 
     @field_validator("port", mode="before")

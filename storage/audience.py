@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import BigInteger, Connection, and_, bindparam, exists, literal_column, or_, select
 
-from storage.devices import PROVIDER_OF_PLATFORM, PUSHABLE, signed_in
+from storage.devices import APPLE, PROVIDER_OF_PLATFORM, PUSHABLE, signed_in
 from storage.fetch import fetch_many
 from storage.models import activities, blocks, devices, followers, members, messages, users
 from storage.outbox import ON_SCREEN, Cause, Recipient
@@ -42,6 +42,7 @@ OF_FOLLOWERS = DEVICES.where(
     or_(REF == 0, devices.c.user_pk == REF),
     devices.c.user_pk.in_(select(followers.c.user_pk).where(followers.c.stream_pk == CHANNEL)),
     devices.c.user_pk > CURSOR,
+    devices.c.platform == APPLE,
     devices.c.push_to_start_token.is_not(None),
     ~exists().where(
         activities.c.stream_pk == CHANNEL,

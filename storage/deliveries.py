@@ -60,11 +60,11 @@ def records(
 
 
 def find_dead(connection: Connection, tenant_pk: int, pk: int) -> Any:
-    """``(kind, channel_pk, seq, target_pk)`` of a tenant's dead letter, or None."""
+    """``(kind, provider, channel_pk, seq, target_pk)`` of a tenant's dead letter, or None."""
     mine = select(users.c.pk).where(users.c.tenant_pk == tenant_pk)
     column = deliveries.c
     return connection.execute(
-        select(column.kind, column.channel_pk, column.seq, column.target_pk).where(
+        select(column.kind, column.provider, column.channel_pk, column.seq, column.target_pk).where(
             column.pk == pk, DEAD, column.user_pk.in_(mine)
         )
     ).first()

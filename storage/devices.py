@@ -69,10 +69,11 @@ def register(tx: Tx, user_pk: int, values: Mapping[str, Any]) -> tuple[Device, b
     token = values["push_token"]
     # Earlier versions kept tokens of Apple's in capitals where they came so.
     spellings = [token, token.upper()] if values["platform"] == APPLE else [token]
+    # Elsewhere than at Apple a token is valid by itself.
+    same_app = devices.c.environment == values["environment"], devices.c.bundle_id == values["bundle_id"]
     clash = (
         devices.c.push_token.in_(spellings),
-        devices.c.environment == values["environment"],
-        devices.c.bundle_id == values["bundle_id"],
+        *(same_app if values["platform"] == APPLE else ()),
         or_(devices.c.user_pk != user_pk, devices.c.device_id != values["device_id"]),
     )
     tx.execute(delete(devices).where(*clash))

@@ -277,6 +277,13 @@ def release(tx: Tx, lease: str | None = None) -> None:
         tx.execute(update(table).where(held).values(lease=None, lease_until=0))
 
 
+def settle_unknown(tx: Tx, providers: Collection[str]) -> None:
+    """End what waits for a provider that is not set up any more."""
+    waiting = update(deliveries).where(WAITING, deliveries.c.provider.not_in(providers))
+    values = {"state": "dead", "reason": "the provider is not set up", "settled_at": tx.now}
+    tx.execute(waiting.values(**values, lease=None, lease_until=0))
+
+
 # Expanding
 
 

@@ -180,7 +180,6 @@ WITHOUT_OWN_TEST = {
     "server/push_setup.py": "tests/journeys/test_push_everywhere.py",
     "push/expander.py": "tests/push/test_worker.py",
     "push/decide.py": "tests/push/test_worker.py",
-    "push/dead_guard.py": "tests/push/test_worker.py",
     "realtime/schema/caller.py": "tests/server/test_authorization.py",
     "realtime/schema/revocation.py": "tests/server/test_accounts.py",
     "server/shutdown.py": "tests/realtime/transport/test_socket.py and tests/faults/test_nodes.py",

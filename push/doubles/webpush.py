@@ -32,7 +32,7 @@ LARGEST_BODY_BYTES = 4096
 LONGEST_VAPID_SECONDS = 24 * 3600
 TOPIC = re.compile(r"[A-Za-z0-9_-]{1,32}")
 SUBJECT = re.compile(r"mailto:[^@\s]+@[^@\s]+\.[^@\s]+|https://(?!localhost)[^/\s]+.*")
-# As Google and Mozilla say it.
+# As Google says it.
 OTHER_KEY = "the VAPID credentials do not correspond to those used to create the subscription"
 FLAVOURS = ("google", "mozilla", "apple", "windows")
 
@@ -236,6 +236,8 @@ class PushService:
 def other_key(flavour: str) -> tuple[int, str]:
     if flavour == "apple":
         return 400, "VapidPkHashMismatch"
+    if flavour == "mozilla":
+        return 401, "VAPID public key mismatch"
     return 403, OTHER_KEY
 
 

@@ -260,7 +260,7 @@ Placeholders = Annotated[
 ]
 Moment = Annotated[str, AfterValidator(moment), documented(format="date-time")]
 Uuid = Annotated[str, StringConstraints(pattern=f"^{UUID.pattern}$", to_lower=True)]
-BundleId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9.-]{1,155}$")]
+BundleId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]{1,155}$")]
 Amount = Annotated[int, Field(ge=1), AfterValidator(amount)]
 Opaque = Annotated[str, opaque(255), documented(pattern=f"^{OPAQUE.pattern}$", maxLength=255)]
 Token = Annotated[str, opaque(512), documented(pattern=f"^{OPAQUE.pattern}$", maxLength=512)]

@@ -47,10 +47,11 @@ export async function turnOn() {
 
 export async function turnOff() {
   if (!isOn()) return;
+  // The server first: whatever the push service says, nothing more is sent.
+  await api.delete(`/api/v1/devices/${device()}`);
   localStorage.removeItem(SHOWN_TO);
   const registration = await navigator.serviceWorker.getRegistration("/worker.js");
   await (await registration?.pushManager.getSubscription())?.unsubscribe();
-  await api.delete(`/api/v1/devices/${device()}`);
 }
 
 /** At each start: a subscription may be another one by now, and the server may have another key. */

@@ -133,8 +133,8 @@ def in_push(die: Callable[[], None]) -> None:
     """Apple has it, and we have not written so yet."""
     send = Sender.send
 
-    async def replaced(self: Sender, push: Any) -> Any:
-        answer = await send(self, push)
+    async def replaced(self: Sender, push: Any, user_pk: int) -> Any:
+        answer = await send(self, push, user_pk)
         die()
         return answer
 
@@ -247,8 +247,8 @@ def pushes_promised_apart() -> None:
 def pushes_not_collapsed() -> None:
     send = Sender.send
 
-    async def replaced(self: Sender, push: Any) -> Any:
-        return await send(self, replace(push, note=replace(push.note, once=secrets.token_hex(8))))
+    async def replaced(self: Sender, push: Any, user_pk: int) -> Any:
+        return await send(self, replace(push, note=replace(push.note, once=secrets.token_hex(8))), user_pk)
 
     put(Sender, "send", replaced)
 

@@ -110,7 +110,7 @@ async def test_where_all_tokens_are_called_dead_none_is_forgotten(
 ) -> None:
     """An outage, or the key of another project."""
     monkeypatch.setattr(push_worker, "VERDICT_SECONDS", 0.0)
-    monkeypatch.setattr(dead_guard, "ALWAYS", 0)
+    monkeypatch.setattr(dead_guard, "USERS", 0)
     ann, bob, chat = await pair(server)
     tokens = [f"t:{number}" for number in range(10)]
     for token in tokens:

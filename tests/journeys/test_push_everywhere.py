@@ -6,11 +6,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import update
 
 from push.doubles.fcm import Google
 from push.doubles.webpush import PushService, Subscription, WebPushFault
 from realtime.schema.caller import Operator
+from server.push_setup import url_of
 from storage.errors import NotFound
+from storage.models import devices
+from storage.transaction import Command
 from tests.conftest import Served, ServerFactory, eventually
 from tests.support.apns import Apple
 from tests.support.people import Person
@@ -150,20 +154,66 @@ async def test_a_browser_that_is_gone_is_forgotten(service: PushService, server:
     assert "browser" in ids, "it was registered a moment ago"
 
 
+async def test_a_browser_that_is_gone_for_good_is_forgotten(service: PushService, server: Served) -> None:
+    ann, bob, chat, _ = await everywhere(server, service)
+    old = update(devices).where(devices.c.platform == "web").values(registered_at=1)
+    await server.services.database.write(Command(lambda tx: tx.execute(old)))
+    service.plan = lambda received: WebPushFault(status=410)
+    await ann.send(chat)
+    await eventually(lambda: server.services.worker.settled["dropped"])
+    await quiet(server)
+    ids = {each["deviceId"] for each in (await bob.get("/api/v1/devices")).json["data"]["items"]}
+    assert ids == {"phone-b1", "droid"}
+
+
+@pytest.mark.parametrize("platform", ["android", "web"])
+async def test_a_token_is_of_who_registered_it_last(service: PushService, server: Served, platform: str) -> None:
+    """Whatever else the two registrations say: somebody else logged in on the same phone."""
+    ann, bob = await server.people.many(2)
+    body = service.subscribe().body if platform == "web" else {"platform": "android", "pushToken": "t:1"}
+    assert (await ann.post("/api/v1/devices", {"deviceId": "a", **body})).status == 201
+    other = {"deviceId": "b", "environment": "sandbox", **body} | (
+        {"bundleId": "com.example.my_app"} if platform == "android" else {}
+    )
+    assert (await bob.post("/api/v1/devices", other)).status == 201
+    assert (await ann.get("/api/v1/devices")).json["data"]["items"] == []
+    assert len((await bob.get("/api/v1/devices")).json["data"]["items"]) == 1
+
+
+async def test_a_start_token_is_of_iphones_alone(server: Served) -> None:
+    ann = await server.people.make()
+    body = {"deviceId": "a", "platform": "android", "pushToken": "t:1", "pushToStartToken": "abcd"}
+    assert (await ann.post("/api/v1/devices", body)).json["data"]["pushToStartToken"] is None
+
+
+@pytest.mark.parametrize(
+    ("data", "address"),
+    [
+        ({"chatId": "c"}, "https://chat.example.org/#/chat/c"),
+        ({"actionUrl": "https://shop.example.org/1"}, "https://shop.example.org/1"),
+        ({"actionUrl": "/orders/5"}, "https://chat.example.org/orders/5"),
+        ({"actionUrl": "myapp://orders/5"}, "https://chat.example.org/#/notifications"),
+        ({"notificationId": "n"}, "https://chat.example.org/#/notifications"),
+    ],
+)
+def test_a_click_opens_an_absolute_address(data: dict[str, Any], address: str) -> None:
+    assert url_of(lambda: "https://chat.example.org", data) == address
+
+
 async def test_an_operator_tests_a_device(apple: Apple, google: Google, service: PushService, server: Served) -> None:
     _, bob, _, subscription = await everywhere(server, service)
     operator = Operator.of(server.services.accounts.default_tenant)
-    devices = server.services.devices
+    service_of = server.services.devices
     for device, provider in (("phone-b1", "apns"), ("droid", "fcm"), ("browser", "webpush")):
-        (result,) = await devices.test(operator, device)
+        (result,) = await service_of.test(operator, device)
         assert (result["provider"], result["outcome"]) == (provider, "accepted"), result
     assert shown(apple, google, subscription) == (["Bellwire"], ["Bellwire"], ["Bellwire"])
     google.unregistered.add(ANDROID)
-    (result,) = await devices.test(operator, "droid")
+    (result,) = await service_of.test(operator, "droid")
     assert (result["outcome"], result["status"], result["reason"]) == ("token dead", 404, "UNREGISTERED")
     assert len((await bob.get("/api/v1/devices")).json["data"]["items"]) == 3, "a test forgets nothing"
     with pytest.raises(NotFound):
-        await devices.test(operator, "another")
+        await service_of.test(operator, "another")
 
 
 async def test_registrations_of_browsers_are_checked(service: PushService, server: Served) -> None:

@@ -83,3 +83,14 @@ def test_so_many_scopes_are_remembered(clock: Clock, monkeypatch: pytest.MonkeyP
     for number in range(5):
         assert breakers.may_send(f"scope {number}")
     assert list(breakers.breakers) == ["scope 3", "scope 4"]
+
+
+def test_a_refusal_that_may_be_a_late_token_closes_nothing(clock: Clock) -> None:
+    """The token is renewed first."""
+    breakers = CircuitBreakers("FCM")
+    assert breakers.may_send("")
+    result(breakers, "", Outcome.REFUSED, clock.now)
+    clock.now += PAUSE_SECONDS
+    assert breakers.may_send("")
+    breakers.on_result("", PushResult(Outcome.RETRY, 401, "UNAUTHENTICATED"), began_at=clock.now)
+    assert not breakers.all.proven and breakers.may_send("") and not breakers.may_send("")

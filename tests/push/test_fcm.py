@@ -1,6 +1,7 @@
 """Firebase Cloud Messaging against a double of Google: what is sent, and what each answer means."""
 
 import asyncio
+import json
 import time
 import uuid
 from collections.abc import AsyncIterator
@@ -271,6 +272,25 @@ async def test_a_token_endpoint_that_fails_is_not_asked_for_each_push(
     google.token_plan = lambda: None
     clock.now += signed.MINT_PAUSE_SECONDS + 1
     assert (await provider.send(push_to())).outcome is Outcome.ACCEPTED and not google.messages[1:]
+
+
+async def test_a_bearer_serves_until_its_end_where_a_new_one_can_not_be_had(
+    google: Google, provider: FcmProvider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = Clock()
+    monkeypatch.setattr(signed, "time", clock)
+    await provider.send(push_to())
+    google.token_plan = lambda: Fault(status=500)
+    clock.now += signed.GOOGLE_TOKEN_SECONDS - signed.TOKEN_AHEAD + 1
+    assert (await provider.send(push_to())).outcome is Outcome.ACCEPTED
+    clock.now += signed.TOKEN_AHEAD
+    assert (await provider.send(push_to())).outcome is Outcome.RETRY
+
+
+def test_a_key_that_is_not_one_is_refused_at_the_start() -> None:
+    account = {"project_id": "p", "client_email": "e", "private_key_id": "k", "token_uri": "t", "private_key": "no"}
+    with pytest.raises(ValueError, match="private_key is not an RSA key"):
+        read_service_account(json.dumps(account))
 
 
 @pytest.mark.parametrize(

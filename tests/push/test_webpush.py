@@ -194,7 +194,7 @@ async def test_a_subscription_may_be_unknown_in_its_first_seconds(
     assert old.outcome is Outcome.TOKEN_DEAD
 
 
-@pytest.mark.parametrize("flavour", ["apple", "google"])
+@pytest.mark.parametrize("flavour", ["apple", "google", "mozilla"])
 async def test_a_subscription_of_another_key_is_dead_once_ours_is_known_to_be_right(
     service: PushService, provider: WebPushProvider, flavour: str
 ) -> None:

@@ -309,6 +309,60 @@ async def test_a_refused_key_costs_no_try(server: Served, provider: Scripted, ca
     caplog.clear()
 
 
+async def test_a_provider_that_is_busy_gets_nothing_for_as_long_as_it_asks(server: Served, provider: Scripted) -> None:
+    provider.results = [fails(Outcome.BUSY, 429, "QUOTA_EXCEEDED", after=HOUR)]
+    ann, _, chat = await pair(server)
+    before = now()
+    await ann.send(chat)
+    (row,) = await settled(server, 1)
+    assert (row.state, row.attempts, row.status) == ("waiting", 0, 429) and is_due_in(row, HOUR, before - SECOND)
+    sender = server.services.worker.senders["apns"]
+    assert sender.is_busy and not sender.can_claim
+    await due_now(server)
+    await ann.send(chat)
+    await asyncio.sleep(0)
+    assert len(provider.pushes) == 1
+    sender.busy_until = 0.0
+    await due_now(server)
+    assert {row.state for row in await settled(server, 3)} == {"sent"}
+
+
+async def test_an_answer_asks_for_a_pause(server: Served, provider: Scripted) -> None:
+    provider.results = [fails(after=3 * HOUR)]
+    ann, _, chat = await pair(server)
+    before = now()
+    await ann.send(chat)
+    (row,) = await settled(server, 1)
+    assert row.attempts == 1 and is_due_in(row, 3 * HOUR, before)
+
+
+async def test_one_scope_gets_its_share_of_the_places(server: Served, provider: Scripted) -> None:
+    provider.scope_share = 0.5
+    sender = server.services.worker.senders["apns"]
+    sender.limit = 4
+    provider.hold = asyncio.Event()
+    ann, _, chat = await pair(server, "b1", "b2", "b3", "b4")
+    await ann.send(chat)
+    await eventually(lambda: server.services.worker.retried == 2)
+    assert len(provider.pushes) == 2 and sender.to_scope == {"": 2} and not sender.can_claim
+    provider.hold.set()
+    await eventually(lambda: len(sender.sending) == 0)
+    await due_now(server)
+    assert {row.state for row in await settled(server, 6)} == {"sent"} and not sender.to_scope
+
+
+async def test_what_waits_for_a_provider_that_is_gone_is_settled(server: Served, provider: Scripted) -> None:
+    provider.results = [fails()]
+    ann, _, chat = await pair(server)
+    await ann.send(chat)
+    await settled(server, 1)
+    gone = update(deliveries).values(provider="fcm", due_at=0)
+    await server.services.database.write(Command(lambda tx: tx.execute(gone)))
+    await server.services.database.write(Command(lambda tx: outbox.settle_unknown(tx, ["apns"])))
+    (row,) = await rows(server)
+    assert (row.state, row.reason, row.lease) == ("dead", "the provider is not set up", None)
+
+
 async def test_a_token_that_is_known_to_be_dead_is_not_tried(server: Served, provider: Scripted) -> None:
     """Not even by what was claimed before its device was forgotten."""
     worker = server.services.worker
