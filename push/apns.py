@@ -60,7 +60,6 @@ class ApnsProvider:
 
     name = "APNs"
     retry_base = 1.0
-    scope_share = 1.0
 
     def __init__(
         self,

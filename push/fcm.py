@@ -55,7 +55,6 @@ class FcmProvider:
     name = "FCM"
     # Google wants a first retry not before ten seconds; pauses may be half as long.
     retry_base = 20.0
-    scope_share = 1.0
 
     def __init__(self, account: ServiceAccount, poster: Poster, *, url: str = URL) -> None:
         self.token = GoogleToken(account, poster)

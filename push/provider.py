@@ -93,8 +93,6 @@ class Provider(Protocol):
     name: str
     # Seconds before the first retry, at least; the policy may ask for more.
     retry_base: float
-    # Of the pushes in flight, the share that may go to one scope, so that a silent one does not keep the others waiting.
-    scope_share: float
 
     def scope(self, push: Push) -> str:
         """What may be refused apart from the rest: an app, a project, an origin."""
@@ -116,7 +114,6 @@ class LogProvider:
     """Logs what it would send, where no key is set."""
 
     retry_base = 0.0
-    scope_share = 1.0
 
     def __init__(self, name: str) -> None:
         self.name = name

@@ -5,6 +5,7 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 from push.circuit_breaker import CircuitBreakers
 from push.dead_guard import DeadGuard
@@ -12,10 +13,25 @@ from push.provider import Outcome, Provider, Push, PushResult
 
 logger = logging.getLogger("bellwire.push")
 
+# A scope that has not answered for so long gets no more than this share of the places, so that the others have some left.
+SILENT_SECONDS = 2.0
+SILENT_SHARE = 0.25
 # After a push had to wait for others of its scope, for so long no more are claimed.
 FULL_SECONDS = 0.1
 # Where the provider does not say for how long.
 BUSY_SECONDS = 60.0
+
+
+@dataclass(slots=True)
+class ScopeLoad:
+    """Pushes in flight to a scope, and when it answered last, or when the first of them was sent, of time.monotonic()."""
+
+    count: int
+    answered_at: float
+
+    @property
+    def is_silent(self) -> bool:
+        return time.monotonic() - self.answered_at > SILENT_SECONDS
 
 
 class Sender:
@@ -30,9 +46,9 @@ class Sender:
         self.sending: dict[int, float] = {}
         # Deliveries of this provider by their final state; only grows.
         self.settled: Counter[str] = Counter()
-        # Pushes in flight by scope.
-        self.to_scope: Counter[str] = Counter()
-        # A scope had its share in flight: until then nothing more is claimed, of time.monotonic().
+        # What is in flight by scope; none where nothing is.
+        self.to_scope: dict[str, ScopeLoad] = {}
+        # A silent scope had its share in flight: until then nothing more is claimed, of time.monotonic().
         self.full_until = 0.0
         # Places kept for deliveries that are being claimed.
         self.reserved = 0
@@ -68,7 +84,8 @@ class Sender:
 
     def may_send(self, push: Push) -> bool:
         scope = self.provider.scope(push)
-        if self.to_scope[scope] >= max(1, self.limit * self.provider.scope_share):
+        load = self.to_scope.get(scope)
+        if load and load.is_silent and load.count >= max(1, self.limit * SILENT_SHARE):
             self.full_until = time.monotonic() + FULL_SECONDS
             return False
         return not self.is_busy and self.breakers.may_send(scope)
@@ -80,16 +97,19 @@ class Sender:
     async def send(self, push: Push, user_pk: int) -> PushResult:
         """Never raises."""
         began_at, scope = time.monotonic(), self.provider.scope(push)
-        self.to_scope[scope] += 1
+        load = self.to_scope.setdefault(scope, ScopeLoad(0, began_at))
+        load.count += 1
         try:
             result = await self.provider.send(push)
         except Exception as error:
             logger.exception("%s failed", self.provider.name)
             result = PushResult(Outcome.RETRY, 0, type(error).__name__)
         finally:
-            self.to_scope[scope] -= 1
-            if not self.to_scope[scope]:
+            load.count -= 1
+            if not load.count:
                 del self.to_scope[scope]
+        if result.status:
+            load.answered_at = time.monotonic()
         self.breakers.on_result(scope, result, began_at=began_at)
         if result.outcome is Outcome.BUSY:
             self.busy_until = max(self.busy_until, time.monotonic() + (result.after or BUSY_SECONDS))

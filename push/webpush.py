@@ -64,8 +64,6 @@ class WebPushProvider:
     name = "Web Push"
     # The first retry is to come not before ten seconds; pauses may be half as long.
     retry_base = 20.0
-    # Most browsers are at one push service.
-    scope_share = 0.5
 
     def __init__(
         self,

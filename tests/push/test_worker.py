@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from sqlalchemy import select, update
 
+from push import sender as push_sender
 from push import worker as module
 from push.provider import Outcome, Push, PushResult
 from push.targets import target_of as push_target_of
@@ -32,7 +33,6 @@ class Scripted:
 
     name = "a script"
     retry_base = 0.0
-    scope_share = 1.0
 
     def __init__(self) -> None:
         self.pushes: list[Push] = []
@@ -336,17 +336,22 @@ async def test_an_answer_asks_for_a_pause(server: Served, provider: Scripted) ->
     assert row.attempts == 1 and is_due_in(row, 3 * HOUR, before)
 
 
-async def test_one_scope_gets_its_share_of_the_places(server: Served, provider: Scripted) -> None:
-    provider.scope_share = 0.5
+async def test_a_silent_scope_leaves_places_to_the_others(
+    server: Served, provider: Scripted, monkeypatch: pytest.MonkeyPatch
+) -> None:
     sender = server.services.worker.senders["apns"]
-    sender.limit = 4
+    sender.limit = 8
     provider.hold = asyncio.Event()
-    ann, _, chat = await pair(server, "b1", "b2", "b3", "b4")
+    ann, _, chat = await pair(server, "b1", "b2")
+    await ann.send(chat)
+    await eventually(lambda: len(provider.pushes) == 2)
+    monkeypatch.setattr(push_sender, "SILENT_SECONDS", -1.0)
     await ann.send(chat)
     await eventually(lambda: server.services.worker.retried == 2)
-    assert len(provider.pushes) == 2 and sender.to_scope == {"": 2} and not sender.can_claim
+    assert len(provider.pushes) == 2 and sender.to_scope[""].count == 2 and not sender.can_claim
     provider.hold.set()
-    await eventually(lambda: len(sender.sending) == 0)
+    await eventually(lambda: not sender.sending)
+    monkeypatch.undo()
     await due_now(server)
     assert {row.state for row in await settled(server, 6)} == {"sent"} and not sender.to_scope
 
