@@ -16,6 +16,8 @@ PAUSE_SECONDS = 60.0
 MOST_BREAKERS = 1000
 ALL_SCOPES = ""
 CREDENTIALS_STATUSES = (401, 403)
+# After so many answers in turn that ask for fewer pushes, a scope gets none for a while.
+SLOW_ANSWERS = 10
 
 
 class CircuitBreaker:
@@ -31,10 +33,18 @@ class CircuitBreaker:
         self.proven = True
         # Whether a push is on its way to try again.
         self.probing = False
+        # Answers in turn that asked for fewer pushes.
+        self.slow_answers = 0
 
     @property
     def is_open(self) -> bool:
         return time.monotonic() < self.open_until or (self.probing and not self.proven)
+
+    def on_slow_answer(self, seconds: float) -> None:
+        """The answer asked for fewer pushes, and to wait so long, if that is above 0."""
+        self.slow_answers += 1
+        if self.slow_answers >= SLOW_ANSWERS:
+            self.open_until = max(self.open_until, time.monotonic() + (seconds or PAUSE_SECONDS))
 
     def on_result(self, *, accepted: bool, reason: str, began_at: float) -> None:
         """A success closes the breaker only if that push was sent after it opened."""
@@ -89,6 +99,10 @@ class CircuitBreakers:
             # It says nothing of our credentials, or not yet.
             self.breaker(scope).probing = self.all.probing = False
             return
+        if result.outcome is Outcome.SLOW_DOWN and result.one_scope:
+            self.breaker(scope).on_slow_answer(result.after)
+        else:
+            self.breaker(scope).slow_answers = 0
         refused = result.outcome is Outcome.REFUSED
         for breaker, concerned in ((self.breaker(scope), result.one_scope), (self.all, not result.one_scope)):
             breaker.on_result(accepted=not (refused and concerned), reason=result.reason, began_at=began_at)

@@ -50,7 +50,7 @@ TABLE = (
     Rule(Outcome.REFUSED, ANY_STATUS, frozenset({OTHER_KEY}), one_scope=True),
     Rule(Outcome.REFUSED, (401, 403), one_scope=True),
     # Microsoft says 406 where others say 429.
-    Rule(Outcome.SLOW_DOWN, (406, 429)),
+    Rule(Outcome.SLOW_DOWN, (406, 429), one_scope=True),
     Rule(Outcome.RETRY, range(500, 1000)),
     Rule(Outcome.REJECTED, ANY_STATUS),
 )

@@ -3,7 +3,7 @@
 import pytest
 
 from push import circuit_breaker
-from push.circuit_breaker import PAUSE_SECONDS, CircuitBreakers
+from push.circuit_breaker import PAUSE_SECONDS, SLOW_ANSWERS, CircuitBreakers
 from push.provider import Outcome, PushResult
 from tests.support.clock import Clock
 
@@ -94,3 +94,25 @@ def test_a_refusal_that_may_be_a_late_token_closes_nothing(clock: Clock) -> None
     assert breakers.may_send("")
     breakers.on_result("", PushResult(Outcome.RETRY, 401, "UNAUTHENTICATED"), began_at=clock.now)
     assert not breakers.all.proven and breakers.may_send("") and not breakers.may_send("")
+
+
+def test_a_scope_that_asks_again_and_again_for_fewer_pushes_gets_none_for_a_while(clock: Clock) -> None:
+    breakers = CircuitBreakers("Web Push")
+    slow = PushResult(Outcome.SLOW_DOWN, 429, "", one_scope=True, after=120.0)
+    for _ in range(SLOW_ANSWERS - 1):
+        breakers.on_result(ONE, slow, began_at=clock.now)
+    result(breakers, ONE, Outcome.ACCEPTED, clock.now)
+    for _ in range(SLOW_ANSWERS - 1):
+        breakers.on_result(ONE, slow, began_at=clock.now)
+    assert breakers.may_send(ONE), "an accepted push was between them"
+    breakers.on_result(ONE, slow, began_at=clock.now)
+    assert not breakers.may_send(ONE) and breakers.may_send(OTHER) and breakers.retry_after(ONE) == 120.0
+    clock.now += 120.0
+    assert breakers.may_send(ONE)
+
+
+def test_one_device_that_gets_too_much_pauses_no_other(clock: Clock) -> None:
+    breakers = CircuitBreakers("FCM")
+    for _ in range(2 * SLOW_ANSWERS):
+        breakers.on_result("", PushResult(Outcome.SLOW_DOWN, 429, "of one device"), began_at=clock.now)
+    assert breakers.may_send("")
