@@ -18,13 +18,13 @@ import aiohttp
 import pytest
 from aiohttp import web_app
 
+from push.doubles.apns import Apple
 from realtime import decoding
 from server.app import serving
 from server.services import Services
 from server.settings import Settings
 from storage import migrations
 from storage.database import Database
-from tests.support.apns import Apple
 from tests.support.guard import HANG_SECONDS, UNHURRIED
 from tests.support.people import People
 from tests.support.postgres import connect

@@ -36,7 +36,7 @@ OWNERS = {
         "push/signed.py",
         "push/doubles/",
     },
-    "h2": {"push/apns_connection.py"},
+    "h2": {"push/apns_connection.py", "push/doubles/"},
     "hpack": {"push/apns.py"},
     "argon2": {"realtime/passwords.py"},
     "prometheus_client": {"server/metrics.py"},

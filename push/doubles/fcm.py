@@ -60,7 +60,7 @@ class FcmMessage:
 
 
 @dataclass
-class Fault:
+class FcmFault:
     """``kind``: status (an error with a code), late, silence, close (the connection, before an answer), cut (in the middle of
     the body), html, empty.
 
@@ -126,11 +126,11 @@ class Google:
     """
 
     def __init__(
-        self, *, delay: float = 0.0, plan: Callable[[FcmMessage], Fault | None] = lambda message: None
+        self, *, delay: float = 0.0, plan: Callable[[FcmMessage], FcmFault | None] = lambda message: None
     ) -> None:
         self.delay = delay
         self.plan = plan
-        self.token_plan: Callable[[], Fault | None] = lambda: None
+        self.token_plan: Callable[[], FcmFault | None] = lambda: None
         self.messages: list[FcmMessage] = []
         self.keep = True
         self.count = 0
@@ -274,7 +274,7 @@ class Google:
         self.changed.set()
         return await self._fail(request, fault, body_of(fault))
 
-    async def _fail(self, request: web.Request, fault: Fault, body: Any) -> web.StreamResponse:
+    async def _fail(self, request: web.Request, fault: FcmFault, body: Any) -> web.StreamResponse:
         headers = {"Retry-After": fault.retry_after} if fault.retry_after else {}
         match fault.kind:
             case "late":
@@ -346,7 +346,7 @@ NAMES = {
 }  # fmt: skip
 
 
-def body_of(fault: Fault) -> dict[str, Any]:
+def body_of(fault: FcmFault) -> dict[str, Any]:
     if fault.field:
         return invalid(fault.field, fault.text)
     details: list[Any] = []
@@ -358,7 +358,7 @@ def body_of(fault: Fault) -> dict[str, Any]:
     return error_of(fault.status, NAMES.get(fault.status, "UNKNOWN"), fault.text, fault.code, details)
 
 
-def show(message: FcmMessage) -> Fault | None:
+def show(message: FcmMessage) -> FcmFault | None:
     print(json.dumps({"token": message.token, **message.data, "android": message.android}), flush=True)
     return None
 

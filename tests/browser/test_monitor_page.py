@@ -4,10 +4,10 @@ import asyncio
 
 from playwright.async_api import expect
 
+from push.doubles.apns import ApnsFault, Apple
 from tests.browser.conftest import Visit
 from tests.browser.visitor import Visitor
 from tests.conftest import Served, ServerFactory
-from tests.support.apns import Apple, Fault
 from tests.support.pushing import pair, quiet
 
 
@@ -61,7 +61,7 @@ async def test_search_finds_users_and_chats_and_nothing_said(visit: Visit, serve
 async def test_a_push_that_was_given_up_is_tried_again(visit: Visit, apple: Apple, start: ServerFactory) -> None:
     server = await start()
     ann, _, chat = await pair(server)
-    apple.plan = lambda push: Fault("status", 400, "BadTopic")
+    apple.plan = lambda push: ApnsFault("status", 400, "BadTopic")
     await ann.send(chat)
     await quiet(server)
     apple.plan = lambda push: None

@@ -18,11 +18,11 @@ from typing import Any
 import aiohttp
 from sqlalchemy.ext.asyncio import create_async_engine
 
+from push.doubles.apns import TOPIC, Apple
 from storage.writer import UNKNOWN
 from tests.faults import history
 from tests.faults.history import Operation
 from tests.faults.installation import UNREACHABLE, Follower
-from tests.support.apns import TOPIC, Apple
 from tests.support.guard import HANG_SECONDS
 from tests.support.people import RawSocket
 from tests.support.process import ProcessUser, ServerProcess

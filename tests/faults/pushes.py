@@ -12,8 +12,8 @@ from typing import Any
 
 import aiohttp
 
+from push.doubles.apns import Apple
 from tests.faults.test_push_faults import FAULTS
-from tests.support.apns import Apple
 from tests.support.process import ProcessUser, ServerProcess
 from tests.support.pushing import phone
 

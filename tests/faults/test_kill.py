@@ -9,7 +9,7 @@ from typing import Any
 
 import aiohttp
 
-from tests.support.apns import TOPIC, Apple
+from push.doubles.apns import TOPIC, Apple
 from tests.support.people import RawSocket
 from tests.support.process import ProcessUser, ServerProcess
 

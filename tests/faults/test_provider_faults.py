@@ -11,7 +11,7 @@ import pytest
 
 from push import post, signed
 from push import sender as push_sender
-from push.doubles.fcm import Fault, Google
+from push.doubles.fcm import FcmFault, Google
 from push.doubles.webpush import FLAVOURS, PushService, WebPushFault
 from tests.conftest import Served, ServerFactory
 from tests.support.people import Person
@@ -35,20 +35,20 @@ def first(count: int, fault: Any) -> Callable[[Any], Any]:
 
 # What is rejected for good, and so never shown, is excused.
 OF_GOOGLE: dict[str, Callable[[Any], Any]] = {
-    "200 after the deadline": sometimes(Fault("late", seconds=3 * DEADLINE, accepted=True), 0.02),
-    "silence": sometimes(Fault("silence"), 0.02),
-    "cut body": sometimes(Fault("cut", accepted=True), 0.1),
-    "connection closed": sometimes(Fault("close"), 0.1),
-    "500": sometimes(Fault(status=500, code="INTERNAL"), 0.3),
-    "503 with Retry-After": sometimes(Fault(status=503, retry_after="1"), 0.1),
-    "429 for all": first(3, Fault(status=429, code="QUOTA_EXCEEDED", retry_after="1")),
-    "429 for one device": sometimes(Fault(status=429, code="QUOTA_EXCEEDED", device_quota=True), 0.1),
-    "bare 404": first(2, Fault(status=404, code="")),
-    "401 once": first(1, Fault(status=401, code="")),
-    "403 for all": first(2, Fault(status=403, code="PERMISSION_DENIED")),
-    "400 of a payload": sometimes(Fault(status=400, code="INVALID_ARGUMENT", text="too big"), 0.1),
-    "HTML": sometimes(Fault("html"), 0.1),
-    "empty": sometimes(Fault("empty", status=200), 0.1),
+    "200 after the deadline": sometimes(FcmFault("late", seconds=3 * DEADLINE, accepted=True), 0.02),
+    "silence": sometimes(FcmFault("silence"), 0.02),
+    "cut body": sometimes(FcmFault("cut", accepted=True), 0.1),
+    "connection closed": sometimes(FcmFault("close"), 0.1),
+    "500": sometimes(FcmFault(status=500, code="INTERNAL"), 0.3),
+    "503 with Retry-After": sometimes(FcmFault(status=503, retry_after="1"), 0.1),
+    "429 for all": first(3, FcmFault(status=429, code="QUOTA_EXCEEDED", retry_after="1")),
+    "429 for one device": sometimes(FcmFault(status=429, code="QUOTA_EXCEEDED", device_quota=True), 0.1),
+    "bare 404": first(2, FcmFault(status=404, code="")),
+    "401 once": first(1, FcmFault(status=401, code="")),
+    "403 for all": first(2, FcmFault(status=403, code="PERMISSION_DENIED")),
+    "400 of a payload": sometimes(FcmFault(status=400, code="INVALID_ARGUMENT", text="too big"), 0.1),
+    "HTML": sometimes(FcmFault("html"), 0.1),
+    "empty": sometimes(FcmFault("empty", status=200), 0.1),
 }
 OF_BROWSERS: dict[str, Callable[[Any], Any]] = {
     "201 after the deadline": sometimes(WebPushFault("late", seconds=3 * DEADLINE, accepted=True), 0.02),

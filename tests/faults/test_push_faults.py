@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from push import apns, apns_connection, circuit_breaker
+from push.doubles.apns import ApnsFault, ApnsPush, Apple, Plan
 from tests.conftest import Served, ServerFactory
-from tests.support.apns import Apple, Fault, Plan, Push
 from tests.support.guard import HANG_SECONDS
 from tests.support.pushing import phone, quiet
 
@@ -19,7 +19,7 @@ DEADLINE = 2.0
 OLD, NEW = -3_600_000, 60_000
 
 
-def sometimes(fault: Fault, share: float = 0.1) -> Plan:
+def sometimes(fault: ApnsFault, share: float = 0.1) -> Plan:
     """The fault strikes each push with this chance, with a seed of its own."""
     dice = random.Random(1)
     return lambda push: fault if dice.random() < share else None
@@ -29,30 +29,30 @@ def gone(shift: int) -> Plan:
     """410 for half of the devices, dead since a while before or after they were registered."""
     struck: set[str] = set()
 
-    def plan(push: Push) -> Fault | None:
+    def plan(push: ApnsPush) -> ApnsFault | None:
         if push.token.endswith(("1", "3", "5", "7", "9")) and push.token not in struck:
             struck.add(push.token)
-            return Fault("status", 410, "Unregistered", int(time.time() * 1000) + shift, forever=shift > 0)
+            return ApnsFault("status", 410, "Unregistered", int(time.time() * 1000) + shift, forever=shift > 0)
         return None
 
     return plan
 
 
 FAULTS: dict[str, Plan] = {
-    "200 after the deadline": sometimes(Fault("late", seconds=3.0), 0.02),
-    "silence": sometimes(Fault("silence"), 0.02),
-    "stream reset": sometimes(Fault("reset")),
-    "goaway in mid-flight": sometimes(Fault("goaway"), 0.02),
-    "connection aborted": sometimes(Fault("abort"), 0.02),
-    "400": sometimes(Fault("status", 400, "BadTopic")),
-    "413": sometimes(Fault("status", 413, "PayloadTooLarge")),
-    "403": lambda push: Fault("status", 403, "InvalidProviderToken"),
+    "200 after the deadline": sometimes(ApnsFault("late", seconds=3.0), 0.02),
+    "silence": sometimes(ApnsFault("silence"), 0.02),
+    "stream reset": sometimes(ApnsFault("reset")),
+    "goaway in mid-flight": sometimes(ApnsFault("goaway"), 0.02),
+    "connection aborted": sometimes(ApnsFault("abort"), 0.02),
+    "400": sometimes(ApnsFault("status", 400, "BadTopic")),
+    "413": sometimes(ApnsFault("status", 413, "PayloadTooLarge")),
+    "403": lambda push: ApnsFault("status", 403, "InvalidProviderToken"),
     "410 newer than the registration": gone(NEW),
     "410 older than the registration": gone(OLD),
-    "429": sometimes(Fault("status", 429, "TooManyRequests"), 0.3),
-    "500 and 503": sometimes(Fault("status", 503), 0.4),
-    "empty and bodiless": sometimes(Fault("bodiless", 500), 0.3),
-    "no JSON": sometimes(Fault("garbage", 500), 0.3),
+    "429": sometimes(ApnsFault("status", 429, "TooManyRequests"), 0.3),
+    "500 and 503": sometimes(ApnsFault("status", 503), 0.4),
+    "empty and bodiless": sometimes(ApnsFault("bodiless", 500), 0.3),
+    "no JSON": sometimes(ApnsFault("garbage", 500), 0.3),
     "nobody listens": lambda push: None,
 }
 # Faults that only a deadline ends.

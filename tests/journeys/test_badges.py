@@ -5,20 +5,20 @@ from typing import Any
 import pytest
 from sqlalchemy import update
 
+from push.doubles.apns import ApnsFault, ApnsPush, Apple
 from storage import logins, outbox
 from storage.models import devices
 from storage.models import logins as table
 from storage.transaction import Command
 from storage.types import SECOND
 from tests.conftest import Served, ServerFactory
-from tests.support.apns import Apple, Fault, Push
 from tests.support.people import Person
 from tests.support.pushing import due_now, pair, phone, quiet
 
 HEX = "c0ffee" * 10 + "aaaa"
 
 
-def badges(pushes: list[Push]) -> list[tuple[str, int]]:
+def badges(pushes: list[ApnsPush]) -> list[tuple[str, int]]:
     """Token and number of those that say nothing else."""
     return [(push.token, push.payload["aps"]["badge"]) for push in pushes if [*push.payload["aps"]] == ["badge"]]
 
@@ -186,7 +186,7 @@ async def test_a_push_that_waits_is_not_sent_when_its_login_expires(apple: Apple
     ann, bob = await server.people.make("Ann"), await registered(server)
     await phone(bob, "b1")
     chat = await ann.group(bob)
-    apple.plan = lambda push: Fault("status")
+    apple.plan = lambda push: ApnsFault("status")
     await ann.send(chat)
     await apple.until(lambda: apple.pushes)
     await expire(server)

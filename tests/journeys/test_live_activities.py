@@ -11,10 +11,10 @@ from typing import Any
 import aiohttp
 import pytest
 
+from push.doubles.apns import TOPIC, ApnsFault, ApnsPush, Apple
 from storage import outbox, streams
 from storage.types import now
 from tests.conftest import ServerFactory, eventually
-from tests.support.apns import TOPIC, Apple, Fault, Push
 from tests.support.guard import HANG_SECONDS
 from tests.support.people import Person
 from tests.support.process import ServerProcess
@@ -49,7 +49,7 @@ async def reach(moment: str, owner: Person, stream: str) -> None:
         await owner.patch(f"{STREAMS}/{stream}", {"startsAt": "2020-01-01T00:00:00Z"})
 
 
-def ends(apple: Apple) -> list[Push]:
+def ends(apple: Apple) -> list[ApnsPush]:
     return [push for push in apple.good if push.payload["aps"].get("event") == "end"]
 
 
@@ -65,7 +65,7 @@ async def test_each_moment_ends_each_activity_once(moment: str, apple: Apple, st
     await register(rotated, stream, "new")
     await register(lost, stream, "lost")
     apple.plan = lambda push: (
-        Fault("status", 410, "Unregistered", int(time.time() * 1000)) if push.token == "lost" else None
+        ApnsFault("status", 410, "Unregistered", int(time.time() * 1000)) if push.token == "lost" else None
     )
     began = int(time.time())
     await reach(moment, owner, stream)
@@ -96,7 +96,7 @@ async def test_an_end_that_failed_is_tried_at_the_next_moment(
     owner, ann = await server.people.make(grant=["streams.manage"]), await server.people.make()
     stream = await stream_of(owner)
     await register(ann, stream, "token")
-    apple.plan = lambda push: Fault("status", 400, "BadTopic")
+    apple.plan = lambda push: ApnsFault("status", 400, "BadTopic")
     await owner.post(f"{STREAMS}/{stream}/ready")
     await apple.until(lambda: apple.pushes)
     await quiet(server)
@@ -158,7 +158,7 @@ async def test_rotating_while_an_end_is_on_its_way(apple: Apple, start: ServerFa
     owner, ann = await server.people.make(grant=["streams.manage"]), await server.people.make()
     stream = await stream_of(owner)
     await register(ann, stream, "old")
-    apple.hold()
+    apple.withhold()
     await owner.post(f"{STREAMS}/{stream}/cancel")
     await eventually(lambda: apple.held)
     await register(ann, stream, "new", status=409)
@@ -178,7 +178,7 @@ async def test_a_dead_end_is_promised_anew_only_where_it_is_needed(
     admin = await server.people.make(grant=["admin"])
     stream = await stream_of(owner)
     await register(ann, stream, "token")
-    apple.plan = lambda push: Fault("status", 400, "BadTopic")
+    apple.plan = lambda push: ApnsFault("status", 400, "BadTopic")
     await owner.post(f"{STREAMS}/{stream}/ready")
     await apple.until(lambda: apple.pushes)
     await quiet(server)
@@ -288,15 +288,15 @@ async def test_a_thousand_ends_through_goaways_and_a_kill(apple: Apple, tmp_path
     struck: set[int] = set()
     halfway = asyncio.Event()
 
-    def goaway(push: Push) -> Fault | None:
+    def goaway(push: ApnsPush) -> ApnsFault | None:
         """The connection goes away at every 200th push; after half of them none is answered until the server is killed."""
         number = len(apple.pushes)
         if number >= count // 2 and not halfway.is_set():
             halfway.set()
-            apple.hold()
+            apple.withhold()
         if number % 200 == 0 and number not in struck:
             struck.add(number)
-            return Fault("goaway")
+            return ApnsFault("goaway")
         return None
 
     apple.plan, apple.delay = goaway, 0.02

@@ -12,6 +12,7 @@ import aiohttp
 import pytest
 
 from push import circuit_breaker
+from push.doubles.apns import TOPIC, ApnsFault, ApnsPush, Apple
 from push.provider import LogProvider
 from push.worker import LEASE_MICROSECONDS, Worker
 from realtime.fanout import reach
@@ -19,14 +20,13 @@ from storage import outbox
 from storage.outbox import Delivery
 from storage.types import SECOND, now
 from tests.conftest import Served, ServerFactory, eventually
-from tests.support.apns import TOPIC, Apple, Fault, Push
 from tests.support.files import encoded
 from tests.support.guard import HANG_SECONDS, NEVER
 from tests.support.people import Person
 from tests.support.pushing import due_now, pair, phone, quiet
 
 
-def alerts(pushes: list[Push]) -> list[Push]:
+def alerts(pushes: list[ApnsPush]) -> list[ApnsPush]:
     return [push for push in pushes if "alert" in push.payload["aps"]]
 
 
@@ -230,7 +230,7 @@ async def test_one_app_that_is_refused_keeps_no_other_waiting(
     server = await start()
     ann, bob, chat = await pair(server)
     await phone(bob, "other", bundleId=f"{TOPIC}.other")
-    apple.plan = lambda push: Fault("status", 403, "UnrelatedKeyIdInToken") if push.token == "other" else None
+    apple.plan = lambda push: ApnsFault("status", 403, "UnrelatedKeyIdInToken") if push.token == "other" else None
     for _ in range(3):
         await ann.send(chat)
     await apple.until(lambda: len(apple.good) == 3 and apple.of("other"))
@@ -242,8 +242,10 @@ async def test_one_app_that_is_refused_keeps_no_other_waiting(
 async def test_a_token_registered_again_while_its_410_was_on_the_way(apple: Apple, start: ServerFactory) -> None:
     server = await start()
     ann, bob, chat = await pair(server)
-    apple.hold()
-    apple.plan = lambda push: Fault("status", 410, "Unregistered", int(time.time() * 1000)) if not apple.good else None
+    apple.withhold()
+    apple.plan = lambda push: (
+        ApnsFault("status", 410, "Unregistered", int(time.time() * 1000)) if not apple.good else None
+    )
     await ann.send(chat)
     await eventually(lambda: apple.held)
     apple.plan = lambda push: None
@@ -439,9 +441,9 @@ async def test_dead_tokens_are_dropped_unless_registered_since(apple: Apple, sta
     ann, bob, chat = await pair(server, "gone", "again", "wrong")
     later, before = int(time.time() * 1000) + 60_000, int(time.time() * 1000) - 3_600_000
     faults = {
-        "gone": Fault("status", 410, "Unregistered", later),
-        "again": Fault("status", 410, "Unregistered", before),
-        "wrong": Fault("status", 400, "BadDeviceToken"),
+        "gone": ApnsFault("status", 410, "Unregistered", later),
+        "again": ApnsFault("status", 410, "Unregistered", before),
+        "wrong": ApnsFault("status", 400, "BadDeviceToken"),
     }
     apple.plan = lambda push: faults.pop(push.token, None)
     await ann.send(chat)
@@ -463,7 +465,7 @@ async def test_what_is_refused_is_a_dead_letter_that_an_admin_retries(apple: App
     ann, bob, chat = await pair(server)
     admin = await server.people.make(grant=["admin"])
     outsider = await server.people.make(grant=["admin"], tenant=await server.people.tenant())
-    apple.plan = lambda push: Fault("status", 400, "BadTopic")
+    apple.plan = lambda push: ApnsFault("status", 400, "BadTopic")
     await ann.send(chat)
     await quiet(server)
     letters = "/api/v1/admin/push/dead-letters"
@@ -497,7 +499,7 @@ async def test_a_closed_door_pauses_all_and_alarms_once(
     monkeypatch.setattr(circuit_breaker, "PAUSE_SECONDS", HANG_SECONDS)
     server = await start()
     ann, _, chat = await pair(server)
-    apple.plan = lambda push: Fault("status", 403, "InvalidProviderToken")
+    apple.plan = lambda push: ApnsFault("status", 403, "InvalidProviderToken")
     for _ in range(20):
         await ann.send(chat)
     worker = server.services.worker

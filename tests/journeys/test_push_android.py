@@ -9,9 +9,9 @@ import pytest
 from push import dead_guard
 from push import sender as push_sender
 from push import worker as push_worker
-from push.doubles.fcm import Fault, Google
+from push.doubles.apns import Apple
+from push.doubles.fcm import FcmFault, Google
 from tests.conftest import Served, ServerFactory, eventually
-from tests.support.apns import Apple
 from tests.support.people import Person
 from tests.support.pushing import due_now, pair, phone, quiet
 
@@ -86,7 +86,7 @@ async def test_a_provider_that_is_silent_keeps_no_other_waiting(apple: Apple, go
     await android(bob, "t:bob")
     worker = server.services.worker
     worker.senders["fcm"].limit = 2
-    google.plan = lambda message: Fault("silence")
+    google.plan = lambda message: FcmFault("silence")
     for number in range(10):
         await ann.send(chat, str(number))
     await eventually(lambda: len(apple.of("iphone")) == 10)

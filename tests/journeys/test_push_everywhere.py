@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from sqlalchemy import update
 
+from push.doubles.apns import Apple
 from push.doubles.fcm import Google
 from push.doubles.webpush import PushService, Subscription, WebPushFault
 from realtime.schema.caller import Operator
@@ -16,7 +17,6 @@ from storage.errors import NotFound
 from storage.models import devices
 from storage.transaction import Command
 from tests.conftest import Served, ServerFactory, eventually
-from tests.support.apns import Apple
 from tests.support.people import Person
 from tests.support.pushing import pair, quiet
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from push.doubles.apns import Apple
 from realtime.cluster.presence_redis import RedisPresence
 from tests.conftest import Served, ServerFactory, eventually
-from tests.support.apns import Apple
 from tests.support.people import Api, Person
 from tests.support.pushing import phone
 from tests.support.redis_server import RedisServer

@@ -35,8 +35,16 @@ AT_ONCE = 400
 @contextlib.asynccontextmanager
 async def double(provider: str, folder: Path, delay: float) -> AsyncIterator[tuple[dict[str, str], dict[str, Any]]]:
     """The double, as a process: the settings that point to it, and of browsers the body of a registration."""
-    module = {"apns": "tests.support.apns"}.get(provider, f"push.doubles.{provider}")
-    command = [sys.executable, "-m", module, "--folder", str(folder), "--delay", str(delay), "--quiet"]
+    command = [
+        sys.executable,
+        "-m",
+        f"push.doubles.{provider}",
+        "--folder",
+        str(folder),
+        "--delay",
+        str(delay),
+        "--quiet",
+    ]
     process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
     assert process.stdout
     settings: dict[str, str] = {}

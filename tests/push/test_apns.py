@@ -12,12 +12,12 @@ import pytest
 
 from push import apns_connection
 from push.apns import ApnsProvider
+from push.doubles.apns import KEY_ID, TEAM, TOPIC, ApnsFault, Apple
+from push.doubles.apns import ApnsPush as Arrived
 from push.notes import LiveNote, Note
 from push.provider import Address, Outcome, Push, PushResult
 from push.signed import AppleToken, SignedToken
 from tests.conftest import eventually
-from tests.support.apns import KEY_ID, TEAM, TOPIC, Apple, Fault
-from tests.support.apns import Push as Arrived
 from tests.support.guard import HANG_SECONDS
 
 
@@ -105,36 +105,36 @@ async def test_the_first_push_goes_alone_and_none_is_refused(apple: Apple, provi
 
 
 REACTIONS = [
-    (Fault("status", 400, "BadDeviceToken"), Outcome.TOKEN_DEAD),
-    (Fault("status", 400, "BadTopic"), Outcome.REJECTED),
-    (Fault("status", 400, "DeviceTokenNotForTopic"), Outcome.REJECTED),
-    (Fault("status", 400, "IdleTimeout"), Outcome.RETRY),
-    (Fault("status", 403, "InvalidProviderToken"), Outcome.REFUSED),
-    (Fault("status", 403, "UnrelatedKeyIdInToken"), Outcome.REFUSED),
-    (Fault("status", 404, "BadPath"), Outcome.REJECTED),
-    (Fault("status", 405, "MethodNotAllowed"), Outcome.REJECTED),
-    (Fault("status", 410, "Unregistered", 1_700_000_000_000), Outcome.TOKEN_DEAD),
-    (Fault("status", 410, "ExpiredToken", 1_700_000_000_000), Outcome.TOKEN_DEAD),
-    (Fault("status", 413, "PayloadTooLarge"), Outcome.REJECTED),
-    (Fault("status", 429, "TooManyRequests"), Outcome.SLOW_DOWN),
-    (Fault("status", 429, "TooManyProviderTokenUpdates"), Outcome.REFUSED),
-    (Fault("status", 500, "InternalServerError"), Outcome.RETRY),
-    (Fault("status", 503, "ServiceUnavailable"), Outcome.RETRY),
-    (Fault("reset"), Outcome.RETRY),
-    (Fault("goaway"), Outcome.RETRY),
-    (Fault("abort"), Outcome.RETRY),
-    (Fault("silence"), Outcome.RETRY),
-    (Fault("late", seconds=1.0), Outcome.RETRY),
-    (Fault("bodiless", 503), Outcome.RETRY),
-    (Fault("bodiless", 400), Outcome.REJECTED),
-    (Fault("garbage", 500), Outcome.RETRY),
-    (Fault("empty"), Outcome.ACCEPTED),
+    (ApnsFault("status", 400, "BadDeviceToken"), Outcome.TOKEN_DEAD),
+    (ApnsFault("status", 400, "BadTopic"), Outcome.REJECTED),
+    (ApnsFault("status", 400, "DeviceTokenNotForTopic"), Outcome.REJECTED),
+    (ApnsFault("status", 400, "IdleTimeout"), Outcome.RETRY),
+    (ApnsFault("status", 403, "InvalidProviderToken"), Outcome.REFUSED),
+    (ApnsFault("status", 403, "UnrelatedKeyIdInToken"), Outcome.REFUSED),
+    (ApnsFault("status", 404, "BadPath"), Outcome.REJECTED),
+    (ApnsFault("status", 405, "MethodNotAllowed"), Outcome.REJECTED),
+    (ApnsFault("status", 410, "Unregistered", 1_700_000_000_000), Outcome.TOKEN_DEAD),
+    (ApnsFault("status", 410, "ExpiredToken", 1_700_000_000_000), Outcome.TOKEN_DEAD),
+    (ApnsFault("status", 413, "PayloadTooLarge"), Outcome.REJECTED),
+    (ApnsFault("status", 429, "TooManyRequests"), Outcome.SLOW_DOWN),
+    (ApnsFault("status", 429, "TooManyProviderTokenUpdates"), Outcome.REFUSED),
+    (ApnsFault("status", 500, "InternalServerError"), Outcome.RETRY),
+    (ApnsFault("status", 503, "ServiceUnavailable"), Outcome.RETRY),
+    (ApnsFault("reset"), Outcome.RETRY),
+    (ApnsFault("goaway"), Outcome.RETRY),
+    (ApnsFault("abort"), Outcome.RETRY),
+    (ApnsFault("silence"), Outcome.RETRY),
+    (ApnsFault("late", seconds=1.0), Outcome.RETRY),
+    (ApnsFault("bodiless", 503), Outcome.RETRY),
+    (ApnsFault("bodiless", 400), Outcome.REJECTED),
+    (ApnsFault("garbage", 500), Outcome.RETRY),
+    (ApnsFault("empty"), Outcome.ACCEPTED),
 ]
 
 
 @pytest.mark.parametrize(("fault", "outcome"), REACTIONS, ids=lambda it: getattr(it, "kind", ""))
 async def test_each_fault_is_a_result_and_the_next_push_goes(
-    apple: Apple, provider: ApnsProvider, fault: Fault, outcome: Outcome, monkeypatch: pytest.MonkeyPatch
+    apple: Apple, provider: ApnsProvider, fault: ApnsFault, outcome: Outcome, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await provider.send(push_to("first"))
     apple.plan = lambda push: fault if push.token == "bad" else None
@@ -161,7 +161,7 @@ async def test_one_fault_harms_no_neighbour(
     provider = provider_to(apple, tmp_path, connections=1)
     await provider.send(push_to("first"))
     apple.delay = 0.05
-    apple.plan = lambda push: Fault(kind, seconds=5) if push.token == "bad" else None
+    apple.plan = lambda push: ApnsFault(kind, seconds=5) if push.token == "bad" else None
     neighbours = [asyncio.create_task(provider.send(push_to(f"n{n}"))) for n in range(100)]
     await asyncio.sleep(0)
     monkeypatch.setattr(apns_connection, "ANSWER_SECONDS", 1.0)
@@ -182,7 +182,7 @@ async def test_what_was_in_flight_when_a_connection_ended_is_unknown_once(
 ) -> None:
     await provider.send(push_to("first"))
     apple.delay = 0.05
-    apple.plan = lambda push: Fault(kind) if push.token == "n50" else None
+    apple.plan = lambda push: ApnsFault(kind) if push.token == "n50" else None
     results = await asyncio.gather(*(provider.send(push_to(f"n{n}")) for n in range(100)))
     assert {each.outcome for each in results} == {Outcome.ACCEPTED, Outcome.RETRY}
     assert all(len(apple.of(f"n{n}")) <= 1 for n in range(100)), "no push is sent again by the provider"
@@ -195,7 +195,7 @@ async def test_silence_of_a_whole_connection_ends_it(
     apple: Apple, provider: ApnsProvider, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await provider.send(push_to("first"))
-    apple.plan = lambda push: Fault("silence") if push.token.startswith("bad") else None
+    apple.plan = lambda push: ApnsFault("silence") if push.token.startswith("bad") else None
     with monkeypatch.context() as patch:
         patch.setattr(apns_connection, "ANSWER_SECONDS", 0.3)
         results = await asyncio.gather(*(provider.send(push_to(f"bad{n}")) for n in range(20)))
@@ -225,7 +225,7 @@ async def test_nobody_listens_and_then_somebody_does(apple: Apple, provider: Apn
 
 
 async def test_connections_that_fail_are_opened_ever_more_rarely(apple: Apple, provider: ApnsProvider) -> None:
-    apple.plan = lambda push: Fault("goaway")
+    apple.plan = lambda push: ApnsFault("goaway")
     until = time.monotonic() + 2
     while time.monotonic() < until:
         assert (await provider.send(push_to())).outcome is Outcome.RETRY
@@ -254,7 +254,7 @@ async def test_waiting_for_a_place_is_no_silence(apple: Apple, tmp_path: Path, m
     provider = provider_to(apple, tmp_path, connections=1)
     await provider.send(push_to("first"))
     provider.hosts["production"].connections[0].limit = 5
-    apple.hold()
+    apple.withhold()
     going = [asyncio.create_task(provider.send(push_to(f"n{n}"))) for n in range(5)]
     await eventually(lambda: apple.held and len(apple.held) == 5)
     monkeypatch.setattr(apns_connection, "ANSWER_SECONDS", 0.3)
@@ -277,7 +277,7 @@ async def test_a_wrong_certificate_is_a_result(apple: Apple, tmp_path: Path) -> 
 
 async def test_a_cancelled_send_leaves_nothing_behind(apple: Apple, provider: ApnsProvider) -> None:
     await provider.send(push_to("first"))
-    apple.hold()
+    apple.withhold()
     sends = [asyncio.create_task(provider.send(push_to(f"n{n}"))) for n in range(300)]
     await eventually(lambda: apple.held)
     for each in sends[::2]:
@@ -337,8 +337,8 @@ async def test_an_expired_token_is_renewed_once_and_only_when_old_enough(apple: 
     provider = provider_to(apple, tmp_path, shelf)
     await provider.send(push_to())
 
-    def expired(push: Arrived) -> Fault | None:
-        return Fault("status", 403, "ExpiredProviderToken")
+    def expired(push: Arrived) -> ApnsFault | None:
+        return ApnsFault("status", 403, "ExpiredProviderToken")
 
     apple.plan = expired
     assert (await provider.send(push_to())).outcome is Outcome.REFUSED, "too young to be renewed"

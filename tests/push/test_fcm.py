@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from push import fcm, post, signed
-from push.doubles.fcm import Fault, Google
+from push.doubles.fcm import FcmFault, Google
 from push.fcm import FcmProvider
 from push.notes import LiveNote, Note
 from push.post import Poster
@@ -137,33 +137,33 @@ async def test_an_expired_push_is_for_now_or_never(google: Google, provider: Fcm
 # What comes back
 
 REACTIONS = [
-    (Fault(status=404, code="UNREGISTERED"), Outcome.TOKEN_DEAD),
-    (Fault(status=404, code=""), Outcome.REFUSED),
-    (Fault(status=400, field="message.token", text="The registration token is not a valid FCM registration token"),
+    (FcmFault(status=404, code="UNREGISTERED"), Outcome.TOKEN_DEAD),
+    (FcmFault(status=404, code=""), Outcome.REFUSED),
+    (FcmFault(status=400, field="message.token", text="The registration token is not a valid FCM registration token"),
      Outcome.TOKEN_DEAD),
-    (Fault(status=400, field="message.fid"), Outcome.TOKEN_DEAD),
-    (Fault(status=400, code="INVALID_ARGUMENT", text="The registration token is not valid"), Outcome.TOKEN_DEAD),
-    (Fault(status=400, field="message.data[from]", text="of the registration token"), Outcome.REJECTED),
-    (Fault(status=400, code="INVALID_ARGUMENT", text="Android message is too big"), Outcome.REJECTED),
-    (Fault(status=401, code="THIRD_PARTY_AUTH_ERROR"), Outcome.REFUSED),
-    (Fault(status=403, code="SENDER_ID_MISMATCH"), Outcome.REFUSED),
-    (Fault(status=403, code="PERMISSION_DENIED"), Outcome.REFUSED),
-    (Fault(status=429, code="QUOTA_EXCEEDED"), Outcome.BUSY),
-    (Fault(status=429, code="QUOTA_EXCEEDED", device_quota=True), Outcome.SLOW_DOWN),
-    (Fault(status=500, code="INTERNAL"), Outcome.RETRY),
-    (Fault(status=503), Outcome.RETRY),
-    (Fault("html"), Outcome.RETRY),
-    (Fault("empty", status=503), Outcome.RETRY),
-    (Fault("empty", status=200), Outcome.RETRY),
-    (Fault("cut"), Outcome.RETRY),
-    (Fault("close"), Outcome.RETRY),
-    (Fault("silence"), Outcome.RETRY),
+    (FcmFault(status=400, field="message.fid"), Outcome.TOKEN_DEAD),
+    (FcmFault(status=400, code="INVALID_ARGUMENT", text="The registration token is not valid"), Outcome.TOKEN_DEAD),
+    (FcmFault(status=400, field="message.data[from]", text="of the registration token"), Outcome.REJECTED),
+    (FcmFault(status=400, code="INVALID_ARGUMENT", text="Android message is too big"), Outcome.REJECTED),
+    (FcmFault(status=401, code="THIRD_PARTY_AUTH_ERROR"), Outcome.REFUSED),
+    (FcmFault(status=403, code="SENDER_ID_MISMATCH"), Outcome.REFUSED),
+    (FcmFault(status=403, code="PERMISSION_DENIED"), Outcome.REFUSED),
+    (FcmFault(status=429, code="QUOTA_EXCEEDED"), Outcome.BUSY),
+    (FcmFault(status=429, code="QUOTA_EXCEEDED", device_quota=True), Outcome.SLOW_DOWN),
+    (FcmFault(status=500, code="INTERNAL"), Outcome.RETRY),
+    (FcmFault(status=503), Outcome.RETRY),
+    (FcmFault("html"), Outcome.RETRY),
+    (FcmFault("empty", status=503), Outcome.RETRY),
+    (FcmFault("empty", status=200), Outcome.RETRY),
+    (FcmFault("cut"), Outcome.RETRY),
+    (FcmFault("close"), Outcome.RETRY),
+    (FcmFault("silence"), Outcome.RETRY),
 ]  # fmt: skip
 
 
 @pytest.mark.parametrize(("fault", "outcome"), REACTIONS)
 async def test_each_answer_is_a_result_and_the_next_push_goes(
-    google: Google, provider: FcmProvider, fault: Fault, outcome: Outcome, monkeypatch: pytest.MonkeyPatch
+    google: Google, provider: FcmProvider, fault: FcmFault, outcome: Outcome, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     google.plan = lambda message: fault if message.token == "bad:" else None
     with monkeypatch.context() as patch:
@@ -186,7 +186,7 @@ async def test_a_token_is_dead_since_the_request_began(google: Google, provider:
 async def test_another_projects_token_is_dead_once_the_key_is_known_to_be_right(
     google: Google, provider: FcmProvider
 ) -> None:
-    mismatch = Fault(status=403, code="SENDER_ID_MISMATCH")
+    mismatch = FcmFault(status=403, code="SENDER_ID_MISMATCH")
     google.plan = lambda message: mismatch if message.token == "bad:" else None
     assert (await provider.send(push_to("bad:"))).outcome is Outcome.REFUSED, "the key may be another project's"
     await provider.send(push_to())
@@ -204,7 +204,7 @@ async def test_the_pause_that_google_asks_for(
     said = formatdate(time.time() + 500, usegmt=True) if said == "a date" else said
     assert low <= post.retry_after({"Retry-After": said}) <= high
     if said.isascii():
-        google.plan = lambda message: Fault(status=503, retry_after=said)
+        google.plan = lambda message: FcmFault(status=503, retry_after=said)
         assert low <= (await provider.send(push_to())).after <= high
 
 
@@ -245,21 +245,21 @@ async def test_a_bearer_is_renewed_before_it_ends(
 @pytest.mark.parametrize(
     ("fault", "outcome"),
     [
-        (Fault(status=400, code="invalid_grant"), Outcome.REFUSED),
-        (Fault(status=401, code="invalid_client"), Outcome.REFUSED),
-        (Fault(status=500), Outcome.RETRY),
-        (Fault("empty", status=200), Outcome.RETRY),
-        (Fault("html"), Outcome.RETRY),
-        (Fault("close"), Outcome.RETRY),
+        (FcmFault(status=400, code="invalid_grant"), Outcome.REFUSED),
+        (FcmFault(status=401, code="invalid_client"), Outcome.REFUSED),
+        (FcmFault(status=500), Outcome.RETRY),
+        (FcmFault("empty", status=200), Outcome.RETRY),
+        (FcmFault("html"), Outcome.RETRY),
+        (FcmFault("close"), Outcome.RETRY),
     ],
 )
 async def test_a_token_endpoint_that_fails_is_not_asked_for_each_push(
-    google: Google, provider: FcmProvider, fault: Fault, outcome: Outcome, monkeypatch: pytest.MonkeyPatch
+    google: Google, provider: FcmProvider, fault: FcmFault, outcome: Outcome, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock, asked = Clock(), []
     monkeypatch.setattr(signed, "time", clock)
 
-    def plan() -> Fault:
+    def plan() -> FcmFault:
         asked.append(1)
         return fault
 
@@ -280,7 +280,7 @@ async def test_a_bearer_serves_until_its_end_where_a_new_one_can_not_be_had(
     clock = Clock()
     monkeypatch.setattr(signed, "time", clock)
     await provider.send(push_to())
-    google.token_plan = lambda: Fault(status=500)
+    google.token_plan = lambda: FcmFault(status=500)
     clock.now += signed.GOOGLE_TOKEN_SECONDS - signed.TOKEN_AHEAD + 1
     assert (await provider.send(push_to())).outcome is Outcome.ACCEPTED
     clock.now += signed.TOKEN_AHEAD

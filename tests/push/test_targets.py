@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from sqlalchemy import select, update
 
+from push.doubles.apns import ApnsFault, Apple
 from push.notes import Note
 from push.targets import ActivityTarget, DeviceTarget, StartTarget, target_of
 from server.push_setup import policy_of
@@ -18,7 +19,6 @@ from storage.types import SECOND
 from tests.conftest import Served, ServerFactory, eventually
 from tests.journeys.test_live_activities import STREAMS, ends, in_seconds, register, stream_of
 from tests.push.test_notes import BRIEF, DELIVERY, DEVICE, LIVE, STREAM
-from tests.support.apns import Apple, Fault
 from tests.support.pushing import due_now, pair, phone, quiet
 
 POLICY = replace(
@@ -87,7 +87,7 @@ async def test_a_dead_start_token_starts_nothing_any_more(apple: Apple, start: S
     await admin.patch("/api/v1/admin/tenant", {"liveActivity": {"attributesType": "MatchAttributes"}})
     ann = await server.people.make()
     await phone(ann, "device", pushToStartToken="start")
-    apple.plan = lambda push: Fault("status", 410, "Unregistered") if push.token == "start" else None
+    apple.plan = lambda push: ApnsFault("status", 410, "Unregistered") if push.token == "start" else None
     stream = await stream_of(owner)
     await ann.post(f"{STREAMS}/{stream}/follow")
     await owner.patch(f"{STREAMS}/{stream}", {"startsAt": in_seconds(600)})
@@ -107,7 +107,7 @@ async def test_an_end_that_met_a_dead_token(
     owner, ann = await server.people.make(grant=["streams.manage"]), await server.people.make()
     stream = await stream_of(owner)
     await register(ann, stream, "token")
-    apple.plan = lambda push: Fault("status", status, reason)
+    apple.plan = lambda push: ApnsFault("status", status, reason)
     await owner.post(f"{STREAMS}/{stream}/cancel")
     await apple.until(lambda: apple.pushes)
     await quiet(server)
@@ -124,7 +124,7 @@ async def test_a_push_is_not_tried_after_its_deadline(
 ) -> None:
     server = await start()
     ann, _, chat = await pair(server)
-    apple.plan = lambda push: Fault("status", 503)
+    apple.plan = lambda push: ApnsFault("status", 503)
     await ann.send(chat)
     await apple.until(lambda: apple.pushes)
     worker = server.services.worker

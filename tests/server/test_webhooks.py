@@ -17,13 +17,13 @@ from aiohttp import web
 from sqlalchemy import func, select
 
 import push.webhooks
+from push.doubles.apns import TOPIC, ApnsFault, Apple
 from push.post import is_public
 from push.webhook_sender import wrong_with
 from storage import webhooks
 from storage.models import calls
 from storage.transaction import Command
 from tests.conftest import Served, ServerFactory, eventually
-from tests.support.apns import TOPIC, Apple, Fault
 from tests.support.guard import HANG_SECONDS
 from tests.support.people import Person
 from tests.support.process import ServerProcess
@@ -266,7 +266,7 @@ async def test_a_push_that_was_given_up(
     await hook(admin, backend.url, ["push:failed"])
     phone = {"deviceId": "d", "platform": "ios", "pushToken": "t", "environment": "sandbox", "bundleId": TOPIC}
     assert (await bob.post("/api/v1/devices", phone)).status == 201
-    apple.plan = lambda push: Fault("status", 400, "BadTopic")
+    apple.plan = lambda push: ApnsFault("status", 400, "BadTopic")
     await admin.send(await admin.group(bob), "x")
     await backend.until(1)
     (told,) = backend.documents()

@@ -5,11 +5,11 @@ from typing import Any
 
 from sqlalchemy import update
 
+from push.doubles.apns import TOPIC
 from storage import deliveries as deliveries_of
 from storage.models import deliveries, outbox
 from storage.transaction import Command, Tx
 from tests.conftest import Served
-from tests.support.apns import TOPIC
 from tests.support.guard import HANG_SECONDS
 from tests.support.people import Api, Person
 

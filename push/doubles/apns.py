@@ -1,8 +1,8 @@
-"""A double of Apple's push service: real HTTP/2 over TLS, that behaves like Apple, and can be told to misbehave.
+"""A double of Apple's push service: real HTTP/2 over TLS, that behaves like Apple, and can be asked to misbehave.
 
 It is also a command, to try push without Apple:
 
-    python -m tests.support.apns --folder /tmp/apple
+    python -m push.doubles.apns --folder /tmp/apple
 
 prints the settings that point a server to it, and each push that arrives.
 """
@@ -31,7 +31,8 @@ from h2.exceptions import ProtocolError
 from h2.settings import SettingCodes
 from hyperframe.frame import SettingsFrame
 
-from tests.support.guard import HANG_SECONDS
+# Far above what the slowest machine needs.
+HANG_SECONDS = 120.0
 
 TEAM, KEY_ID, TOPIC = "TEAM123456", "KEY1234567", "org.example.app"
 STREAMS = 1000
@@ -39,7 +40,7 @@ TYPES = {"alert", "background", "liveactivity", "voip", "complication", "filepro
 
 
 @dataclass
-class Push:
+class ApnsPush:
     """What arrived, and what was answered: a status, or 0 with what was done instead."""
 
     token: str
@@ -61,7 +62,7 @@ class Push:
 
 
 @dataclass
-class Fault:
+class ApnsFault:
     """``kind``: status, reset, silence, late, goaway, abort, empty (a body of an empty frame), bodiless, garbage.
 
     A token that is gone ``forever`` is so for every later push too.
@@ -75,7 +76,7 @@ class Fault:
     forever: bool = False
 
 
-Plan = Callable[[Push], Fault | None]
+Plan = Callable[[ApnsPush], ApnsFault | None]
 
 
 class Apple:
@@ -85,7 +86,7 @@ class Apple:
         self.delay = delay
         self.plan = plan
         self.strict_tokens = strict_tokens
-        self.pushes: list[Push] = []
+        self.pushes: list[ApnsPush] = []
         self.keep = True
         self.count = 0
         self.connections = 0
@@ -93,8 +94,8 @@ class Apple:
         self.held: list[Callable[[], None]] | None = None
         self.providers: deque[tuple[str, float]] = deque(maxlen=16)
         self.dead: dict[str, int] = {}
-        self.after_dead: list[Push] = []
-        self.heard = asyncio.Event()
+        self.after_dead: list[ApnsPush] = []
+        self.changed = asyncio.Event()
         self.key = ec.generate_private_key(ec.SECP256R1())
         self.ca = trustme.CA()
         self.server: asyncio.Server | None = None
@@ -124,7 +125,7 @@ class Apple:
             connection.abort()
         await asyncio.sleep(0)
 
-    def hold(self) -> None:
+    def withhold(self) -> None:
         """Answer nothing until ``release``, to which all that comes meanwhile is kept."""
         self.held = []
 
@@ -156,23 +157,23 @@ class Apple:
 
     # What the tests ask
 
-    def of(self, token: str) -> list[Push]:
+    def of(self, token: str) -> list[ApnsPush]:
         return [push for push in self.pushes if push.token == token]
 
     @property
-    def good(self) -> list[Push]:
+    def good(self) -> list[ApnsPush]:
         return [push for push in self.pushes if push.status == 200]
 
     async def until(self, check: Callable[[], Any], seconds: float = HANG_SECONDS) -> Any:
         async with asyncio.timeout(seconds):
             while not (found := check()):
-                self.heard.clear()
-                await self.heard.wait()
+                self.changed.clear()
+                await self.changed.wait()
             return found
 
     # Apple's rules
 
-    def judge(self, push: Push) -> Fault | None:
+    def judge(self, push: ApnsPush) -> ApnsFault | None:
         """What Apple would refuse, before any fault that the plan has."""
         headers = push.headers
         refusal = self.refuse_token(headers.get("authorization", ""))
@@ -195,13 +196,13 @@ class Apple:
         ]
         for wrong, status, reason in checks:
             if wrong:
-                return Fault("status", status, reason)
+                return ApnsFault("status", status, reason)
         if push.token in self.dead:
             self.after_dead.append(push)
-            return Fault("status", 410, "Unregistered", self.dead[push.token])
+            return ApnsFault("status", 410, "Unregistered", self.dead[push.token])
         return None
 
-    def refuse_token(self, authorization: str) -> Fault | None:
+    def refuse_token(self, authorization: str) -> ApnsFault | None:
         token = authorization.removeprefix("bearer ")
         if any(token == known for known, _ in self.providers):
             return None
@@ -209,13 +210,13 @@ class Apple:
             claims = jwt.decode(token, self.key.public_key(), algorithms=["ES256"], options={"verify_iat": False})
             header = jwt.get_unverified_header(token)
         except jwt.PyJWTError:
-            return Fault("status", 403, "InvalidProviderToken")
+            return ApnsFault("status", 403, "InvalidProviderToken")
         if header.get("kid") != KEY_ID or claims.get("iss") != TEAM:
-            return Fault("status", 403, "InvalidProviderToken")
+            return ApnsFault("status", 403, "InvalidProviderToken")
         if abs(time.time() - claims.get("iat", 0)) > 3600:
-            return Fault("status", 403, "ExpiredProviderToken")
+            return ApnsFault("status", 403, "ExpiredProviderToken")
         if self.strict_tokens and any(time.time() - at < 20 * 60 for _, at in self.providers):
-            return Fault("status", 429, "TooManyProviderTokenUpdates")
+            return ApnsFault("status", 429, "TooManyProviderTokenUpdates")
         self.providers.append((token, time.time()))
         return None
 
@@ -293,12 +294,12 @@ class Connection(asyncio.Protocol):
             payload = json.loads(request.body) if request.body else None
         except ValueError:
             payload = None
-        push = Push(token, request.headers, payload, len(request.body), time.time(), self.number)
+        push = ApnsPush(token, request.headers, payload, len(request.body), time.time(), self.number)
         apple = self.apple
         apple.count += 1
         if apple.keep:
             apple.pushes.append(push)
-        fault = apple.judge(push) or apple.plan(push) or Fault("status", 200, "")
+        fault = apple.judge(push) or apple.plan(push) or ApnsFault("status", 200, "")
         if fault.forever and fault.timestamp:
             apple.dead.setdefault(token, fault.timestamp)
         if fault.kind == "silence":
@@ -312,11 +313,11 @@ class Connection(asyncio.Protocol):
         else:
             self.answer(stream, push, fault)
 
-    def done(self, push: Push, status: int, reason: str) -> None:
+    def done(self, push: ApnsPush, status: int, reason: str) -> None:
         push.status, push.reason = status, reason
-        self.apple.heard.set()
+        self.apple.changed.set()
 
-    def answer(self, stream: int, push: Push, fault: Fault) -> None:
+    def answer(self, stream: int, push: ApnsPush, fault: ApnsFault) -> None:
         if self.transport is None or stream not in self.streams:
             return self.done(push, 0, "nobody listens any more")
         try:
@@ -326,7 +327,7 @@ class Connection(asyncio.Protocol):
         self.write()
         return None
 
-    def act(self, stream: int, push: Push, fault: Fault) -> None:
+    def act(self, stream: int, push: ApnsPush, fault: ApnsFault) -> None:
         if fault.kind == "abort":
             self.done(push, 0, "abort")
             return self.abort()
@@ -350,8 +351,8 @@ class Connection(asyncio.Protocol):
         elif good or fault.kind == "bodiless":
             self.h2.send_headers(stream, headers, end_stream=True)
         else:
-            told = {"reason": fault.reason} | ({"timestamp": fault.timestamp} if fault.timestamp else {})
-            body = b"<html>" if fault.kind == "garbage" else json.dumps(told).encode()
+            asked = {"reason": fault.reason} | ({"timestamp": fault.timestamp} if fault.timestamp else {})
+            body = b"<html>" if fault.kind == "garbage" else json.dumps(asked).encode()
             self.h2.send_headers(stream, headers)
             self.h2.send_data(stream, body, end_stream=True)
         self.write()
@@ -363,7 +364,7 @@ class Connection(asyncio.Protocol):
 
 async def main() -> None:
     parser = argparse.ArgumentParser(
-        prog="python -m tests.support.apns", description=__doc__.split("\n")[0] if __doc__ else ""
+        prog="python -m push.doubles.apns", description=__doc__.split("\n")[0] if __doc__ else ""
     )
     parser.add_argument("--folder", type=Path, default=Path("apple"), help="where the key and the certificate go")
     parser.add_argument("--port", type=int, default=0, help="port to listen on; 0 takes a free one")
