@@ -160,7 +160,7 @@ function Pushes({ items, onRetry }) {
     <div class="scrolling"><table>
       <thead><tr><th>${t("kind")}</th><th>${t("status")}</th><th class="figure">${t("tries")}</th><th></th></tr></thead>
       <tbody>${items.map((item) => html`
-        <tr key=${item.id}><td>${item.kind}<br /><span class="hint">${moment(item.createdAt)}</span></td>
+        <tr key=${item.id}><td>${item.kind}, ${item.provider}<br /><span class="hint">${moment(item.createdAt)}</span></td>
           <td>${item.state} ${item.status ?? ""} ${item.reason ?? ""}</td><td class="figure">${item.attempts}</td>
           <td>${onRetry && html`<button type="button" class="plain" onClick=${() => onRetry(item)}>${t("retry")}</button>`}</td></tr>`)}
       </tbody>

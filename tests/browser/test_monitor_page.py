@@ -68,6 +68,7 @@ async def test_a_push_that_was_given_up_is_tried_again(visit: Visit, apple: Appl
     admin = await admin_at(visit, server)
     card = admin.page.locator(".card:has(h2:has-text('Failed pushes'))")
     await expect(card.locator("tbody tr")).to_have_count(1)
+    await expect(card.locator("tbody")).to_contain_text("message, apns")
     await card.locator("button:has-text('Try again')").click()
     await expect(card).to_contain_text("Retry scheduled.")
     await expect(card.locator("tbody tr")).to_have_count(0)
