@@ -4,7 +4,7 @@ from operator import attrgetter
 
 from realtime.schema import documents
 from realtime.schema.bodies import AddMembers, ChangeChat, ChangeMember, CreateChat, MuteChat, Sanctioning
-from realtime.schema.fields import Text
+from realtime.schema.fields import Moment, Text
 from realtime.schema.shapes import ChatDocument, ChatFactsDocument, MemberDocument, SanctionDocument
 from server.call import Answer, Call, Created, NoBody, Page, Paging, Succeeded, page, paged, read_cursor, write_cursor
 
@@ -75,9 +75,8 @@ async def remove_member(call: Call) -> ChatDocument:
 
 
 async def ban(call: Call[Sanctioning]) -> SanctionDocument:
-    until, user_id = call.body.until, call.id("userId")
-    end = None if until is None else int(until)
-    return await call.services.sanctions.ban(call.caller, call.id(), user_id, end, call.body.reason)
+    end = end_of(call.body.until)
+    return await call.services.sanctions.ban(call.caller, call.id(), call.id("userId"), end, call.body.reason)
 
 
 async def unban(call: Call) -> SanctionDocument:
@@ -95,9 +94,8 @@ async def bans(call: Call[NoBody, Paging]) -> Page[SanctionDocument]:
 
 
 async def silence(call: Call[Sanctioning]) -> SanctionDocument:
-    until, user_id = call.body.until, call.id("userId")
-    end = None if until is None else int(until)
-    return await call.services.sanctions.silence(call.caller, call.id(), user_id, end, call.body.reason)
+    end = end_of(call.body.until)
+    return await call.services.sanctions.silence(call.caller, call.id(), call.id("userId"), end, call.body.reason)
 
 
 async def end_silence(call: Call) -> SanctionDocument:
@@ -110,5 +108,9 @@ async def leave(call: Call) -> Succeeded:
 
 
 async def mute(call: Call[MuteChat]) -> ChatDocument:
-    until = call.body.until
-    return await call.services.chats.mute(call.caller, call.id(), None if until is None else int(until))
+    return await call.services.chats.mute(call.caller, call.id(), end_of(call.body.until))
+
+
+def end_of(until: Moment | None) -> int | None:
+    """In microseconds; None for no end."""
+    return None if until is None else int(until)

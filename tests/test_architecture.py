@@ -177,6 +177,7 @@ WITHOUT_OWN_TEST = {
     "push/webhook_sender.py": "tests/server/test_webhooks.py",
     "push/post.py": "tests/server/test_webhooks.py",
     "push/sender.py": "tests/push/test_worker.py",
+    "push/doubles/https_double.py": "tests/push/test_fcm.py and test_webpush.py",
     "server/push_setup.py": "tests/journeys/test_push_everywhere.py",
     "push/expander.py": "tests/push/test_worker.py",
     "push/decide.py": "tests/push/test_worker.py",

@@ -65,7 +65,7 @@ class ApnsPush:
 class ApnsFault:
     """``kind``: status, reset, silence, late, goaway, abort, empty (a body of an empty frame), bodiless, garbage.
 
-    A token that is gone ``forever`` is so for every later push too.
+    With ``forever`` every later push to the token gets the same answer.
     """
 
     kind: str
@@ -117,7 +117,7 @@ class Apple:
         self.port = self.server.sockets[0].getsockname()[1]
 
     async def stop(self) -> None:
-        """Nobody listens any more, and all connections are cut."""
+        """Stop listening, and cut all connections."""
         if self.server:
             self.server.close()
             self.server = None
@@ -319,11 +319,11 @@ class Connection(asyncio.Protocol):
 
     def answer(self, stream: int, push: ApnsPush, fault: ApnsFault) -> None:
         if self.transport is None or stream not in self.streams:
-            return self.done(push, 0, "nobody listens any more")
+            return self.done(push, 0, "the server has stopped")
         try:
             self.act(stream, push, fault)
         except ProtocolError:
-            self.done(push, 0, "nobody listens any more")
+            self.done(push, 0, "the server has stopped")
         self.write()
         return None
 

@@ -7,11 +7,9 @@ It is also a command, to try push to Android without Google:
 prints the settings that point a server to it, and each message that arrives.
 """
 
-import argparse
 import asyncio
 import json
 import re
-import ssl
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -19,10 +17,11 @@ from pathlib import Path
 from typing import Any
 
 import jwt
-import trustme
 from aiohttp import web
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
+
+from push.doubles.https_double import HttpsDouble, run_command
 
 PROJECT = "example-project"
 EMAIL = f"push@{PROJECT}.iam.gserviceaccount.com"
@@ -120,7 +119,7 @@ class AndroidDevice:
             self.shown.setdefault(data["tag"], []).append(data)
 
 
-class Google:
+class Google(HttpsDouble):
     """``async with Google() as google``. ``plan`` may say for each message what goes wrong with it, ``token_plan`` for each
     request of a token.
     """
@@ -128,66 +127,25 @@ class Google:
     def __init__(
         self, *, delay: float = 0.0, plan: Callable[[FcmMessage], FcmFault | None] = lambda message: None
     ) -> None:
-        self.delay = delay
+        super().__init__({"/token": self._token, "/v1/projects/{project}/messages:send": self._send}, delay=delay)
         self.plan = plan
         self.token_plan: Callable[[], FcmFault | None] = lambda: None
         self.messages: list[FcmMessage] = []
-        self.keep = True
-        self.count = 0
         self.devices: dict[str, AndroidDevice] = {}
-        # Tokens of phones that are not there any more.
+        # Tokens that are not registered any more.
         self.unregistered: set[str] = set()
         self.bearers: set[str] = set()
         self.mints = 0
         # Requests of tokens at once, now and at most.
         self.minting = self.most_minting = 0
-        self.changed = asyncio.Event()
         self.key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-        self.ca = trustme.CA()
-        self.runner: web.AppRunner | None = None
-        self.port = 0
-
-    async def __aenter__(self) -> "Google":
-        await self.start()
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self.stop()
-
-    async def start(self) -> None:
-        app = web.Application()
-        app.router.add_post("/token", self._token)
-        app.router.add_post("/v1/projects/{project}/messages:send", self._send)
-        tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        self.ca.issue_cert("localhost", "127.0.0.1").configure_cert(tls)
-        self.runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
-        await self.runner.setup()
-        site = web.TCPSite(self.runner, "127.0.0.1", self.port, ssl_context=tls)
-        await site.start()
-        self.port = self.runner.addresses[0][1]
-
-    async def stop(self) -> None:
-        """Nobody listens any more, and all connections are closed."""
-        if self.runner:
-            await self.runner.cleanup()
-            self.runner = None
-
-    @property
-    def url(self) -> str:
-        return f"https://localhost:{self.port}"
 
     def device(self, token: str) -> AndroidDevice:
         return self.devices.setdefault(token, AndroidDevice())
 
-    async def until(self, condition: Callable[[], Any], seconds: float = 30.0) -> None:
-        async with asyncio.timeout(seconds):
-            while not condition():
-                self.changed.clear()
-                await self.changed.wait()
-
     def write_files(self, folder: Path) -> dict[str, str]:
         """The key file and the certificate, and the settings that name them."""
-        folder.mkdir(parents=True, exist_ok=True)
+        settings = super().write_files(folder)
         private = self.key.private_bytes(
             serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
         )
@@ -196,13 +154,7 @@ class Google:
             "private_key": private.decode(), "token_uri": f"{self.url}/token",
         }  # fmt: skip
         (folder / "account.json").write_text(json.dumps(account))
-        self.ca.cert_pem.write_to_path(str(folder / "ca.pem"))
-        return {
-            "fcm_key": str(folder / "account.json"),
-            "fcm_url": self.url,
-            "push_ca": str(folder / "ca.pem"),
-            "push_private": "true",
-        }
+        return settings | {"fcm_key": str(folder / "account.json"), "fcm_url": self.url}
 
     # The token endpoint
 
@@ -363,27 +315,5 @@ def show(message: FcmMessage) -> FcmFault | None:
     return None
 
 
-async def serve(folder: Path, *, delay: float, quiet: bool) -> None:
-    async with Google(delay=delay) as google:
-        google.keep = False
-        if not quiet:
-            google.plan = show
-        for name, value in google.write_files(folder).items():
-            print(f"BELLWIRE_{name.upper()}={value}")
-        print(flush=True)
-        await asyncio.Event().wait()
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(
-        prog="python -m push.doubles.fcm", description=__doc__.split("\n")[0] if __doc__ else ""
-    )
-    parser.add_argument("--folder", type=Path, required=True, help="where the key file and the certificate are written")
-    parser.add_argument("--delay", type=float, default=0.0, help="seconds before each answer")
-    parser.add_argument("--quiet", action="store_true", help="do not print the messages")
-    asked = parser.parse_args()
-    asyncio.run(serve(asked.folder, delay=asked.delay, quiet=asked.quiet))
-
-
 if __name__ == "__main__":
-    main()
+    run_command("fcm", lambda delay, quiet: Google(delay=delay) if quiet else Google(delay=delay, plan=show))

@@ -7,13 +7,11 @@ The flavours are ``google``, ``mozilla``, ``apple`` and ``windows``. It is also 
 prints the settings that point a server to it, the body of a registration, and each message that arrives.
 """
 
-import argparse
 import asyncio
 import json
 import os
 import re
 import secrets
-import ssl
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -22,10 +20,10 @@ from typing import Any
 
 import http_ece
 import jwt
-import trustme
 from aiohttp import web
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from push.doubles.https_double import HttpsDouble, run_command
 from push.webpush_encryption import CURVE, base64url, from_base64url, public_bytes
 
 LARGEST_BODY_BYTES = 4096
@@ -89,75 +87,29 @@ class Subscription:
             self.shown.setdefault(notification["tag"], []).append(notification)
 
 
-class PushService:
+class PushService(HttpsDouble):
     """``async with PushService() as service``. ``plan`` may say for each message what goes wrong with it."""
 
     def __init__(
         self, *, delay: float = 0.0, plan: Callable[[Received], WebPushFault | None] = lambda received: None
     ) -> None:
-        self.delay = delay
+        # The second path is that of many browsers with the keys of one.
+        super().__init__({"/wpush/{id}": self._receive, "/wpush/{id}/{number}": self._receive}, delay=delay)
         self.plan = plan
         self.received: list[Received] = []
-        self.keep = True
-        self.count = 0
         self.subscriptions: dict[str, Subscription] = {}
         # JWTs, by origin: one is to serve for hours.
         self.tokens: dict[str, set[str]] = {}
-        self.changed = asyncio.Event()
-        self.ca = trustme.CA()
-        self.runner: web.AppRunner | None = None
-        self.port = 0
-
-    async def __aenter__(self) -> "PushService":
-        await self.start()
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self.stop()
-
-    async def start(self) -> None:
-        app = web.Application(client_max_size=2 * LARGEST_BODY_BYTES)
-        app.router.add_post("/wpush/{id}", self._receive)
-        # Many browsers with the keys of one.
-        app.router.add_post("/wpush/{id}/{number}", self._receive)
-        tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        self.ca.issue_cert("localhost", "127.0.0.1").configure_cert(tls)
-        self.runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
-        await self.runner.setup()
-        await web.TCPSite(self.runner, "127.0.0.1", self.port, ssl_context=tls).start()
-        self.port = self.runner.addresses[0][1]
-
-    async def stop(self) -> None:
-        """Nobody listens any more, and all connections are closed."""
-        if self.runner:
-            await self.runner.cleanup()
-            self.runner = None
-
-    @property
-    def origin(self) -> str:
-        return f"https://localhost:{self.port}"
 
     def subscribe(self, flavour: str = "google", key: str = "") -> Subscription:
         id = secrets.token_urlsafe(24)
-        made = self.subscriptions[id] = Subscription(f"{self.origin}/wpush/{id}", flavour, key)
+        made = self.subscriptions[id] = Subscription(f"{self.url}/wpush/{id}", flavour, key)
         return made
-
-    async def until(self, condition: Callable[[], Any], seconds: float = 30.0) -> None:
-        async with asyncio.timeout(seconds):
-            while not condition():
-                self.changed.clear()
-                await self.changed.wait()
 
     def write_files(self, folder: Path) -> dict[str, str]:
         """The certificate, and the settings that name it and allow this push service."""
-        folder.mkdir(parents=True, exist_ok=True)
-        self.ca.cert_pem.write_to_path(str(folder / "ca.pem"))
-        return {
-            "push_ca": str(folder / "ca.pem"),
-            "push_private": "true",
-            "webpush_hosts": "localhost",
-            "vapid_subject": "mailto:operator@example.org",
-        }
+        allowed = {"webpush_hosts": "localhost", "vapid_subject": "mailto:operator@example.org"}
+        return super().write_files(folder) | allowed
 
     async def _receive(self, request: web.Request) -> web.StreamResponse:
         body = await request.read()
@@ -184,7 +136,7 @@ class PushService:
         received.status = 201 if fault is None else fault.status if fault.kind == "status" else 0
         self.changed.set()
         if fault is None:
-            return web.Response(status=201, headers={"Location": f"{self.origin}/m/{self.count}"})
+            return web.Response(status=201, headers={"Location": f"{self.url}/m/{self.count}"})
         match fault.kind:
             case "late":
                 await asyncio.sleep(fault.seconds)
@@ -220,7 +172,7 @@ class PushService:
         fields = dict(each.strip().split("=", 1) for each in authorization.removeprefix("vapid ").split(","))
         try:
             key = ec.EllipticCurvePublicKey.from_encoded_point(CURVE, from_base64url(fields["k"]))
-            claims = jwt.decode(fields["t"], key, algorithms=["ES256"], audience=self.origin)
+            claims = jwt.decode(fields["t"], key, algorithms=["ES256"], audience=self.url)
         except (jwt.PyJWTError, ValueError, KeyError):
             return 403, "BadJwtToken"
         if not time.time() < claims["exp"] <= time.time() + LONGEST_VAPID_SECONDS:
@@ -260,28 +212,15 @@ def show(received: Received) -> WebPushFault | None:
     return None
 
 
-async def serve(folder: Path, *, delay: float, quiet: bool) -> None:
-    async with PushService(delay=delay) as service:
-        service.keep = False
-        if not quiet:
-            service.plan = show
-        for name, value in service.write_files(folder).items():
-            print(f"BELLWIRE_{name.upper()}={value}")
-        print(flush=True)
-        print(json.dumps({"deviceId": "browser", **service.subscribe().body}), flush=True)
-        await asyncio.Event().wait()
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(
-        prog="python -m push.doubles.webpush", description=__doc__.split("\n")[0] if __doc__ else ""
-    )
-    parser.add_argument("--folder", type=Path, required=True, help="where the certificate is written")
-    parser.add_argument("--delay", type=float, default=0.0, help="seconds before each answer")
-    parser.add_argument("--quiet", action="store_true", help="do not print the messages")
-    asked = parser.parse_args()
-    asyncio.run(serve(asked.folder, delay=asked.delay, quiet=asked.quiet))
+def registration(service: HttpsDouble) -> str:
+    """The body of a registration."""
+    assert isinstance(service, PushService)
+    return json.dumps({"deviceId": "browser", **service.subscribe().body})
 
 
 if __name__ == "__main__":
-    main()
+    run_command(
+        "webpush",
+        lambda delay, quiet: PushService(delay=delay) if quiet else PushService(delay=delay, plan=show),
+        registration,
+    )

@@ -115,12 +115,12 @@ async def test_one_jwt_for_an_origin_and_eleven_hours(
     subscriptions = [service.subscribe() for _ in range(20)]
     for _ in range(2):
         await asyncio.gather(*(provider.send(push_to(provider, each)) for each in subscriptions))
-    assert {origin: len(tokens) for origin, tokens in service.tokens.items()} == {service.origin: 1}
+    assert {origin: len(tokens) for origin, tokens in service.tokens.items()} == {service.url: 1}
     tokens = provider.keys[provider.public_key]
-    text, made_at = tokens.tokens[service.origin]
-    tokens.tokens[service.origin] = text, made_at - signed.VAPID_RENEWAL_SECONDS - 1
+    text, made_at = tokens.tokens[service.url]
+    tokens.tokens[service.url] = text, made_at - signed.VAPID_RENEWAL_SECONDS - 1
     await provider.send(push_to(provider, subscriptions[0]))
-    assert len(service.tokens[service.origin]) == 2
+    assert len(service.tokens[service.url]) == 2
     monkeypatch.setattr(signed, "MOST_ORIGINS", 3)
     for number in range(5):
         tokens.header(f"https://{number}.example.org")
