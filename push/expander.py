@@ -8,10 +8,11 @@ from functools import partial
 from push.reach import ReachLookup, UserEvent
 from push.sender import Sender
 from push.targets import Policy
-from storage import audience, outbox
+from storage import audience, expansion, outbox
 from storage.audience import RecipientPage
 from storage.database import Database
-from storage.outbox import Cause, Delivery, Recipient
+from storage.expansion import Recipient
+from storage.outbox import Cause, Delivery
 from storage.transaction import Command, Tx
 from storage.types import SECOND, now
 
@@ -75,10 +76,10 @@ class Expander:
         count = Counter(each.provider for _, page in wanted for each in page)
         with contextlib.ExitStack() as stack:
             room = {name: stack.enter_context(self.senders[name].reserving(most)) for name, most in count.items()}
-            claim = outbox.Claim(self.lease, self.lease_microseconds, room, connected, policy.live_starts)
+            claim = expansion.Claim(self.lease, self.lease_microseconds, room, connected, policy.live_starts)
 
             def apply(tx: Tx) -> list[Delivery]:
-                made = outbox.add_deliveries(tx, wanted, claim, ttl)
+                made = expansion.add_deliveries(tx, wanted, claim, ttl)
                 outbox.advance(tx, cursors, self.lease)
                 return made
 

@@ -6,9 +6,10 @@ from typing import Any, NamedTuple
 from sqlalchemy import BigInteger, Connection, and_, bindparam, exists, literal_column, or_, select
 
 from storage.devices import APPLE, PROVIDER_OF_PLATFORM, PUSHABLE, signed_in
+from storage.expansion import Recipient
 from storage.fetch import fetch_many
 from storage.models import activities, blocks, devices, followers, members, messages, users
-from storage.outbox import ON_SCREEN, Cause, Recipient
+from storage.outbox import ON_SCREEN, Cause
 from storage.prepared import Prepared
 
 PAGE = 500

@@ -168,6 +168,7 @@ WITHOUT_OWN_TEST = {
     "storage/devices.py": "tests/journeys/test_push.py",
     "storage/deliveries.py": "tests/journeys/test_push.py",
     "storage/audience.py": "tests/push/test_targets.py",
+    "storage/expansion.py": "tests/push/test_worker.py",
     "*/activities.py": "tests/realtime/test_streams.py and tests/journeys/test_live_activities.py",
     "storage/email.py": "tests/storage/test_text.py",
     "push/provider.py": "tests/push/test_apns.py",
