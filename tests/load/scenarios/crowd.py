@@ -53,6 +53,10 @@ class Audience:
     async def connect(self, user: User) -> None:
         self.wires[user] = await self.target.connect(user)
 
+    async def count_viewers(self) -> int:
+        """As the server last said it."""
+        return self.viewers
+
     async def watch(self, user: User) -> Any:
         wire = self.wires[user]
         answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
@@ -106,6 +110,14 @@ async def idle_share(pid: int | None) -> float | None:
     return None if spent is None else spent / IDLE_SECONDS
 
 
+async def settled(count: Callable[[], Awaitable[int]], wanted: int) -> int:
+    """A count once it is what is wanted, or as it is after a long time."""
+    deadline = time.perf_counter() + HANG_SECONDS
+    while (found := await count()) != wanted and time.perf_counter() < deadline:
+        await asyncio.sleep(SETTLE_SECONDS / 10)
+    return found
+
+
 async def chat(audience: Audience, owner: User, chat_id: str, rate: float, seconds: float) -> int:
     """Messages of the owner, so many a second, and a reaction of a viewer beside each; how many."""
     wire, count = await audience.target.connect(owner), int(rate * seconds)
@@ -153,12 +165,15 @@ async def run(target: Target, options: Options) -> dict[str, Any]:
             chatting = Usage(target.pid)
             count = await chat(audience, owner, stream["chatId"], messages, options.seconds)
         delivered = chatting.each(count * len(users))
-        seen = audience.viewers
+        seen = await settled(audience.count_viewers, len(users))
         leaving = users[len(users) // 2 :]
         for user in leaving:
             audience.wires[user].transport.abort()
-        await asyncio.sleep(SETTLE_SECONDS)
-        remaining = (await target.stream(owner, stream["id"]))["viewers"]
+
+        async def watching() -> int:
+            return int((await target.stream(owner, stream["id"]))["viewers"])
+
+        remaining = await settled(watching, len(users) - len(leaving))
     grown = None if memory is None or usage.memory_before is None else (memory - usage.memory_before) / len(users)
     return {
         "clients": len(users), "arrivals": arrivals, "server_cpu_us_per_watch": arrivals[-1]["watch_us"],
