@@ -155,6 +155,7 @@ def live_data(note: LiveNote, push_id: str) -> dict[str, str]:
         "type": "live",
         "pushId": push_id,
         "streamId": note.stream_id,
+        "chatId": note.chat_id,
         "tag": f"live:{note.stream_id}",
         "channelId": "live",
         "event": note.event,

@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import orjson
 
-from storage.contexts import LiveContext, PushContext, Text
+from storage.contexts import LiveContext, Preferences, PushContext, Text
 from storage.notifications import Notification
 from storage.streams import Stream
 from storage.text import boundaries
@@ -20,6 +20,7 @@ TEXTS = {
         "message": "New message",
         "notification": "New notification",
         "soon": "It begins soon",
+        "cancelled": "Cancelled",
         "credits": "{amount} credits",
         "image": "Photo",
         "video": "Video",
@@ -30,6 +31,7 @@ TEXTS = {
         "message": "Yeni mesaj",
         "notification": "Yeni bildirim",
         "soon": "Birazdan başlıyor",
+        "cancelled": "İptal edildi",
         "credits": "{amount} kredi",
         "image": "Fotoğraf",
         "video": "Video",
@@ -59,15 +61,16 @@ class Note:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LiveNote:
-    """The start, an update or the end of what stands on the lock screen for a stream.
+    """The start, an update or the end of what stands on the lock screen for a stream, whose chat is ``chat_id``.
 
     ``stamp`` says which of two is newer; ``stale_at`` is when the state is out of date, ``dismiss_at`` when an end leaves
-    the screen: all in seconds since 1970. ``attributes_type``, ``attributes`` and ``alert``, a title and a body, belong to
-    a start.
+    the screen: all in seconds since 1970. ``attributes_type`` and ``attributes`` belong to a start. ``alert``, a title and a
+    body, asks for attention; in ``quiet`` hours without a sound.
     """
 
     event: Literal["start", "update", "end"]
     stream_id: str
+    chat_id: str
     stamp: int
     state: Mapping[str, Any]
     stale_at: int | None = None
@@ -75,6 +78,7 @@ class LiveNote:
     attributes_type: str | None = None
     attributes: Mapping[str, Any] | None = None
     alert: tuple[str, str] | None = None
+    quiet: bool = False
 
 
 def note_of(context: PushContext, *, at: int, content: bool) -> Note:
@@ -86,17 +90,17 @@ def note_of(context: PushContext, *, at: int, content: bool) -> Note:
         if isinstance(context.about, Text)
         else of_notification(context.about, context, content)
     )
-    return replace(made, badge=context.badge, quiet=is_quiet(context, at))
+    return replace(made, badge=context.badge, quiet=is_quiet(context.preferences, at))
 
 
 def of_message(message: Text, context: PushContext, content: bool) -> Note:
     data = {"type": "message", "chatId": message.chat_id, "messageId": message.id, "seq": message.seq}
     note = Note(once=message.id, badge=0, thread=message.chat_id, data=data)
     if not content:
-        return replace(note, title=word(context.locale, "message"))
+        return replace(note, title=word(context.preferences.locale, "message"))
     body = message.content or ""
     if message.amount is not None or message.media is not None:
-        what = word(context.locale, message.media or "credits").format(amount=message.amount)
+        what = word(context.preferences.locale, message.media or "credits").format(amount=message.amount)
         body = f"{what}: {body}" if body else what
     data["senderId"] = message.sender_id
     if message.chat is None:
@@ -108,7 +112,7 @@ def of_notification(notification: Notification, context: PushContext, content: b
     data: dict[str, Any] = {"type": "notification", "notificationId": notification.id}
     note = Note(once=notification.id, badge=0, data=data)
     if not content:
-        return replace(note, title=word(context.locale, "notification"))
+        return replace(note, title=word(context.preferences.locale, "notification"))
     if notification.action_url is not None:
         data["actionUrl"] = notification.action_url
     data["category"] = notification.category
@@ -121,16 +125,16 @@ def word(locale: str | None, name: str) -> str:
     return TEXTS.get(language, TEXTS["en"])[name]
 
 
-def is_quiet(context: PushContext, at: int) -> bool:
+def is_quiet(wanted: Preferences, at: int) -> bool:
     """Whether it is one of the user's quiet hours, by their clock; they may go over midnight."""
-    if context.quiet_from is None or context.quiet_to is None:
+    if wanted.quiet_from is None or wanted.quiet_to is None:
         return False
     try:
-        zone: Any = ZoneInfo(context.time_zone) if context.time_zone else UTC
+        zone: Any = ZoneInfo(wanted.time_zone) if wanted.time_zone else UTC
     except (ZoneInfoNotFoundError, ValueError):
         zone = UTC
     now = datetime.fromtimestamp(at / SECOND, zone).time()
-    start, end = time.fromisoformat(context.quiet_from), time.fromisoformat(context.quiet_to)
+    start, end = time.fromisoformat(wanted.quiet_from), time.fromisoformat(wanted.quiet_to)
     return start <= now < end if start <= end else now >= start or now < end
 
 
@@ -142,15 +146,16 @@ def state_of(stream: Stream) -> dict[str, Any]:
     return {"status": stream.status, "title": stream.title, "startsAt": stream.starts_at // SECOND}
 
 
-def start_note(context: LiveContext, *, stale: float) -> LiveNote:
-    locale = context.device.locale if context.device else None
+def start_note(context: LiveContext, *, at: int, stale: float) -> LiveNote:
+    """The start at a time in microseconds."""
     attributes = orjson.loads(context.attributes) if context.attributes else {}
     return replace(
         update_note(context, stale=stale),
         event="start",
         attributes_type=context.attributes_type,
         attributes={**attributes, "streamId": context.stream.id},
-        alert=(context.stream.title, word(locale, "soon")),
+        alert=(context.stream.title, word(context.preferences.locale, "soon")),
+        quiet=is_quiet(context.preferences, at),
     )
 
 
@@ -160,6 +165,7 @@ def update_note(context: LiveContext, *, stale: float) -> LiveNote:
     return LiveNote(
         event="update",
         stream_id=context.stream.id,
+        chat_id=context.stream.chat_id,
         stamp=context.delivery.stamp,
         state=state_of(context.stream),
         stale_at=int(context.stream.starts_at // SECOND + stale),
@@ -173,9 +179,19 @@ def end_note(context: LiveContext, *, dismiss: float) -> LiveNote:
     return LiveNote(
         event="end",
         stream_id=context.stream.id,
+        chat_id=context.stream.chat_id,
         stamp=stamp,
         state=state_of(context.stream),
         dismiss_at=int(stamp + dismiss),
+    )
+
+
+def cancelled_note(context: LiveContext, *, at: int, dismiss: float) -> LiveNote:
+    """The end of a stream that will not begin, which asks for attention."""
+    return replace(
+        end_note(context, dismiss=dismiss),
+        alert=(context.stream.title, word(context.preferences.locale, "cancelled")),
+        quiet=is_quiet(context.preferences, at),
     )
 
 

@@ -50,13 +50,19 @@ class Target:
     """
 
     tracked = False
+    # Whether the registration of another token promises a push of its own.
+    promised_with_token = False
     delivery: Delivery
     address: Address
 
+    @property
+    def expires_at(self) -> int:
+        """When the push makes no sense any more, in microseconds."""
+        return self.delivery.deadline_at
+
     def push(self, policy: Policy, at: int) -> Push:
         """The push of a moment, in microseconds."""
-        delivery = self.delivery
-        return Push(self.address, self.note(policy, at), delivery.push_id, delivery.deadline_at // SECOND)
+        return Push(self.address, self.note(policy, at), self.delivery.push_id, self.expires_at // SECOND)
 
     def note(self, policy: Policy, at: int) -> Note | LiveNote:
         raise NotImplementedError
@@ -96,7 +102,7 @@ class DeviceTarget(Target):
 
 
 class StartTarget(Target):
-    """A device that gets a push to start a Live Activity."""
+    """An iPhone that gets a push to start a Live Activity."""
 
     def __init__(self, context: LiveContext, device: devices.Device) -> None:
         self.context = context
@@ -104,8 +110,12 @@ class StartTarget(Target):
         self.device = device
         self.address = address_of(device, device.push_to_start_token or "")
 
+    @property
+    def expires_at(self) -> int:
+        return start_expires_at(self.context)
+
     def note(self, policy: Policy, at: int) -> LiveNote:
-        return notes.start_note(self.context, stale=policy.stale)
+        return notes.start_note(self.context, at=at, stale=policy.stale)
 
     def token_dead(self, tx: Tx, result: PushResult) -> bool:
         devices.drop_start_token(tx, self.device.pk, self.address.token)
@@ -125,13 +135,12 @@ class ActivityTarget(Target):
             environment=activity.environment,
             registered_at=activity.registered_at,
         )
-        self.tracked = context.delivery.kind == "live_end"
+        self.tracked = self.promised_with_token = context.delivery.kind == "live_end"
 
     def note(self, policy: Policy, at: int) -> LiveNote:
         if not self.tracked:
             return notes.update_note(self.context, stale=policy.stale)
-        over = self.context.stream.status in ("cancelled", "expired")
-        return notes.end_note(self.context, dismiss=policy.dismiss_over if over else policy.dismiss_begun)
+        return notes.end_note(self.context, dismiss=dismissal_of(self.context, policy))
 
     def delivered(self, tx: Tx) -> bool:
         return activities.settle(tx, self.activity.pk, self.address.token, "ended")
@@ -147,6 +156,62 @@ class ActivityTarget(Target):
     def failed(self, tx: Tx) -> None:
         """The next moment tries again."""
         activities.settle(tx, self.activity.pk, self.address.token, "active")
+
+
+class OngoingTarget(Target):
+    """A device that shows a stream, or is to show it, without a token for that. ``activity`` is None at the start."""
+
+    def __init__(self, context: LiveContext, device: devices.Device) -> None:
+        self.context = context
+        self.delivery = context.delivery
+        self.device = device
+        self.activity = context.activity
+        self.address = address_of(device, device.push_token)
+        self.tracked = context.delivery.kind == "live_end"
+
+    @property
+    def expires_at(self) -> int:
+        return start_expires_at(self.context) if self.delivery.kind == "live_start" else self.delivery.deadline_at
+
+    def note(self, policy: Policy, at: int) -> LiveNote:
+        if self.delivery.kind == "live_start":
+            return notes.start_note(self.context, at=at, stale=policy.stale)
+        if self.delivery.kind == "live_update":
+            return notes.update_note(self.context, stale=policy.stale)
+        dismiss = dismissal_of(self.context, policy)
+        if self.context.stream.status == "cancelled":
+            return notes.cancelled_note(self.context, at=at, dismiss=dismiss)
+        return notes.end_note(self.context, dismiss=dismiss)
+
+    def delivered(self, tx: Tx) -> bool:
+        return self._settle(tx, "ended")
+
+    def reads(self) -> Collection[Read]:
+        of_activity = activities.reads_of_settle(self.activity.pk) if self.activity else []
+        return [*devices.reads_of_drop(self.device.pk), *of_activity]
+
+    def token_dead(self, tx: Tx, result: PushResult) -> bool:
+        """With its app all that it shows is gone."""
+        dropped = devices.drop_token(tx, self.device.pk, self.address.token, result.dead_at)
+        return dropped and (self.activity is None or self._settle(tx, "dead"))
+
+    def failed(self, tx: Tx) -> None:
+        """The next moment tries again."""
+        self._settle(tx, "active")
+
+    def _settle(self, tx: Tx, state: str) -> bool:
+        assert self.activity is not None
+        return activities.settle(tx, self.activity.pk, self.activity.token, state)
+
+
+def start_expires_at(context: LiveContext) -> int:
+    """Once the stream has begun there is nothing to start, in microseconds."""
+    return min(context.delivery.deadline_at, context.stream.starts_at)
+
+
+def dismissal_of(context: LiveContext, policy: Policy) -> float:
+    """Seconds after which an end leaves the screen."""
+    return policy.dismiss_over if context.stream.status in ("cancelled", "expired") else policy.dismiss_begun
 
 
 def address_of(device: devices.Device, token: str) -> Address:
@@ -165,7 +230,8 @@ def address_of(device: devices.Device, token: str) -> Address:
 def target_of(context: PushContext | LiveContext) -> Target:
     if isinstance(context, PushContext):
         return DeviceTarget(context)
-    if context.activity is not None:
+    if context.device is None:
+        assert context.activity is not None
         return ActivityTarget(context, context.activity)
-    assert context.device is not None
-    return StartTarget(context, context.device)
+    start = StartTarget if context.device.platform == devices.APPLE else OngoingTarget
+    return start(context, context.device)

@@ -15,7 +15,7 @@ from typing import Any
 import orjson
 from yarl import URL
 
-from push.notes import Note, fitted
+from push.notes import LiveNote, Note, fitted
 from push.post import HttpAnswer, Poster, is_public, retry_after
 from push.provider import ANY_STATUS, Outcome, Push, PushResult, Rule, rule_of
 from push.signed import VapidTokens, read_object
@@ -175,7 +175,8 @@ def headers_of(push: Push, authorization: str, at: float) -> dict[str, str]:
 
 def text_of(push: Push, url_of: Callable[[Mapping[str, Any]], str]) -> bytes:
     """What the browser decrypts: https://www.w3.org/TR/push-api/#declarative-push-message."""
-    assert isinstance(push.note, Note)
+    if isinstance(push.note, LiveNote):
+        return live_document(push.note, push.push_id, url_of)
     note = fitted(push.note, lambda it: len(document(it, push.push_id, url_of)) - LARGEST_TEXT_BYTES)
     return document(note, push.push_id, url_of)
 
@@ -192,6 +193,21 @@ def document(note: Note, push_id: str, url_of: Callable[[Mapping[str, Any]], str
     if body is not None:
         notification["body"] = body
     return orjson.dumps({"web_push": 8030, "notification": notification, "app_badge": note.badge, "mutable": True})
+
+
+def live_document(note: LiveNote, push_id: str, url_of: Callable[[Mapping[str, Any]], str]) -> bytes:
+    """A browser shows the start and a cancellation as notifications; the second replaces the first."""
+    title, body = note.alert or ("", "")
+    data = {"type": "live", "streamId": note.stream_id, "chatId": note.chat_id}
+    notification = {
+        "title": title,
+        "body": body,
+        "navigate": url_of(data),
+        "tag": f"live:{note.stream_id}",
+        "silent": note.quiet,
+        "data": {**data, "pushId": push_id},
+    }
+    return orjson.dumps({"web_push": 8030, "notification": notification, "mutable": True})
 
 
 # What comes back

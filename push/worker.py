@@ -317,7 +317,7 @@ class Worker:
             return self._retry_in(delivery, "too many dead tokens", sender.retry_after(push), status=result.status)
         if await self._write(lambda tx: target.token_dead(tx, result), target.reads()):
             self._settle(delivery, settlement)
-        elif target.tracked:
+        elif target.promised_with_token:
             self._settle(delivery, decide.settled(delivery, "skipped", result.status, "the token changed"))
         else:
             self._retry_in(delivery, "the token changed", 0, status=result.status, counts=True)

@@ -24,7 +24,7 @@ from storage.types import SECOND, now
 TEST_SECONDS = 600
 
 # What an app says that it can do: Live Activities by broadcast channels, live updates; that it can show nothing.
-FEATURES = ("live.channel", "live.ongoing", "quiet")
+FEATURES = ("live.channel", devices.ONGOING, devices.QUIET)
 
 
 class Devices:

@@ -322,12 +322,11 @@ def expire(tx: Tx, pk: int, grace: int) -> None:
 
 
 def announce_start(tx: Tx, pk: int) -> None:
-    """Promise the start of an activity on the followers' phones, once a stream."""
+    """Promise the start on the followers' devices, once a stream."""
     stream = streams.get(tx.connection(), pk)
     if stream.status == "scheduled" and not stream.announced:
         streams.change(tx, pk, announced=True)
-        if accounts.activity_of(tx.connection(), stream.tenant_pk)[0]:
-            outbox.promise_live(tx, "live_start", pk, stream.head)
+        outbox.promise_live(tx, "live_start", pk, stream.head)
 
 
 def existing(connection: Connection, caller: Caller, id: str) -> Stream:

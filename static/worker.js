@@ -14,7 +14,8 @@ worker.addEventListener("push", (event) => {
   const { title, navigate, data, ...options } = notification;
   // The same tag replaces what a push that came twice has shown.
   const shown = worker.registration.showNotification(title, { ...options, data: { ...data, navigate } });
-  event.waitUntil(Promise.all([shown, worker.navigator.setAppBadge?.(badge)]));
+  const badged = badge === undefined ? undefined : worker.navigator.setAppBadge?.(badge);
+  event.waitUntil(Promise.all([shown, badged]));
 });
 
 worker.addEventListener("notificationclick", (event) => {

@@ -1,4 +1,4 @@
-"""Live Activities: what stands on lock screens for a stream, and must be ended there."""
+"""Live Activities and live updates: what devices show of a stream, and must be ended there."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -6,7 +6,8 @@ from typing import Any, Literal, NamedTuple
 
 from sqlalchemy import Connection, bindparam, func, insert, select, text, update
 
-from storage.models import ALIVE, activities
+from storage.devices import APPLE
+from storage.models import ALIVE, activities, devices, streams
 from storage.prepared import Prepared, Update
 from storage.statements import Read
 from storage.transaction import Tx
@@ -17,7 +18,10 @@ LIFE_MICROSECONDS = 12 * 3600 * SECOND
 
 @dataclass(frozen=True, slots=True)
 class Activity:
-    """``stamp`` is that of the newest push to it, in seconds since 1970: a phone ignores what is not newer."""
+    """``stamp`` is that of the newest push to it, in seconds since 1970: a phone ignores what is not newer.
+
+    One of iOS has a token of its own. On other platforms, which have ``token`` "", pushes go to the device.
+    """
 
     pk: int
     tenant_pk: int
@@ -25,6 +29,7 @@ class Activity:
     user_pk: int
     device_id: str
     activity_id: str
+    platform: str
     token: str
     environment: str
     bundle_id: str
@@ -57,15 +62,64 @@ def by_pks(connection: Connection, pks: Collection[int]) -> dict[int, Activity]:
 
 
 def add(tx: Tx, values: Mapping[str, Any]) -> int:
-    row = {**values, "state": "active", "stamp": 0, "registered_at": tx.now, "created_at": tx.now}
+    # Its start, which the phone has, is not newer than this.
+    stamp = tx.now // SECOND
+    row = {**values, "platform": APPLE, "state": "active", "stamp": stamp, "registered_at": tx.now, "created_at": tx.now}
     primary_key = tx.execute(insert(activities), row).inserted_primary_key
     assert primary_key is not None
     return int(primary_key[0])
 
 
+class Start(NamedTuple):
+    """A device that is to show a stream from now on, and a name of its own for that."""
+
+    stream_pk: int
+    device_pk: int
+    activity_id: str
+
+
+def add_started(tx: Tx, started: Sequence[Start]) -> None:
+    """Activities of devices that are not Apple's: nothing is registered when they have started."""
+    if not started:
+        return
+    phones = {row.pk: row for row in tx.execute(
+        select(devices.c.pk, devices.c.user_pk, devices.c.device_id, devices.c.platform)
+        .where(devices.c.pk.in_({each.device_pk for each in started}))
+    )}  # fmt: skip
+    pks = {each.stream_pk for each in started}
+    tenants = {row.pk: row.tenant_pk for row in tx.execute(
+        select(streams.c.pk, streams.c.tenant_pk).where(streams.c.pk.in_(pks))
+    )}  # fmt: skip
+    rows = [
+        {
+            "tenant_pk": tenants[each.stream_pk],
+            "stream_pk": each.stream_pk,
+            "user_pk": phones[each.device_pk].user_pk,
+            "device_id": phones[each.device_pk].device_id,
+            "activity_id": each.activity_id,
+            "platform": phones[each.device_pk].platform,
+            "token": "",
+            "environment": "",
+            "bundle_id": "",
+            "state": "active",
+            "stamp": tx.now // SECOND,
+            "registered_at": tx.now,
+            "created_at": tx.now,
+        }
+        for each in started
+        if each.device_pk in phones
+    ]
+    if rows:
+        tx.execute(insert(activities), rows)
+
+
 def alive(connection: Connection, user_pk: int) -> int:
-    """How many a user has on lock screens."""
-    mine = select(func.count()).select_from(activities).where(activities.c.user_pk == user_pk, text(ALIVE))
+    """How many a user has registered that are on lock screens."""
+    mine = (
+        select(func.count())
+        .select_from(activities)
+        .where(activities.c.user_pk == user_pk, activities.c.platform == APPLE, text(ALIVE))
+    )
     return int(connection.execute(mine).scalar_one())
 
 

@@ -3,12 +3,12 @@
 from collections.abc import Collection, Sequence
 from typing import Any, NamedTuple
 
-from sqlalchemy import BigInteger, Connection, and_, bindparam, exists, literal_column, or_, select
+from sqlalchemy import BigInteger, Connection, and_, bindparam, exists, or_, select
 
-from storage.devices import APPLE, PROVIDER_OF_PLATFORM, PUSHABLE, signed_in
+from storage.devices import APPLE, ONGOING, PROVIDER_OF_PLATFORM, PUSHABLE, QUIET, signed_in
 from storage.expansion import Recipient
 from storage.fetch import fetch_many
-from storage.models import activities, blocks, devices, followers, members, messages, users
+from storage.models import activities, blocks, devices, followers, members, messages, streams, tenants, users
 from storage.outbox import ON_SCREEN, Cause
 from storage.prepared import Prepared
 
@@ -39,12 +39,21 @@ OF_MESSAGE = OF_CHAT.join(messages, and_(messages.c.chat_pk == members.c.chat_pk
     messages.c.deleted_at.is_(None),
     ~exists().where(blocks.c.user_pk == members.c.user_pk, blocks.c.blocked_pk == messages.c.sender_pk),
 )
+SHOWS_LIVE = or_(
+    and_(
+        devices.c.platform == APPLE,
+        devices.c.push_to_start_token.is_not(None),
+        exists().where(
+            streams.c.pk == CHANNEL, tenants.c.pk == streams.c.tenant_pk, tenants.c.activity_type.is_not(None)
+        ),
+    ),
+    and_(devices.c.platform != APPLE, devices.c.features.contains(ONGOING), ~devices.c.features.contains(QUIET)),
+)
 OF_FOLLOWERS = DEVICES.where(
     or_(REF == 0, devices.c.user_pk == REF),
     devices.c.user_pk.in_(select(followers.c.user_pk).where(followers.c.stream_pk == CHANNEL)),
     devices.c.user_pk > CURSOR,
-    devices.c.platform == APPLE,
-    devices.c.push_to_start_token.is_not(None),
+    SHOWS_LIVE,
     ~exists().where(
         activities.c.stream_pk == CHANNEL,
         activities.c.user_pk == devices.c.user_pk,
@@ -54,7 +63,7 @@ OF_FOLLOWERS = DEVICES.where(
 )
 # Those that are neither ended nor being ended, by number.
 SHOWN = (
-    select(activities.c.user_pk, activities.c.pk, literal_column("'ios'"))
+    select(activities.c.user_pk, activities.c.pk, activities.c.platform)
     .where(
         activities.c.stream_pk == CHANNEL,
         activities.c.state == "active",
@@ -72,7 +81,8 @@ TARGETS = {
         "notification": OF_USER.order_by(*BY_USER),
         "badge": OF_USER.where(devices.c.pk != REF).order_by(*BY_USER),
         "live_start": OF_FOLLOWERS.order_by(*BY_USER),
-        "live_update": SHOWN,
+        # A browser shows the start and a cancellation alone.
+        "live_update": SHOWN.where(activities.c.platform != "web"),
         "live_end": SHOWN,
     }.items()
 }

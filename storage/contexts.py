@@ -2,15 +2,15 @@
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 from sqlalchemy import Connection, bindparam, func, literal_column, or_, select, tuple_
 
 from storage import activities, models, notifications, streams, unread
 from storage.activities import Activity
+from storage.devices import APPLE, ONGOING, Device, signed_in
 from storage.devices import SELECT as DEVICES
-from storage.devices import Device, signed_in
 from storage.models import chats, devices, members, messages, tenants, users
 from storage.notifications import UNREAD, Notification
 from storage.outbox import LIVE, Delivery
@@ -38,27 +38,37 @@ class Text:
     media: str | None
 
 
+class Preferences(NamedTuple):
+    """How a user wants to be notified: the language, and from when to when without a sound, by their clock."""
+
+    locale: str | None = None
+    time_zone: str | None = None
+    quiet_from: str | None = None
+    quiet_to: str | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class PushContext:
     """A push to be written. ``about`` is None for a badge alone."""
 
     delivery: Delivery
     device: Device
-    locale: str | None
-    time_zone: str | None
-    quiet_from: str | None
-    quiet_to: str | None
+    preferences: Preferences
     about: Text | Notification | None
     badge: int
 
 
 @dataclass(frozen=True, slots=True)
 class LiveContext:
-    """A push to a Live Activity, or to a device that shall start one. ``attributes`` are the tenant's."""
+    """A push to a device that shall show a stream, or to what shows it. ``attributes`` are the tenant's.
+
+    ``activity`` is None before the start, ``device`` where the activity has a token of its own.
+    """
 
     delivery: Delivery
     activity: Activity | None
     device: Device | None
+    preferences: Preferences
     stream: Stream
     attributes_type: str | None
     attributes: str | None
@@ -79,6 +89,8 @@ def contexts(connection: Connection, due: Sequence[Delivery], at: int) -> dict[i
 def live_contexts(connection: Connection, due: Sequence[Delivery], at: int) -> dict[int, LiveContext | str]:
     shown = activities.by_pks(connection, {each.target_pk for each in due if each.kind != "live_start"})
     phones = devices_of(connection, {each.target_pk for each in due if each.kind == "live_start"}, at)
+    shown_on = devices_of_activities(connection, [each for each in shown.values() if each.platform != APPLE], at)
+    people = people_of(connection, {each.user_pk for each in due})
     by_pk = streams.by_pks(connection, {each.channel_pk for each in due})
     homes = {
         row.pk: row
@@ -95,13 +107,14 @@ def live_contexts(connection: Connection, due: Sequence[Delivery], at: int) -> d
         home = homes[stream.tenant_pk]
         if delivery.kind == "live_start":
             device = phones.get(delivery.target_pk)
-            if device is None or device.push_to_start_token is None or home.activity_type is None:
+            if device is None or not can_start(device, home.activity_type):
                 return "can't be started there any more"
             if stream.status != "scheduled" or stream.starts_at < at:
                 return f"the stream is {stream.status}, or late"
             if (stream.pk, delivery.user_pk) not in may:
                 return "the user does not follow any more, or is blocked"
-            return LiveContext(delivery, None, device, stream, home.activity_type, home.activity_attributes)
+            wanted = preferences_of(people[delivery.user_pk], device)
+            return LiveContext(delivery, None, device, wanted, stream, home.activity_type, home.activity_attributes)
         activity = shown.get(delivery.target_pk)
         if activity is None or activity.state in ("ended", "dead"):
             return "the activity is over"
@@ -109,9 +122,46 @@ def live_contexts(connection: Connection, due: Sequence[Delivery], at: int) -> d
             return "the activity is being ended"
         if delivery.kind == "live_end" and (activity.state, activity.stamp) != ("ending", delivery.stamp):
             return "another end was promised since"
-        return LiveContext(delivery, activity, None, stream, None, None)
+        device = shown_on.get((activity.user_pk, activity.device_id))
+        if activity.platform != APPLE and device is None:
+            return "the device is gone"
+        if activity.platform == "web" and stream.status != "cancelled":
+            return "a browser shows no end but a cancellation"
+        wanted = preferences_of(people[delivery.user_pk], device)
+        return LiveContext(delivery, activity, device, wanted, stream, None, None)
 
     return {each.pk: context(each) for each in due}
+
+
+def can_start(device: Device, activity_type: str | None) -> bool:
+    """Whether a device can show a stream; an iPhone needs to know the type of the tenant's activities."""
+    if device.platform == APPLE:
+        return device.push_to_start_token is not None and activity_type is not None
+    return ONGOING in device.features.split()
+
+
+def devices_of_activities(
+    connection: Connection, shown: Collection[Activity], at: int
+) -> dict[tuple[int, str], Device]:
+    """The devices of activities without a token, by user and id."""
+    if not shown:
+        return {}
+    names = {(each.user_pk, each.device_id) for each in shown}
+    rows: Any = connection.execute(
+        DEVICES.where(tuple_(devices.c.user_pk, devices.c.device_id).in_(padded(names)), signed_in(at))
+    )
+    return {(row.user_pk, row.device_id): Device(*row) for row in rows}
+
+
+def people_of(connection: Connection, pks: Collection[int]) -> dict[int, Any]:
+    """Users, with their preferences, by number."""
+    columns = (users.c.pk, users.c.status, users.c.locale, users.c.time_zone, users.c.quiet_from, users.c.quiet_to)
+    return {row.pk: row for row in connection.execute(select(*columns).where(users.c.pk.in_(padded(pks))))}
+
+
+def preferences_of(person: Any, device: Device | None) -> Preferences:
+    locale = device.locale if device and device.locale else person.locale
+    return Preferences(locale, person.time_zone, person.quiet_from, person.quiet_to)
 
 
 def devices_of(connection: Connection, pks: Collection[int], at: int) -> dict[int, Device]:
@@ -122,10 +172,7 @@ def devices_of(connection: Connection, pks: Collection[int], at: int) -> dict[in
 
 def plain_contexts(connection: Connection, due: Sequence[Delivery], at: int) -> dict[int, PushContext | str]:
     found = devices_of(connection, {each.target_pk for each in due}, at)
-    people = {row.pk: row for row in connection.execute(
-        select(users.c.pk, users.c.status, users.c.locale, users.c.time_zone, users.c.quiet_from, users.c.quiet_to)
-        .where(users.c.pk.in_({each.user_pk for each in due}))
-    )}  # fmt: skip
+    people = people_of(connection, {each.user_pk for each in due})
     texts = texts_of(connection, {(each.channel_pk, each.seq) for each in due if each.kind == "message"})
     open_ = unread_members(connection, [each for each in due if each.kind == "message"], at)
     numbers = {each.ref_pk for each in due if each.kind == "notification" and each.ref_pk is not None}
@@ -152,10 +199,7 @@ def plain_contexts(connection: Connection, due: Sequence[Delivery], at: int) -> 
         return PushContext(
             delivery,
             device,
-            device.locale or person.locale,
-            person.time_zone,
-            person.quiet_from,
-            person.quiet_to,
+            preferences_of(person, device),
             about,
             badges.get(delivery.user_pk, 0),
         )

@@ -14,6 +14,8 @@ from storage.transaction import Tx
 APPLE = "ios"
 # By which provider a device is pushed to.
 PROVIDER_OF_PLATFORM = {"ios": "apns", "android": "fcm", "web": "webpush"}
+# Of an app that shows live updates, and of one that can show nothing.
+ONGOING, QUIET = "live.ongoing", "quiet"
 # Browsers that registered before they could be pushed to have no keys.
 PUSHABLE = or_(devices.c.platform != "web", devices.c.p256dh.is_not(None))
 

@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 from sqlalchemy import insert, select
 
 from storage import activities
-from storage.activities import Stamping
+from storage.activities import Stamping, Start
+from storage.devices import APPLE, PROVIDER_OF_PLATFORM
 from storage.models import deliveries, outbox
 from storage.outbox import DELIVERY, ON_SCREEN, Cause, Delivery
 from storage.transaction import Tx
@@ -92,6 +93,11 @@ def add_deliveries(
             )
     if not rows:
         return []
+    activities.add_started(tx, [
+        Start(row["channel_pk"], row["target_pk"], row["push_id"])
+        for row in rows
+        if row["kind"] == "live_start" and row["provider"] != PROVIDER_OF_PLATFORM[APPLE]
+    ])  # fmt: skip
     made: Sequence[Any] = tx.execute(insert(deliveries).returning(*DELIVERY, deliveries.c.lease), rows).all()
     return [Delivery(*row[:-1]) for row in made if row.lease is not None]
 

@@ -136,6 +136,7 @@ WITHOUT_OWN_TEST = {
     "storage/reader.py": "tests/storage/test_log.py, on both databases",
     "storage/writer.py": "tests/storage/test_transaction.py, on both databases",
     "storage/database.py": "tests/storage/test_transaction.py, on both databases",
+    "push/doubles/apple_device.py": "a model for tests: tests/journeys/test_live_everywhere.py",
     # The whole application at work.
     "server/app.py": "every test of tests/server",
     "server/background.py": "tests/realtime/test_streams.py and tests/server/test_erasure.py",

@@ -31,6 +31,8 @@ from h2.exceptions import ProtocolError
 from h2.settings import SettingCodes
 from hyperframe.frame import SettingsFrame
 
+from push.doubles.apple_device import AppleDevice, ShownActivity
+
 # Far above what the slowest machine needs.
 HANG_SECONDS = 120.0
 
@@ -95,6 +97,10 @@ class Apple:
         self.providers: deque[tuple[str, float]] = deque(maxlen=16)
         self.dead: dict[str, int] = {}
         self.after_dead: list[ApnsPush] = []
+        # By the token that starts something on them.
+        self.devices: dict[str, AppleDevice] = {}
+        # What was started, by its own token.
+        self.activities: dict[str, ShownActivity] = {}
         self.changed = asyncio.Event()
         self.key = ec.generate_private_key(ec.SECP256R1())
         self.ca = trustme.CA()
@@ -170,6 +176,20 @@ class Apple:
                 self.changed.clear()
                 await self.changed.wait()
             return found
+
+    # The phones behind it
+
+    def device(self, start_token: str, ios: int = 17, **more: Any) -> AppleDevice:
+        made = self.devices[start_token] = AppleDevice(start_token, ios, **more)
+        return made
+
+    def deliver(self, push: ApnsPush) -> None:
+        """Show on the phone what was accepted."""
+        aps = push.payload["aps"]
+        if push.token in self.devices and aps.get("event") == "start":
+            self.devices[push.token].start(aps)
+        elif push.token in self.activities:
+            self.activities[push.token].receive(aps)
 
     # Apple's rules
 
@@ -358,6 +378,8 @@ class Connection(asyncio.Protocol):
         self.write()
         if good and self.allowed == 1:
             self.advertise(STREAMS)
+        if good:
+            self.apple.deliver(push)
         self.done(push, status, "" if good else fault.reason)
         return None
 

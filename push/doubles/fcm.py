@@ -78,6 +78,26 @@ class FcmFault:
 
 
 @dataclass
+class LiveUpdate:
+    """The ongoing notification of a stream, as the app keeps it: the newest state, whatever the order of arrival."""
+
+    stamp: int = 0
+    state: Any = None
+    shown: bool = False
+    starts: int = 0
+    ends: int = 0
+
+    def receive(self, data: dict[str, str]) -> None:
+        event, stamp = data["event"], int(data["timestamp"])
+        if stamp > self.stamp:
+            self.stamp, self.state = stamp, json.loads(data["contentState"])
+        if event == "start" and not self.shown and not self.ends:
+            self.shown, self.starts = True, self.starts + 1
+        if event == "end" and not self.ends:
+            self.shown, self.ends = False, 1
+
+
+@dataclass
 class AndroidDevice:
     """As Google and the app behave: what is shown is replaced under its ``tag``, a second copy of a push is dropped."""
 
@@ -85,6 +105,8 @@ class AndroidDevice:
     stored: list[dict[str, Any]] = field(default_factory=list)
     # What was shown, each time, by tag.
     shown: dict[str, list[dict[str, str]]] = field(default_factory=dict)
+    # Live updates, by tag.
+    live: dict[str, LiveUpdate] = field(default_factory=dict)
     push_ids: set[str] = field(default_factory=set)
     # Times that all that was stored was deleted: the app must fetch everything.
     resyncs: int = 0
@@ -116,7 +138,10 @@ class AndroidDevice:
             self.badge = int(data["badge"])
         if data.get("type") != "badge" and data["pushId"] not in self.push_ids:
             self.push_ids.add(data["pushId"])
+            if data.get("type") == "live":
+                return self.live.setdefault(data["tag"], LiveUpdate()).receive(data)
             self.shown.setdefault(data["tag"], []).append(data)
+        return None
 
 
 class Google(HttpsDouble):

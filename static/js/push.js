@@ -14,7 +14,7 @@ export const permission = () => Notification.permission;
 export const isOn = () => supported && permission() === "granted" && localStorage.getItem(SHOWN_TO) === me();
 
 /** The id under which this browser is a device. */
-function device() {
+function deviceId() {
   const known = localStorage.getItem(DEVICE) ?? `browser-${crypto.randomUUID()}`;
   localStorage.setItem(DEVICE, known);
   return known;
@@ -29,7 +29,8 @@ async function register() {
   if (old && !isOf(old, key)) await old.unsubscribe();
   const subscription = await pushManager.subscribe({ userVisibleOnly: true, applicationServerKey: key });
   const { endpoint, keys } = subscription.toJSON();
-  await api.post("/api/v1/devices", { deviceId: device(), platform: "web", endpoint, keys, locale: language() });
+  const device = { deviceId: deviceId(), platform: "web", endpoint, keys, locale: language(), features: ["live.ongoing"] };
+  await api.post("/api/v1/devices", device);
   localStorage.setItem(SHOWN_TO, me());
   return true;
 }
@@ -48,7 +49,7 @@ export async function turnOn() {
 export async function turnOff() {
   if (!isOn()) return;
   // The server first: whatever the push service says, nothing more is sent.
-  await api.delete(`/api/v1/devices/${device()}`);
+  await api.delete(`/api/v1/devices/${deviceId()}`);
   localStorage.removeItem(SHOWN_TO);
   const registration = await navigator.serviceWorker.getRegistration("/worker.js");
   await (await registration?.pushManager.getSubscription())?.unsubscribe();

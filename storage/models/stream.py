@@ -61,6 +61,7 @@ activities = Table(
     Column("user_pk", Key, ForeignKey(users.c.pk), nullable=False),
     Column("device_id", String(255), nullable=False),
     Column("activity_id", String(255), nullable=False),
+    Column("platform", String(16), nullable=False, server_default="ios"),
     Column("token", String(512), nullable=False),
     Column("environment", String(16), nullable=False),
     Column("bundle_id", String(255), nullable=False),

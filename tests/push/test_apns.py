@@ -56,7 +56,7 @@ async def provider(apple: Apple, tmp_path: Path) -> AsyncIterator[ApnsProvider]:
 
 
 NOTE = Note(once="c", badge=1, title="hi")
-LIVE = LiveNote(event="update", stream_id="s", stamp=1, state={"status": "live"}, stale_at=2)
+LIVE = LiveNote(event="update", stream_id="s", chat_id="c", stamp=1, state={"status": "live"}, stale_at=2)
 
 
 def push_to(

@@ -24,7 +24,7 @@ from tests.support.clock import Clock
 NOTE = Note(
     once="m1", badge=3, title="Ann", subtitle="Friends", body="hello", thread="c1", data={"type": "message", "seq": 7}
 )
-LIVE = LiveNote(event="end", stream_id="s1", stamp=100, state={"status": "ended"}, dismiss_at=130)
+LIVE = LiveNote(event="end", stream_id="s1", chat_id="c1", stamp=100, state={"status": "ended"}, dismiss_at=130)
 TOKEN = "phone:" + "x" * 30
 
 
@@ -124,7 +124,7 @@ async def test_a_long_text_is_cut_to_what_fits(google: Google, provider: FcmProv
 
 
 async def test_what_does_not_fit_at_all_is_not_sent(google: Google, provider: FcmProvider) -> None:
-    large = LiveNote(event="update", stream_id="s", stamp=1, state={"title": "x" * 5000})
+    large = LiveNote(event="update", stream_id="s", chat_id="c", stamp=1, state={"title": "x" * 5000})
     result = await provider.send(push_to(note=large))
     assert result.outcome is Outcome.REJECTED and result.status == 0 and not google.messages
 

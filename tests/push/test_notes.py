@@ -9,7 +9,7 @@ import pytest
 
 from push import apns, notes
 from push.apns_connection import LARGEST_PAYLOAD_BYTES
-from storage.contexts import LiveContext, PushContext, Text
+from storage.contexts import LiveContext, Preferences, PushContext, Text
 from storage.devices import Device
 from storage.notifications import Notification
 from storage.outbox import Delivery
@@ -20,7 +20,7 @@ from storage.types import SECOND
 DELIVERY = Delivery(1, "message", "apns", 2, 3, None, 4, 5, None, "id", 0, 0, 0)
 DEVICE = Device(5, 4, None, "phone", "ios", "aa", "sandbox", "org.example", None, None, "", None, None, None, 0, 0)
 TEXT = Text("m" * 24, "c" * 24, 7, None, "s" * 24, "Ann", "text", "hello", None, None)
-BRIEF = PushContext(DELIVERY, DEVICE, "en", "Europe/Istanbul", None, None, TEXT, 3)
+BRIEF = PushContext(DELIVERY, DEVICE, Preferences("en", "Europe/Istanbul"), TEXT, 3)
 
 
 def alert(context: PushContext, *, at: int, content: bool) -> dict[str, Any]:
@@ -84,7 +84,7 @@ def test_what_is_no_text_is_said_in_words(changes: dict[str, Any], body: str) ->
 
 
 def test_without_content_the_text_is_not_shown() -> None:
-    made = alert(replace(BRIEF, locale="tr-TR"), at=0, content=False)
+    made = alert(replace(BRIEF, preferences=Preferences("tr-TR")), at=0, content=False)
     assert made["aps"]["alert"] == {"title": "Yeni mesaj"} and "senderId" not in made
     assert "Ann" not in str(made) and "hello" not in str(made)
 
@@ -108,12 +108,13 @@ def test_quiet_hours_go_by_the_users_clock(hours: tuple[str | None, str | None],
     hour, minute = map(int, clock.split(":"))
     # Istanbul is three hours ahead of UTC all year.
     at = int(datetime(2026, 6, 1, hour, minute, 30, tzinfo=UTC).timestamp()) * SECOND - 3 * 3600 * SECOND
-    made = alert(replace(BRIEF, quiet_from=hours[0], quiet_to=hours[1]), at=at, content=True)
+    made = alert(replace(BRIEF, preferences=Preferences("en", "Europe/Istanbul", *hours)), at=at, content=True)
     assert (made["aps"].get("interruption-level") == "passive") == quiet
     assert ("sound" in made["aps"]) != quiet
     for zone in (None, "Nowhere/Here", ""):
-        there = replace(BRIEF, quiet_from=hours[0], quiet_to=hours[1], time_zone=zone)
-        assert notes.is_quiet(there, at + 3 * 3600 * SECOND) == quiet, "UTC where the zone is not known"
+        assert notes.is_quiet(Preferences("en", zone, *hours), at + 3 * 3600 * SECOND) == quiet, (
+            "UTC where the zone is not known"
+        )
 
 
 @pytest.mark.parametrize(
@@ -166,8 +167,7 @@ def test_as_much_of_a_text_as_fits_is_kept(text: str) -> None:
 
 def test_hours_that_end_as_they_begin_are_none() -> None:
     for minute in (0, 720):
-        there = replace(BRIEF, quiet_from="12:00", quiet_to="12:00", time_zone=None)
-        assert not notes.is_quiet(there, minute * 60 * SECOND)
+        assert not notes.is_quiet(Preferences(quiet_from="12:00", quiet_to="12:00"), minute * 60 * SECOND)
 
 
 # Live Activities
@@ -175,13 +175,13 @@ def test_hours_that_end_as_they_begin_are_none() -> None:
 STREAM_VALUES = {"id": "s" * 24, "title": "Match", "status": "scheduled", "starts_at": 5_000 * SECOND + 7}
 STREAM = Stream(**dict.fromkeys(Stream.__slots__) | STREAM_VALUES)  # type: ignore[arg-type]
 LIVE = LiveContext(
-    replace(DELIVERY, stamp=4_000), None, replace(DEVICE, locale="tr"), STREAM, "Attributes", '{"league":1}'
+    replace(DELIVERY, stamp=4_000), None, DEVICE, Preferences("tr"), STREAM, "Attributes", '{"league":1}'
 )
 STATE = {"status": "scheduled", "title": "Match", "startsAt": 5_000}
 
 
 def test_the_start_of_an_activity() -> None:
-    assert apns.document(notes.start_note(LIVE, stale=900)) == {
+    assert apns.document(notes.start_note(LIVE, at=0, stale=900)) == {
         "aps": {
             "timestamp": 4_000,
             "event": "start",
@@ -192,7 +192,9 @@ def test_the_start_of_an_activity() -> None:
             "alert": {"title": "Match", "body": "Birazdan başlıyor"},
         }
     }
-    bare = apns.document(notes.start_note(replace(LIVE, attributes=None, device=None), stale=0))["aps"]
+    bare = apns.document(notes.start_note(replace(LIVE, attributes=None, preferences=Preferences()), at=0, stale=0))[
+        "aps"
+    ]
     assert bare["attributes"] == {"streamId": STREAM.id} and bare["alert"]["body"] == "It begins soon"
     assert bare["stale-date"] == 5_000
 

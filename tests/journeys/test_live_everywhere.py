@@ -1,0 +1,177 @@
+"""One stream on iPhones, Android phones and browsers: the same last state, and one end, on every screen."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from push.doubles.apns import Apple
+from push.doubles.fcm import FcmFault, Google
+from push.doubles.apple_device import AppleDevice, ShownActivity
+from push.doubles.webpush import PushService
+from tests.conftest import Served, ServerFactory, eventually
+from tests.journeys.test_live_activities import MOMENTS, SESSIONS, STREAMS, in_seconds, reach, stream_of
+from tests.support.people import Person
+from tests.support.pushing import phone, quiet
+
+LEAD = {"live_lead": 900.0, "stream_grace": 0.0}
+
+
+@pytest.fixture
+async def google() -> AsyncIterator[Google]:
+    async with Google() as made:
+        yield made
+
+
+@pytest.fixture
+async def service() -> AsyncIterator[PushService]:
+    async with PushService() as made:
+        yield made
+
+
+@pytest.fixture
+async def server(start: ServerFactory, google: Google, service: PushService, tmp_path: Path) -> Served:
+    settings = google.write_files(tmp_path / "google") | service.write_files(tmp_path / "browsers")
+    both = tmp_path / "ca.pem"
+    both.write_text("".join((tmp_path / name / "ca.pem").read_text() for name in ("google", "browsers")))
+    return await start(**settings | {"push_ca": str(both)} | LEAD)
+
+
+async def owner_of(server: Served) -> Person:
+    """With a tenant whose iPhones can show its streams."""
+    owner = await server.people.make(grant=["streams.manage", "admin"])
+    await owner.patch("/api/v1/admin/tenant", {"liveActivity": {"attributesType": "MatchAttributes"}})
+    return owner
+
+
+class Registering:
+    """The app on iPhones: it registers the token of an activity as soon as it has it."""
+
+    def __init__(self, apple: Apple) -> None:
+        self.apple = apple
+        self.people: dict[str, Person] = {}
+        self.tasks: list[Awaitable[Any]] = []
+
+    async def iphone(self, person: Person, ios: int = 17, **more: Any) -> AppleDevice:
+        token = f"start-{person.id}"
+        self.people[token] = person
+        await phone(person, person.id, pushToStartToken=token, **more)
+        return self.apple.device(token, ios, on_token=self.on_token)
+
+    def on_token(self, device: AppleDevice, activity: ShownActivity) -> None:
+        token = f"live-{device.start_token}-{activity.stream}"
+        self.apple.activities[token] = activity
+        body = {
+            "streamId": activity.stream, "deviceId": f"phone-{self.people[device.start_token].id}",
+            "liveActivityToken": token, "activityId": activity.stream,
+        }  # fmt: skip
+        self.tasks.append(asyncio.ensure_future(self.people[device.start_token].post(SESSIONS, body)))
+
+
+async def android(person: Person, token: str, *features: str) -> None:
+    body = {"deviceId": "droid", "platform": "android", "pushToken": token, "features": features}
+    assert (await person.post("/api/v1/devices", body)).status == 201
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
+async def test_each_moment_ends_on_every_screen_with_the_same_state(
+    moment: str, apple: Apple, google: Google, service: PushService, server: Served
+) -> None:
+    owner, app = await owner_of(server), Registering(apple)
+    ann, bob, cat, dan = await server.people.many(4)
+    iphone = await app.iphone(ann)
+    await android(bob, "t:bob", "live.ongoing")
+    await android(dan, "t:dan")
+    key = (await cat.get("/api/v1/push/config")).json["data"]["vapidPublicKey"]
+    browser = service.subscribe("mozilla", key)
+    registered = await cat.post(
+        "/api/v1/devices", {"deviceId": "browser", **browser.body, "features": ["live.ongoing"]}
+    )
+    assert registered.status == 201, registered
+    stream = await stream_of(owner, in_seconds(600))
+    for person in (ann, bob, cat, dan):
+        assert (await person.post(f"{STREAMS}/{stream}/follow")).status == 200
+    tag = f"live:{stream}"
+    await server.services.streams.tick()
+    await eventually(lambda: iphone.activities and google.device("t:bob").live and browser.shown)
+    await asyncio.gather(*app.tasks)
+    await owner.patch(f"{STREAMS}/{stream}", {"title": "Final"})
+    await quiet(server)
+    on_iphone, on_android = iphone.activities[stream], google.device("t:bob").live[tag]
+    assert on_iphone.state == on_android.state and on_android.state["title"] == "Final"
+    assert on_android.shown and not on_iphone.ended
+    await reach(moment, owner, stream)
+    await eventually(lambda: on_iphone.ended and on_android.ends)
+    await quiet(server)
+    assert on_iphone.state == on_android.state and on_android.state["status"] == moment
+    assert (on_android.starts, on_android.ends, iphone.starts[stream]) == (1, 1, 1)
+    assert not google.device("t:dan").live, "its app shows no live updates"
+    texts = [each["body"] for each in browser.shown[tag]]
+    assert texts == ["It begins soon", *(["Cancelled"] if moment == "cancelled" else [])]
+    assert browser.shown[tag][0]["title"] == "Match" and "/#/chat/" in browser.shown[tag][0]["navigate"]
+
+
+async def test_a_start_reaches_a_new_token_of_the_device(google: Google, server: Served) -> None:
+    """The token that the row of the activity does not have is looked up when something is sent."""
+    owner = await owner_of(server)
+    bob = await server.people.make()
+    await android(bob, "t:old", "live.ongoing")
+    stream = await stream_of(owner, in_seconds(600))
+    await bob.post(f"{STREAMS}/{stream}/follow")
+    await server.services.streams.tick()
+    await eventually(lambda: google.device("t:old").live)
+    await quiet(server)
+    assert (await bob.post("/api/v1/devices", {
+        "deviceId": "droid", "platform": "android", "pushToken": "t:new", "features": ["live.ongoing"]
+    })).status == 200  # fmt: skip
+    await owner.post(f"{STREAMS}/{stream}/ready")
+    await eventually(lambda: google.device("t:new").live)
+    await quiet(server)
+    assert google.device("t:new").live[f"live:{stream}"].ends == 1
+    assert google.device("t:old").live[f"live:{stream}"].ends == 0
+
+
+async def test_with_a_dead_token_what_it_shows_is_over(google: Google, server: Served) -> None:
+    owner = await owner_of(server)
+    bob = await server.people.make()
+    await android(bob, "t:bob", "live.ongoing")
+    stream = await stream_of(owner, in_seconds(600))
+    await bob.post(f"{STREAMS}/{stream}/follow")
+    await server.services.streams.tick()
+    await eventually(lambda: google.device("t:bob").live)
+    await quiet(server)
+    google.unregistered.add("t:bob")
+    await owner.post(f"{STREAMS}/{stream}/ready")
+    await eventually(lambda: server.services.worker.settled["dropped"])
+    await quiet(server)
+    assert (await bob.get("/api/v1/devices")).json["data"]["items"] == []
+    sent = len(google.messages)
+    await owner.post(f"{STREAMS}/{stream}/start")
+    await quiet(server)
+    assert len(google.messages) == sent
+
+
+async def test_an_end_that_failed_is_tried_again_at_the_next_moment(
+    google: Google, server: Served, caplog: pytest.LogCaptureFixture
+) -> None:
+    owner = await owner_of(server)
+    bob = await server.people.make()
+    await android(bob, "t:bob", "live.ongoing")
+    stream = await stream_of(owner, in_seconds(600))
+    await bob.post(f"{STREAMS}/{stream}/follow")
+    await server.services.streams.tick()
+    await eventually(lambda: google.device("t:bob").live)
+    await quiet(server)
+    google.plan = lambda message: FcmFault(status=400, code="INVALID_ARGUMENT", text="bad", field="message.data")
+    await owner.post(f"{STREAMS}/{stream}/ready")
+    await quiet(server)
+    google.plan = lambda message: None
+    live = google.device("t:bob").live[f"live:{stream}"]
+    assert live.shown
+    await owner.post(f"{STREAMS}/{stream}/start")
+    await eventually(lambda: live.ends)
+    await quiet(server)
+    assert live.state["status"] == "started"
+    caplog.clear()
