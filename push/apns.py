@@ -10,6 +10,7 @@ import asyncio
 import logging
 import re
 import ssl
+from collections.abc import Sequence
 from typing import Any
 
 import orjson
@@ -73,10 +74,10 @@ class ApnsProvider:
     ) -> None:
         self.token = token
         self.topic = topic
-        tls = ssl.create_default_context(cafile=ca)
-        tls.set_alpn_protocols(["h2"])
+        self.tls = ssl.create_default_context(cafile=ca)
+        self.tls.set_alpn_protocols(["h2"])
         # The connections to the host of each environment.
-        self.hosts = {name: ApnsHost(host or own, port, tls, connections) for name, own in HOSTS.items()}
+        self.hosts = {name: ApnsHost(host or own, port, self.tls, connections) for name, own in HOSTS.items()}
 
     def scope(self, push: Push) -> str:
         """An app of an environment: a key may be refused for one alone."""
@@ -93,16 +94,8 @@ class ApnsProvider:
         if fault:
             return PushResult(Outcome.REJECTED, 0, fault)
         host = self.hosts[push.address.environment]
-        try:
-            token = await self.token.get()
-        except Unavailable:
-            return PushResult(Outcome.RETRY, 0, "the shared provider token can't be read")
-        headers = headers_of(push, topic, host.host, token)
-        answer = await host.run(Exchange(headers, body, asyncio.get_running_loop().create_future()))
-        result = result_of(answer)
-        if result.reason == TOKEN_EXPIRED:
-            outcome = Outcome.RETRY if self.token.expire(token) else Outcome.REFUSED
-            result = PushResult(outcome, result.status, result.reason)
+        path = f"/3/device/{push.address.token}"
+        result, _ = await ask(host, self.token, TABLE, path, headers_of(push, topic), body)
         if result.outcome is not Outcome.ACCEPTED:
             logger.info("push to %s: %d %s", masked(push.address.token), result.status, result.reason)
         return result
@@ -110,6 +103,39 @@ class ApnsProvider:
     async def close(self) -> None:
         for host in self.hosts.values():
             await host.close()
+
+
+async def ask(
+    host: ApnsHost,
+    token: AppleToken,
+    table: Sequence[Rule],
+    path: str,
+    headers: Sequence[Any],
+    body: bytes,
+    *,
+    method: bytes = b"POST",
+    most_received: int = LARGEST_PAYLOAD_BYTES,
+) -> tuple[PushResult, Answer]:
+    """Make a request with our token, and find in a table what its answer means."""
+    try:
+        text = await token.get()
+    except Unavailable:
+        return PushResult(Outcome.RETRY, 0, "the shared provider token can't be read"), Answer(0, b"")
+    # What differs from one to the next is kept out of the table of headers that both sides remember.
+    common = [
+        (b":method", method),
+        (b":scheme", b"https"),
+        (b":authority", host.host.encode()),
+        NeverIndexedHeaderTuple(b":path", path.encode()),
+        (b"authorization", b"bearer " + text.encode()),
+    ]
+    done: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+    answer = await host.run(Exchange([*common, *headers], body, done, most_received=most_received))
+    result = result_of(answer, table)
+    if result.reason == TOKEN_EXPIRED:
+        outcome = Outcome.RETRY if token.expire(text) else Outcome.REFUSED
+        result = PushResult(outcome, result.status, result.reason)
+    return result, answer
 
 
 # What is sent
@@ -145,6 +171,10 @@ def live_document(note: LiveNote) -> dict[str, Any]:
         aps["dismissal-date"] = note.dismiss_at
     if note.event == "start":
         aps |= {"attributes-type": note.attributes_type, "attributes": note.attributes}
+        if note.channel is not None:
+            aps["input-push-channel"] = note.channel
+        elif note.wants_token:
+            aps["input-push-token"] = 1
     if note.alert is not None:
         aps["alert"] = {"title": note.alert[0], "body": note.alert[1]}
     return {"aps": aps}
@@ -174,14 +204,9 @@ def unfit(push: Push, topic: str, body: bytes) -> str | None:
     return None
 
 
-def headers_of(push: Push, topic: str, host: str, token: str) -> list[Any]:
-    """What differs from push to push is kept out of the table of headers that both sides remember."""
+def headers_of(push: Push, topic: str) -> list[Any]:
+    """Those of a push alone."""
     headers: list[Any] = [
-        (b":method", b"POST"),
-        (b":scheme", b"https"),
-        (b":authority", host.encode()),
-        NeverIndexedHeaderTuple(b":path", b"/3/device/" + push.address.token.encode()),
-        (b"authorization", b"bearer " + token.encode()),
         (b"apns-topic", topic.encode()),
         (b"apns-push-type", b"liveactivity" if isinstance(push.note, LiveNote) else b"alert"),
         (b"apns-priority", b"%d" % priority_of(push.note)),
@@ -197,10 +222,10 @@ def headers_of(push: Push, topic: str, host: str, token: str) -> list[Any]:
 # What comes back
 
 
-def result_of(answer: Answer) -> PushResult:
-    status, body = answer
-    if status == 200:
-        return PushResult(Outcome.ACCEPTED, 200)
+def result_of(answer: Answer, table: Sequence[Rule] = TABLE) -> PushResult:
+    status, body, _ = answer
+    if 200 <= status < 300:
+        return PushResult(rule_of(table, status, "").outcome, status)
     if status == 0:
         return PushResult(Outcome.RETRY, 0, body.decode(errors="replace"))
     try:
@@ -210,5 +235,5 @@ def result_of(answer: Answer) -> PushResult:
     said = said if isinstance(said, dict) else {}
     reason, timestamp = str(said.get("reason") or "no reason")[:100], said.get("timestamp")
     dead_at = min(int(timestamp * 1000), LATEST) if status == 410 and isinstance(timestamp, int | float) else None
-    rule = rule_of(TABLE, status, reason)
+    rule = rule_of(table, status, reason)
     return PushResult(rule.outcome, status, reason, dead_at, one_scope=rule.one_scope)

@@ -14,6 +14,7 @@ import random
 import ssl
 import time
 from collections import deque
+from collections.abc import Mapping
 from contextvars import Context
 from dataclasses import dataclass, field
 from functools import partial
@@ -56,6 +57,9 @@ class Exchange:
     sent_at: float = 0.0
     status: int = 0
     received: bytearray = field(default_factory=bytearray)
+    received_headers: Mapping[bytes, bytes] = field(default_factory=dict)
+    # Of the body, about; what comes beyond is dropped.
+    most_received: int = LARGEST_PAYLOAD_BYTES
 
 
 class Answer(NamedTuple):
@@ -63,6 +67,7 @@ class Answer(NamedTuple):
 
     status: int
     body: bytes
+    headers: Mapping[bytes, bytes] = {}
 
 
 class ApnsConnection(APNsTLSClientProtocol):
@@ -142,17 +147,18 @@ class ApnsConnection(APNsTLSClientProtocol):
             case ResponseReceived():
                 exchange = self.exchanges.get(event.stream_id)
                 if exchange:
-                    exchange.status = int(dict(event.headers).get(b":status", b"0"))
+                    exchange.received_headers = dict(event.headers)
+                    exchange.status = int(exchange.received_headers.get(b":status", b"0"))
             case DataReceived():
                 self.conn.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
                 exchange = self.exchanges.get(event.stream_id)
-                if exchange and len(exchange.received) < LARGEST_PAYLOAD_BYTES:
+                if exchange and len(exchange.received) < exchange.most_received:
                     exchange.received += event.data
             case StreamEnded():
                 exchange = self.exchanges.pop(event.stream_id, None)
                 if exchange:
                     self.proven = self.proven or exchange.status not in (0, 403)
-                    settle(exchange, Answer(exchange.status, bytes(exchange.received)))
+                    settle(exchange, Answer(exchange.status, bytes(exchange.received), exchange.received_headers))
             case StreamReset():
                 exchange = self.exchanges.pop(event.stream_id, None)
                 if exchange:
@@ -220,7 +226,7 @@ class ApnsHost:
         finally:
             if exchange.connection:
                 exchange.connection.give_up(exchange)
-            elif not exchange.done.done() or exchange.done.cancelled():
+            elif exchange in self.waiting:
                 self.waiting.remove(exchange)
             self.dispatch()
 

@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import orjson
 
 from storage.contexts import LiveContext, Preferences, PushContext, Text
+from storage.devices import CHANNEL
 from storage.notifications import Notification
 from storage.streams import Stream
 from storage.text import boundaries
@@ -65,7 +66,8 @@ class LiveNote:
 
     ``stamp`` says which of two is newer; ``stale_at`` is when the state is out of date, ``dismiss_at`` when an end leaves
     the screen: all in seconds since 1970. ``attributes_type`` and ``attributes`` belong to a start. ``alert``, a title and a
-    body, asks for attention; in ``quiet`` hours without a sound.
+    body, asks for attention; in ``quiet`` hours without a sound. What is started listens to ``channel``, or gets a token of
+    its own, which new phones must be asked for (``wants_token``).
     """
 
     event: Literal["start", "update", "end"]
@@ -79,6 +81,8 @@ class LiveNote:
     attributes: Mapping[str, Any] | None = None
     alert: tuple[str, str] | None = None
     quiet: bool = False
+    channel: str | None = None
+    wants_token: bool = False
 
 
 def note_of(context: PushContext, *, at: int, content: bool) -> Note:
@@ -156,6 +160,8 @@ def start_note(context: LiveContext, *, at: int, stale: float) -> LiveNote:
         attributes={**attributes, "streamId": context.stream.id},
         alert=(context.stream.title, word(context.preferences.locale, "soon")),
         quiet=is_quiet(context.preferences, at),
+        channel=context.channel.channel_id if context.channel else None,
+        wants_token=context.device is not None and CHANNEL in context.device.features.split(),
     )
 
 

@@ -1,4 +1,4 @@
-"""What a push goes to: a device, a Live Activity, or a phone that shall start one. What it says, what an answer means.
+"""What a push goes to: a device, what it shows of a stream, or a push channel. What it says, what an answer means.
 
 What is to be kept of an answer is written before the delivery is settled; a crash in between sends the push again, under the
 same ids, and finds it settled.
@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from push import notes
 from push.notes import LiveNote, Note
 from push.provider import Address, Push, PushResult
-from storage import activities, devices
+from storage import activities, devices, push_channels
 from storage.contexts import LiveContext, PushContext
 from storage.outbox import Delivery
+from storage.push_channels import PushChannel
 from storage.statements import Read
 from storage.transaction import Tx
 from storage.types import SECOND
@@ -204,6 +205,38 @@ class OngoingTarget(Target):
         return activities.settle(tx, self.activity.pk, self.activity.token, state)
 
 
+class ChannelTarget(Target):
+    """All iPhones that listen to a channel. Of its end it must be known that it was accepted."""
+
+    def __init__(self, context: LiveContext, channel: PushChannel) -> None:
+        self.context = context
+        self.delivery = context.delivery
+        self.channel = channel
+        self.address = Address(
+            token=channel.channel_id or "",
+            app=channel.bundle_id,
+            environment=channel.environment,
+            registered_at=channel.created_at,
+        )
+        self.tracked = context.delivery.kind == "channel_end"
+
+    def note(self, policy: Policy, at: int) -> LiveNote:
+        if not self.tracked:
+            return notes.update_note(self.context, stale=policy.stale)
+        return notes.end_note(self.context, dismiss=dismissal_of(self.context, policy))
+
+    def delivered(self, tx: Tx) -> bool:
+        push_channels.end_accepted(tx, self.channel)
+        return True
+
+    def token_dead(self, tx: Tx, result: PushResult) -> bool:
+        push_channels.fail(tx, self.channel)
+        return True
+
+    def failed(self, tx: Tx) -> None:
+        push_channels.end_failed(tx, self.channel)
+
+
 def start_expires_at(context: LiveContext) -> int:
     """Once the stream has begun there is nothing to start, in microseconds."""
     return min(context.delivery.deadline_at, context.stream.starts_at)
@@ -230,8 +263,10 @@ def address_of(device: devices.Device, token: str) -> Address:
 def target_of(context: PushContext | LiveContext) -> Target:
     if isinstance(context, PushContext):
         return DeviceTarget(context)
-    if context.device is None:
-        assert context.activity is not None
+    if context.device is None and context.activity is not None:
         return ActivityTarget(context, context.activity)
+    if context.device is None:
+        assert context.channel is not None
+        return ChannelTarget(context, context.channel)
     start = StartTarget if context.device.platform == devices.APPLE else OngoingTarget
     return start(context, context.device)

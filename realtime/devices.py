@@ -13,7 +13,7 @@ from realtime.schema.bodies import RegisterDevice
 from realtime.schema.caller import Caller
 from realtime.schema.fields import token_of_apns
 from realtime.schema.limits import Limits
-from storage import accounts, activities, audit, contexts, deliveries, devices, outbox
+from storage import accounts, activities, audit, contexts, deliveries, devices, outbox, push_channels
 from storage.database import Database
 from storage.devices import Device
 from storage.errors import Conflict, Invalid, NotFound
@@ -23,8 +23,7 @@ from storage.types import SECOND, now
 # For how long a provider keeps a test.
 TEST_SECONDS = 600
 
-# What an app says that it can do: Live Activities by broadcast channels, live updates; that it can show nothing.
-FEATURES = ("live.channel", devices.ONGOING, devices.QUIET)
+FEATURES = (devices.CHANNEL, devices.ONGOING, devices.QUIET)
 
 
 class Devices:
@@ -71,6 +70,8 @@ class Devices:
 
         def apply(tx: Tx) -> tuple[Device, bool]:
             device, new = devices.register(tx, caller.fresh(tx).pk, values)
+            if devices.CHANNEL in body.features and body.platform == devices.APPLE:
+                push_channels.add_app(tx, device.environment, device.bundle_id)
             if new and devices.count(tx.connection(), caller.pk) > self.limits.devices:
                 raise Conflict(f"A user can have at most {self.limits.devices} devices; delete one first")
             return device, new
@@ -167,6 +168,12 @@ class Devices:
                 if activity is None or activity.state != "active":
                     raise Conflict("The activity has ended or is ending")
                 outbox.promise_live(tx, "live_end", letter.channel_pk, letter.seq, only=letter.target_pk)
+                deliveries.supersede(tx, pk)
+            elif letter.kind == "channel_end":
+                channel = push_channels.by_pks(tx.connection(), [letter.target_pk]).get(letter.target_pk)
+                if channel is None or channel.state != "open":
+                    raise Conflict("The channel has got its end, or is getting it")
+                outbox.promise_live(tx, "channel_end", letter.channel_pk, letter.seq, only=letter.target_pk)
                 deliveries.supersede(tx, pk)
             elif letter.kind in outbox.LIVE:
                 raise Conflict("The push has expired")

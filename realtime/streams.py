@@ -21,7 +21,7 @@ from realtime.schema.caller import Caller
 from realtime.schema.limits import Limits
 from realtime.support.buckets import Buckets
 from realtime.viewers import Viewers
-from storage import accounts, audit, chat, log, outbox, sanctions, streams
+from storage import accounts, audit, chat, log, outbox, push_channels, sanctions, streams
 from storage.database import Database
 from storage.errors import FOREVER, Conflict, Forbidden, NotFound
 from storage.streams import Status, Stream
@@ -33,6 +33,10 @@ logger = logging.getLogger("bellwire")
 MANAGE_STREAMS = "streams.manage"
 # A user who follows again within this time is still in the chat, and nothing was announced.
 STAY_SECONDS = 60
+# So long before the start on devices the push channels of a stream are opened.
+CHANNEL_MICROSECONDS = 120 * SECOND
+# Closer to its beginning a stream does not wait for them.
+LATEST_MICROSECONDS = 30 * SECOND
 # Roles of those who do not leave the chat with the stream.
 STAYING = ("owner", "readonly")
 BEFORE: dict[Status, tuple[Status, ...]] = {
@@ -45,7 +49,7 @@ BEFORE: dict[Status, tuple[Status, ...]] = {
 
 
 class Timing(NamedTuple):
-    """Seconds: a stream expires ``grace`` after its planned start; Live Activities are started ``lead`` before it."""
+    """Seconds: a stream expires ``grace`` after its planned start; devices show it ``lead`` before it."""
 
     grace: float
     lead: float
@@ -278,13 +282,19 @@ class Streams:
         """Expire streams that have not begun in time, also while no server ran; start Live Activities of the next ones."""
         grace, lead = int(self.timing.grace * SECOND), int(self.timing.lead * SECOND)
 
-        def look(connection: Connection) -> tuple[list[int], list[int]]:
+        def look(connection: Connection) -> tuple[list[int], list[int], list[int]]:
             at = now()
-            return streams.late(connection, before=at - grace), streams.soon(connection, after=at, before=at + lead)
+            return (
+                streams.late(connection, before=at - grace),
+                push_channels.to_want(connection, after=at, before=at + lead + CHANNEL_MICROSECONDS),
+                streams.soon(connection, after=at, before=at + lead),
+            )
 
-        late, soon = await self.database.read(look)
+        late, to_want, soon = await self.database.read(look)
         for pk in late:
             await self.database.write(Command(partial(expire, pk=pk, grace=grace), channels=[pk]))
+        for pk in to_want:
+            await self.database.write(Command(partial(push_channels.want, stream_pk=pk), channels=[pk]))
         for pk in soon:
             await self.database.write(Command(partial(announce_start, pk=pk), channels=[pk]))
 
@@ -322,9 +332,11 @@ def expire(tx: Tx, pk: int, grace: int) -> None:
 
 
 def announce_start(tx: Tx, pk: int) -> None:
-    """Promise the start on the followers' devices, once a stream."""
+    """Promise the start on the followers' devices, once a stream, and as soon as its push channels are open."""
     stream = streams.get(tx.connection(), pk)
     if stream.status == "scheduled" and not stream.announced:
+        if stream.starts_at > tx.now + LATEST_MICROSECONDS and push_channels.are_opening(tx, pk):
+            return
         streams.change(tx, pk, announced=True)
         outbox.promise_live(tx, "live_start", pk, stream.head)
 

@@ -51,6 +51,9 @@ class Background:
         self._every(TICK_SECONDS, services.erasure.work)
         self._every(TICK_SECONDS, services.webhook_calls.work)
         self._every(SWEEP_SECONDS, services.activities.expire)
+        if services.push_channels:
+            self._every(TICK_SECONDS, services.push_channels.work)
+            self._every(MEASURE_SECONDS, services.push_channels.measure)
         self._every(MEASURE_SECONDS, services.worker.measure)
         self._every(SWEEP_SECONDS, self._sweep)
         self._every(TICK_SECONDS, self._number_messages)

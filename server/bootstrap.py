@@ -52,7 +52,7 @@ from server.cluster import joined
 from server.connections import RESERVED_DESCRIPTORS, Connections, raise_descriptors
 from server.form import Uploads
 from server.origins import Hosts, Origins
-from server.push_setup import policy_of, providers_of, web_push_of
+from server.push_setup import policy_of, providers_of, push_channels_of, web_push_of
 from server.readiness import Readiness
 from server.secret_file import secrets_of
 from server.services import Services
@@ -222,6 +222,7 @@ async def build(settings: Settings) -> AsyncIterator[Services]:
                 web_push=web_push_of(providers),
             ),
             worker=worker,
+            push_channels=push_channels_of(database, providers),
             presence_watch=presence_watch,
             readiness=Readiness(database),
             stream_watch=stream_watch,

@@ -12,11 +12,13 @@ from prometheus_client import CollectorRegistry, Counter, Summary, disable_creat
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
+from push.push_channels import PushChannels
 from push.worker import Worker
 from realtime.cluster.broker_redis import RedisBroker
 from server.call import SERVICES, token_of
 from server.services import Services
 from storage.errors import Unauthenticated
+from storage.push_channels import STATES
 
 REGISTRY = web.AppKey("registry", CollectorRegistry)
 REQUESTS = web.AppKey("requests", Counter)
@@ -80,6 +82,7 @@ class Live(Collector):
         }
         namespace = services.namespace
         yield pushes(worker)
+        yield channels(services.push_channels)
         yield by("bellwire_connects", "CONNECTs by outcome", "outcome", namespace.connects)
         yield by("bellwire_events", "Events from clients", "event", namespace.received)
         for name, (text, value) in gauges.items():
@@ -95,6 +98,14 @@ def pushes(worker: Worker) -> CounterMetricFamily:
     for name, sender in worker.senders.items():
         for outcome in ("sent", "skipped", "dropped", "dead"):
             family.add_metric([name, outcome], sender.settled[outcome])
+    return family
+
+
+def channels(push_channels: PushChannels | None) -> GaugeMetricFamily:
+    family = GaugeMetricFamily("bellwire_push_channels", "Channels at Apple by state", labels=["state"])
+    if push_channels:
+        for state in STATES:
+            family.add_metric([state], push_channels.counts.get(state, 0))
     return family
 
 

@@ -10,9 +10,12 @@ from urllib.parse import urljoin
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from push.apns import ApnsProvider
+from push.apns_channels import MANAGERS, ApnsChannels
+from push.apns_connection import ApnsHost
 from push.fcm import FcmProvider
 from push.post import Poster
 from push.provider import LogProvider, Provider
+from push.push_channels import PushChannels
 from push.signed import AppleToken, SignedToken, VapidTokens, read_service_account
 from push.targets import Policy
 from push.webpush import HOSTS, WebPushProvider
@@ -20,6 +23,7 @@ from push.webpush_encryption import CURVE
 from server.settings import Settings
 from storage import epoch
 from storage.database import Database
+from storage.devices import CHANNEL_PROVIDER
 from storage.transaction import Command, Tx
 
 # The name of the fact that holds private keys, as numbers; the first one is that of new subscriptions.
@@ -29,6 +33,8 @@ VAPID_KEYS = "vapid_keys"
 async def providers_of(settings: Settings, database: Database, public_url: Callable[[], str]) -> dict[str, Provider]:
     """By the name under which deliveries are stored."""
     providers: dict[str, Provider] = {"apns": apns_of(settings, database)}
+    if isinstance(providers["apns"], ApnsProvider):
+        providers[CHANNEL_PROVIDER] = channels_of(settings, providers["apns"])
     if settings.fcm_key is not None:
         account = read_service_account(settings.fcm_key.read_text())
         providers["fcm"] = FcmProvider(account, poster_of(settings), url=settings.fcm_url)
@@ -41,6 +47,22 @@ async def providers_of(settings: Settings, database: Database, public_url: Calla
             url_of=partial(url_of, public_url),
         )
     return providers
+
+
+def channels_of(settings: Settings, apns: ApnsProvider) -> ApnsChannels:
+    """Pushes over channels go to the hosts that take pushes; another one manages them."""
+    managers = {
+        environment: ApnsHost(
+            settings.apns_manage_host or host, settings.apns_manage_port or port, apns.tls, connections=1
+        )
+        for environment, (host, port) in MANAGERS.items()
+    }
+    return ApnsChannels(apns.token, apns.hosts, managers)
+
+
+def push_channels_of(database: Database, providers: Mapping[str, Provider]) -> PushChannels | None:
+    provider = providers.get(CHANNEL_PROVIDER)
+    return PushChannels(database, provider) if isinstance(provider, ApnsChannels) else None
 
 
 def web_push_of(providers: Mapping[str, Provider]) -> WebPushProvider | None:

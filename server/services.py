@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+from push.push_channels import PushChannels
 from push.webhooks import WebhookCalls
 from push.worker import Worker
 from realtime.accounts import Accounts
@@ -76,6 +77,7 @@ class Services:
     erasure: Erasure
     devices: Devices
     worker: Worker
+    push_channels: PushChannels | None
     presence_watch: PresenceWatch
     stream_watch: StreamWatch
     viewers: Viewers

@@ -115,6 +115,8 @@ class Settings(LimitSettings):
     apns_topic: str = Field("", description="bundle id for devices that name none")
     apns_host: str = Field("", description="APNs host override, for both environments")
     apns_port: int = Field(443, gt=0, le=65535, description="port of the APNs host")
+    apns_manage_host: str = Field("", description="override of the host that manages push channels")
+    apns_manage_port: int = Field(0, ge=0, le=65535, description="port of that host; 0: Apple's")
     apns_ca: Path | None = Field(None, description="CA certificates for APNs instead of the system's")
     apns_connections: int = Field(2, gt=0, description="connections per APNs environment")
     fcm_key: Path | None = Field(

@@ -9,6 +9,7 @@ from sqlalchemy import Connection, bindparam, func, insert, select, text, update
 from storage.devices import APPLE
 from storage.models import ALIVE, activities, devices, streams
 from storage.prepared import Prepared, Update
+from storage.stamps import Stamped
 from storage.statements import Read
 from storage.transaction import Tx
 from storage.types import SECOND
@@ -41,7 +42,7 @@ class Activity:
 
 SELECT = select(*(activities.c[name] for name in Activity.__slots__))
 TOKEN_OF = Prepared(select(activities.c.token).where(activities.c.pk == bindparam("pk")).with_for_update(), locks=True)
-SET_STAMP = Update(activities, ("pk",), ("stamp", "state"))
+STAMPED = Stamped(activities, "active", Update(activities, ("pk",), ("stamp", "state")))
 SET_STATE = Update(activities, ("pk", "token"), ("state",))
 
 
@@ -62,9 +63,14 @@ def by_pks(connection: Connection, pks: Collection[int]) -> dict[int, Activity]:
 
 
 def add(tx: Tx, values: Mapping[str, Any]) -> int:
-    # Its start, which the phone has, is not newer than this.
-    stamp = tx.now // SECOND
-    row = {**values, "platform": APPLE, "state": "active", "stamp": stamp, "registered_at": tx.now, "created_at": tx.now}
+    row = {
+        **values,
+        "platform": APPLE,
+        "state": "active",
+        "stamp": 0,
+        "registered_at": tx.now,
+        "created_at": tx.now,
+    }
     primary_key = tx.execute(insert(activities), row).inserted_primary_key
     assert primary_key is not None
     return int(primary_key[0])
@@ -126,32 +132,6 @@ def alive(connection: Connection, user_pk: int) -> int:
 def rotate(tx: Tx, pk: int, **values: Any) -> None:
     """A new token; what was ended under the old one is to be ended under this."""
     tx.execute(update(activities).where(activities.c.pk == pk).values(**values, state="active", registered_at=tx.now))
-
-
-class Stamping(NamedTuple):
-    """Activities that get a push; with ``ending`` they are from then on being ended."""
-
-    pks: Collection[int]
-    ending: bool
-
-
-def stamp(tx: Tx, pushes: Sequence[Stamping]) -> list[dict[int, int]]:
-    """For each push in order, a newer stamp for those of its activities that are active."""
-    pks = {pk for each in pushes for pk in each.pks}
-    if not pks:
-        return [{} for _ in pushes]
-    held = select(activities.c.pk, activities.c.stamp).where(activities.c.pk.in_(pks), activities.c.state == "active")
-    newest = {row.pk: row.stamp for row in tx.execute(held.order_by(activities.c.pk).with_for_update())}
-    found = []
-    for each in pushes:
-        stamps = {pk: max(tx.now // SECOND, newest[pk] + 1) for pk in each.pks if pk in newest}
-        found.append(stamps)
-        for pk, newer in stamps.items():
-            tx.update_later(SET_STAMP, (pk,), (newer, "ending" if each.ending else "active"))
-            newest[pk] = newer
-            if each.ending:
-                del newest[pk]
-    return found
 
 
 def settle(tx: Tx, pk: int, token: str, state: str) -> bool:

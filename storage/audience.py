@@ -1,15 +1,26 @@
-"""Who is pushed for a cause in the outbox: its devices or Live Activities, page by page."""
+"""Who is pushed for a cause in the outbox: its devices, Live Activities or push channels, page by page."""
 
 from collections.abc import Collection, Sequence
 from typing import Any, NamedTuple
 
-from sqlalchemy import BigInteger, Connection, and_, bindparam, exists, or_, select
+from sqlalchemy import BigInteger, Connection, and_, bindparam, exists, literal_column, or_, select
 
-from storage.devices import APPLE, ONGOING, PROVIDER_OF_PLATFORM, PUSHABLE, QUIET, signed_in
+from storage.devices import APPLE, CHANNEL_PROVIDER, ONGOING, PROVIDER_OF_PLATFORM, PUSHABLE, QUIET, signed_in
 from storage.expansion import Recipient
 from storage.fetch import fetch_many
-from storage.models import activities, blocks, devices, followers, members, messages, streams, tenants, users
-from storage.outbox import ON_SCREEN, Cause
+from storage.models import (
+    activities,
+    blocks,
+    devices,
+    followers,
+    members,
+    messages,
+    push_channels,
+    streams,
+    tenants,
+    users,
+)
+from storage.outbox import OVER_CHANNEL, STAMPED, Cause
 from storage.prepared import Prepared
 
 PAGE = 500
@@ -72,6 +83,18 @@ SHOWN = (
     )
     .order_by(activities.c.pk)
 )
+# The owner of the stream stands for all who listen.
+CHANNELS = (
+    select(streams.c.owner_pk, push_channels.c.pk, literal_column("'ios'"))
+    .join(streams, streams.c.pk == push_channels.c.stream_pk)
+    .where(
+        push_channels.c.stream_pk == CHANNEL,
+        push_channels.c.state == "open",
+        push_channels.c.pk > CURSOR,
+        or_(REF == 0, push_channels.c.pk == REF),
+    )
+    .order_by(push_channels.c.pk)
+)
 BY_USER = devices.c.user_pk, devices.c.pk
 TARGETS = {
     kind: Prepared(statement.limit(PAGE))
@@ -84,6 +107,8 @@ TARGETS = {
         # A browser shows the start and a cancellation alone.
         "live_update": SHOWN.where(activities.c.platform != "web"),
         "live_end": SHOWN,
+        "channel_update": CHANNELS,
+        "channel_end": CHANNELS,
     }.items()
 }
 
@@ -107,7 +132,10 @@ def next_pages(
         for cause, rows in zip(
             some, fetch_many(connection, TARGETS[kind], [values_of(each, at) for each in some]), strict=True
         ):
-            page = page_of(cause, [Recipient(row[0], row[1], PROVIDER_OF_PLATFORM[row[2]]) for row in rows])
+            over_channel = CHANNEL_PROVIDER if cause.kind in OVER_CHANNEL else None
+            page = page_of(
+                cause, [Recipient(row[0], row[1], over_channel or PROVIDER_OF_PLATFORM[row[2]]) for row in rows]
+            )
             # A browser shows every push: there is none for a badge alone.
             possible = set(providers) - {"webpush"} if cause.kind in BADGES else providers
             pages[cause.pk] = page._replace(recipients=[each for each in page.recipients if each.provider in possible])
@@ -128,7 +156,7 @@ def page_of(cause: Cause, found: list[Recipient]) -> RecipientPage:
     """A user's devices are all in one page, unless they fill it."""
     if len(found) < PAGE:
         return RecipientPage(found, None)
-    if cause.kind in ON_SCREEN:
+    if cause.kind in STAMPED:
         return RecipientPage(found, found[-1].target_pk)
     last = found[-1].user_pk
     whole = [each for each in found if each.user_pk != last] or found

@@ -7,14 +7,15 @@ from typing import Any, NamedTuple
 import orjson
 from sqlalchemy import Connection, bindparam, func, literal_column, or_, select, tuple_
 
-from storage import activities, models, notifications, streams, unread
+from storage import activities, models, notifications, push_channels, streams, unread
 from storage.activities import Activity
-from storage.devices import APPLE, ONGOING, Device, signed_in
+from storage.devices import APPLE, CHANNEL, ONGOING, Device, signed_in
 from storage.devices import SELECT as DEVICES
 from storage.models import chats, devices, members, messages, tenants, users
 from storage.notifications import UNREAD, Notification
-from storage.outbox import LIVE, Delivery
+from storage.outbox import LIVE, ON_SCREEN, OVER_CHANNEL, Delivery
 from storage.prepared import padded
+from storage.push_channels import PushChannel
 from storage.streams import Stream
 
 BADGE_CAP = 999
@@ -62,12 +63,14 @@ class PushContext:
 class LiveContext:
     """A push to a device that shall show a stream, or to what shows it. ``attributes`` are the tenant's.
 
-    ``activity`` is None before the start, ``device`` where the activity has a token of its own.
+    ``activity`` is None before the start, ``device`` where the activity has a token of its own. ``channel`` is the one that
+    a start is to listen to; without an activity and a device the push goes to all who listen.
     """
 
     delivery: Delivery
     activity: Activity | None
     device: Device | None
+    channel: PushChannel | None
     preferences: Preferences
     stream: Stream
     attributes_type: str | None
@@ -87,7 +90,11 @@ def contexts(connection: Connection, due: Sequence[Delivery], at: int) -> dict[i
 
 
 def live_contexts(connection: Connection, due: Sequence[Delivery], at: int) -> dict[int, LiveContext | str]:
-    shown = activities.by_pks(connection, {each.target_pk for each in due if each.kind != "live_start"})
+    shown = activities.by_pks(connection, {each.target_pk for each in due if each.kind in ON_SCREEN})
+    numbers = {
+        each.ref_pk if each.kind == "live_start" else each.target_pk for each in due if each.kind not in ON_SCREEN
+    }
+    channels = push_channels.by_pks(connection, {each for each in numbers if each is not None})
     phones = devices_of(connection, {each.target_pk for each in due if each.kind == "live_start"}, at)
     shown_on = devices_of_activities(connection, [each for each in shown.values() if each.platform != APPLE], at)
     people = people_of(connection, {each.user_pk for each in due})
@@ -114,7 +121,19 @@ def live_contexts(connection: Connection, due: Sequence[Delivery], at: int) -> d
             if (stream.pk, delivery.user_pk) not in may:
                 return "the user does not follow any more, or is blocked"
             wanted = preferences_of(people[delivery.user_pk], device)
-            return LiveContext(delivery, None, device, wanted, stream, home.activity_type, home.activity_attributes)
+            channel = channels.get(delivery.ref_pk or 0)
+            return LiveContext(
+                delivery,
+                None,
+                device,
+                channel if channel and can_listen(device, channel) else None,
+                wanted,
+                stream,
+                home.activity_type,
+                home.activity_attributes,
+            )
+        if delivery.kind in OVER_CHANNEL:
+            return over_channel(delivery, stream, channels.get(delivery.target_pk))
         activity = shown.get(delivery.target_pk)
         if activity is None or activity.state in ("ended", "dead"):
             return "the activity is over"
@@ -128,9 +147,26 @@ def live_contexts(connection: Connection, due: Sequence[Delivery], at: int) -> d
         if activity.platform == "web" and stream.status != "cancelled":
             return "a browser shows no end but a cancellation"
         wanted = preferences_of(people[delivery.user_pk], device)
-        return LiveContext(delivery, activity, device, wanted, stream, None, None)
+        return LiveContext(delivery, activity, device, None, wanted, stream, None, None)
 
     return {each.pk: context(each) for each in due}
+
+
+def over_channel(delivery: Delivery, stream: Stream, channel: PushChannel | None) -> LiveContext | str:
+    """A push to all who listen; an older one is of no use, for each has the state of when it is sent."""
+    if channel is None or channel.state not in ("open", "ending"):
+        return "the channel is over"
+    if delivery.kind == "channel_update" and channel.state != "open":
+        return "the channel is being ended"
+    if channel.stamp != delivery.stamp or (delivery.kind == "channel_end" and channel.state != "ending"):
+        return "a newer push was promised since"
+    return LiveContext(delivery, None, None, channel, Preferences(), stream, None, None)
+
+
+def can_listen(device: Device, channel: PushChannel) -> bool:
+    """Whether a device may have been registered anew since it was promised the channel."""
+    mine = CHANNEL in device.features.split() and device.bundle_id == channel.bundle_id
+    return mine and device.environment == channel.environment and channel.state == "open"
 
 
 def can_start(device: Device, activity_type: str | None) -> bool:

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, and_, delete, func, or_, select, update
 
 from storage.models import activities, deliveries, devices, outbox, users
-from storage.outbox import DEAD, ON_SCREEN, WAITING, State
+from storage.outbox import DEAD, ON_SCREEN, STAMPED, WAITING, State
 from storage.transaction import Tx
 from storage.types import SECOND, now
 
@@ -44,7 +44,7 @@ def records(
             *(deliveries.c[name] for name in Record.__slots__[5:]),
         )
         .join(users, users.c.pk == deliveries.c.user_pk)
-        .outerjoin(devices, and_(devices.c.pk == deliveries.c.target_pk, deliveries.c.kind.not_in(ON_SCREEN)))
+        .outerjoin(devices, and_(devices.c.pk == deliveries.c.target_pk, deliveries.c.kind.not_in(STAMPED)))
         .outerjoin(activities, and_(activities.c.pk == deliveries.c.target_pk, deliveries.c.kind.in_(ON_SCREEN)))
         .where(users.c.tenant_pk == tenant_pk)
     )

@@ -14,8 +14,10 @@ from storage.transaction import Tx
 APPLE = "ios"
 # By which provider a device is pushed to.
 PROVIDER_OF_PLATFORM = {"ios": "apns", "android": "fcm", "web": "webpush"}
-# Of an app that shows live updates, and of one that can show nothing.
-ONGOING, QUIET = "live.ongoing", "quiet"
+# To all who listen to a channel of Apple's.
+CHANNEL_PROVIDER = "apns_channels"
+# Features of an app: it starts Live Activities by channel, it shows live updates, it can show nothing.
+CHANNEL, ONGOING, QUIET = "live.channel", "live.ongoing", "quiet"
 # Browsers that registered before they could be pushed to have no keys.
 PUSHABLE = or_(devices.c.platform != "web", devices.c.p256dh.is_not(None))
 

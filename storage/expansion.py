@@ -5,13 +5,14 @@ from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from sqlalchemy import insert, select
+from sqlalchemy import and_, insert, or_, select
 
-from storage import activities
-from storage.activities import Stamping, Start
+from storage import activities, push_channels
+from storage.activities import Start
 from storage.devices import APPLE, PROVIDER_OF_PLATFORM
 from storage.models import deliveries, outbox
-from storage.outbox import DELIVERY, ON_SCREEN, Cause, Delivery
+from storage.outbox import DELIVERY, ENDING, ON_SCREEN, OVER_CHANNEL, STAMPED, Cause, Delivery
+from storage.stamps import Stamping, stamp
 from storage.transaction import Tx
 from storage.types import SECOND
 
@@ -59,12 +60,14 @@ def add_deliveries(
         )
     }
     starts_allowed = within_budget(tx, wanted, claim.starts)
+    by_channel = push_channels.for_starts(tx, {(stream, device) for _, stream, device in starts_allowed})
     rows: list[dict[str, Any]] = []
     room = dict(claim.room)
     for (cause, targets), stamps in zip(wanted, stamps_of(tx, wanted), strict=True):
         for user_pk, target, provider in targets:
-            fits = (cause.kind not in ON_SCREEN or target in stamps) and (
-                cause.kind != "live_start" or (cause.pk, target) in starts_allowed
+            start = (cause.pk, cause.channel_pk, target)
+            fits = (cause.kind not in STAMPED or target in stamps) and (
+                cause.kind != "live_start" or start in starts_allowed
             )
             if (cause.pk, target) in known or not fits:
                 continue
@@ -77,7 +80,7 @@ def add_deliveries(
                     "provider": provider,
                     "channel_pk": cause.channel_pk,
                     "seq": cause.seq,
-                    "ref_pk": cause.ref_pk,
+                    "ref_pk": by_channel.get(start[1:]) if cause.kind == "live_start" else cause.ref_pk,
                     "user_pk": user_pk,
                     "target_pk": target,
                     "stamp": stamps.get(target),
@@ -103,38 +106,48 @@ def add_deliveries(
 
 
 def stamps_of(tx: Tx, wanted: Sequence[tuple[Cause, Sequence[Recipient]]]) -> list[dict[int, int]]:
-    """For each cause, by target the stamps of pushes to Live Activities, in seconds since 1970."""
-    pushes = [
-        Stamping([each.target_pk for each in targets] if cause.kind in ON_SCREEN else (), cause.kind == "live_end")
-        for cause, targets in wanted
-    ]
-    return [
-        dict.fromkeys((each.target_pk for each in targets), tx.now // SECOND) if cause.kind == "live_start" else stamps
-        for (cause, targets), stamps in zip(wanted, activities.stamp(tx, pushes), strict=True)
-    ]
+    """For each cause, by target the stamps of pushes that show a stream, in seconds since 1970."""
+    found: list[dict[int, int]] = [{} for _ in wanted]
+    for kinds, stamped in ((ON_SCREEN, activities.STAMPED), (OVER_CHANNEL, push_channels.STAMPED)):
+        pushes = [
+            Stamping([each.target_pk for each in targets] if cause.kind in kinds else (), cause.kind in ENDING)
+            for cause, targets in wanted
+        ]
+        for all_of_cause, stamps in zip(found, stamp(tx, stamped, pushes), strict=True):
+            all_of_cause.update(stamps)
+    for (cause, targets), stamps in zip(wanted, found, strict=True):
+        if cause.kind == "live_start":
+            stamps.update(dict.fromkeys((each.target_pk for each in targets), tx.now // SECOND))
+    return found
 
 
-def within_budget(tx: Tx, wanted: Sequence[tuple[Cause, Sequence[Recipient]]], most: int) -> set[tuple[int, int]]:
-    """``(cause, device)`` of starts that still go: iOS has a budget for each device, and says nothing beyond it.
+def within_budget(tx: Tx, wanted: Sequence[tuple[Cause, Sequence[Recipient]]], most: int) -> set[tuple[int, int, int]]:
+    """``(cause, stream, device)`` of starts that still go: iOS has a budget for each device, and says nothing beyond it.
 
-    A stream is not started twice on a device within an hour.
+    A stream is not started twice on a device within an hour; by channel not as long as an activity lives, for nothing says
+    whether it is still there.
     """
     starts = [(cause, each.target_pk) for cause, targets in wanted if cause.kind == "live_start" for each in targets]
     if not starts:
         return set()
+    hour_ago = tx.now - 3600 * SECOND
     lately: Sequence[Any] = tx.execute(
-        select(deliveries.c.target_pk, deliveries.c.channel_pk).where(
+        select(deliveries.c.target_pk, deliveries.c.channel_pk, deliveries.c.created_at).where(
             deliveries.c.kind == "live_start",
             deliveries.c.target_pk.in_({target for _, target in starts}),
             deliveries.c.state.in_(("waiting", "sent")),
-            deliveries.c.created_at > tx.now - 3600 * SECOND,
+            or_(
+                deliveries.c.created_at > hour_ago,
+                and_(deliveries.c.ref_pk.is_not(None), deliveries.c.created_at > tx.now - activities.LIFE_MICROSECONDS),
+            ),
         )
     ).all()
-    spent, done = Counter(row.target_pk for row in lately), {(row.channel_pk, row.target_pk) for row in lately}
+    spent = Counter(row.target_pk for row in lately if row.created_at > hour_ago)
+    done = {(row.channel_pk, row.target_pk) for row in lately}
     allowed = set()
     for cause, target in starts:
         if spent[target] < most and (cause.channel_pk, target) not in done:
             spent[target] += 1
             done.add((cause.channel_pk, target))
-            allowed.add((cause.pk, target))
+            allowed.add((cause.pk, cause.channel_pk, target))
     return allowed

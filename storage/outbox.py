@@ -28,16 +28,31 @@ from storage.statements import Read
 from storage.transaction import Tx, clock, first
 from storage.types import SECOND
 
-Kind = Literal["message", "notification", "badge", "recount", "live_start", "live_update", "live_end"]
-LIVE = ("live_start", "live_update", "live_end")
+Kind = Literal[
+    "message",
+    "notification",
+    "badge",
+    "recount",
+    "live_start",
+    "live_update",
+    "live_end",
+    "channel_update",
+    "channel_end",
+]
+# To Live Activities, each by itself, and over channels to many.
 ON_SCREEN = ("live_update", "live_end")
+OVER_CHANNEL: tuple[Kind, Kind] = ("channel_update", "channel_end")
+STAMPED = (*ON_SCREEN, *OVER_CHANNEL)
+ENDING = ("live_end", "channel_end")
+LIVE = ("live_start", *STAMPED)
 State = Literal["waiting", "sent", "skipped", "dropped", "dead"]
 BADGE_DELAY = 2 * SECOND
 
 
 @dataclass(frozen=True, slots=True)
 class Cause:
-    """Why to push: ``channel_pk`` and ``seq`` are the place of its event; ``ref_pk`` a notification's number.
+    """Why to push: ``channel_pk`` and ``seq`` are the place of its event; ``ref_pk`` is a notification's number, or the only
+    one of its audience that is meant.
 
     A ``recount`` becomes badges of those who had not read a message; its ``ref_pk`` is who wrote it.
     """
@@ -53,7 +68,10 @@ class Cause:
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """One push to one device. ``push_id`` is a uuid that stays through all attempts."""
+    """One push to one device, or over a push channel. ``push_id`` is a uuid that stays through all attempts.
+
+    ``ref_pk`` is that of its cause; of the start of a Live Activity the push channel that it starts with.
+    """
 
     pk: int
     kind: Kind
@@ -202,9 +220,16 @@ def promise_once(
     tx.set_pending(key, (pk, *merged))
 
 
-def promise_live(tx: Tx, kind: Kind, stream_pk: int, seq: int, *, only: int | None = None) -> None:
-    """Push the Live Activities of a stream, or ``only`` one; or tell its followers' phones, or only one's, to start one."""
-    tx.later(ADD, (kind, stream_pk, seq, only, 0, tx.now, 0, tx.now))
+def promise_live(tx: Tx, kind: Kind, stream_pk: int, seq: int, *, only: int | None = None, after: int = 0) -> None:
+    """Push what devices show of a stream, or ``only`` one; or start it on those of its followers, or of only one.
+
+    It is due ``after`` so many microseconds.
+    """
+    kinds = [kind]
+    if kind in ON_SCREEN and only is None:
+        kinds.append(OVER_CHANNEL[ON_SCREEN.index(kind)])
+    for each in kinds:
+        tx.later(ADD, (each, stream_pk, seq, only, 0, tx.now + after, 0, tx.now))
 
 
 # Claiming

@@ -37,7 +37,7 @@ OWNERS = {
         "push/doubles/",
     },
     "h2": {"push/apns_connection.py", "push/doubles/"},
-    "hpack": {"push/apns.py"},
+    "hpack": {"push/apns"},
     "argon2": {"realtime/passwords.py"},
     "prometheus_client": {"server/metrics.py"},
     "PIL": {"realtime/inspection.py"},
@@ -137,6 +137,9 @@ WITHOUT_OWN_TEST = {
     "storage/writer.py": "tests/storage/test_transaction.py, on both databases",
     "storage/database.py": "tests/storage/test_transaction.py, on both databases",
     "push/doubles/apple_device.py": "a model for tests: tests/journeys/test_live_everywhere.py",
+    "push/doubles/apple_channels.py": "a part of the double: tests/push/test_apns_channels.py",
+    "push/doubles/apple_connection.py": "a part of the double: tests/push/test_apns.py",
+    "storage/stamps.py": "tests/journeys/test_live_activities.py and tests/journeys/test_live_everywhere.py",
     # The whole application at work.
     "server/app.py": "every test of tests/server",
     "server/background.py": "tests/realtime/test_streams.py and tests/server/test_erasure.py",

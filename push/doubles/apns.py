@@ -14,8 +14,6 @@ import ssl
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,66 +21,26 @@ import jwt
 import trustme
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
-from h2.config import H2Configuration
-from h2.connection import H2Connection
-from h2.errors import ErrorCodes
-from h2.events import DataReceived, RequestReceived, StreamEnded, StreamReset
-from h2.exceptions import ProtocolError
-from h2.settings import SettingCodes
-from hyperframe.frame import SettingsFrame
 
+from push.doubles.apple_channels import AppleChannels, ChannelFault, ChannelRequest
+from push.doubles.apple_connection import ApnsFault, ApnsPush, AppleConnection
 from push.doubles.apple_device import AppleDevice, ShownActivity
 
 # Far above what the slowest machine needs.
 HANG_SECONDS = 120.0
 
 TEAM, KEY_ID, TOPIC = "TEAM123456", "KEY1234567", "org.example.app"
-STREAMS = 1000
 TYPES = {"alert", "background", "liveactivity", "voip", "complication", "fileprovider", "mdm", "location", "pushtotalk"}
 
 
-@dataclass
-class ApnsPush:
-    """What arrived, and what was answered: a status, or 0 with what was done instead."""
-
-    token: str
-    headers: dict[str, str]
-    payload: Any
-    size: int
-    at: float
-    connection: int
-    status: int = -1
-    reason: str = ""
-
-    @property
-    def id(self) -> str:
-        return self.headers["apns-id"]
-
-    @property
-    def collapse_id(self) -> str | None:
-        return self.headers.get("apns-collapse-id")
-
-
-@dataclass
-class ApnsFault:
-    """``kind``: status, reset, silence, late, goaway, abort, empty (a body of an empty frame), bodiless, garbage.
-
-    With ``forever`` every later push to the token gets the same answer.
-    """
-
-    kind: str
-    status: int = 503
-    reason: str = "ServiceUnavailable"
-    timestamp: int | None = None
-    seconds: float = 30.0
-    forever: bool = False
-
-
 Plan = Callable[[ApnsPush], ApnsFault | None]
+ChannelPlan = Callable[[ChannelRequest], ChannelFault | None]
 
 
 class Apple:
-    """``async with Apple() as apple``. ``plan`` may say for each push what goes wrong with it."""
+    """``async with Apple() as apple``. ``plan`` may say for each push what goes wrong with it, ``channel_plan`` for each
+    request about channels.
+    """
 
     def __init__(self, *, delay: float = 0.0, plan: Plan = lambda push: None, strict_tokens: bool = True) -> None:
         self.delay = delay
@@ -92,11 +50,13 @@ class Apple:
         self.keep = True
         self.count = 0
         self.connections = 0
-        self.open: set[Connection] = set()
+        self.open: set[AppleConnection] = set()
         self.held: list[Callable[[], None]] | None = None
         self.providers: deque[tuple[str, float]] = deque(maxlen=16)
         self.dead: dict[str, int] = {}
         self.after_dead: list[ApnsPush] = []
+        self.channels = AppleChannels()
+        self.channel_plan: ChannelPlan = lambda request: None
         # By the token that starts something on them.
         self.devices: dict[str, AppleDevice] = {}
         # What was started, by its own token.
@@ -104,8 +64,9 @@ class Apple:
         self.changed = asyncio.Event()
         self.key = ec.generate_private_key(ec.SECP256R1())
         self.ca = trustme.CA()
-        self.server: asyncio.Server | None = None
-        self.port = 0
+        self.servers: list[asyncio.Server] = []
+        # Of pushes, and of the requests that manage channels.
+        self.port = self.manage_port = 0
 
     async def __aenter__(self) -> "Apple":
         await self.start()
@@ -118,15 +79,20 @@ class Apple:
         tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         self.ca.issue_cert("localhost", "127.0.0.1").configure_cert(tls)
         tls.set_alpn_protocols(["h2"])
+        self.port = await self._listen(port or self.port, tls)
+        self.manage_port = await self._listen(self.manage_port, tls)
+
+    async def _listen(self, port: int, tls: ssl.SSLContext) -> int:
         loop = asyncio.get_running_loop()
-        self.server = await loop.create_server(lambda: Connection(self), "127.0.0.1", port or self.port, ssl=tls)
-        self.port = self.server.sockets[0].getsockname()[1]
+        server = await loop.create_server(lambda: AppleConnection(self), "127.0.0.1", port, ssl=tls)
+        self.servers.append(server)
+        return int(server.sockets[0].getsockname()[1])
 
     async def stop(self) -> None:
         """Stop listening, and cut all connections."""
-        if self.server:
-            self.server.close()
-            self.server = None
+        for server in self.servers:
+            server.close()
+        self.servers = []
         for connection in list(self.open):
             connection.abort()
         await asyncio.sleep(0)
@@ -152,6 +118,8 @@ class Apple:
             "apns_topic": TOPIC,
             "apns_host": "localhost",
             "apns_port": str(self.port),
+            "apns_manage_host": "localhost",
+            "apns_manage_port": str(self.manage_port),
             "apns_ca": str(folder / "ca.pem"),
         }
 
@@ -182,6 +150,14 @@ class Apple:
     def device(self, start_token: str, ios: int = 17, **more: Any) -> AppleDevice:
         made = self.devices[start_token] = AppleDevice(start_token, ios, **more)
         return made
+
+    def go_online(self, device: AppleDevice) -> None:
+        """The newest push of each channel that it listens to was kept for it."""
+        device.online = True
+        for channels in self.channels.by_app.values():
+            for id, channel in channels.items():
+                if id in device.channels and channel.kept is not None:
+                    device.receive(id, channel.kept)
 
     def deliver(self, push: ApnsPush) -> None:
         """Show on the phone what was accepted."""
@@ -238,149 +214,6 @@ class Apple:
         if self.strict_tokens and any(time.time() - at < 20 * 60 for _, at in self.providers):
             return ApnsFault("status", 429, "TooManyProviderTokenUpdates")
         self.providers.append((token, time.time()))
-        return None
-
-
-@dataclass(eq=False)
-class Request:
-    headers: dict[str, str]
-    body: bytearray = field(default_factory=bytearray)
-
-
-class Connection(asyncio.Protocol):
-    """One stream at a time until the first good push."""
-
-    def __init__(self, apple: Apple) -> None:
-        self.apple = apple
-        self.h2 = H2Connection(H2Configuration(client_side=False, header_encoding="utf-8"))
-        self.h2.local_settings[SettingCodes.MAX_CONCURRENT_STREAMS] = 100_000
-        self.transport: Any = None
-        self.streams: dict[int, Request] = {}
-        self.allowed = 1
-        self.number = 0
-
-    def connection_made(self, transport: Any) -> None:
-        self.transport = transport
-        self.apple.connections += 1
-        self.number = self.apple.connections
-        self.apple.open.add(self)
-        self.h2.initiate_connection()
-        self.write()
-        self.advertise(1)
-
-    def advertise(self, streams: int) -> None:
-        self.allowed = streams
-        self.transport.write(SettingsFrame(0, {SettingsFrame.MAX_CONCURRENT_STREAMS: streams}).serialize())
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self.apple.open.discard(self)
-        self.transport = None
-
-    def abort(self) -> None:
-        if self.transport:
-            self.transport.abort()
-
-    def write(self) -> None:
-        data = self.h2.data_to_send()
-        if self.transport and data:
-            self.transport.write(data)
-
-    def data_received(self, data: bytes) -> None:
-        try:
-            for event in self.h2.receive_data(data):
-                if isinstance(event, RequestReceived):
-                    self.requested(event.stream_id, dict(event.headers))
-                elif isinstance(event, DataReceived):
-                    self.h2.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
-                    if event.stream_id in self.streams:
-                        self.streams[event.stream_id].body += event.data
-                elif isinstance(event, StreamEnded) and event.stream_id in self.streams:
-                    self.arrived(event.stream_id, self.streams[event.stream_id])
-                elif isinstance(event, StreamReset):
-                    self.streams.pop(event.stream_id, None)
-        except ProtocolError:
-            self.abort()
-        self.write()
-
-    def requested(self, stream: int, headers: Any) -> None:
-        if len(self.streams) >= self.allowed:
-            self.h2.reset_stream(stream, ErrorCodes.REFUSED_STREAM)
-            return
-        self.streams[stream] = Request({str(name): str(value) for name, value in headers.items()})
-
-    def arrived(self, stream: int, request: Request) -> None:
-        token = request.headers[":path"].removeprefix("/3/device/")
-        try:
-            payload = json.loads(request.body) if request.body else None
-        except ValueError:
-            payload = None
-        push = ApnsPush(token, request.headers, payload, len(request.body), time.time(), self.number)
-        apple = self.apple
-        apple.count += 1
-        if apple.keep:
-            apple.pushes.append(push)
-        fault = apple.judge(push) or apple.plan(push) or ApnsFault("status", 200, "")
-        if fault.forever and fault.timestamp:
-            apple.dead.setdefault(token, fault.timestamp)
-        if fault.kind == "silence":
-            self.done(push, 0, "silence")
-            return
-        delay = apple.delay + (fault.seconds if fault.kind == "late" else 0)
-        if apple.held is not None:
-            apple.held.append(partial(self.answer, stream, push, fault))
-        elif delay:
-            asyncio.get_running_loop().call_later(delay, self.answer, stream, push, fault)
-        else:
-            self.answer(stream, push, fault)
-
-    def done(self, push: ApnsPush, status: int, reason: str) -> None:
-        push.status, push.reason = status, reason
-        self.apple.changed.set()
-
-    def answer(self, stream: int, push: ApnsPush, fault: ApnsFault) -> None:
-        if self.transport is None or stream not in self.streams:
-            return self.done(push, 0, "the server has stopped")
-        try:
-            self.act(stream, push, fault)
-        except ProtocolError:
-            self.done(push, 0, "the server has stopped")
-        self.write()
-        return None
-
-    def act(self, stream: int, push: ApnsPush, fault: ApnsFault) -> None:
-        if fault.kind == "abort":
-            self.done(push, 0, "abort")
-            return self.abort()
-        if fault.kind == "goaway":
-            self.done(push, 0, "goaway")
-            self.h2.close_connection(last_stream_id=max(stream - 2, 0), additional_data=b'{"reason":"Shutdown"}')
-            self.write()
-            self.transport.close()
-            return None
-        self.streams.pop(stream)
-        if fault.kind == "reset":
-            self.done(push, 0, "reset")
-            return self.h2.reset_stream(stream, ErrorCodes.INTERNAL_ERROR)
-        good = fault.kind in ("empty", "late") or fault.status == 200
-        status = 200 if good else fault.status
-        headers = [(":status", str(status)), ("apns-id", push.id)]
-        if fault.kind == "empty":
-            self.h2.send_headers(stream, headers)
-            self.h2.send_data(stream, b"")
-            self.h2.send_data(stream, b"", end_stream=True)
-        elif good or fault.kind == "bodiless":
-            self.h2.send_headers(stream, headers, end_stream=True)
-        else:
-            asked = {"reason": fault.reason} | ({"timestamp": fault.timestamp} if fault.timestamp else {})
-            body = b"<html>" if fault.kind == "garbage" else json.dumps(asked).encode()
-            self.h2.send_headers(stream, headers)
-            self.h2.send_data(stream, body, end_stream=True)
-        self.write()
-        if good and self.allowed == 1:
-            self.advertise(STREAMS)
-        if good:
-            self.apple.deliver(push)
-        self.done(push, status, "" if good else fault.reason)
         return None
 
 

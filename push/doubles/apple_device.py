@@ -36,6 +36,7 @@ class AppleDevice:
     start_token: str
     ios: int
     on_token: Callable[["AppleDevice", ShownActivity], None] = lambda device, activity: None
+    online: bool = True
     # By stream.
     activities: dict[str, ShownActivity] = field(default_factory=dict)
     # Starts that came, by stream; of the same stream a second one shows nothing new.
@@ -45,6 +46,13 @@ class AppleDevice:
     def channels(self) -> set[str]:
         """Those that it listens to."""
         return {each.channel for each in self.activities.values() if each.channel is not None and not each.ended}
+
+    def receive(self, channel: str, aps: dict[str, Any]) -> None:
+        """What was sent over a channel."""
+        if self.online:
+            for activity in self.activities.values():
+                if activity.channel == channel:
+                    activity.receive(aps)
 
     def start(self, aps: dict[str, Any]) -> None:
         stream, channel = aps["attributes"]["streamId"], aps.get("input-push-channel")

@@ -13,7 +13,16 @@ from storage.models.credit import ISSUING, credit_accounts, credit_entries, cred
 from storage.models.media import EXPIRING, media, media_usage
 from storage.models.notification import broadcasts, notifications, templates
 from storage.models.push import deliveries, devices, outbox
-from storage.models.stream import ALIVE, UPCOMING, activities, exclusions, followers, streams
+from storage.models.stream import (
+    ALIVE,
+    UPCOMING,
+    activities,
+    exclusions,
+    followers,
+    push_channel_apps,
+    push_channels,
+    streams,
+)
 from storage.models.webhook import calls, webhooks
 
 __all__ = [
@@ -49,6 +58,8 @@ __all__ = [
     "nodes",
     "notifications",
     "outbox",
+    "push_channel_apps",
+    "push_channels",
     "reports",
     "reset_links",
     "revocations",

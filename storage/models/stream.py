@@ -76,3 +76,37 @@ activities = Table(
     sqlite_autoincrement=True,
     comment="a Live Activity on a lock screen; state is active, ending, ended or dead; stamp is that of the newest push",
 )
+
+push_channel_apps = Table(
+    "push_channel_apps",
+    metadata,
+    Column("pk", Key, primary_key=True),
+    Column("environment", String(16), nullable=False),
+    Column("bundle_id", String(255), nullable=False),
+    Column("compared_at", BigInteger, nullable=False),
+    Column("due_at", BigInteger, nullable=False),
+    UniqueConstraint("environment", "bundle_id"),
+    sqlite_autoincrement=True,
+    comment="an app whose iPhones can use push channels; compared_at is when its channels were last compared with Apple's",
+)
+
+push_channels = Table(
+    "push_channels",
+    metadata,
+    Column("pk", Key, primary_key=True),
+    Column("stream_pk", Key, ForeignKey(streams.c.pk)),
+    Column("environment", String(16), nullable=False),
+    Column("bundle_id", String(255), nullable=False),
+    Column("channel_id", String(255)),
+    Column("state", String(16), nullable=False),
+    Column("stamp", BigInteger, nullable=False),
+    Column("unanswered", Integer, nullable=False),
+    Column("asked_at", BigInteger, nullable=False),
+    Column("due_at", BigInteger, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    UniqueConstraint("stream_pk", "environment", "bundle_id"),
+    UniqueConstraint("environment", "bundle_id", "channel_id"),
+    Index("ix_push_channels_due", "due_at"),
+    sqlite_autoincrement=True,
+    comment="a channel of Apple's for a stream in an app; state is wanted, open, ending, ended, failed or unknown",
+)

@@ -4,7 +4,8 @@ import asyncio
 
 from playwright.async_api import expect
 
-from push.doubles.apns import ApnsFault, Apple
+from push.doubles.apns import Apple
+from push.doubles.apple_connection import ApnsFault
 from tests.browser.conftest import Visit
 from tests.browser.visitor import Visitor
 from tests.conftest import Served, ServerFactory

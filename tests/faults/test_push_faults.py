@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from push import apns, apns_connection, circuit_breaker
-from push.doubles.apns import ApnsFault, ApnsPush, Apple, Plan
+from push.doubles.apns import Apple, Plan
+from push.doubles.apple_connection import ApnsFault, ApnsPush
 from tests.conftest import Served, ServerFactory
 from tests.support.guard import HANG_SECONDS
 from tests.support.pushing import phone, quiet

@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 from sqlalchemy import update
 
-from push.doubles.apns import ApnsFault, ApnsPush, Apple
+from push.doubles.apns import Apple
+from push.doubles.apple_connection import ApnsFault, ApnsPush
 from storage import logins, outbox
 from storage.models import devices
 from storage.models import logins as table

@@ -11,7 +11,8 @@ from typing import Any
 import aiohttp
 import pytest
 
-from push.doubles.apns import TOPIC, ApnsFault, ApnsPush, Apple
+from push.doubles.apns import TOPIC, Apple
+from push.doubles.apple_connection import ApnsFault, ApnsPush
 from storage import outbox, streams
 from storage.types import now
 from tests.conftest import ServerFactory, eventually

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from push.doubles.apns import Apple
-from push.doubles.fcm import FcmFault, Google
 from push.doubles.apple_device import AppleDevice, ShownActivity
+from push.doubles.fcm import FcmFault, Google
 from push.doubles.webpush import PushService
 from tests.conftest import Served, ServerFactory, eventually
 from tests.journeys.test_live_activities import MOMENTS, SESSIONS, STREAMS, in_seconds, reach, stream_of
@@ -46,7 +46,7 @@ async def owner_of(server: Served) -> Person:
     return owner
 
 
-class Registering:
+class AppOnIPhones:
     """The app on iPhones: it registers the token of an activity as soon as it has it."""
 
     def __init__(self, apple: Apple) -> None:
@@ -60,6 +60,9 @@ class Registering:
         await phone(person, person.id, pushToStartToken=token, **more)
         return self.apple.device(token, ios, on_token=self.on_token)
 
+    async def registered(self) -> None:
+        await asyncio.gather(*self.tasks)
+
     def on_token(self, device: AppleDevice, activity: ShownActivity) -> None:
         token = f"live-{device.start_token}-{activity.stream}"
         self.apple.activities[token] = activity
@@ -68,6 +71,16 @@ class Registering:
             "liveActivityToken": token, "activityId": activity.stream,
         }  # fmt: skip
         self.tasks.append(asyncio.ensure_future(self.people[device.start_token].post(SESSIONS, body)))
+
+
+async def compared(server: Served) -> None:
+    """Channels are opened in an app once those that are there are known."""
+    channels = server.services.push_channels
+    assert channels
+    await channels.work()
+    await server.services.streams.tick()
+    await channels.work()
+    await server.services.streams.tick()
 
 
 async def android(person: Person, token: str, *features: str) -> None:
@@ -79,9 +92,10 @@ async def android(person: Person, token: str, *features: str) -> None:
 async def test_each_moment_ends_on_every_screen_with_the_same_state(
     moment: str, apple: Apple, google: Google, service: PushService, server: Served
 ) -> None:
-    owner, app = await owner_of(server), Registering(apple)
-    ann, bob, cat, dan = await server.people.many(4)
+    owner, app = await owner_of(server), AppOnIPhones(apple)
+    ann, bob, cat, dan, eve = await server.people.many(5)
     iphone = await app.iphone(ann)
+    new = await app.iphone(eve, ios=18, features=["live.channel"])
     await android(bob, "t:bob", "live.ongoing")
     await android(dan, "t:dan")
     key = (await cat.get("/api/v1/push/config")).json["data"]["vapidPublicKey"]
@@ -91,22 +105,25 @@ async def test_each_moment_ends_on_every_screen_with_the_same_state(
     )
     assert registered.status == 201, registered
     stream = await stream_of(owner, in_seconds(600))
-    for person in (ann, bob, cat, dan):
+    for person in (ann, bob, cat, dan, eve):
         assert (await person.post(f"{STREAMS}/{stream}/follow")).status == 200
     tag = f"live:{stream}"
-    await server.services.streams.tick()
-    await eventually(lambda: iphone.activities and google.device("t:bob").live and browser.shown)
-    await asyncio.gather(*app.tasks)
+    await compared(server)
+    await eventually(lambda: iphone.activities and new.activities and google.device("t:bob").live and browser.shown)
+    await app.registered()
     await owner.patch(f"{STREAMS}/{stream}", {"title": "Final"})
     await quiet(server)
-    on_iphone, on_android = iphone.activities[stream], google.device("t:bob").live[tag]
-    assert on_iphone.state == on_android.state and on_android.state["title"] == "Final"
-    assert on_android.shown and not on_iphone.ended
+    on_iphone, on_android, on_new = (
+        iphone.activities[stream], google.device("t:bob").live[tag], new.activities[stream]
+    )  # fmt: skip
+    assert on_new.channel in apple.channels.ids and on_iphone.channel is None
+    assert on_iphone.state == on_android.state == on_new.state and on_android.state["title"] == "Final"
+    assert on_android.shown and not on_iphone.ended and not on_new.ended
     await reach(moment, owner, stream)
-    await eventually(lambda: on_iphone.ended and on_android.ends)
+    await eventually(lambda: on_iphone.ended and on_android.ends and on_new.ended)
     await quiet(server)
-    assert on_iphone.state == on_android.state and on_android.state["status"] == moment
-    assert (on_android.starts, on_android.ends, iphone.starts[stream]) == (1, 1, 1)
+    assert on_iphone.state == on_android.state == on_new.state and on_android.state["status"] == moment
+    assert (on_android.starts, on_android.ends, iphone.starts[stream], new.starts[stream]) == (1, 1, 1, 1)
     assert not google.device("t:dan").live, "its app shows no live updates"
     texts = [each["body"] for each in browser.shown[tag]]
     assert texts == ["It begins soon", *(["Cancelled"] if moment == "cancelled" else [])]

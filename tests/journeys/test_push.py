@@ -12,7 +12,8 @@ import aiohttp
 import pytest
 
 from push import circuit_breaker
-from push.doubles.apns import TOPIC, ApnsFault, ApnsPush, Apple
+from push.doubles.apns import TOPIC, Apple
+from push.doubles.apple_connection import ApnsFault, ApnsPush
 from push.provider import LogProvider
 from push.worker import LEASE_MICROSECONDS, Worker
 from realtime.fanout import reach

@@ -12,8 +12,9 @@ import pytest
 
 from push import apns_connection
 from push.apns import ApnsProvider
-from push.doubles.apns import KEY_ID, TEAM, TOPIC, ApnsFault, Apple
-from push.doubles.apns import ApnsPush as Arrived
+from push.doubles.apns import KEY_ID, TEAM, TOPIC, Apple
+from push.doubles.apple_connection import ApnsFault
+from push.doubles.apple_connection import ApnsPush as Arrived
 from push.notes import LiveNote, Note
 from push.provider import Address, Outcome, Push, PushResult
 from push.signed import AppleToken, SignedToken

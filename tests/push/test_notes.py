@@ -175,7 +175,7 @@ def test_hours_that_end_as_they_begin_are_none() -> None:
 STREAM_VALUES = {"id": "s" * 24, "title": "Match", "status": "scheduled", "starts_at": 5_000 * SECOND + 7}
 STREAM = Stream(**dict.fromkeys(Stream.__slots__) | STREAM_VALUES)  # type: ignore[arg-type]
 LIVE = LiveContext(
-    replace(DELIVERY, stamp=4_000), None, DEVICE, Preferences("tr"), STREAM, "Attributes", '{"league":1}'
+    replace(DELIVERY, stamp=4_000), None, DEVICE, None, Preferences("tr"), STREAM, "Attributes", '{"league":1}'
 )
 STATE = {"status": "scheduled", "title": "Match", "startsAt": 5_000}
 

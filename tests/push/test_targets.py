@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 from sqlalchemy import select, update
 
-from push.doubles.apns import ApnsFault, Apple
+from push.doubles.apns import Apple
+from push.doubles.apple_connection import ApnsFault
 from push.notes import Note
 from push.targets import ActivityTarget, DeviceTarget, StartTarget, target_of
 from server.push_setup import policy_of

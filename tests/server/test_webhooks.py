@@ -17,7 +17,8 @@ from aiohttp import web
 from sqlalchemy import func, select
 
 import push.webhooks
-from push.doubles.apns import TOPIC, ApnsFault, Apple
+from push.doubles.apns import TOPIC, Apple
+from push.doubles.apple_connection import ApnsFault
 from push.post import is_public
 from push.webhook_sender import wrong_with
 from storage import webhooks

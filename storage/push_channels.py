@@ -1,0 +1,396 @@
+"""Push channels: channels of Apple's, each for a stream in an app, over which one push reaches all iPhones that show it.
+
+A row is ``wanted`` until Apple has opened the channel, then ``open``; ``ending`` while an end is on its way, ``ended`` once
+Apple has accepted it, and gone when the channel is closed. A ``failed`` one will not open, or Apple does not know it any
+more: its iPhones have tokens instead. An ``unknown`` one is at Apple and of no stream here.
+
+A request to open one may get no answer and yet open a channel. Such requests are counted in ``unanswered``, before they are
+sent; what they opened is found among all the channels of the app (``compare``).
+"""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from sqlalchemy import ColumnElement, Connection, and_, delete, exists, func, insert, or_, select, update
+
+from storage.devices import APPLE, CHANNEL
+from storage.models import deliveries, devices, followers, push_channel_apps, push_channels, streams
+from storage.outbox import promise_live
+from storage.prepared import Update
+from storage.stamps import Stamped
+from storage.transaction import Tx
+from storage.types import SECOND
+
+# Of the 10,000 that Apple has for an app; beyond, streams have tokens.
+MOST_CHANNELS = 8_000
+# After that a request is made once more; no answer comes so late.
+REQUEST_MICROSECONDS = 30 * SECOND
+# For so long the start of a stream is kept waiting for its channels.
+OPENING_MICROSECONDS = 60 * SECOND
+# Apple keeps the last push of a channel for phones that were off for as long.
+KEPT_MICROSECONDS = 8 * 3600 * SECOND
+LIFE_MICROSECONDS = 13 * 3600 * SECOND
+# An end is repeated where starts were under way.
+REPEAT_MICROSECONDS = 30 * SECOND
+# A channel that nothing here knows is looked at twice before it is closed.
+SECOND_LOOK_MICROSECONDS = 60 * SECOND
+COMPARED_EVERY_MICROSECONDS = 3600 * SECOND
+REQUESTS_AT_ONCE = 20
+STATES = ("wanted", "open", "ending", "ended", "failed", "unknown")
+
+
+@dataclass(frozen=True, slots=True)
+class PushChannel:
+    """``stamp`` is that of the newest push to it, in seconds since 1970. Apple was last asked to open it at ``asked_at``;
+    ``due_at`` is when something is to be done.
+    """
+
+    pk: int
+    stream_pk: int | None
+    environment: str
+    bundle_id: str
+    channel_id: str | None
+    state: str
+    stamp: int
+    unanswered: int
+    asked_at: int
+    due_at: int
+    created_at: int
+
+
+class App(NamedTuple):
+    """``compared_at`` is when its channels were last compared with Apple's, 0 before the first time."""
+
+    pk: int
+    environment: str
+    bundle_id: str
+    compared_at: int
+
+
+STAMPED = Stamped(push_channels, "open", Update(push_channels, ("pk",), ("stamp", "state")))
+SELECT = select(*(push_channels.c[name] for name in PushChannel.__slots__))
+USES_CHANNELS = and_(
+    devices.c.platform == APPLE, devices.c.push_to_start_token.is_not(None), devices.c.features.contains(CHANNEL)
+)
+# A follower's iPhone could use a channel of the app.
+HAS_USERS = exists().where(
+    followers.c.stream_pk == streams.c.pk,
+    devices.c.user_pk == followers.c.user_pk,
+    USES_CHANNELS,
+    devices.c.environment == push_channel_apps.c.environment,
+    devices.c.bundle_id == push_channel_apps.c.bundle_id,
+)
+HAS_CHANNELS = exists().where(push_channels.c.stream_pk == streams.c.pk)
+
+
+def of_app(app: App) -> Any:
+    return and_(push_channels.c.environment == app.environment, push_channels.c.bundle_id == app.bundle_id)
+
+
+# Apps
+
+
+def add_app(tx: Tx, environment: str, bundle_id: str) -> None:
+    """An app of which a phone can use channels."""
+    here = (push_channel_apps.c.environment == environment, push_channel_apps.c.bundle_id == bundle_id)
+    if tx.execute(select(push_channel_apps.c.pk).where(*here)).first() is None:
+        row = {"environment": environment, "bundle_id": bundle_id, "due_at": 0, "compared_at": 0}
+        tx.execute(insert(push_channel_apps), row)
+
+
+def claim_apps(tx: Tx) -> list[App]:
+    """Apps whose channels are due to be compared; they are due again after a request's time."""
+    rows: Any = tx.execute(
+        select(*(push_channel_apps.c[name] for name in App._fields)).where(push_channel_apps.c.due_at <= tx.now)
+        .limit(REQUESTS_AT_ONCE).with_for_update(skip_locked=True)
+    )  # fmt: skip
+    found = [App(*row) for row in rows]
+    if found:
+        mine = push_channel_apps.c.pk.in_([each.pk for each in found])
+        tx.execute(update(push_channel_apps).where(mine).values(due_at=tx.now + REQUEST_MICROSECONDS))
+    return found
+
+
+# Opening
+
+
+def to_want(connection: Connection, *, after: int, before: int, limit: int = 100) -> list[int]:
+    """Streams that begin between two times, have no channels, and whose followers could use one."""
+    statement = (
+        select(streams.c.pk)
+        .where(
+            streams.c.status == "scheduled",
+            streams.c.announced.is_(False),
+            streams.c.starts_at > after,
+            streams.c.starts_at < before,
+            ~HAS_CHANNELS,
+            exists().where(push_channel_apps.c.compared_at > 0, HAS_USERS),
+        )
+        .limit(limit)
+    )
+    return list(connection.execute(statement).scalars())
+
+
+def want(tx: Tx, stream_pk: int) -> None:
+    """A channel for the stream in each app that could use it, unless it has some."""
+    own = select(func.count()).select_from(push_channels).where(
+        push_channels.c.environment == push_channel_apps.c.environment,
+        push_channels.c.bundle_id == push_channel_apps.c.bundle_id,
+        push_channels.c.state != "failed",
+    )  # fmt: skip
+    apps: Any = tx.execute(
+        select(push_channel_apps.c.environment, push_channel_apps.c.bundle_id)
+        .join(streams, streams.c.pk == stream_pk)
+        .where(
+            ~HAS_CHANNELS,
+            push_channel_apps.c.compared_at > 0,
+            HAS_USERS,
+            own.scalar_subquery() < MOST_CHANNELS,
+        )
+    ).all()
+    rows = [
+        {
+            "stream_pk": stream_pk,
+            "environment": environment,
+            "bundle_id": bundle_id,
+            "state": "wanted",
+            "stamp": 0,
+            "unanswered": 0,
+            "asked_at": 0,
+            "due_at": tx.now,
+            "created_at": tx.now,
+        }
+        for environment, bundle_id in apps
+    ]
+    if rows:
+        tx.execute(insert(push_channels), rows)
+
+
+def are_opening(tx: Tx, stream_pk: int) -> bool:
+    """Whether the start of a stream is to wait for its channels."""
+    opening = select(push_channels.c.pk).where(
+        push_channels.c.stream_pk == stream_pk,
+        push_channels.c.state == "wanted",
+        push_channels.c.created_at > tx.now - OPENING_MICROSECONDS,
+    )
+    return tx.execute(opening.limit(1)).first() is not None
+
+
+def is_due(at: int) -> ColumnElement[bool]:
+    """That a request is to be made for a channel at a time."""
+    too_old = push_channels.c.created_at < at - LIFE_MICROSECONDS
+    return and_(
+        push_channels.c.due_at <= at,
+        or_(
+            push_channels.c.state.in_(("wanted", "ended")),
+            and_(push_channels.c.state.in_(("open", "ending")), too_old),
+        ),
+    )
+
+
+def any_due(connection: Connection, at: int) -> tuple[bool, bool]:
+    """Whether something is to be done for channels, and for apps."""
+    channel = connection.execute(select(push_channels.c.pk).where(is_due(at)).limit(1)).first()
+    app = connection.execute(select(push_channel_apps.c.pk).where(push_channel_apps.c.due_at <= at).limit(1)).first()
+    return channel is not None, app is not None
+
+
+def claim(tx: Tx) -> list[PushChannel]:
+    """Channels to be opened, those that are ``wanted``, and to be closed; they are due again after a request's time."""
+    begun = select(streams.c.pk).where(streams.c.pk == push_channels.c.stream_pk, streams.c.status != "scheduled")
+    tx.execute(update(push_channels).where(push_channels.c.state == "wanted", begun.exists()).values(state="failed"))
+    too_old = push_channels.c.created_at < tx.now - LIFE_MICROSECONDS
+    tx.execute(delete(push_channels).where(push_channels.c.state == "failed", too_old, push_channels.c.unanswered == 0))
+    due = SELECT.where(is_due(tx.now)).limit(REQUESTS_AT_ONCE).with_for_update(skip_locked=True)
+    rows: Any = tx.execute(due)
+    found = [PushChannel(*row) for row in rows]
+    if found:
+        mine = push_channels.c.pk.in_([each.pk for each in found])
+        tx.execute(update(push_channels).where(mine).values(due_at=tx.now + REQUEST_MICROSECONDS))
+    opening = [each.pk for each in found if each.state == "wanted"]
+    if opening:
+        more = {"unanswered": push_channels.c.unanswered + 1, "asked_at": tx.now}
+        tx.execute(update(push_channels).where(push_channels.c.pk.in_(opening)).values(**more))
+    return found
+
+
+def opened(tx: Tx, channel: PushChannel, channel_id: str) -> None:
+    """Apple has opened it. Where nothing waits for it any more it is closed again."""
+    app = (push_channels.c.environment == channel.environment, push_channels.c.bundle_id == channel.bundle_id)
+    same = (*app, push_channels.c.channel_id == channel_id, push_channels.c.pk != channel.pk)
+    tx.execute(delete(push_channels).where(*same))
+    held = tx.execute(SELECT.where(push_channels.c.pk == channel.pk).with_for_update()).one()
+    values: dict[str, Any] = {"channel_id": channel_id, "unanswered": push_channels.c.unanswered - 1}
+    if held.state == "wanted":
+        values |= {"state": "open", "due_at": tx.now}
+    elif held.state == "failed":
+        values |= {"state": "ended", "due_at": tx.now}
+    else:
+        # Another request has opened one: this one is of no use.
+        row = {name: getattr(held, name) for name in PushChannel.__slots__ if name not in ("pk", "stream_pk")}
+        tx.execute(
+            insert(push_channels), row | {"channel_id": channel_id, "state": "ended", "unanswered": 0, "due_at": 0}
+        )
+        del values["channel_id"]
+    tx.execute(update(push_channels).where(push_channels.c.pk == channel.pk).values(**values))
+
+
+def not_opened(tx: Tx, channel: PushChannel, *, retry_in: int | None) -> None:
+    """Apple has answered that it did not open it: it is tried again after so many microseconds, or not at all."""
+    values: dict[str, Any] = {"unanswered": push_channels.c.unanswered - 1}
+    mine = push_channels.c.pk == channel.pk
+    tx.execute(update(push_channels).where(mine).values(**values))
+    values = {"state": "failed"} if retry_in is None else {"due_at": tx.now + retry_in}
+    tx.execute(update(push_channels).where(mine, push_channels.c.state == "wanted").values(**values))
+
+
+def closed(tx: Tx, channel: PushChannel) -> None:
+    """Apple does not know it any more. Its requests without an answer are remembered until what they opened is found."""
+    mine = push_channels.c.pk == channel.pk
+    tx.execute(delete(push_channels).where(mine, push_channels.c.unanswered == 0))
+    tx.execute(update(push_channels).where(mine).values(state="failed", channel_id=None))
+
+
+# Pushes
+
+
+def for_starts(tx: Tx, starts: Collection[tuple[int, int]]) -> dict[tuple[int, int], int]:
+    """By ``(stream, device)`` the channel by which the stream starts on the device, where there is one."""
+    if not starts:
+        return {}
+    rows: Any = tx.execute(
+        select(push_channels.c.stream_pk, devices.c.pk, push_channels.c.pk)
+        .join(
+            push_channels,
+            and_(
+                push_channels.c.environment == devices.c.environment,
+                push_channels.c.bundle_id == devices.c.bundle_id,
+            ),
+        )
+        .where(
+            push_channels.c.state == "open",
+            push_channels.c.stream_pk.in_({stream for stream, _ in starts}),
+            devices.c.pk.in_({device for _, device in starts}),
+            USES_CHANNELS,
+        )
+    )
+    return {(row[0], row[1]): row[2] for row in rows if (row[0], row[1]) in starts}
+
+
+def by_pks(connection: Connection, pks: Collection[int]) -> dict[int, PushChannel]:
+    found = [PushChannel(*row) for row in connection.execute(SELECT.where(push_channels.c.pk.in_(pks)))] if pks else []
+    return {each.pk: each for each in found}
+
+
+def end_accepted(tx: Tx, channel: PushChannel) -> None:
+    """All who listen have the end. Who has not yet begun to, because a start is under way, gets another one."""
+    under_way = select(deliveries.c.pk).where(
+        deliveries.c.channel_pk == channel.stream_pk,
+        deliveries.c.kind == "live_start",
+        deliveries.c.ref_pk == channel.pk,
+        deliveries.c.state == "waiting",
+    )
+    held = (push_channels.c.pk == channel.pk, push_channels.c.state == "ending")
+    if tx.execute(under_way.limit(1)).first() is None:
+        ended = {"state": "ended", "due_at": tx.now + KEPT_MICROSECONDS}
+        tx.execute(update(push_channels).where(*held).values(**ended))
+        return
+    assert channel.stream_pk is not None
+    if tx.execute(update(push_channels).where(*held).values(state="open")).rowcount:
+        promise_live(tx, "channel_end", channel.stream_pk, 0, only=channel.pk, after=REPEAT_MICROSECONDS)
+
+
+def end_failed(tx: Tx, channel: PushChannel) -> None:
+    """The next moment tries again."""
+    held = (push_channels.c.pk == channel.pk, push_channels.c.state == "ending")
+    tx.execute(update(push_channels).where(*held).values(state="open"))
+
+
+def fail(tx: Tx, channel: PushChannel) -> None:
+    """Apple does not know it: nobody can be reached over it any more."""
+    tx.execute(update(push_channels).where(push_channels.c.pk == channel.pk).values(state="failed"))
+
+
+# Comparing
+
+
+class Compared(NamedTuple):
+    """How many channels are newly known to be of no stream here, and which of those are to be closed."""
+
+    unknown: int
+    orphans: list[PushChannel]
+
+
+def compare(tx: Tx, app: App, ids: Collection[str]) -> Compared:
+    """Note which channels of an app at Apple are of no stream here.
+
+    They are to be closed where requests of ours were not answered: as many as these, and none that was there before.
+    """
+    found: Any = tx.execute(SELECT.where(of_app(app)).order_by(push_channels.c.pk))
+    rows = [PushChannel(*row) for row in found]
+    known = {each.channel_id for each in rows}
+    fresh = [
+        {
+            "environment": app.environment,
+            "bundle_id": app.bundle_id,
+            "channel_id": id,
+            "state": "unknown",
+            "stamp": 0,
+            "unanswered": 0,
+            "asked_at": 0,
+            "due_at": 0,
+            "created_at": tx.now,
+        }
+        for id in ids
+        if id not in known
+    ]
+    if fresh:
+        tx.execute(insert(push_channels), fresh)
+    unknown = [each for each in rows if each.state == "unknown"]
+    gone = [each.pk for each in unknown if each.channel_id not in ids]
+    if gone:
+        tx.execute(delete(push_channels).where(push_channels.c.pk.in_(gone)))
+    asked = [each for each in rows if each.unanswered]
+    settled = [each for each in asked if each.asked_at < tx.now - 2 * SECOND_LOOK_MICROSECONDS]
+    since = min((each.created_at for each in asked), default=tx.now)
+    candidates = [
+        each
+        for each in unknown
+        if each.channel_id in ids and since < each.created_at < tx.now - SECOND_LOOK_MICROSECONDS
+    ]
+    if settled and not candidates and not fresh:
+        # Whatever these requests opened is found by now.
+        tx.execute(
+            update(push_channels).where(push_channels.c.pk.in_([each.pk for each in settled])).values(unanswered=0)
+        )
+    pause = SECOND_LOOK_MICROSECONDS if asked else COMPARED_EVERY_MICROSECONDS
+    here = push_channel_apps.c.pk == app.pk
+    tx.execute(update(push_channel_apps).where(here).values(compared_at=tx.now, due_at=tx.now + pause))
+    return Compared(len(fresh), candidates[: sum(each.unanswered for each in asked)])
+
+
+def orphan_closed(tx: Tx, channel: PushChannel) -> None:
+    """One that a request without an answer had opened."""
+    closed(tx, channel)
+    asked = tx.execute(
+        select(push_channels.c.pk)
+        .where(
+            push_channels.c.environment == channel.environment,
+            push_channels.c.bundle_id == channel.bundle_id,
+            push_channels.c.unanswered > 0,
+        )
+        .order_by(push_channels.c.pk)
+        .limit(1)
+    ).scalar()
+    if asked is not None:
+        less = {"unanswered": push_channels.c.unanswered - 1}
+        tx.execute(update(push_channels).where(push_channels.c.pk == asked).values(**less))
+
+
+def counts(connection: Connection) -> dict[str, int]:
+    """How many there are, by state."""
+    rows: Sequence[Any] = connection.execute(
+        select(push_channels.c.state, func.count()).group_by(push_channels.c.state)
+    ).all()
+    return {row[0]: row[1] for row in rows}
