@@ -4,7 +4,7 @@ BIN = .venv/bin
 COMPILE = .venv-lock/bin/pip-compile --quiet --generate-hashes --strip-extras --allow-unsafe --no-header --no-annotate \
 	--no-emit-index-url --no-emit-find-links --no-emit-trusted-host
 
-.PHONY: run test check format bench fuzz prove mutants install lock chromium nginx pgbouncer
+.PHONY: run test check format bench fuzz prove mutants install lock chromium firefox nginx pgbouncer
 
 run: .venv/installed static/node_modules/.package-lock.json
 	$(BIN)/python run.py
@@ -40,11 +40,15 @@ prove: install
 mutants: install
 	$(BIN)/python -m tests.mutants --write docs/guarantees.md $(ARGS)
 
-install: .venv/tested static/node_modules/.package-lock.json tests/node_modules/.package-lock.json chromium nginx pgbouncer
+install: .venv/tested static/node_modules/.package-lock.json tests/node_modules/.package-lock.json chromium firefox nginx pgbouncer
 
 # The browser of the tests: the system's, Debian's where there is none, or what CHROMIUM names.
 chromium:
 	test -n "$(CHROMIUM)" || command -v chromium google-chrome >/dev/null || { apt-get update && apt-get install -y chromium; }
+
+# A test of push: Chromium has its push service on the internet, Firefox takes ours.
+firefox:
+	test -n "$(FIREFOX)" || command -v firefox-esr firefox >/dev/null || { apt-get update && apt-get install -y --no-install-recommends firefox-esr; }
 
 # A test puts nodes behind it.
 nginx:

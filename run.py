@@ -109,6 +109,9 @@ def arguments() -> ArgumentParser:
     push.add_argument(
         "--test", metavar="DEVICE", help="push to the devices of this id, and print what the provider answers"
     )
+    push.add_argument(
+        "--dry-run", action="store_true", help="with --test: only ask Google whether it would accept the push"
+    )
     for each in (token, add, listed, *of_one, hooks, push):
         each.add_argument("--tenant", metavar="UUID", help="default: the tenant of users who name none")
     for each in (token, add):
@@ -231,7 +234,9 @@ def list_webhooks(settings: Settings, asked: Namespace) -> None:
 
 
 def show_pushes(settings: Settings, asked: Namespace) -> None:
-    show(operate(settings, "push", tenant=asked.tenant, retry=asked.retry, test=asked.test))
+    if asked.dry_run and not asked.test:
+        raise SystemExit("--dry-run needs --test DEVICE")
+    show(operate(settings, "push", tenant=asked.tenant, retry=asked.retry, test=asked.test, dry_run=asked.dry_run))
 
 
 # The database and its secrets

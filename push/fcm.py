@@ -79,7 +79,10 @@ class FcmProvider:
         except MintFailed as failed:
             return PushResult(Outcome.RETRY, 0, str(failed))
         headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
-        body = orjson.dumps({"message": message_of(push, time.time())})
+        document: dict[str, Any] = {"message": message_of(push, time.time())}
+        if push.dry_run:
+            document["validate_only"] = True
+        body = orjson.dumps(document)
         result = self._result(await self.poster.post(self.url, body, headers), token, began_at)
         if result.outcome is not Outcome.ACCEPTED:
             logger.info("push to %s: %d %s", masked(push.address.token), result.status, result.reason)

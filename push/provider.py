@@ -45,13 +45,15 @@ class Address:
 @dataclass(frozen=True, slots=True)
 class Push:
     """One push to one device. ``push_id`` is a uuid and stays the same when the push is tried again; ``expires_at`` is in
-    seconds since 1970.
+    seconds since 1970. A ``dry_run`` asks whether it would be accepted; FCM alone
+    can say that.
     """
 
     address: Address
     note: Note | LiveNote
     push_id: str
     expires_at: int
+    dry_run: bool = False
 
 
 @dataclass(frozen=True, slots=True)

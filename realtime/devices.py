@@ -22,6 +22,8 @@ from storage.types import SECOND, now
 
 # For how long a provider keeps a test.
 TEST_SECONDS = 600
+# The only provider that checks a push without sending it.
+DRY_RUNS = "fcm"
 
 FEATURES = (devices.CHANNEL, devices.ONGOING, devices.QUIET)
 
@@ -129,22 +131,26 @@ class Devices:
         )
         return [documents.delivery(each) for each in found]
 
-    async def test(self, caller: Caller, device_id: str) -> list[shapes.PushTest]:
-        """Send a push to the devices of this id, and say what the providers answered. Raises NotFound."""
+    async def test(self, caller: Caller, device_id: str, *, dry_run: bool = False) -> list[shapes.PushTest]:
+        """Send a push to the devices of this id, and say what the providers answered; with ``dry_run`` nothing is shown, and
+        Google alone is asked. Raises NotFound.
+        """
         found = await self.database.read(lambda it: devices.named(it, caller.user.tenant_pk, device_id))
         if not found:
             raise NotFound
-        return [await self._test(each) for each in found]
+        return [await self._test(each, dry_run=dry_run) for each in found]
 
-    async def _test(self, device: Device) -> shapes.PushTest:
+    async def _test(self, device: Device, *, dry_run: bool) -> shapes.PushTest:
         provider = self.providers.get(device.provider or "")
-        if provider is None:
-            return {"provider": device.provider, "outcome": "not pushable", "status": None, "reason": None}
+        if provider is None or (dry_run and device.provider != DRY_RUNS):
+            outcome = "not pushable" if provider is None else "no dry run"
+            return {"provider": device.provider, "outcome": outcome, "status": None, "reason": None}
         at = now()
         badges = await self.database.read(lambda it: contexts.badges_of(it, {device.user_pk}, at))
         push_id = str(uuid.uuid4())
         note = Note(once=push_id, badge=badges[device.user_pk], title="Bellwire", body="Test", data={"type": "test"})
-        push = Push(address_of(device, device.push_token), note, push_id, at // SECOND + TEST_SECONDS)
+        expires_at = at // SECOND + TEST_SECONDS
+        push = Push(address_of(device, device.push_token), note, push_id, expires_at, dry_run=dry_run)
         result = await provider.send(push)
         return {
             "provider": device.provider,

@@ -243,7 +243,7 @@ async def push_letters(services: Services, arguments: Arguments) -> Any:
     """Dead letters of a tenant, newest first; or one of them tried again; or a test of a device."""
     operator = Operator.of(await tenant_of(services, arguments))
     if arguments["test"] is not None:
-        return await services.devices.test(operator, arguments["test"])
+        return await services.devices.test(operator, arguments["test"], dry_run=bool(arguments.get("dry_run")))
     if arguments["retry"] is None:
         return await services.devices.pushes(operator, user_id=None, push_id=None, before=None, limit=200)
     await services.devices.retry(operator, arguments["retry"])

@@ -8,10 +8,11 @@ prints the settings that point a server to it, and each message that arrives.
 """
 
 import asyncio
+import inspect
 import json
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -31,7 +32,7 @@ TOKEN_SECONDS = 3599
 LARGEST_DATA_BYTES = 4096
 STORED_MESSAGES = 100
 STORED_KEYS = 4
-MESSAGE_FIELDS = {"token", "fid", "data", "android", "notification", "validate_only"}
+MESSAGE_FIELDS = {"token", "fid", "data", "android", "notification"}
 ANDROID_FIELDS = {
     "collapse_key", "priority", "ttl", "restricted_package_name", "data", "notification", "direct_boot_ok",
 }  # fmt: skip
@@ -61,7 +62,7 @@ class FcmMessage:
 @dataclass
 class FcmFault:
     """``kind``: status (an error with a code), late, silence, close (the connection, before an answer), cut (in the middle of
-    the body), html, empty.
+    the body), last (a good answer, and then the connection closes), html, empty.
 
     ``accepted`` says that the message goes to the phone in spite of it.
     """
@@ -144,14 +145,16 @@ class AndroidDevice:
         return None
 
 
+# What goes wrong with a message; it may be found out in between.
+FcmPlan = Callable[[FcmMessage], FcmFault | Awaitable[FcmFault | None] | None]
+
+
 class Google(HttpsDouble):
     """``async with Google() as google``. ``plan`` may say for each message what goes wrong with it, ``token_plan`` for each
     request of a token.
     """
 
-    def __init__(
-        self, *, delay: float = 0.0, plan: Callable[[FcmMessage], FcmFault | None] = lambda message: None
-    ) -> None:
+    def __init__(self, *, delay: float = 0.0, plan: FcmPlan = lambda message: None) -> None:
         super().__init__({"/token": self._token, "/v1/projects/{project}/messages:send": self._send}, delay=delay)
         self.plan = plan
         self.token_plan: Callable[[], FcmFault | None] = lambda: None
@@ -224,7 +227,8 @@ class Google(HttpsDouble):
             return web.json_response(error_of(401, "UNAUTHENTICATED", text), status=401)
         if request.match_info["project"] != PROJECT:
             return web.json_response(error_of(404, "NOT_FOUND", "Requested entity was not found."), status=404)
-        document = (await request.json()).get("message")
+        body = await request.json()
+        document = body.get("message")
         violation = wrong_with(document)
         if violation:
             return web.json_response(invalid(*violation), status=400)
@@ -241,7 +245,9 @@ class Google(HttpsDouble):
                 error_of(404, "NOT_FOUND", "Requested entity was not found.", "UNREGISTERED"), status=404
             )
         fault = self.plan(message)
-        if fault is None or fault.accepted:
+        if inspect.isawaitable(fault):
+            fault = await fault
+        if (fault is None or fault.accepted) and not body.get("validate_only"):
             self.device(message.token).receive(document)
         if fault is None:
             message.status = 200
@@ -269,6 +275,10 @@ class Google(HttpsDouble):
                 assert request.transport
                 request.transport.close()
                 return response
+            case "last":
+                last = web.json_response({"name": f"projects/{PROJECT}/messages/{self.count}"})
+                last.force_close()
+                return last
             case "html":
                 return web.Response(status=502, text="<html><title>Error 502</title></html>", content_type="text/html")
             case "empty":

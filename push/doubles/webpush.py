@@ -62,7 +62,7 @@ class WebPushFault:
 
 @dataclass
 class Subscription:
-    """A browser's. What is shown is replaced under its ``tag``; the service worker drops what it has shown."""
+    """A browser's. What is shown is replaced under its ``tag``, but by Safari, where each push shows a notification."""
 
     endpoint: str
     flavour: str
@@ -71,6 +71,8 @@ class Subscription:
     private: ec.EllipticCurvePrivateKey = field(default_factory=lambda: ec.generate_private_key(CURVE))
     auth: bytes = field(default_factory=lambda: os.urandom(16))
     gone: bool = False
+    # Requests that came after it was gone.
+    refused: int = 0
     shown: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     push_ids: set[str] = field(default_factory=set)
 
@@ -82,7 +84,7 @@ class Subscription:
 
     def show(self, message: dict[str, Any]) -> None:
         notification = message["notification"]
-        if notification["data"]["pushId"] not in self.push_ids:
+        if self.flavour == "apple" or notification["data"]["pushId"] not in self.push_ids:
             self.push_ids.add(notification["data"]["pushId"])
             self.shown.setdefault(notification["tag"], []).append(notification)
 
@@ -114,6 +116,8 @@ class PushService(HttpsDouble):
     async def _receive(self, request: web.Request) -> web.StreamResponse:
         body = await request.read()
         subscription = self.subscriptions.get(request.match_info["id"])
+        if subscription:
+            subscription.refused += subscription.gone
         if subscription is None or subscription.gone:
             return answer_of("google" if subscription is None else subscription.flavour, 410, "Unregistered")
         flavour = subscription.flavour

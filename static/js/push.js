@@ -41,12 +41,29 @@ function isOf(subscription, key) {
   return btoa(String.fromCharCode(...bytes)).replaceAll("+", "-").replaceAll("/", "_").replaceAll("=", "") === key;
 }
 
-/** Ask, which a browser allows by a click alone, and subscribe. Whether notifications are shown from now on. */
-export async function turnOn() {
-  return (await Notification.requestPermission()) === "granted" && register();
+/** @type {Promise<unknown>} */
+let last = Promise.resolve();
+
+/**
+ * One after the other: what is turned off must not be registered by what began before.
+ * @template T
+ * @param {() => T | Promise<T>} work
+ * @returns {Promise<T>}
+ */
+function inTurn(work) {
+  const done = last.then(work);
+  last = done.catch(() => {});
+  return done;
 }
 
-export async function turnOff() {
+/** Ask, which a browser allows by a click alone, and subscribe. Whether notifications are shown from now on. */
+export async function turnOn() {
+  return (await Notification.requestPermission()) === "granted" && inTurn(register);
+}
+
+export const turnOff = () => inTurn(end);
+
+async function end() {
   if (!isOn()) return;
   // The server first: whatever the push service says, nothing more is sent.
   await api.delete(`/api/v1/devices/${deviceId()}`);
@@ -56,6 +73,4 @@ export async function turnOff() {
 }
 
 /** At each start: a subscription may be another one by now, and the server may have another key. */
-export async function renew() {
-  if (isOn()) await register();
-}
+export const renew = () => inTurn(() => isOn() && register());

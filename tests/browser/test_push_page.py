@@ -4,17 +4,19 @@ A browser under test can't subscribe: its push service is on the internet. The s
 the server pushed is delivered over the browser's debugging protocol, decrypted.
 """
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.async_api import Browser, Page, expect
+from playwright.async_api import Browser, Page, Route, expect
 
 from push.doubles.webpush import PushService, Subscription
 from tests.browser.visitor import Visitor
 from tests.conftest import Served, ServerFactory, eventually
+from tests.support.guard import HANG_SECONDS
 from tests.support.pushing import quiet
 
 SUBSCRIBED = """([endpoint, keys]) => {
@@ -131,3 +133,30 @@ async def test_at_each_start_the_subscription_is_registered_again(
     await page.click('button:has-text("Log out")')
     await page.wait_for_selector(".enter")
     assert await page.evaluate("localStorage['bellwire.pushed']") is None and visitor.problems == []
+
+
+async def test_turned_off_while_it_is_registered_again(browser: Browser, server: Served, service: PushService) -> None:
+    """What began before must not undo it."""
+    visitor = await Visitor.come(browser, server.url)
+    await subscribable(visitor, server, service)
+    page = visitor.page
+    await visitor.register("Bob")
+    await page.click('.rail a[href="#/settings"]')
+    await page.click('button:has-text("Show notifications on this device")')
+    await expect(page.locator('button:has-text("Stop notifications on this device")')).to_have_count(1)
+    asked, released = asyncio.Event(), asyncio.Event()
+
+    async def later(route: Route) -> None:
+        asked.set()
+        await released.wait()
+        await route.continue_()
+
+    calls: list[str] = []
+    page.on("request", lambda request: calls.append(request.method) if "/api/v1/devices" in request.url else None)
+    await page.route("**/api/v1/devices", later)
+    await page.reload()
+    await asyncio.wait_for(asked.wait(), HANG_SECONDS)
+    await page.click('button:has-text("Stop notifications on this device")')
+    released.set()
+    await expect(page.locator('button:has-text("Show notifications on this device")')).to_have_count(1)
+    assert calls == ["POST", "DELETE"] and visitor.problems == []

@@ -19,22 +19,37 @@ from typing import Any
 
 from sqlalchemy import update
 
+import push.apns_connection
+import push.circuit_breaker
+import push.post
+import push.push_channels
+import push.sender
+import push.signed
+import push.webpush
 import push.worker
 import run
+import server.bootstrap
 import server.shutdown
+from push import fcm
+from push.dead_guard import DeadGuard
+from push.fcm import FcmProvider
+from push.provider import Outcome, Rule
 from push.sender import Sender
+from push.webpush import WebPushProvider
+from push.webpush_encryption import encrypt
 from push.worker import Worker
 from realtime.fanout.hub import Hub
 from realtime.fanout.plan import Plans
 from realtime.fanout.session import Sessions
 from realtime.transport.engine import Engine
 from server import endpoint
-from storage import credits, database, messages, outbox
+from server.push_setup import policy_of
+from storage import credits, database, messages, outbox, push_channels
 from storage.executor_sqlite import SqliteExecutor
 from storage.models import credit_accounts
 from storage.statements_sqlite import SqliteStatements
 from storage.transaction import run_batch
-from storage.types import new_id
+from storage.types import SECOND, new_id
 from storage.writer import Writer
 
 MUTANTS: dict[str, Callable[[], None]] = {}
@@ -254,6 +269,60 @@ def pushes_not_collapsed() -> None:
 
 
 @mutant
+def tokens_dead_by_a_bare_404() -> None:
+    """A wrong path or project looks like a dead token."""
+    put(fcm, "TABLE", (Rule(Outcome.TOKEN_DEAD, (404,)), *fcm.TABLE))
+
+
+@mutant
+def subscriptions_dead_in_their_first_minutes() -> None:
+    put(push.webpush, "YOUNG_MICROSECONDS", 0)
+
+
+@mutant
+def tokens_forgotten_at_mass_death() -> None:
+    put(DeadGuard, "believes", True)
+
+
+@mutant
+def messages_with_a_collapse_key() -> None:
+    """Google keeps four of them for a device that is off, and an arbitrary one of each."""
+    message_of = fcm.message_of
+
+    def replaced(pushed: Any, at: float) -> dict[str, Any]:
+        made = message_of(pushed, at)
+        return made | {"android": {**made["android"], "collapse_key": f"chat-{pushed.note.once[:1]}"}}
+
+    put(fcm, "message_of", replaced)
+
+
+@mutant
+def wrong_record_size() -> None:
+    def replaced(*arguments: Any, **options: Any) -> bytes:
+        body: bytes = encrypt(*arguments, **options)
+        return body[:16] + (64).to_bytes(4, "big") + body[20:]
+
+    put(push.webpush, "encrypt", replaced)
+
+
+@mutant
+def ends_over_channels_not_repeated() -> None:
+    """A start on its way at the end is left without one."""
+    put(push_channels, "REPEAT_MICROSECONDS", 10**6 * SECOND)
+
+
+@mutant
+def channels_left_behind() -> None:
+    """What a request without an answer has opened is not looked for."""
+    compare = push_channels.compare
+
+    def replaced(tx: Any, app: Any, ids: Any) -> Any:
+        return compare(tx, app, ids)._replace(orphans=[])
+
+    put(push_channels, "compare", replaced)
+
+
+@mutant
 def nothing_synced() -> None:
     prepare = database.prepare_writer
 
@@ -331,6 +400,40 @@ def apply(what: str) -> None:
         Path(proof).write_text(what)
 
 
+def shorten_pauses() -> None:
+    """So that faults of push providers do not take minutes each: what is waited before another attempt, and for an answer."""
+    for module, seconds in (
+        (push.circuit_breaker, {"PAUSE_SECONDS": 0.5}),
+        (push.signed, {"MINT_PAUSE_SECONDS": 0.5}),
+        (push.sender, {"BUSY_SECONDS": 1.0}),
+        (push.webpush, {"YOUNG_RETRY_SECONDS": 0.5}),
+        (push.post, {"ANSWER_SECONDS": 2.0}),
+        (push.apns_connection, {"ANSWER_SECONDS": 2.0}),
+        (push.push_channels, {"RETRY_SECONDS": 0.5}),
+        (FcmProvider, {"retry_base": 0.2}),
+        (WebPushProvider, {"retry_base": 0.2}),
+    ):
+        for name, value in seconds.items():
+            put(module, name, value)
+    for name, value in {
+        "REQUEST_MICROSECONDS": 3, "OPENING_MICROSECONDS": 20, "KEPT_MICROSECONDS": 2, "REPEAT_MICROSECONDS": 1,
+        "SECOND_LOOK_MICROSECONDS": 3, "COMPARED_EVERY_MICROSECONDS": 2,
+    }.items():  # fmt: skip
+        put(push_channels, name, value * SECOND)
+    put(
+        server.bootstrap,
+        "policy_of",
+        lambda settings: replace(policy_of(settings), retry_base=0.2, slow_down=0.5, retry_most=5.0),
+    )
+
+
+def prepare() -> None:
+    if "SHORT_PAUSES" in os.environ:
+        shorten_pauses()
+    if broken := os.environ.get("BROKEN"):
+        apply(broken)
+
+
 if __name__ == "__main__":
-    apply(os.environ["BROKEN"])
+    prepare()
     sys.exit(run.main())

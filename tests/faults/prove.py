@@ -22,7 +22,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from tests.faults import acks, credits, nodes, pushes, readers, rooms, syncs
+from tests.faults import acks, credits, nodes, providers, pushes, readers, rooms, screens, syncs
 from tests.faults.broken import MUTANTS
 
 BEGIN, END = "<!-- proofs: begin -->", "<!-- proofs: end -->"
@@ -75,6 +75,10 @@ LEDGER = (
     "keys_with_another_effect_than_answered", "keys_with_two_answers", "transfers_without_message", "tracebacks",
 )  # fmt: skip
 WHOLE = ("acked_never_seen", "acked_twice", "wrong_order", "missed", "different", "unrecovered")
+OF_PROVIDERS = (
+    "undelivered", "shown_twice", "sent_to_dead", "devices_lost", "dead_kept", "stuck", "elsewhere_slower", "most_wrong",
+    "endpoints_in_log", "tracebacks",
+)  # fmt: skip
 CLOCK = "tests/faults/test_clock.py"
 ROWS = {
     "a1": Row(
@@ -183,6 +187,46 @@ ROWS = {
         lambda told: told["pushes"],
         "pushes",
     ),
+    "g android": Row(
+        "P6",
+        "25 faults of Google's service, the server killed in the middle of each",
+        lambda: providers.run(provider="fcm", messages=200),
+        lambda: providers.run(
+            provider="fcm", messages=60, faults=["bare 404", "unregistered for all", "unregistered for good", "offline"]
+        ),
+        OF_PROVIDERS,
+        lambda told: told["pushes"],
+        "pushes",
+    ),
+    "g browsers": Row(
+        "P6",
+        "14 faults of the push services of browsers, the server killed in the middle of each",
+        lambda: providers.run(provider="webpush", messages=200),
+        lambda: providers.run(provider="webpush", messages=60, faults=["410 in the first minute", "404 and 410"]),
+        OF_PROVIDERS,
+        lambda told: told["pushes"],
+        "pushes",
+    ),
+    "g screens": Row(
+        "P6",
+        "streams on iPhones with tokens and with channels and on Android phones, 14 faults and four moments, "
+        "the server killed while they start and while they end",
+        lambda: screens.run(),
+        lambda: screens.run(
+            faults=["opened and never answered", "a start is on its way at the end"], moments=["cancelled", "ready"]
+        ),
+        (
+            "not_shown",
+            "not_ended",
+            "other_state",
+            "ended_twice",
+            "channels_left",
+            "others_closed",
+            "tracebacks",
+        ),
+        lambda told: told["screens"],
+        "screens",
+    ),
     "h": Row(
         "P7",
         "the clock set forward and back, winter time, tokens that end meanwhile",
@@ -208,7 +252,9 @@ FOUND_BY = {
     "pushes_promised_apart": "a1", "leases_never_returned": "g", "nothing_synced": "a2", "gaps_not_filled": "b",
     "hints_taken_as_they_come": "b", "offsets_forgotten": "a1", "dead_tokens_kept": "g", "pushes_not_collapsed": "g",
     "credits_out_of_nothing": "c", "transfers_without_ledger": "c", "slow_readers_kept": "d", "expired_tokens_stay": "h",
-    "stopped_without_a_word": "i",
+    "stopped_without_a_word": "i", "tokens_dead_by_a_bare_404": "g android", "tokens_forgotten_at_mass_death": "g android",
+    "messages_with_a_collapse_key": "g android", "subscriptions_dead_in_their_first_minutes": "g browsers",
+    "wrong_record_size": "g browsers", "ends_over_channels_not_repeated": "g screens", "channels_left_behind": "g screens",
 }  # fmt: skip
 
 

@@ -27,10 +27,10 @@ def sometimes(fault: Any, share: float) -> Callable[[Any], Any]:
     return lambda push: fault if dice.random() < share else None
 
 
-def first(count: int, fault: Any) -> Callable[[Any], Any]:
+def first(count: int, fault: Any) -> Callable[..., Any]:
     """The fault strikes so many pushes, then none."""
     left = [fault] * count
-    return lambda push: left.pop() if left else None
+    return lambda *push: left.pop() if left else None
 
 
 # What is rejected for good, and so never shown, is excused.
@@ -158,7 +158,10 @@ async def test_fault_of_a_browsers_push_service(
     service.plan = OF_BROWSERS[name]
     sent = await write(server, "webpush", bobs)
     shown = [each.shown for each in service.subscriptions.values()]
-    check(server, "webpush", name, sent, Counter({tag: len(each) for one in shown for tag, each in one.items()}))
+    # Safari ignores the tag.
+    many = [each.shown for each in service.subscriptions.values() if each.flavour != "apple"]
+    assert all(len(each) == 1 for one in many for each in one.values())
+    check(server, "webpush", name, sent, Counter({tag: 1 for one in shown for tag in one}))
     bodies = [each.body for each in service.received]
     assert len(set(bodies)) == len(bodies), "no body is encrypted as another"
     assert {len(tokens) for tokens in service.tokens.values()} == {1}

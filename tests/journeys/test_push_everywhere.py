@@ -208,6 +208,10 @@ async def test_an_operator_tests_a_device(apple: Apple, google: Google, service:
         (result,) = await service_of.test(operator, device)
         assert (result["provider"], result["outcome"]) == (provider, "accepted"), result
     assert shown(apple, google, subscription) == (["Bellwire"], ["Bellwire"], ["Bellwire"])
+    (result,) = await service_of.test(operator, "droid", dry_run=True)
+    assert result["outcome"] == "accepted" and len(google.device(ANDROID).shown) == 1, "nothing is shown"
+    (result,) = await service_of.test(operator, "phone-b1", dry_run=True)
+    assert result["outcome"] == "no dry run" and len(apple.of(IPHONE)) == 1
     google.unregistered.add(ANDROID)
     (result,) = await service_of.test(operator, "droid")
     assert (result["outcome"], result["status"], result["reason"]) == ("token dead", 404, "UNREGISTERED")

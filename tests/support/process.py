@@ -31,7 +31,8 @@ READY = re.compile(r"Bellwire is at (\S+)  .*\n")
 class ServerProcess:
     """``python run.py`` on a data folder; the port stays the same over restarts.
 
-    Where the environment has ``BROKEN``, the server is one with that fault, see ``tests/faults/broken.py``.
+    Where the environment has ``BROKEN``, the server is one with that fault, and with ``SHORT_PAUSES`` it does not wait
+    long before it tries once more, see ``tests/faults/broken.py``.
     """
 
     def __init__(self, data_dir: Path, **settings: Any) -> None:
@@ -52,8 +53,8 @@ class ServerProcess:
         with self.log.open("ab") as log:
             before = log.tell()
             if any(self.environment.get(name) != os.environ.get(name) for name in SEEN_AT_START):
-                broken = "BROKEN" in self.environment
-                program = [sys.executable, *(["-m", "tests.faults.broken"] if broken else ["run.py"])]
+                changed = {"BROKEN", "SHORT_PAUSES"} & self.environment.keys()
+                program = [sys.executable, *(["-m", "tests.faults.broken"] if changed else ["run.py"])]
                 self.process = await asyncio.create_subprocess_exec(
                     *program, env=self.environment, stdout=log, stderr=log
                 )

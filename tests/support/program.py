@@ -183,10 +183,10 @@ def become(request: dict[str, object], standard: list[int]) -> None:
     time.tzset()
     os.chdir(str(request["folder"]))
     sys.argv = ["run.py", *request["arguments"]]  # type: ignore[misc]
-    if broken := os.environ.get("BROKEN"):
-        from tests.faults.broken import apply
+    if "BROKEN" in os.environ or "SHORT_PAUSES" in os.environ:
+        from tests.faults.broken import prepare
 
-        apply(broken)
+        prepare()
 
 
 def leave(main: Callable[[], int]) -> NoReturn:
