@@ -9,13 +9,14 @@ sent; what they opened is found among all the channels of the app (``compare``).
 """
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, and_, delete, exists, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, and_, delete, exists, func, insert, select, update
 
+from storage import activities
 from storage.devices import APPLE, CHANNEL
-from storage.models import deliveries, devices, followers, push_channel_apps, push_channels, streams
+from storage.models import deliveries, devices, followers, push_channel_apps, push_channels, streams, tenants
 from storage.outbox import promise_live
 from storage.prepared import Update
 from storage.stamps import Stamped
@@ -30,7 +31,8 @@ REQUEST_MICROSECONDS = 30 * SECOND
 OPENING_MICROSECONDS = 60 * SECOND
 # Apple keeps the last push of a channel for phones that were off for as long.
 KEPT_MICROSECONDS = 8 * 3600 * SECOND
-LIFE_MICROSECONDS = 13 * 3600 * SECOND
+# One that gets no end is closed when the last activity that it started is gone from its screen.
+LIFE_MICROSECONDS = activities.LIFE_MICROSECONDS
 # An end is repeated where starts were under way.
 REPEAT_MICROSECONDS = 30 * SECOND
 # A channel that nothing here knows is looked at twice before it is closed.
@@ -43,7 +45,7 @@ STATES = ("wanted", "open", "ending", "ended", "failed", "unknown")
 @dataclass(frozen=True, slots=True)
 class PushChannel:
     """``stamp`` is that of the newest push to it, in seconds since 1970. Apple was last asked to open it at ``asked_at``;
-    ``due_at`` is when something is to be done.
+    at ``due_at`` it is asked, or asked to close it.
     """
 
     pk: int
@@ -80,6 +82,8 @@ HAS_USERS = exists().where(
     USES_CHANNELS,
     devices.c.environment == push_channel_apps.c.environment,
     devices.c.bundle_id == push_channel_apps.c.bundle_id,
+    tenants.c.pk == streams.c.tenant_pk,
+    tenants.c.activity_type.is_not(None),
 )
 HAS_CHANNELS = exists().where(push_channels.c.stream_pk == streams.c.pk)
 
@@ -179,14 +183,7 @@ def are_opening(tx: Tx, stream_pk: int) -> bool:
 
 def is_due(at: int) -> ColumnElement[bool]:
     """That a request is to be made for a channel at a time."""
-    too_old = push_channels.c.created_at < at - LIFE_MICROSECONDS
-    return and_(
-        push_channels.c.due_at <= at,
-        or_(
-            push_channels.c.state.in_(("wanted", "ended")),
-            and_(push_channels.c.state.in_(("open", "ending")), too_old),
-        ),
-    )
+    return and_(push_channels.c.due_at <= at, push_channels.c.state.in_(("wanted", "open", "ending", "ended")))
 
 
 def any_due(connection: Connection, at: int) -> tuple[bool, bool]:
@@ -220,18 +217,18 @@ def opened(tx: Tx, channel: PushChannel, channel_id: str) -> None:
     app = (push_channels.c.environment == channel.environment, push_channels.c.bundle_id == channel.bundle_id)
     same = (*app, push_channels.c.channel_id == channel_id, push_channels.c.pk != channel.pk)
     tx.execute(delete(push_channels).where(*same))
-    held = tx.execute(SELECT.where(push_channels.c.pk == channel.pk).with_for_update()).one()
+    row: Any = tx.execute(SELECT.where(push_channels.c.pk == channel.pk).with_for_update()).first()
+    held = PushChannel(*row) if row else replace(channel, state="gone")
     values: dict[str, Any] = {"channel_id": channel_id, "unanswered": push_channels.c.unanswered - 1}
     if held.state == "wanted":
-        values |= {"state": "open", "due_at": tx.now}
+        values |= {"state": "open", "due_at": tx.now + LIFE_MICROSECONDS}
     elif held.state == "failed":
         values |= {"state": "ended", "due_at": tx.now}
     else:
         # Another request has opened one: this one is of no use.
-        row = {name: getattr(held, name) for name in PushChannel.__slots__ if name not in ("pk", "stream_pk")}
-        tx.execute(
-            insert(push_channels), row | {"channel_id": channel_id, "state": "ended", "unanswered": 0, "due_at": 0}
-        )
+        unused = {name: getattr(held, name) for name in PushChannel.__slots__ if name not in ("pk", "stream_pk")}
+        unused |= {"channel_id": channel_id, "state": "ended", "unanswered": 0, "due_at": tx.now}
+        tx.execute(insert(push_channels), unused)
         del values["channel_id"]
     tx.execute(update(push_channels).where(push_channels.c.pk == channel.pk).values(**values))
 
@@ -256,7 +253,7 @@ def closed(tx: Tx, channel: PushChannel) -> None:
 
 
 def for_starts(tx: Tx, starts: Collection[tuple[int, int]]) -> dict[tuple[int, int], int]:
-    """By ``(stream, device)`` the channel by which the stream starts on the device, where there is one."""
+    """By ``(stream, device)`` the channel by which the stream starts on the device, where there is one; it stays as long."""
     if not starts:
         return {}
     rows: Any = tx.execute(
@@ -275,7 +272,11 @@ def for_starts(tx: Tx, starts: Collection[tuple[int, int]]) -> dict[tuple[int, i
             USES_CHANNELS,
         )
     )
-    return {(row[0], row[1]): row[2] for row in rows if (row[0], row[1]) in starts}
+    found = {(row[0], row[1]): row[2] for row in rows if (row[0], row[1]) in starts}
+    if found:
+        used = push_channels.c.pk.in_(set(found.values()))
+        tx.execute(update(push_channels).where(used).values(due_at=tx.now + LIFE_MICROSECONDS))
+    return found
 
 
 def by_pks(connection: Connection, pks: Collection[int]) -> dict[int, PushChannel]:
