@@ -120,7 +120,7 @@ async def ask(
     try:
         text = await token.get()
     except Unavailable:
-        return PushResult(Outcome.RETRY, 0, "the shared provider token can't be read"), Answer(0, b"")
+        return PushResult(Outcome.RETRY, 0, "the shared provider token can't be read"), Answer(0, b"", sent=False)
     # What differs from one to the next is kept out of the table of headers that both sides remember.
     common = [
         (b":method", method),
@@ -223,7 +223,7 @@ def headers_of(push: Push, topic: str) -> list[Any]:
 
 
 def result_of(answer: Answer, table: Sequence[Rule] = TABLE) -> PushResult:
-    status, body, _ = answer
+    status, body = answer.status, answer.body
     if 200 <= status < 300:
         return PushResult(rule_of(table, status, "").outcome, status)
     if status == 0:

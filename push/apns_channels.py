@@ -13,7 +13,7 @@ import orjson
 from hpack import NeverIndexedHeaderTuple
 
 from push.apns import ask, document
-from push.apns_connection import ApnsHost
+from push.apns_connection import Answer, ApnsHost
 from push.notes import LiveNote
 from push.provider import ANY_STATUS, Outcome, Push, PushResult, Rule
 from push.signed import AppleToken, read_object
@@ -47,10 +47,13 @@ TABLE = (
 
 
 class Opening(NamedTuple):
-    """The answer to a request to open a channel; ``id`` is None where it does not say which was opened, if any."""
+    """The answer to a request to open a channel; ``id`` is None where it does not say which was opened. Perhaps one was
+    (``unknown``): the request was sent, and there is no answer, or one that does not say it.
+    """
 
     result: PushResult
     id: str | None
+    unknown: bool
 
 
 class ApnsChannels:
@@ -92,32 +95,34 @@ class ApnsChannels:
 
     async def open_channel(self, environment: str, app: str) -> Opening:
         body = orjson.dumps({"message-storage-policy": KEEPS_NEWEST, "push-type": "LiveActivity"})
-        result, headers, _ = await self._manage(b"POST", environment, app, "channels", body=body)
-        id = headers.get(OPENED, b"").decode(errors="replace")
-        return Opening(result, id if SAFE_CHANNEL.fullmatch(id) else None)
+        result, answer = await self._manage(b"POST", environment, app, "channels", body=body)
+        name = answer.headers.get(OPENED, b"").decode(errors="replace")
+        id = name if result.outcome is Outcome.ACCEPTED and SAFE_CHANNEL.fullmatch(name) else None
+        refused = 300 <= result.status < 500
+        return Opening(result, id, unknown=id is None and answer.sent and not refused)
 
     async def close_channel(self, environment: str, app: str, channel_id: str) -> PushResult:
-        result, _, _ = await self._manage(b"DELETE", environment, app, "channels", channel_id)
+        result, _ = await self._manage(b"DELETE", environment, app, "channels", channel_id)
         return result
 
     async def list_channels(self, environment: str, app: str) -> tuple[PushResult, set[str]]:
         """All the channels of an app."""
-        result, _, body = await self._manage(b"GET", environment, app, "all-channels")
-        ids = read_object(body).get("channels")
+        result, answer = await self._manage(b"GET", environment, app, "all-channels")
+        ids = read_object(answer.body).get("channels")
         if result.outcome is Outcome.ACCEPTED and not isinstance(ids, list):
             return PushResult(Outcome.RETRY, result.status, "a list without channels"), set()
         return result, {str(each) for each in ids or ()}
 
     async def _manage(
         self, method: bytes, environment: str, app: str, what: str, channel_id: str | None = None, *, body: bytes = b""
-    ) -> tuple[PushResult, Mapping[bytes, bytes], bytes]:
-        """The answer of the host that manages channels: what it means, its headers and its body."""
+    ) -> tuple[PushResult, Answer]:
+        """The answer of the host that manages channels, and what it means."""
         if not SAFE_BUNDLE.fullmatch(app):
-            return PushResult(Outcome.REJECTED, 0, "BadBundleId: not to be sent in a path"), {}, b""
+            return PushResult(Outcome.REJECTED, 0, "BadBundleId: not to be sent in a path"), Answer(0, b"", sent=False)
         headers: list[Any] = []
         if channel_id is not None:
             headers.append(NeverIndexedHeaderTuple(OPENED, channel_id.encode()))
-        result, answer = await ask(
+        return await ask(
             self.managers[environment],
             self.token,
             TABLE,
@@ -127,7 +132,6 @@ class ApnsChannels:
             method=method,
             most_received=LARGEST_LIST_BYTES,
         )
-        return result, answer.headers, answer.body
 
     async def close(self) -> None:
         for host in self.managers.values():

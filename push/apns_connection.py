@@ -63,11 +63,14 @@ class Exchange:
 
 
 class Answer(NamedTuple):
-    """A status and a body; status 0 is an exchange that got none, and the body says why."""
+    """A status and a body; status 0 is an exchange that got none, and the body says why. What was not ``sent`` can't have
+    had an effect.
+    """
 
     status: int
     body: bytes
     headers: Mapping[bytes, bytes] = {}
+    sent: bool = True
 
 
 class ApnsConnection(APNsTLSClientProtocol):
@@ -222,7 +225,7 @@ class ApnsHost:
             if connection and connection.received_at < exchange.sent_at < time.monotonic() - ANSWER_SECONDS / 2:
                 # It has said nothing at all for so long: it is taken for dead.
                 connection.end("silence")
-            return Answer(0, b"no answer in time")
+            return Answer(0, b"no answer in time", sent=exchange.connection is not None)
         finally:
             if exchange.connection:
                 exchange.connection.give_up(exchange)
@@ -268,7 +271,7 @@ class ApnsHost:
     def _give_up(self, why: str) -> None:
         """What waits is tried again out of the outbox."""
         while self.waiting:
-            settle(self.waiting.popleft(), Answer(0, why.encode()))
+            settle(self.waiting.popleft(), Answer(0, why.encode(), sent=False))
 
     def _failed(self) -> None:
         """The next connection is opened later and later: Apple takes frequent opening for an attack."""

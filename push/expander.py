@@ -83,7 +83,9 @@ class Expander:
                 outbox.advance(tx, cursors, self.lease)
                 return made
 
-            made = await self.database.write(Command(apply))
+            # So that a device is not started twice by two causes that are expanded at once.
+            started = {cause.channel_pk for cause, _ in wanted if cause.kind == "live_start"}
+            made = await self.database.write(Command(apply, channels=sorted(started)))
         self.on_made(made, connected)
 
     def _without_seen(self, found: Sequence[tuple[Cause, RecipientPage]]) -> list[tuple[Cause, list[Recipient]]]:

@@ -173,6 +173,8 @@ def live_data(note: LiveNote, push_id: str) -> dict[str, str]:
         data["attributes"] = orjson.dumps(note.attributes).decode()
     if note.alert is not None:
         data |= {"title": note.alert[0], "body": note.alert[1]}
+    if note.quiet:
+        data["quiet"] = "true"
     return data
 
 

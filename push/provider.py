@@ -45,8 +45,7 @@ class Address:
 @dataclass(frozen=True, slots=True)
 class Push:
     """One push to one device. ``push_id`` is a uuid and stays the same when the push is tried again; ``expires_at`` is in
-    seconds since 1970. A ``dry_run`` asks whether it would be accepted; FCM alone
-    can say that.
+    seconds since 1970. A ``dry_run`` asks whether it would be accepted, which FCM alone answers.
     """
 
     address: Address

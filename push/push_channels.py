@@ -46,12 +46,12 @@ class PushChannels:
         self.counts = await self.database.read(push_channels.counts)
 
     async def _open(self, channel: PushChannel) -> None:
-        result, id = await self.apple.open_channel(channel.environment, channel.bundle_id)
-        if result.outcome is Outcome.ACCEPTED and id is not None:
+        result, id, unknown = await self.apple.open_channel(channel.environment, channel.bundle_id)
+        if id is not None:
             await self._write(push_channels.opened, channel=channel, channel_id=id)
-        elif result.outcome is Outcome.ACCEPTED or result.status == 0 or result.status >= 500:
-            # Perhaps it was opened: the request stays among those without an answer, and is made once more.
-            logger.warning("%s: no channel was opened, or it is not known which: %s", channel.bundle_id, said(result))
+        elif unknown:
+            # The request stays among those without an answer, and is made once more.
+            logger.warning("%s: perhaps a channel was opened: %s", channel.bundle_id, said(result))
         else:
             pause = int(max(RETRY_SECONDS, result.after) * SECOND) if result.outcome in LATER else None
             await self._write(push_channels.not_opened, channel=channel, retry_in=pause)
@@ -64,13 +64,18 @@ class PushChannels:
             await self._write(push_channels.closed, channel=channel)
         else:
             logger.warning("%s: a channel was not closed: %s", channel.bundle_id, said(result))
+            if result.outcome not in LATER:
+                await self._write(push_channels.not_closed, channel=channel)
 
     async def _compare(self, app: App) -> None:
+        began_at = now()
         result, ids = await self.apple.list_channels(app.environment, app.bundle_id)
         if result.outcome is not Outcome.ACCEPTED:
             logger.warning("%s: channels can't be listed: %s", app.bundle_id, said(result))
+            if result.outcome not in LATER:
+                await self._write(push_channels.not_compared, app=app)
             return
-        compared = await self._write(push_channels.compare, app=app, ids=ids)
+        compared = await self._write(push_channels.compare, app=app, ids=ids, began_at=began_at)
         if compared.unknown:
             logger.warning("%s: %d channels are of no stream here", app.bundle_id, compared.unknown)
         for orphan in compared.orphans:

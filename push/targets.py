@@ -220,6 +220,12 @@ class ChannelTarget(Target):
         )
         self.tracked = context.delivery.kind == "channel_end"
 
+    @property
+    def expires_at(self) -> int:
+        """An end is kept for phones that are off as long as Apple keeps it."""
+        kept = self.delivery.created_at + push_channels.KEPT_MICROSECONDS
+        return max(kept, self.delivery.deadline_at) if self.tracked else self.delivery.deadline_at
+
     def note(self, policy: Policy, at: int) -> LiveNote:
         if not self.tracked:
             return notes.update_note(self.context, stale=policy.stale)

@@ -167,10 +167,15 @@ def headers_of(push: Push, authorization: str, at: float) -> dict[str, str]:
         "Urgency": "normal" if push.address.quiet else "high",
     }
     host = URL(push.address.token).host or ""
-    if host.endswith(APPLE_HOST) and isinstance(push.note, Note):
+    if host.endswith(APPLE_HOST):
         # Safari does not replace what has the same tag; at Google a topic is a collapse key, with its limits.
-        headers["Topic"] = base64url(hashlib.sha256(push.note.once.encode()).digest()[:24])
+        headers["Topic"] = base64url(hashlib.sha256(tag_of(push.note).encode()).digest()[:24])
     return headers
+
+
+def tag_of(note: Note | LiveNote) -> str:
+    """What is shown in place of what has the same tag."""
+    return note.once if isinstance(note, Note) else f"live:{note.stream_id}"
 
 
 def text_of(push: Push, url_of: Callable[[Mapping[str, Any]], str]) -> bytes:
@@ -186,7 +191,7 @@ def document(note: Note, push_id: str, url_of: Callable[[Mapping[str, Any]], str
     notification = {
         "title": note.title or "",
         "navigate": url_of(note.data),
-        "tag": note.once,
+        "tag": tag_of(note),
         "silent": note.quiet,
         "data": {**note.data, "pushId": push_id, "badge": note.badge},
     }
@@ -203,8 +208,10 @@ def live_document(note: LiveNote, push_id: str, url_of: Callable[[Mapping[str, A
         "title": title,
         "body": body,
         "navigate": url_of(data),
-        "tag": f"live:{note.stream_id}",
+        "tag": tag_of(note),
         "silent": note.quiet,
+        # The cancellation replaces the start, and asks for attention.
+        "renotify": note.event == "end" and not note.quiet,
         "data": {**data, "pushId": push_id},
     }
     return orjson.dumps({"web_push": 8030, "notification": notification, "mutable": True})

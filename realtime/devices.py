@@ -70,16 +70,20 @@ class Devices:
             "login_id": caller.login,
         }
 
+        uses_channels = devices.CHANNEL in body.features and body.platform == devices.APPLE
+
         def apply(tx: Tx) -> tuple[Device, bool]:
             device, new = devices.register(tx, caller.fresh(tx).pk, values)
-            if devices.CHANNEL in body.features and body.platform == devices.APPLE:
+            if uses_channels:
                 push_channels.add_app(tx, device.environment, device.bundle_id)
             if new and devices.count(tx.connection(), caller.pk) > self.limits.devices:
                 raise Conflict(f"A user can have at most {self.limits.devices} devices; delete one first")
             return device, new
 
-        key = f"token:{hashlib.sha256(token.encode()).hexdigest()}"
-        device, new = await self.database.write(Command(apply, channels=[caller.pk], keys=[key]))
+        locks = [f"token:{hashlib.sha256(token.encode()).hexdigest()}"]
+        if uses_channels:
+            locks.append(f"push channels:{values['environment']}:{values['bundle_id']}")
+        device, new = await self.database.write(Command(apply, channels=[caller.pk], keys=locks))
         return self.document(device), new
 
     async def page(self, caller: Caller, *, after: int, limit: int) -> list[Device]:

@@ -106,7 +106,11 @@ TARGETS = {
         "live_start": OF_FOLLOWERS.order_by(*BY_USER),
         # A browser shows the start and a cancellation alone.
         "live_update": SHOWN.where(activities.c.platform != "web"),
-        "live_end": SHOWN,
+        "live_end": SHOWN.where(
+            or_(
+                activities.c.platform != "web", exists().where(streams.c.pk == CHANNEL, streams.c.status == "cancelled")
+            )
+        ),
         "channel_update": CHANNELS,
         "channel_end": CHANNELS,
     }.items()

@@ -107,7 +107,9 @@ def live_contexts(connection: Connection, due: Sequence[Delivery], at: int) -> d
             )
         )
     }
-    may = streams.notifiable(connection, {(d.channel_pk, d.user_pk) for d in due if d.kind == "live_start"})
+    may = streams.notifiable(
+        connection, {(each.channel_pk, each.user_pk) for each in due if each.kind in ("live_start", "live_end")}
+    )
 
     def context(delivery: Delivery) -> LiveContext | str:
         stream = by_pk[delivery.channel_pk]
@@ -144,8 +146,9 @@ def live_contexts(connection: Connection, due: Sequence[Delivery], at: int) -> d
         device = shown_on.get((activity.user_pk, activity.device_id))
         if activity.platform != APPLE and device is None:
             return "the device is gone"
-        if activity.platform == "web" and stream.status != "cancelled":
-            return "a browser shows no end but a cancellation"
+        if activity.platform == "web" and (stream.pk, delivery.user_pk) not in may:
+            # What ends an activity elsewhere would be one more notification there.
+            return "the user does not follow any more, or is blocked"
         wanted = preferences_of(people[delivery.user_pk], device)
         return LiveContext(delivery, activity, device, None, wanted, stream, None, None)
 

@@ -2,7 +2,7 @@
 
 A row is ``wanted`` until Apple has opened the channel, then ``open``; ``ending`` while an end is on its way, ``ended`` once
 Apple has accepted it, and gone when the channel is closed. A ``failed`` one will not open, or Apple does not know it any
-more: its iPhones have tokens instead. An ``unknown`` one is at Apple and of no stream here.
+more: iPhones that start later have tokens. An ``unknown`` one is at Apple and of no stream here.
 
 A request to open one may get no answer and yet open a channel. Such requests are counted in ``unanswered``, before they are
 sent; what they opened is found among all the channels of the app (``compare``).
@@ -12,7 +12,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, and_, delete, exists, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, and_, case, delete, exists, func, insert, or_, select, update
 
 from storage import activities
 from storage.devices import APPLE, CHANNEL
@@ -35,6 +35,8 @@ KEPT_MICROSECONDS = 8 * 3600 * SECOND
 LIFE_MICROSECONDS = activities.LIFE_MICROSECONDS
 # An end is repeated where starts were under way.
 REPEAT_MICROSECONDS = 30 * SECOND
+# Before the first request an app is compared, unless it was so short a time ago.
+RECENTLY_MICROSECONDS = 300 * SECOND
 # A channel that nothing here knows is looked at twice before it is closed.
 SECOND_LOOK_MICROSECONDS = 60 * SECOND
 COMPARED_EVERY_MICROSECONDS = 3600 * SECOND
@@ -44,8 +46,8 @@ STATES = ("wanted", "open", "ending", "ended", "failed", "unknown")
 
 @dataclass(frozen=True, slots=True)
 class PushChannel:
-    """``stamp`` is that of the newest push to it, in seconds since 1970. Apple was last asked to open it at ``asked_at``;
-    at ``due_at`` it is asked, or asked to close it.
+    """``stamp`` is that of the newest push to it, in seconds since 1970. Apple was first asked to open it at
+    ``first_asked_at`` and last at ``asked_at``, 0 for never; at ``due_at`` it is asked, or asked to close it.
     """
 
     pk: int
@@ -56,6 +58,7 @@ class PushChannel:
     state: str
     stamp: int
     unanswered: int
+    first_asked_at: int
     asked_at: int
     due_at: int
     created_at: int
@@ -75,8 +78,8 @@ SELECT = select(*(push_channels.c[name] for name in PushChannel.__slots__))
 USES_CHANNELS = and_(
     devices.c.platform == APPLE, devices.c.push_to_start_token.is_not(None), devices.c.features.contains(CHANNEL)
 )
-# A follower's iPhone could use a channel of the app.
-HAS_USERS = exists().where(
+# A follower's iPhone could show the stream over a channel of the app.
+COULD_USE = and_(
     followers.c.stream_pk == streams.c.pk,
     devices.c.user_pk == followers.c.user_pk,
     USES_CHANNELS,
@@ -84,6 +87,10 @@ HAS_USERS = exists().where(
     devices.c.bundle_id == push_channel_apps.c.bundle_id,
     tenants.c.pk == streams.c.tenant_pk,
     tenants.c.activity_type.is_not(None),
+)
+OF_APP = and_(
+    push_channels.c.environment == push_channel_apps.c.environment,
+    push_channels.c.bundle_id == push_channel_apps.c.bundle_id,
 )
 HAS_CHANNELS = exists().where(push_channels.c.stream_pk == streams.c.pk)
 
@@ -104,16 +111,32 @@ def add_app(tx: Tx, environment: str, bundle_id: str) -> None:
 
 
 def claim_apps(tx: Tx) -> list[App]:
-    """Apps whose channels are due to be compared; they are due again after a request's time."""
+    """Apps whose channels are due to be compared; they are due again after a request's time. One without devices and
+    channels is forgotten.
+    """
     rows: Any = tx.execute(
         select(*(push_channel_apps.c[name] for name in App._fields)).where(push_channel_apps.c.due_at <= tx.now)
-        .limit(REQUESTS_AT_ONCE).with_for_update(skip_locked=True)
+        .order_by(push_channel_apps.c.due_at).limit(REQUESTS_AT_ONCE).with_for_update(skip_locked=True)
     )  # fmt: skip
     found = [App(*row) for row in rows]
+    of_device = exists().where(
+        devices.c.environment == push_channel_apps.c.environment, devices.c.bundle_id == push_channel_apps.c.bundle_id
+    )
+    here = push_channel_apps.c.pk.in_([each.pk for each in found])
+    unused = set(tx.execute(select(push_channel_apps.c.pk).where(here, ~of_device, ~exists().where(OF_APP))).scalars())
+    if unused:
+        tx.execute(delete(push_channel_apps).where(push_channel_apps.c.pk.in_(unused)))
+        found = [each for each in found if each.pk not in unused]
     if found:
         mine = push_channel_apps.c.pk.in_([each.pk for each in found])
         tx.execute(update(push_channel_apps).where(mine).values(due_at=tx.now + REQUEST_MICROSECONDS))
     return found
+
+
+def not_compared(tx: Tx, app: App) -> None:
+    """Apple does not answer for this app, and will not in a moment."""
+    later = {"due_at": tx.now + COMPARED_EVERY_MICROSECONDS}
+    tx.execute(update(push_channel_apps).where(push_channel_apps.c.pk == app.pk).values(**later))
 
 
 # Opening
@@ -129,7 +152,7 @@ def to_want(connection: Connection, *, after: int, before: int, limit: int = 100
             streams.c.starts_at > after,
             streams.c.starts_at < before,
             ~HAS_CHANNELS,
-            exists().where(push_channel_apps.c.compared_at > 0, HAS_USERS),
+            exists().where(push_channel_apps.c.compared_at > 0, COULD_USE),
         )
         .limit(limit)
     )
@@ -137,19 +160,20 @@ def to_want(connection: Connection, *, after: int, before: int, limit: int = 100
 
 
 def want(tx: Tx, stream_pk: int) -> None:
-    """A channel for the stream in each app that could use it, unless it has some."""
-    own = select(func.count()).select_from(push_channels).where(
-        push_channels.c.environment == push_channel_apps.c.environment,
-        push_channels.c.bundle_id == push_channel_apps.c.bundle_id,
-        push_channels.c.state != "failed",
-    )  # fmt: skip
+    """A channel for the stream in each app that could use it, unless it has some. It is opened once the app is compared."""
+    own = select(func.count()).select_from(push_channels).where(OF_APP, push_channels.c.state != "failed")
     apps: Any = tx.execute(
-        select(push_channel_apps.c.environment, push_channel_apps.c.bundle_id)
+        select(
+            push_channel_apps.c.environment,
+            push_channel_apps.c.bundle_id,
+            push_channel_apps.c.pk,
+            push_channel_apps.c.compared_at,
+        )
         .join(streams, streams.c.pk == stream_pk)
         .where(
             ~HAS_CHANNELS,
             push_channel_apps.c.compared_at > 0,
-            HAS_USERS,
+            exists().where(COULD_USE),
             own.scalar_subquery() < MOST_CHANNELS,
         )
     ).all()
@@ -161,14 +185,18 @@ def want(tx: Tx, stream_pk: int) -> None:
             "state": "wanted",
             "stamp": 0,
             "unanswered": 0,
+            "first_asked_at": 0,
             "asked_at": 0,
             "due_at": tx.now,
             "created_at": tx.now,
         }
-        for environment, bundle_id in apps
+        for environment, bundle_id, _, _ in apps
     ]
     if rows:
         tx.execute(insert(push_channels), rows)
+    stale = [pk for *_, pk, compared_at in apps if compared_at < tx.now - RECENTLY_MICROSECONDS]
+    if stale:
+        tx.execute(update(push_channel_apps).where(push_channel_apps.c.pk.in_(stale)).values(due_at=tx.now))
 
 
 def are_opening(tx: Tx, stream_pk: int) -> bool:
@@ -183,7 +211,13 @@ def are_opening(tx: Tx, stream_pk: int) -> bool:
 
 def is_due(at: int) -> ColumnElement[bool]:
     """That a request is to be made for a channel at a time."""
-    return and_(push_channels.c.due_at <= at, push_channels.c.state.in_(("wanted", "open", "ending", "ended")))
+    compared = exists().where(
+        OF_APP, push_channel_apps.c.compared_at >= push_channels.c.created_at - RECENTLY_MICROSECONDS
+    )
+    return and_(
+        push_channels.c.due_at <= at,
+        or_(push_channels.c.state.in_(("open", "ending", "ended")), and_(push_channels.c.state == "wanted", compared)),
+    )
 
 
 def any_due(connection: Connection, at: int) -> tuple[bool, bool]:
@@ -199,15 +233,20 @@ def claim(tx: Tx) -> list[PushChannel]:
     tx.execute(update(push_channels).where(push_channels.c.state == "wanted", begun.exists()).values(state="failed"))
     too_old = push_channels.c.created_at < tx.now - LIFE_MICROSECONDS
     tx.execute(delete(push_channels).where(push_channels.c.state == "failed", too_old, push_channels.c.unanswered == 0))
-    due = SELECT.where(is_due(tx.now)).limit(REQUESTS_AT_ONCE).with_for_update(skip_locked=True)
-    rows: Any = tx.execute(due)
+    # Streams wait for those that are wanted.
+    first = push_channels.c.state != "wanted", push_channels.c.due_at
+    due = SELECT.where(is_due(tx.now)).order_by(*first).limit(REQUESTS_AT_ONCE)
+    rows: Any = tx.execute(due.with_for_update(skip_locked=True))
     found = [PushChannel(*row) for row in rows]
     if found:
         mine = push_channels.c.pk.in_([each.pk for each in found])
         tx.execute(update(push_channels).where(mine).values(due_at=tx.now + REQUEST_MICROSECONDS))
     opening = [each.pk for each in found if each.state == "wanted"]
     if opening:
-        more = {"unanswered": push_channels.c.unanswered + 1, "asked_at": tx.now}
+        first_asked_at = case((push_channels.c.asked_at == 0, tx.now), else_=push_channels.c.first_asked_at)
+        more = {
+            "unanswered": push_channels.c.unanswered + 1, "asked_at": tx.now, "first_asked_at": first_asked_at
+        }  # fmt: skip
         tx.execute(update(push_channels).where(push_channels.c.pk.in_(opening)).values(**more))
     return found
 
@@ -240,6 +279,12 @@ def not_opened(tx: Tx, channel: PushChannel, *, retry_in: int | None) -> None:
     tx.execute(update(push_channels).where(mine).values(**values))
     values = {"state": "failed"} if retry_in is None else {"due_at": tx.now + retry_in}
     tx.execute(update(push_channels).where(mine, push_channels.c.state == "wanted").values(**values))
+
+
+def not_closed(tx: Tx, channel: PushChannel) -> None:
+    """Apple refuses to close it, and will in a moment, too."""
+    later = {"due_at": tx.now + COMPARED_EVERY_MICROSECONDS}
+    tx.execute(update(push_channels).where(push_channels.c.pk == channel.pk).values(**later))
 
 
 def closed(tx: Tx, channel: PushChannel) -> None:
@@ -323,10 +368,12 @@ class Compared(NamedTuple):
     orphans: list[PushChannel]
 
 
-def compare(tx: Tx, app: App, ids: Collection[str]) -> Compared:
-    """Note which channels of an app at Apple are of no stream here.
+def compare(tx: Tx, app: App, ids: Collection[str], began_at: int) -> Compared:
+    """Note which channels of an app at Apple are of no stream here, and which of ours are not there any more. ``began_at``
+    is when they were asked for.
 
-    They are to be closed where requests of ours were not answered: as many as these, and none that was there before.
+    The first are to be closed where requests of ours were not answered: as many as these, and none that was there when the
+    app was compared before the first of those requests.
     """
     found: Any = tx.execute(SELECT.where(of_app(app)).order_by(push_channels.c.pk))
     rows = [PushChannel(*row) for row in found]
@@ -339,6 +386,7 @@ def compare(tx: Tx, app: App, ids: Collection[str]) -> Compared:
             "state": "unknown",
             "stamp": 0,
             "unanswered": 0,
+            "first_asked_at": 0,
             "asked_at": 0,
             "due_at": 0,
             "created_at": tx.now,
@@ -352,9 +400,14 @@ def compare(tx: Tx, app: App, ids: Collection[str]) -> Compared:
     gone = [each.pk for each in unknown if each.channel_id not in ids]
     if gone:
         tx.execute(delete(push_channels).where(push_channels.c.pk.in_(gone)))
+    for each in rows:
+        # One that was opened after Apple had made the list can't be in it.
+        is_old = each.asked_at < began_at - REQUEST_MICROSECONDS
+        if is_old and each.state in ("open", "ending", "ended") and each.channel_id not in ids:
+            lost(tx, each)
     asked = [each for each in rows if each.unanswered]
     settled = [each for each in asked if each.asked_at < tx.now - 2 * SECOND_LOOK_MICROSECONDS]
-    since = min((each.created_at for each in asked), default=tx.now)
+    since = min((each.first_asked_at for each in asked), default=tx.now)
     candidates = [
         each
         for each in unknown
@@ -371,6 +424,14 @@ def compare(tx: Tx, app: App, ids: Collection[str]) -> Compared:
     return Compared(len(fresh), candidates[: sum(each.unanswered for each in asked)])
 
 
+def lost(tx: Tx, channel: PushChannel) -> None:
+    """Apple has closed it by itself."""
+    if channel.state == "ended":
+        closed(tx, channel)
+    else:
+        fail(tx, channel)
+
+
 def orphan_closed(tx: Tx, channel: PushChannel) -> None:
     """One that a request without an answer had opened."""
     closed(tx, channel)
@@ -380,8 +441,10 @@ def orphan_closed(tx: Tx, channel: PushChannel) -> None:
             push_channels.c.environment == channel.environment,
             push_channels.c.bundle_id == channel.bundle_id,
             push_channels.c.unanswered > 0,
+            # One that may still be answered is not meant.
+            push_channels.c.asked_at < tx.now - REQUEST_MICROSECONDS,
         )
-        .order_by(push_channels.c.pk)
+        .order_by(push_channels.c.asked_at)
         .limit(1)
     ).scalar()
     if asked is not None:

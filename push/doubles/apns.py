@@ -151,12 +151,12 @@ class Apple:
         made = self.devices[start_token] = AppleDevice(start_token, ios, **more)
         return made
 
-    def go_online(self, device: AppleDevice) -> None:
-        """The newest push of each channel that it listens to was kept for it."""
+    def go_online(self, device: AppleDevice, after: float = 0.0) -> None:
+        """The newest push of each channel that it listens to was kept for it; it was off for so many seconds."""
         device.online = True
         for channels in self.channels.by_app.values():
             for id, channel in channels.items():
-                if id in device.channels and channel.kept is not None:
+                if id in device.channels and channel.kept is not None and channel.kept_until > time.time() + after:
                     device.receive(id, channel.kept)
 
     def deliver(self, push: ApnsPush) -> None:

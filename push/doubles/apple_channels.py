@@ -21,6 +21,7 @@ class AppleChannel:
 
     policy: int
     kept: Any = None
+    kept_until: int = 0
     # All that was sent, in order.
     sent: list[Any] = field(default_factory=list)
 
@@ -123,6 +124,8 @@ class AppleChannels:
                     channel = own[request.channel]
                     channel.sent.append(aps)
                     channel.kept = aps if channel.policy == 1 else None
+                    expires_at = int(request.headers["apns-expiration"])
+                    channel.kept_until = min(expires_at, int(request.at) + KEPT_SECONDS)
                     for each in devices:
                         each.receive(request.channel, aps)
         return "", b""

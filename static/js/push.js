@@ -20,7 +20,13 @@ function deviceId() {
   return known;
 }
 
+// How often the user has turned them on or off: what began before the last time is of no use.
+let turned = 0;
+/** @type {Promise<unknown>} */
+let registering = Promise.resolve();
+
 async function register() {
+  const began = turned;
   const { vapidPublicKey: key } = await api.get("/api/v1/push/config");
   if (!key) return false;
   await navigator.serviceWorker.register("/worker.js");
@@ -28,10 +34,11 @@ async function register() {
   const old = await pushManager.getSubscription();
   if (old && !isOf(old, key)) await old.unsubscribe();
   const subscription = await pushManager.subscribe({ userVisibleOnly: true, applicationServerKey: key });
+  if (began !== turned) return false;
   const { endpoint, keys } = subscription.toJSON();
   const device = { deviceId: deviceId(), platform: "web", endpoint, keys, locale: language(), features: ["live.ongoing"] };
-  await api.post("/api/v1/devices", device);
-  localStorage.setItem(SHOWN_TO, me());
+  registering = api.post("/api/v1/devices", device).then(() => localStorage.setItem(SHOWN_TO, me()));
+  await registering;
   return true;
 }
 
@@ -41,36 +48,27 @@ function isOf(subscription, key) {
   return btoa(String.fromCharCode(...bytes)).replaceAll("+", "-").replaceAll("/", "_").replaceAll("=", "") === key;
 }
 
-/** @type {Promise<unknown>} */
-let last = Promise.resolve();
-
-/**
- * One after the other: what is turned off must not be registered by what began before.
- * @template T
- * @param {() => T | Promise<T>} work
- * @returns {Promise<T>}
- */
-function inTurn(work) {
-  const done = last.then(work);
-  last = done.catch(() => {});
-  return done;
-}
-
 /** Ask, which a browser allows by a click alone, and subscribe. Whether notifications are shown from now on. */
 export async function turnOn() {
-  return (await Notification.requestPermission()) === "granted" && inTurn(register);
+  const allowed = (await Notification.requestPermission()) === "granted";
+  turned += 1;
+  return allowed && register();
 }
 
-export const turnOff = () => inTurn(end);
-
-async function end() {
+/** The server forgets the browser; the push service, which may not answer, is not waited for. */
+export async function turnOff() {
+  turned += 1;
+  await registering.catch(() => {});
   if (!isOn()) return;
-  // The server first: whatever the push service says, nothing more is sent.
   await api.delete(`/api/v1/devices/${deviceId()}`);
   localStorage.removeItem(SHOWN_TO);
+  unsubscribe().catch(() => {});
+}
+
+async function unsubscribe() {
   const registration = await navigator.serviceWorker.getRegistration("/worker.js");
   await (await registration?.pushManager.getSubscription())?.unsubscribe();
 }
 
 /** At each start: a subscription may be another one by now, and the server may have another key. */
-export const renew = () => inTurn(() => isOn() && register());
+export const renew = async () => isOn() && register();

@@ -101,6 +101,7 @@ push_channels = Table(
     Column("state", String(16), nullable=False),
     Column("stamp", BigInteger, nullable=False),
     Column("unanswered", Integer, nullable=False),
+    Column("first_asked_at", BigInteger, nullable=False),
     Column("asked_at", BigInteger, nullable=False),
     Column("due_at", BigInteger, nullable=False),
     Column("created_at", BigInteger, nullable=False),

@@ -106,7 +106,7 @@ async def test_a_message_is_shown_while_the_page_is_not_looked_at(
     await page.click('.rail a[href="#/settings"]')
     await page.click('button:has-text("Stop notifications on this device")')
     await expect(page.locator('button:has-text("Show notifications on this device")')).to_have_count(1)
-    assert await page.evaluate("window.unsubscribed") is True
+    await page.wait_for_function("window.unsubscribed")
     await ann.send(chat, "after")
     await quiet(server)
     assert len(service.received) == 1 and visitor.problems == []
@@ -160,3 +160,21 @@ async def test_turned_off_while_it_is_registered_again(browser: Browser, server:
     released.set()
     await expect(page.locator('button:has-text("Show notifications on this device")')).to_have_count(1)
     assert calls == ["POST", "DELETE"] and visitor.problems == []
+
+
+async def test_a_silent_push_service_keeps_nobody_in(browser: Browser, server: Served, service: PushService) -> None:
+    """Who logs out while the browser waits for its push service."""
+    visitor = await Visitor.come(browser, server.url)
+    await subscribable(visitor, server, service)
+    page = visitor.page
+    await visitor.register("Bob")
+    await page.click('.rail a[href="#/settings"]')
+    await page.click('button:has-text("Show notifications on this device")')
+    await expect(page.locator('button:has-text("Stop notifications on this device")')).to_have_count(1)
+    silent = "PushManager.prototype.subscribe = () => { window.waits = true; return new Promise(() => {}); }"
+    await visitor.context.add_init_script(silent)
+    await page.reload()
+    await page.wait_for_function("window.waits")
+    await page.click('button:has-text("Log out")')
+    await page.wait_for_selector(".enter")
+    assert visitor.problems == []

@@ -316,8 +316,8 @@ def channels_left_behind() -> None:
     """What a request without an answer has opened is not looked for."""
     compare = push_channels.compare
 
-    def replaced(tx: Any, app: Any, ids: Any) -> Any:
-        return compare(tx, app, ids)._replace(orphans=[])
+    def replaced(*arguments: Any, **options: Any) -> Any:
+        return compare(*arguments, **options)._replace(orphans=[])
 
     put(push_channels, "compare", replaced)
 
@@ -417,6 +417,7 @@ def shorten_pauses() -> None:
             put(module, name, value)
     for name, value in {
         "REQUEST_MICROSECONDS": 3, "OPENING_MICROSECONDS": 20, "KEPT_MICROSECONDS": 2, "REPEAT_MICROSECONDS": 1,
+        "RECENTLY_MICROSECONDS": 2,
         "SECOND_LOOK_MICROSECONDS": 3, "COMPARED_EVERY_MICROSECONDS": 2,
     }.items():  # fmt: skip
         put(push_channels, name, value * SECOND)

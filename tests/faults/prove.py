@@ -209,7 +209,7 @@ ROWS = {
     ),
     "g screens": Row(
         "P6",
-        "streams on iPhones with tokens and with channels and on Android phones, 14 faults and four moments, "
+        "streams on iPhones with tokens and with channels and on Android phones, 15 faults and four moments, "
         "the server killed while they start and while they end",
         lambda: screens.run(),
         lambda: screens.run(
@@ -220,6 +220,7 @@ ROWS = {
             "not_ended",
             "other_state",
             "ended_twice",
+            "without_channel",
             "channels_left",
             "others_closed",
             "tracebacks",

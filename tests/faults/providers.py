@@ -94,6 +94,9 @@ class FcmFaults:
                 wrong = FcmFault(status=400, code="INVALID_ARGUMENT", text="not a token", field="message.token")
                 made.plan = lambda message: wrong if message.token in dead else None
                 made.dead = made.excused = DEAD
+            case "bare 404":
+                nowhere = FcmFault(status=404, code="")
+                made.plan, made.until_restart = (lambda message: nowhere if message.token in dead else None), True
             case "401 for ever":
                 made.plan, made.until_restart = (lambda message: FcmFault(status=401, code="")), True
             case "mismatch of one in ten":
@@ -250,7 +253,8 @@ class Installation:
         if not name.startswith("no token"):
             await self.faults.before_restart(trial)
         await self.server.start()
-        await asyncio.sleep(1)
+        # Long enough for a token to be called dead, and to be forgotten.
+        await asyncio.sleep(3 if trial.until_restart else 1)
         if trial.until_restart:
             self.faults.set_plan(lambda push: None)
         if name == "nobody listens":

@@ -47,6 +47,7 @@ CHANNEL_FAULTS: dict[str, Callable[[], Plan]] = {
     "as many as Apple allows": lambda: often(("open",), ChannelFault(400, "CannotCreateChannelConfig")),
     "the feature is not enabled": lambda: often(("open",), ChannelFault(400, "FeatureNotEnabled")),
     "the manager is dead": lambda: often(("open", "close", "list"), ChannelFault(status=0)),
+    "the channel is forgotten": lambda: often((), ChannelFault()),
     "pushes change places": lambda: often(("push",), ChannelFault(seconds=0.5), 0.5),
     "429 for half of the pushes": lambda: often(("push",), ChannelFault(429, "TooManyRequests"), 0.5),
     "503 for half of the pushes": lambda: often(("push",), ChannelFault(503), 0.5),
@@ -54,6 +55,9 @@ CHANNEL_FAULTS: dict[str, Callable[[], Plan]] = {
     "a start is on its way at the end": lambda: often((), ChannelFault()),
     "Apple and Google answer 503": lambda: often((), ChannelFault()),
 }
+
+
+WITHOUT_CHANNELS = ("as many as Apple allows", "the feature is not enabled", "the manager is dead")
 
 
 class Screens:
@@ -71,7 +75,7 @@ class Screens:
         self.dice = random.Random(3)
         self.figures: dict[str, int] = dict.fromkeys(
             ("streams", "screens", "kills", "not_shown", "not_ended", "other_state", "ended_twice", "started_twice",
-             "channels_left", "others_closed", "over_channels"), 0,
+             "channels_left", "others_closed", "over_channels", "excused", "without_channel"), 0,
         )  # fmt: skip
 
     async def people(self) -> None:
@@ -141,6 +145,11 @@ class Screens:
         figures["not_shown"] += not await self.wait(
             lambda: all(stream in each.activities for each in present) and all(self.on_androids(stream))
         )
+        if fault == "the channel is forgotten":
+            # Nothing reaches who listens to it; everybody else sees the end.
+            apple.channels.by_app[TOPIC].pop(next(each for each in self.channels_of(stream)))
+            figures["excused"] += len([each for each in present if each.activities[stream].channel])
+            present = [each for each in present if not each.activities[stream].channel]
         await self.owner.patch(f"{STREAMS}/{stream}", {"title": "Final"})
         late = next(each for each in apple.devices.values() if each not in present)
         if fault == "a start is on its way at the end":
@@ -159,6 +168,11 @@ class Screens:
         self.google.plan = lambda message: None
         await self.wait(lambda: not self.tasks)
         self.check(fault, moment, stream, present)
+
+    def channels_of(self, stream: str) -> set[str]:
+        """Those by which the stream was started."""
+        shown = [each.activities[stream] for each in self.apple.devices.values() if stream in each.activities]
+        return {each.channel for each in shown if each.channel is not None}
 
     def on_androids(self, stream: str) -> list[bool]:
         tags = [self.google.device(token).live.get(f"live:{stream}") for _, token in self.androids]
@@ -182,7 +196,9 @@ class Screens:
         figures["other_state"] += len(wrong)
         figures["ended_twice"] += sum(each.ends > 1 for each in androids)
         figures["started_twice"] += sum(each.starts.get(stream, 0) > 1 for each in present)
+        channels = len(self.channels_of(stream))
         figures["over_channels"] += sum(each.channel is not None for each in iphones)
+        figures["without_channel"] += fault not in WITHOUT_CHANNELS and channels == 0
         figures["streams"] += 1
         figures["screens"] += len(states)
 

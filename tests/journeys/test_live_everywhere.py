@@ -192,3 +192,40 @@ async def test_an_end_that_failed_is_tried_again_at_the_next_moment(
     await quiet(server)
     assert live.state["status"] == "started"
     caplog.clear()
+
+
+@pytest.mark.parametrize("leaves", [False, True])
+async def test_a_browser_shows_a_cancellation_to_who_follows(
+    leaves: bool, service: PushService, server: Served
+) -> None:
+    """Also of a stream that was ready already."""
+    owner = await owner_of(server)
+    cat = await server.people.make()
+    key = (await cat.get("/api/v1/push/config")).json["data"]["vapidPublicKey"]
+    browser = service.subscribe("apple", key)
+    await cat.post("/api/v1/devices", {"deviceId": "browser", **browser.body, "features": ["live.ongoing"]})
+    stream = await stream_of(owner, in_seconds(600))
+    await cat.post(f"{STREAMS}/{stream}/follow")
+    await eventually(lambda: browser.shown)
+    await owner.post(f"{STREAMS}/{stream}/ready")
+    await quiet(server)
+    if leaves:
+        await cat.post(f"{STREAMS}/{stream}/unfollow")
+    await owner.post(f"{STREAMS}/{stream}/cancel")
+    await quiet(server)
+    shown = browser.shown[f"live:{stream}"]
+    assert [each["body"] for each in shown] == ["It begins soon", *([] if leaves else ["Cancelled"])]
+    assert [each["renotify"] for each in shown] == [False, *([] if leaves else [True])]
+
+
+async def test_quiet_hours_hold_for_live_updates(google: Google, server: Served) -> None:
+    owner = await owner_of(server)
+    bob = await server.people.make()
+    await android(bob, "t:bob", "live.ongoing")
+    hours = {"from": "00:00", "to": "23:59"}
+    assert (await bob.patch("/api/v1/users/me", {"quietHours": hours, "timeZone": "UTC"})).status == 200
+    stream = await stream_of(owner, in_seconds(600))
+    await bob.post(f"{STREAMS}/{stream}/follow")
+    await eventually(lambda: google.messages)
+    await quiet(server)
+    assert google.messages[0].data["quiet"] == "true"

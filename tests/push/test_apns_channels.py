@@ -42,8 +42,8 @@ def push_to(channel: str, **changes: Any) -> Push:
 
 
 async def test_a_channel_is_opened_listed_and_closed(apple: Apple, channels: ApnsChannels) -> None:
-    result, id = await channels.open_channel("sandbox", TOPIC)
-    assert result.outcome is Outcome.ACCEPTED and id in apple.channels.ids
+    result, id, unknown = await channels.open_channel("sandbox", TOPIC)
+    assert result.outcome is Outcome.ACCEPTED and id in apple.channels.ids and not unknown
     (asked,) = apple.channels.requests
     assert asked.payload == {"message-storage-policy": 1, "push-type": "LiveActivity"}
     listed, ids = await channels.list_channels("sandbox", TOPIC)
@@ -58,8 +58,9 @@ async def test_all_ten_thousand_are_listed(apple: Apple, channels: ApnsChannels)
     made = {apple.channels.make(TOPIC) for _ in range(10_000)}
     result, ids = await channels.list_channels("sandbox", TOPIC)
     assert result.outcome is Outcome.ACCEPTED and ids == made
-    full, id = await channels.open_channel("sandbox", TOPIC)
+    full, id, unknown = await channels.open_channel("sandbox", TOPIC)
     assert (full.outcome, full.reason, id) == (Outcome.REJECTED, "CannotCreateChannelConfig", None)
+    assert not unknown
 
 
 async def test_a_push_over_a_channel(apple: Apple, channels: ApnsChannels) -> None:
@@ -98,8 +99,14 @@ async def test_what_an_answer_means(
 
 async def test_an_answer_without_a_name_opened_something(apple: Apple, channels: ApnsChannels) -> None:
     apple.channel_plan = lambda request: ChannelFault(nameless=True)
-    result, id = await channels.open_channel("sandbox", TOPIC)
-    assert result.outcome is Outcome.ACCEPTED and id is None and len(apple.channels.ids) == 1
+    result, id, unknown = await channels.open_channel("sandbox", TOPIC)
+    assert result.outcome is Outcome.ACCEPTED and id is None and unknown and len(apple.channels.ids) == 1
+
+
+async def test_what_was_not_sent_opened_nothing(apple: Apple, channels: ApnsChannels) -> None:
+    await apple.stop()
+    result, id, unknown = await channels.open_channel("sandbox", TOPIC)
+    assert result.outcome is Outcome.RETRY and id is None and not unknown
 
 
 async def test_what_cant_be_sent_is_not_sent(apple: Apple, channels: ApnsChannels) -> None:
@@ -111,8 +118,8 @@ async def test_what_cant_be_sent_is_not_sent(apple: Apple, channels: ApnsChannel
         push_to(id, address=replace(push_to(id).address, app="a/b")),
     ):
         assert (await channels.send(push)).outcome is Outcome.REJECTED
-    opening, _ = await channels.open_channel("sandbox", "../x")
-    assert opening.outcome is Outcome.REJECTED
+    opening, _, unknown = await channels.open_channel("sandbox", "../x")
+    assert opening.outcome is Outcome.REJECTED and not unknown
     assert not apple.channels.requests
 
 

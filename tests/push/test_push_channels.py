@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-from sqlalchemy import func, select, update
+from sqlalchemy import func, insert, select, update
 
 from push import apns_connection
 from push.doubles.apns import TOPIC, Apple
@@ -24,7 +24,7 @@ from tests.journeys.test_live_activities import MOMENTS, STREAMS, in_seconds, re
 from tests.journeys.test_live_everywhere import LEAD, AppOnIPhones, android, google, owner_of
 from tests.support.guard import HANG_SECONDS
 from tests.support.people import Person
-from tests.support.pushing import due_now, quiet
+from tests.support.pushing import due_now, phone, quiet
 
 __all__ = ["google"]
 
@@ -48,7 +48,9 @@ async def age(server: Served, seconds: float) -> None:
     past = int(seconds * SECOND)
 
     def apply(tx: Tx) -> None:
-        tx.execute(update(rows).values({name: rows.c[name] - past for name in ("created_at", "asked_at", "due_at")}))
+        tx.execute(update(rows).values({name: rows.c[name] - past for name in ("created_at", "due_at")}))
+        asked = {name: rows.c[name] - past for name in ("first_asked_at", "asked_at")}
+        tx.execute(update(rows).where(rows.c.asked_at > 0).values(asked))
         tx.execute(update(push_channel_apps).values(due_at=push_channel_apps.c.due_at - past))
 
     await server.services.database.write(Command(apply))
@@ -77,7 +79,10 @@ class Crowd:
     old: AppleDevice | None = None
 
     @classmethod
-    async def made(cls, server: Served, apple: Apple, google: Google) -> "Crowd":
+    async def made(
+        cls, server: Served, apple: Apple, google: Google, *, before: Callable[[], Awaitable[None]] | None = None
+    ) -> "Crowd":
+        """``before`` is done when channels could be opened, and none is wanted yet."""
         crowd = cls(server, apple, google, await owner_of(server), AppOnIPhones(apple))
         people = await server.people.many(4)
         crowd.new = [await crowd.app.iphone(each, 18, features=["live.channel"]) for each in people[:2]]
@@ -85,6 +90,8 @@ class Crowd:
         await android(people[3], "t:1", "live.ongoing")
         # What is at Apple is known before a channel is opened.
         await eventually_compared(server)
+        if before:
+            await before()
         crowd.stream = await stream_of(crowd.owner, in_seconds(600))
         for person in people:
             assert (await person.post(f"{STREAMS}/{crowd.stream}/follow")).status == 200
@@ -123,11 +130,21 @@ class Crowd:
         assert [each.starts[self.stream] for each in self.iphones] == [1, 1, 1]
 
     async def nothing_is_left(self) -> None:
+        await self.nothing_is_left_but(set())
+
+    async def nothing_is_left_but(self, others: set[str]) -> None:
         """After the ends have been kept for as long as Apple keeps them."""
-        for _ in range(6):
-            await age(self.server, 9 * 3600)
+
+        async def left() -> bool:
+            await age(self.server, 13 * 3600)
             await work(self.server)
-        await eventually(lambda: not self.apple.channels.ids)
+            return self.apple.channels.ids == others
+
+        await until(left)
+        for _ in range(4):
+            await age(self.server, 3601.0)
+            await work(self.server)
+        assert self.apple.channels.ids == others
 
 
 async def eventually_compared(server: Served) -> None:
@@ -155,14 +172,14 @@ def first(kind: str, fault: ChannelFault, times: int = 1) -> Plan:
     return plan
 
 
-OPENING = {
-    "answered late": first("open", ChannelFault(seconds=LOST_SECONDS * 3)),
-    "opened and never answered": first("open", ChannelFault(status=0, done=True)),
-    "opened twice without an answer": first("open", ChannelFault(status=0, done=True), 2),
-    "answered without a name": first("open", ChannelFault(nameless=True)),
-    "503, and opened": first("open", ChannelFault(503, done=True)),
-    "503": first("open", ChannelFault(503)),
-    "429": first("open", ChannelFault(429, "TooManyRequests"), 3),
+OPENING: dict[str, Callable[[], Plan]] = {
+    "answered late": lambda: first("open", ChannelFault(seconds=LOST_SECONDS * 3)),
+    "opened and never answered": lambda: first("open", ChannelFault(status=0, done=True)),
+    "opened twice without an answer": lambda: first("open", ChannelFault(status=0, done=True), 2),
+    "answered without a name": lambda: first("open", ChannelFault(nameless=True)),
+    "503, and opened": lambda: first("open", ChannelFault(503, done=True)),
+    "503": lambda: first("open", ChannelFault(503)),
+    "429": lambda: first("open", ChannelFault(429, "TooManyRequests"), 3),
 }
 
 
@@ -178,7 +195,7 @@ async def test_a_channel_that_was_hard_to_open(
     monkeypatch.setattr(apns_connection, "ANSWER_SECONDS", LOST_SECONDS)
     foreign = apple.channels.make(TOPIC)
     crowd = await Crowd.made(server, apple, google)
-    apple.channel_plan = OPENING[name]
+    apple.channel_plan = OPENING[name]()
 
     async def opened() -> bool:
         await age(server, 5.0)
@@ -203,10 +220,10 @@ async def test_a_channel_that_was_hard_to_open(
     caplog.clear()
 
 
-NEVER = {
-    "the feature is not enabled": first("open", ChannelFault(400, "FeatureNotEnabled"), 1000),
-    "as many as Apple allows": first("open", ChannelFault(400, "CannotCreateChannelConfig"), 1000),
-    "the manager does not answer": first("open", ChannelFault(503), 1000),
+NEVER: dict[str, Callable[[], Plan]] = {
+    "the feature is not enabled": lambda: first("open", ChannelFault(400, "FeatureNotEnabled"), 1000),
+    "as many as Apple allows": lambda: first("open", ChannelFault(400, "CannotCreateChannelConfig"), 1000),
+    "the manager does not answer": lambda: first("open", ChannelFault(503), 1000),
 }
 
 
@@ -215,7 +232,7 @@ async def test_without_a_channel_iphones_have_tokens(
     name: str, apple: Apple, google: Google, server: Served, caplog: pytest.LogCaptureFixture
 ) -> None:
     crowd = await Crowd.made(server, apple, google)
-    apple.channel_plan = NEVER[name]
+    apple.channel_plan = NEVER[name]()
 
     async def started() -> bool:
         await age(server, 20.0)
@@ -287,7 +304,7 @@ async def test_pushes_that_change_places(apple: Apple, google: Google, server: S
 async def test_a_channel_that_apple_forgot(
     apple: Apple, google: Google, server: Served, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Who listens to it is reached no more; who comes later gets a token, and so do the others at the next stream."""
+    """Who listens to it is reached no more; who comes later gets a token."""
     crowd = await Crowd.made(server, apple, google)
     await crowd.start()
     apple.channels.by_app.clear()
@@ -315,7 +332,7 @@ async def test_a_phone_that_was_off_gets_the_end(apple: Apple, google: Google, s
     await reach("ready", crowd.owner, crowd.stream)
     await quiet(server)
     assert not crowd.new[0].activities[crowd.stream].ended
-    apple.go_online(crowd.new[0])
+    apple.go_online(crowd.new[0], after=7.9 * 3600)
     await crowd.all_ended("ready")
 
 
@@ -428,3 +445,102 @@ async def test_without_phones_that_could_use_one_none_is_opened(apple: Apple, se
     await eventually(lambda: old.activities)
     await app.registered()
     assert not apple.channels.ids and await counts(server) == {}
+
+
+async def test_channels_that_apple_closed_are_not_used(apple: Apple, google: Google, server: Served) -> None:
+    """Where the feature was switched off and on, Apple has none of them any more: it is seen by comparing."""
+    crowd = await Crowd.made(server, apple, google)
+    await crowd.start()
+    apple.channels.by_app.clear()
+    await age(server, 3601.0)
+
+    async def failed() -> bool:
+        await work(server)
+        return (await counts(server)).get("failed") == 1
+
+    await until(failed)
+    assert not [each for each in apple.channels.requests if each.kind == "push"]
+
+
+async def test_a_channel_that_cant_be_closed_is_asked_for_every_hour(
+    apple: Apple, google: Google, server: Served, caplog: pytest.LogCaptureFixture
+) -> None:
+    crowd = await Crowd.made(server, apple, google)
+    await crowd.start()
+    await reach("cancelled", crowd.owner, crowd.stream)
+    await crowd.all_ended("cancelled")
+    apple.channel_plan = lambda request: ChannelFault(400, "FeatureNotEnabled") if request.kind == "close" else None
+    await age(server, 9 * 3600)
+    await eventually(lambda: closings(apple) == 1)
+    await age(server, 3000.0)
+    await work(server)
+    assert closings(apple) == 1
+    apple.channel_plan = lambda request: None
+    await age(server, 601.0)
+    await eventually(lambda: not apple.channels.ids)
+    caplog.clear()
+
+
+def closings(apple: Apple) -> int:
+    return len([each for each in apple.channels.requests if each.kind == "close" and each.status > 0])
+
+
+async def test_apps_that_nobody_has_are_forgotten_and_keep_no_other_waiting(apple: Apple, server: Served) -> None:
+    ann, bob = await server.people.many(2)
+    for number in range(30):
+        more = {"bundleId": f"org.made.up{number}", "pushToStartToken": "start", "features": ["live.channel"]}
+        await phone(ann, "a", **more)
+    refused = ChannelFault(403, "TopicMismatch")
+    apple.channel_plan = lambda request: refused if request.app.startswith("org.made") else None
+    await AppOnIPhones(apple).iphone(bob, 18, features=["live.channel"])
+    apps = select(push_channel_apps.c.bundle_id, push_channel_apps.c.compared_at)
+
+    async def settled() -> bool:
+        found = await server.services.database.read(lambda it: it.execute(apps).all())
+        return {row.bundle_id: row.compared_at > 0 for row in found} == {"org.made.up29": False, TOPIC: True}
+
+    await until(settled)
+    lists = len(apple.channels.requests)
+    await age(server, 1800.0)
+    await work(server)
+    assert len(apple.channels.requests) == lists, "where Apple refuses, it is asked once an hour"
+
+
+async def test_a_request_under_way_is_not_the_one_of_an_orphan(server: Served) -> None:
+    """Of two requests without an answer the older one has opened what was found."""
+    common = {
+        "environment": "sandbox", "bundle_id": TOPIC, "stamp": 0, "due_at": 0, "created_at": 1, "first_asked_at": 1,
+        "asked_at": 1,
+    }  # fmt: skip
+
+    def apply(tx: Tx) -> None:
+        asked = common | {"state": "failed", "unanswered": 1}
+        tx.execute(insert(rows), [asked | {"asked_at": tx.now}, asked])
+        tx.execute(insert(rows), common | {"state": "unknown", "channel_id": "x", "unanswered": 0, "created_at": 2})
+        found: Any = tx.execute(push_channels.SELECT.where(rows.c.state == "unknown")).one()
+        push_channels.orphan_closed(tx, push_channels.PushChannel(*found))
+
+    await server.services.database.write(Command(apply))
+    left = select(rows.c.asked_at, rows.c.unanswered).order_by(rows.c.pk)
+    found = await server.services.database.read(lambda it: it.execute(left).all())
+    assert [row.unanswered for row in found] == [1, 0]
+
+
+async def test_what_was_there_before_is_not_closed(
+    apple: Apple, google: Google, server: Served, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Somebody else opens channels between two comparisons: the app is compared once more before ours are opened."""
+    foreign = ""
+
+    async def before() -> None:
+        nonlocal foreign
+        foreign = apple.channels.make(TOPIC)
+        past = {"compared_at": push_channel_apps.c.compared_at - 600 * SECOND}
+        await server.services.database.write(Command(lambda tx: tx.execute(update(push_channel_apps).values(**past))))
+        apple.channel_plan = first("open", ChannelFault(status=503))
+
+    crowd = await Crowd.made(server, apple, google, before=before)
+    await crowd_opened(server)
+    await crowd.start()
+    await crowd.nothing_is_left_but({foreign})
+    caplog.clear()

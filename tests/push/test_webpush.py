@@ -4,6 +4,7 @@ import asyncio
 import time
 import uuid
 from collections.abc import AsyncIterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from push import post, signed, webpush
 from push.doubles.webpush import FLAVOURS, PushService, Subscription, WebPushFault
-from push.notes import Note
+from push.notes import LiveNote, Note
 from push.post import Poster
 from push.provider import Address, Outcome, Push
 from push.signed import VapidTokens
@@ -84,6 +85,12 @@ def test_apple_replaces_by_a_topic_what_others_replace_by_the_tag(
     push = push_to(provider, service.subscribe(), token="https://web.push.apple.com/x")
     topic = webpush.headers_of(push, "", time.time())["Topic"]
     assert len(topic) == 32 and topic == webpush.headers_of(push, "", time.time())["Topic"]
+    start = LiveNote(event="start", stream_id="s", chat_id="c", stamp=1, state={})
+    topics = [
+        webpush.headers_of(replace(push, note=note), "", time.time())["Topic"]
+        for note in (start, replace(start, event="end"), replace(start, stream_id="other"))
+    ]
+    assert topics[0] == topics[1] != topics[2], "a cancellation replaces the start"
 
 
 async def test_a_group_shows_who_wrote(service: PushService, provider: WebPushProvider) -> None:

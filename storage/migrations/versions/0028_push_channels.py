@@ -32,6 +32,7 @@ def upgrade() -> None:
         sa.Column('state', sa.String(16), nullable=False),
         sa.Column('stamp', sa.BigInteger(), nullable=False),
         sa.Column('unanswered', sa.Integer(), nullable=False),
+        sa.Column('first_asked_at', sa.BigInteger(), nullable=False),
         sa.Column('asked_at', sa.BigInteger(), nullable=False),
         sa.Column('due_at', sa.BigInteger(), nullable=False),
         sa.Column('created_at', sa.BigInteger(), nullable=False),
