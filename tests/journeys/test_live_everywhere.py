@@ -2,15 +2,24 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import Connection, func, select
 
 from push.doubles.apns import Apple
 from push.doubles.apple_device import AppleDevice, ShownActivity
 from push.doubles.fcm import FcmFault, Google
 from push.doubles.webpush import PushService
+from push.provider import LogProvider
+from push.worker import LEASE_MICROSECONDS, Worker
+from storage import audience, outbox, streams
+from storage.database import Database
+from storage.models import activities, deliveries
+from storage.transaction import Command
+from storage.types import now
 from tests.conftest import Served, ServerFactory, eventually
 from tests.journeys.test_live_activities import MOMENTS, SESSIONS, STREAMS, in_seconds, reach, stream_of
 from tests.support.people import Person
@@ -229,3 +238,64 @@ async def test_quiet_hours_hold_for_live_updates(google: Google, server: Served)
     await eventually(lambda: google.messages)
     await quiet(server)
     assert google.messages[0].data["quiet"] == "true"
+
+
+@pytest.fixture
+async def two(either: Served) -> AsyncIterator[list[Database]]:
+    """The databases of two nodes; SQLite has one node alone."""
+    own = either.services.database
+    if own.path:
+        yield [own, own]
+        return
+    other = Database(either.services.settings.database, on_commit=lambda events: None, on_unknown=lambda pks: None)
+    await other.start()
+    yield [own, other]
+    await other.close()
+
+
+async def test_a_device_that_two_causes_mean_is_started_once(
+    either: Served, two: list[Database], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On two nodes, which both looked before either wrote: the start for all, and for who follows at this moment."""
+    services = either.services
+    await services.worker.stop()
+    owner = await owner_of(either)
+    bob = await either.people.make()
+    await android(bob, "t:bob", "live.ongoing")
+    id = await stream_of(owner, "2999-01-01T00:00:00Z")
+    await bob.post(f"{STREAMS}/{id}/follow")
+    stream = await services.database.read(lambda it: streams.find(it, owner.user.tenant_pk, id))
+    assert stream
+    nodes = [Worker(each, {"fcm": LogProvider("FCM")}, services.worker.reach, services.worker.policy) for each in two]
+    causes = []
+    for node, only in zip(nodes, (None, bob.user.pk), strict=True):
+        promise = partial(outbox.promise_live, kind="live_start", stream_pk=stream.pk, seq=0, only=only)
+        await services.database.write(Command(promise))
+        at = now()
+        claim = partial(outbox.claim_causes, lease=node.lease, ttl=LEASE_MICROSECONDS, limit=10, at=at)
+        causes.append(await services.database.write(Command(claim, reads=partial(outbox.reads_of_causes, 10, at))))
+    assert [len(each) for each in causes] == [1, 1]
+    looked = asyncio.Barrier(2)
+    for each in {*two}:
+        monkeypatch.setattr(each, "read", after_both(each.read, looked))
+    await asyncio.gather(*(node.expander._expand(each) for node, each in zip(nodes, causes, strict=True)))
+    monkeypatch.undo()
+    for table in (deliveries, activities):
+        count = select(func.count()).select_from(table)
+        assert await services.database.read(partial(scalar, statement=count)) == 1, table
+
+
+def scalar(connection: Connection, statement: Any) -> Any:
+    return connection.execute(statement).scalar()
+
+
+def after_both(read: Any, looked: asyncio.Barrier) -> Any:
+    """Pages of an audience are given out when both nodes have them."""
+
+    async def wait(work: Any) -> Any:
+        found = await read(work)
+        if isinstance(work, partial) and work.func is audience.next_pages:
+            await looked.wait()
+        return found
+
+    return wait
