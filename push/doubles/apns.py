@@ -232,6 +232,9 @@ async def main() -> None:
         apple.plan = lambda push: print(
             push.token, push.headers["apns-push-type"], json.dumps(push.payload), flush=True
         )
+        apple.channel_plan = lambda request: print(
+            f"channel {request.kind}", request.app, request.channel, json.dumps(request.payload), flush=True
+        )
     await apple.start(options.port)
     for name, value in apple.write_files(options.folder).items():
         print(f"BELLWIRE_{name.upper()}={value}", flush=True)
