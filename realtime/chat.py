@@ -137,7 +137,7 @@ class Chats:
     # Changing
 
     async def change(self, caller: Caller, chat_id: str, body: ChangeChat) -> shapes.ChatDocument:
-        """Rename, or change who sees what was before them.
+        """Rename, or change who sees what was before them and who may react.
 
         Raises NotFound, Forbidden, Conflict for a direct chat, TooMany while the chat gets too much.
         """
@@ -149,7 +149,7 @@ class Chats:
                 raise Conflict("All of a room is visible to everybody")
             self.delivery_budget.admit(pk)
             item = chat.get(tx.connection(), pk)
-            now_is = {"name": item.name, "historyVisible": item.history_visible}
+            now_is = {"name": item.name, "historyVisible": item.history_visible, "reactions": item.reactions}
             news = {name: value for name, value in changes.items() if value != now_is[name]}
             if news:
                 columns = {"history_visible" if name == "historyVisible" else name: news[name] for name in news}

@@ -15,9 +15,10 @@ from sqlalchemy import Connection
 from realtime.administration import Administration, admins_of, keep_an_admin
 from realtime.membership import leave, pass_on
 from realtime.messages import make_tombstone, reads_of_tombstone
+from realtime.reactions import DUE
 from realtime.schema import documents
 from realtime.schema.caller import Caller
-from storage import accounts, chat, credits, erasure, log, logins, messages, notifications, streams
+from storage import accounts, chat, credits, due, erasure, log, logins, messages, notifications, reactions, streams
 from storage.accounts import User
 from storage.erasure import Membership
 from storage.errors import NotFound, Unavailable
@@ -93,6 +94,8 @@ class Erasure:
             while found := await read(lambda it, after=last: erasure.said(it, user_pk, after)):  # type: ignore[misc]
                 await asyncio.gather(*(write(self._unsaying(*place)) for place in found))
                 last = found[-1]
+        while places_of := await read(lambda it: reactions.of_user(it, user_pk, limit=PAGE)):
+            await asyncio.gather(*(write(self._unreacting(user_pk, *place)) for place in places_of))
         while await write(Command(partial(erasure.empty_notifications, user_pk=user_pk), channels=[user_pk])):
             pass
         wanted = await read(lambda it: log.heads(it, [user_pk]))
@@ -126,6 +129,20 @@ class Erasure:
 
         reads = [*messages.reads_of_get(chat_pk, seq), *reads_of_tombstone(chat_pk)]
         return Command(apply, channels=[chat_pk], reads=lambda: reads)
+
+    def _unreacting(self, user_pk: int, chat_pk: int, seq: int) -> Command[None]:
+        """What a message shows changes with the next event of reactions of its chat."""
+
+        def apply(tx: Tx) -> None:
+            item = messages.get(tx, chat_pk, seq, readers=False)
+            user = accounts.get(tx.connection(), user_pk)
+            for key in reactions.keys_of(tx, chat_pk, seq, user_pk):
+                if item is not None:
+                    item = reactions.change(tx, item, user_pk, user.id, key, add=False)
+            if due.find(tx, DUE, chat_pk) is None:
+                due.schedule(tx, DUE, chat_pk, tx.now)
+
+        return Command(apply, channels=[chat_pk])
 
     # Giving it out
 

@@ -14,12 +14,13 @@ from realtime.fanout.delivery_budget import DeliveryBudget
 from realtime.media import MediaService, Upload
 from realtime.membership import LARGE_CHAT_MEMBERS, open_direct, require_member, require_speaker
 from realtime.posting import Answer, keys_of, post, prepare, reads_of
+from realtime.reaction_events import hide
 from realtime.schema import documents, shapes
 from realtime.schema.bodies import SendMessage
 from realtime.schema.caller import Caller
 from realtime.schema.limits import Limits
 from realtime.support.buckets import Buckets
-from storage import accounts, chat, log, media, messages, outbox, unread, webhooks
+from storage import accounts, chat, log, media, messages, outbox, reactions, unread, webhooks
 from storage.access import ACCESS, Access, need_access
 from storage.database import Database
 from storage.errors import Conflict, Forbidden, Invalid, NotFound, Unauthenticated
@@ -191,23 +192,28 @@ class Messages:
         """A page ascending by seq; ``before`` and ``after`` of the answer are the seqs to go on from, or null."""
         chat_pk = await self.numbers.find(caller.user.tenant_pk, chat_id)
 
-        def look(connection: Connection) -> tuple[list[Message], Access]:
+        def look(connection: Connection) -> tuple[list[Message], dict[str, list[str]]]:
             access = need_access(connection, chat_pk, caller.pk)
-            return messages.history(
+            found = messages.history(
                 connection, chat_pk, first=access.first_seq, before=before, after=after, limit=limit + 1
-            ), access
+            )
+            return found, reactions.mine(connection, found, caller.pk)
 
-        found, _ = await self.database.read(look)
+        found, mine = await self.database.read(look)
         forward = after is not None and before is None
         more = len(found) > limit
         items = (found[:limit] if forward else found[-limit:]) if more else found
         older = (forward and after is not None and after > 0) or (more and not forward)
         newer = (more and forward) or before is not None
-        return {
+        page: shapes.HistoryDocument = {
             "items": [documents.message(each) for each in items],
             "before": items[0].seq if items and older else None,
             "after": items[-1].seq if items and newer else None,
         }
+        own = {each.id: mine[each.id] for each in items if each.id in mine}
+        if own:
+            page["mine"] = own
+        return page
 
     async def edit(self, caller: Caller, message_id: str, content: str) -> shapes.MessageDocument:
         """Raises NotFound, Forbidden for another's message, Conflict for a deleted one and for a transfer, TooMany."""
@@ -228,11 +234,11 @@ class Messages:
                 raise Conflict(f"A message can be edited at most {self.limits.edits} times")
             self.delivery_budget.admit(item.chat_pk)
             changed = replace(item, content=content, updated_at=tx.now)
-            document = documents.message(changed)
+            document = documents.in_event(changed)
             log.rewrite(tx, item.chat_pk, [item.seq, *item.edits], document)
             event = log.append(tx, item.chat_pk, "message:updated", document, about=item.seq)
             messages.store(tx, replace(changed, edits=[*item.edits, event.seq]))
-            return document
+            return documents.message(changed)
 
         def reads(place: MessagePlace, access: Access) -> Sequence[Read]:
             return [
@@ -334,28 +340,43 @@ class Messages:
         also: Sequence[int] = (),
         reads: Callable[[MessagePlace, Access], Sequence[Read]] = lambda place, access: (),
     ) -> T:
-        """Run ``change`` on a message the caller can see, with its chat locked; ``reads`` is what it asks for."""
-        place, before = await self.database.read(lambda connection: visible(connection, caller, message_id))
+        return await change_message(self.database, caller, message_id, change, also=also, reads=reads)
 
-        def apply(tx: Tx) -> T:
-            found, access = visible(tx, caller, message_id)
-            if access.status != "active":
-                raise Unauthenticated
-            return change(tx, found, access)
 
-        def announced() -> list[Read]:
-            return [
-                (messages.WHERE_IS, {"id": message_id, "tenant": caller.user.tenant_pk}),
-                (ACCESS, {"chat": place.chat_pk, "user": caller.pk}),
-                *reads(place, before),
-            ]
+async def change_message(
+    database: Database,
+    caller: Caller,
+    message_id: str,
+    change: Callable[[Tx, MessagePlace, Access], T],
+    *,
+    also: Sequence[int] = (),
+    reads: Callable[[MessagePlace, Access], Sequence[Read]] = lambda place, access: (),
+) -> T:
+    """Run ``change`` on a message the caller can see, with its chat locked; ``reads`` is what it asks for."""
+    place, before = await database.read(lambda connection: visible(connection, caller, message_id))
 
-        return await self.database.write(Command(apply, channels=[place.chat_pk, *also], reads=announced))
+    def apply(tx: Tx) -> T:
+        found, access = visible(tx, caller, message_id)
+        if access.status != "active":
+            raise Unauthenticated
+        return change(tx, found, access)
+
+    def announced() -> list[Read]:
+        return [
+            (messages.WHERE_IS, {"id": message_id, "tenant": caller.user.tenant_pk}),
+            (ACCESS, {"chat": place.chat_pk, "user": caller.pk}),
+            *reads(place, before),
+        ]
+
+    return await database.write(Command(apply, channels=[place.chat_pk, *also], reads=announced))
 
 
 def make_tombstone(tx: Tx, item: Message) -> shapes.MessageDocument:
     """Make a tombstone of a message whose chat is locked, in every event that has it."""
     nothing: dict[str, Any] = dict.fromkeys(("content", "media", "metadata", "reply_to"))
+    if item.reaction_seq is not None:
+        hide(tx, [item])
+    item = reactions.clear(tx, item)
     tombstone = replace(item, **nothing, deleted_at=tx.now, updated_at=tx.now)
     messages.store(tx, tombstone)
     document = documents.message(tombstone)

@@ -16,6 +16,7 @@ from realtime.fanout.session import Session, Sessions
 from realtime.messages import Messages
 from realtime.notifications import Notifications
 from realtime.presence_watch import PresenceWatch
+from realtime.reactions import Reactions
 from realtime.schema import bodies, documents, envelope, events, shapes
 from realtime.schema.bodies import Body, items_of
 from realtime.schema.caller import Caller
@@ -115,6 +116,7 @@ class ChatNamespace:
         sessions: Sessions,
         accounts: Accounts,
         messages: Messages,
+        reactions: Reactions,
         notifications: Notifications,
         typing: TypingStatus,
         presence: PresenceWatch,
@@ -125,6 +127,7 @@ class ChatNamespace:
         self.sessions = sessions
         self.accounts = accounts
         self.messages = messages
+        self.reactions = reactions
         self.notifications = notifications
         self.typing_status = typing
         self.presence = presence
@@ -277,6 +280,12 @@ class ChatNamespace:
     async def delete(self, session: Session, body: bodies.MessageRef) -> Answer:
         return 200, await self.messages.delete(session.caller, body.messageId)
 
+    async def add_reaction(self, session: Session, body: bodies.ReactToMessage) -> Answer:
+        return 200, await self.reactions.add(session.caller, body.messageId, body.key)
+
+    async def remove_reaction(self, session: Session, body: bodies.ReactToMessage) -> Answer:
+        return 200, await self.reactions.remove(session.caller, body.messageId, body.key)
+
     async def read(self, session: Session, body: bodies.ReadMessage) -> Answer:
         return 200, await self.messages.read(session.caller, body.messageId, body.chatId)
 
@@ -321,6 +330,12 @@ INBOUND: dict[str, Inbound[Any]] = {
     ),
     "message:delete": Inbound(bodies.MessageRef, shapes.MessageDocument, ChatNamespace.delete, "Delete a message", 26),
     "message:read": Inbound(bodies.ReadMessage, shapes.ReadDocument, ChatNamespace.read, "Mark as read up to a message", 15),
+    "reaction:add": Inbound(
+        bodies.ReactToMessage, shapes.ReactedDocument, ChatNamespace.add_reaction, "React to a message", 20
+    ),
+    "reaction:remove": Inbound(
+        bodies.ReactToMessage, shapes.ReactedDocument, ChatNamespace.remove_reaction, "Take a reaction back", 20
+    ),
     "typing": Inbound(bodies.ChatRef, events.TypingEvent, ChatNamespace.typing, "Report that the user is typing", 1),
     "stream:watch": Inbound(
         bodies.StreamRef, shapes.StreamDocument | shapes.WatchedDocument, ChatNamespace.watch_stream,

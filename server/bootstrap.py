@@ -22,6 +22,7 @@ from realtime.chat_numbers import ChatNumbers
 from realtime.cluster.rates import Rates
 from realtime.credits import Credits
 from realtime.devices import Devices
+from realtime.due import DueWork
 from realtime.erasure import Erasure
 from realtime.fanout.budget import Budget
 from realtime.fanout.hub import Hub
@@ -34,6 +35,7 @@ from realtime.namespace import ChatNamespace
 from realtime.notifications import Notifications
 from realtime.passwords import Passwords
 from realtime.presence_watch import PresenceWatch
+from realtime.reactions import Reactions
 from realtime.sanctions import Sanctions
 from realtime.schema.caller import Caller
 from realtime.signing import Signer
@@ -151,6 +153,9 @@ async def build(settings: Settings) -> AsyncIterator[Services]:
             temporary=settings.data_dir / "uploads",
         )
         messages = Messages(database, numbers, limits, hub.delivery_budget, media, public_url)
+        due_work = DueWork(database)
+        stack.push_async_callback(due_work.stop)
+        reactions = Reactions(database, limits, hub.delivery_budget, due_work)
         notifications = Notifications(database, limits)
         timing = Timing(settings.stream_grace, settings.live_lead)
         bundle = Bundle(settings.apns_topic, settings.apns_environment)
@@ -169,6 +174,7 @@ async def build(settings: Settings) -> AsyncIterator[Services]:
             sessions=sessions,
             accounts=accounts,
             messages=messages,
+            reactions=reactions,
             notifications=notifications,
             typing=typing,
             presence=presence_watch,
@@ -204,6 +210,8 @@ async def build(settings: Settings) -> AsyncIterator[Services]:
             chats=chats,
             sanctions=Sanctions(chats),
             messages=messages,
+            reactions=reactions,
+            due_work=due_work,
             media=media,
             notifications=notifications,
             streams=streams,

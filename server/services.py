@@ -14,6 +14,7 @@ from realtime.chat import Chats
 from realtime.cluster.rates import Rates
 from realtime.credits import Credits
 from realtime.devices import Devices
+from realtime.due import DueWork
 from realtime.erasure import Erasure
 from realtime.fanout.budget import Budget
 from realtime.fanout.hub import Hub
@@ -25,6 +26,7 @@ from realtime.namespace import ChatNamespace
 from realtime.notifications import Notifications
 from realtime.passwords import Passwords
 from realtime.presence_watch import PresenceWatch
+from realtime.reactions import Reactions
 from realtime.sanctions import Sanctions
 from realtime.schema.limits import Limits
 from realtime.stream_watch import StreamWatch
@@ -65,6 +67,8 @@ class Services:
     chats: Chats
     sanctions: Sanctions
     messages: Messages
+    reactions: Reactions
+    due_work: DueWork
     media: MediaService
     notifications: Notifications
     streams: Streams

@@ -47,6 +47,8 @@ class Access:
     role: str
     joined_seq: int
     status: str
+    # Who may react: members, all or none.
+    reactions: str
     blocked: bool
 
     @property
@@ -96,6 +98,7 @@ ACCESS = Prepared(
         func.coalesce(members.c.role, literal_column("'viewer'")),
         func.coalesce(members.c.joined_seq, literal_column("0")),
         users.c.status,
+        chats.c.reactions,
         BLOCKED,
         case((IS_VIEWER, sanctioned_until("ban"))),
         case((chats.c.type != "direct", sanctioned_until("silence"))),

@@ -18,7 +18,7 @@ from sqlalchemy import (
 )
 
 from storage import accounts, log, media
-from storage.models import LEAVING, OWNS, channels, chats, events, members, messages, users
+from storage.models import LEAVING, OWNS, channels, chats, events, members, messages, reactions, users
 from storage.prepared import Prepared, one_of, padded
 from storage.text import fold
 from storage.transaction import Tx
@@ -27,7 +27,9 @@ from storage.types import new_id
 
 @dataclass(frozen=True, slots=True)
 class Chat:
-    """``type`` is direct, group or room; ``history_visible`` is joined or all; ``seq`` is the channel's head."""
+    """``type`` is direct, group or room; ``history_visible`` is joined or all; ``seq`` is the channel's head; ``reactions``
+    says who may react: members, all or none.
+    """
 
     pk: int
     tenant_pk: int
@@ -39,6 +41,7 @@ class Chat:
     created_at: int
     updated_at: int
     seq: int
+    reactions: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +72,7 @@ CHAT = select(
     chats.c.created_at,
     chats.c.updated_at,
     channels.c.head.label("seq"),
+    chats.c.reactions,
 ).join(channels, channels.c.pk == chats.c.pk)
 
 MEMBER = select(
@@ -194,7 +198,11 @@ def drop_members(tx: Tx, chat_pk: int, user_pks: Collection[int]) -> list[int]:
 
 def drop_slice(tx: Tx, pk: int, *, rows: int = 500) -> None:
     """Remove a slice of a deleted chat's messages and events; its row stays, so that its id is never another's."""
-    for order, owner in ((messages.c.seq, messages.c.chat_pk), (events.c.seq, events.c.channel_pk)):
+    for order, owner in (
+        (reactions.c.seq, reactions.c.chat_pk),
+        (messages.c.seq, messages.c.chat_pk),
+        (events.c.seq, events.c.channel_pk),
+    ):
         last = tx.execute(select(order).where(owner == pk).order_by(order).offset(rows - 1).limit(1)).scalar()
         if owner is messages.c.chat_pk:
             media.schedule_removal(tx, pk, upto=last)

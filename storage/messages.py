@@ -22,7 +22,8 @@ LARGEST_SEQ = 2**63 - 1
 class Message:
     """``media`` and ``transfer`` are documents of their own; a deleted message keeps its place and nothing else.
 
-    ``edits`` are the seqs of the events that carry its later content.
+    ``edits`` are the seqs of the events that carry its later content. ``reactions`` are their sum, ``reaction_seq`` is the
+    event that shows it, and with ``reactions_due`` it has changed since.
     """
 
     chat_pk: int
@@ -41,6 +42,9 @@ class Message:
     media: Mapping[str, Any] | None = None
     transfer: Mapping[str, Any] | None = None
     edits: Sequence[int] = ()
+    reactions: Sequence[Mapping[str, Any]] = ()
+    reaction_seq: int | None = None
+    reactions_due: int | None = None
     read_by: tuple[str, ...] = ()
     read_count: int = 0
 
@@ -104,16 +108,20 @@ MESSAGE = (
         messages.c.media,
         messages.c.transfer,
         messages.c.edits,
+        messages.c.reactions,
+        messages.c.reaction_seq,
+        messages.c.reactions_due,
     )
     .join(chats, chats.c.pk == messages.c.chat_pk)
     .join(users, users.c.pk == messages.c.sender_pk)
 )
 COLUMNS = tuple(MESSAGE.selected_columns.keys())
-JSON = ("metadata", "media", "transfer", "edits")
+JSON = ("metadata", "media", "transfer", "edits", "reactions")
 AT_PLACES = of_pairs(
     "SELECT m.chat_pk, c.id, m.seq, m.id, m.sender_pk, u.id, m.type, m.content, m.reply_to, m.metadata, m.created_at, "
-    "m.updated_at, m.deleted_at, m.media, m.transfer, m.edits FROM {pairs} JOIN messages AS m ON m.chat_pk = w.pk "
-    "AND m.seq = w.seq JOIN chats AS c ON c.pk = m.chat_pk JOIN users AS u ON u.pk = m.sender_pk ORDER BY m.chat_pk, m.seq"
+    "m.updated_at, m.deleted_at, m.media, m.transfer, m.edits, m.reactions, m.reaction_seq, m.reactions_due "
+    "FROM {pairs} JOIN messages AS m ON m.chat_pk = w.pk AND m.seq = w.seq JOIN chats AS c ON c.pk = m.chat_pk "
+    "JOIN users AS u ON u.pk = m.sender_pk ORDER BY m.chat_pk, m.seq"
 )
 AT = Prepared(MESSAGE.where(messages.c.chat_pk == bindparam("chat"), messages.c.seq == bindparam("seq")))
 
@@ -266,7 +274,8 @@ def history(
 
 def read_message(row: Any) -> Message:
     values = dict(zip(COLUMNS, row, strict=True))
-    values["edits"] = values["edits"] or "[]"
+    for name in ("edits", "reactions"):
+        values[name] = values[name] or "[]"
     return Message(**values | {name: orjson.loads(values[name]) for name in JSON if values[name] is not None})
 
 

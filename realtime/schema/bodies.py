@@ -221,6 +221,7 @@ class CreateChat(Body):
 class ChangeChat(Body):
     name: DisplayName | None = None
     historyVisible: Literal["joined", "all"] | None = None
+    reactions: Literal["members", "all", "none"] | None = None
 
 
 class AddMembers(Body):
@@ -410,6 +411,10 @@ class ChangeStream(Body):
 
 class StreamRef(Body):
     streamId: HexId
+
+
+class ReactToMessage(MessageRef):
+    key: ReactionKey
 
 
 class ReactToStream(StreamRef):

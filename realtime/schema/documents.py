@@ -1,6 +1,7 @@
 """What is kept, as the wire shows it: one function a document, used by REST, by acks and by events alike."""
 
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, cast
 
 from realtime.schema import events, shapes
@@ -24,6 +25,7 @@ from storage import (
     webhooks,
 )
 from storage.errors import FOREVER
+from storage.reactions import Reactor
 from storage.types import iso_time
 
 
@@ -52,7 +54,22 @@ def message(item: messages.Message) -> shapes.MessageDocument:
         document["metadata"] = dict(item.metadata)
     if item.deleted_at is not None:
         document["deletedAt"] = iso_time(item.deleted_at)
+    if item.reactions:
+        document["reactions"] = reactions(item)
     return document
+
+
+def in_event(item: messages.Message) -> shapes.MessageDocument:
+    """As ``message:new`` and ``message:updated`` have it: reactions come in events of their own."""
+    return message(replace(item, reactions=()))
+
+
+def reactions(item: messages.Message) -> list[shapes.ReactionDocument]:
+    return [{"key": each["key"], "count": each["count"], "userIds": each["userIds"]} for each in item.reactions]
+
+
+def reactor(item: Reactor) -> shapes.ReactorDocument:
+    return {"userId": item.user_id, "name": item.name, "key": item.key, "createdAt": iso_time(item.created_at)}
 
 
 def plain_notification(item: notifications.Notification) -> shapes.EnvelopeNotification:
@@ -346,6 +363,8 @@ def conversation(
     }
     if item.type == "room" and role is not None:
         document["role"] = role
+    if item.reactions != "members":
+        document["reactions"] = item.reactions
     return document
 
 

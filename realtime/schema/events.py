@@ -14,6 +14,7 @@ from realtime.schema.shapes import (
     NotificationDocument,
     NotificationsReadDocument,
     PresenceDocument,
+    ReactionDocument,
     ReadDocument,
     StreamDocument,
 )
@@ -64,6 +65,18 @@ class ViewersEvent(TypedDict):
     streamId: str
     viewers: int
     peak: int
+
+
+class ReactedItem(TypedDict):
+    messageId: str
+    reactions: list[ReactionDocument]
+
+
+class MessageReactionsEvent(TypedDict):
+    """Whole states, never differences. Without items a newer event has them, or the messages are deleted."""
+
+    chatId: str
+    items: list[ReactedItem]
 
 
 class ReactionEvent(TypedDict):
@@ -131,6 +144,11 @@ OUTBOUND: dict[str, Outbound] = {
     "message:updated": Outbound(MessageDocument, True, "A message was edited"),
     "message:deleted": Outbound(MessageDocument, True, "A message was deleted; carries the tombstone"),
     "message:read": Outbound(ReadDocument, True, "A member has read up to a message"),
+    "message:reactions": Outbound(
+        MessageReactionsEvent,
+        True,
+        "Reactions to messages changed; at most one event a second and chat for new messages",
+    ),
     "chat:new": Outbound(NewChatEvent, True, "The user was added to a chat"),
     "chat:updated": Outbound(ChangedChatEvent, True, "A chat or its members changed"),
     "chat:removed": Outbound(RemovedEvent, True, "The user was removed from a chat, or it was deleted"),

@@ -40,6 +40,14 @@ class TransferDocument(TypedDict):
     reversal: NotRequired[Literal[True]]
 
 
+class ReactionDocument(TypedDict):
+    """``userIds`` are the first who reacted so, at most 20."""
+
+    key: str
+    count: int
+    userIds: list[str]
+
+
 class MessageDocument(TypedDict):
     _id: str
     chatId: str
@@ -56,6 +64,7 @@ class MessageDocument(TypedDict):
     replyTo: NotRequired[str]
     metadata: NotRequired[dict[str, Any]]
     deletedAt: NotRequired[str]
+    reactions: NotRequired[list[ReactionDocument]]
 
 
 class MemberDocument(TypedDict):
@@ -77,7 +86,9 @@ class SanctionDocument(TypedDict):
 
 
 class ChatDocument(TypedDict):
-    """``role`` is that of the user, and ``viewer`` without a membership; of a room alone, and not in ``chat:new``."""
+    """``role`` is that of the user, and ``viewer`` without a membership; of a room alone, and not in ``chat:new``.
+    ``reactions`` says who may react, where it is not ``members``: ``all`` or ``none``.
+    """
 
     _id: str
     type: str
@@ -92,6 +103,7 @@ class ChatDocument(TypedDict):
     createdAt: str
     updatedAt: str
     role: NotRequired[str]
+    reactions: NotRequired[str]
 
 
 QuietHours = TypedDict("QuietHours", {"from": str, "to": str})
@@ -364,8 +376,26 @@ class StateDocument(TypedDict):
     active: bool
 
 
+class ReactedDocument(TypedDict):
+    """All reactions to a message; ``mine`` are the keys of the caller's."""
+
+    messageId: str
+    reactions: list[ReactionDocument]
+    mine: list[str]
+
+
+class ReactorDocument(TypedDict):
+    userId: str
+    name: str
+    key: str
+    createdAt: str
+
+
 class HistoryDocument(TypedDict):
+    """``mine`` has the keys of the caller's reactions by message, where there are any."""
+
     items: list[MessageDocument]
+    mine: NotRequired[dict[str, list[str]]]
     # The seqs to go on from, null where there is no more.
     before: int | None
     after: int | None

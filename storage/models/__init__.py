@@ -7,8 +7,8 @@ number of the ``user:`` channel, so that locking a channel locks what lies behin
 
 from storage.models.account import audit, blocks, logins, reset_links, revocations, users
 from storage.models.base import metadata
-from storage.models.chat import LEAVING, OWNS, chats, members, messages, reports, sanctions
-from storage.models.core import channels, events, facts, invitations, nodes, tenants
+from storage.models.chat import LEAVING, OWNS, REACTIONS_DUE, chats, members, messages, reactions, reports, sanctions
+from storage.models.core import channels, due, events, facts, invitations, nodes, tenants
 from storage.models.credit import ISSUING, credit_accounts, credit_entries, credit_transactions
 from storage.models.media import EXPIRING, media, media_usage
 from storage.models.notification import broadcasts, notifications, templates
@@ -31,6 +31,7 @@ __all__ = [
     "ISSUING",
     "LEAVING",
     "OWNS",
+    "REACTIONS_DUE",
     "UPCOMING",
     "activities",
     "audit",
@@ -44,6 +45,7 @@ __all__ = [
     "credit_transactions",
     "deliveries",
     "devices",
+    "due",
     "events",
     "exclusions",
     "facts",
@@ -60,6 +62,7 @@ __all__ = [
     "outbox",
     "push_channel_apps",
     "push_channels",
+    "reactions",
     "reports",
     "reset_links",
     "revocations",

@@ -21,6 +21,7 @@ from storage.models.core import channels, tenants
 
 LEAVING = "leaves_at IS NOT NULL"
 OWNS = "role = 'owner'"
+REACTIONS_DUE = "reactions_due IS NOT NULL"
 DELETED, UNNUMBERED, UNREAD_UNKNOWN = "deleted_at IS NOT NULL", "ordinal IS NULL", "read_ordinal IS NULL"
 
 chats = Table(
@@ -39,6 +40,7 @@ chats = Table(
     Column("updated_at", BigInteger, nullable=False),
     Column("deleted_at", BigInteger),
     Column("swept", Boolean, nullable=False, default=False),
+    Column("reactions", String(16), nullable=False, server_default="members"),
     UniqueConstraint("tenant_pk", "id"),
     Index("ix_chats_to_sweep", "deleted_at", postgresql_where=text("NOT swept"), sqlite_where=text("NOT swept")),
     comment="pair names the two of a direct chat, lower number first; a deleted chat keeps its row and its id",
@@ -98,14 +100,37 @@ messages = Table(
     Column("created_at", BigInteger, nullable=False),
     Column("updated_at", BigInteger, nullable=False),
     Column("deleted_at", BigInteger),
+    Column("reactions", Text),
+    Column("reaction_seq", BigInteger),
+    Column("reactions_due", Integer),
     UniqueConstraint("sender_pk", "client_key"),
     Index("ix_messages_deleted", "chat_pk", "seq", postgresql_where=text(DELETED), sqlite_where=text(DELETED)),
     Index("ix_messages_unnumbered", "chat_pk", "seq", postgresql_where=text(UNNUMBERED), sqlite_where=text(UNNUMBERED)),
+    Index(
+        "ix_messages_reactions_due",
+        "chat_pk",
+        "seq",
+        postgresql_where=text(REACTIONS_DUE),
+        sqlite_where=text(REACTIONS_DUE),
+    ),
     sqlite_with_rowid=False,
     comment=(
         "seq is that of the message:new event; edits are the seqs of its message:updated events, as a JSON list; "
         "ordinal is how many messages of the chat count as unread up to this one"
     ),
+)
+
+reactions = Table(
+    "reactions",
+    metadata,
+    Column("chat_pk", Key, primary_key=True),
+    Column("seq", BigInteger, primary_key=True),
+    Column("user_pk", Key, primary_key=True),
+    Column("key", String(64), primary_key=True),
+    Column("created_at", BigInteger, nullable=False),
+    Index("ix_reactions_user", "user_pk", "chat_pk", "seq"),
+    sqlite_with_rowid=False,
+    comment="the message has the sum of them in its column reactions, as JSON, and in reaction_seq the event that shows it",
 )
 
 reports = Table(

@@ -77,3 +77,13 @@ events = Table(
     Index("ix_events_at", "at"),
     sqlite_with_rowid=False,
 )
+
+due = Table(
+    "due",
+    metadata,
+    Column("kind", String(32), primary_key=True),
+    Column("ref", Key, primary_key=True),
+    Column("at", BigInteger, nullable=False, index=True),
+    sqlite_with_rowid=False,
+    comment="what is to be done at a time; ref is the number of what it is about",
+)

@@ -55,6 +55,9 @@ class Api:
     async def post(self, path: str, json: Any = None, **options: Any) -> Answer:
         return await self.request("POST", path, json, **options)
 
+    async def put(self, path: str, json: Any = None, **options: Any) -> Answer:
+        return await self.request("PUT", path, json, **options)
+
     async def patch(self, path: str, json: Any = None, **options: Any) -> Answer:
         return await self.request("PATCH", path, json, **options)
 

@@ -1,0 +1,57 @@
+"""What is due at a time is done once, by whichever process: in time by the one that made it due, else a little later."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+
+from storage import due
+from storage.database import Database
+from storage.errors import Unavailable
+from storage.tasks import Tasks
+from storage.types import SECOND, now
+
+logger = logging.getLogger("bellwire")
+
+# By so much others leave it to the process that made it due.
+GRACE_MICROSECONDS = 2 * SECOND
+Handler = Callable[[int], Awaitable[None]]
+
+
+class DueWork:
+    """``handlers``, by kind, do what is due of a number, if it still is. ``await work()`` every second."""
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
+        self.handlers: dict[str, Handler] = {}
+        self.tasks = Tasks()
+        self.timers: set[asyncio.TimerHandle] = set()
+
+    def soon(self, kind: str, ref: int, seconds: float) -> None:
+        """This process made it due."""
+
+        def run() -> None:
+            self.timers.discard(timer)
+            self.tasks.spawn(self._handle(kind, ref))
+
+        timer = asyncio.get_running_loop().call_later(seconds, run)
+        self.timers.add(timer)
+
+    async def work(self) -> None:
+        """What no process has done in time."""
+        found = await self.database.read(lambda it: due.past(it, before=now() - GRACE_MICROSECONDS))
+        for kind, ref in found:
+            await self._handle(kind, ref)
+
+    async def _handle(self, kind: str, ref: int) -> None:
+        try:
+            await self.handlers[kind](ref)
+        except Unavailable:
+            logger.warning("%s of %d: the database is unreachable; retrying", kind, ref)
+        except Exception:
+            logger.exception("%s of %d failed; retrying", kind, ref)
+
+    async def stop(self) -> None:
+        for timer in self.timers:
+            timer.cancel()
+        self.timers.clear()
+        await self.tasks.finish()

@@ -1,0 +1,54 @@
+"""What is due at a time: one row for each kind and what it is about, written and removed with what it does."""
+
+from sqlalchemy import Connection, bindparam, select
+
+from storage.models import due
+from storage.prepared import Bulk, Delete, Prepared, Update
+from storage.statements import Read
+from storage.transaction import Tx
+
+FIND = Prepared(select(due.c.at).where(due.c.kind == bindparam("kind"), due.c.ref == bindparam("ref")))
+ADD = Bulk(due, ("kind", "ref", "at"))
+SET_AT = Update(due, ("kind", "ref"), ("at",))
+END = Delete(due, ("kind", "ref"))
+# In a batch, in place of a time: it was ended.
+ENDED = 0
+
+
+def find(tx: Tx, kind: str, ref: int) -> int | None:
+    """When it is due, in microseconds; None where it is not."""
+    known = tx.pending(("due", kind, ref), None)
+    if known is not None:
+        return None if known == ENDED else known
+    row = tx.first(FIND, {"kind": kind, "ref": ref})
+    return None if row is None else int(row[0])
+
+
+def reads_of_find(kind: str, ref: int) -> list[Read]:
+    """The queries of ``find``."""
+    return [(FIND, {"kind": kind, "ref": ref})]
+
+
+def schedule(tx: Tx, kind: str, ref: int, at: int) -> None:
+    """Do it at a time, in microseconds, in place of the one before."""
+    if find(tx, kind, ref) is not None:
+        tx.update_later(SET_AT, (kind, ref), (at,))
+    else:
+        if tx.pending(("due", kind, ref), None) == ENDED:
+            # Its row is to be removed before it is written anew.
+            tx.connection()
+        tx.later(ADD, (kind, ref, at))
+    tx.set_pending(("due", kind, ref), at)
+
+
+def end(tx: Tx, kind: str, ref: int) -> None:
+    if tx.pending(("due", kind, ref), None):
+        tx.connection()
+    tx.update_later(END, (kind, ref), ())
+    tx.set_pending(("due", kind, ref), ENDED)
+
+
+def past(connection: Connection, *, before: int, limit: int = 100) -> list[tuple[str, int]]:
+    """``(kind, ref)`` of what was due before a time, in microseconds, oldest first."""
+    statement = select(due.c.kind, due.c.ref).where(due.c.at < before).order_by(due.c.at).limit(limit)
+    return [(row.kind, row.ref) for row in connection.execute(statement)]
