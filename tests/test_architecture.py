@@ -139,6 +139,9 @@ WITHOUT_OWN_TEST = {
     "push/doubles/apple_device.py": "a model for tests: tests/journeys/test_live_everywhere.py",
     "push/doubles/apple_channels.py": "a part of the double: tests/push/test_apns_channels.py",
     "push/doubles/apple_connection.py": "a part of the double: tests/push/test_apns.py",
+    "realtime/due.py": "tests/server/test_reactions.py",
+    "realtime/reaction_events.py": "tests/server/test_reactions.py",
+    "storage/due.py": "tests/server/test_reactions.py",
     "storage/stamps.py": "tests/journeys/test_live_activities.py and tests/journeys/test_live_everywhere.py",
     # The whole application at work.
     "server/app.py": "every test of tests/server",

@@ -32,6 +32,11 @@ import { io } from "/vendor/socket.io.esm.min.js";
  * @property {number|null} height
  * @property {string|null} thumbnail_url
  *
+ * @typedef {object} Reaction
+ * @property {string} key an emoji, or a name such as :heart:
+ * @property {number} count
+ * @property {string[]} userIds the first who reacted so, at most 20
+ *
  * @typedef {object} Message
  * @property {string} _id
  * @property {string} chatId
@@ -43,6 +48,8 @@ import { io } from "/vendor/socket.io.esm.min.js";
  * @property {number} seq its place in the chat: messages sort by it
  * @property {string} createdAt
  * @property {string} updatedAt
+ * @property {Reaction[]} [reactions] where there are some; not in `message:new` and `message:updated`
+ * @property {string[]} [mine] keys of one's own reactions, as the page keeps them
  * @property {string} [deletedAt]
  *
  * @typedef {object} Chat
@@ -96,6 +103,7 @@ import { io } from "/vendor/socket.io.esm.min.js";
  * @property {Message} message:updated
  * @property {Message} message:deleted
  * @property {{chatId: string, userId: string, messageId: string, readSeq: number}} message:read
+ * @property {{chatId: string, items: {messageId: string, reactions: Reaction[]}[]}} message:reactions whole states
  * @property {Chat & {at: number}} chat:new
  * @property {{chatId: string, changes: object, added: string[], removed: string[]}} chat:updated
  * @property {{chatId: string}} chat:removed
@@ -233,6 +241,7 @@ export class Api {
 
   get(path) { return this.call("GET", path); }
   post(path, body, key) { return this.call("POST", path, { body, key }); }
+  put(path, body) { return this.call("PUT", path, { body }); }
   patch(path, body) { return this.call("PATCH", path, { body }); }
   delete(path) { return this.call("DELETE", path); }
 

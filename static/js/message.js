@@ -3,11 +3,12 @@ import { transfer } from "./chats.js";
 import { Attachment } from "./media.js";
 import { say } from "./notice.js";
 import { readers } from "./receipts.js";
-import { discard, me, nameOf, remove, report, sendAgain, trying } from "./store.js";
+import { discard, me, nameOf, react, remove, report, sendAgain, trying } from "./store.js";
 import { t } from "./texts.js";
 import { clock, Component, html, icon, moment, number } from "./view.js";
 
 const MANAGES = ["owner", "admin"];
+const OFFERED = ["👍", "❤️", "😂", "😮", "😢", "🙏"];
 
 export function Message({ message, chat, answered, onMenu }) {
   const mine = message.senderId === me();
@@ -18,6 +19,7 @@ export function Message({ message, chat, answered, onMenu }) {
       ${!mine && chat.type !== "direct" && html`<b class="sender"><bdi>${nameOf(message.senderId)}</bdi></b>`}
       ${answered && html`<blockquote dir="auto"><b><bdi>${answered.name}</bdi></b> ${answered.text}</blockquote>`}
       ${deleted ? html`<p class="content">${t("deleted")}</p>` : html`<${Content} message=${message} />`}
+      ${message.reactions?.length > 0 && html`<${Reactions} message=${message} />`}
       <footer>
         ${!deleted && message.updatedAt !== message.createdAt && html`<span>${t("edited")}</span>`}
         <time datetime=${message.createdAt} title=${moment(message.createdAt)}>${clock(message.createdAt)}</time>
@@ -34,6 +36,20 @@ function Content({ message }) {
   return html`
     ${message.media && html`<${Attachment} media=${message.media} />`}
     ${message.content && html`<p class="content" dir="auto">${message.content}</p>`}`;
+}
+
+/** How many reacted with each; pressing one adds one's own, or takes it back. */
+function Reactions({ message }) {
+  return html`
+    <ul class="reactions" aria-label=${t("reactions")}>
+      ${message.reactions.map(({ key, count, userIds }) => html`
+        <li key=${key}>
+          <button type="button" aria-pressed=${String(message.mine?.includes(key) ?? false)}
+            title=${userIds.map(nameOf).join(", ")} onClick=${() => trying(() => react(message, key))}>
+            <span>${key}</span> ${number(count)}
+          </button>
+        </li>`)}
+    </ul>`;
 }
 
 /** One tick when it is stored, two when another member has read it. */
@@ -70,6 +86,12 @@ export class Menu extends Component {
       <button type="button" onClick=${() => { this.base.hidePopover(); work(); }}>${t(text)}</button>`;
     return html`
       <div class="menu" role="group" popover="auto" aria-label=${t("more")} onToggle=${closed}>
+        ${writes && chat.reactions !== "none" && html`
+          <div class="offered" role="group" aria-label=${t("react")}>
+            ${OFFERED.map((key) => html`
+              <button type="button" key=${key} aria-label=${t("reactWith", { key })}
+                onClick=${() => { this.base.hidePopover(); trying(() => react(message, key)); }}>${key}</button>`)}
+          </div>`}
         ${entry(writes, "reply", () => onReply(message))}
         ${entry(mine && writes && !moved, "edit", () => onEdit(message))}
         ${entry(((mine && writes) || MANAGES.includes(role)) && !moved, "delete", erase)}

@@ -81,7 +81,7 @@ export function Hearts({ chat }) {
   return html`
     <div class="hearts">
       <span aria-hidden="true">${floating.map((each) => html`<i key=${each.number} style=${`--way: ${(each.number * 37) % 100}`}>${each.key}</i>`)}</span>
-      <button type="button" class="plain" aria-label=${t("react")} title=${t("react")}
+      <button type="button" class="plain" aria-label=${t("sendHeart")} title=${t("sendHeart")}
         onClick=${() => setTaps(Math.min(taps + 1, TAPS_MOST))}>${HEART}</button>
     </div>`;
 }

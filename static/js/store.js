@@ -89,6 +89,7 @@ export function start() {
   live.on("reload", reload);
   const events = {
     "message:new": arrived, "message:updated": put, "message:deleted": put, "message:read": readBy,
+    "message:reactions": reactionsChanged,
     "chat:new": keep, "chat:updated": updated, "chat:removed": left,
     "notification:new": notified, "notification:read": notificationsRead, "notification:deleted": notificationGone,
     "credit:balance": balanceChanged, "stream:status": keepStream, "member:silenced": silenced,
@@ -378,6 +379,19 @@ function arrived(message) {
     // Presence is shown to those whom one has written to: it may have been the first message.
     if (otherOf(chat)?.userId === message.senderId && !state.people.get(message.senderId)?.online) watch();
   }
+}
+
+function reactionsChanged({ chatId, items }) {
+  for (const { messageId, reactions } of items) state.timelines.get(chatId)?.react(messageId, reactions);
+  changed();
+}
+
+/** Add one's own reaction, or take it back. */
+export async function react(message, key) {
+  const path = `/api/v2/messages/${message._id}/reactions/${encodeURIComponent(key)}`;
+  const answer = await (message.mine?.includes(key) ? api.delete(path) : api.put(path));
+  state.timelines.get(message.chatId)?.react(message._id, answer.reactions, answer.mine);
+  changed();
 }
 
 export const sendText = (chatId, content, replyTo) => live.send({ type: "text", chatId, content, ...(replyTo && { replyTo }) });

@@ -10,22 +10,24 @@ export class Timeline {
     this.before = undefined;
     this.loading = false;
     this.early = [];
+    this.earlyReactions = [];
   }
 
   get first() { return this.pages[0]?.[0]; }
   get last() { return this.pages.at(-1)?.at(-1); }
 
   /** What is newest, as REST answers it: all that was here before goes. */
-  begin({ items, before }) {
-    this.pages = items.length ? [items] : [];
+  begin({ items, before, mine }) {
+    this.pages = items.length ? [withMine(items, mine)] : [];
     this.before = before;
     for (const message of this.early.splice(0)) this.put(message);
+    for (const each of this.earlyReactions.splice(0)) this.react(each.messageId, each.reactions);
   }
 
   /** Older ones, as REST answers them. */
-  prepend({ items, before }) {
+  prepend({ items, before, mine }) {
     const known = this.first?.seq ?? Infinity;
-    const older = items.filter((message) => message.seq < known);
+    const older = withMine(items, mine).filter((message) => message.seq < known);
     if (older.length) this.pages = [older, ...this.pages];
     this.before = before;
   }
@@ -47,13 +49,33 @@ export class Timeline {
     const page = this.pages[index];
     const at = page.findIndex((each) => each.seq >= message.seq);
     if (page[at].seq === message.seq) {
-      if (page[at].updatedAt <= message.updatedAt) this.#replace(index, page.toSpliced(at, 1, message));
+      if (page[at].updatedAt <= message.updatedAt) this.#replace(index, page.toSpliced(at, 1, become(page[at], message)));
     } else if (index > 0 || at > 0 || this.before === null) {
       this.#replace(index, page.toSpliced(at, 0, message));
     }
+  }
+
+  /** What reactions a message has now; `mine` are one's own keys, where they are known. */
+  react(id, reactions, mine) {
+    if (this.before === undefined) {
+      this.earlyReactions.push({ messageId: id, reactions });
+      return;
+    }
+    const index = this.pages.findIndex((page) => page.some((each) => each._id === id));
+    if (index < 0) return;
+    const page = this.pages[index];
+    const at = page.findIndex((each) => each._id === id);
+    if (page[at].deletedAt) return;
+    this.#replace(index, page.toSpliced(at, 1, { ...page[at], reactions, mine: mine ?? page[at].mine }));
   }
 
   #replace(index, page) {
     this.pages = this.pages.toSpliced(index, 1, page);
   }
 }
+
+/** Messages with one's own reactions, which stand beside them. */
+const withMine = (items, mine = {}) => items.map((message) => (mine[message._id] ? { ...message, mine: mine[message._id] } : message));
+
+/** An event of a message does not have its reactions, which stay until it is deleted. */
+const become = (old, message) => (message.deletedAt ? message : { ...message, reactions: message.reactions ?? old.reactions, mine: old.mine });

@@ -2,6 +2,7 @@
 
 import asyncio
 import io
+import re
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -90,6 +91,27 @@ async def test_two_people_chat_and_see_what_was_read(visit: Visit, server: Serve
     await all_upgraded(server, 2)
     await bob.context.close()
     await expect(ann.page.locator("main h1 + p")).to_contain_text("last seen")
+
+
+async def test_reactions(visit: Visit) -> None:
+    ann, bob = await two(visit)
+    await ann.say("hello")
+    await bob.sees("hello")
+    await bob.page.hover(".message")
+    await bob.page.click(".message .open-menu")
+    await bob.page.click(".offered button >> nth=1")
+    chip = ann.page.locator(".reactions button")
+    await expect(chip).to_have_text(re.compile(r"\s*❤️\s*1"))
+    await expect(chip).to_have_attribute("aria-pressed", "false")
+    await chip.click()
+    await expect(bob.page.locator(".reactions button")).to_have_text(re.compile(r"\s*❤️\s*2"))
+    await expect(chip).to_have_attribute("aria-pressed", "true")
+    await ann.page.reload()
+    await expect(ann.page.locator(".reactions button")).to_have_attribute("aria-pressed", "true")
+    for visitor in (ann, bob):
+        await visitor.page.click(".reactions button")
+    await expect(ann.page.locator(".reactions")).to_have_count(0)
+    await expect(bob.page.locator(".reactions")).to_have_count(0)
 
 
 async def test_unread_messages_are_counted_and_drafts_stay(visit: Visit) -> None:

@@ -234,6 +234,9 @@ ROWS: dict[str, Row] = {
     f"PATCH {MESSAGES}/{{id}}": writes_in_chat(ids=("message",), body=same({"content": "x"})),
     f"DELETE {MESSAGES}/{{id}}": writes_in_chat(ids=("message",), spoils=True),
     f"POST {MESSAGES}/{{id}}/read": in_chat(ids=("message",)),
+    f"PUT {MESSAGES}/{{id}}/reactions/{{key}}": writes_in_chat(ids=("message", ":x:")),
+    f"DELETE {MESSAGES}/{{id}}/reactions/{{key}}": writes_in_chat(ids=("message", ":x:")),
+    f"GET {MESSAGES}/{{id}}/reactions": in_chat(ids=("message",), query="?key=:x:"),
     f"POST {MESSAGES}/{{id}}/report": in_chat(ids=("of_owner",), body=same({"reason": "x"})),
     f"POST {MEDIA}": everybody(form=True),
     f"GET {MEDIA}/{{id}}": in_chat(ids=("media",)),
@@ -313,6 +316,8 @@ EVENTS: dict[str, Row] = {
     "message:edit": writes_in_chat(body=lambda world, who: {"messageId": world.ids["message"], "content": "x"}),
     "message:delete": writes_in_chat(body=lambda world, who: {"messageId": world.ids["message"]}, spoils=True),
     "message:read": in_chat(body=lambda world, who: {"chatId": world.ids["chat"], "messageId": world.ids["message"]}),
+    "reaction:add": writes_in_chat(body=lambda world, who: {"messageId": world.ids["message"], "key": ":x:"}),
+    "reaction:remove": writes_in_chat(body=lambda world, who: {"messageId": world.ids["message"], "key": ":x:"}),
     "typing": writes_in_chat(body=lambda world, who: {"chatId": world.ids["chat"]}),
     "stream:watch": in_tenant(body=lambda world, who: {"streamId": world.ids["stream"]}, besides={"blocked": 403}),
     "stream:unwatch": in_tenant(body=lambda world, who: {"streamId": world.ids["stream"]}),
@@ -366,7 +371,8 @@ async def ask(world: World, key: str, who: str, api: Api, absent: bool = False) 
 
 
 def unknown(value: str) -> str:
-    return ABSENT if len(value) == 24 else "nothing"
+    # The key of a reaction names nothing.
+    return value if value.startswith(":") else ABSENT if len(value) == 24 else "nothing"
 
 
 def replaced(world: World, text: str) -> str:

@@ -202,7 +202,8 @@ async def test_an_unknown_method_is_answered_with_those_that_exist(server: Serve
     admin = await server.people.make(grant=["admin"])
     for path, described in document["paths"].items():
         allowed = {method.upper() for method in described}
-        answer = await admin.request("PUT", path.replace("{", "").replace("}", ""))
+        unknown = "POST" if "put" in described else "PUT"
+        answer = await admin.request(unknown, path.replace("{", "").replace("}", ""))
         assert answer.status == 405, path
         assert {*answer.headers["Allow"].split(",")} - {"HEAD"} == allowed, path
     assert (await admin.get("/api/v1/notifications/read-all")).status == 405

@@ -77,6 +77,9 @@ ROWS: dict[str, tuple[tuple[int, ...], Any]] = {
     f"GET {MESSAGES}/{{id}}": (read(), None),
     f"PATCH {MESSAGES}/{{id}}": (WRITES, {"content": "x"}),
     f"POST {MESSAGES}/{{id}}/read": (MEMBERS, None),
+    f"PUT {MESSAGES}/{{id}}/reactions/{{key}}": (WRITES, None),
+    f"DELETE {MESSAGES}/{{id}}/reactions/{{key}}": (WRITES, None),
+    f"GET {MESSAGES}/{{id}}/reactions": (read(), None),
     f"POST {MESSAGES}/{{id}}/report": (read(), {"reason": "x"}),
     f"DELETE {MESSAGES}/{{id}}": ((OK, OK, 403, 404, OK, 404), None),
     f"GET {STREAMS}/{{id}}": ((OK, OK, OK, OK, OK, 404), None),
@@ -98,6 +101,8 @@ EVENTS: dict[str, tuple[tuple[int, ...], Any]] = {
     "message:send": (WRITES, {"type": "text", "chatId": "{chat}", "content": "x"}),
     "message:edit": (WRITES, {"messageId": "{own}", "content": "y"}),
     "message:read": (MEMBERS, {"chatId": "{chat}", "messageId": "{own}"}),
+    "reaction:add": (WRITES, {"messageId": "{own}", "key": ":x:"}),
+    "reaction:remove": (WRITES, {"messageId": "{own}", "key": ":x:"}),
     "typing": (WRITES, {"chatId": "{chat}"}),
     "stream:watch": ((OK, OK, 403, 403, OK, 404), {"streamId": "{stream}"}),
     "stream:react": ((OK, OK, 409, 409, OK, 409), {"streamId": "{stream}", "key": ":heart:"}),
@@ -128,7 +133,8 @@ def path_of(here: Room, who: str, key: str) -> str:
     ids = {CHATS: here.ids["chat"], STREAMS: here.ids["stream"], MESSAGES: filled(here, who, "{own}")}
     id = next(id for prefix, id in ids.items() if path.startswith(prefix))
     query = f"?chatId={here.ids['chat']}" if key == f"GET {MESSAGES}" else ""
-    return path.replace("{id}", id).replace("{userId}", here.ids["owner"]) + query
+    query = "?key=:x:" if key.endswith("/reactions") else query
+    return path.replace("{id}", id).replace("{key}", ":x:").replace("{userId}", here.ids["owner"]) + query
 
 
 async def collected(check: Callable[[str, str, int], Any], rows: dict[str, tuple[tuple[int, ...], Any]]) -> list[str]:

@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any
 
 import pytest
-from sqlalchemy import insert
+from sqlalchemy import delete, insert
 
 from push.provider import LogProvider
 from push.worker import LEASE_MICROSECONDS, Worker
@@ -15,7 +15,7 @@ from realtime.notifications import Draft
 from realtime.schema.bodies import SendMessage
 from server.routes import ADMIN, ROUTES
 from storage import devices, outbox, webhooks
-from storage.models import deliveries
+from storage.models import deliveries, due
 from storage.notifications import Notification
 from storage.outbox import Settlement
 from storage.transaction import Command, Tx
@@ -42,9 +42,11 @@ class Full:
     chat_id: str
     webhook_id: str
     room_id: str
+    message_id: str
 
     def url(self, path: str, limit: int) -> str:
         ids = {f"{ADMIN}/webhooks/{{id}}/calls": self.webhook_id, "/api/v2/chats/{id}/bans": self.room_id}
+        ids["/api/v2/messages/{id}/reactions"] = self.message_id
         query = f"?limit={limit}"
         if path == "/api/v2/messages":
             query += f"&chatId={self.chat_id}"
@@ -52,6 +54,8 @@ class Full:
             query += f"&userId={self.ann.id}"
         if path in ("/api/v1/users", f"{ADMIN}/chats"):
             query += "&query=" + ("person" if path == "/api/v1/users" else "Group")
+        if path.endswith("/reactions"):
+            query += "&key=:x:"
         return path.replace("{id}", ids.get(path, self.chat_id)) + query
 
 
@@ -61,6 +65,7 @@ async def full(postgres_database: str, serve: ServerFactory, monkeypatch: pytest
     background = (f"server.background.{name}_SECONDS" for name in ("TICK", "HEARTBEAT", "SWEEP", "MEASURE"))
     for name in (*background, "push.worker.POLL_SECONDS"):
         monkeypatch.setattr(name, NEVER)
+    monkeypatch.setattr("realtime.reactions.WINDOW_SECONDS", NEVER)
     server = await serve(database_url=postgres_database, webhook_private=True)
     grant = ["admin", "users.manage", "templates.manage", "streams.manage", "notifications.send", "credits.manage"]
     ann, others = await server.people.make(grant=grant), await server.people.many(MANY)
@@ -86,6 +91,9 @@ async def full(postgres_database: str, serve: ServerFactory, monkeypatch: pytest
         for other in others[: place + 1]:
             message = await other.send(chat_id)
             assert (await ann.post(f"/api/v2/messages/{message['_id']}/report", {"reason": "r"})).status == 201
+    # The last one is in a chat of all.
+    for other in others:
+        assert (await other.put(f"/api/v2/messages/{message['_id']}/reactions/:x:")).status == 200
     hooks = [
         await ann.post(f"{ADMIN}/webhooks", {"url": "http://127.0.0.1:1/", "events": ["push:failed"]})
         for _ in range(MANY)
@@ -111,7 +119,7 @@ async def full(postgres_database: str, serve: ServerFactory, monkeypatch: pytest
     worker.wake()
     await eventually(lambda: not worker.tasks)
     await server.services.database.writer.drain()
-    return Full(server, ann, others, chats[-1], webhook["id"], room)
+    return Full(server, ann, others, chats[-1], webhook["id"], room, message["_id"])
 
 
 def items_of(body: Any) -> list[Any]:
@@ -208,6 +216,12 @@ async def test_what_people_do_most_takes_two_trips_a_batch(full: Full) -> None:
     for count in (1, 50):
         assert await trips_of_batch(full, posted(count)) == 2
         assert await trips_of_batch(full, posted(count, replyTo=last["_id"])) == 2
+    for count in (1, MANY):
+        await services.database.write(Command(lambda tx: tx.execute(delete(due))))
+        last = await full.others[1].send(full.chat_id)
+        everybody = [full.server.people.caller(each) for each in full.others[:count]]
+        reacting = [services.reactions.add(each, last["_id"], ":heart:") for each in everybody]
+        assert await trips_of_batch(full, reacting) == 2
     for count in (1, MANY):
         ids = [(await full.others[0].send(full.chat_id))["_id"] for _ in range(3 * count)]
         readers = [full.server.people.caller(each) for each in full.others[1 : count + 1]]
