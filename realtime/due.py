@@ -8,7 +8,8 @@ from storage import due
 from storage.database import Database
 from storage.errors import Unavailable
 from storage.tasks import Tasks
-from storage.types import SECOND, now
+from storage.transaction import clock
+from storage.types import SECOND
 
 logger = logging.getLogger("bellwire")
 
@@ -38,7 +39,7 @@ class DueWork:
 
     async def work(self) -> None:
         """What no process has done in time."""
-        found = await self.database.read(lambda it: due.past(it, before=now() - GRACE_MICROSECONDS))
+        found = await self.database.read(lambda it: due.past(it, before=clock(it) - GRACE_MICROSECONDS))
         for kind, ref in found:
             await self._handle(kind, ref)
 

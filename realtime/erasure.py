@@ -13,6 +13,7 @@ from typing import Any, Literal
 from sqlalchemy import Connection
 
 from realtime.administration import Administration, admins_of, keep_an_admin
+from realtime.due import GRACE_MICROSECONDS
 from realtime.membership import leave, pass_on
 from realtime.messages import make_tombstone, reads_of_tombstone
 from realtime.reactions import DUE
@@ -140,7 +141,8 @@ class Erasure:
                 if item is not None:
                     item = reactions.change(tx, item, user_pk, user.id, key, add=False)
             if due.find(tx, DUE, chat_pk) is None:
-                due.schedule(tx, DUE, chat_pk, tx.now)
+                # Past its time, so that a process shows it at its next look.
+                due.schedule(tx, DUE, chat_pk, tx.now - GRACE_MICROSECONDS)
 
         return Command(apply, channels=[chat_pk])
 

@@ -121,12 +121,12 @@ def prepare(connection: Connection, caller: Caller, body: SendMessage, file: str
 
 
 def first_answer(source: Tx | Connection, chat_pk: int, seq: int) -> shapes.MessageDocument:
-    """The first response under a key: the message was unread then. Its current state if it changed."""
+    """The first response under a key: the message had no readers and reactions then. Its current state if it changed."""
     item = messages.get(source, chat_pk, seq, readers=False)
     assert item is not None
-    if item.updated_at != item.created_at:
-        item = item.with_readers(messages.readers_of(source, chat_pk, seq))
-    return documents.message(item)
+    if item.updated_at == item.created_at:
+        return documents.in_event(item)
+    return documents.message(item.with_readers(messages.readers_of(source, chat_pk, seq)))
 
 
 def fingerprint_of(body: SendMessage, file: str | None) -> str:

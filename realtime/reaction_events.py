@@ -12,7 +12,8 @@ from storage.transaction import Tx
 def show(tx: Tx, items: Sequence[Message], *, restricted: bool) -> None:
     """Append the newest reactions of messages of a chat, in place of what events before showed of them.
 
-    Where ``restricted``, members who came later may not see a message: it has an event of its own.
+    Where ``restricted``, a message that is older than a member's joining has an event of its own: the member may not see it,
+    or not any more when the chat changes.
     """
     chat_pk, chat_id = items[0].chat_pk, items[0].chat_id
     hide(tx, items)

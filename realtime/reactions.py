@@ -82,11 +82,13 @@ class Reactions:
                 return Reacted(answer(item, mine), place.chat_pk)
             if add:
                 self._require_room(item, mine, key)
-            self.delivery_budget.admit(place.chat_pk)
-            item = reactions.change(tx, item, caller.pk, caller.user.id, key, add=add)
             began = due.find(tx, DUE, place.chat_pk) is None
             if began:
-                show(tx, [item], restricted=access.history_visible == "joined")
+                # What follows in the window makes one event, whose deliveries are counted when they are made.
+                self.delivery_budget.admit(place.chat_pk)
+            item = reactions.change(tx, item, caller.pk, caller.user.id, key, add=add)
+            if began:
+                show(tx, [item], restricted=access.type != "room")
                 due.schedule(tx, DUE, place.chat_pk, tx.now + int(WINDOW_SECONDS * SECOND))
             left = [*mine, key] if add else [each for each in mine if each != key]
             return Reacted(answer(item, left), place.chat_pk, began)
@@ -94,7 +96,7 @@ class Reactions:
         def reads(place: MessagePlace, access: Access) -> Sequence[Read]:
             return [
                 *messages.reads_of_get(place.chat_pk, place.seq)[:1],
-                *reactions.reads_of_change(place.chat_pk, place.seq, caller.pk),
+                *reactions.reads_of_change(place.chat_pk, place.seq, caller.pk, restricted=access.type != "room"),
                 *due.reads_of_find(DUE, place.chat_pk),
             ]
 
@@ -141,6 +143,6 @@ def show_changed(tx: Tx, chat_pk: int) -> bool:
     if not changed:
         due.end(tx, DUE, chat_pk)
         return False
-    show(tx, changed, restricted=chat.get(tx.connection(), chat_pk).history_visible == "joined")
+    show(tx, changed, restricted=chat.get(tx.connection(), chat_pk).type != "room")
     due.schedule(tx, DUE, chat_pk, tx.now + int(WINDOW_SECONDS * SECOND))
     return True

@@ -8,6 +8,7 @@ from pydantic import TypeAdapter
 
 from realtime.namespace import Inbound
 from realtime.schema.envelope import Envelope
+from realtime.schema.fields import LONGEST_REACTION_KEY
 from realtime.schema.limits import Limits
 from server.call import NoBody, NoQuery
 from server.dialects import DIALECTS, HEADER, envelope
@@ -220,6 +221,8 @@ def header(name: str, schema: dict[str, Any]) -> dict[str, Any]:
 def path_schema(route: Route, name: str) -> dict[str, Any]:
     if name == "number":
         return {"type": "integer", "minimum": 1}
+    if name == "key" and route.path.endswith("/reactions/{key}"):
+        return {"type": "string", "minLength": 1, "maxLength": LONGEST_REACTION_KEY}
     plain = route.negotiated or name == "deviceId"
     return {"type": "string"} if plain else {"type": "string", "pattern": "^[0-9a-f]{24}$"}
 

@@ -75,7 +75,11 @@ def request(document: dict[str, Any], route: Route) -> str:
         if each["in"] == "query" and (each["required"] or each["name"] in ASKED.get(route.path, ()))
     )
     words = ["curl"] + ([] if route.method in ("GET", "POST") else ["-X", route.method])
-    command = " ".join([*words, shlex.quote(f"{HERE}{path}" + (f"?{query}" if query else ""))])
+    address = f"{HERE}{path}" + (f"?{query}" if query else "")
+    if "/reactions" in route.path:
+        # The key of a reaction is not that of a template.
+        address = address.replace(VALUES["key"], ":heart:")
+    command = " ".join([*words, shlex.quote(address)])
     parts = [command] + ([] if route.public else ['-H "Authorization: Bearer $TOKEN"'])
     content = described.get("requestBody", {}).get("content", {})
     if "application/json" in content:

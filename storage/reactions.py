@@ -48,10 +48,10 @@ def keys_of(tx: Tx, chat_pk: int, seq: int, user_pk: int) -> list[str]:
     return [row[0] for row in tx.rows(KEYS_OF, {"chat": chat_pk, "seq": seq, "user": user_pk})]
 
 
-def reads_of_change(chat_pk: int, seq: int, user_pk: int) -> list[Read]:
-    """The queries of ``keys_of`` and of ``newest_join``."""
+def reads_of_change(chat_pk: int, seq: int, user_pk: int, *, restricted: bool) -> list[Read]:
+    """The queries of ``keys_of``, and where ``restricted`` of ``newest_join``."""
     place = {"chat": chat_pk, "seq": seq, "user": user_pk}
-    return [(KEYS_OF, place), (NEWEST_JOIN, {"chat": chat_pk})]
+    return [(KEYS_OF, place), *([(NEWEST_JOIN, {"chat": chat_pk})] if restricted else [])]
 
 
 def change(tx: Tx, item: Message, user_pk: int, user_id: str, key: str, *, add: bool) -> Message:
@@ -113,7 +113,7 @@ def keep(tx: Tx, item: Message) -> Message:
 
 def clear(tx: Tx, item: Message) -> Message:
     """Without reactions: of a message that is deleted."""
-    if not item.reactions and item.reaction_seq is None:
+    if not item.reactions and item.reaction_seq is None and item.reactions_due is None:
         return item
     here = reactions.c.chat_pk == item.chat_pk, reactions.c.seq == item.seq
     tx.execute(delete(reactions).where(*here))

@@ -198,6 +198,10 @@ def web_address(value: str) -> str:
     return value
 
 
+# ``:`` on both sides of 32.
+LONGEST_REACTION_KEY = 34
+
+
 def reaction_key(value: str) -> str:
     """A name such as ``:heart:``, or an emoji."""
     if not REACTION_NAME.fullmatch(value) and not is_emoji(value):
@@ -267,5 +271,5 @@ Token = Annotated[str, opaque(512), documented(pattern=f"^{OPAQUE.pattern}$", ma
 Endpoint = Annotated[Text, StringConstraints(max_length=LONGEST_ENDPOINT)]
 AppleToken = Annotated[Token, AfterValidator(token_of_apns)]
 AnyName = Annotated[Any, AfterValidator(read_ref), WithJsonSchema({"type": ["string", "integer"]})]
-ReactionKey = Annotated[Text, AfterValidator(reaction_key), documented(minLength=1, maxLength=34)]
+ReactionKey = Annotated[Text, AfterValidator(reaction_key), documented(minLength=1, maxLength=LONGEST_REACTION_KEY)]
 Role = Literal["owner", "admin", "member", "readonly"]

@@ -86,7 +86,7 @@ export class Menu extends Component {
       <button type="button" onClick=${() => { this.base.hidePopover(); work(); }}>${t(text)}</button>`;
     return html`
       <div class="menu" role="group" popover="auto" aria-label=${t("more")} onToggle=${closed}>
-        ${writes && chat.reactions !== "none" && html`
+        ${(writes || chat.reactions === "all") && chat.reactions !== "none" && html`
           <div class="offered" role="group" aria-label=${t("react")}>
             ${OFFERED.map((key) => html`
               <button type="button" key=${key} aria-label=${t("reactWith", { key })}

@@ -382,7 +382,7 @@ function arrived(message) {
 }
 
 function reactionsChanged({ chatId, items }) {
-  for (const { messageId, reactions } of items) state.timelines.get(chatId)?.react(messageId, reactions);
+  for (const { messageId, reactions } of items) state.timelines.get(chatId)?.react(messageId, reactions, me());
   changed();
 }
 
@@ -390,7 +390,7 @@ function reactionsChanged({ chatId, items }) {
 export async function react(message, key) {
   const path = `/api/v2/messages/${message._id}/reactions/${encodeURIComponent(key)}`;
   const answer = await (message.mine?.includes(key) ? api.delete(path) : api.put(path));
-  state.timelines.get(message.chatId)?.react(message._id, answer.reactions, answer.mine);
+  state.timelines.get(message.chatId)?.react(message._id, answer.reactions, me(), answer.mine);
   changed();
 }
 

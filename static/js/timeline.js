@@ -21,7 +21,7 @@ export class Timeline {
     this.pages = items.length ? [withMine(items, mine)] : [];
     this.before = before;
     for (const message of this.early.splice(0)) this.put(message);
-    for (const each of this.earlyReactions.splice(0)) this.react(each.messageId, each.reactions);
+    for (const each of this.earlyReactions.splice(0)) this.react(each.id, each.reactions, each.user);
   }
 
   /** Older ones, as REST answers them. */
@@ -55,10 +55,13 @@ export class Timeline {
     }
   }
 
-  /** What reactions a message has now; `mine` are one's own keys, where they are known. */
-  react(id, reactions, mine) {
+  /**
+   * What reactions a message has now; `mine` are the user's own keys, where they are known. Of those with which many have
+   * reacted, an event does not say it.
+   */
+  react(id, reactions, user, mine) {
     if (this.before === undefined) {
-      this.earlyReactions.push({ messageId: id, reactions });
+      this.earlyReactions.push({ id, reactions, user });
       return;
     }
     const index = this.pages.findIndex((page) => page.some((each) => each._id === id));
@@ -66,7 +69,10 @@ export class Timeline {
     const page = this.pages[index];
     const at = page.findIndex((each) => each._id === id);
     if (page[at].deletedAt) return;
-    this.#replace(index, page.toSpliced(at, 1, { ...page[at], reactions, mine: mine ?? page[at].mine }));
+    const known = page[at].mine ?? [];
+    const isMine = ({ key, count, userIds }) => (userIds.length === count ? userIds.includes(user) : known.includes(key));
+    const own = mine ?? reactions.filter(isMine).map(({ key }) => key);
+    this.#replace(index, page.toSpliced(at, 1, { ...page[at], reactions, mine: own }));
   }
 
   #replace(index, page) {

@@ -60,6 +60,7 @@ members = Table(
     Column("leaves_at", BigInteger),
     Column("read_ordinal", BigInteger),
     Column("own_after", BigInteger),
+    Index("ix_members_joined", "chat_pk", "joined_seq"),
     Index("ix_members_owners", "chat_pk", postgresql_where=text(OWNS), sqlite_where=text(OWNS)),
     Index("ix_members_leaves_at", "leaves_at", postgresql_where=text(LEAVING), sqlite_where=text(LEAVING)),
     Index("ix_members_unnumbered", "chat_pk", postgresql_where=text(UNREAD_UNKNOWN), sqlite_where=text(UNREAD_UNKNOWN)),

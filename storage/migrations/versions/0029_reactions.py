@@ -35,6 +35,7 @@ def upgrade() -> None:
         ),
     )
     op.create_index('ix_reactions_user', 'reactions', ['user_pk', 'chat_pk', 'seq'])
+    op.create_index('ix_members_joined', 'members', ['chat_pk', 'joined_seq'])
     op.add_column('chats', sa.Column('reactions', sa.String(16), nullable=False, server_default='members'))
     op.add_column('messages', sa.Column('reactions', sa.Text(), nullable=True))
     op.add_column('messages', sa.Column('reaction_seq', sa.BigInteger(), nullable=True))
