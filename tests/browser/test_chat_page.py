@@ -394,6 +394,13 @@ async def test_by_keyboard_alone(visit: Visit) -> None:
     await page.keyboard.press("Enter")
     await expect(page.locator(".menu button >> nth=0")).to_be_focused()
     await page.keyboard.press("Enter")
+    await expect(page.locator(".reactions button")).to_have_count(1)
+    await expect(page.locator(".message .open-menu")).to_be_focused()
+    await page.keyboard.press("Enter")
+    for _ in range(await page.locator(".offered button").count()):
+        await page.keyboard.press("Tab")
+    await expect(page.locator(".menu > button >> nth=0")).to_be_focused()
+    await page.keyboard.press("Enter")
     await expect(page.locator(".composer textarea")).to_be_focused()
     await page.keyboard.type("by hand")
     await page.keyboard.press("Shift+Enter")
