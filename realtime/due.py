@@ -26,9 +26,13 @@ class DueWork:
         self.handlers: dict[str, Handler] = {}
         self.tasks = Tasks()
         self.timers: set[asyncio.TimerHandle] = set()
+        # Nothing more is begun: what is due is another's.
+        self.stopping = False
 
     def soon(self, kind: str, ref: int, seconds: float) -> None:
         """This process made it due."""
+        if self.stopping:
+            return
 
         def run() -> None:
             self.timers.discard(timer)
@@ -52,6 +56,7 @@ class DueWork:
             logger.exception("%s of %d failed; retrying", kind, ref)
 
     async def stop(self) -> None:
+        self.stopping = True
         for timer in self.timers:
             timer.cancel()
         self.timers.clear()

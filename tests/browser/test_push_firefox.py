@@ -1,17 +1,13 @@
 """Firefox subscribes, decrypts and shows a push by itself; nothing in it is replaced but the address of its push service."""
 
-import asyncio
 import json
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from tests.browser.firefox import Firefox, MozillaService
 from tests.conftest import Served, ServerFactory, eventually
-from tests.support.guard import HANG_SECONDS
-from tests.support.people import Person
 
 # What the browser says of a push that it could decrypt and has handed to the service worker.
 DECRYPTED = 100
@@ -54,7 +50,9 @@ async def test_a_message_is_shown(server: Served, service: MozillaService, firef
     await firefox.goto(f"{server.url}/#/settings")
     await click(firefox, "Show notifications on this device")
     await eventually(lambda: service.channels)
-    (device,) = await eventually_registered(bob)
+    # The page knows it, too.
+    await firefox.until("document.body.innerText.includes('Stop notifications on this device')")
+    (device,) = (await bob.get("/api/v1/devices")).json["data"]["items"]
     assert device["platform"] == "web" and device["pushable"] and device["features"] == ["live.ongoing"]
     await firefox.goto("about:blank")
     sent = await ann.post("/api/v2/messages", {"type": "text", "targetUserId": bob.id, "content": "hello"})
@@ -67,11 +65,3 @@ async def test_a_message_is_shown(server: Served, service: MozillaService, firef
     await click(firefox, "Stop notifications on this device")
     await eventually(lambda: not service.channels)
     assert (await bob.get("/api/v1/devices")).json["data"]["items"] == []
-
-
-async def eventually_registered(person: Person) -> list[Any]:
-    """The devices of a person, once there is one."""
-    async with asyncio.timeout(HANG_SECONDS):
-        while not (found := (await person.get("/api/v1/devices")).json["data"]["items"]):
-            await asyncio.sleep(0.05)
-        return list(found)

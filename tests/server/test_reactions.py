@@ -367,3 +367,11 @@ async def test_adding_and_taking_back_at_once(either: Served) -> None:
     rows = select(reactions.c.user_pk, reactions.c.key)
     stored = await either.services.database.read(lambda it: it.execute(rows).all())
     assert [each["count"] for each in summed] == [1] * len(stored)
+
+
+async def test_after_the_stop_nothing_is_begun(server: Served) -> None:
+    """A window that ends while the server stops begins no other one."""
+    work = server.services.due_work
+    await work.stop()
+    work.soon("reactions", 1, 0.0)
+    assert not work.timers
