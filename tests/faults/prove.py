@@ -189,7 +189,7 @@ ROWS = {
     ),
     "g android": Row(
         "P6",
-        "25 faults of Google's service, the server killed in the middle of each",
+        "26 faults of Google's service, the server killed in the middle of each",
         lambda: providers.run(provider="fcm", messages=200),
         lambda: providers.run(
             provider="fcm", messages=60, faults=["bare 404", "unregistered for all", "unregistered for good", "offline"]
