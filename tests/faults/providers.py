@@ -24,7 +24,7 @@ from push.doubles.fcm import STORED_MESSAGES, FcmFault, FcmMessage, Google
 from push.doubles.https_double import HttpsDouble
 from push.doubles.webpush import FLAVOURS, PushService, Subscription, WebPushFault
 from tests.faults.pushes import quiet
-from tests.faults.test_provider_faults import OF_BROWSERS, OF_GOOGLE, REJECTED, first
+from tests.faults.test_provider_faults import REJECTED, first, of_browsers, of_google
 from tests.support.process import ProcessUser, ServerProcess
 from tests.support.pushing import phone
 
@@ -66,7 +66,7 @@ class FcmFaults:
         self.google = self.double
 
     names = (
-        *OF_GOOGLE, "connection closed after each answer", "unregistered for good", "registered anew meanwhile",
+        *of_google(), "connection closed after each answer", "unregistered for good", "registered anew meanwhile",
         "400 of a token", "401 for ever", "mismatch of one in ten", "no token: 503", "no token: invalid_grant",
         "no token: garbage", "unregistered for all", "offline", "nobody listens",
     )  # fmt: skip
@@ -80,7 +80,7 @@ class FcmFaults:
         tokens = [f"t:{number}-{place}" for place in range(DEVICES)]
         for person, token in zip(people, tokens, strict=True):
             await self.register(person, token)
-        made = Trial(name, people, tokens, OF_GOOGLE.get(name, lambda message: None), rejects=name in REJECTED)
+        made = Trial(name, people, tokens, of_google().get(name, lambda message: None), rejects=name in REJECTED)
         dead = {tokens[place] for place in DEAD}
         match name:
             case "connection closed after each answer":
@@ -167,7 +167,7 @@ class BrowserFaults:
         self.key = ""
 
     names = (
-        *OF_BROWSERS, "404 and 410", "another key", "502 of something else", "nobody listens",
+        *of_browsers(), "404 and 410", "another key", "502 of something else", "nobody listens",
     )  # fmt: skip
 
     async def trial(self, name: str, people: list[ProcessUser], number: int) -> Trial:
@@ -179,7 +179,7 @@ class BrowserFaults:
             tokens.append(made.endpoint)
             answer = await person.post("/api/v1/devices", {"deviceId": "browser", **made.body})
             assert answer.status in (200, 201), answer
-        trial = Trial(name, people, tokens, OF_BROWSERS.get(name, lambda received: None), rejects=name in REJECTED)
+        trial = Trial(name, people, tokens, of_browsers().get(name, lambda received: None), rejects=name in REJECTED)
         match name:
             case "404 and 410":
                 for place in DEAD:

@@ -6,6 +6,7 @@
 import argparse
 import asyncio
 import re
+import secrets
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -41,6 +42,8 @@ async def quiet(api: ProcessUser, seconds: float) -> bool:
 
 
 async def run(*, messages: int, faults: list[str] | None = None) -> dict[str, Any]:
+    # The faults remember the tokens that they have struck.
+    run_id = secrets.token_hex(4)
     told = {"faults": 0, "pushes": 0, "undelivered": 0, "shown_twice": 0, "sent_to_dead": 0, "stuck": 0, "kills": 0}
     with tempfile.TemporaryDirectory(prefix="bellwire-pushes-") as folder:
         async with Apple(delay=0.01) as apple, aiohttp.ClientSession() as session:
@@ -51,7 +54,7 @@ async def run(*, messages: int, faults: list[str] | None = None) -> dict[str, An
                     bobs = await ann.others(PHONES)
                     chats = []
                     for place, bob in enumerate(bobs):
-                        await phone(bob, f"t{number}-{place}")
+                        await phone(bob, f"{run_id}-{number}-{place}")
                         body = {"type": "group", "name": "x", "memberIds": [bob.id]}
                         chats.append((await ann.post("/api/v2/chats", body)).json["_id"])
                     apple.plan = FAULTS[name]
@@ -61,7 +64,7 @@ async def run(*, messages: int, faults: list[str] | None = None) -> dict[str, An
                     for each in range(messages):
                         body = {"type": "text", "chatId": chats[each % PHONES], "content": f"message {each}"}
                         sent = (await ann.post("/api/v2/messages", body)).json["_id"]
-                        wanted.add((f"t{number}-{each % PHONES}", sent))
+                        wanted.add((f"{run_id}-{number}-{each % PHONES}", sent))
                     await server.kill()
                     told["kills"] += 1
                     await server.start()

@@ -34,34 +34,42 @@ def first(count: int, fault: Any) -> Callable[..., Any]:
 
 
 # What is rejected for good, and so never shown, is excused.
-OF_GOOGLE: dict[str, Callable[[Any], Any]] = {
-    "200 after the deadline": sometimes(FcmFault("late", seconds=3 * DEADLINE, accepted=True), 0.02),
-    "silence": sometimes(FcmFault("silence"), 0.02),
-    "cut body": sometimes(FcmFault("cut", accepted=True), 0.1),
-    "connection closed": sometimes(FcmFault("close"), 0.1),
-    "500": sometimes(FcmFault(status=500, code="INTERNAL"), 0.3),
-    "503 with Retry-After": sometimes(FcmFault(status=503, retry_after="1"), 0.1),
-    "429 for all": first(3, FcmFault(status=429, code="QUOTA_EXCEEDED", retry_after="1")),
-    "429 for one device": sometimes(FcmFault(status=429, code="QUOTA_EXCEEDED", device_quota=True), 0.1),
-    "bare 404": first(2, FcmFault(status=404, code="")),
-    "401 once": first(1, FcmFault(status=401, code="")),
-    "403 for all": first(2, FcmFault(status=403, code="PERMISSION_DENIED")),
-    "400 of a payload": sometimes(FcmFault(status=400, code="INVALID_ARGUMENT", text="too big"), 0.1),
-    "HTML": sometimes(FcmFault("html"), 0.1),
-    "empty": sometimes(FcmFault("empty", status=200), 0.1),
-}
-OF_BROWSERS: dict[str, Callable[[Any], Any]] = {
-    "201 after the deadline": sometimes(WebPushFault("late", seconds=3 * DEADLINE, accepted=True), 0.02),
-    "silence": sometimes(WebPushFault("silence"), 0.02),
-    "connection closed": sometimes(WebPushFault("close"), 0.1),
-    "410 in the first minute": sometimes(WebPushFault(status=410), 0.1),
-    "401": first(2, WebPushFault(status=401)),
-    "429 with Retry-After": sometimes(WebPushFault(status=429, retry_after="1"), 0.1),
-    "406": sometimes(WebPushFault(status=406), 0.1),
-    "500": sometimes(WebPushFault(status=500), 0.3),
-    "413": sometimes(WebPushFault(status=413), 0.1),
-    "redirect": sometimes(WebPushFault("redirect"), 0.1),
-}
+def of_google() -> dict[str, Callable[[Any], Any]]:
+    """Faults of Google's service, each from its beginning."""
+    return {
+        "200 after the deadline": sometimes(FcmFault("late", seconds=3 * DEADLINE, accepted=True), 0.02),
+        "silence": sometimes(FcmFault("silence"), 0.02),
+        "cut body": sometimes(FcmFault("cut", accepted=True), 0.1),
+        "connection closed": sometimes(FcmFault("close"), 0.1),
+        "500": sometimes(FcmFault(status=500, code="INTERNAL"), 0.3),
+        "503 with Retry-After": sometimes(FcmFault(status=503, retry_after="1"), 0.1),
+        "429 for all": first(3, FcmFault(status=429, code="QUOTA_EXCEEDED", retry_after="1")),
+        "429 for one device": sometimes(FcmFault(status=429, code="QUOTA_EXCEEDED", device_quota=True), 0.1),
+        "bare 404": first(2, FcmFault(status=404, code="")),
+        "401 once": first(1, FcmFault(status=401, code="")),
+        "403 for all": first(2, FcmFault(status=403, code="PERMISSION_DENIED")),
+        "400 of a payload": sometimes(FcmFault(status=400, code="INVALID_ARGUMENT", text="too big"), 0.1),
+        "HTML": sometimes(FcmFault("html"), 0.1),
+        "empty": sometimes(FcmFault("empty", status=200), 0.1),
+    }
+
+
+def of_browsers() -> dict[str, Callable[[Any], Any]]:
+    """Faults of browsers' push services, each from its beginning."""
+    return {
+        "201 after the deadline": sometimes(WebPushFault("late", seconds=3 * DEADLINE, accepted=True), 0.02),
+        "silence": sometimes(WebPushFault("silence"), 0.02),
+        "connection closed": sometimes(WebPushFault("close"), 0.1),
+        "410 in the first minute": sometimes(WebPushFault(status=410), 0.1),
+        "401": first(2, WebPushFault(status=401)),
+        "429 with Retry-After": sometimes(WebPushFault(status=429, retry_after="1"), 0.1),
+        "406": sometimes(WebPushFault(status=406), 0.1),
+        "500": sometimes(WebPushFault(status=500), 0.3),
+        "413": sometimes(WebPushFault(status=413), 0.1),
+        "redirect": sometimes(WebPushFault("redirect"), 0.1),
+    }
+
+
 REJECTED = ("400 of a payload", "413", "redirect")
 # Faults that only a deadline ends.
 UNTIL_DEADLINE = ("200 after the deadline", "201 after the deadline", "silence")
@@ -111,7 +119,7 @@ def check(server: Served, provider: str, name: str, sent: set[str], copies: Coun
     assert (excused > 0) == (name in REJECTED)
 
 
-@pytest.mark.parametrize("name", OF_GOOGLE)
+@pytest.mark.parametrize("name", of_google())
 async def test_fault_of_google(
     google: Google,
     start: ServerFactory,
@@ -128,7 +136,7 @@ async def test_fault_of_google(
     for number, bob in enumerate(bobs):
         body = {"deviceId": "d", "platform": "android", "pushToken": f"t:{number}"}
         assert (await bob.post("/api/v1/devices", body)).status == 201
-    google.plan = OF_GOOGLE[name]
+    google.plan = of_google()[name]
     sent = await write(server, "fcm", bobs)
     devices = google.devices.values()
     copies = Counter({tag: len(each) for device in devices for tag, each in device.shown.items()})
@@ -137,7 +145,7 @@ async def test_fault_of_google(
     caplog.clear()
 
 
-@pytest.mark.parametrize("name", OF_BROWSERS)
+@pytest.mark.parametrize("name", of_browsers())
 async def test_fault_of_a_browsers_push_service(
     service: PushService,
     start: ServerFactory,
@@ -155,7 +163,7 @@ async def test_fault_of_a_browsers_push_service(
     for number, bob in enumerate(bobs):
         subscription = service.subscribe(FLAVOURS[number % len(FLAVOURS)], key)
         assert (await bob.post("/api/v1/devices", {"deviceId": "d", **subscription.body})).status == 201
-    service.plan = OF_BROWSERS[name]
+    service.plan = of_browsers()[name]
     sent = await write(server, "webpush", bobs)
     shown = [each.shown for each in service.subscriptions.values()]
     # Safari ignores the tag.
