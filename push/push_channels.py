@@ -1,7 +1,7 @@
 """Push channels are opened before streams begin, closed after their ends, and compared with those at Apple.
 
-What is to be done is in the database (``storage/push_channels.py``), and marked there before Apple is asked: a crash in
-between leaves it due, and a channel that nothing knows is found by comparing.
+What is to be done is in the database (``storage/push_channels.py``), and recorded there before Apple is asked: after a crash
+it is still due, and a channel that no row names is found by comparing.
 """
 
 import asyncio
@@ -11,15 +11,16 @@ from typing import Any
 
 from push.apns_channels import ApnsChannels
 from push.provider import Outcome, PushResult
-from storage import push_channels
+from storage import push_channel_apps, push_channels
 from storage.database import Database
-from storage.push_channels import App, PushChannel
-from storage.transaction import Command
-from storage.types import SECOND, now
+from storage.push_channel_apps import App
+from storage.push_channels import PushChannel
+from storage.transaction import Command, clock
+from storage.types import SECOND
 
 logger = logging.getLogger("bellwire.push")
 
-# Before a refused request is made once more, at least.
+# At least, before a failed request is made again.
 RETRY_SECONDS = 5.0
 LATER = (Outcome.RETRY, Outcome.SLOW_DOWN, Outcome.BUSY)
 
@@ -34,12 +35,12 @@ class PushChannels:
         self.counts: dict[str, int] = {}
 
     async def work(self) -> None:
-        channels_due, apps_due = await self.database.read(lambda it: push_channels.any_due(it, now()))
+        channels_due, apps_due = await self.database.read(lambda it: push_channels.any_due(it, clock(it)))
         if channels_due:
             claimed = await self.database.write(Command(push_channels.claim))
             await asyncio.gather(*(self._open(it) if it.state == "wanted" else self._close(it) for it in claimed))
         if apps_due:
-            apps = await self.database.write(Command(push_channels.claim_apps))
+            apps = await self.database.write(Command(push_channel_apps.claim_apps))
             await asyncio.gather(*(self._compare(each) for each in apps))
 
     async def measure(self) -> None:
@@ -68,20 +69,19 @@ class PushChannels:
                 await self._write(push_channels.not_closed, channel=channel)
 
     async def _compare(self, app: App) -> None:
-        began_at = now()
         result, ids = await self.apple.list_channels(app.environment, app.bundle_id)
         if result.outcome is not Outcome.ACCEPTED:
             logger.warning("%s: channels can't be listed: %s", app.bundle_id, said(result))
             if result.outcome not in LATER:
-                await self._write(push_channels.not_compared, app=app)
+                await self._write(push_channel_apps.not_compared, app=app)
             return
-        compared = await self._write(push_channels.compare, app=app, ids=ids, began_at=began_at)
+        compared = await self._write(push_channel_apps.compare, app=app, ids=ids)
         if compared.unknown:
             logger.warning("%s: %d channels are of no stream here", app.bundle_id, compared.unknown)
         for orphan in compared.orphans:
             closing = await self.apple.close_channel(orphan.environment, orphan.bundle_id, orphan.channel_id or "")
             if closing.outcome in (Outcome.ACCEPTED, Outcome.TOKEN_DEAD):
-                await self._write(push_channels.orphan_closed, channel=orphan)
+                await self._write(push_channel_apps.orphan_closed, channel=orphan)
 
     async def _write(self, apply: Any, **values: Any) -> Any:
         return await self.database.write(Command(partial(apply, **values)))

@@ -13,7 +13,7 @@ from realtime.schema.bodies import RegisterDevice
 from realtime.schema.caller import Caller
 from realtime.schema.fields import token_of_apns
 from realtime.schema.limits import Limits
-from storage import accounts, activities, audit, contexts, deliveries, devices, outbox, push_channels
+from storage import accounts, activities, audit, contexts, deliveries, devices, outbox, push_channel_apps, push_channels
 from storage.database import Database
 from storage.devices import Device
 from storage.errors import Conflict, Invalid, NotFound
@@ -75,7 +75,7 @@ class Devices:
         def apply(tx: Tx) -> tuple[Device, bool]:
             device, new = devices.register(tx, caller.fresh(tx).pk, values)
             if uses_channels:
-                push_channels.add_app(tx, device.environment, device.bundle_id)
+                push_channel_apps.add_app(tx, device.environment, device.bundle_id)
             if new and devices.count(tx.connection(), caller.pk) > self.limits.devices:
                 raise Conflict(f"A user can have at most {self.limits.devices} devices; delete one first")
             return device, new
@@ -173,17 +173,10 @@ class Devices:
             if letter is None:
                 raise NotFound
             audit.add(tx, actor.user, "push.retry", str(pk))
-            if letter.kind == "live_end":
-                activity = activities.by_pks(tx.connection(), [letter.target_pk]).get(letter.target_pk)
-                if activity is None or activity.state != "active":
-                    raise Conflict("The activity has ended or is ending")
-                outbox.promise_live(tx, "live_end", letter.channel_pk, letter.seq, only=letter.target_pk)
-                deliveries.supersede(tx, pk)
-            elif letter.kind == "channel_end":
-                channel = push_channels.by_pks(tx.connection(), [letter.target_pk]).get(letter.target_pk)
-                if channel is None or channel.state != "open":
-                    raise Conflict("The channel has got its end, or is getting it")
-                outbox.promise_live(tx, "channel_end", letter.channel_pk, letter.seq, only=letter.target_pk)
+            if letter.kind in outbox.ENDING:
+                if not has_no_end(tx, letter.kind, letter.target_pk):
+                    raise Conflict("It has ended or is ending")
+                outbox.promise_live(tx, letter.kind, letter.channel_pk, letter.seq, only=letter.target_pk)
                 deliveries.supersede(tx, pk)
             elif letter.kind in outbox.LIVE:
                 raise Conflict("The push has expired")
@@ -193,3 +186,12 @@ class Devices:
                 deliveries.retry(tx, pk, ttl=self.ttl)
 
         await self.database.write(Command(apply))
+
+
+def has_no_end(tx: Tx, kind: str, pk: int) -> bool:
+    """Whether the activity, or the push channel, to which an end was sent still shows the stream."""
+    if kind == "live_end":
+        activity = activities.by_pks(tx.connection(), [pk]).get(pk)
+        return activity is not None and activity.state == "active"
+    channel = push_channels.by_pks(tx.connection(), [pk]).get(pk)
+    return channel is not None and channel.state == "open"

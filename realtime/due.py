@@ -44,8 +44,7 @@ class DueWork:
     async def work(self) -> None:
         """What no process has done in time."""
         found = await self.database.read(lambda it: due.past(it, before=clock(it) - GRACE_MICROSECONDS))
-        for kind, ref in found:
-            await self._handle(kind, ref)
+        await asyncio.gather(*(self._handle(kind, ref) for kind, ref in found))
 
     async def _handle(self, kind: str, ref: int) -> None:
         try:

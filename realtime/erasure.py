@@ -137,9 +137,11 @@ class Erasure:
         def apply(tx: Tx) -> None:
             item = messages.get(tx, chat_pk, seq, readers=False)
             user = accounts.get(tx.connection(), user_pk)
+            if item is None:
+                reactions.remove_all(tx, chat_pk, seq, user_pk)
+                return
             for key in reactions.keys_of(tx, chat_pk, seq, user_pk):
-                if item is not None:
-                    item = reactions.change(tx, item, user_pk, user.id, key, add=False)
+                item = reactions.change(tx, item, user_pk, user.id, key, add=False)
             if due.find(tx, DUE, chat_pk) is None:
                 # Past its time, so that a process shows it at its next look.
                 due.schedule(tx, DUE, chat_pk, tx.now - GRACE_MICROSECONDS)
@@ -163,6 +165,11 @@ class Erasure:
             last = found[-1]
             for item in await read(partial(messages.at_places, places=found)):
                 yield {"kind": "message", **documents.message(item)}
+        last = (0, 0)
+        while given := await read(lambda it, after=last: reactions.given_by(it, user.pk, after, limit=PAGE)):  # type: ignore[misc]
+            last = given[-1][:2]
+            for reaction in given:
+                yield {"kind": "reaction", **documents.own_reaction(reaction)}
         before: int | None = None
         for sent in (False, True):
             before = None

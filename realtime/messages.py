@@ -246,7 +246,7 @@ class Messages:
                 *webhooks.reads_of_promise("message:updated", place.chat_pk),
             ]
 
-        return await self._change(caller, message_id, change, reads=reads)
+        return await change_message(self.database, caller, message_id, change, reads=reads)
 
     async def delete(self, caller: Caller, message_id: str) -> shapes.MessageDocument:
         """The tombstone. Owners and admins delete others' messages too.
@@ -269,7 +269,7 @@ class Messages:
         def reads(place: MessagePlace, access: Access) -> Sequence[Read]:
             return [*messages.reads_of_get(place.chat_pk, place.seq), *reads_of_tombstone(place.chat_pk)]
 
-        return await self._change(caller, message_id, change, reads=reads)
+        return await change_message(self.database, caller, message_id, change, reads=reads)
 
     async def read(self, caller: Caller, message_id: str, chat_id: str | None = None) -> shapes.ReadDocument:
         """Move the caller's read position up to this message; a position only grows.
@@ -306,7 +306,7 @@ class Messages:
             own = unread.reads_of_mark(place.chat_pk, caller.pk, access.read, place.seq)
             return [*own, *outbox.reads_of_badge(caller.pk, exclude_device=caller.device)]
 
-        return await self._change(caller, message_id, change, also=[caller.pk], reads=reads)
+        return await change_message(self.database, caller, message_id, change, also=[caller.pk], reads=reads)
 
     async def report(self, caller: Caller, message_id: str, reason: str) -> None:
         """For the tenant's admins. Raises NotFound, Conflict for a second report of the same message."""
@@ -318,7 +318,7 @@ class Messages:
             ):
                 raise Conflict("You have already reported this message")
 
-        await self._change(caller, message_id, change)
+        await change_message(self.database, caller, message_id, change)
 
     async def reports(self, caller: Caller, *, before: int | None, limit: int) -> list[shapes.ReportDocument]:
         """The tenant's reports, newest first."""
@@ -330,17 +330,6 @@ class Messages:
             {"id": pk, "messageId": message_id, "reporterId": by, "reason": reason, "createdAt": iso_time(at)}
             for pk, message_id, reason, at, by in rows
         ]
-
-    async def _change(
-        self,
-        caller: Caller,
-        message_id: str,
-        change: Callable[[Tx, MessagePlace, Access], T],
-        *,
-        also: Sequence[int] = (),
-        reads: Callable[[MessagePlace, Access], Sequence[Read]] = lambda place, access: (),
-    ) -> T:
-        return await change_message(self.database, caller, message_id, change, also=also, reads=reads)
 
 
 async def change_message(

@@ -20,10 +20,11 @@ from storage.models import (
     tenants,
     users,
 )
-from storage.outbox import OVER_CHANNEL, STAMPED, Cause
+from storage.outbox import STAMPED, Cause
 from storage.prepared import Prepared
 
 PAGE = 500
+PROVIDERS = {**PROVIDER_OF_PLATFORM, "channel": CHANNEL_PROVIDER}
 BADGES = ("badge", "recount")
 # ``ref`` is 0 where the cause has none.
 CHANNEL, SEQ, CURSOR, REF, AT = (
@@ -85,7 +86,7 @@ SHOWN = (
 )
 # The owner of the stream stands for all who listen.
 CHANNELS = (
-    select(streams.c.owner_pk, push_channels.c.pk, literal_column("'ios'"))
+    select(streams.c.owner_pk, push_channels.c.pk, literal_column("'channel'"))
     .join(streams, streams.c.pk == push_channels.c.stream_pk)
     .where(
         push_channels.c.stream_pk == CHANNEL,
@@ -136,10 +137,7 @@ def next_pages(
         for cause, rows in zip(
             some, fetch_many(connection, TARGETS[kind], [values_of(each, at) for each in some]), strict=True
         ):
-            over_channel = CHANNEL_PROVIDER if cause.kind in OVER_CHANNEL else None
-            page = page_of(
-                cause, [Recipient(row[0], row[1], over_channel or PROVIDER_OF_PLATFORM[row[2]]) for row in rows]
-            )
+            page = page_of(cause, [Recipient(row[0], row[1], PROVIDERS[row[2]]) for row in rows])
             # A browser shows every push: there is none for a badge alone.
             possible = set(providers) - {"webpush"} if cause.kind in BADGES else providers
             pages[cause.pk] = page._replace(recipients=[each for each in page.recipients if each.provider in possible])

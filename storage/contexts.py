@@ -167,7 +167,7 @@ def over_channel(delivery: Delivery, stream: Stream, channel: PushChannel | None
 
 
 def can_listen(device: Device, channel: PushChannel) -> bool:
-    """Whether a device may have been registered anew since it was promised the channel."""
+    """Whether a device can use the channel now: it may have been registered again since the delivery was made."""
     mine = CHANNEL in device.features.split() and device.bundle_id == channel.bundle_id
     return mine and device.environment == channel.environment and channel.state == "open"
 

@@ -35,7 +35,7 @@ def schedule(tx: Tx, kind: str, ref: int, at: int) -> None:
         tx.update_later(SET_AT, (kind, ref), (at,))
     else:
         if tx.pending(("due", kind, ref), None) == ENDED:
-            # Its row is to be removed before it is written anew.
+            # The deletion that waits must be written before the new row.
             tx.connection()
         tx.later(ADD, (kind, ref, at))
     tx.set_pending(("due", kind, ref), at)

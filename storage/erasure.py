@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, and_, case, delete, or_, select, tuple_, update
+from sqlalchemy import Connection, case, delete, or_, select, tuple_, update
 
 from storage import accounts
 from storage import media as uploads
@@ -21,7 +21,6 @@ from storage.models import (
     members,
     messages,
     notifications,
-    reactions,
     reports,
     reset_links,
     sanctions,
@@ -145,12 +144,6 @@ def rows(connection: Connection, user_pk: int) -> Iterator[tuple[str, dict[str, 
         .where(sanctions.c.user_pk == user_pk)
     ):
         yield "sanction", dict(zip(names, row, strict=True))
-    for row in connection.execute(
-        select(messages.c.id, reactions.c.key, reactions.c.created_at)
-        .join(messages, and_(messages.c.chat_pk == reactions.c.chat_pk, messages.c.seq == reactions.c.seq))
-        .where(reactions.c.user_pk == user_pk)
-    ):
-        yield "reaction", {"message_id": row.id, "key": row.key, "created_at": row.created_at}
     names = ("id", "type", "name", "role", "joined_at")
     for row in connection.execute(
         select(chats.c.id, chats.c.type, chats.c.name, members.c.role, members.c.joined_at)

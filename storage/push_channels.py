@@ -5,12 +5,12 @@ Apple has accepted it, and gone when the channel is closed. A ``failed`` one wil
 more: iPhones that start later have tokens. An ``unknown`` one is at Apple and of no stream here.
 
 A request to open one may get no answer and yet open a channel. Such requests are counted in ``unanswered``, before they are
-sent; what they opened is found among all the channels of the app (``compare``).
+sent; what they opened is found by comparing (``push_channel_apps``).
 """
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, and_, case, delete, exists, func, insert, or_, select, update
 
@@ -23,23 +23,22 @@ from storage.stamps import Stamped
 from storage.transaction import Tx
 from storage.types import SECOND
 
-# Of the 10,000 that Apple has for an app; beyond, streams have tokens.
+# Of the 10,000 that Apple allows for an app; above it, streams use tokens.
 MOST_CHANNELS = 8_000
-# After that a request is made once more; no answer comes so late.
+# A request is made again after this; no answer comes so late.
 REQUEST_MICROSECONDS = 30 * SECOND
-# For so long the start of a stream is kept waiting for its channels.
+# A request that Apple refuses is made again after this.
+REFUSED_MICROSECONDS = 3600 * SECOND
+# How long the start of a stream waits for its channels.
 OPENING_MICROSECONDS = 60 * SECOND
-# Apple keeps the last push of a channel for phones that were off for as long.
+# How long Apple keeps the last push of a channel for phones that are off.
 KEPT_MICROSECONDS = 8 * 3600 * SECOND
-# One that gets no end is closed when the last activity that it started is gone from its screen.
+# A channel without an end is closed when the last activity that it started is gone from its screen.
 LIFE_MICROSECONDS = activities.LIFE_MICROSECONDS
-# An end is repeated where starts were under way.
+# An end is repeated after this where starts were under way.
 REPEAT_MICROSECONDS = 30 * SECOND
-# Before the first request an app is compared, unless it was so short a time ago.
+# An app is compared before its first channel is opened, unless the last comparison is more recent than this.
 RECENTLY_MICROSECONDS = 300 * SECOND
-# A channel that nothing here knows is looked at twice before it is closed.
-SECOND_LOOK_MICROSECONDS = 60 * SECOND
-COMPARED_EVERY_MICROSECONDS = 3600 * SECOND
 REQUESTS_AT_ONCE = 20
 STATES = ("wanted", "open", "ending", "ended", "failed", "unknown")
 
@@ -64,15 +63,6 @@ class PushChannel:
     created_at: int
 
 
-class App(NamedTuple):
-    """``compared_at`` is when its channels were last compared with Apple's, 0 before the first time."""
-
-    pk: int
-    environment: str
-    bundle_id: str
-    compared_at: int
-
-
 STAMPED = Stamped(push_channels, "open", Update(push_channels, ("pk",), ("stamp", "state")))
 SELECT = select(*(push_channels.c[name] for name in PushChannel.__slots__))
 USES_CHANNELS = and_(
@@ -95,48 +85,11 @@ OF_APP = and_(
 HAS_CHANNELS = exists().where(push_channels.c.stream_pk == streams.c.pk)
 
 
-def of_app(app: App) -> Any:
-    return and_(push_channels.c.environment == app.environment, push_channels.c.bundle_id == app.bundle_id)
-
-
-# Apps
-
-
-def add_app(tx: Tx, environment: str, bundle_id: str) -> None:
-    """An app of which a phone can use channels."""
-    here = (push_channel_apps.c.environment == environment, push_channel_apps.c.bundle_id == bundle_id)
-    if tx.execute(select(push_channel_apps.c.pk).where(*here)).first() is None:
-        row = {"environment": environment, "bundle_id": bundle_id, "due_at": 0, "compared_at": 0}
-        tx.execute(insert(push_channel_apps), row)
-
-
-def claim_apps(tx: Tx) -> list[App]:
-    """Apps whose channels are due to be compared; they are due again after a request's time. One without devices and
-    channels is forgotten.
-    """
-    rows: Any = tx.execute(
-        select(*(push_channel_apps.c[name] for name in App._fields)).where(push_channel_apps.c.due_at <= tx.now)
-        .order_by(push_channel_apps.c.due_at).limit(REQUESTS_AT_ONCE).with_for_update(skip_locked=True)
-    )  # fmt: skip
-    found = [App(*row) for row in rows]
-    of_device = exists().where(
-        devices.c.environment == push_channel_apps.c.environment, devices.c.bundle_id == push_channel_apps.c.bundle_id
-    )
-    here = push_channel_apps.c.pk.in_([each.pk for each in found])
-    unused = set(tx.execute(select(push_channel_apps.c.pk).where(here, ~of_device, ~exists().where(OF_APP))).scalars())
-    if unused:
-        tx.execute(delete(push_channel_apps).where(push_channel_apps.c.pk.in_(unused)))
-        found = [each for each in found if each.pk not in unused]
-    if found:
-        mine = push_channel_apps.c.pk.in_([each.pk for each in found])
-        tx.execute(update(push_channel_apps).where(mine).values(due_at=tx.now + REQUEST_MICROSECONDS))
-    return found
-
-
-def not_compared(tx: Tx, app: App) -> None:
-    """Apple does not answer for this app, and will not in a moment."""
-    later = {"due_at": tx.now + COMPARED_EVERY_MICROSECONDS}
-    tx.execute(update(push_channel_apps).where(push_channel_apps.c.pk == app.pk).values(**later))
+def new_channel(tx: Tx, environment: str, bundle_id: str, *, state: str, **more: Any) -> dict[str, Any]:
+    """A row."""
+    never = {"stream_pk": None, "channel_id": None, "stamp": 0, "unanswered": 0, "first_asked_at": 0, "asked_at": 0}
+    own = {"environment": environment, "bundle_id": bundle_id, "state": state, "due_at": tx.now, "created_at": tx.now}
+    return never | own | more
 
 
 # Opening
@@ -178,18 +131,7 @@ def want(tx: Tx, stream_pk: int) -> None:
         )
     ).all()
     rows = [
-        {
-            "stream_pk": stream_pk,
-            "environment": environment,
-            "bundle_id": bundle_id,
-            "state": "wanted",
-            "stamp": 0,
-            "unanswered": 0,
-            "first_asked_at": 0,
-            "asked_at": 0,
-            "due_at": tx.now,
-            "created_at": tx.now,
-        }
+        new_channel(tx, environment, bundle_id, state="wanted", stream_pk=stream_pk)
         for environment, bundle_id, _, _ in apps
     ]
     if rows:
@@ -256,20 +198,19 @@ def opened(tx: Tx, channel: PushChannel, channel_id: str) -> None:
     app = (push_channels.c.environment == channel.environment, push_channels.c.bundle_id == channel.bundle_id)
     same = (*app, push_channels.c.channel_id == channel_id, push_channels.c.pk != channel.pk)
     tx.execute(delete(push_channels).where(*same))
-    row: Any = tx.execute(SELECT.where(push_channels.c.pk == channel.pk).with_for_update()).first()
-    held = PushChannel(*row) if row else replace(channel, state="gone")
+    mine = push_channels.c.pk == channel.pk
+    state = tx.execute(select(push_channels.c.state).where(mine).with_for_update()).scalar()
     values: dict[str, Any] = {"channel_id": channel_id, "unanswered": push_channels.c.unanswered - 1}
-    if held.state == "wanted":
+    if state == "wanted":
         values |= {"state": "open", "due_at": tx.now + LIFE_MICROSECONDS}
-    elif held.state == "failed":
+    elif state == "failed":
         values |= {"state": "ended", "due_at": tx.now}
     else:
         # Another request has opened one: this one is of no use.
-        unused = {name: getattr(held, name) for name in PushChannel.__slots__ if name not in ("pk", "stream_pk")}
-        unused |= {"channel_id": channel_id, "state": "ended", "unanswered": 0, "due_at": tx.now}
+        unused = new_channel(tx, channel.environment, channel.bundle_id, state="ended", channel_id=channel_id)
         tx.execute(insert(push_channels), unused)
         del values["channel_id"]
-    tx.execute(update(push_channels).where(push_channels.c.pk == channel.pk).values(**values))
+    tx.execute(update(push_channels).where(mine).values(**values))
 
 
 def not_opened(tx: Tx, channel: PushChannel, *, retry_in: int | None) -> None:
@@ -282,8 +223,8 @@ def not_opened(tx: Tx, channel: PushChannel, *, retry_in: int | None) -> None:
 
 
 def not_closed(tx: Tx, channel: PushChannel) -> None:
-    """Apple refuses to close it, and will in a moment, too."""
-    later = {"due_at": tx.now + COMPARED_EVERY_MICROSECONDS}
+    """Apple refuses to close it; an immediate retry would be refused as well."""
+    later = {"due_at": tx.now + REFUSED_MICROSECONDS}
     tx.execute(update(push_channels).where(push_channels.c.pk == channel.pk).values(**later))
 
 
@@ -354,102 +295,8 @@ def end_failed(tx: Tx, channel: PushChannel) -> None:
 
 
 def fail(tx: Tx, channel: PushChannel) -> None:
-    """Apple does not know it: nobody can be reached over it any more."""
+    """Apple no longer knows the channel: nothing can be sent over it."""
     tx.execute(update(push_channels).where(push_channels.c.pk == channel.pk).values(state="failed"))
-
-
-# Comparing
-
-
-class Compared(NamedTuple):
-    """How many channels are newly known to be of no stream here, and which of those are to be closed."""
-
-    unknown: int
-    orphans: list[PushChannel]
-
-
-def compare(tx: Tx, app: App, ids: Collection[str], began_at: int) -> Compared:
-    """Note which channels of an app at Apple are of no stream here, and which of ours are not there any more. ``began_at``
-    is when they were asked for.
-
-    The first are to be closed where requests of ours were not answered: as many as these, and none that was there when the
-    app was compared before the first of those requests.
-    """
-    found: Any = tx.execute(SELECT.where(of_app(app)).order_by(push_channels.c.pk))
-    rows = [PushChannel(*row) for row in found]
-    known = {each.channel_id for each in rows}
-    fresh = [
-        {
-            "environment": app.environment,
-            "bundle_id": app.bundle_id,
-            "channel_id": id,
-            "state": "unknown",
-            "stamp": 0,
-            "unanswered": 0,
-            "first_asked_at": 0,
-            "asked_at": 0,
-            "due_at": 0,
-            "created_at": tx.now,
-        }
-        for id in ids
-        if id not in known
-    ]
-    if fresh:
-        tx.execute(insert(push_channels), fresh)
-    unknown = [each for each in rows if each.state == "unknown"]
-    gone = [each.pk for each in unknown if each.channel_id not in ids]
-    if gone:
-        tx.execute(delete(push_channels).where(push_channels.c.pk.in_(gone)))
-    for each in rows:
-        # One that was opened after Apple had made the list can't be in it.
-        is_old = each.asked_at < began_at - REQUEST_MICROSECONDS
-        if is_old and each.state in ("open", "ending", "ended") and each.channel_id not in ids:
-            lost(tx, each)
-    asked = [each for each in rows if each.unanswered]
-    settled = [each for each in asked if each.asked_at < tx.now - 2 * SECOND_LOOK_MICROSECONDS]
-    since = min((each.first_asked_at for each in asked), default=tx.now)
-    candidates = [
-        each
-        for each in unknown
-        if each.channel_id in ids and since < each.created_at < tx.now - SECOND_LOOK_MICROSECONDS
-    ]
-    if settled and not candidates and not fresh:
-        # Whatever these requests opened is found by now.
-        tx.execute(
-            update(push_channels).where(push_channels.c.pk.in_([each.pk for each in settled])).values(unanswered=0)
-        )
-    pause = SECOND_LOOK_MICROSECONDS if asked else COMPARED_EVERY_MICROSECONDS
-    here = push_channel_apps.c.pk == app.pk
-    tx.execute(update(push_channel_apps).where(here).values(compared_at=tx.now, due_at=tx.now + pause))
-    return Compared(len(fresh), candidates[: sum(each.unanswered for each in asked)])
-
-
-def lost(tx: Tx, channel: PushChannel) -> None:
-    """Apple has closed it by itself."""
-    if channel.state == "ended":
-        closed(tx, channel)
-    else:
-        fail(tx, channel)
-
-
-def orphan_closed(tx: Tx, channel: PushChannel) -> None:
-    """One that a request without an answer had opened."""
-    closed(tx, channel)
-    asked = tx.execute(
-        select(push_channels.c.pk)
-        .where(
-            push_channels.c.environment == channel.environment,
-            push_channels.c.bundle_id == channel.bundle_id,
-            push_channels.c.unanswered > 0,
-            # One that may still be answered is not meant.
-            push_channels.c.asked_at < tx.now - REQUEST_MICROSECONDS,
-        )
-        .order_by(push_channels.c.asked_at)
-        .limit(1)
-    ).scalar()
-    if asked is not None:
-        less = {"unanswered": push_channels.c.unanswered - 1}
-        tx.execute(update(push_channels).where(push_channels.c.pk == asked).values(**less))
 
 
 def counts(connection: Connection) -> dict[str, int]:

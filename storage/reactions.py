@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 import orjson
-from sqlalchemy import Connection, bindparam, delete, func, select, text
+from sqlalchemy import Connection, and_, bindparam, delete, func, select, text, tuple_
 
 from storage.fetch import fetch_one
 from storage.messages import MESSAGE, Message, dumped, read_message
@@ -14,7 +14,7 @@ from storage.prepared import Bulk, Delete, Prepared, Update, json_list, of_pairs
 from storage.statements import Read
 from storage.transaction import Tx
 
-# Of who reacted with a key, by id, in the order in which they did.
+# Of those who reacted with a key, by id.
 USERS_SHOWN = 20
 KEYS_OF = Prepared(
     select(reactions.c.key)
@@ -87,20 +87,26 @@ def removed(tx: Tx, item: Message, key: str, user_id: str) -> list[Mapping[str, 
         return [*item.reactions]
     shown = [each for each in known["userIds"] if each != user_id]
     if len(shown) < len(known["userIds"]) and known["count"] > USERS_SHOWN:
-        shown = who_first(tx.connection(), item.chat_pk, item.seq, key)
+        shown += another(tx.connection(), item, key, exclude=shown)
     less = {**known, "count": known["count"] - 1, "userIds": shown}
     left = [less if each is known else each for each in item.reactions]
     return [each for each in left if each["count"] > 0]
 
 
-def who_first(connection: Connection, chat_pk: int, seq: int, key: str) -> list[str]:
+def another(connection: Connection, item: Message, key: str, *, exclude: Collection[str]) -> list[str]:
+    """One more user who has reacted with a key, by id."""
     statement = (
         select(users.c.id)
         .join(reactions, reactions.c.user_pk == users.c.pk)
-        .where(reactions.c.chat_pk == chat_pk, reactions.c.seq == seq, reactions.c.key == key)
-        .order_by(reactions.c.created_at, reactions.c.user_pk)
+        .where(
+            reactions.c.chat_pk == item.chat_pk,
+            reactions.c.seq == item.seq,
+            reactions.c.key == key,
+            users.c.id.not_in(exclude),
+        )
+        .order_by(reactions.c.user_pk)
     )
-    return list(connection.execute(statement.limit(USERS_SHOWN)).scalars())
+    return list(connection.execute(statement.limit(1)).scalars())
 
 
 def keep(tx: Tx, item: Message) -> Message:
@@ -118,6 +124,12 @@ def clear(tx: Tx, item: Message) -> Message:
     here = reactions.c.chat_pk == item.chat_pk, reactions.c.seq == item.seq
     tx.execute(delete(reactions).where(*here))
     return keep(tx, replace(item, reactions=(), reaction_seq=None, reactions_due=None))
+
+
+def remove_all(tx: Tx, chat_pk: int, seq: int, user_pk: int) -> None:
+    """Of a user to a message that is not there any more."""
+    here = reactions.c.chat_pk == chat_pk, reactions.c.seq == seq, reactions.c.user_pk == user_pk
+    tx.execute(delete(reactions).where(*here))
 
 
 def to_show(connection: Connection, chat_pk: int, *, limit: int) -> list[Message]:
@@ -181,6 +193,39 @@ def mine(connection: Connection, items: Sequence[Message], user_pk: int) -> dict
     for chat_pk, seq, key in fetch_one(connection, MINE, {"pairs": json_list(places), "user": user_pk}):
         found.setdefault(places[chat_pk, seq], []).append(key)
     return found
+
+
+class OwnReaction(NamedTuple):
+    """As an export has it; ``message_id`` and ``seq`` are of the message."""
+
+    chat_pk: int
+    seq: int
+    message_id: str
+    key: str
+    created_at: int
+
+
+def given_by(connection: Connection, user_pk: int, after: tuple[int, int], *, limit: int) -> list[OwnReaction]:
+    """Reactions of a user to messages after this ``(chat, seq)``: those to ``limit`` messages at most."""
+    place = reactions.c.chat_pk, reactions.c.seq
+    some = (
+        select(*place)
+        .where(reactions.c.user_pk == user_pk, tuple_(*place) > after)
+        .distinct()
+        .order_by(*place)
+        .limit(limit)
+        .subquery()
+    )
+    here = and_(reactions.c.chat_pk == some.c.chat_pk, reactions.c.seq == some.c.seq)
+    statement = (
+        select(*place, messages.c.id, reactions.c.key, reactions.c.created_at)
+        .join(some, here)
+        .join(messages, and_(messages.c.chat_pk == reactions.c.chat_pk, messages.c.seq == reactions.c.seq))
+        .where(reactions.c.user_pk == user_pk)
+        .order_by(*place, reactions.c.key)
+    )
+    rows: Any = connection.execute(statement)
+    return [OwnReaction(*row) for row in rows]
 
 
 def of_user(connection: Connection, user_pk: int, *, limit: int) -> list[tuple[int, int]]:

@@ -19,6 +19,8 @@ import pytest
 from aiohttp import web_app
 
 from push.doubles.apns import Apple
+from push.doubles.fcm import Google
+from push.doubles.webpush import PushService
 from realtime import decoding
 from server.app import serving
 from server.services import Services
@@ -208,6 +210,20 @@ async def serve(
 async def apple() -> AsyncIterator[Apple]:
     """A double of Apple's push service."""
     async with Apple() as made:
+        yield made
+
+
+@pytest.fixture
+async def google() -> AsyncIterator[Google]:
+    """A double of Firebase Cloud Messaging."""
+    async with Google() as made:
+        yield made
+
+
+@pytest.fixture
+async def service() -> AsyncIterator[PushService]:
+    """A double of the push services of browsers."""
+    async with PushService() as made:
         yield made
 
 

@@ -66,7 +66,7 @@ class AppleChannels:
         return {id for channels in self.by_app.values() for id in channels}
 
     def make(self, app: str, policy: int = 1) -> str:
-        """A channel that somebody opened."""
+        """A new channel; its name."""
         id = base64.b64encode(secrets.token_bytes(16)).decode()
         self.by_app.setdefault(app, {})[id] = AppleChannel(policy)
         return id

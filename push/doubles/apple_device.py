@@ -39,7 +39,7 @@ class AppleDevice:
     online: bool = True
     # By stream.
     activities: dict[str, ShownActivity] = field(default_factory=dict)
-    # Starts that came, by stream; of the same stream a second one shows nothing new.
+    # Start pushes received, by stream; a second one for a stream starts no other activity.
     starts: dict[str, int] = field(default_factory=dict)
 
     @property

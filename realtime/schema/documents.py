@@ -25,7 +25,7 @@ from storage import (
     webhooks,
 )
 from storage.errors import FOREVER
-from storage.reactions import Reactor
+from storage.reactions import OwnReaction, Reactor
 from storage.types import iso_time
 
 
@@ -70,6 +70,10 @@ def reactions(item: messages.Message) -> list[shapes.ReactionDocument]:
 
 def reactor(item: Reactor) -> shapes.ReactorDocument:
     return {"userId": item.user_id, "name": item.name, "key": item.key, "createdAt": iso_time(item.created_at)}
+
+
+def own_reaction(item: OwnReaction) -> dict[str, str]:
+    return {"messageId": item.message_id, "key": item.key, "createdAt": iso_time(item.created_at)}
 
 
 def plain_notification(item: notifications.Notification) -> shapes.EnvelopeNotification:

@@ -41,7 +41,7 @@ class TransferDocument(TypedDict):
 
 
 class ReactionDocument(TypedDict):
-    """``userIds`` are the first who reacted so, at most 20."""
+    """``userIds`` are some of those who reacted so, at most 20."""
 
     key: str
     count: int

@@ -35,7 +35,7 @@ import { io } from "/vendor/socket.io.esm.min.js";
  * @typedef {object} Reaction
  * @property {string} key an emoji, or a name such as :heart:
  * @property {number} count
- * @property {string[]} userIds the first who reacted so, at most 20
+ * @property {string[]} userIds some of those who reacted so, at most 20
  *
  * @typedef {object} Message
  * @property {string} _id

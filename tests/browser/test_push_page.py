@@ -6,7 +6,6 @@ the server pushed is delivered over the browser's debugging protocol, decrypted.
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -37,12 +36,6 @@ SUBSCRIBED = """([endpoint, keys]) => {
 
 
 @pytest.fixture
-async def service() -> AsyncIterator[PushService]:
-    async with PushService() as made:
-        yield made
-
-
-@pytest.fixture
 async def server(start: ServerFactory, service: PushService, tmp_path: Path) -> Served:
     return await start(**service.write_files(tmp_path / "browsers"))
 
@@ -57,6 +50,17 @@ async def subscribable(visitor: Visitor, server: Served, service: PushService) -
     await visitor.context.grant_permissions(["notifications"], origin=server.url)
     await visitor.context.add_init_script(script)
     return subscription
+
+
+async def turned_on(browser: Browser, server: Served, service: PushService) -> tuple[Visitor, Page]:
+    """Bob, who has turned notifications on."""
+    visitor = await Visitor.come(browser, server.url)
+    await subscribable(visitor, server, service)
+    await visitor.register("Bob")
+    await visitor.page.click('.rail a[href="#/settings"]')
+    await visitor.page.click('button:has-text("Show notifications on this device")')
+    await expect(visitor.page.locator('button:has-text("Stop notifications on this device")')).to_have_count(1)
+    return visitor, visitor.page
 
 
 async def deliver(visitor: Visitor, server: Served, message: dict[str, Any]) -> None:
@@ -120,13 +124,7 @@ async def expect_shown(page: Page, wanted: list[dict[str, str]]) -> None:
 async def test_at_each_start_the_subscription_is_registered_again(
     browser: Browser, server: Served, service: PushService
 ) -> None:
-    visitor = await Visitor.come(browser, server.url)
-    await subscribable(visitor, server, service)
-    page = visitor.page
-    await visitor.register("Bob")
-    await page.click('.rail a[href="#/settings"]')
-    await page.click('button:has-text("Show notifications on this device")')
-    await expect(page.locator('button:has-text("Stop notifications on this device")')).to_have_count(1)
+    visitor, page = await turned_on(browser, server, service)
     async with page.expect_request(lambda request: request.method == "POST" and request.url.endswith("/devices")):
         await page.reload()
     await page.click('.rail a[href="#/settings"]')
@@ -137,13 +135,7 @@ async def test_at_each_start_the_subscription_is_registered_again(
 
 async def test_turned_off_while_it_is_registered_again(browser: Browser, server: Served, service: PushService) -> None:
     """What began before must not undo it."""
-    visitor = await Visitor.come(browser, server.url)
-    await subscribable(visitor, server, service)
-    page = visitor.page
-    await visitor.register("Bob")
-    await page.click('.rail a[href="#/settings"]')
-    await page.click('button:has-text("Show notifications on this device")')
-    await expect(page.locator('button:has-text("Stop notifications on this device")')).to_have_count(1)
+    visitor, page = await turned_on(browser, server, service)
     asked, released = asyncio.Event(), asyncio.Event()
 
     async def later(route: Route) -> None:
@@ -164,13 +156,7 @@ async def test_turned_off_while_it_is_registered_again(browser: Browser, server:
 
 async def test_a_silent_push_service_keeps_nobody_in(browser: Browser, server: Served, service: PushService) -> None:
     """Who logs out while the browser waits for its push service."""
-    visitor = await Visitor.come(browser, server.url)
-    await subscribable(visitor, server, service)
-    page = visitor.page
-    await visitor.register("Bob")
-    await page.click('.rail a[href="#/settings"]')
-    await page.click('button:has-text("Show notifications on this device")')
-    await expect(page.locator('button:has-text("Stop notifications on this device")')).to_have_count(1)
+    visitor, page = await turned_on(browser, server, service)
     silent = "PushManager.prototype.subscribe = () => { window.waits = true; return new Promise(() => {}); }"
     await visitor.context.add_init_script(silent)
     await page.reload()

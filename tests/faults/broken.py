@@ -44,7 +44,7 @@ from realtime.fanout.session import Sessions
 from realtime.transport.engine import Engine
 from server import endpoint
 from server.push_setup import policy_of
-from storage import credits, database, messages, outbox, push_channels
+from storage import credits, database, messages, outbox, push_channel_apps, push_channels
 from storage.executor_sqlite import SqliteExecutor
 from storage.models import credit_accounts
 from storage.statements_sqlite import SqliteStatements
@@ -314,12 +314,12 @@ def ends_over_channels_not_repeated() -> None:
 @mutant
 def channels_left_behind() -> None:
     """What a request without an answer has opened is not looked for."""
-    compare = push_channels.compare
+    compare = push_channel_apps.compare
 
     def replaced(*arguments: Any, **options: Any) -> Any:
         return compare(*arguments, **options)._replace(orphans=[])
 
-    put(push_channels, "compare", replaced)
+    put(push_channel_apps, "compare", replaced)
 
 
 @mutant
@@ -415,12 +415,15 @@ def shorten_pauses() -> None:
     ):
         for name, value in seconds.items():
             put(module, name, value)
-    for name, value in {
-        "REQUEST_MICROSECONDS": 3, "OPENING_MICROSECONDS": 20, "KEPT_MICROSECONDS": 2, "REPEAT_MICROSECONDS": 1,
-        "RECENTLY_MICROSECONDS": 2,
-        "SECOND_LOOK_MICROSECONDS": 3, "COMPARED_EVERY_MICROSECONDS": 2,
-    }.items():  # fmt: skip
-        put(push_channels, name, value * SECOND)
+    for storage_module, pauses in (
+        (
+            push_channels,
+            {"REQUEST": 3, "OPENING": 20, "KEPT": 2, "REPEAT": 1, "RECENTLY": 2, "REFUSED": 2},
+        ),
+        (push_channel_apps, {"REQUEST": 3, "REFUSED": 2, "SECOND_LOOK": 3, "EVERY": 2}),
+    ):
+        for name, value in pauses.items():
+            put(storage_module, f"{name}_MICROSECONDS", value * SECOND)
     put(
         server.bootstrap,
         "policy_of",

@@ -11,7 +11,7 @@ import sqlite3
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from contextlib import AsyncExitStack, closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -354,8 +354,6 @@ async def run(*, provider: str, messages: int, faults: list[str] | None = None) 
         figures["endpoints_in_log"] = sum(token in log for token in getattr(made, "by_token", {}))
     return figures
 
-
-Runner = Callable[..., Awaitable[dict[str, Any]]]
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)

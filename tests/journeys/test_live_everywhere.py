@@ -23,29 +23,14 @@ from storage.types import now
 from tests.conftest import Served, ServerFactory, eventually
 from tests.journeys.test_live_activities import MOMENTS, SESSIONS, STREAMS, in_seconds, reach, stream_of
 from tests.support.people import Person
-from tests.support.pushing import phone, quiet
+from tests.support.pushing import phone, quiet, settings_of
 
 LEAD = {"live_lead": 900.0, "stream_grace": 0.0}
 
 
 @pytest.fixture
-async def google() -> AsyncIterator[Google]:
-    async with Google() as made:
-        yield made
-
-
-@pytest.fixture
-async def service() -> AsyncIterator[PushService]:
-    async with PushService() as made:
-        yield made
-
-
-@pytest.fixture
 async def server(start: ServerFactory, google: Google, service: PushService, tmp_path: Path) -> Served:
-    settings = google.write_files(tmp_path / "google") | service.write_files(tmp_path / "browsers")
-    both = tmp_path / "ca.pem"
-    both.write_text("".join((tmp_path / name / "ca.pem").read_text() for name in ("google", "browsers")))
-    return await start(**settings | {"push_ca": str(both)} | LEAD)
+    return await start(**settings_of(tmp_path, google, service) | LEAD)
 
 
 async def owner_of(server: Served) -> Person:
@@ -97,6 +82,18 @@ async def android(person: Person, token: str, *features: str) -> None:
     assert (await person.post("/api/v1/devices", body)).status == 201
 
 
+async def shown_on_android(server: Served, google: Google, token: str = "t:bob") -> tuple[Person, Person, str]:
+    """An owner, Bob who follows, and the stream that his phone shows."""
+    owner = await owner_of(server)
+    bob = await server.people.make()
+    await android(bob, token, "live.ongoing")
+    stream = await stream_of(owner, in_seconds(600))
+    await bob.post(f"{STREAMS}/{stream}/follow")
+    await eventually(lambda: google.device(token).live)
+    await quiet(server)
+    return owner, bob, stream
+
+
 @pytest.mark.parametrize("moment", MOMENTS)
 async def test_each_moment_ends_on_every_screen_with_the_same_state(
     moment: str, apple: Apple, google: Google, service: PushService, server: Served
@@ -141,14 +138,7 @@ async def test_each_moment_ends_on_every_screen_with_the_same_state(
 
 async def test_a_start_reaches_a_new_token_of_the_device(google: Google, server: Served) -> None:
     """The token that the row of the activity does not have is looked up when something is sent."""
-    owner = await owner_of(server)
-    bob = await server.people.make()
-    await android(bob, "t:old", "live.ongoing")
-    stream = await stream_of(owner, in_seconds(600))
-    await bob.post(f"{STREAMS}/{stream}/follow")
-    await server.services.streams.tick()
-    await eventually(lambda: google.device("t:old").live)
-    await quiet(server)
+    owner, bob, stream = await shown_on_android(server, google, "t:old")
     assert (await bob.post("/api/v1/devices", {
         "deviceId": "droid", "platform": "android", "pushToken": "t:new", "features": ["live.ongoing"]
     })).status == 200  # fmt: skip
@@ -160,14 +150,7 @@ async def test_a_start_reaches_a_new_token_of_the_device(google: Google, server:
 
 
 async def test_with_a_dead_token_what_it_shows_is_over(google: Google, server: Served) -> None:
-    owner = await owner_of(server)
-    bob = await server.people.make()
-    await android(bob, "t:bob", "live.ongoing")
-    stream = await stream_of(owner, in_seconds(600))
-    await bob.post(f"{STREAMS}/{stream}/follow")
-    await server.services.streams.tick()
-    await eventually(lambda: google.device("t:bob").live)
-    await quiet(server)
+    owner, bob, stream = await shown_on_android(server, google)
     google.unregistered.add("t:bob")
     await owner.post(f"{STREAMS}/{stream}/ready")
     await eventually(lambda: server.services.worker.settled["dropped"])
@@ -182,14 +165,7 @@ async def test_with_a_dead_token_what_it_shows_is_over(google: Google, server: S
 async def test_an_end_that_failed_is_tried_again_at_the_next_moment(
     google: Google, server: Served, caplog: pytest.LogCaptureFixture
 ) -> None:
-    owner = await owner_of(server)
-    bob = await server.people.make()
-    await android(bob, "t:bob", "live.ongoing")
-    stream = await stream_of(owner, in_seconds(600))
-    await bob.post(f"{STREAMS}/{stream}/follow")
-    await server.services.streams.tick()
-    await eventually(lambda: google.device("t:bob").live)
-    await quiet(server)
+    owner, _, stream = await shown_on_android(server, google)
     google.plan = lambda message: FcmFault(status=400, code="INVALID_ARGUMENT", text="bad", field="message.data")
     await owner.post(f"{STREAMS}/{stream}/ready")
     await quiet(server)

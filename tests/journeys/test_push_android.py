@@ -1,6 +1,5 @@
 """Android devices over Firebase Cloud Messaging: registered, pushed beside iPhones, forgotten when Google says so."""
 
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +15,6 @@ from tests.support.people import Person
 from tests.support.pushing import due_now, pair, phone, quiet
 
 PACKAGE = "org.example.app"
-
-
-@pytest.fixture
-async def google() -> AsyncIterator[Google]:
-    async with Google() as made:
-        yield made
 
 
 @pytest.fixture

@@ -1,6 +1,5 @@
 """One user with an iPhone, an Android phone and a browser: each is pushed to once, and in the same way."""
 
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -18,29 +17,14 @@ from storage.models import devices
 from storage.transaction import Command
 from tests.conftest import Served, ServerFactory, eventually
 from tests.support.people import Person
-from tests.support.pushing import pair, quiet
+from tests.support.pushing import pair, quiet, settings_of
 
 IPHONE, ANDROID = "b1", "t:bob"
 
 
 @pytest.fixture
-async def google() -> AsyncIterator[Google]:
-    async with Google() as made:
-        yield made
-
-
-@pytest.fixture
-async def service() -> AsyncIterator[PushService]:
-    async with PushService() as made:
-        yield made
-
-
-@pytest.fixture
 async def server(start: ServerFactory, google: Google, service: PushService, tmp_path: Path) -> Served:
-    settings = google.write_files(tmp_path / "google") | service.write_files(tmp_path / "browsers")
-    both = tmp_path / "ca.pem"
-    both.write_text("".join((tmp_path / name / "ca.pem").read_text() for name in ("google", "browsers")))
-    return await start(**settings | {"push_ca": str(both)})
+    return await start(**settings_of(tmp_path, google, service))
 
 
 async def browser(person: Person, service: PushService, **more: Any) -> Subscription:

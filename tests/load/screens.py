@@ -20,7 +20,7 @@ from realtime.schema.bodies import CreateStream
 from realtime.schema.caller import Caller
 from server.app import serving
 from server.settings import Settings
-from storage import accounts, devices, push_channels, streams
+from storage import accounts, devices, push_channel_apps, streams
 from storage.accounts import NewUser, User
 from storage.models import followers
 from storage.transaction import Command, Tx
@@ -71,7 +71,7 @@ async def measured(apple: Apple, folder: Path, phones: int) -> dict[str, Any]:
                     "features": devices.CHANNEL, "token_kind": None, "p256dh": None, "auth": None,
                 })  # fmt: skip
                 pks.append(user.pk)
-            push_channels.add_app(tx, "sandbox", TOPIC)
+            push_channel_apps.add_app(tx, "sandbox", TOPIC)
             return pks
 
         pks = []

@@ -28,12 +28,6 @@ LIVE = LiveNote(event="end", stream_id="s1", chat_id="c1", stamp=100, state={"st
 TOKEN = "phone:" + "x" * 30
 
 
-@pytest.fixture
-async def google() -> AsyncIterator[Google]:
-    async with Google() as made:
-        yield made
-
-
 def account_of(google: Google, folder: Path) -> ServiceAccount:
     return read_service_account(Path(google.write_files(folder)["fcm_key"]).read_text())
 

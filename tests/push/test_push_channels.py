@@ -15,18 +15,17 @@ from push.doubles.apple_device import AppleDevice
 from push.doubles.fcm import Google
 from push.push_channels import PushChannels
 from storage import deliveries, push_channels
+from storage import push_channel_apps as comparison
 from storage.models import push_channel_apps
 from storage.models import push_channels as rows
 from storage.transaction import Command, Tx
 from storage.types import SECOND
 from tests.conftest import Served, ServerFactory, eventually
 from tests.journeys.test_live_activities import MOMENTS, STREAMS, in_seconds, reach, stream_of
-from tests.journeys.test_live_everywhere import LEAD, AppOnIPhones, android, google, owner_of
+from tests.journeys.test_live_everywhere import LEAD, AppOnIPhones, android, owner_of
 from tests.support.guard import HANG_SECONDS
 from tests.support.people import Person
 from tests.support.pushing import due_now, phone, quiet
-
-__all__ = ["google"]
 
 LOST_SECONDS = 1.0
 MINUTE = 60.0
@@ -518,7 +517,7 @@ async def test_a_request_under_way_is_not_the_one_of_an_orphan(server: Served) -
         tx.execute(insert(rows), [asked | {"asked_at": tx.now}, asked])
         tx.execute(insert(rows), common | {"state": "unknown", "channel_id": "x", "unanswered": 0, "created_at": 2})
         found: Any = tx.execute(push_channels.SELECT.where(rows.c.state == "unknown")).one()
-        push_channels.orphan_closed(tx, push_channels.PushChannel(*found))
+        comparison.orphan_closed(tx, push_channels.PushChannel(*found))
 
     await server.services.database.write(Command(apply))
     left = select(rows.c.asked_at, rows.c.unanswered).order_by(rows.c.pk)

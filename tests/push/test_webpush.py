@@ -33,12 +33,6 @@ def url_of(data: Mapping[str, Any]) -> str:
 
 
 @pytest.fixture
-async def service() -> AsyncIterator[PushService]:
-    async with PushService() as made:
-        yield made
-
-
-@pytest.fixture
 async def provider(service: PushService, tmp_path: Path) -> AsyncIterator[WebPushProvider]:
     ca = service.write_files(tmp_path)["push_ca"]
     keys = [VapidTokens(ec.generate_private_key(CURVE), SUBJECT) for _ in range(2)]

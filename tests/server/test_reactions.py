@@ -6,11 +6,13 @@ import random
 from collections import Counter
 from typing import Any
 
+import orjson
 import pytest
-from sqlalchemy import select
+from sqlalchemy import delete, select
 
 from realtime.support.buckets import Buckets
 from storage.models import due, events, messages, reactions
+from storage.transaction import Command
 from storage.types import SECOND
 from tests.conftest import Served, eventually
 from tests.support.guard import HANG_SECONDS
@@ -306,6 +308,30 @@ async def test_who_is_erased_leaves_no_reaction(either: Served) -> None:
     await either.services.erasure.work()
     (state,) = (await ann.get(f"/api/v2/messages/{message['_id']}")).json["reactions"]
     assert state == {"key": HEART, "count": 1, "userIds": [ann.id]}
+
+
+async def test_reactions_without_their_message_are_removed_with_the_user(either: Served) -> None:
+    ann, bob, chat = await pair(either)
+    message = await ann.send(chat)
+    await bob.put(path(message, HEART))
+    gone = delete(messages).where(messages.c.id == message["_id"])
+    await either.services.database.write(Command(lambda tx: tx.execute(gone)))
+    assert (await bob.delete("/api/v1/users/me?confirm=self")).status == 200
+    await asyncio.wait_for(either.services.erasure.work(), HANG_SECONDS)
+    left = select(reactions.c.user_pk)
+    assert await either.services.database.read(lambda it: it.execute(left).all()) == []
+
+
+async def test_an_export_has_the_reactions_of_a_user(either: Served) -> None:
+    ann, bob, chat = await pair(either)
+    admin = await either.people.make(permissions=["admin"])
+    sent = [await ann.send(chat, str(number)) for number in range(3)]
+    for message in sent:
+        await bob.put(path(message, HEART))
+    answer = await admin.post(f"/api/v1/admin/users/{bob.id}/export")
+    lines = [orjson.loads(line) for line in answer.body.splitlines() if line]
+    found = [(each["messageId"], each["key"]) for each in lines if each["kind"] == "reaction"]
+    assert found == [(each["_id"], HEART) for each in sent]
 
 
 async def test_events_of_a_chat_keep_no_old_states(either: Served) -> None:

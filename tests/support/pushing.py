@@ -1,11 +1,13 @@
 """What tests of push share: a phone, and the moment when all is settled."""
 
 import asyncio
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import update
 
 from push.doubles.apns import TOPIC
+from push.doubles.https_double import HttpsDouble
 from storage import deliveries as deliveries_of
 from storage.models import deliveries, outbox
 from storage.transaction import Command, Tx
@@ -31,6 +33,16 @@ async def pair(server: Served, *tokens: str) -> tuple[Person, Person, str]:
     for token in tokens or ("b1",):
         await phone(bob, token)
     return ann, bob, await ann.group(bob)
+
+
+def settings_of(folder: Path, *doubles: HttpsDouble) -> dict[str, str]:
+    """Those that point a server to these doubles, whose certificates are in one file."""
+    settings: dict[str, str] = {}
+    for double in doubles:
+        settings |= double.write_files(folder / type(double).__name__)
+    both = folder / "certificates.pem"
+    both.write_text("".join((folder / type(each).__name__ / "ca.pem").read_text() for each in doubles))
+    return settings | {"push_ca": str(both)}
 
 
 async def due_now(server: Served) -> None:
