@@ -18,7 +18,7 @@ from storage import deliveries, push_channels
 from storage import push_channel_apps as comparison
 from storage.models import push_channel_apps
 from storage.models import push_channels as rows
-from storage.transaction import Command, Tx
+from storage.transaction import Command, Tx, clock
 from storage.types import SECOND
 from tests.conftest import Served, ServerFactory, eventually
 from tests.journeys.test_live_activities import MOMENTS, STREAMS, in_seconds, reach, stream_of
@@ -486,17 +486,23 @@ def closings(apple: Apple) -> int:
 
 async def test_apps_that_nobody_has_are_forgotten_and_keep_no_other_waiting(apple: Apple, server: Served) -> None:
     ann, bob = await server.people.many(2)
-    for number in range(30):
-        more = {"bundleId": f"org.made.up{number}", "pushToStartToken": "start", "features": ["live.channel"]}
-        await phone(ann, "a", **more)
     refused = ChannelFault(403, "TopicMismatch")
     apple.channel_plan = lambda request: refused if request.app.startswith("org.made") else None
+
+    def without_devices(tx: Tx) -> None:
+        for number in range(30):
+            comparison.add_app(tx, "sandbox", f"org.made.unused{number}")
+
+    await server.services.database.write(Command(without_devices))
+    await phone(ann, "a", bundleId="org.made.used", pushToStartToken="start", features=["live.channel"])
     await AppOnIPhones(apple).iphone(bob, 18, features=["live.channel"])
-    apps = select(push_channel_apps.c.bundle_id, push_channel_apps.c.compared_at)
+    apps = select(push_channel_apps.c.bundle_id, push_channel_apps.c.compared_at, push_channel_apps.c.due_at)
 
     async def settled() -> bool:
-        found = await server.services.database.read(lambda it: it.execute(apps).all())
-        return {row.bundle_id: row.compared_at > 0 for row in found} == {"org.made.up29": False, TOPIC: True}
+        found, now = await server.services.database.read(lambda it: (it.execute(apps).all(), clock(it)))
+        compared = {row.bundle_id: row.compared_at > 0 for row in found}
+        waiting = all(row.due_at > now + 1800 * SECOND for row in found)
+        return waiting and compared == {"org.made.used": False, TOPIC: True}
 
     await until(settled)
     lists = len(apple.channels.requests)
