@@ -99,6 +99,8 @@ def note_of(context: PushContext, *, at: int, content: bool) -> Note:
 
 def of_message(message: Text, context: PushContext, content: bool) -> Note:
     data = {"type": "message", "chatId": message.chat_id, "messageId": message.id, "seq": message.seq}
+    if message.thread_id is not None:
+        data["threadId"] = message.thread_id
     note = Note(once=message.id, badge=0, thread=message.chat_id, data=data)
     if not content:
         return replace(note, title=word(context.preferences.locale, "message"))

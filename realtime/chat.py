@@ -15,7 +15,7 @@ from realtime.schema.bodies import ChangeChat, CreateChat
 from realtime.schema.caller import Caller
 from realtime.schema.limits import Limits
 from realtime.streams import MANAGE_STREAMS
-from storage import accounts, chat, chat_list, log, outbox, sanctions, streams, unread
+from storage import accounts, chat, chat_list, log, outbox, sanctions, streams, threads, unread
 from storage.access import Access, need_access
 from storage.chat import Member
 from storage.database import Database
@@ -247,7 +247,7 @@ class Chats:
         def apply(tx: Tx, pk: int, access: Access) -> shapes.ChatDocument:
             require_member(access)
             chat.set_member(tx, pk, caller.pk, muted_until=until)
-            if unread.in_chat(tx.connection(), caller.pk, pk):
+            if unread.in_chat(tx.connection(), caller.pk, pk) or threads.in_chat(tx.connection(), caller.pk, pk):
                 outbox.promise_badge(tx, caller.pk, exclude_device=caller.device)
             return seen_by(tx.connection(), pk, caller.pk)
 

@@ -6,7 +6,7 @@ from typing import NamedTuple
 from sqlalchemy import Connection
 
 from realtime.schema import documents, shapes
-from storage import chat_list, messages, unread
+from storage import chat_list, messages, threads, unread
 from storage.access import need_access
 from storage.chat_list import MemberChat
 from storage.fetch import fetch
@@ -33,11 +33,12 @@ def seen(connection: Connection, found: Sequence[MemberChat], user_pk: int) -> l
     """Chats as a member sees them, in as many statements for many as for one."""
     pks, chats = [each.chat.pk for each in found], [each.chat for each in found]
     newest = [(each.chat.pk, each.newest_seq) for each in found if each.newest_seq >= each.first_seq]
-    shown, texts, unread_rows = fetch(
+    shown, texts, unread_rows, in_threads = fetch(
         connection,
         chat_list.read_of_members(connection, chats),
         messages.read_of_places(newest),
         unread.read_of_chats(user_pk, pks),
+        threads.read_of_chats(user_pk, pks),
     )
     members = chat_list.shown_members(chats, shown)
     last = {each.chat_pk: each for each in map(messages.read_message, texts)}
@@ -46,10 +47,15 @@ def seen(connection: Connection, found: Sequence[MemberChat], user_pk: int) -> l
     read = [last[pk].with_readers(members[pk]) for pk in last if pk not in large]
     read += messages.with_readers(connection, [last[pk] for pk in last if pk in large])
     last = {each.chat_pk: each for each in read}
-    counts = unread.in_chats(connection, user_pk, unread_rows)
+    counts, replies = unread.in_chats(connection, user_pk, unread_rows), threads.in_chats(in_threads)
     return [
         documents.conversation(
-            each.chat, members[pk], last.get(pk), counts.get(pk, 0), muted_until=each.muted_until, role=each.role
+            each.chat,
+            members[pk],
+            last.get(pk),
+            counts.get(pk, 0) + replies.get(pk, 0),
+            muted_until=each.muted_until,
+            role=each.role,
         )
         for pk, each in zip(pks, found, strict=True)
     ]

@@ -23,6 +23,7 @@ from storage import accounts, chat, credits, due, erasure, log, logins, messages
 from storage.accounts import User
 from storage.erasure import Membership
 from storage.errors import NotFound, Unavailable
+from storage.messages import MessagePlace
 from storage.notifications import Filter
 from storage.transaction import Command, Tx
 from storage.types import camel, iso_time
@@ -93,8 +94,8 @@ class Erasure:
         if self.policy == "remove":
             last = (0, 0)
             while found := await read(lambda it, after=last: erasure.said(it, user_pk, after)):  # type: ignore[misc]
-                await asyncio.gather(*(write(self._unsaying(*place)) for place in found))
-                last = found[-1]
+                await asyncio.gather(*(write(self._unsaying(place)) for place in found))
+                last = found[-1][:2]
         while places_of := await read(lambda it: reactions.of_user(it, user_pk, limit=PAGE)):
             await asyncio.gather(*(write(self._unreacting(user_pk, *place)) for place in places_of))
         while await write(Command(partial(erasure.empty_notifications, user_pk=user_pk), channels=[user_pk])):
@@ -122,20 +123,20 @@ class Erasure:
         else:
             chat.remove_member(tx, place.chat_pk, user_pk)
 
-    def _unsaying(self, chat_pk: int, seq: int) -> Command[None]:
+    def _unsaying(self, place: MessagePlace) -> Command[None]:
         def apply(tx: Tx) -> None:
-            item = messages.get(tx, chat_pk, seq)
+            item = messages.get(tx, place.chat_pk, place.seq)
             if item is not None and item.deleted_at is None and not (item.transfer or {}).get("reversal"):
                 make_tombstone(tx, item)
 
-        reads = [*messages.reads_of_get(chat_pk, seq), *reads_of_tombstone(chat_pk)]
-        return Command(apply, channels=[chat_pk], reads=lambda: reads)
+        reads = [*messages.reads_of_get(place), *reads_of_tombstone(place)]
+        return Command(apply, channels=[place.chat_pk], reads=lambda: reads)
 
     def _unreacting(self, user_pk: int, chat_pk: int, seq: int) -> Command[None]:
         """What a message shows changes with the next event of reactions of its chat."""
 
         def apply(tx: Tx) -> None:
-            item = messages.get(tx, chat_pk, seq, readers=False)
+            item = messages.get(tx, chat_pk, seq, with_readers=False)
             user = accounts.get(tx.connection(), user_pk)
             if item is None:
                 reactions.remove_all(tx, chat_pk, seq, user_pk)
@@ -162,8 +163,8 @@ class Erasure:
             yield {"kind": kind, **{camel(name): shown(name, value) for name, value in values.items()}}
         last = (0, 0)
         while found := await read(lambda it, after=last: erasure.said(it, user.pk, after)):  # type: ignore[misc]
-            last = found[-1]
-            for item in await read(partial(messages.at_places, places=found)):
+            last = found[-1][:2]
+            for item in await read(partial(messages.at_places, places=[each[:2] for each in found])):
                 yield {"kind": "message", **documents.message(item)}
         last = (0, 0)
         while given := await read(lambda it, after=last: reactions.given_by(it, user.pk, after, limit=PAGE)):  # type: ignore[misc]

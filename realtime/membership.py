@@ -6,7 +6,7 @@ from typing import Any
 import orjson
 
 from realtime.schema import documents
-from storage import accounts, chat, erasure, log, outbox, sanctions, unread
+from storage import accounts, chat, erasure, log, outbox, sanctions, threads, unread
 from storage.access import VIEWER, Access
 from storage.errors import Conflict, Forbidden, Sanctioned
 from storage.transaction import Tx
@@ -52,7 +52,7 @@ def leave(tx: Tx, chat_pk: int, chat_id: str, user: accounts.User, *, voluntary:
     member = chat.member(tx.connection(), chat_pk, user.pk)
     assert member is not None
     keep_an_owner(tx, chat_pk, member.role)
-    behind = unread.in_chat(tx.connection(), user.pk, chat_pk)
+    behind = unread.in_chat(tx.connection(), user.pk, chat_pk) or threads.in_chat(tx.connection(), user.pk, chat_pk)
     chat.remove_member(tx, chat_pk, user.pk)
     if member.role == "readonly":
         sanctions.put(tx, chat_pk, user.pk, "silence")

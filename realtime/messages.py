@@ -9,22 +9,24 @@ from weakref import WeakValueDictionary
 
 from sqlalchemy import Connection
 
+from realtime import replies
 from realtime.chat_numbers import ChatNumbers
 from realtime.fanout.delivery_budget import DeliveryBudget
 from realtime.media import MediaService, Upload
 from realtime.membership import LARGE_CHAT_MEMBERS, open_direct, require_member, require_speaker
-from realtime.posting import Answer, keys_of, post, prepare, reads_of
+from realtime.posting import Answer, Posting, keys_of, post, prepare, reads_of
 from realtime.reaction_events import hide
 from realtime.schema import documents, shapes
 from realtime.schema.bodies import SendMessage
 from realtime.schema.caller import Caller
 from realtime.schema.limits import Limits
 from realtime.support.buckets import Buckets
-from storage import accounts, chat, log, media, messages, outbox, reactions, unread, webhooks
+from storage import accounts, chat, log, media, messages, outbox, reactions, readers, threads, unread, webhooks
 from storage.access import ACCESS, Access, need_access
 from storage.database import Database
 from storage.errors import Conflict, Forbidden, Invalid, NotFound, Unauthenticated
-from storage.messages import Message, MessagePlace, ReaderRow
+from storage.messages import Message, MessagePlace
+from storage.readers import ReaderRow
 from storage.statements import Read
 from storage.transaction import Command, Tx
 from storage.types import iso_time
@@ -64,18 +66,17 @@ class Messages:
         if body.chatId is None:
             return await self._post_directly(caller, body)
         chat_pk = await self.numbers.find(caller.user.tenant_pk, body.chatId)
-        recipient = await self._recipient(caller, body, chat_pk)
-        return await self.database.write(self._posting(caller, body, chat_pk, recipient))
+        return await self.database.write(self._command(await self._prepared(Posting(caller, body, chat_pk))))
 
     def submit(self, caller: Caller, body: SendMessage) -> "asyncio.Future[Answer] | None":
         """``post`` of what needs no look before: a text for a chat whose number is known. None for anything else."""
-        if body.chatId is None or body.credits is not None:
+        if body.chatId is None or needs_look(body):
             return None
         chat_pk = self.numbers.known.get((caller.user.tenant_pk, body.chatId))
         if chat_pk is None:
             return None
         self.sending.acquire(caller.pk)
-        return self.database.writer.submit(self._posting(caller, body, chat_pk, None))
+        return self.database.writer.submit(self._command(Posting(caller, body, chat_pk)))
 
     async def post_with_file(self, caller: Caller, body: SendMessage, upload: Upload) -> Answer:
         """Store a file, and post the message that names it; a file that the message does not take is dropped.
@@ -137,41 +138,41 @@ class Messages:
                 if accounts.blocks_whom(tx.connection(), target.pk, caller.pk):
                     raise Forbidden
                 pk = open_direct(tx, caller.user, target)
-                return pk, post(tx, caller, body, pk, target, self.public_url(), self.delivery_budget)
+                posting = Posting(caller, body, pk, target)
+                return pk, post(tx, posting, self.public_url(), self.delivery_budget)
 
             first = Command(apply, channels=[caller.pk, target.pk], keys=keys_of(caller, body))
             made_pk, answer = await self.database.write(first)
             if answer is not None:
                 return answer
             chat_pk = made_pk
-        return await self.database.write(self._posting(caller, body, chat_pk, target))
+        posting = await self._prepared(Posting(caller, body, chat_pk))
+        return await self.database.write(self._command(replace(posting, recipient=target)))
 
-    def _posting(
-        self, caller: Caller, body: SendMessage, chat_pk: int, recipient: accounts.User | None
-    ) -> Command[Answer]:
+    def _command(self, posting: Posting) -> Command[Answer]:
         """Who gives and who takes credits are locked with the chat."""
-        channels = [chat_pk] if body.credits is None or recipient is None else [chat_pk, caller.pk, recipient.pk]
+        caller, body, channels = posting.caller, posting.body, [posting.chat_pk]
+        if body.credits is not None and posting.recipient is not None:
+            channels += [caller.pk, posting.recipient.pk]
         return Command(
-            lambda tx: post(tx, caller, body, chat_pk, recipient, self.public_url(), self.delivery_budget),
+            lambda tx: post(tx, posting, self.public_url(), self.delivery_budget),
             channels=channels,
             keys=keys_of(caller, body),
             # In UTF-8, at most; metadata are small.
             size=4 * len(body.content or ""),
-            reads=lambda: reads_of(caller, body, chat_pk),
+            reads=lambda: reads_of(posting),
         )
 
-    async def _recipient(self, caller: Caller, body: SendMessage, chat_pk: int) -> accounts.User | None:
-        """Of a transfer: whom the body names, or the other of two members; None if there is no such user."""
-        if body.credits is None:
-            return None
+    async def _prepared(self, posting: Posting) -> Posting:
+        """With what must be known before the locks are taken."""
+        if not needs_look(posting.body):
+            return posting
 
-        def look(connection: Connection) -> accounts.User | None:
-            need_access(connection, chat_pk, caller.pk)
-            if body.targetUserId is not None:
-                return accounts.find(connection, caller.user.tenant_pk, id=body.targetUserId)
-            members = chat.members_of(connection, chat_pk, limit=3)
-            others = [each.user_pk for each in members if each.user_pk != caller.pk]
-            return accounts.get(connection, others[0]) if len(others) == 1 else None
+        def look(connection: Connection) -> Posting:
+            tenant_pk, body = posting.caller.user.tenant_pk, posting.body
+            recipient = None if body.credits is None else recipient_of(connection, posting)
+            root = None if body.threadId is None else messages.where_is(connection, tenant_pk, body.threadId)
+            return replace(posting, recipient=recipient, root=root)
 
         return await self.database.read(look)
 
@@ -187,15 +188,38 @@ class Messages:
         return documents.message(await self.database.read(look))
 
     async def history(
-        self, caller: Caller, chat_id: str, *, before: int | None, after: int | None, limit: int
+        self,
+        caller: Caller,
+        chat_id: str,
+        *,
+        before: int | None,
+        after: int | None,
+        limit: int,
+        thread_id: str | None = None,
+        with_replies: bool = False,
     ) -> shapes.HistoryDocument:
-        """A page ascending by seq; ``before`` and ``after`` of the answer are the seqs to go on from, or null."""
+        """A page ascending by seq, of what the chat shows, or of all; or of the replies in a thread.
+
+        ``before`` and ``after`` of the answer are the seqs to go on from, or null. Raises NotFound.
+        """
         chat_pk = await self.numbers.find(caller.user.tenant_pk, chat_id)
 
         def look(connection: Connection) -> tuple[list[Message], dict[str, list[str]]]:
             access = need_access(connection, chat_pk, caller.pk)
+            root = None
+            if thread_id is not None:
+                root = find_root(connection, caller, thread_id)
+                if root is None or root.chat_pk != chat_pk or not replies.is_visible(root, access):
+                    raise NotFound
             found = messages.history(
-                connection, chat_pk, first=access.first_seq, before=before, after=after, limit=limit + 1
+                connection,
+                chat_pk,
+                first=access.first_seq,
+                before=before,
+                after=after,
+                limit=limit + 1,
+                shown="thread" if root else "all" if with_replies else "chat",
+                root_seq=root.seq if root else None,
             )
             return found, reactions.mine(connection, found, caller.pk)
 
@@ -242,7 +266,7 @@ class Messages:
 
         def reads(place: MessagePlace, access: Access) -> Sequence[Read]:
             return [
-                *messages.reads_of_get(place.chat_pk, place.seq),
+                *messages.reads_of_get(place),
                 *webhooks.reads_of_promise("message:updated", place.chat_pk),
             ]
 
@@ -267,12 +291,13 @@ class Messages:
             return make_tombstone(tx, item)
 
         def reads(place: MessagePlace, access: Access) -> Sequence[Read]:
-            return [*messages.reads_of_get(place.chat_pk, place.seq), *reads_of_tombstone(place.chat_pk)]
+            return [*messages.reads_of_get(place), *reads_of_tombstone(place)]
 
         return await change_message(self.database, caller, message_id, change, reads=reads)
 
     async def read(self, caller: Caller, message_id: str, chat_id: str | None = None) -> shapes.ReadDocument:
-        """Move the caller's read position up to this message; a position only grows.
+        """Move the caller's read position up to this message, in the chat, or in the thread of a reply that the chat does not
+        show; a position only grows.
 
         Raises NotFound, Forbidden for a viewer.
         """
@@ -281,6 +306,8 @@ class Messages:
             if chat_id is not None and access.chat_id != chat_id:
                 raise NotFound
             require_member(access)
+            if place.previous_seq is not None:
+                return read_thread(tx, caller, message_id, place, access)
             document: shapes.ReadDocument = {
                 "chatId": access.chat_id,
                 "userId": caller.user.id,
@@ -290,7 +317,7 @@ class Messages:
             if place.seq > access.read.read_seq:
                 unread.mark_read(tx, place.chat_pk, caller.pk, access.read, place.seq, place.ordinal)
                 reader = ReaderRow(caller.pk, caller.user.id, access.joined_seq, place.seq)
-                messages.add_reader(tx, place.chat_pk, reader)
+                readers.add(tx, place.read_in, reader)
                 public = access.member_count <= LARGE_CHAT_MEMBERS
                 log.append(
                     tx,
@@ -303,7 +330,10 @@ class Messages:
             return document
 
         def reads(place: MessagePlace, access: Access) -> Sequence[Read]:
-            own = unread.reads_of_mark(place.chat_pk, caller.pk, access.read, place.seq)
+            if place.previous_seq is not None and place.thread_seq is not None:
+                own = threads.reads_of_member(place.chat_pk, place.thread_seq, [caller.pk])
+            else:
+                own = unread.reads_of_mark(place.chat_pk, caller.pk, access.read, place.seq)
             return [*own, *outbox.reads_of_badge(caller.pk, exclude_device=caller.device)]
 
         return await change_message(self.database, caller, message_id, change, also=[caller.pk], reads=reads)
@@ -360,6 +390,26 @@ async def change_message(
     return await database.write(Command(apply, channels=[place.chat_pk, *also], reads=announced))
 
 
+def read_thread(tx: Tx, caller: Caller, message_id: str, place: MessagePlace, access: Access) -> shapes.ReadDocument:
+    """Move the caller's read position in the thread of a reply."""
+    assert place.thread_seq is not None
+    assert place.thread_id is not None
+    reader = ReaderRow(caller.pk, caller.user.id, access.joined_seq, place.seq)
+    before = threads.member(tx, place.chat_pk, place.thread_seq, caller.pk)
+    read_seq = threads.mark_read(tx, (place.chat_pk, place.thread_seq), reader)
+    if before is None or read_seq > before.read_seq:
+        event = {"chatId": access.chat_id, "threadId": place.thread_id, "readSeq": read_seq}
+        log.append(tx, caller.pk, "thread:read", event)
+        outbox.promise_badge(tx, caller.pk, exclude_device=caller.device)
+    return {
+        "chatId": access.chat_id,
+        "userId": caller.user.id,
+        "messageId": message_id,
+        "readSeq": read_seq,
+        "threadId": place.thread_id,
+    }
+
+
 def make_tombstone(tx: Tx, item: Message) -> shapes.MessageDocument:
     """Make a tombstone of a message whose chat is locked, in every event that has it."""
     nothing: dict[str, Any] = dict.fromkeys(("content", "media", "metadata", "reply_to"))
@@ -368,18 +418,48 @@ def make_tombstone(tx: Tx, item: Message) -> shapes.MessageDocument:
     item = reactions.clear(tx, item)
     tombstone = replace(item, **nothing, deleted_at=tx.now, updated_at=tx.now)
     messages.store(tx, tombstone)
-    document = documents.message(tombstone)
+    document = documents.in_event(tombstone)
     log.rewrite(tx, item.chat_pk, [item.seq, *item.edits], document)
     log.append(tx, item.chat_pk, "message:deleted", document, about=item.seq)
+    if item.thread_seq is not None:
+        replies.remove(tx, tombstone)
     if item.media is not None:
         media.schedule_removal(tx, item.chat_pk, seq=item.seq)
     outbox.promise_recount(tx, item.chat_pk, item.seq, item.sender_pk)
-    return document
+    return documents.message(tombstone)
 
 
-def reads_of_tombstone(chat_pk: int) -> list[Read]:
+def reads_of_tombstone(place: MessagePlace) -> list[Read]:
     """The queries of ``make_tombstone``."""
-    return [*outbox.reads_of_recount(chat_pk), *webhooks.reads_of_promise("message:deleted", chat_pk)]
+    return [
+        *outbox.reads_of_recount(place.chat_pk),
+        *webhooks.reads_of_promise("message:deleted", place.chat_pk),
+        *replies.reads_of_remove(place),
+    ]
+
+
+def needs_look(body: SendMessage) -> bool:
+    """Whether something must be known of what a message names before the locks are taken."""
+    return body.credits is not None or body.threadId is not None
+
+
+def recipient_of(connection: Connection, posting: Posting) -> accounts.User | None:
+    """Of a transfer: whom the body names, or the other of two members; None if there is no such user."""
+    caller, body = posting.caller, posting.body
+    need_access(connection, posting.chat_pk, caller.pk)
+    if body.targetUserId is not None:
+        return accounts.find(connection, caller.user.tenant_pk, id=body.targetUserId)
+    members = chat.members_of(connection, posting.chat_pk, limit=3)
+    others = [each.user_pk for each in members if each.user_pk != caller.pk]
+    return accounts.get(connection, others[0]) if len(others) == 1 else None
+
+
+def find_root(connection: Connection, caller: Caller, thread_id: str) -> Message | None:
+    """A message that may be the root of a thread; None for what is none of the tenant's, and for a reply."""
+    place = messages.where_is(connection, caller.user.tenant_pk, thread_id)
+    if place is None or place.thread_seq is not None:
+        return None
+    return messages.get(connection, place.chat_pk, place.seq, with_readers=False)
 
 
 def visible(source: Tx | Connection, caller: Caller, message_id: str) -> tuple[MessagePlace, Access]:

@@ -1,11 +1,12 @@
 """Posting a message, in a transaction that holds the chat: text, a file, or credits. One key, one message."""
 
+from dataclasses import dataclass
 from typing import Any
 
 import orjson
 from sqlalchemy import Connection
 
-from realtime import idempotency
+from realtime import idempotency, replies
 from realtime.credits import pay, require_recipient
 from realtime.fanout.delivery_budget import DeliveryBudget
 from realtime.media import one
@@ -13,10 +14,10 @@ from realtime.membership import require_speaker
 from realtime.schema import documents, shapes
 from realtime.schema.bodies import SendMessage
 from realtime.schema.caller import Caller
-from storage import accounts, chat, log, media, messages, outbox, unread, webhooks
+from storage import accounts, chat, log, media, messages, outbox, readers, unread, webhooks
 from storage.access import ACCESS, need_access
 from storage.errors import NotFound, Unauthenticated
-from storage.messages import Message
+from storage.messages import Message, MessagePlace
 from storage.statements import Read
 from storage.transaction import Tx
 from storage.types import new_id
@@ -24,20 +25,24 @@ from storage.types import new_id
 Answer = orjson.Fragment | shapes.MessageDocument
 
 
-def post(
-    tx: Tx,
-    caller: Caller,
-    body: SendMessage,
-    chat_pk: int,
-    recipient: accounts.User | None,
-    public_url: str,
-    delivery_budget: DeliveryBudget,
-) -> Answer:
+@dataclass(frozen=True, slots=True)
+class Posting:
+    """What is known before a message is posted: ``recipient`` of a transfer, ``root`` of the thread it replies in."""
+
+    caller: Caller
+    body: SendMessage
+    chat_pk: int
+    recipient: accounts.User | None = None
+    root: MessagePlace | None = None
+
+
+def post(tx: Tx, posting: Posting, public_url: str, delivery_budget: DeliveryBudget) -> Answer:
     """Post into a chat whose channel is locked; the answer is the very bytes that the event carries.
 
     A transfer moves the credits too, from the caller to ``recipient``, who are both locked; so is the file of a media
     message, whose URLs begin with ``public_url``. Raises TooMany while its ``delivery_budget`` is spent.
     """
+    caller, body, chat_pk = posting.caller, posting.body, posting.chat_pk
     access = need_access(tx, chat_pk, caller.pk)
     if access.status != "active":
         raise Unauthenticated
@@ -61,9 +66,14 @@ def post(
         place = messages.where_is(tx, caller.user.tenant_pk, body.replyTo)
         if place is None or place.chat_pk != chat_pk or place.seq < access.first_seq:
             raise NotFound("replyTo does not name a message of this chat")
+    root = None
+    if body.threadId is not None:
+        if posting.root is None:
+            raise NotFound(replies.ABSENT)
+        root = replies.require_root(tx, posting.root, access, chat_pk)
     id, transfer = new_id(), None
     if body.credits is not None:
-        recipient = require_recipient(tx, caller, body, chat_pk, recipient)
+        recipient = require_recipient(tx, caller, body, chat_pk, posting.recipient)
         pay(tx, caller.user, recipient, body.credits, message_id=id, creator_pk=caller.pk)
         transfer = {"amount": body.credits, "recipientId": recipient.id, "senderId": caller.user.id}
     if body.file is not None and (file is None or file.owner_pk != caller.pk or file.state != "ready"):
@@ -87,12 +97,17 @@ def post(
         deleted_at=None,
         media=None if file is None else documents.media_of(file, public_url),
         transfer=transfer,
+        thread_seq=root.seq if root else None,
+        thread_id=root.id if root else None,
+        previous_seq=messages.newest_in_chat(tx, chat_pk) if root and not body.alsoInChat else None,
     )
     event = log.write(tx, chat_pk, channel, seq, "message:new", documents.message(message))
     messages.add(tx, message, client_key=key, fingerprint=fingerprint)
     if access.is_member:
-        unread.add_own(tx, chat_pk, caller.pk, access.read, wrote=True)
-    outbox.promise(tx, "message", chat_pk, seq)
+        unread.add_own(tx, chat_pk, caller.pk, access.read, wrote=True, counts=message.in_chat)
+    if root is not None:
+        replies.add(tx, root, message, is_member=access.is_member)
+    outbox.promise(tx, "message" if message.in_chat else "reply", chat_pk, seq)
     return orjson.Fragment(event.payload)
 
 
@@ -122,11 +137,11 @@ def prepare(connection: Connection, caller: Caller, body: SendMessage, file: str
 
 def first_answer(source: Tx | Connection, chat_pk: int, seq: int) -> shapes.MessageDocument:
     """The first response under a key: the message had no readers and reactions then. Its current state if it changed."""
-    item = messages.get(source, chat_pk, seq, readers=False)
+    item = messages.get(source, chat_pk, seq, with_readers=False)
     assert item is not None
     if item.updated_at == item.created_at:
         return documents.in_event(item)
-    return documents.message(item.with_readers(messages.readers_of(source, chat_pk, seq)))
+    return documents.message(item.with_readers(readers.of(source, item.place, seq)))
 
 
 def fingerprint_of(body: SendMessage, file: str | None) -> str:
@@ -137,11 +152,14 @@ def fingerprint_of(body: SendMessage, file: str | None) -> str:
     extra = body.credits if body.credits is not None else file
     if extra is not None:
         command = (*command, extra)
+    if body.threadId is not None:
+        command = (*command, {"threadId": body.threadId, "alsoInChat": body.alsoInChat})
     return idempotency.fingerprint(command)
 
 
-def reads_of(caller: Caller, body: SendMessage, chat_pk: int) -> list[Read]:
+def reads_of(posting: Posting) -> list[Read]:
     """The queries of ``post`` that it makes in any case."""
+    caller, body, chat_pk = posting.caller, posting.body, posting.chat_pk
     reads: list[Read] = [
         (ACCESS, {"chat": chat_pk, "user": caller.pk}),
         *outbox.reads_of_promise(),
@@ -149,6 +167,8 @@ def reads_of(caller: Caller, body: SendMessage, chat_pk: int) -> list[Read]:
     ]
     if body.replyTo is not None:
         reads.append((messages.WHERE_IS, {"id": body.replyTo, "tenant": caller.user.tenant_pk}))
+    if posting.root is not None:
+        reads += replies.reads_of_add(posting.root, caller.pk)
     if body.clientMessageId is not None:
         reads.append((messages.BY_KEY, {"sender": caller.pk, "key": body.clientMessageId}))
     return reads

@@ -73,7 +73,7 @@ class Reactions:
 
         def change(tx: Tx, place: MessagePlace, access: Access) -> Reacted:
             require_reactor(access)
-            item = messages.get(tx, place.chat_pk, place.seq, readers=False)
+            item = messages.get(tx, place.chat_pk, place.seq, with_readers=False)
             assert item is not None
             if item.deleted_at is not None:
                 raise Conflict("The message was deleted")
@@ -95,7 +95,7 @@ class Reactions:
 
         def reads(place: MessagePlace, access: Access) -> Sequence[Read]:
             return [
-                *messages.reads_of_get(place.chat_pk, place.seq)[:1],
+                *messages.reads_of_get(place, with_readers=False),
                 *reactions.reads_of_change(place.chat_pk, place.seq, caller.pk, restricted=access.type != "room"),
                 *due.reads_of_find(DUE, place.chat_pk),
             ]

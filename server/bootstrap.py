@@ -43,6 +43,7 @@ from realtime.stream_watch import StreamWatch
 from realtime.streams import Streams, Timing
 from realtime.support.ttl_cache import TtlCache
 from realtime.templates import Templates
+from realtime.threads import Threads
 from realtime.tokens import Tokens
 from realtime.transport.protocol import Server
 from realtime.typing_status import TypingStatus
@@ -211,6 +212,7 @@ async def build(settings: Settings) -> AsyncIterator[Services]:
             sanctions=Sanctions(chats),
             messages=messages,
             reactions=reactions,
+            threads=Threads(database),
             due_work=due_work,
             media=media,
             notifications=notifications,

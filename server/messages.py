@@ -1,6 +1,6 @@
 """Messages over REST."""
 
-from typing import Annotated, cast
+from typing import Annotated, Literal, cast
 
 from pydantic import Field
 
@@ -13,11 +13,15 @@ Seq = Annotated[int, Field(ge=0, lt=2**63)]
 
 
 class History(Body):
-    """The newest page, or the one before or after a seq."""
+    """The newest page, or the one before or after a seq: of what the chat shows, with ``threads=include`` also of the replies
+    that it does not show, or of the replies in a thread.
+    """
 
     chatId: HexId
     before: Seq | None = None
     after: Seq | None = None
+    threadId: HexId | None = None
+    threads: Literal["include"] | None = None
     limit: Annotated[int, Field(ge=1, le=200)] = 50
 
 
@@ -34,7 +38,13 @@ async def post(call: Call[SendMessage]) -> Answer[MessageDocument]:
 async def history(call: Call[NoBody, History]) -> HistoryDocument:
     query: History = call.query
     return await call.services.messages.history(
-        call.caller, query.chatId, before=query.before, after=query.after, limit=query.limit
+        call.caller,
+        query.chatId,
+        before=query.before,
+        after=query.after,
+        limit=query.limit,
+        thread_id=query.threadId,
+        with_replies=query.threads is not None,
     )
 
 

@@ -27,6 +27,7 @@ from realtime.schema.shapes import (
     StreamDocument,
     TemplateDocument,
     TenantSettingsDocument,
+    ThreadDocument,
     UploadDocument,
     UserDocument,
     WebhookCallDocument,
@@ -48,6 +49,7 @@ from server import (
     reactions,
     streams,
     templates,
+    threads,
     webhooks,
 )
 from server.call import Listed, Page, Paging, Succeeded
@@ -195,6 +197,13 @@ ROUTES: list[Route] = [
           errors=(400, 403, 404, 409), units=20),
     route("GET", f"{MESSAGES}/{{id}}/reactions", reactions.who, Page[ReactorDocument], "List who reacted with a key",
           query=reactions.WithKey, errors=(404,), units=10, units_per_item=0.1),
+    route("POST", f"{MESSAGES}/{{id}}/thread/follow", threads.follow, ThreadDocument, "Follow the thread of a message",
+          errors=(403, 404, 409), units=20),
+    route("POST", f"{MESSAGES}/{{id}}/thread/unfollow", threads.unfollow, ThreadDocument, "Unfollow a thread",
+          errors=(403, 404), units=20),
+    route("GET", "/api/v2/threads", threads.mine, Page[ThreadDocument],
+          "List threads that the current user follows, most recently active first", query=threads.FollowedThreads,
+          units=10, units_per_item=1),
     route("POST", f"{MESSAGES}/{{id}}/report", messages.report, Succeeded, "Report a message to administrators",
           body=bodies.ReportMessage, status=201, errors=(404, 409), units=20),
 

@@ -32,6 +32,7 @@ from realtime.schema.limits import Limits
 from realtime.stream_watch import StreamWatch
 from realtime.streams import Streams
 from realtime.templates import Templates
+from realtime.threads import Threads
 from realtime.tokens import Tokens
 from realtime.transport.protocol import Server
 from realtime.typing_status import TypingStatus
@@ -68,6 +69,7 @@ class Services:
     sanctions: Sanctions
     messages: Messages
     reactions: Reactions
+    threads: Threads
     due_work: DueWork
     media: MediaService
     notifications: Notifications

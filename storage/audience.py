@@ -18,6 +18,7 @@ from storage.models import (
     push_channels,
     streams,
     tenants,
+    thread_members,
     users,
 )
 from storage.outbox import STAMPED, Cause
@@ -41,16 +42,23 @@ OF_CHAT = (
         members.c.chat_pk == CHANNEL,
         members.c.user_pk > CURSOR,
         members.c.joined_seq < SEQ,
-        members.c.read_seq < SEQ,
         or_(members.c.muted_until.is_(None), members.c.muted_until <= AT),
         users.c.status == "active",
     )
 )
-OF_MESSAGE = OF_CHAT.join(messages, and_(messages.c.chat_pk == members.c.chat_pk, messages.c.seq == SEQ)).where(
+HAS_NOT_READ = members.c.read_seq < SEQ
+OF_ANY_MESSAGE = OF_CHAT.join(messages, and_(messages.c.chat_pk == members.c.chat_pk, messages.c.seq == SEQ)).where(
     members.c.user_pk != messages.c.sender_pk,
     messages.c.deleted_at.is_(None),
     ~exists().where(blocks.c.user_pk == members.c.user_pk, blocks.c.blocked_pk == messages.c.sender_pk),
 )
+OF_FOLLOWER = and_(
+    thread_members.c.chat_pk == members.c.chat_pk,
+    thread_members.c.user_pk == members.c.user_pk,
+    thread_members.c.follows,
+    thread_members.c.read_seq < SEQ,
+)
+OF_REPLY = OF_ANY_MESSAGE.join(thread_members, and_(OF_FOLLOWER, thread_members.c.root_seq == messages.c.thread_seq))
 SHOWS_LIVE = or_(
     and_(
         devices.c.platform == APPLE,
@@ -100,8 +108,11 @@ BY_USER = devices.c.user_pk, devices.c.pk
 TARGETS = {
     kind: Prepared(statement.limit(PAGE))
     for kind, statement in {
-        "message": OF_MESSAGE.order_by(*BY_USER),
-        "recount": OF_CHAT.where(members.c.user_pk != REF).order_by(*BY_USER),
+        "message": OF_ANY_MESSAGE.where(HAS_NOT_READ).order_by(*BY_USER),
+        "reply": OF_REPLY.order_by(*BY_USER),
+        "recount": OF_CHAT.where(
+            members.c.user_pk != REF, or_(HAS_NOT_READ, exists().where(OF_FOLLOWER).correlate(members))
+        ).order_by(*BY_USER),
         "notification": OF_USER.order_by(*BY_USER),
         "badge": OF_USER.where(devices.c.pk != REF).order_by(*BY_USER),
         "live_start": OF_FOLLOWERS.order_by(*BY_USER),

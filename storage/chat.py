@@ -17,8 +17,8 @@ from sqlalchemy import (
     update,
 )
 
-from storage import accounts, log, media
-from storage.models import LEAVING, OWNS, channels, chats, events, members, messages, reactions, users
+from storage import accounts, log, media, threads
+from storage.models import LEAVING, OWNS, channels, chats, events, members, messages, reactions, thread_members, users
 from storage.prepared import Prepared, one_of, padded
 from storage.text import fold
 from storage.transaction import Tx
@@ -200,6 +200,7 @@ def drop_slice(tx: Tx, pk: int, *, rows: int = 500) -> None:
     """Remove a slice of a deleted chat's messages and events; its row stays, so that its id is never another's."""
     for order, owner in (
         (reactions.c.seq, reactions.c.chat_pk),
+        (thread_members.c.root_seq, thread_members.c.chat_pk),
         (messages.c.seq, messages.c.chat_pk),
         (events.c.seq, events.c.channel_pk),
     ):
@@ -243,6 +244,7 @@ def add_members(
 
 def remove_member(tx: Tx, chat_pk: int, user_pk: int) -> None:
     tx.execute(delete(members).where(members.c.chat_pk == chat_pk, members.c.user_pk == user_pk))
+    threads.unfollow_all(tx, chat_pk, user_pk)
     count(tx, chat_pk, -1)
 
 

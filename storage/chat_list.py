@@ -1,7 +1,7 @@
 """Chats as they are listed: of one member, the latest active first, each with its first members."""
 
 from collections.abc import Collection
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from sqlalchemy import Connection, Integer, and_, bindparam, func, or_, select
 
@@ -30,15 +30,24 @@ class MemberChat(NamedTuple):
         return first_visible(self.chat.history_visible, self.joined_seq)
 
 
-def newest_message(column: Any) -> Any:
-    """A column of the newest message of each chat."""
-    here = select(column).where(messages.c.chat_pk == chats.c.pk)
-    return here.order_by(messages.c.seq.desc()).limit(1).correlate(chats).scalar_subquery()
-
-
+# That is shown in the chat.
+NEWEST_SEQ = (
+    select(func.coalesce(messages.c.previous_seq, messages.c.seq))
+    .where(messages.c.chat_pk == chats.c.pk)
+    .order_by(messages.c.seq.desc())
+    .limit(1)
+    .correlate(chats)
+    .scalar_subquery()
+)
+NEWEST = messages.alias("newest_message")
+NEWEST_AT = (
+    select(NEWEST.c.created_at)
+    .where(NEWEST.c.chat_pk == chats.c.pk, NEWEST.c.seq == NEWEST_SEQ)
+    .correlate(chats)
+    .scalar_subquery()
+)
 ACTIVE = CHAT.add_columns(
-    func.coalesce(newest_message(messages.c.created_at), chats.c.created_at).label("active"),
-    func.coalesce(newest_message(messages.c.seq), 0).label("newest"),
+    func.coalesce(NEWEST_AT, chats.c.created_at).label("active"), func.coalesce(NEWEST_SEQ, 0).label("newest")
 )
 OF_MEMBER = (
     ACTIVE.add_columns(

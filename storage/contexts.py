@@ -1,17 +1,17 @@
 """What must be known to write a push, read when it is sent and not when it was promised."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import orjson
-from sqlalchemy import Connection, bindparam, func, literal_column, or_, select, tuple_
+from sqlalchemy import Connection, bindparam, case, func, literal_column, or_, select, tuple_
 
-from storage import activities, models, notifications, push_channels, streams, unread
+from storage import activities, models, notifications, push_channels, streams, threads, unread
 from storage.activities import Activity
 from storage.devices import APPLE, CHANNEL, ONGOING, Device, signed_in
 from storage.devices import SELECT as DEVICES
-from storage.models import chats, devices, members, messages, tenants, users
+from storage.models import chats, devices, members, messages, tenants, thread_members, users
 from storage.notifications import UNREAD, Notification
 from storage.outbox import LIVE, ON_SCREEN, OVER_CHANNEL, Delivery
 from storage.prepared import padded
@@ -24,7 +24,7 @@ BADGE_CAP = 999
 @dataclass(frozen=True, slots=True)
 class Text:
     """A message as a push tells it. ``chat`` is the name of a group; ``amount`` the credits of a transfer,
-    ``media`` the kind of a file.
+    ``media`` the kind of a file. ``root_seq`` is that of the thread in which a reply is shown alone.
     """
 
     id: str
@@ -37,6 +37,8 @@ class Text:
     content: str | None
     amount: int | None
     media: str | None
+    thread_id: str | None = None
+    root_seq: int | None = None
 
 
 class Preferences(NamedTuple):
@@ -212,8 +214,9 @@ def devices_of(connection: Connection, pks: Collection[int], at: int) -> dict[in
 def plain_contexts(connection: Connection, due: Sequence[Delivery], at: int) -> dict[int, PushContext | str]:
     found = devices_of(connection, {each.target_pk for each in due}, at)
     people = people_of(connection, {each.user_pk for each in due})
-    texts = texts_of(connection, {(each.channel_pk, each.seq) for each in due if each.kind == "message"})
-    open_ = unread_members(connection, [each for each in due if each.kind == "message"], at)
+    of_messages = [each for each in due if each.kind in ("message", "reply")]
+    texts = texts_of(connection, {(each.channel_pk, each.seq) for each in of_messages})
+    unread_by = unread_members(connection, of_messages, at) | unread_followers(connection, of_messages, texts, at)
     numbers = {each.ref_pk for each in due if each.kind == "notification" and each.ref_pk is not None}
     by_pk = notifications.by_pks(connection, numbers)
     badges = badges_of(connection, {each.user_pk for each in due}, at)
@@ -225,12 +228,12 @@ def plain_contexts(connection: Connection, due: Sequence[Delivery], at: int) -> 
         if person.status != "active":
             return f"the user is {person.status}"
         about: Text | Notification | None = None
-        if delivery.kind == "message":
+        if delivery.kind in ("message", "reply"):
             about = texts.get((delivery.channel_pk, delivery.seq))
             if about is None:
                 return "deleted"
-            if (delivery.channel_pk, delivery.user_pk, delivery.seq) not in open_:
-                return "read, muted or left"
+            if (delivery.channel_pk, delivery.user_pk, delivery.seq) not in unread_by:
+                return "read, muted or left" if delivery.kind == "message" else "read, muted, left or not followed"
         elif delivery.kind == "notification":
             about = by_pk[delivery.ref_pk or 0]
             if about.deleted_at is not None or about.read_at is not None:
@@ -263,6 +266,8 @@ def texts_of(connection: Connection, places: Collection[tuple[int, int]]) -> dic
             messages.c.content,
             messages.c.transfer,
             messages.c.media,
+            messages.c.thread_id,
+            case((messages.c.previous_seq.is_not(None), messages.c.thread_seq)).label("root_seq"),
         )
         .join(chats, chats.c.pk == messages.c.chat_pk)
         .join(users, users.c.pk == messages.c.sender_pk)
@@ -281,16 +286,43 @@ def texts_of(connection: Connection, places: Collection[tuple[int, int]]) -> dic
 
 def unread_members(connection: Connection, due: Collection[Delivery], at: int) -> set[tuple[int, int, int]]:
     """``(chat, user, seq)`` of messages that a member has not read, in chats that are not muted."""
-    if not due:
+    wanted = [each for each in due if each.kind == "message"]
+    if not wanted:
         return set()
     rows: Any = connection.execute(
         select(members.c.chat_pk, members.c.user_pk, members.c.joined_seq, members.c.read_seq)
-        .where(tuple_(members.c.chat_pk, members.c.user_pk).in_(list({(d.channel_pk, d.user_pk) for d in due})))
+        .where(tuple_(members.c.chat_pk, members.c.user_pk).in_(list({(d.channel_pk, d.user_pk) for d in wanted})))
         .where(or_(members.c.muted_until.is_(None), members.c.muted_until <= at))
     )
     spans = {(row.chat_pk, row.user_pk): (row.joined_seq, row.read_seq) for row in rows}
-    here = ((each, spans.get((each.channel_pk, each.user_pk))) for each in due)
+    here = ((each, spans.get((each.channel_pk, each.user_pk))) for each in wanted)
     return {(each.channel_pk, each.user_pk, each.seq) for each, span in here if span and max(span) < each.seq}
+
+
+def unread_followers(
+    connection: Connection, due: Collection[Delivery], texts: Mapping[tuple[int, int], Text], at: int
+) -> set[tuple[int, int, int]]:
+    """``(chat, user, seq)`` of replies that a follower of their thread has not read, in chats that are not muted."""
+    wanted = {
+        (each.channel_pk, texts[each.channel_pk, each.seq].root_seq, each.user_pk, each.seq)
+        for each in due
+        if each.kind == "reply" and (each.channel_pk, each.seq) in texts
+    }
+    if not wanted:
+        return set()
+    place = thread_members.c.chat_pk, thread_members.c.root_seq, thread_members.c.user_pk
+    rows: Any = connection.execute(
+        select(*place, members.c.joined_seq, thread_members.c.read_seq)
+        .join(members, threads.OF_MEMBER)
+        .where(tuple_(*place).in_(list({each[:3] for each in wanted})), thread_members.c.follows)
+        .where(or_(members.c.muted_until.is_(None), members.c.muted_until <= at))
+    )
+    spans = {(row.chat_pk, row.root_seq, row.user_pk): max(row.joined_seq, row.read_seq) for row in rows}
+    return {
+        (chat_pk, user_pk, seq)
+        for chat_pk, root_seq, user_pk, seq in wanted
+        if spans.get((chat_pk, root_seq, user_pk), seq) < seq
+    }
 
 
 SOME_UNREAD = (
@@ -306,7 +338,9 @@ UNREAD_NOTIFICATIONS = select(users.c.pk, select(func.count()).select_from(SOME_
 
 
 def badges_of(connection: Connection, user_pks: Collection[int], at: int) -> dict[int, int]:
-    """Unread messages of chats not muted and unread notifications of each user, together at most 999."""
-    in_chats = unread.unmuted(connection, user_pks, at)
+    """Unread messages of chats not muted, those of threads that one follows there, and unread notifications of each user,
+    together at most 999.
+    """
+    in_chats, in_threads = unread.unmuted(connection, user_pks, at), threads.unmuted(connection, user_pks, at)
     notified = {row[0]: row[1] for row in connection.execute(UNREAD_NOTIFICATIONS, {"users": padded(user_pks)})}
-    return {pk: min(BADGE_CAP, in_chats.get(pk, 0) + notified.get(pk, 0)) for pk in user_pks}
+    return {pk: min(BADGE_CAP, in_chats.get(pk, 0) + in_threads.get(pk, 0) + notified.get(pk, 0)) for pk in user_pks}

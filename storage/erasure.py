@@ -3,11 +3,12 @@
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, case, delete, or_, select, tuple_, update
+from sqlalchemy import Connection, and_, case, delete, or_, select, tuple_, update
 
 from storage import accounts
 from storage import media as uploads
 from storage.audit import OF_ONESELF
+from storage.messages import MessagePlace
 from storage.models import (
     activities,
     audit,
@@ -24,6 +25,7 @@ from storage.models import (
     reports,
     reset_links,
     sanctions,
+    thread_members,
     users,
 )
 from storage.transaction import Tx
@@ -80,13 +82,14 @@ def heir(connection: Connection, chat_pk: int, exclude: int) -> Heir | None:
     return Heir(*row) if row else None
 
 
-def said(connection: Connection, user_pk: int, after: tuple[int, int] = (0, 0)) -> list[tuple[int, int]]:
-    """Where the next messages of a user are that are not deleted: ``(chat, seq)``."""
+def said(connection: Connection, user_pk: int, after: tuple[int, int] = (0, 0)) -> list[MessagePlace]:
+    """Where the next messages of a user are that are not deleted, after this ``(chat, seq)``."""
     order = messages.c.chat_pk, messages.c.seq
-    statement = select(messages.c.chat_pk, messages.c.seq).where(
+    statement = select(*(messages.c[name] for name in MessagePlace._fields)).where(
         messages.c.sender_pk == user_pk, messages.c.deleted_at.is_(None), tuple_(*order) > after
     )
-    return [(row.chat_pk, row.seq) for row in connection.execute(statement.order_by(*order).limit(ROWS_AT_ONCE))]
+    rows: Any = connection.execute(statement.order_by(*order).limit(ROWS_AT_ONCE))
+    return [MessagePlace(*row) for row in rows]
 
 
 def empty_notifications(tx: Tx, user_pk: int) -> bool:
@@ -109,7 +112,7 @@ def empty_notifications(tx: Tx, user_pk: int) -> bool:
 
 def finish(tx: Tx, user_pk: int) -> None:
     """The rest: what names the user beside messages, credits and the audit trail, which stay; the trail without addresses."""
-    for table in (logins, devices, followers, exclusions, sanctions, activities):
+    for table in (logins, devices, followers, exclusions, sanctions, activities, thread_members):
         tx.execute(delete(table).where(table.c.user_pk == user_pk))
     tx.execute(delete(blocks).where(or_(blocks.c.user_pk == user_pk, blocks.c.blocked_pk == user_pk)))
     tx.execute(delete(reports).where(reports.c.reporter_pk == user_pk))
@@ -144,6 +147,15 @@ def rows(connection: Connection, user_pk: int) -> Iterator[tuple[str, dict[str, 
         .where(sanctions.c.user_pk == user_pk)
     ):
         yield "sanction", dict(zip(names, row, strict=True))
+    for row in connection.execute(
+        select(messages.c.id, thread_members.c.follows, thread_members.c.read_seq)
+        .join(
+            messages,
+            and_(messages.c.chat_pk == thread_members.c.chat_pk, messages.c.seq == thread_members.c.root_seq),
+        )
+        .where(thread_members.c.user_pk == user_pk)
+    ):
+        yield "thread", {"thread_id": row.id, "following": row.follows, "read_seq": row.read_seq}
     names = ("id", "type", "name", "role", "joined_at")
     for row in connection.execute(
         select(chats.c.id, chats.c.type, chats.c.name, members.c.role, members.c.joined_at)

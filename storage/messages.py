@@ -2,17 +2,18 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple, Protocol, Self
+from typing import Any, Literal, NamedTuple, Self
 
 import orjson
-from sqlalchemy import Connection, Integer, bindparam, insert, select
+from sqlalchemy import Connection, Integer, bindparam, func, insert, select
 
-from storage import unread
+from storage import readers, unread
 from storage.fetch import fetch_one
-from storage.models import chats, members, messages, reports, users
+from storage.models import chats, messages, reports, users
 from storage.prepared import Bulk, Prepared, Update, json_list, of_pairs
+from storage.readers import MessageReader, Place
 from storage.statements import Read
-from storage.transaction import Tx, first, rows
+from storage.transaction import Tx, first
 
 READERS_CAP = 100
 LARGEST_SEQ = 2**63 - 1
@@ -23,7 +24,9 @@ class Message:
     """``media`` and ``transfer`` are documents of their own; a deleted message keeps its place and nothing else.
 
     ``edits`` are the seqs of the events that carry its later content. ``reactions`` are their sum, ``reaction_seq`` is the
-    event that shows it, and with ``reactions_due`` it has changed since.
+    event that shows it, and with ``reactions_due`` it has changed since. A reply has ``thread_seq`` and ``thread_id`` of its
+    thread's root, and ``previous_seq`` where it is not shown in the chat: the newest message before it that is. ``thread`` is
+    a root's summary.
     """
 
     chat_pk: int
@@ -45,10 +48,24 @@ class Message:
     reactions: Sequence[Mapping[str, Any]] = ()
     reaction_seq: int | None = None
     reactions_due: int | None = None
+    thread_seq: int | None = None
+    thread_id: str | None = None
+    previous_seq: int | None = None
+    thread: Mapping[str, Any] | None = None
     read_by: tuple[str, ...] = ()
     read_count: int = 0
 
-    def with_readers(self, members: Sequence["MessageReader"]) -> Self:
+    @property
+    def in_chat(self) -> bool:
+        """Whether it is shown in the chat: every message but a reply that was sent to its thread alone."""
+        return self.previous_seq is None
+
+    @property
+    def place(self) -> Place:
+        """Where its readers have their read positions."""
+        return self.chat_pk, None if self.in_chat else self.thread_seq
+
+    def with_readers(self, members: Sequence[MessageReader]) -> Self:
         """With its readers, at most 100 by name: members with joinedSeq < seq <= readSeq, without the sender."""
         ids = [
             each.user_id
@@ -56,38 +73,6 @@ class Message:
             if each.joined_seq < self.seq <= each.read_seq and each.user_pk != self.sender_pk
         ]
         return replace(self, read_by=tuple(ids[:READERS_CAP]), read_count=len(ids))
-
-
-class MessageReader(Protocol):
-    """A member, and how far they have read."""
-
-    @property
-    def user_pk(self) -> int: ...
-    @property
-    def user_id(self) -> str: ...
-    @property
-    def joined_seq(self) -> int: ...
-    @property
-    def read_seq(self) -> int: ...
-
-
-class ReaderRow(NamedTuple):
-    user_pk: int
-    user_id: str
-    joined_seq: int
-    read_seq: int
-
-
-READERS = of_pairs(
-    "SELECT m.chat_pk, m.user_pk, u.id, m.joined_seq, m.read_seq FROM {pairs} "
-    "JOIN members AS m ON m.chat_pk = w.pk AND m.read_seq >= w.seq JOIN users AS u ON u.pk = m.user_pk ORDER BY m.user_pk"
-)
-READERS_OF_ONE = Prepared(
-    select(members.c.user_pk, users.c.id, members.c.joined_seq, members.c.read_seq)
-    .join(users, users.c.pk == members.c.user_pk)
-    .where(members.c.chat_pk == bindparam("chat"), members.c.read_seq >= bindparam("seq"))
-    .order_by(members.c.user_pk)
-)
 
 
 MESSAGE = (
@@ -111,17 +96,21 @@ MESSAGE = (
         messages.c.reactions,
         messages.c.reaction_seq,
         messages.c.reactions_due,
+        messages.c.thread_seq,
+        messages.c.thread_id,
+        messages.c.previous_seq,
+        messages.c.thread,
     )
     .join(chats, chats.c.pk == messages.c.chat_pk)
     .join(users, users.c.pk == messages.c.sender_pk)
 )
 COLUMNS = tuple(MESSAGE.selected_columns.keys())
-JSON = ("metadata", "media", "transfer", "edits", "reactions")
+JSON = ("metadata", "media", "transfer", "edits", "reactions", "thread")
 AT_PLACES = of_pairs(
     "SELECT m.chat_pk, c.id, m.seq, m.id, m.sender_pk, u.id, m.type, m.content, m.reply_to, m.metadata, m.created_at, "
-    "m.updated_at, m.deleted_at, m.media, m.transfer, m.edits, m.reactions, m.reaction_seq, m.reactions_due "
-    "FROM {pairs} JOIN messages AS m ON m.chat_pk = w.pk AND m.seq = w.seq JOIN chats AS c ON c.pk = m.chat_pk "
-    "JOIN users AS u ON u.pk = m.sender_pk ORDER BY m.chat_pk, m.seq"
+    "m.updated_at, m.deleted_at, m.media, m.transfer, m.edits, m.reactions, m.reaction_seq, m.reactions_due, m.thread_seq, "
+    "m.thread_id, m.previous_seq, m.thread FROM {pairs} JOIN messages AS m ON m.chat_pk = w.pk AND m.seq = w.seq "
+    "JOIN chats AS c ON c.pk = m.chat_pk JOIN users AS u ON u.pk = m.sender_pk ORDER BY m.chat_pk, m.seq"
 )
 AT = Prepared(MESSAGE.where(messages.c.chat_pk == bindparam("chat"), messages.c.seq == bindparam("seq")))
 
@@ -130,28 +119,39 @@ BETWEEN = MESSAGE.where(
     messages.c.seq > bindparam("after"),
     messages.c.seq < bindparam("before"),
 ).limit(bindparam("limit", type_=Integer))
-FORWARD, BACKWARD = Prepared(BETWEEN.order_by(messages.c.seq)), Prepared(BETWEEN.order_by(messages.c.seq.desc()))
-
-ADD = Bulk(
-    messages,
-    (
-        "chat_pk",
-        "seq",
-        "id",
-        "sender_pk",
-        "type",
-        "content",
-        "reply_to",
-        "metadata",
-        "media",
-        "transfer",
-        "client_key",
-        "fingerprint",
-        "created_at",
-        "updated_at",
-        "ordinal",
-    ),
+IN_CHAT = BETWEEN.where(messages.c.previous_seq.is_(None))
+IN_THREAD = BETWEEN.where(messages.c.thread_seq == bindparam("root"))
+# By what is shown: forward and backward.
+PAGES = {
+    shown: (Prepared(query.order_by(messages.c.seq)), Prepared(query.order_by(messages.c.seq.desc())))
+    for shown, query in {"chat": IN_CHAT, "all": BETWEEN, "thread": IN_THREAD}.items()
+}
+NEWEST_IN_CHAT = Prepared(
+    select(func.coalesce(messages.c.previous_seq, messages.c.seq))
+    .where(messages.c.chat_pk == bindparam("chat"))
+    .order_by(messages.c.seq.desc())
+    .limit(1)
 )
+
+PLAIN = (
+    "chat_pk",
+    "seq",
+    "id",
+    "sender_pk",
+    "type",
+    "content",
+    "reply_to",
+    "metadata",
+    "media",
+    "transfer",
+    "client_key",
+    "fingerprint",
+    "created_at",
+    "updated_at",
+    "ordinal",
+)
+EXTRA = ("thread_seq", "thread_id", "previous_seq")
+ADD, ADD_WITH_EXTRA = Bulk(messages, PLAIN), Bulk(messages, (*PLAIN, *EXTRA))
 # What may change of a message; all of it in one statement, so that of two changes in a batch the later one counts.
 CHANGED = ("content", "reply_to", "metadata", "media", "edits", "updated_at", "deleted_at")
 SET_CHANGED = Update(messages, ("chat_pk", "seq"), CHANGED)
@@ -160,8 +160,9 @@ BY_KEY = Prepared(
         messages.c.sender_pk == bindparam("sender"), messages.c.client_key == bindparam("key")
     )
 )
+PLACE = ("chat_pk", "seq", "ordinal", "sender_pk", "thread_seq", "thread_id", "previous_seq")
 WHERE_IS = Prepared(
-    select(messages.c.chat_pk, messages.c.seq, messages.c.ordinal)
+    select(*(messages.c[name] for name in PLACE))
     .join(chats, chats.c.pk == messages.c.chat_pk)
     .where(messages.c.id == bindparam("id"), chats.c.tenant_pk == bindparam("tenant"), chats.c.deleted_at.is_(None))
 )
@@ -199,21 +200,45 @@ def add(tx: Tx, message: Message, *, client_key: str | None, fingerprint: str | 
         fingerprint,
         message.created_at,
         message.updated_at,
-        unread.next_ordinal(tx, message.chat_pk),
+        unread.next_ordinal(tx, message.chat_pk) if message.in_chat else tx.ordinal(message.chat_pk),
     )
-    tx.later(ADD, row)
+    extra = tuple(getattr(message, name) for name in EXTRA)
+    if any(value is not None for value in extra):
+        tx.later(ADD_WITH_EXTRA, (*row, *extra))
+    else:
+        tx.later(ADD, row)
+    if message.in_chat:
+        tx.set_pending(("newest message", message.chat_pk), message.seq)
     if client_key is not None and fingerprint is not None:
         sent = KeyedMessage(message.chat_pk, message.seq, fingerprint)
         tx.set_pending(("message key", message.sender_pk, client_key), sent)
         tx.set_pending(("message", message.chat_pk, message.seq), message)
 
 
+def newest_in_chat(tx: Tx, chat_pk: int) -> int:
+    """The seq of the newest message that is shown in the chat."""
+    known: int | None = tx.pending(("newest message", chat_pk), None)
+    if known is not None:
+        return known
+    row = tx.first(NEWEST_IN_CHAT, {"chat": chat_pk})
+    return row[0] if row else 0
+
+
 class MessagePlace(NamedTuple):
-    """Where a message is, and its ordinal, None where it has none yet."""
+    """Where a message is, and its ordinal, None where it has none yet; of a reply also its thread, as in ``Message``."""
 
     chat_pk: int
     seq: int
     ordinal: int | None
+    sender_pk: int
+    thread_seq: int | None
+    thread_id: str | None
+    previous_seq: int | None
+
+    @property
+    def read_in(self) -> Place:
+        """Where its readers have their read positions."""
+        return self.chat_pk, None if self.previous_seq is None else self.thread_seq
 
 
 def where_is(source: Tx | Connection, tenant_pk: int, message_id: str) -> MessagePlace | None:
@@ -222,54 +247,48 @@ def where_is(source: Tx | Connection, tenant_pk: int, message_id: str) -> Messag
     return None if row is None else MessagePlace(*row)
 
 
-def get(source: Tx | Connection, chat_pk: int, seq: int, *, readers: bool = True) -> Message | None:
-    """One message; with ``readers`` also who read it. A transaction must hold its chat."""
+def get(source: Tx | Connection, chat_pk: int, seq: int, *, with_readers: bool = True) -> Message | None:
+    """One message; ``with_readers``: also who read it. A transaction must hold its chat."""
     found = source.pending(("message", chat_pk, seq), None) if isinstance(source, Tx) else None
     if found is None:
         row = first(source, AT, {"chat": chat_pk, "seq": seq})
         found = None if row is None else read_message(row)
-    return found.with_readers(readers_of(source, chat_pk, seq)) if found and readers else found
+    return found.with_readers(readers.of(source, found.place, seq)) if found and with_readers else found
 
 
-def reads_of_get(chat_pk: int, seq: int) -> list[Read]:
+def reads_of_get(place: MessagePlace, *, with_readers: bool = True) -> list[Read]:
     """The queries of ``get``."""
-    place = {"chat": chat_pk, "seq": seq}
-    return [(AT, place), (READERS_OF_ONE, place)]
-
-
-def readers_of(source: Tx | Connection, chat_pk: int, seq: int) -> list[ReaderRow]:
-    """Who has read so far, or farther."""
-    found = [ReaderRow(*row) for row in rows(source, READERS_OF_ONE, {"chat": chat_pk, "seq": seq})]
-    marked = waiting_readers(source, chat_pk) if isinstance(source, Tx) else {}
-    if not marked:
-        return found
-    now = {each.user_pk: each for each in found} | {pk: each for pk, each in marked.items() if each.read_seq >= seq}
-    return [now[pk] for pk in sorted(now)]
-
-
-def add_reader(tx: Tx, chat_pk: int, reader: ReaderRow) -> None:
-    """A mark of this reader waits to be written."""
-    tx.set_pending(("readers", chat_pk), waiting_readers(tx, chat_pk) | {reader.user_pk: reader})
-
-
-def waiting_readers(tx: Tx, chat_pk: int) -> dict[int, ReaderRow]:
-    return tx.pending(("readers", chat_pk), {})
+    reads: list[Read] = [(AT, {"chat": place.chat_pk, "seq": place.seq})]
+    return [*reads, readers.read_of(place.read_in, place.seq)] if with_readers else reads
 
 
 def history(
-    connection: Connection, chat_pk: int, *, first: int, before: int | None, after: int | None, limit: int
+    connection: Connection,
+    chat_pk: int,
+    *,
+    first: int,
+    before: int | None,
+    after: int | None,
+    limit: int,
+    shown: Literal["chat", "all", "thread"] = "chat",
+    root_seq: int | None = None,
 ) -> list[Message]:
-    """Up to ``limit`` messages from seq ``first`` on, ascending: the newest, those before, or those after a seq."""
+    """Up to ``limit`` messages from seq ``first`` on, ascending: the newest, those before, or those after a seq.
+
+    Those ``shown`` in the chat, all, or the replies in the thread of ``root_seq``.
+    """
     forward = after is not None and before is None
-    values = {
+    values: dict[str, Any] = {
         "chat": chat_pk,
         "after": max(first - 1, -1 if after is None else after),
         "before": LARGEST_SEQ if before is None else before,
         "limit": limit,
     }
-    page = fetch_one(connection, FORWARD if forward else BACKWARD, values)
-    found = [read_message(row) for row in (page if forward else reversed(page))]
-    return with_readers(connection, found)
+    if shown == "thread":
+        values["root"] = root_seq
+    onward, back = PAGES[shown]
+    page = fetch_one(connection, onward if forward else back, values)
+    return with_readers(connection, [read_message(row) for row in (page if forward else reversed(page))])
 
 
 def read_message(row: Any) -> Message:
@@ -294,16 +313,14 @@ def read_of_places(places: Iterable[tuple[int, int]]) -> Read:
 
 
 def with_readers(connection: Connection, found: Sequence[Message]) -> list[Message]:
-    """Fill ``read_by`` and ``read_count``."""
+    """Fill ``read_by`` and ``read_count``; replies must be of one chat."""
     if not found:
         return []
-    oldest: dict[int, int] = {}
+    oldest: dict[Place, int] = {}
     for item in found:
-        oldest[item.chat_pk] = min(item.seq, oldest.get(item.chat_pk, item.seq))
-    by_chat: dict[int, list[ReaderRow]] = {pk: [] for pk in oldest}
-    for chat_pk, *reader in fetch_one(connection, READERS, {"pairs": json_list(oldest.items())}):
-        by_chat[chat_pk].append(ReaderRow(*reader))
-    return [item.with_readers(by_chat[item.chat_pk]) for item in found]
+        oldest[item.place] = min(item.seq, oldest.get(item.place, item.seq))
+    by_place = readers.since(connection, oldest)
+    return [item.with_readers(by_place[item.place]) for item in found]
 
 
 def store(tx: Tx, changed: Message) -> None:

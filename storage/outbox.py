@@ -30,6 +30,7 @@ from storage.types import SECOND
 
 Kind = Literal[
     "message",
+    "reply",
     "notification",
     "badge",
     "recount",

@@ -4,6 +4,8 @@
 the newest. A member has ``read_ordinal``, that of the newest message up to their read position, and ``own_after``, how many
 of their own come after it. Unread is the difference of the ordinals, less their own, less what others have deleted there.
 
+A reply that is shown in its thread alone has the ordinal of the message before it, and does not count.
+
 A chat from before there were numbers has none until ``fill`` has come to it; so long its messages are counted.
 """
 
@@ -26,6 +28,10 @@ FILLED_AT_ONCE = 500
 MEMBERS_AT_ONCE = 10
 
 
+# Replies that are shown in their thread alone count there.
+IN_CHAT = messages.c.previous_seq.is_(None)
+
+
 class ReadState(NamedTuple):
     """How far a member has read. The last two are None where the chat has no numbers yet."""
 
@@ -42,6 +48,7 @@ OWN_BETWEEN = Prepared(
         messages.c.seq > bindparam("after"),
         messages.c.seq <= bindparam("upto"),
         messages.c.sender_pk == bindparam("user"),
+        IN_CHAT,
     )
 )
 
@@ -61,10 +68,12 @@ def next_ordinal(tx: Tx, chat_pk: int) -> int | None:
     return last + 1
 
 
-def add_own(tx: Tx, chat_pk: int, user_pk: int, before: ReadState, *, wrote: bool) -> None:
-    """A message of the member's own was added; ``wrote``: by themselves."""
+def add_own(tx: Tx, chat_pk: int, user_pk: int, before: ReadState, *, wrote: bool, counts: bool = True) -> None:
+    """A message of the member's own was added; ``wrote``: by themselves; ``counts``: among the messages of the chat."""
     had_written, read_seq, read_ordinal, own_after = before
-    if own_after is not None:
+    if not counts and had_written:
+        return
+    if own_after is not None and counts:
         own_after += 1
     now = ReadState(had_written or wrote, read_seq, read_ordinal, own_after)
     tx.update_later(SET_READ_STATE, (chat_pk, user_pk), now)
@@ -97,7 +106,8 @@ def reads_of_mark(chat_pk: int, user_pk: int, before: ReadState, seq: int) -> li
 HINT = "INDEXED BY ix_messages_deleted"
 DELETED_AFTER = f"""(SELECT count(*) FROM (
   SELECT 1 FROM messages {{hint}} WHERE messages.chat_pk = members.chat_pk AND messages.seq > members.read_seq
-  AND messages.sender_pk != members.user_pk AND messages.deleted_at IS NOT NULL LIMIT {DELETED_CAP + 1}
+  AND messages.sender_pk != members.user_pk AND messages.deleted_at IS NOT NULL AND messages.previous_seq IS NULL
+  LIMIT {DELETED_CAP + 1}
 ) AS gone)"""
 
 
@@ -118,6 +128,7 @@ class UnreadCount:
                 messages.c.seq > members.c.read_seq,
                 messages.c.sender_pk != members.c.user_pk,
                 messages.c.deleted_at.is_(None),
+                IN_CHAT,
             )
             .limit(UNREAD_CAP)
             .correlate(members)
@@ -201,16 +212,17 @@ def fill(tx: Tx, chat_pk: int) -> None:
     if tx.ordinal(chat_pk) is not None:
         return fill_members(tx, chat_pk)
     here = messages.c.chat_pk == chat_pk
-    unnumbered = select(messages.c.seq).where(here, messages.c.ordinal.is_(None)).order_by(messages.c.seq)
-    seqs = list(tx.execute(unnumbered.limit(FILLED_AT_ONCE)).scalars())
+    unnumbered = select(messages.c.seq, IN_CHAT).where(here, messages.c.ordinal.is_(None)).order_by(messages.c.seq)
+    some: Any = tx.execute(unnumbered.limit(FILLED_AT_ONCE)).all()
     last = select(messages.c.ordinal).where(here).order_by(messages.c.seq.desc()).limit(1)
-    if seqs:
-        last = last.where(messages.c.seq < seqs[0])
+    if some:
+        last = last.where(messages.c.seq < some[0].seq)
     ordinal = tx.execute(last).scalar() or 0
-    for number, seq in enumerate(seqs, ordinal + 1):
-        tx.update_later(SET_ORDINAL, (chat_pk, seq), (number,))
-    if len(seqs) < FILLED_AT_ONCE:
-        tx.set_ordinal(chat_pk, ordinal + len(seqs))
+    for seq, in_chat in some:
+        ordinal += bool(in_chat)
+        tx.update_later(SET_ORDINAL, (chat_pk, seq), (ordinal,))
+    if len(some) < FILLED_AT_ONCE:
+        tx.set_ordinal(chat_pk, ordinal)
     return None
 
 
@@ -218,7 +230,7 @@ def fill_members(tx: Tx, chat_pk: int) -> None:
     here = messages.c.chat_pk == members.c.chat_pk
     read = select(messages.c.ordinal).where(here, messages.c.seq <= members.c.read_seq)
     own = select(func.count()).where(
-        and_(here, messages.c.seq > members.c.read_seq, messages.c.sender_pk == members.c.user_pk)
+        and_(here, messages.c.seq > members.c.read_seq, messages.c.sender_pk == members.c.user_pk, IN_CHAT)
     )
     some = select(
         members.c.user_pk,

@@ -142,6 +142,8 @@ WITHOUT_OWN_TEST = {
     "realtime/due.py": "tests/server/test_reactions.py",
     "realtime/reaction_events.py": "tests/server/test_reactions.py",
     "storage/due.py": "tests/server/test_reactions.py",
+    "realtime/replies.py": "tests/server/test_threads.py",
+    "storage/thread_list.py": "tests/server/test_threads.py",
     "storage/push_channel_apps.py": "tests/push/test_push_channels.py",
     "storage/stamps.py": "tests/journeys/test_live_activities.py and tests/journeys/test_live_everywhere.py",
     # The whole application at work.

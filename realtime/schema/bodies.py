@@ -125,13 +125,18 @@ ONLY_IN = {"creditTransfer": ("creditTransfer", "amount"), "media": ("file",)}
 
 
 class SendMessage(Body):
-    """``chatId``, or ``targetUserId`` alone for the direct chat with that user, found or created."""
+    """``chatId``, or ``targetUserId`` alone for the direct chat with that user, found or created.
+
+    With ``threadId``, a message of the chat, it is a reply in that message's thread; ``alsoInChat`` shows it in the chat too.
+    """
 
     type: Literal["text", "media", "creditTransfer"]
     chatId: HexId | None = None
     targetUserId: HexId | None = None
     content: Content | None = None
     replyTo: HexId | None = None
+    threadId: HexId | None = None
+    alsoInChat: bool = False
     metadata: Metadata | None = None
     clientMessageId: ClientKey | None = None
     file: Annotated[UploadId | None, documented(description="The id of an upload; in a form also the file itself.")] = (
@@ -154,6 +159,8 @@ class SendMessage(Body):
     def complete(self) -> "SendMessage":
         if self.chatId is None and self.targetUserId is None:
             raise ValueError("chatId or targetUserId is required")
+        if self.alsoInChat and self.threadId is None:
+            raise ValueError("alsoInChat is for replies: threadId is required")
         if self.type == "media":
             if self.file is None:
                 raise ValueError("file is required: the file itself in a form, or the id of an upload")

@@ -26,6 +26,8 @@ from storage import (
 )
 from storage.errors import FOREVER
 from storage.reactions import OwnReaction, Reactor
+from storage.thread_list import ThreadState
+from storage.threads import summary_of
 from storage.types import iso_time
 
 
@@ -54,14 +56,45 @@ def message(item: messages.Message) -> shapes.MessageDocument:
         document["metadata"] = dict(item.metadata)
     if item.deleted_at is not None:
         document["deletedAt"] = iso_time(item.deleted_at)
+    if item.thread_id is not None:
+        document["threadId"] = item.thread_id
+        if item.in_chat:
+            document["alsoInChat"] = True
     if item.reactions:
         document["reactions"] = reactions(item)
+    if item.thread is not None:
+        document["thread"] = thread(item)
     return document
 
 
 def in_event(item: messages.Message) -> shapes.MessageDocument:
-    """As ``message:new`` and ``message:updated`` have it: reactions come in events of their own."""
-    return message(replace(item, reactions=()))
+    """As ``message:new``, ``message:updated`` and ``message:deleted`` have it: reactions and a thread's summary come in
+    events of their own.
+    """
+    return message(replace(item, reactions=(), thread=None))
+
+
+def thread(root: messages.Message) -> shapes.ThreadSummary:
+    summary = summary_of(root)
+    return {
+        "replyCount": summary.reply_count,
+        "lastSeq": summary.last_seq,
+        "lastAt": optional_time(summary.last_at),
+        "participants": list(summary.participants),
+    }
+
+
+def followed_thread(root: messages.Message, state: ThreadState, *, visible: bool) -> shapes.ThreadDocument:
+    """A thread as one member has it, who may not see a root that is older than their joining."""
+    return {
+        "chatId": root.chat_id,
+        "threadId": root.id,
+        "root": message(root) if visible else None,
+        "thread": thread(root),
+        "following": state.follows,
+        "readSeq": state.read_seq,
+        "unreadCount": state.unread,
+    }
 
 
 def reactions(item: messages.Message) -> list[shapes.ReactionDocument]:

@@ -17,6 +17,7 @@ from realtime.schema.shapes import (
     ReactionDocument,
     ReadDocument,
     StreamDocument,
+    ThreadSummary,
 )
 
 
@@ -77,6 +78,18 @@ class MessageReactionsEvent(TypedDict):
 
     chatId: str
     items: list[ReactedItem]
+
+
+class ThreadEvent(TypedDict):
+    chatId: str
+    threadId: str
+    thread: ThreadSummary
+
+
+class ThreadReadEvent(TypedDict):
+    chatId: str
+    threadId: str
+    readSeq: int
 
 
 class ReactionEvent(TypedDict):
@@ -149,6 +162,8 @@ OUTBOUND: dict[str, Outbound] = {
         True,
         "Reactions to messages changed; at most one event a second and chat for new messages",
     ),
+    "message:thread": Outbound(ThreadEvent, True, "The summary of a thread changed: a reply was posted or deleted"),
+    "thread:read": Outbound(ThreadReadEvent, True, "The user has read a thread up to a reply, on any device"),
     "chat:new": Outbound(NewChatEvent, True, "The user was added to a chat"),
     "chat:updated": Outbound(ChangedChatEvent, True, "A chat or its members changed"),
     "chat:removed": Outbound(RemovedEvent, True, "The user was removed from a chat, or it was deleted"),

@@ -48,7 +48,18 @@ class ReactionDocument(TypedDict):
     userIds: list[str]
 
 
+class ThreadSummary(TypedDict):
+    """Of the replies that are not deleted; without one ``lastSeq`` is 0. ``participants`` replied first, at most 5."""
+
+    replyCount: int
+    lastSeq: int
+    lastAt: str | None
+    participants: list[str]
+
+
 class MessageDocument(TypedDict):
+    """A reply has ``threadId``, and ``alsoInChat`` where the chat shows it too; the root of a thread has ``thread``."""
+
     _id: str
     chatId: str
     senderId: str
@@ -65,6 +76,21 @@ class MessageDocument(TypedDict):
     metadata: NotRequired[dict[str, Any]]
     deletedAt: NotRequired[str]
     reactions: NotRequired[list[ReactionDocument]]
+    threadId: NotRequired[str]
+    alsoInChat: NotRequired[Literal[True]]
+    thread: NotRequired[ThreadSummary]
+
+
+class ThreadDocument(TypedDict):
+    """A thread as the user has it; ``root`` is null if it is older than their joining. ``unreadCount`` is at most 1,000."""
+
+    chatId: str
+    threadId: str
+    root: MessageDocument | None
+    thread: ThreadSummary
+    following: bool
+    readSeq: int
+    unreadCount: int
 
 
 class MemberDocument(TypedDict):
@@ -402,10 +428,13 @@ class HistoryDocument(TypedDict):
 
 
 class ReadDocument(TypedDict):
+    """With ``threadId`` it is the position in a thread."""
+
     chatId: str
     userId: str
     messageId: str
     readSeq: int
+    threadId: NotRequired[str]
 
 
 class AuditDocument(TypedDict):

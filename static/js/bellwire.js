@@ -37,6 +37,12 @@ import { io } from "/vendor/socket.io.esm.min.js";
  * @property {number} count
  * @property {string[]} userIds some of those who reacted so, at most 20
  *
+ * @typedef {object} Thread the summary of a thread, of the replies that are not deleted
+ * @property {number} replyCount
+ * @property {number} lastSeq 0 without a reply
+ * @property {string|null} lastAt
+ * @property {string[]} participants who replied first, at most 5
+ *
  * @typedef {object} Message
  * @property {string} _id
  * @property {string} chatId
@@ -50,6 +56,9 @@ import { io } from "/vendor/socket.io.esm.min.js";
  * @property {string} updatedAt
  * @property {Reaction[]} [reactions] where there are some; not in `message:new` and `message:updated`
  * @property {string[]} [mine] keys of one's own reactions, as the page keeps them
+ * @property {string} [threadId] of a reply: the message that began its thread
+ * @property {true} [alsoInChat] of a reply that the chat shows, too
+ * @property {Thread} [thread] of a message with replies; not in events of it
  * @property {string} [deletedAt]
  *
  * @typedef {object} Chat
@@ -90,6 +99,8 @@ import { io } from "/vendor/socket.io.esm.min.js";
  * @property {string} [chatId]
  * @property {string} [targetUserId]
  * @property {string} [content]
+ * @property {string} [threadId] it is a reply in the thread of this message
+ * @property {boolean} [alsoInChat] the chat shows the reply, too
  * @property {string} [file] the id of an upload
  * @property {{amount: number}} [creditTransfer]
  * @property {string} [clientMessageId] the key under which it is sent at most once; made here if absent
@@ -104,6 +115,8 @@ import { io } from "/vendor/socket.io.esm.min.js";
  * @property {Message} message:deleted
  * @property {{chatId: string, userId: string, messageId: string, readSeq: number}} message:read
  * @property {{chatId: string, items: {messageId: string, reactions: Reaction[]}[]}} message:reactions whole states
+ * @property {{chatId: string, threadId: string, thread: Thread}} message:thread
+ * @property {{chatId: string, threadId: string, readSeq: number}} thread:read on another device, too
  * @property {Chat & {at: number}} chat:new
  * @property {{chatId: string, changes: object, added: string[], removed: string[]}} chat:updated
  * @property {{chatId: string}} chat:removed

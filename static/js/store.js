@@ -89,7 +89,7 @@ export function start() {
   live.on("reload", reload);
   const events = {
     "message:new": arrived, "message:updated": put, "message:deleted": put, "message:read": readBy,
-    "message:reactions": reactionsChanged,
+    "message:reactions": reactionsChanged, "message:thread": threadChanged, "thread:read": recount,
     "chat:new": keep, "chat:updated": updated, "chat:removed": left,
     "notification:new": notified, "notification:read": notificationsRead, "notification:deleted": notificationGone,
     "credit:balance": balanceChanged, "stream:status": keepStream, "member:silenced": silenced,
@@ -354,7 +354,11 @@ export async function older(id) {
   changed();
 }
 
+/** A reply that only its thread shows. */
+const isApart = (message) => Boolean(message.threadId) && !message.alsoInChat;
+
 function put(message) {
+  if (isApart(message)) return;
   state.timelines.get(message.chatId)?.put(message);
   const chat = state.chats.get(message.chatId);
   if (chat && message.seq >= (chat.lastMessage?.seq ?? 0)) {
@@ -371,6 +375,8 @@ function arrived(message) {
   if (!chat) {
     // One of those that were not loaded, for they are many.
     trying(async () => keep(await api.get(`/api/v2/chats/${message.chatId}`)));
+  } else if (isApart(message)) {
+    if (message.senderId !== me()) recount(message);
   } else if (message.seq > chat.seq) {
     // What the chat's document counts already is not counted again.
     const counts = message.senderId !== me() && isMine(chat);
@@ -379,6 +385,17 @@ function arrived(message) {
     // Presence is shown to those whom one has written to: it may have been the first message.
     if (otherOf(chat)?.userId === message.senderId && !state.people.get(message.senderId)?.online) watch();
   }
+}
+
+/** Replies count as unread where one follows their threads, which the server knows. */
+const recount = ({ chatId }) => once(`count ${chatId}`, async () => {
+  const { unreadCount, seq } = await api.get(`/api/v2/chats/${chatId}`);
+  if (seq >= (state.chats.get(chatId)?.seq ?? seq)) change(chatId, { unreadCount });
+});
+
+function threadChanged({ chatId, threadId, thread }) {
+  state.timelines.get(chatId)?.summarize(threadId, thread);
+  changed();
 }
 
 function reactionsChanged({ chatId, items }) {

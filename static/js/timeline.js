@@ -11,6 +11,7 @@ export class Timeline {
     this.loading = false;
     this.early = [];
     this.earlyReactions = [];
+    this.earlyThreads = [];
   }
 
   get first() { return this.pages[0]?.[0]; }
@@ -22,6 +23,7 @@ export class Timeline {
     this.before = before;
     for (const message of this.early.splice(0)) this.put(message);
     for (const each of this.earlyReactions.splice(0)) this.react(each.id, each.reactions, each.user);
+    for (const each of this.earlyThreads.splice(0)) this.summarize(each.id, each.thread);
   }
 
   /** Older ones, as REST answers them. */
@@ -75,6 +77,18 @@ export class Timeline {
     this.#replace(index, page.toSpliced(at, 1, { ...page[at], reactions, mine: own }));
   }
 
+  /** The summary of the thread that a message began. */
+  summarize(id, thread) {
+    if (this.before === undefined) {
+      this.earlyThreads.push({ id, thread });
+      return;
+    }
+    const index = this.pages.findIndex((page) => page.some((each) => each._id === id));
+    if (index < 0) return;
+    const page = this.pages[index];
+    this.#replace(index, page.map((each) => (each._id === id ? { ...each, thread } : each)));
+  }
+
   #replace(index, page) {
     this.pages = this.pages.toSpliced(index, 1, page);
   }
@@ -83,5 +97,8 @@ export class Timeline {
 /** Messages with one's own reactions, which stand beside them. */
 const withMine = (items, mine = {}) => items.map((message) => (mine[message._id] ? { ...message, mine: mine[message._id] } : message));
 
-/** An event of a message does not have its reactions, which stay until it is deleted. */
-const become = (old, message) => (message.deletedAt ? message : { ...message, reactions: message.reactions ?? old.reactions, mine: old.mine });
+/** An event of a message has neither its reactions, which stay until it is deleted, nor its thread's summary. */
+const become = (old, message) => {
+  const thread = message.thread ?? old.thread;
+  return message.deletedAt ? { ...message, thread } : { ...message, thread, reactions: message.reactions ?? old.reactions, mine: old.mine };
+};

@@ -7,7 +7,19 @@ number of the ``user:`` channel, so that locking a channel locks what lies behin
 
 from storage.models.account import audit, blocks, logins, reset_links, revocations, users
 from storage.models.base import metadata
-from storage.models.chat import LEAVING, OWNS, REACTIONS_DUE, chats, members, messages, reactions, reports, sanctions
+from storage.models.chat import (
+    IS_REPLY,
+    LEAVING,
+    OWNS,
+    REACTIONS_DUE,
+    chats,
+    members,
+    messages,
+    reactions,
+    reports,
+    sanctions,
+    thread_members,
+)
 from storage.models.core import channels, due, events, facts, invitations, nodes, tenants
 from storage.models.credit import ISSUING, credit_accounts, credit_entries, credit_transactions
 from storage.models.media import EXPIRING, media, media_usage
@@ -29,6 +41,7 @@ __all__ = [
     "ALIVE",
     "EXPIRING",
     "ISSUING",
+    "IS_REPLY",
     "LEAVING",
     "OWNS",
     "REACTIONS_DUE",
@@ -70,6 +83,7 @@ __all__ = [
     "streams",
     "templates",
     "tenants",
+    "thread_members",
     "users",
     "webhooks",
 ]

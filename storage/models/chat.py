@@ -22,6 +22,7 @@ from storage.models.core import channels, tenants
 LEAVING = "leaves_at IS NOT NULL"
 OWNS = "role = 'owner'"
 REACTIONS_DUE = "reactions_due IS NOT NULL"
+IS_REPLY = "thread_seq IS NOT NULL"
 DELETED, UNNUMBERED, UNREAD_UNKNOWN = "deleted_at IS NOT NULL", "ordinal IS NULL", "read_ordinal IS NULL"
 
 chats = Table(
@@ -104,6 +105,12 @@ messages = Table(
     Column("reactions", Text),
     Column("reaction_seq", BigInteger),
     Column("reactions_due", Integer),
+    # Of a reply: where its thread's root is, and if it is not shown in the chat, the newest message before it that is.
+    Column("thread_seq", BigInteger),
+    Column("thread_id", String(24)),
+    Column("previous_seq", BigInteger),
+    # Of a root: its thread's summary, as JSON.
+    Column("thread", Text),
     UniqueConstraint("sender_pk", "client_key"),
     Index("ix_messages_deleted", "chat_pk", "seq", postgresql_where=text(DELETED), sqlite_where=text(DELETED)),
     Index("ix_messages_unnumbered", "chat_pk", "seq", postgresql_where=text(UNNUMBERED), sqlite_where=text(UNNUMBERED)),
@@ -113,6 +120,14 @@ messages = Table(
         "seq",
         postgresql_where=text(REACTIONS_DUE),
         sqlite_where=text(REACTIONS_DUE),
+    ),
+    Index(
+        "ix_messages_thread",
+        "chat_pk",
+        "thread_seq",
+        "seq",
+        postgresql_where=text(IS_REPLY),
+        sqlite_where=text(IS_REPLY),
     ),
     sqlite_with_rowid=False,
     comment=(
@@ -132,6 +147,21 @@ reactions = Table(
     Index("ix_reactions_user", "user_pk", "chat_pk", "seq"),
     sqlite_with_rowid=False,
     comment="the message has the sum of them in its column reactions, as JSON, and in reaction_seq the event that shows it",
+)
+
+thread_members = Table(
+    "thread_members",
+    metadata,
+    Column("chat_pk", Key, primary_key=True),
+    Column("root_seq", BigInteger, primary_key=True),
+    Column("user_pk", Key, primary_key=True),
+    Column("follows", Boolean, nullable=False),
+    Column("read_seq", BigInteger, nullable=False),
+    Column("replies", Integer, nullable=False),
+    Column("first_seq", BigInteger),
+    Index("ix_thread_members_user", "user_pk", "chat_pk"),
+    sqlite_with_rowid=False,
+    comment="who follows a thread, has read in it or replied; replies are those not deleted, first_seq is that of the first",
 )
 
 reports = Table(

@@ -7,6 +7,7 @@ import orjson
 from sqlalchemy import select
 
 from realtime.notifications import Draft
+from realtime.schema.bodies import SendMessage
 from storage import log, notifications
 from storage.models import channels, outbox
 from storage.types import Ref
@@ -64,6 +65,41 @@ async def test_two_edits_and_a_deletion_of_one_message_and_of_another(either: Se
     names, documents = zip(*await written(either, f"chat:{chat}"), strict=True)
     assert names[-6:] == ("message:new",) * 2 + ("message:deleted",) + ("message:updated",) * 2 + ("message:deleted",)
     assert {each["content"] for each in documents[-6:]} == {None}
+
+
+async def test_replies_and_their_deletions_count_as_one_by_one(either: Served) -> None:
+    """First replies, reads and deletions of them in one batch: the summary and the rows are those of a recount."""
+    ann, bob, chat = await group(either)
+    root, other = [await ann.send(chat) for _ in range(2)]
+    first = await bob.send(chat, threadId=other["_id"])
+    messages, callers = either.services.messages, {each.id: either.people.caller(each) for each in (ann, bob)}
+
+    def reply(person: Person, to: Any) -> Any:
+        body = SendMessage(type="text", chatId=chat, content="x", threadId=to["_id"])
+        return messages.post(callers[person.id], body)
+
+    answers = await in_one_batch(
+        either.services.database,
+        [
+            reply(bob, root),
+            reply(ann, root),
+            messages.read(callers[ann.id], first["_id"]),
+            messages.edit(callers[bob.id], first["_id"], "edited"),
+            messages.delete(callers[bob.id], first["_id"]),
+            reply(ann, other),
+            reply(bob, root),
+            messages.delete(callers[ann.id], other["_id"]),
+        ],
+    )
+    assert answers[3]["readBy"] == [ann.id]
+    shown = (await ann.get(f"/api/v2/messages/{root['_id']}")).json["thread"]
+    assert (shown["replyCount"], shown["participants"]) == (3, [bob.id, ann.id])
+    assert (await ann.get(f"/api/v2/messages/{other['_id']}")).json["thread"]["replyCount"] == 1
+    events = [each for each in await written(either, f"chat:{chat}") if each[0] == "message:thread"]
+    counts = [each["thread"]["replyCount"] for _, each in events if each["threadId"] == root["_id"]]
+    assert counts == [1, 2, 3]
+    listed = {each["threadId"]: each["unreadCount"] for each in (await ann.get("/api/v2/threads")).json["items"]}
+    assert listed == {root["_id"]: 2, other["_id"]: 0}
 
 
 async def test_notifications_have_numbers_of_their_own_and_are_read_once(either: Served) -> None:

@@ -16,7 +16,9 @@ from tests.support.people import RawSocket
 
 SCHEMA = Path("tests/node_modules/@asyncapi/specs/schemas/3.0.0.json")
 # What the code writes as an event's name.
-NAMES = re.compile(r'"((?:message|chat|notification|credit|stream|session|channel|member):[a-z]+|typing|presence)"')
+NAMES = re.compile(
+    r'"((?:message|chat|notification|credit|stream|thread|session|channel|member):[a-z]+|typing|presence)"'
+)
 # No single test makes them all: they are shown where they are tested.
 ELSEWHERE = {"channel:reset", "session:expiring"}
 
@@ -74,6 +76,11 @@ async def everything(server: Served, document: dict[str, Any]) -> tuple[list[Raw
     await call(his, "reaction:add", {"messageId": sent["_id"], "key": "👍"})
     await his.event("message:reactions")
     await call(his, "reaction:remove", {"messageId": sent["_id"], "key": "👍"})
+    root = await ann.send(chat)
+    reply = await ann.send(chat, threadId=root["_id"])
+    await his.event("message:thread")
+    await call(his, "message:read", {"chatId": chat, "messageId": reply["_id"]})
+    await his.event("thread:read")
     await call(his, "typing", {"chatId": chat})
     older, dan = await ann.send(chat), await server.people.make()
     late = await dan.socket()

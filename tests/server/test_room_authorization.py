@@ -80,6 +80,8 @@ ROWS: dict[str, tuple[tuple[int, ...], Any]] = {
     f"PUT {MESSAGES}/{{id}}/reactions/{{key}}": (WRITES, None),
     f"DELETE {MESSAGES}/{{id}}/reactions/{{key}}": (WRITES, None),
     f"GET {MESSAGES}/{{id}}/reactions": (read(), None),
+    f"POST {MESSAGES}/{{id}}/thread/follow": (MEMBERS, None),
+    f"POST {MESSAGES}/{{id}}/thread/unfollow": (MEMBERS, None),
     f"POST {MESSAGES}/{{id}}/report": (read(), {"reason": "x"}),
     f"DELETE {MESSAGES}/{{id}}": ((OK, OK, 403, 404, OK, 404), None),
     f"GET {STREAMS}/{{id}}": ((OK, OK, OK, OK, OK, 404), None),

@@ -87,6 +87,10 @@ async def full(postgres_database: str, serve: ServerFactory, monkeypatch: pytest
     room = (await ann.post("/api/v2/chats", {"type": "room", "name": "Room"})).json["_id"]
     for other in others:
         assert (await ann.post(f"/api/v2/chats/{room}/members/{other.id}/ban", {})).status == 200
+    for place in range(MANY):
+        root = await ann.send(chats[-1])
+        for other in others[: place + 1]:
+            await other.send(chats[-1], threadId=root["_id"])
     for place, chat_id in enumerate(chats):
         for other in others[: place + 1]:
             message = await other.send(chat_id)
@@ -213,8 +217,10 @@ async def test_what_people_do_most_takes_two_trips_a_batch(full: Full) -> None:
         body = SendMessage(type="text", chatId=full.chat_id, content="hello", **more)
         return [messages.post(caller, body) for _ in range(count)]
 
+    root = await full.others[1].send(full.chat_id)
     for count in (1, 50):
         assert await trips_of_batch(full, posted(count)) == 2
+        assert await trips_of_batch(full, posted(count, threadId=root["_id"])) == 2
         assert await trips_of_batch(full, posted(count, replyTo=last["_id"])) == 2
     for count in (1, MANY):
         await services.database.write(Command(lambda tx: tx.execute(delete(due))))
@@ -229,6 +235,9 @@ async def test_what_people_do_most_takes_two_trips_a_batch(full: Full) -> None:
         assert await trips_of_batch(full, edits) == 2
         assert await trips_of_batch(full, [messages.delete(caller, each) for each in ids[:count]]) == 2
         assert await trips_of_batch(full, [messages.read(each, ids[count]) for each in readers]) == 2
+        replies = [(await full.others[0].send(full.chat_id, threadId=root["_id"]))["_id"] for _ in range(count + 1)]
+        assert await trips_of_batch(full, [messages.read(each, replies[0]) for each in readers]) == 2
+        assert await trips_of_batch(full, [messages.delete(caller, each) for each in replies[:count]]) == 2
         everything: list[Coroutine[Any, Any, Any]] = [
             *(messages.edit(caller, each, "changed again") for each in ids[count : 2 * count]),
             *(messages.delete(caller, each) for each in ids[2 * count :]),

@@ -1,0 +1,34 @@
+"""Threads over REST."""
+
+from typing import Literal
+
+from realtime.schema.shapes import ThreadDocument
+from server.call import Call, NoBody, Page, Paging, page, read_cursor, write_cursor
+
+
+class FollowedThreads(Paging):
+    """All that the user follows, or those with unread replies."""
+
+    unread: Literal["true", "false"] = "false"
+
+
+async def mine(call: Call[NoBody, FollowedThreads]) -> Page[ThreadDocument]:
+    query: FollowedThreads = call.query
+    limit, before = query.limit, read_cursor(query.cursor, 3)
+    found = await call.services.threads.mine(
+        call.caller,
+        unread=query.unread == "true",
+        before=before,  # type: ignore[arg-type]
+        limit=limit + 1,
+    )
+    shown = found[:limit]
+    cursor = write_cursor(*shown[-1].item.place_in_list) if len(found) > limit else None
+    return page([each.document for each in shown], cursor)
+
+
+async def follow(call: Call) -> ThreadDocument:
+    return await call.services.threads.follow(call.caller, call.id())
+
+
+async def unfollow(call: Call) -> ThreadDocument:
+    return await call.services.threads.unfollow(call.caller, call.id())
