@@ -19,7 +19,7 @@ from storage.types import SECOND, now
 CAUSES_AT_ONCE = 100
 ROWS_AT_ONCE = 500
 # Announced by an event that the user may see on a socket.
-KINDS_ASKED = ("message", "reply", "notification")
+KINDS_ASKED = ("message", "reply", "mention", "notification")
 
 
 class Expander:

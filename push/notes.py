@@ -19,6 +19,10 @@ from storage.types import SECOND
 TEXTS = {
     "en": {
         "message": "New message",
+        "you": "You were mentioned",
+        "everyone": "Everyone was mentioned",
+        "by_you": "{name} mentioned you",
+        "by_everyone": "{name} mentioned everyone",
         "notification": "New notification",
         "soon": "It begins soon",
         "cancelled": "Cancelled",
@@ -30,6 +34,10 @@ TEXTS = {
     },
     "tr": {
         "message": "Yeni mesaj",
+        "you": "Sizden bahsedildi",
+        "everyone": "Herkesten bahsedildi",
+        "by_you": "{name} sizden bahsetti",
+        "by_everyone": "{name} herkesten bahsetti",
         "notification": "Yeni bildirim",
         "soon": "Birazdan başlıyor",
         "cancelled": "İptal edildi",
@@ -101,17 +109,33 @@ def of_message(message: Text, context: PushContext, content: bool) -> Note:
     data = {"type": "message", "chatId": message.chat_id, "messageId": message.id, "seq": message.seq}
     if message.thread_id is not None:
         data["threadId"] = message.thread_id
-    note = Note(once=message.id, badge=0, thread=message.chat_id, data=data)
+    mention = mention_of(message, context)
+    if mention is not None:
+        data["mention"] = mention
+    # A mention by an edit is shown although the message was.
+    once = f"{message.id}-mention" if context.delivery.kind == "mention" else message.id
+    note = Note(once=once, badge=0, thread=message.chat_id, data=data)
+    locale = context.preferences.locale
     if not content:
-        return replace(note, title=word(context.preferences.locale, "message"))
+        return replace(note, title=word(locale, mention or "message"))
     body = message.content or ""
     if message.amount is not None or message.media is not None:
         what = word(context.preferences.locale, message.media or "credits").format(amount=message.amount)
         body = f"{what}: {body}" if body else what
     data["senderId"] = message.sender_id
+    sender = message.sender
+    if mention is not None:
+        sender = word(locale, f"by_{mention}").format(name=sender)
     if message.chat is None:
-        return replace(note, title=message.sender, body=body)
-    return replace(note, title=message.chat, subtitle=message.sender, body=body)
+        return replace(note, title=sender, body=body)
+    return replace(note, title=message.chat, subtitle=sender, body=body)
+
+
+def mention_of(message: Text, context: PushContext) -> Literal["you", "everyone"] | None:
+    """Whom a message mentions, as who is pushed sees it."""
+    if context.delivery.user_pk in message.mentioned_pks:
+        return "you"
+    return "everyone" if message.mentions_all else None
 
 
 def of_notification(notification: Notification, context: PushContext, content: bool) -> Note:

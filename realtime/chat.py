@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 from sqlalchemy import Connection
 
@@ -13,6 +13,7 @@ from realtime.membership import admit, announce, append_updated, keep_an_owner, 
 from realtime.schema import documents, shapes
 from realtime.schema.bodies import ChangeChat, CreateChat
 from realtime.schema.caller import Caller
+from realtime.schema.fields import LATEST
 from realtime.schema.limits import Limits
 from realtime.streams import MANAGE_STREAMS
 from storage import accounts, chat, chat_list, log, outbox, sanctions, streams, threads, unread
@@ -23,6 +24,7 @@ from storage.errors import Conflict, Forbidden, Invalid, NotFound, Unauthenticat
 from storage.statements import Read
 from storage.tasks import Tasks
 from storage.transaction import Command, Tx
+from storage.types import SECOND
 
 MANAGERS = ("owner", "admin")
 T = TypeVar("T")
@@ -241,12 +243,27 @@ class Chats:
 
         await self.change_in(caller, chat_id, apply, also=[caller.pk])
 
-    async def mute(self, caller: Caller, chat_id: str, until: int | None) -> shapes.ChatDocument:
-        """No pushes of this chat until then (microseconds); None unmutes. Raises NotFound, Forbidden for a viewer."""
+    async def mute(
+        self,
+        caller: Caller,
+        chat_id: str,
+        until: int | None,
+        level: Literal["all", "mentions", "none"] | None = None,
+    ) -> shapes.ChatDocument:
+        """Push mentions of this chat alone, or nothing, until then (microseconds); ``all`` unmutes.
+
+        Without ``until`` a level is for good; with neither the chat is unmuted. Raises NotFound, Forbidden for a viewer.
+        """
+        end = until
+        if level is not None and until is None:
+            end = LATEST - SECOND
+        if level == "all":
+            end = None
 
         def apply(tx: Tx, pk: int, access: Access) -> shapes.ChatDocument:
             require_member(access)
-            chat.set_member(tx, pk, caller.pk, muted_until=until)
+            mute_level = "none" if level == "none" else None
+            chat.set_member(tx, pk, caller.pk, muted_until=end, mute_level=mute_level)
             if unread.in_chat(tx.connection(), caller.pk, pk) or threads.in_chat(tx.connection(), caller.pk, pk):
                 outbox.promise_badge(tx, caller.pk, exclude_device=caller.device)
             return seen_by(tx.connection(), pk, caller.pk)

@@ -6,7 +6,7 @@ from typing import NamedTuple
 from sqlalchemy import Connection
 
 from realtime.schema import documents, shapes
-from storage import chat_list, messages, threads, unread
+from storage import chat_list, mentions, messages, threads, unread
 from storage.access import need_access
 from storage.chat_list import MemberChat
 from storage.fetch import fetch
@@ -33,12 +33,13 @@ def seen(connection: Connection, found: Sequence[MemberChat], user_pk: int) -> l
     """Chats as a member sees them, in as many statements for many as for one."""
     pks, chats = [each.chat.pk for each in found], [each.chat for each in found]
     newest = [(each.chat.pk, each.newest_seq) for each in found if each.newest_seq >= each.first_seq]
-    shown, texts, unread_rows, in_threads = fetch(
+    shown, texts, unread_rows, in_threads, mentioned = fetch(
         connection,
         chat_list.read_of_members(connection, chats),
         messages.read_of_places(newest),
         unread.read_of_chats(user_pk, pks),
         threads.read_of_chats(user_pk, pks),
+        mentions.read_of_chats(user_pk, pks),
     )
     members = chat_list.shown_members(chats, shown)
     last = {each.chat_pk: each for each in map(messages.read_message, texts)}
@@ -48,13 +49,16 @@ def seen(connection: Connection, found: Sequence[MemberChat], user_pk: int) -> l
     read += messages.with_readers(connection, [last[pk] for pk in last if pk in large])
     last = {each.chat_pk: each for each in read}
     counts, replies = unread.in_chats(connection, user_pk, unread_rows), threads.in_chats(in_threads)
+    mention_counts = mentions.in_chats(mentioned)
     return [
         documents.conversation(
             each.chat,
             members[pk],
             last.get(pk),
             counts.get(pk, 0) + replies.get(pk, 0),
+            mentions=mention_counts.get(pk, 0),
             muted_until=each.muted_until,
+            mute_level=None if each.muted_until is None else each.mute_level or "mentions",
             role=each.role,
         )
         for pk, each in zip(pks, found, strict=True)

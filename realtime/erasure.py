@@ -15,10 +15,10 @@ from sqlalchemy import Connection
 from realtime.administration import Administration, admins_of, keep_an_admin
 from realtime.due import GRACE_MICROSECONDS
 from realtime.membership import leave, pass_on
-from realtime.messages import make_tombstone, reads_of_tombstone
 from realtime.reactions import DUE
 from realtime.schema import documents
 from realtime.schema.caller import Caller
+from realtime.tombstones import make_tombstone, reads_of_tombstone
 from storage import accounts, chat, credits, due, erasure, log, logins, messages, notifications, reactions, streams
 from storage.accounts import User
 from storage.erasure import Membership

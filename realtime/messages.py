@@ -4,27 +4,28 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import replace
-from typing import Any, TypeVar
+from typing import TypeVar
 from weakref import WeakValueDictionary
 
 from sqlalchemy import Connection
 
-from realtime import replies
+from realtime import mentions, replies
 from realtime.chat_numbers import ChatNumbers
 from realtime.fanout.delivery_budget import DeliveryBudget
 from realtime.media import MediaService, Upload
 from realtime.membership import LARGE_CHAT_MEMBERS, open_direct, require_member, require_speaker
-from realtime.posting import Answer, Posting, keys_of, post, prepare, reads_of
-from realtime.reaction_events import hide
+from realtime.message_change import change_message, visible
+from realtime.posting import Answer, Posting, keys_of, post, prepare, reads_of, recipient_of
 from realtime.schema import documents, shapes
-from realtime.schema.bodies import SendMessage
+from realtime.schema.bodies import EditMessage, SendMessage
 from realtime.schema.caller import Caller
 from realtime.schema.limits import Limits
 from realtime.support.buckets import Buckets
-from storage import accounts, chat, log, media, messages, outbox, reactions, readers, threads, unread, webhooks
-from storage.access import ACCESS, Access, need_access
+from realtime.tombstones import make_tombstone, reads_of_tombstone
+from storage import accounts, chat, log, messages, outbox, reactions, readers, threads, unread, webhooks
+from storage.access import Access, need_access
 from storage.database import Database
-from storage.errors import Conflict, Forbidden, Invalid, NotFound, Unauthenticated
+from storage.errors import Conflict, Forbidden, Invalid, NotFound
 from storage.messages import Message, MessagePlace
 from storage.readers import ReaderRow
 from storage.statements import Read
@@ -139,7 +140,7 @@ class Messages:
                     raise Forbidden
                 pk = open_direct(tx, caller.user, target)
                 posting = Posting(caller, body, pk, target)
-                return pk, post(tx, posting, self.public_url(), self.delivery_budget)
+                return pk, post(tx, posting, self.limits, self.public_url(), self.delivery_budget)
 
             first = Command(apply, channels=[caller.pk, target.pk], keys=keys_of(caller, body))
             made_pk, answer = await self.database.write(first)
@@ -155,7 +156,7 @@ class Messages:
         if body.credits is not None and posting.recipient is not None:
             channels += [caller.pk, posting.recipient.pk]
         return Command(
-            lambda tx: post(tx, posting, self.public_url(), self.delivery_budget),
+            lambda tx: post(tx, posting, self.limits, self.public_url(), self.delivery_budget),
             channels=channels,
             keys=keys_of(caller, body),
             # In UTF-8, at most; metadata are small.
@@ -172,7 +173,8 @@ class Messages:
             tenant_pk, body = posting.caller.user.tenant_pk, posting.body
             recipient = None if body.credits is None else recipient_of(connection, posting)
             root = None if body.threadId is None else messages.where_is(connection, tenant_pk, body.threadId)
-            return replace(posting, recipient=recipient, root=root)
+            mentioned = accounts.by_ids(connection, tenant_pk, posting.mentioning.ids) if root else []
+            return replace(posting, recipient=recipient, root=root, mentioned_pks=[each.pk for each in mentioned])
 
         return await self.database.read(look)
 
@@ -239,8 +241,17 @@ class Messages:
             page["mine"] = own
         return page
 
-    async def edit(self, caller: Caller, message_id: str, content: str) -> shapes.MessageDocument:
-        """Raises NotFound, Forbidden for another's message, Conflict for a deleted one and for a transfer, TooMany."""
+    async def edit(self, caller: Caller, message_id: str, body: EditMessage) -> shapes.MessageDocument:
+        """Whom it mentions anew is pushed.
+
+        Raises NotFound, Forbidden for another's message, Conflict for a deleted one and for a transfer, TooMany.
+        """
+        content = body.content
+        wanted = mentions.mentioning(body.mentions or (), caller.user.id, everybody=bool(body.mentionAll))
+        tenant_pk, pks = caller.user.tenant_pk, list[int]()
+        if wanted.ids:
+            found = await self.database.read(lambda it: accounts.by_ids(it, tenant_pk, wanted.ids))
+            pks = [each.pk for each in found]
 
         def change(tx: Tx, place: MessagePlace, access: Access) -> shapes.MessageDocument:
             item = messages.get(tx, place.chat_pk, place.seq)
@@ -252,22 +263,27 @@ class Messages:
                 raise Conflict("The message was deleted")
             if item.transfer is not None:
                 raise Conflict("A transfer cannot be edited")
-            if item.content == content:
+            new = mentions.edited(tx, item, body, wanted, access, self.limits)
+            if item.content == content and mentions.same(item, new):
                 return documents.message(item)
             if len(item.edits) >= self.limits.edits:
                 raise Conflict(f"A message can be edited at most {self.limits.edits} times")
             self.delivery_budget.admit(item.chat_pk)
-            changed = replace(item, content=content, updated_at=tx.now)
+            changed = replace(new, content=content, updated_at=tx.now)
             document = documents.in_event(changed)
             log.rewrite(tx, item.chat_pk, [item.seq, *item.edits], document)
             event = log.append(tx, item.chat_pk, "message:updated", document, about=item.seq)
             messages.store(tx, replace(changed, edits=[*item.edits, event.seq]))
+            mentions.keep_edited(tx, item, changed)
             return documents.message(changed)
 
         def reads(place: MessagePlace, access: Access) -> Sequence[Read]:
             return [
                 *messages.reads_of_get(place),
                 *webhooks.reads_of_promise("message:updated", place.chat_pk),
+                *mentions.reads_of(place.chat_pk, wanted),
+                *(outbox.reads_of_promise() if wanted.ids or wanted.everybody else []),
+                *(replies.reads_of_followers(place, pks) if pks else []),
             ]
 
         return await change_message(self.database, caller, message_id, change, reads=reads)
@@ -307,7 +323,7 @@ class Messages:
                 raise NotFound
             require_member(access)
             if place.previous_seq is not None:
-                return read_thread(tx, caller, message_id, place, access)
+                return replies.mark_read(tx, caller, message_id, place, access)
             document: shapes.ReadDocument = {
                 "chatId": access.chat_id,
                 "userId": caller.user.id,
@@ -362,96 +378,9 @@ class Messages:
         ]
 
 
-async def change_message(
-    database: Database,
-    caller: Caller,
-    message_id: str,
-    change: Callable[[Tx, MessagePlace, Access], T],
-    *,
-    also: Sequence[int] = (),
-    reads: Callable[[MessagePlace, Access], Sequence[Read]] = lambda place, access: (),
-) -> T:
-    """Run ``change`` on a message the caller can see, with its chat locked; ``reads`` is what it asks for."""
-    place, before = await database.read(lambda connection: visible(connection, caller, message_id))
-
-    def apply(tx: Tx) -> T:
-        found, access = visible(tx, caller, message_id)
-        if access.status != "active":
-            raise Unauthenticated
-        return change(tx, found, access)
-
-    def announced() -> list[Read]:
-        return [
-            (messages.WHERE_IS, {"id": message_id, "tenant": caller.user.tenant_pk}),
-            (ACCESS, {"chat": place.chat_pk, "user": caller.pk}),
-            *reads(place, before),
-        ]
-
-    return await database.write(Command(apply, channels=[place.chat_pk, *also], reads=announced))
-
-
-def read_thread(tx: Tx, caller: Caller, message_id: str, place: MessagePlace, access: Access) -> shapes.ReadDocument:
-    """Move the caller's read position in the thread of a reply."""
-    assert place.thread_seq is not None
-    assert place.thread_id is not None
-    reader = ReaderRow(caller.pk, caller.user.id, access.joined_seq, place.seq)
-    before = threads.member(tx, place.chat_pk, place.thread_seq, caller.pk)
-    read_seq = threads.mark_read(tx, (place.chat_pk, place.thread_seq), reader)
-    if before is None or read_seq > before.read_seq:
-        event = {"chatId": access.chat_id, "threadId": place.thread_id, "readSeq": read_seq}
-        log.append(tx, caller.pk, "thread:read", event)
-        outbox.promise_badge(tx, caller.pk, exclude_device=caller.device)
-    return {
-        "chatId": access.chat_id,
-        "userId": caller.user.id,
-        "messageId": message_id,
-        "readSeq": read_seq,
-        "threadId": place.thread_id,
-    }
-
-
-def make_tombstone(tx: Tx, item: Message) -> shapes.MessageDocument:
-    """Make a tombstone of a message whose chat is locked, in every event that has it."""
-    nothing: dict[str, Any] = dict.fromkeys(("content", "media", "metadata", "reply_to"))
-    if item.reaction_seq is not None:
-        hide(tx, [item])
-    item = reactions.clear(tx, item)
-    tombstone = replace(item, **nothing, deleted_at=tx.now, updated_at=tx.now)
-    messages.store(tx, tombstone)
-    document = documents.in_event(tombstone)
-    log.rewrite(tx, item.chat_pk, [item.seq, *item.edits], document)
-    log.append(tx, item.chat_pk, "message:deleted", document, about=item.seq)
-    if item.thread_seq is not None:
-        replies.remove(tx, tombstone)
-    if item.media is not None:
-        media.schedule_removal(tx, item.chat_pk, seq=item.seq)
-    outbox.promise_recount(tx, item.chat_pk, item.seq, item.sender_pk)
-    return documents.message(tombstone)
-
-
-def reads_of_tombstone(place: MessagePlace) -> list[Read]:
-    """The queries of ``make_tombstone``."""
-    return [
-        *outbox.reads_of_recount(place.chat_pk),
-        *webhooks.reads_of_promise("message:deleted", place.chat_pk),
-        *replies.reads_of_remove(place),
-    ]
-
-
 def needs_look(body: SendMessage) -> bool:
     """Whether something must be known of what a message names before the locks are taken."""
     return body.credits is not None or body.threadId is not None
-
-
-def recipient_of(connection: Connection, posting: Posting) -> accounts.User | None:
-    """Of a transfer: whom the body names, or the other of two members; None if there is no such user."""
-    caller, body = posting.caller, posting.body
-    need_access(connection, posting.chat_pk, caller.pk)
-    if body.targetUserId is not None:
-        return accounts.find(connection, caller.user.tenant_pk, id=body.targetUserId)
-    members = chat.members_of(connection, posting.chat_pk, limit=3)
-    others = [each.user_pk for each in members if each.user_pk != caller.pk]
-    return accounts.get(connection, others[0]) if len(others) == 1 else None
 
 
 def find_root(connection: Connection, caller: Caller, thread_id: str) -> Message | None:
@@ -460,14 +389,3 @@ def find_root(connection: Connection, caller: Caller, thread_id: str) -> Message
     if place is None or place.thread_seq is not None:
         return None
     return messages.get(connection, place.chat_pk, place.seq, with_readers=False)
-
-
-def visible(source: Tx | Connection, caller: Caller, message_id: str) -> tuple[MessagePlace, Access]:
-    """Where a message is, and what the caller is there. Raises NotFound, for foreign as for absent."""
-    place = messages.where_is(source, caller.user.tenant_pk, message_id)
-    if place is None:
-        raise NotFound
-    access = need_access(source, place.chat_pk, caller.pk)
-    if place.seq < access.first_seq:
-        raise NotFound
-    return place, access

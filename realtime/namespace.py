@@ -275,7 +275,7 @@ class ChatNamespace:
         return 201, await self.messages.post(session.caller, body)
 
     async def edit(self, session: Session, body: bodies.SocketEditMessage) -> Answer:
-        return 200, await self.messages.edit(session.caller, body.messageId, body.content)
+        return 200, await self.messages.edit(session.caller, body.messageId, body)
 
     async def delete(self, session: Session, body: bodies.MessageRef) -> Answer:
         return 200, await self.messages.delete(session.caller, body.messageId)

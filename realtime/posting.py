@@ -1,20 +1,24 @@
 """Posting a message, in a transaction that holds the chat: text, a file, or credits. One key, one message."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import orjson
 from sqlalchemy import Connection
 
-from realtime import idempotency, replies
+from realtime import idempotency, mentions, replies
 from realtime.credits import pay, require_recipient
 from realtime.fanout.delivery_budget import DeliveryBudget
 from realtime.media import one
 from realtime.membership import require_speaker
+from realtime.mentions import Mentioning
 from realtime.schema import documents, shapes
 from realtime.schema.bodies import SendMessage
 from realtime.schema.caller import Caller
+from realtime.schema.limits import Limits
 from storage import accounts, chat, log, media, messages, outbox, readers, unread, webhooks
+from storage import mentions as mention_rows
 from storage.access import ACCESS, need_access
 from storage.errors import NotFound, Unauthenticated
 from storage.messages import Message, MessagePlace
@@ -27,16 +31,24 @@ Answer = orjson.Fragment | shapes.MessageDocument
 
 @dataclass(frozen=True, slots=True)
 class Posting:
-    """What is known before a message is posted: ``recipient`` of a transfer, ``root`` of the thread it replies in."""
+    """What is known before a message is posted: ``recipient`` of a transfer, ``root`` of the thread it replies in, and of a
+    reply the numbers of whom it mentions.
+    """
 
     caller: Caller
     body: SendMessage
     chat_pk: int
     recipient: accounts.User | None = None
     root: MessagePlace | None = None
+    mentioned_pks: Sequence[int] = ()
+
+    @property
+    def mentioning(self) -> Mentioning:
+        body = self.body
+        return mentions.mentioning(body.mentions, self.caller.user.id, everybody=body.mentionAll)
 
 
-def post(tx: Tx, posting: Posting, public_url: str, delivery_budget: DeliveryBudget) -> Answer:
+def post(tx: Tx, posting: Posting, limits: Limits, public_url: str, delivery_budget: DeliveryBudget) -> Answer:
     """Post into a chat whose channel is locked; the answer is the very bytes that the event carries.
 
     A transfer moves the credits too, from the caller to ``recipient``, who are both locked; so is the file of a media
@@ -71,6 +83,10 @@ def post(tx: Tx, posting: Posting, public_url: str, delivery_budget: DeliveryBud
         if posting.root is None:
             raise NotFound(replies.ABSENT)
         root = replies.require_root(tx, posting.root, access, chat_pk)
+    in_chat = root is None or body.alsoInChat
+    mentioned, everybody = mentions.members(tx, chat_pk, posting.mentioning), None
+    if body.mentionAll:
+        everybody = mentions.mention_all(tx, chat_pk, access, limits, in_chat=in_chat)
     id, transfer = new_id(), None
     if body.credits is not None:
         recipient = require_recipient(tx, caller, body, chat_pk, posting.recipient)
@@ -99,16 +115,31 @@ def post(tx: Tx, posting: Posting, public_url: str, delivery_budget: DeliveryBud
         transfer=transfer,
         thread_seq=root.seq if root else None,
         thread_id=root.id if root else None,
-        previous_seq=messages.newest_in_chat(tx, chat_pk) if root and not body.alsoInChat else None,
+        previous_seq=None if in_chat else messages.newest_in_chat(tx, chat_pk),
+        mentions=mentioned,
+        mention_all=everybody,
     )
     event = log.write(tx, chat_pk, channel, seq, "message:new", documents.message(message))
     messages.add(tx, message, client_key=key, fingerprint=fingerprint)
     if access.is_member:
-        unread.add_own(tx, chat_pk, caller.pk, access.read, wrote=True, counts=message.in_chat)
+        unread.add_own(tx, chat_pk, caller.pk, access.read, wrote=True, counts=in_chat)
+    if mentioned:
+        mention_rows.change(tx, None, message)
     if root is not None:
         replies.add(tx, root, message, is_member=access.is_member)
-    outbox.promise(tx, "message" if message.in_chat else "reply", chat_pk, seq)
+    outbox.promise(tx, "message" if in_chat else "reply", chat_pk, seq)
     return orjson.Fragment(event.payload)
+
+
+def recipient_of(connection: Connection, posting: Posting) -> accounts.User | None:
+    """Of a transfer: whom the body names, or the other of two members; None if there is no such user."""
+    caller, body = posting.caller, posting.body
+    need_access(connection, posting.chat_pk, caller.pk)
+    if body.targetUserId is not None:
+        return accounts.find(connection, caller.user.tenant_pk, id=body.targetUserId)
+    members = chat.members_of(connection, posting.chat_pk, limit=3)
+    others = [each.user_pk for each in members if each.user_pk != caller.pk]
+    return accounts.get(connection, others[0]) if len(others) == 1 else None
 
 
 def prepare(connection: Connection, caller: Caller, body: SendMessage, file: str) -> shapes.MessageDocument | None:
@@ -154,6 +185,8 @@ def fingerprint_of(body: SendMessage, file: str | None) -> str:
         command = (*command, extra)
     if body.threadId is not None:
         command = (*command, {"threadId": body.threadId, "alsoInChat": body.alsoInChat})
+    if body.mentions or body.mentionAll:
+        command = (*command, {"mentions": body.mentions, "mentionAll": body.mentionAll})
     return idempotency.fingerprint(command)
 
 
@@ -168,7 +201,8 @@ def reads_of(posting: Posting) -> list[Read]:
     if body.replyTo is not None:
         reads.append((messages.WHERE_IS, {"id": body.replyTo, "tenant": caller.user.tenant_pk}))
     if posting.root is not None:
-        reads += replies.reads_of_add(posting.root, caller.pk)
+        reads += replies.reads_of_add(posting.root, caller.pk, posting.mentioned_pks)
+    reads += mentions.reads_of(chat_pk, posting.mentioning)
     if body.clientMessageId is not None:
         reads.append((messages.BY_KEY, {"sender": caller.pk, "key": body.clientMessageId}))
     return reads

@@ -11,7 +11,7 @@ from sqlalchemy import Connection
 from realtime.due import DueWork
 from realtime.fanout.delivery_budget import DeliveryBudget
 from realtime.membership import require_speaker
-from realtime.messages import change_message, visible
+from realtime.message_change import change_message, visible
 from realtime.reaction_events import show
 from realtime.schema import documents, shapes
 from realtime.schema.caller import Caller

@@ -2,11 +2,13 @@
 
 from collections.abc import Sequence
 
-from realtime.schema import documents
-from storage import log, messages, threads
+from realtime.schema import documents, shapes
+from realtime.schema.caller import Caller
+from storage import log, messages, outbox, threads
 from storage.access import Access
 from storage.errors import Conflict, Invalid, NotFound
 from storage.messages import Message, MessagePlace
+from storage.readers import ReaderRow
 from storage.statements import Read
 from storage.transaction import Tx
 
@@ -35,20 +37,35 @@ def is_visible(root: Message, access: Access) -> bool:
 
 
 def add(tx: Tx, root: Message, reply: Message, *, is_member: bool) -> None:
-    """What a reply that was just posted changes. With the first one the author of the root follows the thread."""
+    """What a reply that was just posted changes. With the first one the author of the root follows the thread; so does whom
+    a reply mentions.
+    """
     if root.thread is None and root.sender_pk != reply.sender_pk and threads.author_is_member(tx, root):
         threads.follow(tx, root, root.sender_pk)
+    for user_pk, _ in reply.mentions:
+        threads.follow(tx, root, user_pk)
     show(tx, threads.add_reply(tx, root, reply, is_member=is_member))
 
 
-def reads_of_add(place: MessagePlace, user_pk: int) -> Sequence[Read]:
+def reads_of_add(place: MessagePlace, user_pk: int, mentioned_pks: Sequence[int]) -> Sequence[Read]:
     """The queries of ``require_root`` and ``add``."""
     chat_pk, author_pk = place.chat_pk, place.sender_pk
     return [
         *messages.reads_of_get(place, with_readers=False),
-        *threads.reads_of_member(chat_pk, place.seq, {user_pk, author_pk}),
+        *threads.reads_of_member(chat_pk, place.seq, {user_pk, author_pk, *mentioned_pks}),
         (threads.AUTHOR_IN_CHAT, {"chat": chat_pk, "user": author_pk}),
         (messages.NEWEST_IN_CHAT, {"chat": chat_pk}),
+    ]
+
+
+def reads_of_followers(place: MessagePlace, user_pks: Sequence[int]) -> Sequence[Read]:
+    """What is asked for where users follow the thread of a reply that is there already."""
+    if place.thread_seq is None:
+        return []
+    root = place._replace(seq=place.thread_seq)
+    return [
+        *messages.reads_of_get(root, with_readers=False),
+        *threads.reads_of_member(place.chat_pk, place.thread_seq, user_pks),
     ]
 
 
@@ -62,13 +79,27 @@ def remove(tx: Tx, reply: Message) -> None:
 
 def reads_of_remove(place: MessagePlace) -> Sequence[Read]:
     """The queries of ``remove``, but for a thread's last reply, and for the last one of a participant."""
-    if place.thread_seq is None:
-        return []
-    root = place._replace(seq=place.thread_seq)
-    return [
-        *messages.reads_of_get(root, with_readers=False),
-        *threads.reads_of_member(place.chat_pk, place.thread_seq, [place.sender_pk]),
-    ]
+    return reads_of_followers(place, [place.sender_pk])
+
+
+def mark_read(tx: Tx, caller: Caller, message_id: str, place: MessagePlace, access: Access) -> shapes.ReadDocument:
+    """Move the caller's read position in the thread of a reply."""
+    assert place.thread_seq is not None
+    assert place.thread_id is not None
+    reader = ReaderRow(caller.pk, caller.user.id, access.joined_seq, place.seq)
+    before = threads.member(tx, place.chat_pk, place.thread_seq, caller.pk)
+    read_seq = threads.mark_read(tx, (place.chat_pk, place.thread_seq), reader)
+    if before is None or read_seq > before.read_seq:
+        event = {"chatId": access.chat_id, "threadId": place.thread_id, "readSeq": read_seq}
+        log.append(tx, caller.pk, "thread:read", event)
+        outbox.promise_badge(tx, caller.pk, exclude_device=caller.device)
+    return {
+        "chatId": access.chat_id,
+        "userId": caller.user.id,
+        "messageId": message_id,
+        "readSeq": read_seq,
+        "threadId": place.thread_id,
+    }
 
 
 def show(tx: Tx, root: Message) -> None:

@@ -30,6 +30,7 @@ from realtime.fanout.reach import Reach
 from realtime.fanout.session import Sessions
 from realtime.logins import Logins
 from realtime.media import MediaService
+from realtime.mentions import Mentions
 from realtime.messages import Messages
 from realtime.namespace import ChatNamespace
 from realtime.notifications import Notifications
@@ -213,6 +214,7 @@ async def build(settings: Settings) -> AsyncIterator[Services]:
             messages=messages,
             reactions=reactions,
             threads=Threads(database),
+            mentions=Mentions(database),
             due_work=due_work,
             media=media,
             notifications=notifications,

@@ -108,7 +108,7 @@ async def leave(call: Call) -> Succeeded:
 
 
 async def mute(call: Call[MuteChat]) -> ChatDocument:
-    return await call.services.chats.mute(call.caller, call.id(), end_of(call.body.until))
+    return await call.services.chats.mute(call.caller, call.id(), end_of(call.body.until), call.body.level)
 
 
 def end_of(until: Moment | None) -> int | None:

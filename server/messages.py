@@ -53,7 +53,7 @@ async def get(call: Call) -> MessageDocument:
 
 
 async def edit(call: Call[EditMessage]) -> MessageDocument:
-    return await call.services.messages.edit(call.caller, call.id(), call.body.content)
+    return await call.services.messages.edit(call.caller, call.id(), call.body)
 
 
 async def delete(call: Call) -> MessageDocument:

@@ -21,6 +21,7 @@ from realtime.fanout.hub import Hub
 from realtime.fanout.session import Sessions
 from realtime.logins import Logins
 from realtime.media import MediaService
+from realtime.mentions import Mentions
 from realtime.messages import Messages
 from realtime.namespace import ChatNamespace
 from realtime.notifications import Notifications
@@ -70,6 +71,7 @@ class Services:
     messages: Messages
     reactions: Reactions
     threads: Threads
+    mentions: Mentions
     due_work: DueWork
     media: MediaService
     notifications: Notifications

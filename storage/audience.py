@@ -14,6 +14,7 @@ from storage.models import (
     devices,
     followers,
     members,
+    mentions,
     messages,
     push_channels,
     streams,
@@ -42,14 +43,19 @@ OF_CHAT = (
         members.c.chat_pk == CHANNEL,
         members.c.user_pk > CURSOR,
         members.c.joined_seq < SEQ,
-        or_(members.c.muted_until.is_(None), members.c.muted_until <= AT),
         users.c.status == "active",
     )
 )
+NOT_MUTED = or_(members.c.muted_until.is_(None), members.c.muted_until <= AT)
 HAS_NOT_READ = members.c.read_seq < SEQ
+MENTIONED = or_(
+    messages.c.mention_all.is_not(None),
+    exists().where(mentions.c.user_pk == members.c.user_pk, mentions.c.chat_pk == CHANNEL, mentions.c.seq == SEQ),
+)
 OF_ANY_MESSAGE = OF_CHAT.join(messages, and_(messages.c.chat_pk == members.c.chat_pk, messages.c.seq == SEQ)).where(
     members.c.user_pk != messages.c.sender_pk,
     messages.c.deleted_at.is_(None),
+    or_(NOT_MUTED, and_(members.c.mute_level.is_(None), MENTIONED)),
     ~exists().where(blocks.c.user_pk == members.c.user_pk, blocks.c.blocked_pk == messages.c.sender_pk),
 )
 OF_FOLLOWER = and_(
@@ -57,6 +63,14 @@ OF_FOLLOWER = and_(
     thread_members.c.user_pk == members.c.user_pk,
     thread_members.c.follows,
     thread_members.c.read_seq < SEQ,
+)
+# In the chat, or in the thread of a reply that it does not show.
+UNREAD_THERE = or_(
+    and_(messages.c.previous_seq.is_(None), HAS_NOT_READ),
+    and_(
+        messages.c.previous_seq.is_not(None),
+        exists().where(OF_FOLLOWER, thread_members.c.root_seq == messages.c.thread_seq).correlate(members, messages),
+    ),
 )
 OF_REPLY = OF_ANY_MESSAGE.join(thread_members, and_(OF_FOLLOWER, thread_members.c.root_seq == messages.c.thread_seq))
 SHOWS_LIVE = or_(
@@ -110,8 +124,11 @@ TARGETS = {
     for kind, statement in {
         "message": OF_ANY_MESSAGE.where(HAS_NOT_READ).order_by(*BY_USER),
         "reply": OF_REPLY.order_by(*BY_USER),
+        "mention": OF_ANY_MESSAGE.where(or_(REF == 0, members.c.user_pk == REF), MENTIONED, UNREAD_THERE).order_by(
+            *BY_USER
+        ),
         "recount": OF_CHAT.where(
-            members.c.user_pk != REF, or_(HAS_NOT_READ, exists().where(OF_FOLLOWER).correlate(members))
+            NOT_MUTED, members.c.user_pk != REF, or_(HAS_NOT_READ, exists().where(OF_FOLLOWER).correlate(members))
         ).order_by(*BY_USER),
         "notification": OF_USER.order_by(*BY_USER),
         "badge": OF_USER.where(devices.c.pk != REF).order_by(*BY_USER),

@@ -18,7 +18,19 @@ from sqlalchemy import (
 )
 
 from storage import accounts, log, media, threads
-from storage.models import LEAVING, OWNS, channels, chats, events, members, messages, reactions, thread_members, users
+from storage.models import (
+    LEAVING,
+    OWNS,
+    channels,
+    chats,
+    events,
+    members,
+    mentions,
+    messages,
+    reactions,
+    thread_members,
+    users,
+)
 from storage.prepared import Prepared, one_of, padded
 from storage.text import fold
 from storage.transaction import Tx
@@ -201,6 +213,7 @@ def drop_slice(tx: Tx, pk: int, *, rows: int = 500) -> None:
     for order, owner in (
         (reactions.c.seq, reactions.c.chat_pk),
         (thread_members.c.root_seq, thread_members.c.chat_pk),
+        (mentions.c.seq, mentions.c.chat_pk),
         (messages.c.seq, messages.c.chat_pk),
         (events.c.seq, events.c.channel_pk),
     ):

@@ -23,6 +23,7 @@ class MemberChat(NamedTuple):
     newest_seq: int
     joined_seq: int
     muted_until: int | None
+    mute_level: str | None
     role: str
 
     @property
@@ -53,6 +54,7 @@ OF_MEMBER = (
     ACTIVE.add_columns(
         members.c.joined_seq,
         members.c.muted_until,
+        members.c.mute_level,
         members.c.role,
     )
     .join(members, members.c.chat_pk == chats.c.pk)
@@ -87,7 +89,7 @@ def of_member(connection: Connection, chat_pk: int, user_pk: int) -> MemberChat 
 def of_viewer(connection: Connection, chat_pk: int) -> MemberChat:
     """A room as a viewer sees it."""
     ((*columns, active_at, newest_seq),) = fetch_one(connection, ONE_OF_VIEWER, {"chat": chat_pk})
-    return MemberChat(Chat(*columns), active_at, newest_seq, 0, None, VIEWER)
+    return MemberChat(Chat(*columns), active_at, newest_seq, 0, None, None, VIEWER)
 
 
 def member_chats(rows: Rows) -> list[MemberChat]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import orjson
-from sqlalchemy import Connection, bindparam, case, func, literal_column, or_, select, tuple_
+from sqlalchemy import Connection, bindparam, case, func, literal_column, select, tuple_
 
 from storage import activities, models, notifications, push_channels, streams, threads, unread
 from storage.activities import Activity
@@ -19,6 +19,7 @@ from storage.push_channels import PushChannel
 from storage.streams import Stream
 
 BADGE_CAP = 999
+OF_MESSAGES = ("message", "reply", "mention")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +40,12 @@ class Text:
     media: str | None
     thread_id: str | None = None
     root_seq: int | None = None
+    # Numbers of whom it mentions, and whether it mentions all.
+    mentioned_pks: Collection[int] = ()
+    mentions_all: bool = False
+
+    def mentions(self, user_pk: int) -> bool:
+        return self.mentions_all or user_pk in self.mentioned_pks
 
 
 class Preferences(NamedTuple):
@@ -214,9 +221,9 @@ def devices_of(connection: Connection, pks: Collection[int], at: int) -> dict[in
 def plain_contexts(connection: Connection, due: Sequence[Delivery], at: int) -> dict[int, PushContext | str]:
     found = devices_of(connection, {each.target_pk for each in due}, at)
     people = people_of(connection, {each.user_pk for each in due})
-    of_messages = [each for each in due if each.kind in ("message", "reply")]
+    of_messages = [each for each in due if each.kind in OF_MESSAGES]
     texts = texts_of(connection, {(each.channel_pk, each.seq) for each in of_messages})
-    unread_by = unread_members(connection, of_messages, at) | unread_followers(connection, of_messages, texts, at)
+    wanted = unread_by(connection, of_messages, texts, at)
     numbers = {each.ref_pk for each in due if each.kind == "notification" and each.ref_pk is not None}
     by_pk = notifications.by_pks(connection, numbers)
     badges = badges_of(connection, {each.user_pk for each in due}, at)
@@ -228,12 +235,14 @@ def plain_contexts(connection: Connection, due: Sequence[Delivery], at: int) -> 
         if person.status != "active":
             return f"the user is {person.status}"
         about: Text | Notification | None = None
-        if delivery.kind in ("message", "reply"):
+        if delivery.kind in OF_MESSAGES:
             about = texts.get((delivery.channel_pk, delivery.seq))
             if about is None:
                 return "deleted"
-            if (delivery.channel_pk, delivery.user_pk, delivery.seq) not in unread_by:
-                return "read, muted or left" if delivery.kind == "message" else "read, muted, left or not followed"
+            if (delivery.channel_pk, delivery.user_pk, delivery.seq) not in wanted:
+                return "read, muted or left" if about.root_seq is None else "read, muted, left or not followed"
+            if delivery.kind == "mention" and not about.mentions(delivery.user_pk):
+                return "the mention was taken back"
         elif delivery.kind == "notification":
             about = by_pk[delivery.ref_pk or 0]
             if about.deleted_at is not None or about.read_at is not None:
@@ -267,6 +276,8 @@ def texts_of(connection: Connection, places: Collection[tuple[int, int]]) -> dic
             messages.c.transfer,
             messages.c.media,
             messages.c.thread_id,
+            messages.c.mentions,
+            messages.c.mention_all,
             case((messages.c.previous_seq.is_not(None), messages.c.thread_seq)).label("root_seq"),
         )
         .join(chats, chats.c.pk == messages.c.chat_pk)
@@ -278,51 +289,58 @@ def texts_of(connection: Connection, places: Collection[tuple[int, int]]) -> dic
     for row in rows:
         by_pk = row._asdict()
         chat_pk, transfer, media = (by_pk.pop(name) for name in ("chat_pk", "transfer", "media"))
+        mentions, mention_all = by_pk.pop("mentions"), by_pk.pop("mention_all")
         amount = orjson.loads(transfer)["amount"] if transfer else None
-        text = Text(**by_pk, amount=amount, media=orjson.loads(media)["type"] if media else None)
+        text = Text(
+            **by_pk,
+            amount=amount,
+            media=orjson.loads(media)["type"] if media else None,
+            mentioned_pks=[pk for pk, _ in orjson.loads(mentions)] if mentions else (),
+            mentions_all=mention_all is not None,
+        )
         found[chat_pk, text.seq] = text
     return found
 
 
-def unread_members(connection: Connection, due: Collection[Delivery], at: int) -> set[tuple[int, int, int]]:
-    """``(chat, user, seq)`` of messages that a member has not read, in chats that are not muted."""
-    wanted = [each for each in due if each.kind == "message"]
-    if not wanted:
-        return set()
-    rows: Any = connection.execute(
-        select(members.c.chat_pk, members.c.user_pk, members.c.joined_seq, members.c.read_seq)
-        .where(tuple_(members.c.chat_pk, members.c.user_pk).in_(list({(d.channel_pk, d.user_pk) for d in wanted})))
-        .where(or_(members.c.muted_until.is_(None), members.c.muted_until <= at))
-    )
-    spans = {(row.chat_pk, row.user_pk): (row.joined_seq, row.read_seq) for row in rows}
-    here = ((each, spans.get((each.channel_pk, each.user_pk))) for each in wanted)
-    return {(each.channel_pk, each.user_pk, each.seq) for each, span in here if span and max(span) < each.seq}
-
-
-def unread_followers(
+def unread_by(
     connection: Connection, due: Collection[Delivery], texts: Mapping[tuple[int, int], Text], at: int
 ) -> set[tuple[int, int, int]]:
-    """``(chat, user, seq)`` of replies that a follower of their thread has not read, in chats that are not muted."""
-    wanted = {
-        (each.channel_pk, texts[each.channel_pk, each.seq].root_seq, each.user_pk, each.seq)
-        for each in due
-        if each.kind == "reply" and (each.channel_pk, each.seq) in texts
-    }
-    if not wanted:
-        return set()
-    place = thread_members.c.chat_pk, thread_members.c.root_seq, thread_members.c.user_pk
-    rows: Any = connection.execute(
-        select(*place, members.c.joined_seq, thread_members.c.read_seq)
-        .join(members, threads.OF_MEMBER)
-        .where(tuple_(*place).in_(list({each[:3] for each in wanted})), thread_members.c.follows)
-        .where(or_(members.c.muted_until.is_(None), members.c.muted_until <= at))
-    )
-    spans = {(row.chat_pk, row.root_seq, row.user_pk): max(row.joined_seq, row.read_seq) for row in rows}
-    return {
-        (chat_pk, user_pk, seq)
-        for chat_pk, root_seq, user_pk, seq in wanted
-        if spans.get((chat_pk, root_seq, user_pk), seq) < seq
-    }
+    """``(chat, user, seq)`` of messages that a member has not read, in the chat or in a thread that they follow.
+
+    Where the chat is muted, only of those that mention them and that the mute lets through.
+    """
+    here = [each for each in due if (each.channel_pk, each.seq) in texts]
+    in_chats = [each for each in here if texts[each.channel_pk, each.seq].root_seq is None]
+    in_threads = [each for each in here if texts[each.channel_pk, each.seq].root_seq is not None]
+    spans: dict[tuple[int, int | None, int], Any] = {}
+    mute = members.c.muted_until, members.c.mute_level
+    if in_chats:
+        place = members.c.chat_pk, members.c.user_pk
+        rows: Any = connection.execute(
+            select(*place, members.c.joined_seq, members.c.read_seq, *mute).where(
+                tuple_(*place).in_(list({(each.channel_pk, each.user_pk) for each in in_chats}))
+            )
+        )
+        spans |= {(row.chat_pk, None, row.user_pk): row for row in rows}
+    if in_threads:
+        thread = thread_members.c.chat_pk, thread_members.c.root_seq, thread_members.c.user_pk
+        known = {(each.channel_pk, texts[each.channel_pk, each.seq].root_seq, each.user_pk) for each in in_threads}
+        rows = connection.execute(
+            select(*thread, members.c.joined_seq, thread_members.c.read_seq, *mute)
+            .join(members, threads.OF_MEMBER)
+            .where(tuple_(*thread).in_(list(known)), thread_members.c.follows)
+        )
+        spans |= {(row.chat_pk, row.root_seq, row.user_pk): row for row in rows}
+
+    def is_wanted(each: Delivery) -> bool:
+        text = texts[each.channel_pk, each.seq]
+        row = spans.get((each.channel_pk, text.root_seq, each.user_pk))
+        if row is None or max(row.joined_seq, row.read_seq) >= each.seq:
+            return False
+        muted = row.muted_until is not None and row.muted_until > at
+        return not muted or (row.mute_level is None and text.mentions(each.user_pk))
+
+    return {(each.channel_pk, each.user_pk, each.seq) for each in here if is_wanted(each)}
 
 
 SOME_UNREAD = (

@@ -20,6 +20,7 @@ from storage.models import (
     logins,
     media,
     members,
+    mentions,
     messages,
     notifications,
     reports,
@@ -112,7 +113,7 @@ def empty_notifications(tx: Tx, user_pk: int) -> bool:
 
 def finish(tx: Tx, user_pk: int) -> None:
     """The rest: what names the user beside messages, credits and the audit trail, which stay; the trail without addresses."""
-    for table in (logins, devices, followers, exclusions, sanctions, activities, thread_members):
+    for table in (logins, devices, followers, exclusions, sanctions, activities, thread_members, mentions):
         tx.execute(delete(table).where(table.c.user_pk == user_pk))
     tx.execute(delete(blocks).where(or_(blocks.c.user_pk == user_pk, blocks.c.blocked_pk == user_pk)))
     tx.execute(delete(reports).where(reports.c.reporter_pk == user_pk))
@@ -156,6 +157,12 @@ def rows(connection: Connection, user_pk: int) -> Iterator[tuple[str, dict[str, 
         .where(thread_members.c.user_pk == user_pk)
     ):
         yield "thread", {"thread_id": row.id, "following": row.follows, "read_seq": row.read_seq}
+    for row in connection.execute(
+        select(messages.c.id, mentions.c.created_at)
+        .join(messages, and_(messages.c.chat_pk == mentions.c.chat_pk, messages.c.seq == mentions.c.seq))
+        .where(mentions.c.user_pk == user_pk)
+    ):
+        yield "mention", {"message_id": row.id, "created_at": row.created_at}
     names = ("id", "type", "name", "role", "joined_at")
     for row in connection.execute(
         select(chats.c.id, chats.c.type, chats.c.name, members.c.role, members.c.joined_at)

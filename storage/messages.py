@@ -26,7 +26,8 @@ class Message:
     ``edits`` are the seqs of the events that carry its later content. ``reactions`` are their sum, ``reaction_seq`` is the
     event that shows it, and with ``reactions_due`` it has changed since. A reply has ``thread_seq`` and ``thread_id`` of its
     thread's root, and ``previous_seq`` where it is not shown in the chat: the newest message before it that is. ``thread`` is
-    a root's summary.
+    a root's summary. ``mentions`` are members, by number and id; ``mention_all`` is set where all of the chat, or of the
+    thread, are mentioned.
     """
 
     chat_pk: int
@@ -52,6 +53,8 @@ class Message:
     thread_id: str | None = None
     previous_seq: int | None = None
     thread: Mapping[str, Any] | None = None
+    mentions: Sequence[tuple[int, str]] = ()
+    mention_all: int | None = None
     read_by: tuple[str, ...] = ()
     read_count: int = 0
 
@@ -100,17 +103,20 @@ MESSAGE = (
         messages.c.thread_id,
         messages.c.previous_seq,
         messages.c.thread,
+        messages.c.mentions,
+        messages.c.mention_all,
     )
     .join(chats, chats.c.pk == messages.c.chat_pk)
     .join(users, users.c.pk == messages.c.sender_pk)
 )
 COLUMNS = tuple(MESSAGE.selected_columns.keys())
-JSON = ("metadata", "media", "transfer", "edits", "reactions", "thread")
+JSON = ("metadata", "media", "transfer", "edits", "reactions", "thread", "mentions")
 AT_PLACES = of_pairs(
     "SELECT m.chat_pk, c.id, m.seq, m.id, m.sender_pk, u.id, m.type, m.content, m.reply_to, m.metadata, m.created_at, "
     "m.updated_at, m.deleted_at, m.media, m.transfer, m.edits, m.reactions, m.reaction_seq, m.reactions_due, m.thread_seq, "
-    "m.thread_id, m.previous_seq, m.thread FROM {pairs} JOIN messages AS m ON m.chat_pk = w.pk AND m.seq = w.seq "
-    "JOIN chats AS c ON c.pk = m.chat_pk JOIN users AS u ON u.pk = m.sender_pk ORDER BY m.chat_pk, m.seq"
+    "m.thread_id, m.previous_seq, m.thread, m.mentions, m.mention_all FROM {pairs} "
+    "JOIN messages AS m ON m.chat_pk = w.pk AND m.seq = w.seq JOIN chats AS c ON c.pk = m.chat_pk "
+    "JOIN users AS u ON u.pk = m.sender_pk ORDER BY m.chat_pk, m.seq"
 )
 AT = Prepared(MESSAGE.where(messages.c.chat_pk == bindparam("chat"), messages.c.seq == bindparam("seq")))
 
@@ -150,10 +156,10 @@ PLAIN = (
     "updated_at",
     "ordinal",
 )
-EXTRA = ("thread_seq", "thread_id", "previous_seq")
+EXTRA = ("thread_seq", "thread_id", "previous_seq", "mentions", "mention_all")
 ADD, ADD_WITH_EXTRA = Bulk(messages, PLAIN), Bulk(messages, (*PLAIN, *EXTRA))
 # What may change of a message; all of it in one statement, so that of two changes in a batch the later one counts.
-CHANGED = ("content", "reply_to", "metadata", "media", "edits", "updated_at", "deleted_at")
+CHANGED = ("content", "reply_to", "metadata", "media", "edits", "mentions", "mention_all", "updated_at", "deleted_at")
 SET_CHANGED = Update(messages, ("chat_pk", "seq"), CHANGED)
 BY_KEY = Prepared(
     select(messages.c.chat_pk, messages.c.seq, messages.c.fingerprint).where(
@@ -202,7 +208,13 @@ def add(tx: Tx, message: Message, *, client_key: str | None, fingerprint: str | 
         message.updated_at,
         unread.next_ordinal(tx, message.chat_pk) if message.in_chat else tx.ordinal(message.chat_pk),
     )
-    extra = tuple(getattr(message, name) for name in EXTRA)
+    extra = (
+        message.thread_seq,
+        message.thread_id,
+        message.previous_seq,
+        dumped(message.mentions) if message.mentions else None,
+        message.mention_all,
+    )
     if any(value is not None for value in extra):
         tx.later(ADD_WITH_EXTRA, (*row, *extra))
     else:
@@ -293,7 +305,7 @@ def history(
 
 def read_message(row: Any) -> Message:
     values = dict(zip(COLUMNS, row, strict=True))
-    for name in ("edits", "reactions"):
+    for name in ("edits", "reactions", "mentions"):
         values[name] = values[name] or "[]"
     return Message(**values | {name: orjson.loads(values[name]) for name in JSON if values[name] is not None})
 
@@ -313,7 +325,7 @@ def read_of_places(places: Iterable[tuple[int, int]]) -> Read:
 
 
 def with_readers(connection: Connection, found: Sequence[Message]) -> list[Message]:
-    """Fill ``read_by`` and ``read_count``; replies must be of one chat."""
+    """Fill ``read_by`` and ``read_count``."""
     if not found:
         return []
     oldest: dict[Place, int] = {}

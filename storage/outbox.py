@@ -31,6 +31,7 @@ from storage.types import SECOND
 Kind = Literal[
     "message",
     "reply",
+    "mention",
     "notification",
     "badge",
     "recount",

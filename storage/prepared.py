@@ -43,14 +43,15 @@ def padded(values: Collection[T]) -> list[T]:
     return every + every[:1] * (size - len(every))
 
 
-# The rows ``(pk, seq)`` of a list of pairs in JSON; ``seq`` is a number, or what ``kind`` says.
+# The rows ``(pk, seq)`` of a list of pairs in JSON; ``seq`` is a number, or what ``kind`` says. Triples have a ``third``.
 PAIRS = {
     "sqlite": (
-        "(SELECT json_extract(value, '$[0]') AS pk, json_extract(value, '$[1]') AS seq FROM json_each(:pairs)) AS w"
+        "(SELECT json_extract(value, '$[0]') AS pk, json_extract(value, '$[1]') AS seq, "
+        "json_extract(value, '$[2]') AS third FROM json_each(:pairs)) AS w"
     ),
     "postgresql": (
-        "(SELECT CAST(value ->> 0 AS bigint) AS pk, CAST(value ->> 1 AS {kind}) AS seq "
-        "FROM json_array_elements(CAST(:pairs AS json))) AS w"
+        "(SELECT CAST(value ->> 0 AS bigint) AS pk, CAST(value ->> 1 AS {kind}) AS seq, "
+        "CAST(value ->> 2 AS bigint) AS third FROM json_array_elements(CAST(:pairs AS json))) AS w"
     ),
 }
 

@@ -39,10 +39,9 @@ IN_CHATS = of_pairs(
     "SELECT m.chat_pk, m.user_pk, u.id, m.joined_seq, m.read_seq FROM {pairs} "
     "JOIN members AS m ON m.chat_pk = w.pk AND m.read_seq >= w.seq JOIN users AS u ON u.pk = m.user_pk ORDER BY m.user_pk"
 )
-# Of threads of one chat.
 IN_THREADS = of_pairs(
-    "SELECT t.root_seq, t.user_pk, u.id, m.joined_seq, t.read_seq FROM {pairs} "
-    "JOIN thread_members AS t ON t.chat_pk = :chat AND t.root_seq = w.pk AND t.read_seq >= w.seq "
+    "SELECT t.chat_pk, t.root_seq, t.user_pk, u.id, m.joined_seq, t.read_seq FROM {pairs} "
+    "JOIN thread_members AS t ON t.chat_pk = w.pk AND t.root_seq = w.seq AND t.read_seq >= w.third "
     "JOIN members AS m ON m.chat_pk = t.chat_pk AND m.user_pk = t.user_pk JOIN users AS u ON u.pk = t.user_pk "
     "ORDER BY t.user_pk"
 )
@@ -96,16 +95,15 @@ def waiting(tx: Tx, place: Place) -> dict[int, ReaderRow]:
 
 
 def since(connection: Connection, oldest: Mapping[Place, int]) -> dict[Place, list[ReaderRow]]:
-    """By place who has read up to this seq, or farther. All threads are of one chat."""
+    """By place who has read up to this seq, or farther."""
     found: dict[Place, list[ReaderRow]] = {place: [] for place in oldest}
     chats = [(chat_pk, seq) for (chat_pk, root_seq), seq in oldest.items() if root_seq is None]
-    threads = [(root_seq, seq) for (_, root_seq), seq in oldest.items() if root_seq is not None]
-    reads: list[Read] = [(IN_CHATS, {"pairs": json_list(chats)})] if chats else []
-    if threads:
-        of_chat = next(chat_pk for chat_pk, root_seq in oldest if root_seq is not None)
-        reads.append((IN_THREADS, {"pairs": json_list(threads), "chat": of_chat}))
-    for (query, values), answer in zip(reads, fetch(connection, *reads), strict=True):
-        for pk, *reader in answer:
-            place = (pk, None) if query is IN_CHATS else (values["chat"], pk)
-            found[place].append(ReaderRow(*reader))
+    threads = [(*place, seq) for place, seq in oldest.items() if place[1] is not None]
+    in_chats, in_threads = fetch(
+        connection, (IN_CHATS, {"pairs": json_list(chats)}), (IN_THREADS, {"pairs": json_list(threads)})
+    )
+    for chat_pk, *reader in in_chats:
+        found[chat_pk, None].append(ReaderRow(*reader))
+    for chat_pk, root_seq, *reader in in_threads:
+        found[chat_pk, root_seq].append(ReaderRow(*reader))
     return found

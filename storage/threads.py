@@ -105,12 +105,14 @@ def author_is_member(tx: Tx, root: Message) -> bool:
     return tx.first(AUTHOR_IN_CHAT, {"chat": root.chat_pk, "user": root.sender_pk}) is not None
 
 
-def follow(tx: Tx, root: Message, user_pk: int) -> ThreadMember:
-    """A member of the chat follows from now on, and has read what is there; who does already is left alone."""
+def follow(tx: Tx, root: Message, user_pk: int, *, from_seq: int | None = None) -> ThreadMember:
+    """A member of the chat follows from now on, and has read what is there, or what is up to ``from_seq``; who does already
+    is left alone.
+    """
     known = member(tx, root.chat_pk, root.seq, user_pk)
     if known is not None and known.follows:
         return known
-    start = max(root.seq, summary_of(root).last_seq)
+    start = max(root.seq, summary_of(root).last_seq) if from_seq is None else from_seq
     now = known or ThreadMember(True, start, 0, None)
     now = now._replace(follows=True, read_seq=max(now.read_seq, start))
     keep_member(tx, root.chat_pk, root.seq, user_pk, now)

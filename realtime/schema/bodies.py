@@ -47,6 +47,7 @@ from realtime.schema.fields import (
     auth_secret,
     documented,
     few_locales,
+    few_mentions,
     no_nulls,
     not_blank,
     public_key,
@@ -137,6 +138,8 @@ class SendMessage(Body):
     replyTo: HexId | None = None
     threadId: HexId | None = None
     alsoInChat: bool = False
+    mentions: Annotated[list[HexId], AfterValidator(few_mentions)] = Field(default_factory=list)
+    mentionAll: bool = False
     metadata: Metadata | None = None
     clientMessageId: ClientKey | None = None
     file: Annotated[UploadId | None, documented(description="The id of an upload; in a form also the file itself.")] = (
@@ -184,7 +187,11 @@ class SendMessage(Body):
 
 
 class EditMessage(Body):
+    """``mentions`` and ``mentionAll`` take the place of those before; where they are absent, those stay."""
+
     content: FilledContent
+    mentions: Annotated[list[HexId], AfterValidator(few_mentions)] | None = None
+    mentionAll: bool | None = None
 
 
 class SocketEditMessage(EditMessage):
@@ -241,9 +248,13 @@ class ChangeMember(Body):
 
 
 class MuteChat(Body):
-    """``until`` a time; null or absent unmutes."""
+    """``until`` a time; null or absent unmutes, or where there is a level, there is no end.
+
+    The ``level`` is what is pushed meanwhile: ``mentions`` (the default), ``none``, or ``all``, which unmutes.
+    """
 
     until: Moment | None = None
+    level: Literal["all", "mentions", "none"] | None = None
 
 
 class Sanctioning(Body):

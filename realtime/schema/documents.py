@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 from realtime.schema import events, shapes
 from realtime.schema.bodies import SendBroadcast
@@ -60,6 +60,10 @@ def message(item: messages.Message) -> shapes.MessageDocument:
         document["threadId"] = item.thread_id
         if item.in_chat:
             document["alsoInChat"] = True
+    if item.mentions:
+        document["mentions"] = [id for _, id in item.mentions]
+    if item.mention_all is not None:
+        document["mentionAll"] = True
     if item.reactions:
         document["reactions"] = reactions(item)
     if item.thread is not None:
@@ -380,7 +384,9 @@ def conversation(
     last: messages.Message | None = None,
     unread: int = 0,
     *,
+    mentions: int = 0,
     muted_until: int | None = None,
+    mute_level: str | None = None,
     role: str | None = None,
 ) -> shapes.ChatDocument:
     """A chat as one member sees it, or a viewer."""
@@ -397,7 +403,10 @@ def conversation(
         "seq": item.seq,
         "createdAt": iso_time(item.created_at),
         "updatedAt": iso_time(item.updated_at),
+        "mentionCount": mentions,
     }
+    if mute_level is not None:
+        document["muteLevel"] = cast("Literal['mentions', 'none']", mute_level)
     if item.type == "room" and role is not None:
         document["role"] = role
     if item.reactions != "members":

@@ -143,6 +143,13 @@ def few_locales(value: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
     return value
 
 
+def few_mentions(value: list[str], info: ValidationInfo) -> list[str]:
+    limit = limits_of(info).mentions
+    if len(value) > limit:
+        raise ValueError(f"must name at most {limit} users")
+    return value
+
+
 def amount(value: int, info: ValidationInfo) -> int:
     limit = limits_of(info).transfer
     if value > limit:

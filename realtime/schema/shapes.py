@@ -58,7 +58,9 @@ class ThreadSummary(TypedDict):
 
 
 class MessageDocument(TypedDict):
-    """A reply has ``threadId``, and ``alsoInChat`` where the chat shows it too; the root of a thread has ``thread``."""
+    """``mentions`` are the members whom it mentions, by id. A reply has ``threadId``, and ``alsoInChat`` where the chat shows
+    it too; the root of a thread has ``thread``.
+    """
 
     _id: str
     chatId: str
@@ -78,6 +80,8 @@ class MessageDocument(TypedDict):
     reactions: NotRequired[list[ReactionDocument]]
     threadId: NotRequired[str]
     alsoInChat: NotRequired[Literal[True]]
+    mentions: NotRequired[list[str]]
+    mentionAll: NotRequired[Literal[True]]
     thread: NotRequired[ThreadSummary]
 
 
@@ -113,7 +117,9 @@ class SanctionDocument(TypedDict):
 
 class ChatDocument(TypedDict):
     """``role`` is that of the user, and ``viewer`` without a membership; of a room alone, and not in ``chat:new``.
-    ``reactions`` says who may react, where it is not ``members``: ``all`` or ``none``.
+
+    ``reactions`` says who may react, where it is not ``members``: ``all`` or ``none``. ``muteLevel`` stands beside
+    ``mutedUntil``: what is pushed until then. ``mentionCount`` counts unread messages that mention the user, up to 1,000.
     """
 
     _id: str
@@ -128,8 +134,10 @@ class ChatDocument(TypedDict):
     seq: int
     createdAt: str
     updatedAt: str
+    mentionCount: int
     role: NotRequired[str]
     reactions: NotRequired[str]
+    muteLevel: NotRequired[Literal["mentions", "none"]]
 
 
 QuietHours = TypedDict("QuietHours", {"from": str, "to": str})

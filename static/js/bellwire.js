@@ -56,6 +56,8 @@ import { io } from "/vendor/socket.io.esm.min.js";
  * @property {string} updatedAt
  * @property {Reaction[]} [reactions] where there are some; not in `message:new` and `message:updated`
  * @property {string[]} [mine] keys of one's own reactions, as the page keeps them
+ * @property {string[]} [mentions] ids of members
+ * @property {true} [mentionAll]
  * @property {string} [threadId] of a reply: the message that began its thread
  * @property {true} [alsoInChat] of a reply that the chat shows, too
  * @property {Thread} [thread] of a message with replies; not in events of it
@@ -70,7 +72,9 @@ import { io } from "/vendor/socket.io.esm.min.js";
  * @property {string} [role] one's own in a room; "viewer" without a membership
  * @property {Message|null} lastMessage
  * @property {number} unreadCount
+ * @property {number} mentionCount unread messages that mention the user
  * @property {string|null} mutedUntil
+ * @property {"mentions"|"none"} [muteLevel] what is pushed until then
  * @property {string|null} [silencedUntil] until when one may not write, as it was heard; null for no end
  *
  * @typedef {object} Notification
@@ -99,6 +103,8 @@ import { io } from "/vendor/socket.io.esm.min.js";
  * @property {string} [chatId]
  * @property {string} [targetUserId]
  * @property {string} [content]
+ * @property {string[]} [mentions] ids of members, at most 50
+ * @property {boolean} [mentionAll]
  * @property {string} [threadId] it is a reply in the thread of this message
  * @property {boolean} [alsoInChat] the chat shows the reply, too
  * @property {string} [file] the id of an upload

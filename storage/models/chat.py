@@ -23,6 +23,7 @@ LEAVING = "leaves_at IS NOT NULL"
 OWNS = "role = 'owner'"
 REACTIONS_DUE = "reactions_due IS NOT NULL"
 IS_REPLY = "thread_seq IS NOT NULL"
+MENTIONS_ALL = "mention_all IS NOT NULL"
 DELETED, UNNUMBERED, UNREAD_UNKNOWN = "deleted_at IS NOT NULL", "ordinal IS NULL", "read_ordinal IS NULL"
 
 chats = Table(
@@ -42,6 +43,7 @@ chats = Table(
     Column("deleted_at", BigInteger),
     Column("swept", Boolean, nullable=False, default=False),
     Column("reactions", String(16), nullable=False, server_default="members"),
+    Column("mention_all_at", BigInteger),
     UniqueConstraint("tenant_pk", "id"),
     Index("ix_chats_to_sweep", "deleted_at", postgresql_where=text("NOT swept"), sqlite_where=text("NOT swept")),
     comment="pair names the two of a direct chat, lower number first; a deleted chat keeps its row and its id",
@@ -61,6 +63,8 @@ members = Table(
     Column("leaves_at", BigInteger),
     Column("read_ordinal", BigInteger),
     Column("own_after", BigInteger),
+    # What a mute lets through: none, or null for mentions.
+    Column("mute_level", String(16)),
     Index("ix_members_joined", "chat_pk", "joined_seq"),
     Index("ix_members_owners", "chat_pk", postgresql_where=text(OWNS), sqlite_where=text(OWNS)),
     Index("ix_members_leaves_at", "leaves_at", postgresql_where=text(LEAVING), sqlite_where=text(LEAVING)),
@@ -111,6 +115,9 @@ messages = Table(
     Column("previous_seq", BigInteger),
     # Of a root: its thread's summary, as JSON.
     Column("thread", Text),
+    # Members by number and id, as JSON; whether all are mentioned: 1 in the chat, 2 in the thread.
+    Column("mentions", Text),
+    Column("mention_all", Integer),
     UniqueConstraint("sender_pk", "client_key"),
     Index("ix_messages_deleted", "chat_pk", "seq", postgresql_where=text(DELETED), sqlite_where=text(DELETED)),
     Index("ix_messages_unnumbered", "chat_pk", "seq", postgresql_where=text(UNNUMBERED), sqlite_where=text(UNNUMBERED)),
@@ -128,6 +135,14 @@ messages = Table(
         "seq",
         postgresql_where=text(IS_REPLY),
         sqlite_where=text(IS_REPLY),
+    ),
+    Index(
+        "ix_messages_mention_all",
+        "chat_pk",
+        "mention_all",
+        "seq",
+        postgresql_where=text(MENTIONS_ALL),
+        sqlite_where=text(MENTIONS_ALL),
     ),
     sqlite_with_rowid=False,
     comment=(
@@ -162,6 +177,20 @@ thread_members = Table(
     Index("ix_thread_members_user", "user_pk", "chat_pk"),
     sqlite_with_rowid=False,
     comment="who follows a thread, has read in it or replied; replies are those not deleted, first_seq is that of the first",
+)
+
+mentions = Table(
+    "mentions",
+    metadata,
+    Column("user_pk", Key, primary_key=True),
+    Column("chat_pk", Key, primary_key=True),
+    Column("seq", BigInteger, primary_key=True),
+    Column("root_seq", BigInteger),
+    Column("created_at", BigInteger, nullable=False),
+    Index("ix_mentions_message", "chat_pk", "seq"),
+    Index("ix_mentions_time", "user_pk", "created_at"),
+    sqlite_with_rowid=False,
+    comment="root_seq is of a reply that its thread alone shows; a mention of all is a flag of its message",
 )
 
 reports = Table(

@@ -201,6 +201,7 @@ ROWS: dict[str, Maker] = {
     f"GET {MESSAGES}/{{id}}/reactions": of_new(World.message, f"{MESSAGES}/{{id}}/reactions?key=:heart:"),
     f"POST {MESSAGES}/{{id}}/thread/follow": of_new(World.message, f"{MESSAGES}/{{id}}/thread/follow"),
     "GET /api/v2/threads": same("/api/v2/threads"),
+    "GET /api/v2/mentions": same("/api/v2/mentions"),
     f"POST {MEDIA}": uploaded,
     f"GET {MEDIA}/{{id}}": same(f"{MEDIA}/{{media}}"),
     f"GET {MEDIA}/{{id}}/thumbnail": same(f"{MEDIA}/{{media}}/thumbnail"),

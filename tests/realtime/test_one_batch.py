@@ -7,7 +7,7 @@ import orjson
 from sqlalchemy import select
 
 from realtime.notifications import Draft
-from realtime.schema.bodies import SendMessage
+from realtime.schema.bodies import EditMessage, SendMessage
 from storage import log, notifications
 from storage.models import channels, outbox
 from storage.types import Ref
@@ -39,7 +39,7 @@ async def test_an_edit_shows_who_has_read_just_before(either: Served) -> None:
     messages, caller = either.services.messages, either.people.caller
     _, edited = await in_one_batch(
         either.services.database,
-        [messages.read(caller(bob), sent["_id"]), messages.edit(caller(ann), sent["_id"], "new")],
+        [messages.read(caller(bob), sent["_id"]), messages.edit(caller(ann), sent["_id"], EditMessage(content="new"))],
     )
     assert (edited["readBy"], edited["readCount"]) == ([bob.id], 1)
     assert edited == (await ann.get(f"/api/v2/messages/{sent['_id']}")).json
@@ -54,8 +54,8 @@ async def test_two_edits_and_a_deletion_of_one_message_and_of_another(either: Se
         either.services.database,
         [
             messages.delete(caller, first["_id"]),
-            messages.edit(caller, second["_id"], "once"),
-            messages.edit(caller, second["_id"], "twice"),
+            messages.edit(caller, second["_id"], EditMessage(content="once")),
+            messages.edit(caller, second["_id"], EditMessage(content="twice")),
             messages.delete(caller, second["_id"]),
         ],
     )
@@ -84,7 +84,7 @@ async def test_replies_and_their_deletions_count_as_one_by_one(either: Served) -
             reply(bob, root),
             reply(ann, root),
             messages.read(callers[ann.id], first["_id"]),
-            messages.edit(callers[bob.id], first["_id"], "edited"),
+            messages.edit(callers[bob.id], first["_id"], EditMessage(content="edited")),
             messages.delete(callers[bob.id], first["_id"]),
             reply(ann, other),
             reply(bob, root),

@@ -240,6 +240,7 @@ ROWS: dict[str, Row] = {
     f"POST {MESSAGES}/{{id}}/thread/follow": in_chat(ids=("message",)),
     f"POST {MESSAGES}/{{id}}/thread/unfollow": in_chat(ids=("message",)),
     "GET /api/v2/threads": everybody(),
+    "GET /api/v2/mentions": everybody(),
     f"POST {MESSAGES}/{{id}}/report": in_chat(ids=("of_owner",), body=same({"reason": "x"})),
     f"POST {MEDIA}": everybody(form=True),
     f"GET {MEDIA}/{{id}}": in_chat(ids=("media",)),

@@ -12,7 +12,7 @@ from sqlalchemy import delete, insert
 from push.provider import LogProvider
 from push.worker import LEASE_MICROSECONDS, Worker
 from realtime.notifications import Draft
-from realtime.schema.bodies import SendMessage
+from realtime.schema.bodies import EditMessage, SendMessage
 from server.routes import ADMIN, ROUTES
 from storage import devices, outbox, webhooks
 from storage.models import deliveries, due
@@ -90,7 +90,7 @@ async def full(postgres_database: str, serve: ServerFactory, monkeypatch: pytest
     for place in range(MANY):
         root = await ann.send(chats[-1])
         for other in others[: place + 1]:
-            await other.send(chats[-1], threadId=root["_id"])
+            await other.send(chats[-1], threadId=root["_id"], mentions=[ann.id])
     for place, chat_id in enumerate(chats):
         for other in others[: place + 1]:
             message = await other.send(chat_id)
@@ -221,6 +221,9 @@ async def test_what_people_do_most_takes_two_trips_a_batch(full: Full) -> None:
     for count in (1, 50):
         assert await trips_of_batch(full, posted(count)) == 2
         assert await trips_of_batch(full, posted(count, threadId=root["_id"])) == 2
+        named = [each.id for each in full.others[:count]]
+        assert await trips_of_batch(full, posted(count, mentions=named)) == 2
+        assert await trips_of_batch(full, posted(count, mentions=named, threadId=root["_id"])) == 2
         assert await trips_of_batch(full, posted(count, replyTo=last["_id"])) == 2
     for count in (1, MANY):
         await services.database.write(Command(lambda tx: tx.execute(delete(due))))
@@ -231,7 +234,10 @@ async def test_what_people_do_most_takes_two_trips_a_batch(full: Full) -> None:
     for count in (1, MANY):
         ids = [(await full.others[0].send(full.chat_id))["_id"] for _ in range(3 * count)]
         readers = [full.server.people.caller(each) for each in full.others[1 : count + 1]]
-        edits = [messages.edit(caller, each, "changed") for each in ids[:count]]
+        edits = [messages.edit(caller, each, EditMessage(content="changed")) for each in ids[:count]]
+        assert await trips_of_batch(full, edits) == 2
+        named = [each.id for each in full.others[:count]]
+        edits = [messages.edit(caller, each, EditMessage(content="x", mentions=named)) for each in ids[:count]]
         assert await trips_of_batch(full, edits) == 2
         assert await trips_of_batch(full, [messages.delete(caller, each) for each in ids[:count]]) == 2
         assert await trips_of_batch(full, [messages.read(each, ids[count]) for each in readers]) == 2
@@ -239,7 +245,7 @@ async def test_what_people_do_most_takes_two_trips_a_batch(full: Full) -> None:
         assert await trips_of_batch(full, [messages.read(each, replies[0]) for each in readers]) == 2
         assert await trips_of_batch(full, [messages.delete(caller, each) for each in replies[:count]]) == 2
         everything: list[Coroutine[Any, Any, Any]] = [
-            *(messages.edit(caller, each, "changed again") for each in ids[count : 2 * count]),
+            *(messages.edit(caller, each, EditMessage(content="changed again")) for each in ids[count : 2 * count]),
             *(messages.delete(caller, each) for each in ids[2 * count :]),
             *(messages.read(each, ids[-1]) for each in readers),
             *posted(count),

@@ -293,9 +293,11 @@ class Model:
     def send(self, document: Any) -> None:
         root, sender = document.get("threadId"), document["senderId"]
         if root is not None:
+            author = self.messages[root].sender
             if not any(each.root == root for each in self.messages.values()):
-                self.follow(self.messages[root].sender, root)
-            self.follow(sender, root)
+                self.follow(author, root)
+            for user in (*document.get("mentions", []), sender):
+                self.follow(user, root)
         in_chat = root is None or document.get("alsoInChat", False)
         self.messages[document["_id"]] = Kept(document["seq"], sender, root, in_chat)
 

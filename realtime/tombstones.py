@@ -1,0 +1,41 @@
+"""Tombstones: what is left of a deleted message, in its place and in every event that has it."""
+
+from dataclasses import replace
+from typing import Any
+
+from realtime import replies
+from realtime.reaction_events import hide
+from realtime.schema import documents, shapes
+from storage import log, media, mentions, messages, outbox, reactions, webhooks
+from storage.messages import Message, MessagePlace
+from storage.statements import Read
+from storage.transaction import Tx
+
+
+def make_tombstone(tx: Tx, item: Message) -> shapes.MessageDocument:
+    """Make a tombstone of a message whose chat is locked, in every event that has it."""
+    nothing: dict[str, Any] = dict.fromkeys(("content", "media", "metadata", "reply_to", "mention_all"))
+    if item.reaction_seq is not None:
+        hide(tx, [item])
+    item = reactions.clear(tx, item)
+    tombstone = replace(item, **nothing, mentions=(), deleted_at=tx.now, updated_at=tx.now)
+    messages.store(tx, tombstone)
+    mentions.change(tx, item, tombstone)
+    document = documents.in_event(tombstone)
+    log.rewrite(tx, item.chat_pk, [item.seq, *item.edits], document)
+    log.append(tx, item.chat_pk, "message:deleted", document, about=item.seq)
+    if item.thread_seq is not None:
+        replies.remove(tx, tombstone)
+    if item.media is not None:
+        media.schedule_removal(tx, item.chat_pk, seq=item.seq)
+    outbox.promise_recount(tx, item.chat_pk, item.seq, item.sender_pk)
+    return documents.message(tombstone)
+
+
+def reads_of_tombstone(place: MessagePlace) -> list[Read]:
+    """The queries of ``make_tombstone``."""
+    return [
+        *outbox.reads_of_recount(place.chat_pk),
+        *webhooks.reads_of_promise("message:deleted", place.chat_pk),
+        *replies.reads_of_remove(place),
+    ]
