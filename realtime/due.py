@@ -4,6 +4,8 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 
+from sqlalchemy import Connection
+
 from storage import due
 from storage.database import Database
 from storage.errors import Unavailable
@@ -19,15 +21,25 @@ Handler = Callable[[int], Awaitable[None]]
 
 
 class DueWork:
-    """``handlers``, by kind, do what is due of a number, if it still is. ``await work()`` every second."""
+    """``handlers``, by kind, do what is due of a number, if it still is. ``await work()`` every second.
+
+    What is done ``in_time``, by the process that made it due (``soon``), others leave to it for a moment.
+    """
 
     def __init__(self, database: Database) -> None:
         self.database = database
         self.handlers: dict[str, Handler] = {}
+        # The kinds that are done in time.
+        self.in_time: set[str] = set()
         self.tasks = Tasks()
         self.timers: set[asyncio.TimerHandle] = set()
         # Nothing more is begun: what is due is another's.
         self.stopping = False
+
+    def add(self, kind: str, handler: Handler, *, in_time: bool = False) -> None:
+        self.handlers[kind] = handler
+        if in_time:
+            self.in_time.add(kind)
 
     def soon(self, kind: str, ref: int, seconds: float) -> None:
         """This process made it due."""
@@ -42,8 +54,14 @@ class DueWork:
         self.timers.add(timer)
 
     async def work(self) -> None:
-        """What no process has done in time."""
-        found = await self.database.read(lambda it: due.past(it, before=clock(it) - GRACE_MICROSECONDS))
+        """What is due, and what no process has done in time."""
+
+        def look(connection: Connection) -> list[due.Due]:
+            at = clock(connection)
+            found = due.past(connection, self.in_time, before=at - GRACE_MICROSECONDS)
+            return found + due.past(connection, self.handlers.keys() - self.in_time, before=at)
+
+        found = await self.database.read(look)
         await asyncio.gather(*(self._handle(kind, ref) for kind, ref in found))
 
     async def _handle(self, kind: str, ref: int) -> None:

@@ -49,7 +49,7 @@ class Reactions:
         self.delivery_budget = delivery_budget
         self.due_work = due_work
         self.reacting = Buckets(limits.reactions_per_second, limits.reactions_per_second, "reactions")
-        due_work.handlers[DUE] = self.show_due
+        due_work.add(DUE, self.show_due, in_time=True)
 
     async def add(self, caller: Caller, message_id: str, key: str) -> shapes.ReactedDocument:
         """Raises NotFound, Forbidden, TooMany, Conflict for a deleted message, and where there are too many already."""

@@ -4,9 +4,10 @@ from dataclasses import replace
 from typing import Any
 
 from realtime import replies
+from realtime.pins import remove as unpin
 from realtime.reaction_events import hide
 from realtime.schema import documents, shapes
-from storage import log, media, mentions, messages, outbox, reactions, webhooks
+from storage import log, media, mentions, messages, outbox, pins, reactions, webhooks
 from storage.messages import Message, MessagePlace
 from storage.statements import Read
 from storage.transaction import Tx
@@ -24,6 +25,8 @@ def make_tombstone(tx: Tx, item: Message) -> shapes.MessageDocument:
     document = documents.in_event(tombstone)
     log.rewrite(tx, item.chat_pk, [item.seq, *item.edits], document)
     log.append(tx, item.chat_pk, "message:deleted", document, about=item.seq)
+    if item.seq in pins.of_chat(tx, item.chat_pk):
+        unpin(tx, item.chat_pk, item.chat_id, item.seq)
     if item.thread_seq is not None:
         replies.remove(tx, tombstone)
     if item.media is not None:
@@ -37,5 +40,6 @@ def reads_of_tombstone(place: MessagePlace) -> list[Read]:
     return [
         *outbox.reads_of_recount(place.chat_pk),
         *webhooks.reads_of_promise("message:deleted", place.chat_pk),
+        *pins.reads_of_chat(place.chat_pk),
         *replies.reads_of_remove(place),
     ]

@@ -35,6 +35,7 @@ from realtime.messages import Messages
 from realtime.namespace import ChatNamespace
 from realtime.notifications import Notifications
 from realtime.passwords import Passwords
+from realtime.pins import Pins
 from realtime.presence_watch import PresenceWatch
 from realtime.reactions import Reactions
 from realtime.sanctions import Sanctions
@@ -214,6 +215,7 @@ async def build(settings: Settings) -> AsyncIterator[Services]:
             messages=messages,
             reactions=reactions,
             threads=Threads(database),
+            pins=Pins(database, numbers, limits, hub.delivery_budget, due_work),
             mentions=Mentions(database),
             due_work=due_work,
             media=media,

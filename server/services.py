@@ -26,6 +26,7 @@ from realtime.messages import Messages
 from realtime.namespace import ChatNamespace
 from realtime.notifications import Notifications
 from realtime.passwords import Passwords
+from realtime.pins import Pins
 from realtime.presence_watch import PresenceWatch
 from realtime.reactions import Reactions
 from realtime.sanctions import Sanctions
@@ -71,6 +72,7 @@ class Services:
     messages: Messages
     reactions: Reactions
     threads: Threads
+    pins: Pins
     mentions: Mentions
     due_work: DueWork
     media: MediaService

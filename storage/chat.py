@@ -27,6 +27,7 @@ from storage.models import (
     members,
     mentions,
     messages,
+    pins,
     reactions,
     thread_members,
     users,
@@ -214,6 +215,7 @@ def drop_slice(tx: Tx, pk: int, *, rows: int = 500) -> None:
         (reactions.c.seq, reactions.c.chat_pk),
         (thread_members.c.root_seq, thread_members.c.chat_pk),
         (mentions.c.seq, mentions.c.chat_pk),
+        (pins.c.seq, pins.c.chat_pk),
         (messages.c.seq, messages.c.chat_pk),
         (events.c.seq, events.c.channel_pk),
     ):

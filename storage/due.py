@@ -1,5 +1,8 @@
 """What is due at a time: one row for each kind and what it is about, written and removed with what it does."""
 
+from collections.abc import Collection
+from typing import NamedTuple
+
 from sqlalchemy import Connection, bindparam, select
 
 from storage.models import due
@@ -11,6 +14,15 @@ FIND = Prepared(select(due.c.at).where(due.c.kind == bindparam("kind"), due.c.re
 ADD = Bulk(due, ("kind", "ref", "at"))
 SET_AT = Update(due, ("kind", "ref"), ("at",))
 END = Delete(due, ("kind", "ref"))
+
+
+class Due(NamedTuple):
+    """Of a kind, and the number of what it is about."""
+
+    kind: str
+    ref: int
+
+
 # In a batch, in place of a time: it was ended.
 ENDED = 0
 
@@ -48,7 +60,7 @@ def end(tx: Tx, kind: str, ref: int) -> None:
     tx.set_pending(("due", kind, ref), ENDED)
 
 
-def past(connection: Connection, *, before: int, limit: int = 100) -> list[tuple[str, int]]:
-    """``(kind, ref)`` of what was due before a time, in microseconds, oldest first."""
-    statement = select(due.c.kind, due.c.ref).where(due.c.at < before).order_by(due.c.at).limit(limit)
-    return [(row.kind, row.ref) for row in connection.execute(statement)]
+def past(connection: Connection, kinds: Collection[str], *, before: int, limit: int = 100) -> list[Due]:
+    """What of some kinds was due before a time, in microseconds, oldest first."""
+    statement = select(due.c.kind, due.c.ref).where(due.c.at < before, due.c.kind.in_(kinds))
+    return [Due(*row) for row in connection.execute(statement.order_by(due.c.at).limit(limit))]

@@ -23,6 +23,7 @@ from storage.models import (
     mentions,
     messages,
     notifications,
+    pins,
     reports,
     reset_links,
     sanctions,
@@ -163,6 +164,12 @@ def rows(connection: Connection, user_pk: int) -> Iterator[tuple[str, dict[str, 
         .where(mentions.c.user_pk == user_pk)
     ):
         yield "mention", {"message_id": row.id, "created_at": row.created_at}
+    for row in connection.execute(
+        select(messages.c.id, pins.c.created_at)
+        .join(messages, and_(messages.c.chat_pk == pins.c.chat_pk, messages.c.seq == pins.c.seq))
+        .where(pins.c.user_pk == user_pk)
+    ):
+        yield "pin", {"message_id": row.id, "created_at": row.created_at}
     names = ("id", "type", "name", "role", "joined_at")
     for row in connection.execute(
         select(chats.c.id, chats.c.type, chats.c.name, members.c.role, members.c.joined_at)

@@ -207,6 +207,12 @@ class ReadMessage(Body):
     messageId: HexId
 
 
+class PinMessage(Body):
+    """``until`` a time; null or absent for no end."""
+
+    until: Moment | None = None
+
+
 class ReportMessage(Body):
     reason: FilledContent
 

@@ -25,6 +25,7 @@ from storage import (
     webhooks,
 )
 from storage.errors import FOREVER
+from storage.pins import ShownPin
 from storage.reactions import OwnReaction, Reactor
 from storage.thread_list import ThreadState
 from storage.threads import summary_of
@@ -111,6 +112,19 @@ def reactor(item: Reactor) -> shapes.ReactorDocument:
 
 def own_reaction(item: OwnReaction) -> dict[str, str]:
     return {"messageId": item.message_id, "key": item.key, "createdAt": iso_time(item.created_at)}
+
+
+def pinned(message_id: str, until: int | None) -> shapes.PinnedDocument:
+    return {"messageId": message_id, "until": optional_time(until)}
+
+
+def pin(item: ShownPin, pinned_message: messages.Message) -> shapes.PinDocument:
+    return {
+        "message": message(pinned_message),
+        "userId": item.user_id,
+        "createdAt": iso_time(item.pin.created_at),
+        "until": optional_time(item.pin.until),
+    }
 
 
 def plain_notification(item: notifications.Notification) -> shapes.EnvelopeNotification:

@@ -31,6 +31,7 @@ class Limits:
     mentions: int = limit(50, "users that a message mentions", ge=0)
     mention_all_members: int = limit(100, "members of a chat in which every member may mention all", ge=0)
     mention_all_seconds: float = limit(60, "seconds between two mentions of all in a chat", ge=0)
+    pins: int = limit(50, "pinned messages of a chat", ge=0)
     edits: int = limit(100, "edits of one message", gt=0)
     notification_message: int = limit(4_000, "characters of a notification's message", gt=0)
     notification_metadata: int = limit(16 * KIB, "bytes of a notification's metadata as JSON", gt=0)

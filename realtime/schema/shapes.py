@@ -97,6 +97,22 @@ class ThreadDocument(TypedDict):
     unreadCount: int
 
 
+class PinnedDocument(TypedDict):
+    """``until`` is null where there is no end."""
+
+    messageId: str
+    until: str | None
+
+
+class PinDocument(TypedDict):
+    """``userId`` is who pinned it; ``until`` is null where there is no end."""
+
+    message: MessageDocument
+    userId: str
+    createdAt: str
+    until: str | None
+
+
 class MemberDocument(TypedDict):
     userId: str
     name: str

@@ -193,6 +193,18 @@ mentions = Table(
     comment="root_seq is of a reply that its thread alone shows; a mention of all is a flag of its message",
 )
 
+pins = Table(
+    "pins",
+    metadata,
+    Column("chat_pk", Key, primary_key=True),
+    Column("seq", BigInteger, primary_key=True),
+    Column("user_pk", Key, nullable=False),
+    Column("until", BigInteger),
+    Column("created_at", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+    comment="until is null where there is no end",
+)
+
 reports = Table(
     "reports",
     metadata,

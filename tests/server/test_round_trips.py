@@ -241,6 +241,10 @@ async def test_what_people_do_most_takes_two_trips_a_batch(full: Full) -> None:
         assert await trips_of_batch(full, edits) == 2
         assert await trips_of_batch(full, [messages.delete(caller, each) for each in ids[:count]]) == 2
         assert await trips_of_batch(full, [messages.read(each, ids[count]) for each in readers]) == 2
+        pinning = [
+            services.pins.pin(full.server.people.caller(full.ann), each, None) for each in ids[count : 2 * count]
+        ]
+        assert await trips_of_batch(full, pinning) == 2
         replies = [(await full.others[0].send(full.chat_id, threadId=root["_id"]))["_id"] for _ in range(count + 1)]
         assert await trips_of_batch(full, [messages.read(each, replies[0]) for each in readers]) == 2
         assert await trips_of_batch(full, [messages.delete(caller, each) for each in replies[:count]]) == 2

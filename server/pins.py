@@ -1,0 +1,19 @@
+"""Pinned messages over REST."""
+
+from realtime.schema.bodies import PinMessage
+from realtime.schema.shapes import PinDocument, PinnedDocument
+from server.call import Call, Listed, Succeeded
+from server.chat import end_of
+
+
+async def of_chat(call: Call) -> Listed[PinDocument]:
+    return {"items": await call.services.pins.of_chat(call.caller, call.id())}
+
+
+async def pin(call: Call[PinMessage]) -> PinnedDocument:
+    return await call.services.pins.pin(call.caller, call.id(), end_of(call.body.until))
+
+
+async def unpin(call: Call) -> Succeeded:
+    await call.services.pins.unpin(call.caller, call.id())
+    return {"success": True}
