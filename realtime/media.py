@@ -175,7 +175,8 @@ class MediaService:
         while items := await self.database.read(lambda connection: media.doomed(connection, now())):
             for item in items:
                 try:
-                    await self._delete(item.key)
+                    if not await self.database.read(partial(media.is_shared, item=item)):
+                        await self._delete(item.key)
                     gone = partial(media.gone, item=item)
                     await self.database.write(Command(gone, keys=[all_of(item.tenant_pk)]))
                 except Unavailable as error:

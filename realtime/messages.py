@@ -9,9 +9,10 @@ from weakref import WeakValueDictionary
 
 from sqlalchemy import Connection
 
-from realtime import mentions, replies
+from realtime import forwarding, mentions, replies
 from realtime.chat_numbers import ChatNumbers
 from realtime.fanout.delivery_budget import DeliveryBudget
+from realtime.forwarding import Source
 from realtime.media import MediaService, Upload
 from realtime.membership import LARGE_CHAT_MEMBERS, open_direct, require_member, require_speaker
 from realtime.message_change import change_message, visible
@@ -122,13 +123,14 @@ class Messages:
         assert body.targetUserId is not None
         target_id, tenant_pk = body.targetUserId, caller.user.tenant_pk
 
-        def look(connection: Connection) -> tuple[accounts.User, int | None]:
+        def look(connection: Connection) -> tuple[accounts.User, int | None, Source | None]:
             target = accounts.need(connection, tenant_pk, target_id)
             if target.pk == caller.pk:
                 raise Invalid.field("targetUserId", "You cannot chat with yourself")
-            return target, chat.find_direct(connection, caller.pk, target.pk)
+            source = forwarding.find(connection, caller, body.forwardOf) if body.forwardOf is not None else None
+            return target, chat.find_direct(connection, caller.pk, target.pk), source
 
-        target, chat_pk = await self.database.read(look)
+        target, chat_pk, source = await self.database.read(look)
         if chat_pk is None:
 
             def apply(tx: Tx) -> tuple[int, Answer | None]:
@@ -139,10 +141,11 @@ class Messages:
                 if accounts.blocks_whom(tx.connection(), target.pk, caller.pk):
                     raise Forbidden
                 pk = open_direct(tx, caller.user, target)
-                posting = Posting(caller, body, pk, target)
+                posting = Posting(caller, body, pk, target, source=source)
                 return pk, post(tx, posting, self.limits, self.public_url(), self.delivery_budget)
 
-            first = Command(apply, channels=[caller.pk, target.pk], keys=keys_of(caller, body))
+            also = [source.place.chat_pk] if source else []
+            first = Command(apply, channels=[caller.pk, target.pk, *also], keys=keys_of(caller, body))
             made_pk, answer = await self.database.write(first)
             if answer is not None:
                 return answer
@@ -151,10 +154,12 @@ class Messages:
         return await self.database.write(self._command(replace(posting, recipient=target)))
 
     def _command(self, posting: Posting) -> Command[Answer]:
-        """Who gives and who takes credits are locked with the chat."""
+        """Who gives and who takes credits are locked with the chat; so is the chat from which a message is forwarded."""
         caller, body, channels = posting.caller, posting.body, [posting.chat_pk]
         if body.credits is not None and posting.recipient is not None:
             channels += [caller.pk, posting.recipient.pk]
+        if posting.source is not None:
+            channels.append(posting.source.place.chat_pk)
         return Command(
             lambda tx: post(tx, posting, self.limits, self.public_url(), self.delivery_budget),
             channels=channels,
@@ -174,7 +179,9 @@ class Messages:
             recipient = None if body.credits is None else recipient_of(connection, posting)
             root = None if body.threadId is None else messages.where_is(connection, tenant_pk, body.threadId)
             mentioned = accounts.by_ids(connection, tenant_pk, posting.mentioning.ids) if root else []
-            return replace(posting, recipient=recipient, root=root, mentioned_pks=[each.pk for each in mentioned])
+            source = None if body.forwardOf is None else forwarding.find(connection, posting.caller, body.forwardOf)
+            pks = [each.pk for each in mentioned]
+            return replace(posting, recipient=recipient, root=root, mentioned_pks=pks, source=source)
 
         return await self.database.read(look)
 
@@ -380,7 +387,7 @@ class Messages:
 
 def needs_look(body: SendMessage) -> bool:
     """Whether something must be known of what a message names before the locks are taken."""
-    return body.credits is not None or body.threadId is not None
+    return any(each is not None for each in (body.credits, body.threadId, body.forwardOf))
 
 
 def find_root(connection: Connection, caller: Caller, thread_id: str) -> Message | None:

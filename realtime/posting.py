@@ -7,9 +7,10 @@ from typing import Any
 import orjson
 from sqlalchemy import Connection
 
-from realtime import idempotency, mentions, replies
+from realtime import forwarding, idempotency, mentions, replies
 from realtime.credits import pay, require_recipient
 from realtime.fanout.delivery_budget import DeliveryBudget
+from realtime.forwarding import Source
 from realtime.media import one
 from realtime.membership import require_speaker
 from realtime.mentions import Mentioning
@@ -31,8 +32,8 @@ Answer = orjson.Fragment | shapes.MessageDocument
 
 @dataclass(frozen=True, slots=True)
 class Posting:
-    """What is known before a message is posted: ``recipient`` of a transfer, ``root`` of the thread it replies in, and of a
-    reply the numbers of whom it mentions.
+    """What is known before a message is posted: ``recipient`` of a transfer, ``root`` of the thread it replies in, of a
+    reply the numbers of whom it mentions, and the ``source`` of what it forwards.
     """
 
     caller: Caller
@@ -41,6 +42,7 @@ class Posting:
     recipient: accounts.User | None = None
     root: MessagePlace | None = None
     mentioned_pks: Sequence[int] = ()
+    source: Source | None = None
 
     @property
     def mentioning(self) -> Mentioning:
@@ -87,6 +89,11 @@ def post(tx: Tx, posting: Posting, limits: Limits, public_url: str, delivery_bud
     mentioned, everybody = mentions.members(tx, chat_pk, posting.mentioning), None
     if body.mentionAll:
         everybody = mentions.mention_all(tx, chat_pk, access, limits, in_chat=in_chat)
+    original, original_file = None, None
+    if body.forwardOf is not None:
+        if posting.source is None:
+            raise NotFound(forwarding.ABSENT)
+        original, original_file = forwarding.require(tx, caller, body.forwardOf)
     id, transfer = new_id(), None
     if body.credits is not None:
         recipient = require_recipient(tx, caller, body, chat_pk, posting.recipient)
@@ -97,6 +104,8 @@ def post(tx: Tx, posting: Posting, limits: Limits, public_url: str, delivery_bud
     seq, channel = tx.next_seq(chat_pk)
     if file is not None:
         media.send(tx, file.id, chat_pk, seq)
+    if original_file is not None:
+        file = media.copy(tx, original_file, id=new_id(), owner_pk=caller.pk, chat_pk=chat_pk, seq=seq)
     message = Message(
         chat_pk=chat_pk,
         chat_id=access.chat_id,
@@ -104,8 +113,8 @@ def post(tx: Tx, posting: Posting, limits: Limits, public_url: str, delivery_bud
         id=id,
         sender_pk=caller.pk,
         sender_id=caller.user.id,
-        type=body.type,
-        content=body.content,
+        type=original.type if original else body.type,
+        content=original.content if original else body.content,
         reply_to=body.replyTo,
         metadata=body.metadata,
         created_at=tx.now,
@@ -118,6 +127,7 @@ def post(tx: Tx, posting: Posting, limits: Limits, public_url: str, delivery_bud
         previous_seq=None if in_chat else messages.newest_in_chat(tx, chat_pk),
         mentions=mentioned,
         mention_all=everybody,
+        forwarded=1 if original else None,
     )
     event = log.write(tx, chat_pk, channel, seq, "message:new", documents.message(message))
     messages.add(tx, message, client_key=key, fingerprint=fingerprint)
@@ -185,6 +195,8 @@ def fingerprint_of(body: SendMessage, file: str | None) -> str:
         command = (*command, extra)
     if body.threadId is not None:
         command = (*command, {"threadId": body.threadId, "alsoInChat": body.alsoInChat})
+    if body.forwardOf is not None:
+        command = (*command, {"forwardOf": body.forwardOf})
     if body.mentions or body.mentionAll:
         command = (*command, {"mentions": body.mentions, "mentionAll": body.mentionAll})
     return idempotency.fingerprint(command)
@@ -202,6 +214,8 @@ def reads_of(posting: Posting) -> list[Read]:
         reads.append((messages.WHERE_IS, {"id": body.replyTo, "tenant": caller.user.tenant_pk}))
     if posting.root is not None:
         reads += replies.reads_of_add(posting.root, caller.pk, posting.mentioned_pks)
+    if posting.source is not None and body.forwardOf is not None:
+        reads += forwarding.reads_of(caller, body.forwardOf, posting.source)
     reads += mentions.reads_of(chat_pk, posting.mentioning)
     if body.clientMessageId is not None:
         reads.append((messages.BY_KEY, {"sender": caller.pk, "key": body.clientMessageId}))

@@ -3,16 +3,21 @@
 A file is ``arriving`` until it lies in its place, ``ready`` until a message sends it, ``sent`` as long as that message is
 there. What nobody sent in time, and what was deleted, is ``doomed``; when the file is gone, so is the row, but that of a
 sent one stays as ``gone``: its hash still says whether a message under an idempotency key is the same.
+
+A forwarded file is a row of its own with the same key; the file is removed with the last of these rows. Its space counts for
+the owner of one of them.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from sqlalchemy import Connection, bindparam, delete, insert, or_, select, text, update
 
 from storage.errors import Conflict
 from storage.models import EXPIRING, chats, media, media_usage
-from storage.transaction import Tx
+from storage.prepared import Bulk, Prepared
+from storage.statements import Read
+from storage.transaction import Tx, first
 
 Kind = Literal["image", "video", "audio", "file"]
 State = Literal["arriving", "ready", "sent", "doomed", "gone"]
@@ -41,6 +46,7 @@ class Media:
     thumbnail: bool
     chat_pk: int | None
     seq: int | None
+    charged: bool
 
     @property
     def thumbnail_key(self) -> str:
@@ -48,6 +54,14 @@ class Media:
 
 
 SELECT = select(*(media.c[name] for name in Media.__slots__))
+FIND = Prepared(
+    SELECT.outerjoin(chats, chats.c.pk == media.c.chat_pk).where(
+        media.c.id == bindparam("id"), or_(media.c.chat_pk.is_(None), chats.c.deleted_at.is_(None))
+    )
+)
+COPIED = ("tenant_pk", "key", "kind", "mime", "name", "size", "hash", "width", "height", "duration", "thumbnail")
+ADD_COPY = Bulk(media, (*COPIED, "id", "owner_pk", "state", "chat_pk", "seq", "created_at", "charged"))
+LIVE = ("arriving", "ready", "sent")
 
 
 def add(tx: Tx, *, expires_at: int, room: tuple[int, int], **values: Any) -> None:
@@ -75,12 +89,22 @@ def charge(tx: Tx, tenant_pk: int, user_pk: int, size: int) -> None:
         tx.execute(insert(media_usage), {"tenant_pk": tenant_pk, "user_pk": user_pk, "bytes": size})
 
 
-def find(connection: Connection, id: str) -> Media | None:
+def find(source: Tx | Connection, id: str) -> Media | None:
     """None also for what was sent to a chat that is deleted."""
-    there = or_(media.c.chat_pk.is_(None), chats.c.deleted_at.is_(None))
-    statement = SELECT.outerjoin(chats, chats.c.pk == media.c.chat_pk).where(media.c.id == id, there)
-    row = connection.execute(statement).first()
+    row = first(source, FIND, {"id": id})
     return Media(*row) if row else None
+
+
+def reads_of_find(id: str) -> list[Read]:
+    """The queries of ``find``."""
+    return [(FIND, {"id": id})]
+
+
+def copy(tx: Tx, source: Media, *, id: str, owner_pk: int, chat_pk: int, seq: int) -> Media:
+    """The file of a message that forwards another one, whose chat the transaction holds."""
+    values = tuple(getattr(source, name) for name in COPIED)
+    tx.later(ADD_COPY, (*values, id, owner_pk, "sent", chat_pk, seq, tx.now, False))
+    return replace(source, id=id, owner_pk=owner_pk, state="sent", chat_pk=chat_pk, seq=seq, charged=False)
 
 
 def arrived(tx: Tx, id: str, *, ttl: int) -> Media:
@@ -137,13 +161,29 @@ def put_off(tx: Tx, pk: int, until: int) -> None:
     tx.execute(update(media).where(media.c.pk == pk, media.c.state == "doomed").values(expires_at=until))
 
 
+def is_shared(connection: Connection, item: Media) -> bool:
+    """Whether another row still needs the file."""
+    others = select(media.c.pk).where(media.c.key == item.key, media.c.pk != item.pk, media.c.state.in_(LIVE))
+    return connection.execute(others.limit(1)).first() is not None
+
+
 def gone(tx: Tx, item: Media) -> None:
-    """After its file was removed: release its space. The caller holds the lock of the tenant's media."""
+    """After its file was removed, or where others share it: release its space, or have it count for the next owner.
+
+    The caller holds the lock of the tenant's media.
+    """
     mine = (media.c.pk == item.pk) & (media.c.state == "doomed")
     if item.seq is None:
         found = tx.execute(delete(media).where(mine)).rowcount
     else:
         found = tx.execute(update(media).where(mine).values(state="gone", expires_at=None)).rowcount
-    if found:
-        charge(tx, item.tenant_pk, item.owner_pk, -item.size)
+    if not found or not item.charged:
+        return
+    charge(tx, item.tenant_pk, item.owner_pk, -item.size)
+    heirs = select(media.c.pk, media.c.owner_pk).where(media.c.key == item.key, media.c.state.in_((*LIVE, "doomed")))
+    heir = tx.execute(heirs.where(media.c.pk != item.pk).order_by(media.c.pk).limit(1)).first()
+    if heir is None:
         charge(tx, item.tenant_pk, WHOLE_TENANT, -item.size)
+    else:
+        tx.execute(update(media).where(media.c.pk == heir.pk).values(charged=True))
+        charge(tx, item.tenant_pk, heir.owner_pk, item.size)

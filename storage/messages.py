@@ -27,7 +27,7 @@ class Message:
     event that shows it, and with ``reactions_due`` it has changed since. A reply has ``thread_seq`` and ``thread_id`` of its
     thread's root, and ``previous_seq`` where it is not shown in the chat: the newest message before it that is. ``thread`` is
     a root's summary. ``mentions`` are members, by number and id; ``mention_all`` is set where all of the chat, or of the
-    thread, are mentioned.
+    thread, are mentioned. ``forwarded`` is set in a message that was.
     """
 
     chat_pk: int
@@ -55,6 +55,7 @@ class Message:
     thread: Mapping[str, Any] | None = None
     mentions: Sequence[tuple[int, str]] = ()
     mention_all: int | None = None
+    forwarded: int | None = None
     read_by: tuple[str, ...] = ()
     read_count: int = 0
 
@@ -105,6 +106,7 @@ MESSAGE = (
         messages.c.thread,
         messages.c.mentions,
         messages.c.mention_all,
+        messages.c.forwarded,
     )
     .join(chats, chats.c.pk == messages.c.chat_pk)
     .join(users, users.c.pk == messages.c.sender_pk)
@@ -114,7 +116,7 @@ JSON = ("metadata", "media", "transfer", "edits", "reactions", "thread", "mentio
 AT_PLACES = of_pairs(
     "SELECT m.chat_pk, c.id, m.seq, m.id, m.sender_pk, u.id, m.type, m.content, m.reply_to, m.metadata, m.created_at, "
     "m.updated_at, m.deleted_at, m.media, m.transfer, m.edits, m.reactions, m.reaction_seq, m.reactions_due, m.thread_seq, "
-    "m.thread_id, m.previous_seq, m.thread, m.mentions, m.mention_all FROM {pairs} "
+    "m.thread_id, m.previous_seq, m.thread, m.mentions, m.mention_all, m.forwarded FROM {pairs} "
     "JOIN messages AS m ON m.chat_pk = w.pk AND m.seq = w.seq JOIN chats AS c ON c.pk = m.chat_pk "
     "JOIN users AS u ON u.pk = m.sender_pk ORDER BY m.chat_pk, m.seq"
 )
@@ -156,7 +158,7 @@ PLAIN = (
     "updated_at",
     "ordinal",
 )
-EXTRA = ("thread_seq", "thread_id", "previous_seq", "mentions", "mention_all")
+EXTRA = ("thread_seq", "thread_id", "previous_seq", "mentions", "mention_all", "forwarded")
 ADD, ADD_WITH_EXTRA = Bulk(messages, PLAIN), Bulk(messages, (*PLAIN, *EXTRA))
 # What may change of a message; all of it in one statement, so that of two changes in a batch the later one counts.
 CHANGED = ("content", "reply_to", "metadata", "media", "edits", "mentions", "mention_all", "updated_at", "deleted_at")
@@ -214,6 +216,7 @@ def add(tx: Tx, message: Message, *, client_key: str | None, fingerprint: str | 
         message.previous_seq,
         dumped(message.mentions) if message.mentions else None,
         message.mention_all,
+        message.forwarded,
     )
     if any(value is not None for value in extra):
         tx.later(ADD_WITH_EXTRA, (*row, *extra))

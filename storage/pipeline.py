@@ -27,6 +27,7 @@ READERS: dict[int, Callable[[bytes], Any]] = {
     20: int,
     21: int,
     23: int,
+    701: float,
 }
 
 
@@ -211,7 +212,7 @@ def array(values: Sequence[str | None]) -> bytes:
     return f"{{{','.join(['NULL' if value is None else value for value in values])}}}".encode()
 
 
-def integers(values: Sequence[int | None]) -> bytes:
+def numbers(values: Sequence[float | None]) -> bytes:
     return array([None if value is None else str(value) for value in values])
 
 
@@ -251,7 +252,8 @@ def arrays(kinds: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> list[bytes]
 
 
 ARRAYS: dict[str, Callable[[Sequence[Any]], bytes]] = {
-    "bigint": integers,
+    "bigint": numbers,
+    "double precision": numbers,
     "boolean": booleans,
     "bytea": byte_strings,
     "text": texts,

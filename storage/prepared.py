@@ -14,6 +14,7 @@ from sqlalchemy import (
     Boolean,
     ColumnElement,
     Executable,
+    Float,
     Integer,
     LargeBinary,
     Table,
@@ -87,7 +88,7 @@ def json_list(values: Iterable[Any]) -> str:
 
 def postgres_type(type: TypeEngine[Any]) -> str:
     """The PostgreSQL type of a column's values."""
-    known = ((Integer, "bigint"), (Boolean, "boolean"), (LargeBinary, "bytea"))
+    known = ((Integer, "bigint"), (Boolean, "boolean"), (LargeBinary, "bytea"), (Float, "double precision"))
     return next((name for kind, name in known if isinstance(type, kind)), "text")
 
 

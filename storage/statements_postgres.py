@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import Connection
 from sqlalchemy.util import await_only
 
-from storage.pipeline import Pipeline, Statement, arrays, integers, texts
+from storage.pipeline import Pipeline, Statement, arrays, numbers, texts
 from storage.prepared import Bulk, Prepared, Update
 from storage.sqlstates import CommitUnknown, Undone, is_database_error, is_retriable
 from storage.statements import SET_CHANNEL, Channels, Found, Locked, Read, Waiting
@@ -44,7 +44,7 @@ class PostgresStatements:
         if keys:
             locks.append(Statement(LOCK_KEYS, [texts(keys)]))
         if pks:
-            locks.append(Statement(LOCK_CHANNELS, [integers(pks)]))
+            locks.append(Statement(LOCK_CHANNELS, [numbers(pks)]))
         groups = grouped(reads)
         answers = self._run([BEGIN, self.limits, *locks, CLOCK, *map(statement_of, groups, groups.values())])
         heads = answers[1 + len(locks)] if pks else []

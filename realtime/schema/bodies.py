@@ -129,6 +129,7 @@ class SendMessage(Body):
     """``chatId``, or ``targetUserId`` alone for the direct chat with that user, found or created.
 
     With ``threadId``, a message of the chat, it is a reply in that message's thread; ``alsoInChat`` shows it in the chat too.
+    With ``forwardOf``, a message that the user can see, type, content and file are those of that message.
     """
 
     type: Literal["text", "media", "creditTransfer"]
@@ -140,6 +141,7 @@ class SendMessage(Body):
     alsoInChat: bool = False
     mentions: Annotated[list[HexId], AfterValidator(few_mentions)] = Field(default_factory=list)
     mentionAll: bool = False
+    forwardOf: HexId | None = None
     metadata: Metadata | None = None
     clientMessageId: ClientKey | None = None
     file: Annotated[UploadId | None, documented(description="The id of an upload; in a form also the file itself.")] = (
@@ -155,6 +157,8 @@ class SendMessage(Body):
         kept = no_nulls(data)
         if not isinstance(kept, dict):
             return kept
+        if "forwardOf" in kept:
+            kept = {"type": "text", **kept}
         of_others = {name for type, names in ONLY_IN.items() if kept.get("type") != type for name in names}
         return {name: value for name, value in kept.items() if name not in of_others}
 
@@ -164,6 +168,13 @@ class SendMessage(Body):
             raise ValueError("chatId or targetUserId is required")
         if self.alsoInChat and self.threadId is None:
             raise ValueError("alsoInChat is for replies: threadId is required")
+        if self.forwardOf is not None:
+            if self.type == "creditTransfer":
+                raise ValueError("type must be text or media with forwardOf")
+            for name in ("content", "file"):
+                if getattr(self, name) is not None:
+                    raise ValueError(f"{name} is not allowed with forwardOf, which copies it")
+            return self
         if self.type == "media":
             if self.file is None:
                 raise ValueError("file is required: the file itself in a form, or the id of an upload")

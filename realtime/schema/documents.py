@@ -65,6 +65,8 @@ def message(item: messages.Message) -> shapes.MessageDocument:
         document["mentions"] = [id for _, id in item.mentions]
     if item.mention_all is not None:
         document["mentionAll"] = True
+    if item.forwarded and item.deleted_at is None:
+        document["forwarded"] = True
     if item.reactions:
         document["reactions"] = reactions(item)
     if item.thread is not None:

@@ -82,6 +82,7 @@ class MessageDocument(TypedDict):
     alsoInChat: NotRequired[Literal[True]]
     mentions: NotRequired[list[str]]
     mentionAll: NotRequired[Literal[True]]
+    forwarded: NotRequired[Literal[True]]
     thread: NotRequired[ThreadSummary]
 
 

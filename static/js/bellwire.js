@@ -58,6 +58,7 @@ import { io } from "/vendor/socket.io.esm.min.js";
  * @property {string[]} [mine] keys of one's own reactions, as the page keeps them
  * @property {string[]} [mentions] ids of members
  * @property {true} [mentionAll]
+ * @property {true} [forwarded] it is a copy of another message
  * @property {string} [threadId] of a reply: the message that began its thread
  * @property {true} [alsoInChat] of a reply that the chat shows, too
  * @property {Thread} [thread] of a message with replies; not in events of it
@@ -103,6 +104,7 @@ import { io } from "/vendor/socket.io.esm.min.js";
  * @property {string} [chatId]
  * @property {string} [targetUserId]
  * @property {string} [content]
+ * @property {string} [forwardOf] it is a copy of this message
  * @property {string[]} [mentions] ids of members, at most 50
  * @property {boolean} [mentionAll]
  * @property {string} [threadId] it is a reply in the thread of this message

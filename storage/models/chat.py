@@ -118,6 +118,7 @@ messages = Table(
     # Members by number and id, as JSON; whether all are mentioned: 1 in the chat, 2 in the thread.
     Column("mentions", Text),
     Column("mention_all", Integer),
+    Column("forwarded", Integer),
     UniqueConstraint("sender_pk", "client_key"),
     Index("ix_messages_deleted", "chat_pk", "seq", postgresql_where=text(DELETED), sqlite_where=text(DELETED)),
     Index("ix_messages_unnumbered", "chat_pk", "seq", postgresql_where=text(UNNUMBERED), sqlite_where=text(UNNUMBERED)),

@@ -1,6 +1,6 @@
 """Uploaded files, and how much of their space each user and tenant has taken."""
 
-from sqlalchemy import BigInteger, Boolean, Column, Float, ForeignKey, Index, Integer, String, Table, text
+from sqlalchemy import BigInteger, Boolean, Column, Float, ForeignKey, Index, Integer, String, Table, text, true
 
 from storage.models.account import users
 from storage.models.base import Key, metadata
@@ -15,7 +15,7 @@ media = Table(
     Column("id", String(24), nullable=False, unique=True),
     Column("tenant_pk", Key, ForeignKey(tenants.c.pk), nullable=False),
     Column("owner_pk", Key, ForeignKey(users.c.pk), nullable=False, index=True),
-    Column("key", String(64), nullable=False),
+    Column("key", String(64), nullable=False, index=True),
     Column("state", String(16), nullable=False),
     Column("kind", String(16), nullable=False),
     Column("mime", String(255), nullable=False),
@@ -30,6 +30,8 @@ media = Table(
     Column("seq", BigInteger),
     Column("created_at", BigInteger, nullable=False),
     Column("expires_at", BigInteger),
+    # Of the rows that share a file one counts for its owner's space.
+    Column("charged", Boolean, nullable=False, server_default=true()),
     Index("ix_media_expires_at", "expires_at", postgresql_where=text(EXPIRING), sqlite_where=text(EXPIRING)),
     Index("ix_media_place", "chat_pk", "seq"),
     sqlite_autoincrement=True,

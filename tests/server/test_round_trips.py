@@ -221,6 +221,8 @@ async def test_what_people_do_most_takes_two_trips_a_batch(full: Full) -> None:
     for count in (1, 50):
         assert await trips_of_batch(full, posted(count)) == 2
         assert await trips_of_batch(full, posted(count, threadId=root["_id"])) == 2
+        copy = SendMessage(type="text", chatId=full.chat_id, forwardOf=last["_id"])
+        assert await trips_of_batch(full, [messages.post(caller, copy) for _ in range(count)]) == 2
         named = [each.id for each in full.others[:count]]
         assert await trips_of_batch(full, posted(count, mentions=named)) == 2
         assert await trips_of_batch(full, posted(count, mentions=named, threadId=root["_id"])) == 2

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 import psycopg
 import pytest
 
-from storage.pipeline import Pipeline, Statement, byte_strings, closing_after, integers, texts
+from storage.pipeline import Pipeline, Statement, byte_strings, closing_after, numbers, texts
 from tests.support.guard import HANG_SECONDS
 from tests.support.postgres import connect
 
@@ -23,10 +23,10 @@ async def test_each_statement_has_its_rows(pipeline: Pipeline) -> None:
         Statement("SELECT 1"),
         Statement("SELECT k, k || '!' FROM unnest($1::text[]) AS k", [texts(["a", "b"])]),
         Statement("SELECT 1 WHERE false"),
-        Statement("SELECT true, NULL, 'x'::bytea, $1::bigint", [b"7"]),
+        Statement("SELECT true, NULL, 'x'::bytea, $1::bigint, $2::float8", [b"7", b"0.5"]),
     ]
     for _ in range(2):
-        assert await pipeline.run(statements) == [[(1,)], [("a", "a!"), ("b", "b!")], [], [(True, None, b"x", 7)]]
+        assert await pipeline.run(statements) == [[(1,)], [("a", "a!"), ("b", "b!")], [], [(True, None, b"x", 7, 0.5)]]
 
 
 async def test_one_that_is_refused_ends_those_after_it_and_the_connection_goes_on(pipeline: Pipeline) -> None:
@@ -80,6 +80,6 @@ async def test_a_prepared_statement_that_is_gone_is_prepared_again(pipeline: Pip
 
 
 def test_what_no_array_can_hold() -> None:
-    assert integers([1, None, -3]) == b"{1,NULL,-3}"
+    assert numbers([1, None, -3, 0.5]) == b"{1,NULL,-3,0.5}"
     with pytest.raises(ValueError, match="NUL"):
         texts(["a\0b"])
