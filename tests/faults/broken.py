@@ -38,17 +38,18 @@ from push.sender import Sender
 from push.webpush import WebPushProvider
 from push.webpush_encryption import encrypt
 from push.worker import Worker
+from realtime import replies
 from realtime.fanout.hub import Hub
 from realtime.fanout.plan import Plans
 from realtime.fanout.session import Sessions
 from realtime.transport.engine import Engine
 from server import endpoint
 from server.push_setup import policy_of
-from storage import credits, database, messages, outbox, push_channel_apps, push_channels
+from storage import credits, database, messages, outbox, push_channel_apps, push_channels, reactions, unread
 from storage.executor_sqlite import SqliteExecutor
 from storage.models import credit_accounts
 from storage.statements_sqlite import SqliteStatements
-from storage.transaction import run_batch
+from storage.transaction import Tx, run_batch
 from storage.types import SECOND, new_id
 from storage.writer import Writer
 
@@ -266,6 +267,30 @@ def pushes_not_collapsed() -> None:
         return await send(self, replace(push, note=replace(push.note, once=secrets.token_hex(8))), user_pk)
 
     put(Sender, "send", replaced)
+
+
+@mutant
+def reactions_shown_and_not_stored() -> None:
+    """Now and then."""
+    later = Tx.later
+
+    def replaced(self: Any, table: Any, row: Any, **options: Any) -> None:
+        if table is not reactions.ADD or random.random() > 0.02:
+            later(self, table, row, **options)
+
+    put(Tx, "later", replaced)
+
+
+@mutant
+def reads_of_threads_move_the_chat() -> None:
+    mark = replies.mark_read
+
+    def replaced(tx: Any, caller: Any, message_id: str, place: Any, access: Any) -> Any:
+        if place.seq > access.read.read_seq:
+            unread.mark_read(tx, place.chat_pk, caller.pk, access.read, place.seq, place.ordinal)
+        return mark(tx, caller, message_id, place, access)
+
+    put(replies, "mark_read", replaced)
 
 
 @mutant

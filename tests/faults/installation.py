@@ -233,7 +233,7 @@ class Follower:
             if name == "session:ready":
                 self._ready(arguments[0])
             elif len(arguments) > 1:
-                self._event(arguments[0], **arguments[1])
+                self._event(name, arguments[0], **arguments[1])
 
     def _ready(self, ready: Any) -> None:
         lost = [name for name, whole in ready["recovered"].items() if not whole]
@@ -245,13 +245,17 @@ class Follower:
         self.connects += 1
         self.connected.set()
 
-    def _event(self, payload: Any, channel: str, seq: int) -> None:
+    def on_event(self, name: str, payload: Any) -> None:
+        """What is new, in order."""
+
+    def _event(self, name: str, payload: Any, channel: str, seq: int) -> None:
         before = self.offsets.get(channel)
         if before is not None and seq != before + 1:
             self.wrong.append((channel, before, seq))
         self.offsets[channel] = seq
         if channel.startswith("chat:"):
             self.ids[channel][seq] = payload.get("_id")
+        self.on_event(name, payload)
 
     async def stop(self) -> None:
         self.stopped = True

@@ -22,7 +22,19 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from tests.faults import acks, credits, nodes, providers, pushes, readers, rooms, screens, syncs
+from tests.faults import (
+    acks,
+    conversation,
+    credits,
+    nodes,
+    providers,
+    pushes,
+    reactions,
+    readers,
+    rooms,
+    screens,
+    syncs,
+)
 from tests.faults.broken import MUTANTS
 
 BEGIN, END = "<!-- proofs: begin -->", "<!-- proofs: end -->"
@@ -78,6 +90,14 @@ WHOLE = ("acked_never_seen", "acked_twice", "wrong_order", "missed", "different"
 OF_PROVIDERS = (
     "undelivered", "shown_twice", "sent_to_dead", "devices_lost", "dead_kept", "stuck", "elsewhere_slower", "most_wrong",
     "endpoints_in_log", "tracebacks",
+)  # fmt: skip
+OF_CONVERSATION = (
+    "lost", "edits_lost", "reactions_lost", "reactions_too_many", "pins_wrong", "positions_wrong", "sums_wrong", "gaps",
+    "unread_wrong", "views_wrong", "disorder", "tracebacks",
+)  # fmt: skip
+OF_REACTIONS = (
+    "lost", "too_many", "refused_wrongly", "sums_wrong", "readers_wrong", "on_tombstones", "too_often", "disorder",
+    "tracebacks",
 )  # fmt: skip
 CLOCK = "tests/faults/test_clock.py"
 ROWS = {
@@ -176,6 +196,33 @@ ROWS = {
         lambda told: told["viewers"] * told["events"],
         "deliveries",
     ),
+    "f": Row(
+        "P1, P4",
+        "eight people send, reply, mention, forward, edit, delete, react, read, follow and pin, one node killed; SQLite",
+        lambda: conversation.run(seconds=120, kills=20),
+        lambda: conversation.run(seconds=8, kills=2),
+        OF_CONVERSATION,
+        lambda told: told["done"],
+        "operations",
+    ),
+    "f nodes": Row(
+        "P1, P4",
+        "the same over two nodes and PostgreSQL, one of them killed at a time",
+        lambda: conversation.run(seconds=120, kills=20, postgres=True),
+        lambda: conversation.run(seconds=8, kills=2, postgres=True),
+        OF_CONVERSATION,
+        lambda told: told["done"],
+        "operations",
+    ),
+    "f storm": Row(
+        "P1, P4",
+        "2,000 people react to 50 messages of one chat within ten seconds, the server killed and messages deleted meanwhile",
+        lambda: reactions.run(users=2000, messages=50, seconds=10, kills=5),
+        lambda: reactions.run(users=100, messages=10, seconds=3, kills=1),
+        OF_REACTIONS,
+        lambda told: told["acknowledged"],
+        "reactions",
+    ),
     "g": Row(
         "P6",
         "fifteen faults of Apple's service, the server killed in the middle of each",
@@ -253,6 +300,7 @@ FOUND_BY = {
     "pushes_promised_apart": "a1", "leases_never_returned": "g", "nothing_synced": "a2", "gaps_not_filled": "b",
     "hints_taken_as_they_come": "b", "offsets_forgotten": "a1", "dead_tokens_kept": "g", "pushes_not_collapsed": "g",
     "credits_out_of_nothing": "c", "transfers_without_ledger": "c", "slow_readers_kept": "d", "expired_tokens_stay": "h",
+    "reactions_shown_and_not_stored": "f", "reads_of_threads_move_the_chat": "f",
     "stopped_without_a_word": "i", "tokens_dead_by_a_bare_404": "g android", "tokens_forgotten_at_mass_death": "g android",
     "messages_with_a_collapse_key": "g android", "subscriptions_dead_in_their_first_minutes": "g browsers",
     "wrong_record_size": "g browsers", "ends_over_channels_not_repeated": "g screens", "channels_left_behind": "g screens",
