@@ -15,6 +15,7 @@ import tempfile
 import time
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -397,10 +398,13 @@ async def on_postgres() -> AsyncIterator[tuple[list[ServerProcess], str]]:
         yield here.nodes, here.database_url
 
 
-async def run(*, seconds: float, kills: int, postgres: bool = False, seed: int = 1) -> dict[str, Any]:
+# The servers, and the URL of their database.
+Place = Callable[[], AbstractAsyncContextManager[tuple[list[ServerProcess], str]]]
+
+
+async def run(*, seconds: float, kills: int, place: Place = on_sqlite, seed: int = 1) -> dict[str, Any]:
     dice, known = random.Random(seed), Known()
-    place = on_postgres() if postgres else on_sqlite()
-    async with place as (nodes, url), aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
+    async with place() as (nodes, url), aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
         owner = await nodes[0].user(session, "owner@example.org", "--permission", "users.manage")
         users = [owner, *await owner.others(PEOPLE - 1)]
         body = {"type": "group", "name": "x", "memberIds": [each.id for each in users[1:]]}
@@ -455,7 +459,9 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=10)
     parser.add_argument("--postgres", action="store_true", help="two nodes on PostgreSQL instead of one on SQLite")
     parser.add_argument("--seed", type=int, default=1)
-    print(json.dumps(asyncio.run(run(**vars(parser.parse_args()))), indent=2))
+    asked = vars(parser.parse_args())
+    place = on_postgres if asked.pop("postgres") else on_sqlite
+    print(json.dumps(asyncio.run(run(**asked, place=place)), indent=2))
 
 
 if __name__ == "__main__":

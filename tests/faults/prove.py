@@ -208,8 +208,8 @@ ROWS = {
     "f nodes": Row(
         "P1, P4",
         "the same over two nodes and PostgreSQL, one of them killed at a time",
-        lambda: conversation.run(seconds=120, kills=20, postgres=True),
-        lambda: conversation.run(seconds=8, kills=2, postgres=True),
+        lambda: conversation.run(seconds=120, kills=20, place=conversation.on_postgres),
+        lambda: conversation.run(seconds=8, kills=2, place=conversation.on_postgres),
         OF_CONVERSATION,
         lambda told: told["done"],
         "operations",
