@@ -34,10 +34,10 @@ TEXTS = {
     },
     "tr": {
         "message": "Yeni mesaj",
-        "you": "Sizden bahsedildi",
-        "everyone": "Herkesten bahsedildi",
-        "by_you": "{name} sizden bahsetti",
-        "by_everyone": "{name} herkesten bahsetti",
+        "you": "Bir mesajda etiketlendiniz",
+        "everyone": "Bir mesajda herkes etiketlendi",
+        "by_you": "{name} sizi etiketledi",
+        "by_everyone": "{name} herkesi etiketledi",
         "notification": "Yeni bildirim",
         "soon": "Birazdan başlıyor",
         "cancelled": "İptal edildi",
@@ -109,10 +109,10 @@ def of_message(message: Text, context: PushContext, content: bool) -> Note:
     data = {"type": "message", "chatId": message.chat_id, "messageId": message.id, "seq": message.seq}
     if message.thread_id is not None:
         data["threadId"] = message.thread_id
-    mention = mention_of(message, context)
+    mention = mention_of(message, context.delivery.user_pk)
     if mention is not None:
         data["mention"] = mention
-    # A mention by an edit is shown although the message was.
+    # A mention added by an edit is a push of its own.
     once = f"{message.id}-mention" if context.delivery.kind == "mention" else message.id
     note = Note(once=once, badge=0, thread=message.chat_id, data=data)
     locale = context.preferences.locale
@@ -120,7 +120,7 @@ def of_message(message: Text, context: PushContext, content: bool) -> Note:
         return replace(note, title=word(locale, mention or "message"))
     body = message.content or ""
     if message.amount is not None or message.media is not None:
-        what = word(context.preferences.locale, message.media or "credits").format(amount=message.amount)
+        what = word(locale, message.media or "credits").format(amount=message.amount)
         body = f"{what}: {body}" if body else what
     data["senderId"] = message.sender_id
     sender = message.sender
@@ -131,9 +131,9 @@ def of_message(message: Text, context: PushContext, content: bool) -> Note:
     return replace(note, title=message.chat, subtitle=sender, body=body)
 
 
-def mention_of(message: Text, context: PushContext) -> Literal["you", "everyone"] | None:
-    """Whom a message mentions, as who is pushed sees it."""
-    if context.delivery.user_pk in message.mentioned_pks:
+def mention_of(message: Text, user_pk: int) -> Literal["you", "everyone"] | None:
+    """How a message mentions the recipient, or None."""
+    if user_pk in message.mentioned_pks:
         return "you"
     return "everyone" if message.mentions_all else None
 

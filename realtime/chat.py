@@ -9,7 +9,16 @@ from sqlalchemy import Connection
 from realtime.chat_list import ListedChat, seen, seen_by
 from realtime.chat_numbers import ChatNumbers
 from realtime.fanout.delivery_budget import DeliveryBudget
-from realtime.membership import admit, announce, append_updated, keep_an_owner, leave, open_direct, require_member
+from realtime.membership import (
+    MANAGERS,
+    admit,
+    announce,
+    append_updated,
+    keep_an_owner,
+    leave,
+    open_direct,
+    require_member,
+)
 from realtime.schema import documents, shapes
 from realtime.schema.bodies import ChangeChat, CreateChat
 from realtime.schema.caller import Caller
@@ -26,7 +35,8 @@ from storage.tasks import Tasks
 from storage.transaction import Command, Tx
 from storage.types import SECOND
 
-MANAGERS = ("owner", "admin")
+# Of a mute; shown as a date in the year 9987.
+NO_END_MICROSECONDS = LATEST - SECOND
 T = TypeVar("T")
 
 
@@ -250,13 +260,13 @@ class Chats:
         until: int | None,
         level: Literal["all", "mentions", "none"] | None = None,
     ) -> shapes.ChatDocument:
-        """Push mentions of this chat alone, or nothing, until then (microseconds); ``all`` unmutes.
+        """Mute until a time (microseconds), pushing only mentions, or nothing for ``none``; ``all`` unmutes.
 
-        Without ``until`` a level is for good; with neither the chat is unmuted. Raises NotFound, Forbidden for a viewer.
+        Without ``until`` a level has no end; without both, the chat is unmuted. Raises NotFound, Forbidden for a viewer.
         """
         end = until
         if level is not None and until is None:
-            end = LATEST - SECOND
+            end = NO_END_MICROSECONDS
         if level == "all":
             end = None
 

@@ -55,10 +55,10 @@ def seen(connection: Connection, found: Sequence[MemberChat], user_pk: int) -> l
             each.chat,
             members[pk],
             last.get(pk),
-            counts.get(pk, 0) + replies.get(pk, 0),
+            min(counts.get(pk, 0) + replies.get(pk, 0), unread.UNREAD_CAP),
             mentions=mention_counts.get(pk, 0),
             muted_until=each.muted_until,
-            mute_level=None if each.muted_until is None else each.mute_level or "mentions",
+            mute_level=each.mute_level,
             role=each.role,
         )
         for pk, each in zip(pks, found, strict=True)

@@ -21,16 +21,16 @@ Handler = Callable[[int], Awaitable[None]]
 
 
 class DueWork:
-    """``handlers``, by kind, do what is due of a number, if it still is. ``await work()`` every second.
+    """Runs the handler of each kind when its row is due; call ``work()`` every second.
 
-    What is done ``in_time``, by the process that made it due (``soon``), others leave to it for a moment.
+    A kind that was added with ``in_time`` is run by the process that scheduled it (``soon``); others take it over after
+    ``GRACE_MICROSECONDS``.
     """
 
     def __init__(self, database: Database) -> None:
         self.database = database
         self.handlers: dict[str, Handler] = {}
-        # The kinds that are done in time.
-        self.in_time: set[str] = set()
+        self.kinds_in_time: set[str] = set()
         self.tasks = Tasks()
         self.timers: set[asyncio.TimerHandle] = set()
         # Nothing more is begun: what is due is another's.
@@ -39,7 +39,7 @@ class DueWork:
     def add(self, kind: str, handler: Handler, *, in_time: bool = False) -> None:
         self.handlers[kind] = handler
         if in_time:
-            self.in_time.add(kind)
+            self.kinds_in_time.add(kind)
 
     def soon(self, kind: str, ref: int, seconds: float) -> None:
         """This process made it due."""
@@ -58,8 +58,8 @@ class DueWork:
 
         def look(connection: Connection) -> list[due.Due]:
             at = clock(connection)
-            found = due.past(connection, self.in_time, before=at - GRACE_MICROSECONDS)
-            return found + due.past(connection, self.handlers.keys() - self.in_time, before=at)
+            found = due.overdue(connection, self.kinds_in_time, before=at - GRACE_MICROSECONDS)
+            return found + due.overdue(connection, self.handlers.keys() - self.kinds_in_time, before=at)
 
         found = await self.database.read(look)
         await asyncio.gather(*(self._handle(kind, ref) for kind, ref in found))

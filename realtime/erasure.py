@@ -22,7 +22,7 @@ from realtime.tombstones import make_tombstone, reads_of_tombstone
 from storage import accounts, chat, credits, due, erasure, log, logins, messages, notifications, reactions, streams
 from storage.accounts import User
 from storage.erasure import Membership
-from storage.errors import NotFound, Unavailable
+from storage.errors import FOREVER, NotFound, Unavailable
 from storage.messages import MessagePlace
 from storage.notifications import Filter
 from storage.transaction import Command, Tx
@@ -171,6 +171,12 @@ class Erasure:
             last = given[-1][:2]
             for reaction in given:
                 yield {"kind": "reaction", **documents.own_reaction(reaction)}
+        for kind in erasure.AT_MESSAGES:
+            last = (0, 0)
+            while some_rows := await read(partial(erasure.at_messages, kind=kind, user_pk=user.pk, after=last)):
+                last = some_rows[-1][0]
+                for _, values in some_rows:
+                    yield {"kind": kind, **{camel(name): shown(name, value) for name, value in values.items()}}
         before: int | None = None
         for sent in (False, True):
             before = None
@@ -191,4 +197,6 @@ class Erasure:
 
 
 def shown(name: str, value: Any) -> Any:
-    return iso_time(value) if name.endswith("_at") and value is not None else value
+    if name == "until" and value is not None and value >= FOREVER:
+        return None
+    return iso_time(value) if name.endswith(("_at", "until")) and value is not None else value

@@ -15,12 +15,15 @@ from storage.messages import Message, MessagePlace
 from storage.statements import Read
 from storage.transaction import Tx
 
+ABSENT = "forwardOf does not name a message that you can see"
+
 
 class Source(NamedTuple):
-    """Where the message is that is forwarded, and the id of its file, if it has one."""
+    """Where the message is that is forwarded, the id of its file, if it has one, and how many characters its text has."""
 
     place: MessagePlace
     file_id: str | None
+    length: int
 
 
 def find(connection: Connection, caller: Caller, message_id: str) -> Source | None:
@@ -30,25 +33,23 @@ def find(connection: Connection, caller: Caller, message_id: str) -> Source | No
     except (NotFound, Sanctioned):
         return None
     item = messages.get(connection, place.chat_pk, place.seq, with_readers=False)
-    return Source(place, file_of(item) if item else None)
+    return Source(place, file_of(item), len(item.content or "")) if item else None
 
 
 def file_of(item: Message) -> str | None:
     return None if item.media is None else str(item.media["id"])
 
 
-ABSENT = "forwardOf does not name a message that you can see"
-
-
 def require(tx: Tx, caller: Caller, message_id: str) -> tuple[Message, Media | None]:
     """The message that is to be forwarded, and its file.
 
-    Raises NotFound for who can't see it, Conflict for a transfer, for a deleted message, and where its file is gone.
+    Raises NotFound and Sanctioned for users who can't see it, Conflict for a transfer, for a deleted message, and where its
+    file is gone.
     """
     place, _ = visible(tx, caller, message_id)
     item = messages.get(tx, place.chat_pk, place.seq, with_readers=False)
     if item is None:
-        raise NotFound
+        raise NotFound(ABSENT)
     if item.deleted_at is not None:
         raise Conflict("The message was deleted")
     if item.transfer is not None:

@@ -11,6 +11,7 @@ from storage.access import VIEWER, Access
 from storage.errors import Conflict, Forbidden, Sanctioned
 from storage.transaction import Tx
 
+MANAGERS = ("owner", "admin")
 MEMBERS_ANNOUNCED = 20
 # In a chat of more members joining and leaving are no events of the chat, and reading is one of the reader alone.
 LARGE_CHAT_MEMBERS = 100

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection
 
+from realtime.membership import MANAGERS
 from realtime.schema import documents, shapes
 from realtime.schema.bodies import EditMessage
 from realtime.schema.caller import Caller
@@ -14,83 +15,81 @@ from storage import mentions, messages, outbox, threads
 from storage.access import Access
 from storage.database import Database
 from storage.errors import Forbidden, TooMany
-from storage.mentions import ALL_OF_CHAT, ALL_OF_THREAD, Mentioned
+from storage.mentions import ALL_OF_CHAT, ALL_OF_THREAD
 from storage.messages import Message
 from storage.statements import Read
 from storage.transaction import Tx
 from storage.types import SECOND
-
-# Who may mention all, however many they are.
-ROLES = ("owner", "admin")
 
 
 class Mentioning(NamedTuple):
     """What a body asks for: users by id, without the author, and whether all are mentioned."""
 
     ids: Sequence[str]
-    everybody: bool
+    mention_all: bool
 
 
-def mentioning(ids: Sequence[str], author_id: str, *, everybody: bool) -> Mentioning:
-    return Mentioning([id for id in dict.fromkeys(ids) if id != author_id], everybody)
+def mentioning(ids: Sequence[str], author_id: str, *, mention_all: bool) -> Mentioning:
+    return Mentioning([id for id in dict.fromkeys(ids) if id != author_id], mention_all)
 
 
-def members(tx: Tx, chat_pk: int, wanted: Mentioning) -> list[Mentioned]:
-    """Those who are members of the chat now; others are left out."""
-    return mentions.members_by_id(tx, chat_pk, wanted.ids)
+def claim_mention_all(tx: Tx, chat_pk: int, access: Access, limits: Limits, *, in_chat: bool) -> int:
+    """Record a mention of all; returns the value of ``Message.mention_all``.
 
-
-def mention_all(tx: Tx, chat_pk: int, access: Access, limits: Limits, *, in_chat: bool) -> int:
-    """What a message that mentions all is marked with. Raises Forbidden for who may not, TooMany soon after another."""
-    if access.role not in ROLES and not (access.is_member and access.member_count <= limits.mention_all_members):
+    Raises Forbidden for users who may not, TooMany soon after another one.
+    """
+    if access.role not in MANAGERS and not (access.is_member and access.member_count <= limits.mention_all_members):
         most = limits.mention_all_members
-        raise Forbidden(f"Only owners and admins mention all in a chat of more than {most} members")
+        raise Forbidden(
+            f"Only owners and admins may mention all members; in a chat of at most {most} members every member may"
+        )
     last = mentions.all_at(tx, chat_pk)
     free_at = 0 if last is None else last + int(limits.mention_all_seconds * SECOND)
     if free_at > tx.now:
         wait = (free_at - tx.now) / SECOND
-        raise TooMany(f"A chat takes a mention of all every {limits.mention_all_seconds:g} s", retry_after=wait)
+        raise TooMany(
+            f"All members can be mentioned once every {limits.mention_all_seconds:g} s in a chat", retry_after=wait
+        )
     mentions.set_all_at(tx, chat_pk)
     return ALL_OF_CHAT if in_chat else ALL_OF_THREAD
 
 
 def reads_of(chat_pk: int, wanted: Mentioning) -> list[Read]:
-    """The queries of ``members`` and ``mention_all``."""
+    """The queries of ``members_by_id`` and ``claim_mention_all``."""
     return [
         *mentions.reads_of_members(chat_pk, wanted.ids),
-        *(mentions.reads_of_all(chat_pk) if wanted.everybody else []),
+        *(mentions.reads_of_all(chat_pk) if wanted.mention_all else []),
     ]
 
 
-def same(first: Message, second: Message) -> bool:
+def same_mentions(first: Message, second: Message) -> bool:
     return {pk for pk, _ in first.mentions} == {pk for pk, _ in second.mentions} and (
         first.mention_all == second.mention_all
     )
 
 
-def edited(tx: Tx, item: Message, body: EditMessage, wanted: Mentioning, access: Access, limits: Limits) -> Message:
-    """A message with the mentions of its edit. Raises what ``mention_all`` raises."""
+def with_edited_mentions(
+    tx: Tx, item: Message, body: EditMessage, wanted: Mentioning, access: Access, limits: Limits
+) -> Message:
+    """A message with the mentions of its edit. Raises what ``claim_mention_all`` raises."""
     if body.mentions is not None:
-        item = replace(item, mentions=members(tx, item.chat_pk, wanted))
+        item = replace(item, mentions=mentions.members_by_id(tx, item.chat_pk, wanted.ids, of_seq=item.seq))
     if body.mentionAll is False:
         return replace(item, mention_all=None)
     if body.mentionAll and item.mention_all is None:
-        return replace(item, mention_all=mention_all(tx, item.chat_pk, access, limits, in_chat=item.in_chat))
+        return replace(item, mention_all=claim_mention_all(tx, item.chat_pk, access, limits, in_chat=item.in_chat))
     return item
 
 
-def keep_edited(tx: Tx, before: Message, now: Message) -> None:
-    """Write whom an edited message mentions, and push those whom it did not mention before."""
-    if same(before, now):
+def store_edited_mentions(tx: Tx, before: Message, now: Message, event_seq: int) -> None:
+    """Write whom an edited message mentions, and push those whom it did not mention before; the edit's event is given."""
+    if same_mentions(before, now):
         return
-    mentions.change(tx, before, now)
+    mentions.change(tx, before, now, event_seq)
     known = {pk for pk, _ in before.mentions}
     new = [pk for pk, _ in now.mentions if pk not in known]
-    if now.mention_all is not None and before.mention_all is None:
-        outbox.promise(tx, "mention", now.chat_pk, now.seq)
-    elif before.mention_all is None:
-        for pk in new:
-            outbox.promise(tx, "mention", now.chat_pk, now.seq, ref_pk=pk)
+    if before.mention_all is None and (new or now.mention_all is not None):
+        outbox.promise(tx, "mention", now.chat_pk, event_seq, ref_pk=now.seq)
     if new and now.thread_seq is not None:
         root = messages.get(tx, now.chat_pk, now.thread_seq, with_readers=False)
         if root is not None and root.deleted_at is None:
@@ -109,7 +108,7 @@ class Mentions:
     def __init__(self, database: Database) -> None:
         self.database = database
 
-    async def mine(self, caller: Caller, *, before: tuple[int, int, int] | None, limit: int) -> list[ListedMention]:
+    async def of_user(self, caller: Caller, *, before: tuple[int, int, int] | None, limit: int) -> list[ListedMention]:
         """Messages that mention the caller, newest first; ``before`` is the last one's (time, chat, seq)."""
 
         def look(connection: Connection) -> list[ListedMention]:

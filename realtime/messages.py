@@ -68,11 +68,11 @@ class Messages:
         if body.chatId is None:
             return await self._post_directly(caller, body)
         chat_pk = await self.numbers.find(caller.user.tenant_pk, body.chatId)
-        return await self.database.write(self._command(await self._prepared(Posting(caller, body, chat_pk))))
+        return await self.database.write(self._command(await self._looked_up(Posting(caller, body, chat_pk))))
 
     def submit(self, caller: Caller, body: SendMessage) -> "asyncio.Future[Answer] | None":
         """``post`` of what needs no look before: a text for a chat whose number is known. None for anything else."""
-        if body.chatId is None or needs_look(body):
+        if body.chatId is None or needs_lookup(body):
             return None
         chat_pk = self.numbers.known.get((caller.user.tenant_pk, body.chatId))
         if chat_pk is None:
@@ -150,7 +150,7 @@ class Messages:
             if answer is not None:
                 return answer
             chat_pk = made_pk
-        posting = await self._prepared(Posting(caller, body, chat_pk))
+        posting = await self._looked_up(Posting(caller, body, chat_pk))
         return await self.database.write(self._command(replace(posting, recipient=target)))
 
     def _command(self, posting: Posting) -> Command[Answer]:
@@ -165,13 +165,13 @@ class Messages:
             channels=channels,
             keys=keys_of(caller, body),
             # In UTF-8, at most; metadata are small.
-            size=4 * len(body.content or ""),
+            size=4 * (posting.source.length if posting.source else len(body.content or "")),
             reads=lambda: reads_of(posting),
         )
 
-    async def _prepared(self, posting: Posting) -> Posting:
+    async def _looked_up(self, posting: Posting) -> Posting:
         """With what must be known before the locks are taken."""
-        if not needs_look(posting.body):
+        if not needs_lookup(posting.body):
             return posting
 
         def look(connection: Connection) -> Posting:
@@ -227,8 +227,8 @@ class Messages:
                 before=before,
                 after=after,
                 limit=limit + 1,
-                shown="thread" if root else "all" if with_replies else "chat",
                 root_seq=root.seq if root else None,
+                with_replies=with_replies,
             )
             return found, reactions.mine(connection, found, caller.pk)
 
@@ -249,12 +249,12 @@ class Messages:
         return page
 
     async def edit(self, caller: Caller, message_id: str, body: EditMessage) -> shapes.MessageDocument:
-        """Whom it mentions anew is pushed.
+        """Users whom the edit newly mentions are pushed.
 
         Raises NotFound, Forbidden for another's message, Conflict for a deleted one and for a transfer, TooMany.
         """
         content = body.content
-        wanted = mentions.mentioning(body.mentions or (), caller.user.id, everybody=bool(body.mentionAll))
+        wanted = mentions.mentioning(body.mentions or (), caller.user.id, mention_all=bool(body.mentionAll))
         tenant_pk, pks = caller.user.tenant_pk, list[int]()
         if wanted.ids:
             found = await self.database.read(lambda it: accounts.by_ids(it, tenant_pk, wanted.ids))
@@ -270,8 +270,8 @@ class Messages:
                 raise Conflict("The message was deleted")
             if item.transfer is not None:
                 raise Conflict("A transfer cannot be edited")
-            new = mentions.edited(tx, item, body, wanted, access, self.limits)
-            if item.content == content and mentions.same(item, new):
+            new = mentions.with_edited_mentions(tx, item, body, wanted, access, self.limits)
+            if item.content == content and mentions.same_mentions(item, new):
                 return documents.message(item)
             if len(item.edits) >= self.limits.edits:
                 raise Conflict(f"A message can be edited at most {self.limits.edits} times")
@@ -281,7 +281,7 @@ class Messages:
             log.rewrite(tx, item.chat_pk, [item.seq, *item.edits], document)
             event = log.append(tx, item.chat_pk, "message:updated", document, about=item.seq)
             messages.store(tx, replace(changed, edits=[*item.edits, event.seq]))
-            mentions.keep_edited(tx, item, changed)
+            mentions.store_edited_mentions(tx, item, changed, event.seq)
             return documents.message(changed)
 
         def reads(place: MessagePlace, access: Access) -> Sequence[Read]:
@@ -289,7 +289,7 @@ class Messages:
                 *messages.reads_of_get(place),
                 *webhooks.reads_of_promise("message:updated", place.chat_pk),
                 *mentions.reads_of(place.chat_pk, wanted),
-                *(outbox.reads_of_promise() if wanted.ids or wanted.everybody else []),
+                *(outbox.reads_of_promise() if wanted.ids or wanted.mention_all else []),
                 *(replies.reads_of_followers(place, pks) if pks else []),
             ]
 
@@ -385,7 +385,7 @@ class Messages:
         ]
 
 
-def needs_look(body: SendMessage) -> bool:
+def needs_lookup(body: SendMessage) -> bool:
     """Whether something must be known of what a message names before the locks are taken."""
     return any(each is not None for each in (body.credits, body.threadId, body.forwardOf))
 

@@ -7,7 +7,7 @@ from sqlalchemy import Connection
 from realtime.chat_numbers import ChatNumbers
 from realtime.due import DueWork
 from realtime.fanout.delivery_budget import DeliveryBudget
-from realtime.membership import append_updated, require_member
+from realtime.membership import MANAGERS, append_updated, require_member
 from realtime.message_change import change_message
 from realtime.schema import documents, shapes
 from realtime.schema.caller import Caller
@@ -22,8 +22,6 @@ from storage.statements import Read
 from storage.transaction import Command, Tx, clock
 
 DUE = "pins"
-# Who may pin in a group or a room; in a direct chat both may.
-ROLES = ("owner", "admin")
 
 
 class Pins:
@@ -51,12 +49,12 @@ class Pins:
             found = pins.shown(connection, pk, first=access.first_seq, at=clock(connection))
             items = messages.at_places(connection, [(pk, each.pin.seq) for each in found])
             by_seq = {each.seq: each for each in messages.with_readers(connection, items)}
-            return [documents.pin(each, by_seq[each.pin.seq]) for each in found]
+            return [documents.pinned_message(each, by_seq[each.pin.seq]) for each in found]
 
         return await self.database.read(look, snapshot=True)
 
     async def pin(self, caller: Caller, message_id: str, until: int | None) -> shapes.PinnedDocument:
-        """Until a time (microseconds), or for good; who pins it again changes the time.
+        """Pin until a time (microseconds), or without an end; pinning again changes the end.
 
         Raises NotFound, Forbidden, Invalid for a time that has passed, Conflict for a deleted message and where there are too
         many, TooMany while the chat gets too much.
@@ -81,7 +79,7 @@ class Pins:
                 append_updated(tx, place.chat_pk, access.chat_id, changes={"pins": True})
                 if until is not None:
                     self._schedule(tx, place.chat_pk, until)
-            return documents.pinned(message_id, until)
+            return documents.pin_state(message_id, until)
 
         return await change_message(self.database, caller, message_id, change, reads=reads_of_change)
 
@@ -92,7 +90,7 @@ class Pins:
             require_pinner(access)
             if place.seq in pins.of_chat(tx, place.chat_pk):
                 self.delivery_budget.admit(place.chat_pk)
-                remove(tx, place.chat_pk, access.chat_id, place.seq)
+                remove(tx, place.chat_pk, access.chat_id, [place.seq])
 
         await change_message(self.database, caller, message_id, change, reads=reads_of_change)
 
@@ -108,10 +106,8 @@ class Pins:
         def apply(tx: Tx) -> None:
             known = pins.of_chat(tx, chat_pk).values()
             over = [each.seq for each in known if not is_pinned(each, tx.now)]
-            for seq in over:
-                pins.remove(tx, chat_pk, seq)
             if over:
-                append_updated(tx, chat_pk, chat.get(tx.connection(), chat_pk).id, changes={"pins": True})
+                remove(tx, chat_pk, chat.get(tx.connection(), chat_pk).id, over)
             times = [each.until for each in known if each.until is not None and each.seq not in over]
             if times:
                 due.schedule(tx, DUE, chat_pk, min(times))
@@ -126,14 +122,17 @@ def is_pinned(pin: Pin, at: int) -> bool:
 
 
 def require_pinner(access: Access) -> None:
-    """Raises Forbidden for who may not pin."""
+    """Raises Forbidden for users who may not pin, or whom the other one of a direct chat blocks."""
     require_member(access)
-    if access.type != "direct" and access.role not in ROLES:
-        raise Forbidden("Only owners and admins pin messages")
+    if access.blocked:
+        raise Forbidden
+    if access.type != "direct" and access.role not in MANAGERS:
+        raise Forbidden("Only owners and admins may pin and unpin messages")
 
 
-def remove(tx: Tx, chat_pk: int, chat_id: str, seq: int) -> None:
-    pins.remove(tx, chat_pk, seq)
+def remove(tx: Tx, chat_pk: int, chat_id: str, seqs: Sequence[int]) -> None:
+    for seq in seqs:
+        pins.remove(tx, chat_pk, seq)
     append_updated(tx, chat_pk, chat_id, changes={"pins": True})
 
 

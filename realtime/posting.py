@@ -47,7 +47,7 @@ class Posting:
     @property
     def mentioning(self) -> Mentioning:
         body = self.body
-        return mentions.mentioning(body.mentions, self.caller.user.id, everybody=body.mentionAll)
+        return mentions.mentioning(body.mentions, self.caller.user.id, mention_all=body.mentionAll)
 
 
 def post(tx: Tx, posting: Posting, limits: Limits, public_url: str, delivery_budget: DeliveryBudget) -> Answer:
@@ -86,9 +86,9 @@ def post(tx: Tx, posting: Posting, limits: Limits, public_url: str, delivery_bud
             raise NotFound(replies.ABSENT)
         root = replies.require_root(tx, posting.root, access, chat_pk)
     in_chat = root is None or body.alsoInChat
-    mentioned, everybody = mentions.members(tx, chat_pk, posting.mentioning), None
+    mentioned, mention_all = mention_rows.members_by_id(tx, chat_pk, posting.mentioning.ids), None
     if body.mentionAll:
-        everybody = mentions.mention_all(tx, chat_pk, access, limits, in_chat=in_chat)
+        mention_all = mentions.claim_mention_all(tx, chat_pk, access, limits, in_chat=in_chat)
     original, original_file = None, None
     if body.forwardOf is not None:
         if posting.source is None:
@@ -126,7 +126,7 @@ def post(tx: Tx, posting: Posting, limits: Limits, public_url: str, delivery_bud
         thread_id=root.id if root else None,
         previous_seq=None if in_chat else messages.newest_in_chat(tx, chat_pk),
         mentions=mentioned,
-        mention_all=everybody,
+        mention_all=mention_all,
         forwarded=1 if original else None,
     )
     event = log.write(tx, chat_pk, channel, seq, "message:new", documents.message(message))
@@ -134,7 +134,7 @@ def post(tx: Tx, posting: Posting, limits: Limits, public_url: str, delivery_bud
     if access.is_member:
         unread.add_own(tx, chat_pk, caller.pk, access.read, wrote=True, counts=in_chat)
     if mentioned:
-        mention_rows.change(tx, None, message)
+        mention_rows.change(tx, None, message, seq)
     if root is not None:
         replies.add(tx, root, message, is_member=access.is_member)
     outbox.promise(tx, "message" if in_chat else "reply", chat_pk, seq)

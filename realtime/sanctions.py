@@ -5,8 +5,8 @@ from functools import partial
 
 from sqlalchemy import Connection
 
-from realtime.chat import MANAGERS, Chats, manage_group, only
-from realtime.membership import append_updated, leave
+from realtime.chat import Chats, manage_group, only
+from realtime.membership import MANAGERS, append_updated, leave
 from realtime.schema import documents, shapes
 from realtime.schema.caller import Caller
 from storage import chat, log, sanctions, streams

@@ -28,7 +28,7 @@ class Threads:
     def __init__(self, database: Database) -> None:
         self.database = database
 
-    async def mine(
+    async def of_user(
         self, caller: Caller, *, unread: bool, before: tuple[int, int, int] | None, limit: int
     ) -> list[ListedThread]:
         """Those that the caller follows, the latest active first; ``before`` is the last one's (time, chat, root)."""

@@ -21,24 +21,24 @@ def make_tombstone(tx: Tx, item: Message) -> shapes.MessageDocument:
     item = reactions.clear(tx, item)
     tombstone = replace(item, **nothing, mentions=(), deleted_at=tx.now, updated_at=tx.now)
     messages.store(tx, tombstone)
-    mentions.change(tx, item, tombstone)
     document = documents.in_event(tombstone)
     log.rewrite(tx, item.chat_pk, [item.seq, *item.edits], document)
-    log.append(tx, item.chat_pk, "message:deleted", document, about=item.seq)
+    event = log.append(tx, item.chat_pk, "message:deleted", document, about=item.seq)
+    mentions.change(tx, item, tombstone, event.seq)
     if item.seq in pins.of_chat(tx, item.chat_pk):
-        unpin(tx, item.chat_pk, item.chat_id, item.seq)
+        unpin(tx, item.chat_pk, item.chat_id, [item.seq])
     if item.thread_seq is not None:
         replies.remove(tx, tombstone)
     if item.media is not None:
         media.schedule_removal(tx, item.chat_pk, seq=item.seq)
-    outbox.promise_recount(tx, item.chat_pk, item.seq, item.sender_pk)
+    outbox.promise_recount(tx, item)
     return documents.message(tombstone)
 
 
 def reads_of_tombstone(place: MessagePlace) -> list[Read]:
     """The queries of ``make_tombstone``."""
     return [
-        *outbox.reads_of_recount(place.chat_pk),
+        *outbox.reads_of_recount(place),
         *webhooks.reads_of_promise("message:deleted", place.chat_pk),
         *pins.reads_of_chat(place.chat_pk),
         *replies.reads_of_remove(place),

@@ -26,6 +26,8 @@ from storage.types import new_id
 logger = logging.getLogger("bellwire.http")
 
 WHOLE = re.compile(r"-?[0-9]{1,19}")
+# Their fields hold JSON.
+JSON_FIELDS = ("metadata", "creditTransfer", "mentions", "mentionAll", "alsoInChat")
 CHUNK = 256 * KIB
 WATCH_SECONDS = 0.25
 MOST_PARTS = 32
@@ -58,7 +60,7 @@ async def read_form(request: web.Request, limits: Limits, folder: Path) -> dict[
         raise Malformed(f"The form was not received within {limits.upload_seconds:g} seconds") from None
     except (ValueError, AssertionError, LookupError, RuntimeError, web.RequestPayloadError, HttpProcessingError):
         raise Malformed("The form cannot be read") from None
-    for name in ("metadata", "creditTransfer"):
+    for name in JSON_FIELDS:
         if values.get(name) == "":
             del values[name]
         elif name in values:

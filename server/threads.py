@@ -6,16 +6,16 @@ from realtime.schema.shapes import ThreadDocument
 from server.call import Call, NoBody, Page, Paging, page, read_cursor, write_cursor
 
 
-class FollowedThreads(Paging):
+class ThreadQuery(Paging):
     """All that the user follows, or those with unread replies."""
 
     unread: Literal["true", "false"] = "false"
 
 
-async def mine(call: Call[NoBody, FollowedThreads]) -> Page[ThreadDocument]:
-    query: FollowedThreads = call.query
+async def list_mine(call: Call[NoBody, ThreadQuery]) -> Page[ThreadDocument]:
+    query: ThreadQuery = call.query
     limit, before = query.limit, read_cursor(query.cursor, 3)
-    found = await call.services.threads.mine(
+    found = await call.services.threads.of_user(
         call.caller,
         unread=query.unread == "true",
         before=before,  # type: ignore[arg-type]

@@ -3,7 +3,18 @@
 from collections.abc import Collection, Sequence
 from typing import Any, NamedTuple
 
-from sqlalchemy import BigInteger, Connection, and_, bindparam, exists, literal_column, or_, select
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Connection,
+    Select,
+    and_,
+    bindparam,
+    exists,
+    literal_column,
+    or_,
+    select,
+)
 
 from storage.devices import APPLE, CHANNEL_PROVIDER, ONGOING, PROVIDER_OF_PLATFORM, PUSHABLE, QUIET, signed_in
 from storage.expansion import Recipient
@@ -22,12 +33,12 @@ from storage.models import (
     thread_members,
     users,
 )
-from storage.outbox import STAMPED, Cause
+from storage.outbox import RECOUNTS, STAMPED, Cause
 from storage.prepared import Prepared
 
 PAGE = 500
 PROVIDERS = {**PROVIDER_OF_PLATFORM, "channel": CHANNEL_PROVIDER}
-BADGES = ("badge", "recount")
+BADGES = ("badge", *RECOUNTS)
 # ``ref`` is 0 where the cause has none.
 CHANNEL, SEQ, CURSOR, REF, AT = (
     bindparam(name, type_=BigInteger) for name in ("channel", "seq", "cursor", "ref", "at")
@@ -39,40 +50,64 @@ OF_USER = DEVICES.join(users, users.c.pk == devices.c.user_pk).where(
 OF_CHAT = (
     DEVICES.join(members, members.c.user_pk == devices.c.user_pk)
     .join(users, users.c.pk == devices.c.user_pk)
-    .where(
-        members.c.chat_pk == CHANNEL,
-        members.c.user_pk > CURSOR,
-        members.c.joined_seq < SEQ,
-        users.c.status == "active",
-    )
+    .where(members.c.chat_pk == CHANNEL, members.c.user_pk > CURSOR, users.c.status == "active")
 )
 NOT_MUTED = or_(members.c.muted_until.is_(None), members.c.muted_until <= AT)
-HAS_NOT_READ = members.c.read_seq < SEQ
-MENTIONED = or_(
-    messages.c.mention_all.is_not(None),
-    exists().where(mentions.c.user_pk == members.c.user_pk, mentions.c.chat_pk == CHANNEL, mentions.c.seq == SEQ),
-)
-OF_ANY_MESSAGE = OF_CHAT.join(messages, and_(messages.c.chat_pk == members.c.chat_pk, messages.c.seq == SEQ)).where(
-    members.c.user_pk != messages.c.sender_pk,
-    messages.c.deleted_at.is_(None),
-    or_(NOT_MUTED, and_(members.c.mute_level.is_(None), MENTIONED)),
-    ~exists().where(blocks.c.user_pk == members.c.user_pk, blocks.c.blocked_pk == messages.c.sender_pk),
-)
 OF_FOLLOWER = and_(
     thread_members.c.chat_pk == members.c.chat_pk,
     thread_members.c.user_pk == members.c.user_pk,
     thread_members.c.follows,
-    thread_members.c.read_seq < SEQ,
+)
+
+
+def of_message(seq: ColumnElement[int], *mentioned: ColumnElement[bool]) -> Select[Any]:
+    """Members who get pushes of a message; where they have muted the chat, only if it mentions them.
+
+    ``mentioned`` are conditions of the rows that mention a user.
+    """
+    named = mentions.c.user_pk == members.c.user_pk, mentions.c.chat_pk == CHANNEL, mentions.c.seq == seq
+    is_mentioned = or_(messages.c.mention_all.is_not(None), exists().where(*named, *mentioned))
+    return (
+        OF_CHAT.join(messages, and_(messages.c.chat_pk == members.c.chat_pk, messages.c.seq == seq))
+        .where(
+            members.c.joined_seq < seq,
+            members.c.user_pk != messages.c.sender_pk,
+            messages.c.deleted_at.is_(None),
+            or_(NOT_MUTED, and_(members.c.mute_level.is_(None), is_mentioned)),
+            ~exists().where(blocks.c.user_pk == members.c.user_pk, blocks.c.blocked_pk == messages.c.sender_pk),
+        )
+        .where(*([is_mentioned] if mentioned else []))
+    )
+
+
+OF_REPLY = of_message(SEQ).join(
+    thread_members,
+    and_(OF_FOLLOWER, thread_members.c.root_seq == messages.c.thread_seq, thread_members.c.read_seq < SEQ),
 )
 # In the chat, or in the thread of a reply that it does not show.
 UNREAD_THERE = or_(
-    and_(messages.c.previous_seq.is_(None), HAS_NOT_READ),
+    and_(messages.c.previous_seq.is_(None), members.c.read_seq < REF),
     and_(
         messages.c.previous_seq.is_not(None),
-        exists().where(OF_FOLLOWER, thread_members.c.root_seq == messages.c.thread_seq).correlate(members, messages),
+        exists()
+        .where(OF_FOLLOWER, thread_members.c.root_seq == messages.c.thread_seq, thread_members.c.read_seq < REF)
+        .correlate(members, messages),
     ),
 )
-OF_REPLY = OF_ANY_MESSAGE.join(thread_members, and_(OF_FOLLOWER, thread_members.c.root_seq == messages.c.thread_seq))
+# Of whose unread replies one was deleted.
+DELETED = messages.alias("deleted")
+UNREAD_DELETED = (
+    exists()
+    .where(
+        OF_FOLLOWER,
+        DELETED.c.chat_pk == CHANNEL,
+        DELETED.c.thread_seq == thread_members.c.root_seq,
+        DELETED.c.seq > thread_members.c.read_seq,
+        DELETED.c.seq <= SEQ,
+        DELETED.c.deleted_at.is_not(None),
+    )
+    .correlate(members)
+)
 SHOWS_LIVE = or_(
     and_(
         devices.c.platform == APPLE,
@@ -122,14 +157,13 @@ BY_USER = devices.c.user_pk, devices.c.pk
 TARGETS = {
     kind: Prepared(statement.limit(PAGE))
     for kind, statement in {
-        "message": OF_ANY_MESSAGE.where(HAS_NOT_READ).order_by(*BY_USER),
+        "message": of_message(SEQ).where(members.c.read_seq < SEQ).order_by(*BY_USER),
         "reply": OF_REPLY.order_by(*BY_USER),
-        "mention": OF_ANY_MESSAGE.where(or_(REF == 0, members.c.user_pk == REF), MENTIONED, UNREAD_THERE).order_by(
-            *BY_USER
-        ),
+        "mention": of_message(REF, mentions.c.event_seq == SEQ).where(UNREAD_THERE).order_by(*BY_USER),
         "recount": OF_CHAT.where(
-            NOT_MUTED, members.c.user_pk != REF, or_(HAS_NOT_READ, exists().where(OF_FOLLOWER).correlate(members))
+            NOT_MUTED, members.c.joined_seq < SEQ, members.c.read_seq < SEQ, members.c.user_pk != REF
         ).order_by(*BY_USER),
+        "recount_thread": OF_CHAT.where(NOT_MUTED, members.c.user_pk != REF, UNREAD_DELETED).order_by(*BY_USER),
         "notification": OF_USER.order_by(*BY_USER),
         "badge": OF_USER.where(devices.c.pk != REF).order_by(*BY_USER),
         "live_start": OF_FOLLOWERS.order_by(*BY_USER),

@@ -222,7 +222,7 @@ def plain_contexts(connection: Connection, due: Sequence[Delivery], at: int) -> 
     found = devices_of(connection, {each.target_pk for each in due}, at)
     people = people_of(connection, {each.user_pk for each in due})
     of_messages = [each for each in due if each.kind in OF_MESSAGES]
-    texts = texts_of(connection, {(each.channel_pk, each.seq) for each in of_messages})
+    texts = texts_of(connection, {place_of(each) for each in of_messages})
     wanted = unread_by(connection, of_messages, texts, at)
     numbers = {each.ref_pk for each in due if each.kind == "notification" and each.ref_pk is not None}
     by_pk = notifications.by_pks(connection, numbers)
@@ -236,13 +236,13 @@ def plain_contexts(connection: Connection, due: Sequence[Delivery], at: int) -> 
             return f"the user is {person.status}"
         about: Text | Notification | None = None
         if delivery.kind in OF_MESSAGES:
-            about = texts.get((delivery.channel_pk, delivery.seq))
+            about = texts.get(place_of(delivery))
             if about is None:
                 return "deleted"
-            if (delivery.channel_pk, delivery.user_pk, delivery.seq) not in wanted:
+            if delivery.pk not in wanted:
                 return "read, muted or left" if about.root_seq is None else "read, muted, left or not followed"
             if delivery.kind == "mention" and not about.mentions(delivery.user_pk):
-                return "the mention was taken back"
+                return "the mention was removed by an edit"
         elif delivery.kind == "notification":
             about = by_pk[delivery.ref_pk or 0]
             if about.deleted_at is not None or about.read_at is not None:
@@ -302,16 +302,23 @@ def texts_of(connection: Connection, places: Collection[tuple[int, int]]) -> dic
     return found
 
 
+def place_of(delivery: Delivery) -> tuple[int, int]:
+    """Chat and seq of the message that a push is about."""
+    if delivery.kind == "mention":
+        return delivery.channel_pk, delivery.ref_pk or 0
+    return delivery.channel_pk, delivery.seq
+
+
 def unread_by(
     connection: Connection, due: Collection[Delivery], texts: Mapping[tuple[int, int], Text], at: int
-) -> set[tuple[int, int, int]]:
-    """``(chat, user, seq)`` of messages that a member has not read, in the chat or in a thread that they follow.
+) -> set[int]:
+    """Deliveries, by number, of messages that a member has not read, in the chat or in a thread that they follow.
 
     Where the chat is muted, only of those that mention them and that the mute lets through.
     """
-    here = [each for each in due if (each.channel_pk, each.seq) in texts]
-    in_chats = [each for each in here if texts[each.channel_pk, each.seq].root_seq is None]
-    in_threads = [each for each in here if texts[each.channel_pk, each.seq].root_seq is not None]
+    here = [each for each in due if place_of(each) in texts]
+    in_chats = [each for each in here if texts[place_of(each)].root_seq is None]
+    in_threads = [each for each in here if texts[place_of(each)].root_seq is not None]
     spans: dict[tuple[int, int | None, int], Any] = {}
     mute = members.c.muted_until, members.c.mute_level
     if in_chats:
@@ -324,7 +331,7 @@ def unread_by(
         spans |= {(row.chat_pk, None, row.user_pk): row for row in rows}
     if in_threads:
         thread = thread_members.c.chat_pk, thread_members.c.root_seq, thread_members.c.user_pk
-        known = {(each.channel_pk, texts[each.channel_pk, each.seq].root_seq, each.user_pk) for each in in_threads}
+        known = {(each.channel_pk, texts[place_of(each)].root_seq, each.user_pk) for each in in_threads}
         rows = connection.execute(
             select(*thread, members.c.joined_seq, thread_members.c.read_seq, *mute)
             .join(members, threads.OF_MEMBER)
@@ -333,14 +340,14 @@ def unread_by(
         spans |= {(row.chat_pk, row.root_seq, row.user_pk): row for row in rows}
 
     def is_wanted(each: Delivery) -> bool:
-        text = texts[each.channel_pk, each.seq]
+        text = texts[place_of(each)]
         row = spans.get((each.channel_pk, text.root_seq, each.user_pk))
-        if row is None or max(row.joined_seq, row.read_seq) >= each.seq:
+        if row is None or max(row.joined_seq, row.read_seq) >= text.seq:
             return False
         muted = row.muted_until is not None and row.muted_until > at
         return not muted or (row.mute_level is None and text.mentions(each.user_pk))
 
-    return {(each.channel_pk, each.user_pk, each.seq) for each in here if is_wanted(each)}
+    return {each.pk for each in here if is_wanted(each)}
 
 
 SOME_UNREAD = (

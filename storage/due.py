@@ -60,7 +60,7 @@ def end(tx: Tx, kind: str, ref: int) -> None:
     tx.set_pending(("due", kind, ref), ENDED)
 
 
-def past(connection: Connection, kinds: Collection[str], *, before: int, limit: int = 100) -> list[Due]:
+def overdue(connection: Connection, kinds: Collection[str], *, before: int, limit: int = 100) -> list[Due]:
     """What of some kinds was due before a time, in microseconds, oldest first."""
     statement = select(due.c.kind, due.c.ref).where(due.c.at < before, due.c.kind.in_(kinds))
     return [Due(*row) for row in connection.execute(statement.order_by(due.c.at).limit(limit))]

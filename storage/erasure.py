@@ -149,27 +149,6 @@ def rows(connection: Connection, user_pk: int) -> Iterator[tuple[str, dict[str, 
         .where(sanctions.c.user_pk == user_pk)
     ):
         yield "sanction", dict(zip(names, row, strict=True))
-    for row in connection.execute(
-        select(messages.c.id, thread_members.c.follows, thread_members.c.read_seq)
-        .join(
-            messages,
-            and_(messages.c.chat_pk == thread_members.c.chat_pk, messages.c.seq == thread_members.c.root_seq),
-        )
-        .where(thread_members.c.user_pk == user_pk)
-    ):
-        yield "thread", {"thread_id": row.id, "following": row.follows, "read_seq": row.read_seq}
-    for row in connection.execute(
-        select(messages.c.id, mentions.c.created_at)
-        .join(messages, and_(messages.c.chat_pk == mentions.c.chat_pk, messages.c.seq == mentions.c.seq))
-        .where(mentions.c.user_pk == user_pk)
-    ):
-        yield "mention", {"message_id": row.id, "created_at": row.created_at}
-    for row in connection.execute(
-        select(messages.c.id, pins.c.created_at)
-        .join(messages, and_(messages.c.chat_pk == pins.c.chat_pk, messages.c.seq == pins.c.seq))
-        .where(pins.c.user_pk == user_pk)
-    ):
-        yield "pin", {"message_id": row.id, "created_at": row.created_at}
     names = ("id", "type", "name", "role", "joined_at")
     for row in connection.execute(
         select(chats.c.id, chats.c.type, chats.c.name, members.c.role, members.c.joined_at)
@@ -177,3 +156,29 @@ def rows(connection: Connection, user_pk: int) -> Iterator[tuple[str, dict[str, 
         .where(members.c.user_pk == user_pk)
     ):
         yield "chat", dict(zip(names, row, strict=True))
+
+
+# What is kept at messages, which may be much: the place of each row, and what an export shows beside the message's id.
+AT_MESSAGES: dict[str, tuple[Any, Any, tuple[str, ...]]] = {
+    "thread": (thread_members, thread_members.c.root_seq, ("follows", "read_seq")),
+    "mention": (mentions, mentions.c.seq, ("created_at",)),
+    "pin": (pins, pins.c.seq, ("until", "created_at")),
+}
+
+
+def at_messages(
+    connection: Connection, kind: str, user_pk: int, after: tuple[int, int]
+) -> list[tuple[tuple[int, int], dict[str, Any]]]:
+    """What is kept of a user at messages after this ``(chat, seq)``: the next rows with their places, in order."""
+    table, seq, names = AT_MESSAGES[kind]
+    place = table.c.chat_pk, seq
+    statement = (
+        select(*place, messages.c.id, *(table.c[name] for name in names))
+        .join(messages, and_(messages.c.chat_pk == table.c.chat_pk, messages.c.seq == seq))
+        .where(table.c.user_pk == user_pk, tuple_(*place) > after)
+    )
+    rows: Any = connection.execute(statement.order_by(*place).limit(ROWS_AT_ONCE))
+    return [
+        ((chat_pk, at), {"message_id": id, **dict(zip(names, values, strict=True))})
+        for chat_pk, at, id, *values in rows
+    ]

@@ -11,7 +11,7 @@ from storage import activities, push_channels
 from storage.activities import Start
 from storage.devices import APPLE, PROVIDER_OF_PLATFORM
 from storage.models import deliveries, outbox
-from storage.outbox import DELIVERY, ENDING, ON_SCREEN, OVER_CHANNEL, STAMPED, Cause, Delivery
+from storage.outbox import DELIVERY, ENDING, ON_SCREEN, OVER_CHANNEL, RECOUNTS, STAMPED, Cause, Delivery
 from storage.stamps import Stamping, stamp
 from storage.transaction import Tx
 from storage.types import SECOND
@@ -76,7 +76,7 @@ def add_deliveries(
             rows.append(
                 {
                     "outbox_pk": cause.pk,
-                    "kind": "badge" if cause.kind == "recount" else cause.kind,
+                    "kind": "badge" if cause.kind in RECOUNTS else cause.kind,
                     "provider": provider,
                     "channel_pk": cause.channel_pk,
                     "seq": cause.seq,

@@ -100,11 +100,11 @@ def reads_of_find(id: str) -> list[Read]:
     return [(FIND, {"id": id})]
 
 
-def copy(tx: Tx, source: Media, *, id: str, owner_pk: int, chat_pk: int, seq: int) -> Media:
+def copy(tx: Tx, original: Media, *, id: str, owner_pk: int, chat_pk: int, seq: int) -> Media:
     """The file of a message that forwards another one, whose chat the transaction holds."""
-    values = tuple(getattr(source, name) for name in COPIED)
+    values = tuple(getattr(original, name) for name in COPIED)
     tx.later(ADD_COPY, (*values, id, owner_pk, "sent", chat_pk, seq, tx.now, False))
-    return replace(source, id=id, owner_pk=owner_pk, state="sent", chat_pk=chat_pk, seq=seq, charged=False)
+    return replace(original, id=id, owner_pk=owner_pk, state="sent", chat_pk=chat_pk, seq=seq, charged=False)
 
 
 def arrived(tx: Tx, id: str, *, ttl: int) -> Media:
@@ -173,14 +173,15 @@ def gone(tx: Tx, item: Media) -> None:
     The caller holds the lock of the tenant's media.
     """
     mine = (media.c.pk == item.pk) & (media.c.state == "doomed")
+    charged = tx.execute(select(media.c.charged).where(mine)).scalar()
     if item.seq is None:
-        found = tx.execute(delete(media).where(mine)).rowcount
+        tx.execute(delete(media).where(mine))
     else:
-        found = tx.execute(update(media).where(mine).values(state="gone", expires_at=None)).rowcount
-    if not found or not item.charged:
+        tx.execute(update(media).where(mine).values(state="gone", expires_at=None))
+    if not charged:
         return
     charge(tx, item.tenant_pk, item.owner_pk, -item.size)
-    heirs = select(media.c.pk, media.c.owner_pk).where(media.c.key == item.key, media.c.state.in_((*LIVE, "doomed")))
+    heirs = select(media.c.pk, media.c.owner_pk).where(media.c.key == item.key, media.c.state.in_(LIVE))
     heir = tx.execute(heirs.where(media.c.pk != item.pk).order_by(media.c.pk).limit(1)).first()
     if heir is None:
         charge(tx, item.tenant_pk, WHOLE_TENANT, -item.size)

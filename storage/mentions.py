@@ -1,16 +1,16 @@
 """Mentions: a row for each member whom a message names, and a flag of a message that names all.
 
-Who a message mentions is also in a column of it, as ``[[number, id], ...]``, so that an edit finds the rows that go.
+Whom a message mentions is also in a column of it, as ``[[number, id], ...]``, so that an edit finds the rows that go.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
-from sqlalchemy import BigInteger, Connection, Integer, bindparam, literal_column, select, text
+from sqlalchemy import Connection, Integer, bindparam, literal_column, select
 
 from storage.fetch import Rows, fetch_one
 from storage.messages import Message
-from storage.models import chats, members, mentions, users
-from storage.prepared import Bulk, Delete, Prepared, Update, json_list, one_of
+from storage.models import OF_MENTIONS_OF_ALL, chats, members, mentions, users
+from storage.prepared import Bulk, Delete, Prepared, Update, json_list, of_text, one_of
 from storage.statements import Read
 from storage.transaction import Tx
 
@@ -18,22 +18,29 @@ COUNT_CAP = 1000
 # Number and id of a user.
 Mentioned = tuple[int, str]
 
-ADD = Bulk(mentions, ("user_pk", "chat_pk", "seq", "root_seq", "created_at"))
+ADD = Bulk(mentions, ("user_pk", "chat_pk", "seq", "root_seq", "event_seq", "created_at"))
 REMOVE = Delete(mentions, ("user_pk", "chat_pk", "seq"))
 SET_ALL_AT = Update(chats, ("pk",), ("mention_all_at",))
 ALL_AT = Prepared(select(chats.c.mention_all_at).where(chats.c.pk == bindparam("chat")))
 MEMBERS_BY_ID = Prepared(
-    select(users.c.pk, users.c.id)
+    select(users.c.pk, users.c.id, members.c.joined_seq)
     .join(members, members.c.user_pk == users.c.pk)
-    .where(members.c.chat_pk == bindparam("chat"), one_of(users.c.id, "ids"))
+    .where(
+        members.c.chat_pk == bindparam("chat"),
+        one_of(users.c.id, "ids"),
+        users.c.status != literal_column("'deleted'"),
+    )
 )
 
 
-def members_by_id(tx: Tx, chat_pk: int, ids: Sequence[str]) -> list[Mentioned]:
-    """Those of these users who are members of a chat, in the order of ``ids``."""
+def members_by_id(tx: Tx, chat_pk: int, ids: Sequence[str], *, of_seq: int | None = None) -> list[Mentioned]:
+    """Those of these users who are members of a chat, and were when the message ``of_seq`` was posted; in the order of
+    ``ids``.
+    """
     if not ids:
         return []
-    found = {id: pk for pk, id in tx.rows(MEMBERS_BY_ID, {"chat": chat_pk, "ids": json_list(ids)})}
+    rows = tx.rows(MEMBERS_BY_ID, {"chat": chat_pk, "ids": json_list(ids)})
+    found = {id: pk for pk, id, joined_seq in rows if of_seq is None or joined_seq < of_seq}
     return [(found[id], id) for id in ids if id in found]
 
 
@@ -61,8 +68,11 @@ def set_all_at(tx: Tx, chat_pk: int) -> None:
     tx.set_pending(("mention of all", chat_pk), tx.now)
 
 
-def change(tx: Tx, before: Message | None, now: Message) -> None:
-    """Write and remove rows, so that they are those of a message as it is ``now``; ``before`` is None for a new one."""
+def change(tx: Tx, before: Message | None, now: Message, event_seq: int) -> None:
+    """Write and remove rows, so that they are those of a message as it is ``now``; ``before`` is None for a new one.
+
+    ``event_seq`` is that of the event that says so.
+    """
     had = rows_of(before) if before else {}
     wanted = rows_of(now)
     gone, new = had.keys() - wanted.keys(), wanted.keys() - had.keys()
@@ -75,13 +85,13 @@ def change(tx: Tx, before: Message | None, now: Message) -> None:
     for pk in gone:
         tx.update_later(REMOVE, (pk, *place), ())
     for pk in new:
-        tx.later(ADD, (pk, *place, None if now.in_chat else now.thread_seq, now.created_at))
+        tx.later(ADD, (pk, *place, None if now.in_chat else now.thread_seq, event_seq, now.created_at))
     if before is not None:
         tx.set_pending(("mentions", place), True)
 
 
 def rows_of(item: Message) -> dict[int, str]:
-    """Whom a row mentions: none where all are mentioned."""
+    """The users for whom the message has rows; none where it mentions all."""
     return {} if item.mention_all else dict(item.mentions)
 
 
@@ -94,25 +104,47 @@ FOLLOWED = (
     "EXISTS (SELECT 1 FROM thread_members AS f WHERE f.chat_pk = a.chat_pk AND f.root_seq = a.thread_seq "
     "AND f.user_pk = members.user_pk AND f.follows{unread})"
 )
+# A read position is never below that of the joining.
 NAMED = f"""(SELECT count(*) FROM (
-  SELECT 1 FROM mentions AS n LEFT JOIN thread_members AS t
+  SELECT 1 FROM mentions AS n WHERE n.user_pk = members.user_pk AND n.chat_pk = members.chat_pk
+  AND n.seq > members.read_seq AND n.root_seq IS NULL LIMIT {COUNT_CAP}
+) AS named)"""
+NAMED_IN_THREADS = f"""(SELECT count(*) FROM (
+  SELECT 1 FROM mentions AS n {{named}} LEFT JOIN thread_members AS t
   ON t.chat_pk = n.chat_pk AND t.root_seq = n.root_seq AND t.user_pk = n.user_pk
   WHERE n.user_pk = members.user_pk AND n.chat_pk = members.chat_pk AND n.seq > members.joined_seq
-  AND n.seq > CASE WHEN n.root_seq IS NULL THEN members.read_seq ELSE COALESCE(t.read_seq, 0) END LIMIT {COUNT_CAP}
-) AS named)"""
+  AND n.root_seq IS NOT NULL AND n.seq > COALESCE(t.read_seq, 0) LIMIT {COUNT_CAP}
+) AS in_threads)"""
 WITH_ALL = f"""(SELECT count(*) FROM (
-  SELECT 1 FROM messages AS a WHERE a.chat_pk = members.chat_pk AND a.mention_all = {ALL_OF_CHAT}
-  AND a.seq > members.joined_seq AND a.seq > members.read_seq AND a.sender_pk != members.user_pk LIMIT {COUNT_CAP}
+  SELECT 1 FROM messages AS a {{flagged}} WHERE a.chat_pk = members.chat_pk AND a.mention_all = {ALL_OF_CHAT}
+  AND a.seq > members.read_seq AND a.sender_pk != members.user_pk LIMIT {COUNT_CAP}
 ) AS all_of_chat)"""
 WITH_ALL_OF_THREADS = f"""(SELECT count(*) FROM (
-  SELECT 1 FROM messages AS a WHERE a.chat_pk = members.chat_pk AND a.mention_all = {ALL_OF_THREAD}
+  SELECT 1 FROM messages AS a {{flagged}} WHERE a.chat_pk = members.chat_pk AND a.mention_all = {ALL_OF_THREAD}
   AND a.seq > members.joined_seq AND a.sender_pk != members.user_pk
-  AND {FOLLOWED.format(unread=" AND f.read_seq < a.seq")} LIMIT {COUNT_CAP}
+  AND {FOLLOWED.replace("{unread}", " AND f.read_seq < a.seq")} LIMIT {COUNT_CAP}
 ) AS all_of_threads)"""
+COUNTS = (NAMED, NAMED_IN_THREADS, WITH_ALL, WITH_ALL_OF_THREADS)
+# For SQLite, which keeps no statistics here, and for PostgreSQL.
+INDEXES = (
+    {"{named}": "INDEXED BY ix_mentions_thread", "{flagged}": f"INDEXED BY {OF_MENTIONS_OF_ALL}"},
+    {"{named}": "", "{flagged}": ""},
+)
+
+
+def hinted(sql: str, indexes: Mapping[str, str]) -> str:
+    for name, hint in indexes.items():
+        sql = sql.replace(name, hint)
+    return sql
+
+
 IN_CHATS = Prepared(
-    select(
-        members.c.chat_pk, *(literal_column(each, Integer) for each in (NAMED, WITH_ALL, WITH_ALL_OF_THREADS))
-    ).where(members.c.user_pk == bindparam("user"), one_of(members.c.chat_pk, "chats"))
+    *(
+        select(members.c.chat_pk, *(literal_column(hinted(each, indexes), Integer) for each in COUNTS)).where(
+            members.c.user_pk == bindparam("user"), one_of(members.c.chat_pk, "chats")
+        )
+        for indexes in INDEXES
+    )
 )
 
 
@@ -129,28 +161,40 @@ def in_chats(rows: Rows) -> dict[int, int]:
 # Listing
 
 
+# Each part in its order and no longer than the whole, so that neither is read to its end.
 PLACES = f"""
-  SELECT n.chat_pk AS chat_pk, n.seq AS seq, n.created_at AS at FROM mentions AS n
-  JOIN members ON members.chat_pk = n.chat_pk AND members.user_pk = n.user_pk
-  WHERE n.user_pk = :user AND n.seq > members.joined_seq
-  UNION ALL SELECT a.chat_pk AS chat_pk, a.seq AS seq, a.created_at AS at FROM members
-  JOIN messages AS a ON a.chat_pk = members.chat_pk AND a.mention_all IS NOT NULL AND a.seq > members.joined_seq
-  WHERE members.user_pk = :user AND a.sender_pk != members.user_pk
-  AND (a.mention_all = {ALL_OF_CHAT} OR {FOLLOWED.format(unread="")})
+  SELECT * FROM (
+    SELECT n.chat_pk AS chat_pk, n.seq AS seq, n.created_at AS at FROM mentions AS n
+    JOIN members ON members.chat_pk = n.chat_pk AND members.user_pk = n.user_pk
+    JOIN chats ON chats.pk = n.chat_pk AND chats.deleted_at IS NULL
+    WHERE n.user_pk = :user AND n.seq > members.joined_seq{{named_before}}
+    ORDER BY n.created_at DESC, n.chat_pk DESC, n.seq DESC LIMIT :most
+  ) AS named UNION ALL SELECT * FROM (
+    SELECT a.chat_pk AS chat_pk, a.seq AS seq, a.created_at AS at FROM members
+    JOIN messages AS a {{flagged}} ON a.chat_pk = members.chat_pk AND a.mention_all IS NOT NULL AND a.seq > members.joined_seq
+    JOIN chats ON chats.pk = a.chat_pk AND chats.deleted_at IS NULL
+    WHERE members.user_pk = :user AND a.sender_pk != members.user_pk
+    AND (a.mention_all = {ALL_OF_CHAT} OR {FOLLOWED.replace("{unread}", "")}){{all_before}}
+    ORDER BY a.created_at DESC, a.chat_pk DESC, a.seq DESC LIMIT :most
+  ) AS with_all
 """
+BEFORE = " AND {0}.created_at <= :at AND ({0}.created_at, {0}.chat_pk, {0}.seq) < (:at, :chat, :seq)"
+CURSOR = ("at", "chat", "seq")
 
 
-def listing(condition: str, *more: str) -> Prepared:
-    return Prepared(
-        text(
-            f"SELECT p.chat_pk, p.seq, p.at FROM ({PLACES}) AS p JOIN chats ON chats.pk = p.chat_pk "
-            f"WHERE chats.deleted_at IS NULL{condition} ORDER BY p.at DESC, p.chat_pk DESC, p.seq DESC LIMIT :most"
-        ).bindparams(*(bindparam(name, type_=BigInteger) for name in ("user", "most", *more)))
+def listing(*cursor: str) -> Prepared:
+    named, with_all = (BEFORE.format(name) if cursor else "" for name in ("n", "a"))
+    places = PLACES.replace("{named_before}", named).replace("{all_before}", with_all).replace("{flagged}", "{hint}")
+    return of_text(
+        f"SELECT p.chat_pk, p.seq, p.at FROM ({places}) AS p ORDER BY p.at DESC, p.chat_pk DESC, p.seq DESC LIMIT :most",
+        "user",
+        "most",
+        *cursor,
+        index=OF_MENTIONS_OF_ALL,
     )
 
 
-LISTED = listing("")
-LISTED_BEFORE = listing(" AND (p.at, p.chat_pk, p.seq) < (:at, :chat, :seq)", "at", "chat", "seq")
+LISTED, LISTED_BEFORE = listing(), listing(*CURSOR)
 
 
 def of_user(
@@ -161,5 +205,5 @@ def of_user(
     if before is None:
         rows = fetch_one(connection, LISTED, values)
     else:
-        rows = fetch_one(connection, LISTED_BEFORE, values | dict(zip(("at", "chat", "seq"), before, strict=True)))
+        rows = fetch_one(connection, LISTED_BEFORE, values | dict(zip(CURSOR, before, strict=True)))
     return [(at, chat_pk, seq) for chat_pk, seq, at in rows]

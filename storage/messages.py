@@ -2,15 +2,15 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal, NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 import orjson
 from sqlalchemy import Connection, Integer, bindparam, func, insert, select
 
 from storage import readers, unread
 from storage.fetch import fetch_one
-from storage.models import chats, messages, reports, users
-from storage.prepared import Bulk, Prepared, Update, json_list, of_pairs
+from storage.models import OF_THREADS, chats, messages, reports, users
+from storage.prepared import Bulk, Prepared, Update, json_list, of_pairs, of_text
 from storage.readers import MessageReader, Place
 from storage.statements import Read
 from storage.transaction import Tx, first
@@ -27,7 +27,7 @@ class Message:
     event that shows it, and with ``reactions_due`` it has changed since. A reply has ``thread_seq`` and ``thread_id`` of its
     thread's root, and ``previous_seq`` where it is not shown in the chat: the newest message before it that is. ``thread`` is
     a root's summary. ``mentions`` are members, by number and id; ``mention_all`` is set where all of the chat, or of the
-    thread, are mentioned. ``forwarded`` is set in a message that was.
+    thread, are mentioned. ``forwarded`` is 1 in a copy of another message.
     """
 
     chat_pk: int
@@ -113,12 +113,16 @@ MESSAGE = (
 )
 COLUMNS = tuple(MESSAGE.selected_columns.keys())
 JSON = ("metadata", "media", "transfer", "edits", "reactions", "thread", "mentions")
-AT_PLACES = of_pairs(
-    "SELECT m.chat_pk, c.id, m.seq, m.id, m.sender_pk, u.id, m.type, m.content, m.reply_to, m.metadata, m.created_at, "
+# The same, of ``messages AS m``.
+COLUMNS_SQL = (
+    "m.chat_pk, c.id, m.seq, m.id, m.sender_pk, u.id, m.type, m.content, m.reply_to, m.metadata, m.created_at, "
     "m.updated_at, m.deleted_at, m.media, m.transfer, m.edits, m.reactions, m.reaction_seq, m.reactions_due, m.thread_seq, "
-    "m.thread_id, m.previous_seq, m.thread, m.mentions, m.mention_all, m.forwarded FROM {pairs} "
-    "JOIN messages AS m ON m.chat_pk = w.pk AND m.seq = w.seq JOIN chats AS c ON c.pk = m.chat_pk "
-    "JOIN users AS u ON u.pk = m.sender_pk ORDER BY m.chat_pk, m.seq"
+    "m.thread_id, m.previous_seq, m.thread, m.mentions, m.mention_all, m.forwarded"
+)
+JOINED_SQL = "JOIN chats AS c ON c.pk = m.chat_pk JOIN users AS u ON u.pk = m.sender_pk"
+AT_PLACES = of_pairs(
+    f"SELECT {COLUMNS_SQL} FROM {{pairs}} JOIN messages AS m ON m.chat_pk = w.pk AND m.seq = w.seq {JOINED_SQL} "
+    "ORDER BY m.chat_pk, m.seq"
 )
 AT = Prepared(MESSAGE.where(messages.c.chat_pk == bindparam("chat"), messages.c.seq == bindparam("seq")))
 
@@ -127,12 +131,35 @@ BETWEEN = MESSAGE.where(
     messages.c.seq > bindparam("after"),
     messages.c.seq < bindparam("before"),
 ).limit(bindparam("limit", type_=Integer))
-IN_CHAT = BETWEEN.where(messages.c.previous_seq.is_(None))
-IN_THREAD = BETWEEN.where(messages.c.thread_seq == bindparam("root"))
+SPAN = ("chat", "after", "before", "limit")
+# From each message that the chat shows to the one before it, past the replies in between.
+SHOWN_BEFORE = of_text(
+    f"""WITH RECURSIVE shown (seq, n) AS (
+      SELECT (SELECT COALESCE(p.previous_seq, p.seq) FROM messages AS p WHERE p.chat_pk = :chat AND p.seq < :before
+      ORDER BY p.seq DESC LIMIT 1), 1
+      UNION ALL SELECT (SELECT COALESCE(p.previous_seq, p.seq) FROM messages AS p WHERE p.chat_pk = :chat
+      AND p.seq < shown.seq ORDER BY p.seq DESC LIMIT 1), n + 1 FROM shown WHERE shown.seq > :after AND n < :limit
+    ) SELECT {COLUMNS_SQL} FROM shown JOIN messages AS m ON m.chat_pk = :chat AND m.seq = shown.seq {JOINED_SQL}
+    WHERE m.seq > :after ORDER BY m.seq DESC""",
+    *SPAN,
+)
+
+
+def thread_page(order: str) -> Prepared:
+    return of_text(
+        f"SELECT {COLUMNS_SQL} FROM messages AS m {{hint}} {JOINED_SQL} WHERE m.chat_pk = :chat AND m.thread_seq = :root "
+        f"AND m.seq > :after AND m.seq < :before ORDER BY m.seq {order} LIMIT :limit",
+        *SPAN,
+        "root",
+        index=OF_THREADS,
+    )
+
+
 # By what is shown: forward and backward.
 PAGES = {
-    shown: (Prepared(query.order_by(messages.c.seq)), Prepared(query.order_by(messages.c.seq.desc())))
-    for shown, query in {"chat": IN_CHAT, "all": BETWEEN, "thread": IN_THREAD}.items()
+    "chat": (Prepared(BETWEEN.where(messages.c.previous_seq.is_(None)).order_by(messages.c.seq)), SHOWN_BEFORE),
+    "all": (Prepared(BETWEEN.order_by(messages.c.seq)), Prepared(BETWEEN.order_by(messages.c.seq.desc()))),
+    "thread": (thread_page("ASC"), thread_page("DESC")),
 }
 NEWEST_IN_CHAT = Prepared(
     select(func.coalesce(messages.c.previous_seq, messages.c.seq))
@@ -285,12 +312,12 @@ def history(
     before: int | None,
     after: int | None,
     limit: int,
-    shown: Literal["chat", "all", "thread"] = "chat",
     root_seq: int | None = None,
+    with_replies: bool = False,
 ) -> list[Message]:
     """Up to ``limit`` messages from seq ``first`` on, ascending: the newest, those before, or those after a seq.
 
-    Those ``shown`` in the chat, all, or the replies in the thread of ``root_seq``.
+    Those that the chat shows, or all, or the replies in the thread of ``root_seq``.
     """
     forward = after is not None and before is None
     values: dict[str, Any] = {
@@ -299,8 +326,9 @@ def history(
         "before": LARGEST_SEQ if before is None else before,
         "limit": limit,
     }
-    if shown == "thread":
-        values["root"] = root_seq
+    shown = "all" if with_replies else "chat"
+    if root_seq is not None:
+        shown, values["root"] = "thread", root_seq
     onward, back = PAGES[shown]
     page = fetch_one(connection, onward if forward else back, values)
     return with_readers(connection, [read_message(row) for row in (page if forward else reversed(page))])

@@ -22,6 +22,7 @@ from sqlalchemy import (
 
 from storage import webhooks
 from storage.fetch import fetch_many
+from storage.messages import Message, MessagePlace
 from storage.models import deliveries, devices, outbox
 from storage.prepared import Bulk, Prepared, Update
 from storage.statements import Read
@@ -35,6 +36,7 @@ Kind = Literal[
     "notification",
     "badge",
     "recount",
+    "recount_thread",
     "live_start",
     "live_update",
     "live_end",
@@ -44,6 +46,7 @@ Kind = Literal[
 # To Live Activities, each by itself, and over channels to many.
 ON_SCREEN = ("live_update", "live_end")
 OVER_CHANNEL: tuple[Kind, Kind] = ("channel_update", "channel_end")
+RECOUNTS = ("recount", "recount_thread")
 STAMPED = (*ON_SCREEN, *OVER_CHANNEL)
 ENDING = ("live_end", "channel_end")
 LIVE = ("live_start", *STAMPED)
@@ -56,7 +59,8 @@ class Cause:
     """Why to push: ``channel_pk`` and ``seq`` are the place of its event; ``ref_pk`` is a notification's number, or the only
     one of its audience that is meant.
 
-    A ``recount`` becomes badges of those who had not read a message; its ``ref_pk`` is who wrote it.
+    A ``recount``, or ``recount_thread``, becomes badges of those who had not read a message; its ``ref_pk`` is the author. A
+    ``mention`` was added by an edit; its ``ref_pk`` is the seq of the message.
     """
 
     pk: int
@@ -116,7 +120,7 @@ WAITING_BADGE = Prepared(
 )
 WAITING_RECOUNT = Prepared(
     select(outbox.c.pk, outbox.c.seq, outbox.c.ref_pk)
-    .where(outbox.c.kind == "recount", outbox.c.channel_pk == bindparam("chat"), *NOT_BEGUN)
+    .where(outbox.c.kind == bindparam("kind"), outbox.c.channel_pk == bindparam("chat"), *NOT_BEGUN)
     .limit(1)
     .with_for_update(skip_locked=True)
 )
@@ -186,15 +190,21 @@ def promise_badge(tx: Tx, user_pk: int, *, exclude_device: str | None = None) ->
     promise_once(tx, "badge", user_pk, 0, exclude_device_pk, tx.first(WAITING_BADGE, {"user": user_pk}))
 
 
-def promise_recount(tx: Tx, chat_pk: int, seq: int, sender_pk: int) -> None:
+def promise_recount(tx: Tx, item: Message) -> None:
     """Tell those who had not read a deleted message how much is unread now; once for all that is deleted in a moment."""
     if tx.first(ANY_DEVICE, {}) is not None:
-        promise_once(tx, "recount", chat_pk, seq, sender_pk, tx.first(WAITING_RECOUNT, {"chat": chat_pk}))
+        kind = recount_of(item)
+        promised = tx.first(WAITING_RECOUNT, {"chat": item.chat_pk, "kind": kind})
+        promise_once(tx, kind, item.chat_pk, item.seq, item.sender_pk, promised)
 
 
-def reads_of_recount(chat_pk: int) -> list[Read]:
+def recount_of(item: Message | MessagePlace) -> Kind:
+    return "recount" if item.previous_seq is None else "recount_thread"
+
+
+def reads_of_recount(place: MessagePlace) -> list[Read]:
     """The queries of ``promise_recount``."""
-    return [(ANY_DEVICE, {}), (WAITING_RECOUNT, {"chat": chat_pk})]
+    return [(ANY_DEVICE, {}), (WAITING_RECOUNT, {"chat": place.chat_pk, "kind": recount_of(place)})]
 
 
 def promise_once(

@@ -64,7 +64,7 @@ def put(tx: Tx, chat_pk: int, pin: Pin) -> None:
         tx.update_later(SET, place, (pin.user_pk, pin.until, pin.created_at))
     else:
         tx.later(ADD, (*place, pin.user_pk, pin.until, pin.created_at))
-    keep(tx, chat_pk, {**known, pin.seq: pin}, pin.seq)
+    remember(tx, chat_pk, {**known, pin.seq: pin}, pin.seq)
 
 
 def remove(tx: Tx, chat_pk: int, seq: int) -> None:
@@ -72,10 +72,10 @@ def remove(tx: Tx, chat_pk: int, seq: int) -> None:
     if tx.pending(("pin", (chat_pk, seq)), None):
         tx.connection()
     tx.update_later(REMOVE, (chat_pk, seq), ())
-    keep(tx, chat_pk, {place: pin for place, pin in known.items() if place != seq}, seq)
+    remember(tx, chat_pk, {place: pin for place, pin in known.items() if place != seq}, seq)
 
 
-def keep(tx: Tx, chat_pk: int, now: dict[int, Pin], changed: int) -> None:
+def remember(tx: Tx, chat_pk: int, now: dict[int, Pin], changed: int) -> None:
     tx.set_pending(("pins", chat_pk), now)
     tx.set_pending(("pin", (chat_pk, changed)), True)
 

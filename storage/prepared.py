@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 import orjson
 from sqlalchemy import (
+    BigInteger,
     Boolean,
     ColumnElement,
     Executable,
@@ -147,19 +148,36 @@ class Prepared:
         return f"SELECT w.n, q.* FROM {wanted} CROSS JOIN LATERAL ({query}) AS q"
 
 
-def of_pairs(sql: str, *, kind: str = "bigint") -> Prepared:
-    """A query about many pairs; ``sql`` has ``{pairs}`` where their rows ``w`` are to stand, of the parameter ``pairs``."""
-    return Prepared(*by_dialect(sql, kind).values())
+def of_pairs(sql: str, *, kind: str = "bigint", index: str = "") -> Prepared:
+    """A query about many pairs; ``sql`` has ``{pairs}`` where their rows ``w`` are to stand, of the parameter ``pairs``.
+
+    ``index`` as in ``of_text``.
+    """
+    return Prepared(*by_dialect(sql, kind, index).values())
 
 
-def by_dialect(sql: str, kind: str = "bigint") -> dict[str, TextClause]:
+def by_dialect(sql: str, kind: str = "bigint", index: str = "") -> dict[str, TextClause]:
     """Such a statement for SQLite, and for PostgreSQL."""
-    return {name: text(sql.format(pairs=rows)) for name, rows in zip(PAIRS, pair_rows(kind), strict=True)}
+    return {
+        name: text(sql.format(pairs=rows, hint=hint))
+        for name, rows, hint in zip(PAIRS, pair_rows(kind), hints(index), strict=True)
+    }
+
+
+def hints(index: str) -> tuple[str, str]:
+    """What says that SQLite, which keeps no statistics here, is to use an index; nothing for PostgreSQL."""
+    return (f"INDEXED BY {index}" if index else "", "")
 
 
 def pair_rows(kind: str = "bigint") -> tuple[str, str]:
     """The rows ``w (pk, seq)`` of the parameter ``pairs``, for SQLite and for PostgreSQL."""
     return PAIRS["sqlite"], PAIRS["postgresql"].replace("{kind}", kind)
+
+
+def of_text(sql: str, *numbers: str, index: str = "") -> Prepared:
+    """A query with these numbers for its parameters; SQLite uses ``index`` for the table before ``{hint}``."""
+    parameters = [bindparam(name, type_=BigInteger) for name in numbers]
+    return Prepared(*(text(sql.replace("{hint}", hint)).bindparams(*parameters) for hint in hints(index)))
 
 
 class Bulk:

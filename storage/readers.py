@@ -1,9 +1,12 @@
-"""Who has read a message: members of its chat by their read positions, there or in the thread of a reply."""
+"""Who has read a message: members of its chat by their read positions, there or in the thread of a reply.
+
+A member of a chat, or a follower of a thread, is no reader of what was there before.
+"""
 
 from collections.abc import Mapping
 from typing import NamedTuple, Protocol
 
-from sqlalchemy import Connection, and_, bindparam, select
+from sqlalchemy import Connection, and_, bindparam, case, select
 
 from storage.fetch import fetch
 from storage.models import members, thread_members, users
@@ -26,6 +29,8 @@ class MessageReader(Protocol):
 
 
 class ReaderRow(NamedTuple):
+    """``joined_seq``: up to there the user was no member of the chat, or no follower of the thread."""
+
     user_pk: int
     user_id: str
     joined_seq: int
@@ -40,7 +45,8 @@ IN_CHATS = of_pairs(
     "JOIN members AS m ON m.chat_pk = w.pk AND m.read_seq >= w.seq JOIN users AS u ON u.pk = m.user_pk ORDER BY m.user_pk"
 )
 IN_THREADS = of_pairs(
-    "SELECT t.chat_pk, t.root_seq, t.user_pk, u.id, m.joined_seq, t.read_seq FROM {pairs} "
+    "SELECT t.chat_pk, t.root_seq, t.user_pk, u.id, "
+    "CASE WHEN t.from_seq > m.joined_seq THEN t.from_seq ELSE m.joined_seq END, t.read_seq FROM {pairs} "
     "JOIN thread_members AS t ON t.chat_pk = w.pk AND t.root_seq = w.seq AND t.read_seq >= w.third "
     "JOIN members AS m ON m.chat_pk = t.chat_pk AND m.user_pk = t.user_pk JOIN users AS u ON u.pk = t.user_pk "
     "ORDER BY t.user_pk"
@@ -52,7 +58,12 @@ IN_CHAT = Prepared(
     .order_by(members.c.user_pk)
 )
 IN_THREAD = Prepared(
-    select(thread_members.c.user_pk, users.c.id, members.c.joined_seq, thread_members.c.read_seq)
+    select(
+        thread_members.c.user_pk,
+        users.c.id,
+        case((thread_members.c.from_seq > members.c.joined_seq, thread_members.c.from_seq), else_=members.c.joined_seq),
+        thread_members.c.read_seq,
+    )
     .join(
         members,
         and_(members.c.chat_pk == thread_members.c.chat_pk, members.c.user_pk == thread_members.c.user_pk),

@@ -2,13 +2,13 @@
 
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Integer, and_, bindparam, func, literal_column, or_, select
+from sqlalchemy import Connection, bindparam, case, select
 
 from storage.access import first_visible
 from storage.fetch import fetch_one
-from storage.models import chats, members, messages, thread_members
-from storage.prepared import Prepared
-from storage.threads import OF_MEMBER, UNREAD_OF_FOLLOWER
+from storage.models import OF_THREADS, members, thread_members
+from storage.prepared import Prepared, json_list, of_pairs, of_text
+from storage.threads import HINTS, OF_MEMBER, UNREAD_OF_FOLLOWER, unread_of_follower
 
 
 class FollowedThread(NamedTuple):
@@ -28,67 +28,61 @@ class FollowedThread(NamedTuple):
         return self.active_at, self.chat_pk, self.root_seq
 
 
-LAST_REPLY_AT = (
-    select(messages.c.created_at)
-    .where(
-        messages.c.chat_pk == thread_members.c.chat_pk,
-        messages.c.thread_seq == thread_members.c.root_seq,
-        messages.c.deleted_at.is_(None),
+# The last reply of a thread, or its root.
+ACTIVE_AT = """COALESCE((
+  SELECT r.created_at FROM messages AS r {hint} WHERE r.chat_pk = thread_members.chat_pk
+  AND r.thread_seq = thread_members.root_seq AND r.deleted_at IS NULL ORDER BY r.seq DESC LIMIT 1
+), root.created_at)"""
+FOLLOWED = f"""SELECT thread_members.chat_pk, thread_members.root_seq, {ACTIVE_AT} AS active, thread_members.read_seq,
+  chats.history_visible, members.joined_seq FROM thread_members
+  JOIN members ON members.chat_pk = thread_members.chat_pk AND members.user_pk = thread_members.user_pk
+  JOIN chats ON chats.pk = thread_members.chat_pk AND chats.deleted_at IS NULL
+  JOIN messages AS root ON root.chat_pk = thread_members.chat_pk AND root.seq = thread_members.root_seq
+  WHERE thread_members.user_pk = :user AND thread_members.follows"""
+
+
+def listing(condition: str, *parameters: str) -> Prepared:
+    """Of threads that a user follows, those of a condition."""
+    return of_text(
+        f"SELECT * FROM ({FOLLOWED}{condition}) AS f ORDER BY f.active DESC, f.chat_pk DESC, f.root_seq DESC LIMIT :most",
+        "user",
+        "most",
+        *parameters,
+        index=OF_THREADS,
     )
-    .order_by(messages.c.seq.desc())
-    .limit(1)
-    .correlate(thread_members)
-    .scalar_subquery()
-)
-ROOT = messages.alias("root")
-FOLLOWED = (
-    select(
-        thread_members.c.chat_pk,
-        thread_members.c.root_seq,
-        func.coalesce(LAST_REPLY_AT, ROOT.c.created_at).label("active"),
-        thread_members.c.read_seq,
-        literal_column(UNREAD_OF_FOLLOWER, Integer).label("unread"),
-        chats.c.history_visible,
-        members.c.joined_seq,
-    )
-    .join(members, OF_MEMBER)
-    .join(chats, chats.c.pk == thread_members.c.chat_pk)
-    .join(ROOT, and_(ROOT.c.chat_pk == thread_members.c.chat_pk, ROOT.c.seq == thread_members.c.root_seq))
-    .where(thread_members.c.user_pk == bindparam("user"), thread_members.c.follows, chats.c.deleted_at.is_(None))
-    .subquery()
-)
-PAGE = (
-    select(FOLLOWED)
-    .where(FOLLOWED.c.unread >= bindparam("unread", type_=Integer))
-    .order_by(FOLLOWED.c.active.desc(), FOLLOWED.c.chat_pk.desc(), FOLLOWED.c.root_seq.desc())
-    .limit(bindparam("most", type_=Integer))
-)
-LISTED = Prepared(PAGE)
-LISTED_BEFORE = Prepared(
-    PAGE.where(
-        or_(
-            FOLLOWED.c.active < bindparam("at"),
-            and_(
-                FOLLOWED.c.active == bindparam("at"),
-                or_(
-                    FOLLOWED.c.chat_pk < bindparam("chat"),
-                    and_(FOLLOWED.c.chat_pk == bindparam("chat"), FOLLOWED.c.root_seq < bindparam("root")),
-                ),
-            ),
-        )
-    )
+
+
+UNREAD = f" AND {UNREAD_OF_FOLLOWER} > 0"
+BEFORE = f" AND ({ACTIVE_AT}, thread_members.chat_pk, thread_members.root_seq) < (:at, :chat, :root)"
+CURSOR = ("at", "chat", "root")
+# By whether they have unread replies, and whether they come after others.
+LISTED = {
+    (False, False): listing(""),
+    (False, True): listing(BEFORE, *CURSOR),
+    (True, False): listing(UNREAD),
+    (True, True): listing(UNREAD + BEFORE, *CURSOR),
+}
+COUNTED = of_pairs(
+    f"SELECT thread_members.chat_pk, thread_members.root_seq, {UNREAD_OF_FOLLOWER} FROM {{pairs}} "
+    "JOIN thread_members ON thread_members.chat_pk = w.pk AND thread_members.root_seq = w.seq "
+    "AND thread_members.user_pk = :user "
+    "JOIN members ON members.chat_pk = thread_members.chat_pk AND members.user_pk = thread_members.user_pk",
+    index=OF_THREADS,
 )
 ONE = Prepared(
-    select(
-        thread_members.c.follows,
-        thread_members.c.read_seq,
-        literal_column(UNREAD_OF_FOLLOWER, Integer),
-    )
-    .join(members, OF_MEMBER)
-    .where(
-        thread_members.c.chat_pk == bindparam("chat"),
-        thread_members.c.root_seq == bindparam("root"),
-        thread_members.c.user_pk == bindparam("user"),
+    *(
+        select(
+            thread_members.c.follows,
+            thread_members.c.read_seq,
+            case((thread_members.c.follows, unread_of_follower(hint)), else_=0),
+        )
+        .join(members, OF_MEMBER)
+        .where(
+            thread_members.c.chat_pk == bindparam("chat"),
+            thread_members.c.root_seq == bindparam("root"),
+            thread_members.c.user_pk == bindparam("user"),
+        )
+        for hint in HINTS
     )
 )
 
@@ -96,16 +90,29 @@ ONE = Prepared(
 def followed(
     connection: Connection, user_pk: int, *, unread: bool, before: tuple[int, int, int] | None, limit: int
 ) -> list[FollowedThread]:
-    """Threads that a user follows, the latest active first; ``before`` is the last one's (time, chat, root)."""
-    values: dict[str, Any] = {"user": user_pk, "unread": int(unread), "most": limit}
-    query = LISTED
+    """Threads that a user follows, or those of them with ``unread`` replies, the latest active first.
+
+    ``before`` is the last one's (time, chat, root).
+    """
+    values: dict[str, Any] = {"user": user_pk, "most": limit}
     if before is not None:
-        query, (values["at"], values["chat"], values["root"]) = LISTED_BEFORE, before
+        values |= dict(zip(CURSOR, before, strict=True))
+    rows = fetch_one(connection, LISTED[unread, before is not None], values)
+    pairs = json_list([row[:2] for row in rows])
+    counts = {
+        (chat_pk, root_seq): number
+        for chat_pk, root_seq, number in fetch_one(connection, COUNTED, {"pairs": pairs, "user": user_pk})
+    }
     return [
-        FollowedThread(chat_pk, root_seq, active_at, read_seq, number, first_visible(history_visible, joined_seq))
-        for chat_pk, root_seq, active_at, read_seq, number, history_visible, joined_seq in fetch_one(
-            connection, query, values
+        FollowedThread(
+            chat_pk,
+            root_seq,
+            active_at,
+            read_seq,
+            counts[chat_pk, root_seq],
+            first_visible(history_visible, joined_seq),
         )
+        for chat_pk, root_seq, active_at, read_seq, history_visible, joined_seq in rows
     ]
 
 
@@ -122,4 +129,4 @@ def state(connection: Connection, chat_pk: int, root_seq: int, user_pk: int) -> 
     if not rows:
         return ThreadState(False, 0, 0)
     ((follows, read_seq, number),) = rows
-    return ThreadState(bool(follows), read_seq, number if follows else 0)
+    return ThreadState(bool(follows), read_seq, number)

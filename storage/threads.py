@@ -8,19 +8,32 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
-from sqlalchemy import Connection, Integer, and_, bindparam, literal_column, or_, select, update
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Connection,
+    Integer,
+    and_,
+    bindparam,
+    cast,
+    func,
+    literal_column,
+    or_,
+    select,
+    update,
+)
 
 from storage import readers
 from storage.fetch import Rows, fetch_one
 from storage.messages import Message, dumped
-from storage.models import members, messages, thread_members, users
-from storage.prepared import Bulk, Prepared, Update, json_list, one_of
+from storage.models import OF_THREADS, members, messages, thread_members, users
+from storage.prepared import Bulk, Prepared, Update, hints, json_list, of_text, one_of
 from storage.readers import ReaderRow
 from storage.statements import Read
 from storage.transaction import Tx
 from storage.unread import UNREAD_CAP
 
-PARTICIPANTS = 5
+PARTICIPANTS_SHOWN = 5
 
 
 class Summary(NamedTuple):
@@ -33,12 +46,16 @@ class Summary(NamedTuple):
 
 
 class ThreadMember(NamedTuple):
-    """``replies`` are those that are not deleted; ``first_seq`` is that of the first reply."""
+    """Who follows has read up to ``read_seq``, what was there before ``from_seq`` without being its reader.
+
+    ``replies`` are those that are not deleted; ``first_seq`` is that of the first reply.
+    """
 
     follows: bool
     read_seq: int
     replies: int
     first_seq: int | None
+    from_seq: int
 
 
 NO_REPLIES = Summary(0, 0, None, ())
@@ -54,7 +71,20 @@ ADD = Bulk(thread_members, (*KEYS, *ThreadMember._fields))
 SET = Update(thread_members, KEYS, ThreadMember._fields)
 SET_SUMMARY = Update(messages, ("chat_pk", "seq"), ("thread",))
 AUTHOR_IN_CHAT = Prepared(
-    select(members.c.user_pk).where(members.c.chat_pk == bindparam("chat"), members.c.user_pk == bindparam("user"))
+    select(members.c.user_pk)
+    .join(users, users.c.pk == members.c.user_pk)
+    .where(
+        members.c.chat_pk == bindparam("chat"),
+        members.c.user_pk == bindparam("user"),
+        users.c.status != literal_column("'deleted'"),
+    )
+)
+NEWEST_REPLY = of_text(
+    "SELECT r.seq, r.created_at FROM messages AS r {hint} WHERE r.chat_pk = :chat AND r.thread_seq = :root "
+    "AND r.deleted_at IS NULL ORDER BY r.seq DESC LIMIT 1",
+    "chat",
+    "root",
+    index=OF_THREADS,
 )
 
 
@@ -113,8 +143,10 @@ def follow(tx: Tx, root: Message, user_pk: int, *, from_seq: int | None = None) 
     if known is not None and known.follows:
         return known
     start = max(root.seq, summary_of(root).last_seq) if from_seq is None else from_seq
-    now = known or ThreadMember(True, start, 0, None)
-    now = now._replace(follows=True, read_seq=max(now.read_seq, start))
+    now = known or ThreadMember(True, start, 0, None, start)
+    if start > now.read_seq:
+        now = now._replace(read_seq=start, from_seq=start)
+    now = now._replace(follows=True)
     keep_member(tx, root.chat_pk, root.seq, user_pk, now)
     return now
 
@@ -124,13 +156,13 @@ def add_reply(tx: Tx, root: Message, reply: Message, *, is_member: bool) -> Mess
     before = summary_of(root)
     if is_member:
         follow(tx, root, reply.sender_pk)
-    known = member(tx, root.chat_pk, root.seq, reply.sender_pk) or ThreadMember(False, root.seq, 0, None)
+    known = member(tx, root.chat_pk, root.seq, reply.sender_pk) or ThreadMember(False, root.seq, 0, None, root.seq)
     first_seq = reply.seq if known.first_seq is None else known.first_seq
     keep_member(
         tx, root.chat_pk, root.seq, reply.sender_pk, known._replace(replies=known.replies + 1, first_seq=first_seq)
     )
     participants = before.participants
-    if reply.sender_id not in participants and len(participants) < PARTICIPANTS:
+    if reply.sender_id not in participants and len(participants) < PARTICIPANTS_SHOWN:
         participants = [*participants, reply.sender_id]
     return keep_summary(tx, root, Summary(before.reply_count + 1, reply.seq, reply.created_at, participants))
 
@@ -160,15 +192,13 @@ def first_participants(connection: Connection, root: Message) -> list[str]:
             thread_members.c.replies > 0,
         )
     )
-    return list(connection.execute(statement.order_by(thread_members.c.first_seq).limit(PARTICIPANTS)).scalars())
+    return list(connection.execute(statement.order_by(thread_members.c.first_seq).limit(PARTICIPANTS_SHOWN)).scalars())
 
 
 def newest_reply(connection: Connection, root: Message) -> tuple[int, int | None]:
     """``(seq, created_at)`` of the newest one that is not deleted; ``(0, None)`` if there is none."""
-    here = messages.c.chat_pk == root.chat_pk, messages.c.thread_seq == root.seq, messages.c.deleted_at.is_(None)
-    statement = select(messages.c.seq, messages.c.created_at).where(*here).order_by(messages.c.seq.desc()).limit(1)
-    row = connection.execute(statement).first()
-    return (0, None) if row is None else (row.seq, row.created_at)
+    rows = fetch_one(connection, NEWEST_REPLY, {"chat": root.chat_pk, "root": root.seq})
+    return rows[0] if rows else (0, None)
 
 
 def mark_read(tx: Tx, root_place: tuple[int, int], reader: ReaderRow) -> int:
@@ -177,9 +207,9 @@ def mark_read(tx: Tx, root_place: tuple[int, int], reader: ReaderRow) -> int:
     known = member(tx, chat_pk, root_seq, reader.user_pk)
     if known is not None and known.read_seq >= reader.read_seq:
         return known.read_seq
-    now = (known or ThreadMember(False, 0, 0, None))._replace(read_seq=reader.read_seq)
+    now = (known or ThreadMember(False, 0, 0, None, 0))._replace(read_seq=reader.read_seq)
     keep_member(tx, chat_pk, root_seq, reader.user_pk, now)
-    readers.add(tx, (chat_pk, root_seq), reader)
+    readers.add(tx, (chat_pk, root_seq), reader._replace(joined_seq=max(reader.joined_seq, now.from_seq)))
     return reader.read_seq
 
 
@@ -192,26 +222,44 @@ def unfollow_all(tx: Tx, chat_pk: int, user_pk: int) -> None:
 # Counting
 
 
-# Replies of others that a follower ``f``, who is the member ``m``, has not read.
+# Unread replies of others, for a row of ``thread_members`` joined with ``members`` (``OF_MEMBER``).
 UNREAD_OF_FOLLOWER = f"""(SELECT count(*) FROM (
-  SELECT 1 FROM messages AS r WHERE r.chat_pk = thread_members.chat_pk AND r.thread_seq = thread_members.root_seq
+  SELECT 1 FROM messages AS r {{hint}} WHERE r.chat_pk = thread_members.chat_pk AND r.thread_seq = thread_members.root_seq
   AND r.seq > thread_members.read_seq AND r.seq > members.joined_seq AND r.sender_pk != thread_members.user_pk
   AND r.previous_seq IS NOT NULL AND r.deleted_at IS NULL LIMIT {UNREAD_CAP}
 ) AS unread)"""
+# For SQLite and for PostgreSQL.
+HINTS = hints(OF_THREADS)
 OF_MEMBER = and_(members.c.chat_pk == thread_members.c.chat_pk, members.c.user_pk == thread_members.c.user_pk)
-COUNTED = (
-    select(thread_members.c.user_pk, thread_members.c.chat_pk, literal_column(UNREAD_OF_FOLLOWER, Integer))
-    .join(members, OF_MEMBER)
-    .where(thread_members.c.follows)
-)
-IN_CHATS = Prepared(
-    COUNTED.where(thread_members.c.user_pk == bindparam("user"), one_of(thread_members.c.chat_pk, "chats"))
-)
-UNMUTED = Prepared(
-    COUNTED.where(
-        one_of(thread_members.c.user_pk, "users"),
-        or_(members.c.muted_until.is_(None), members.c.muted_until <= bindparam("at")),
+
+
+def unread_of_follower(hint: str) -> ColumnElement[int]:
+    return literal_column(UNREAD_OF_FOLLOWER.replace("{hint}", hint), Integer)
+
+
+def summed_by(column: ColumnElement[int], *where: ColumnElement[bool]) -> Prepared:
+    """By user or chat the unread replies of threads that a condition names and that are followed."""
+    return Prepared(
+        *(
+            select(column, cast(func.sum(unread_of_follower(hint)), BigInteger))
+            .select_from(thread_members)
+            .join(members, OF_MEMBER)
+            .where(thread_members.c.follows, *where)
+            .group_by(column)
+            for hint in HINTS
+        )
     )
+
+
+IN_CHATS = summed_by(
+    thread_members.c.chat_pk,
+    thread_members.c.user_pk == bindparam("user"),
+    one_of(thread_members.c.chat_pk, "chats"),
+)
+UNMUTED = summed_by(
+    thread_members.c.user_pk,
+    one_of(thread_members.c.user_pk, "users"),
+    or_(members.c.muted_until.is_(None), members.c.muted_until <= bindparam("at")),
 )
 
 
@@ -222,7 +270,7 @@ def read_of_chats(user_pk: int, chat_pks: Iterable[int]) -> Read:
 
 def in_chats(rows: Rows) -> dict[int, int]:
     """By chat the unread replies of threads that a member follows; of the rows of ``read_of_chats``."""
-    return summed((chat_pk, number) for _, chat_pk, number in rows)
+    return dict(rows)
 
 
 def in_chat(connection: Connection, user_pk: int, chat_pk: int) -> int:
@@ -231,12 +279,4 @@ def in_chat(connection: Connection, user_pk: int, chat_pk: int) -> int:
 
 def unmuted(connection: Connection, user_pks: Collection[int], at: int) -> dict[int, int]:
     """By user the unread replies of threads that they follow, over all chats that are not muted at ``at``."""
-    rows = fetch_one(connection, UNMUTED, {"users": json_list(user_pks), "at": at})
-    return summed((user_pk, number) for user_pk, _, number in rows)
-
-
-def summed(counts: Iterable[tuple[int, int]]) -> dict[int, int]:
-    found: dict[int, int] = {}
-    for pk, number in counts:
-        found[pk] = found.get(pk, 0) + number
-    return found
+    return in_chats(fetch_one(connection, UNMUTED, {"users": json_list(user_pks), "at": at}))

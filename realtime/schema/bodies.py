@@ -128,8 +128,8 @@ ONLY_IN = {"creditTransfer": ("creditTransfer", "amount"), "media": ("file",)}
 class SendMessage(Body):
     """``chatId``, or ``targetUserId`` alone for the direct chat with that user, found or created.
 
-    With ``threadId``, a message of the chat, it is a reply in that message's thread; ``alsoInChat`` shows it in the chat too.
-    With ``forwardOf``, a message that the user can see, type, content and file are those of that message.
+    With ``threadId``, the message is a reply in the thread of that message; with ``alsoInChat`` the chat shows it too. With
+    ``forwardOf``, it copies type, content and file of a message that the user can see.
     """
 
     type: Literal["text", "media", "creditTransfer"]
@@ -158,7 +158,8 @@ class SendMessage(Body):
         if not isinstance(kept, dict):
             return kept
         if "forwardOf" in kept:
-            kept = {"type": "text", **kept}
+            # The type is that of the original; what is not copied with it is refused.
+            return {"type": "text", **kept}
         of_others = {name for type, names in ONLY_IN.items() if kept.get("type") != type for name in names}
         return {name: value for name, value in kept.items() if name not in of_others}
 
@@ -171,9 +172,9 @@ class SendMessage(Body):
         if self.forwardOf is not None:
             if self.type == "creditTransfer":
                 raise ValueError("type must be text or media with forwardOf")
-            for name in ("content", "file"):
+            for name in ("content", "file", "creditTransfer", "amount"):
                 if getattr(self, name) is not None:
-                    raise ValueError(f"{name} is not allowed with forwardOf, which copies it")
+                    raise ValueError(f"{name} is not allowed with forwardOf, which copies another message")
             return self
         if self.type == "media":
             if self.file is None:
@@ -198,7 +199,7 @@ class SendMessage(Body):
 
 
 class EditMessage(Body):
-    """``mentions`` and ``mentionAll`` take the place of those before; where they are absent, those stay."""
+    """``mentions`` and ``mentionAll`` replace the earlier ones; an absent field leaves them unchanged."""
 
     content: FilledContent
     mentions: Annotated[list[HexId], AfterValidator(few_mentions)] | None = None
@@ -265,9 +266,9 @@ class ChangeMember(Body):
 
 
 class MuteChat(Body):
-    """``until`` a time; null or absent unmutes, or where there is a level, there is no end.
+    """``level`` is what is still pushed: ``mentions`` (the default) or ``none``; ``all`` unmutes.
 
-    The ``level`` is what is pushed meanwhile: ``mentions`` (the default), ``none``, or ``all``, which unmutes.
+    ``until`` is the end of the mute; without it a ``level`` applies indefinitely. Without both, the chat is unmuted.
     """
 
     until: Moment | None = None

@@ -116,13 +116,13 @@ def own_reaction(item: OwnReaction) -> dict[str, str]:
     return {"messageId": item.message_id, "key": item.key, "createdAt": iso_time(item.created_at)}
 
 
-def pinned(message_id: str, until: int | None) -> shapes.PinnedDocument:
+def pin_state(message_id: str, until: int | None) -> shapes.PinnedDocument:
     return {"messageId": message_id, "until": optional_time(until)}
 
 
-def pin(item: ShownPin, pinned_message: messages.Message) -> shapes.PinDocument:
+def pinned_message(item: ShownPin, content: messages.Message) -> shapes.PinDocument:
     return {
-        "message": message(pinned_message),
+        "message": message(content),
         "userId": item.user_id,
         "createdAt": iso_time(item.pin.created_at),
         "until": optional_time(item.pin.until),
@@ -419,10 +419,11 @@ def conversation(
         "seq": item.seq,
         "createdAt": iso_time(item.created_at),
         "updatedAt": iso_time(item.updated_at),
-        "mentionCount": mentions,
     }
+    if mentions:
+        document["mentionCount"] = mentions
     if mute_level is not None:
-        document["muteLevel"] = cast("Literal['mentions', 'none']", mute_level)
+        document["muteLevel"] = cast("Literal['none']", mute_level)
     if item.type == "room" and role is not None:
         document["role"] = role
     if item.reactions != "members":

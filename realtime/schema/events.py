@@ -80,7 +80,7 @@ class MessageReactionsEvent(TypedDict):
     items: list[ReactedItem]
 
 
-class ThreadEvent(TypedDict):
+class ThreadSummaryEvent(TypedDict):
     chatId: str
     threadId: str
     thread: ThreadSummary
@@ -162,7 +162,9 @@ OUTBOUND: dict[str, Outbound] = {
         True,
         "Reactions to messages changed; at most one event a second and chat for new messages",
     ),
-    "message:thread": Outbound(ThreadEvent, True, "The summary of a thread changed: a reply was posted or deleted"),
+    "message:thread": Outbound(
+        ThreadSummaryEvent, True, "The summary of a thread changed: a reply was posted or deleted"
+    ),
     "thread:read": Outbound(ThreadReadEvent, True, "The user has read a thread up to a reply, on any device"),
     "chat:new": Outbound(NewChatEvent, True, "The user was added to a chat"),
     "chat:updated": Outbound(ChangedChatEvent, True, "A chat or its members changed"),

@@ -49,7 +49,10 @@ class ReactionDocument(TypedDict):
 
 
 class ThreadSummary(TypedDict):
-    """Of the replies that are not deleted; without one ``lastSeq`` is 0. ``participants`` replied first, at most 5."""
+    """Counts replies that are not deleted; ``lastSeq`` is 0 without any.
+
+    ``participants`` are the ids of the first users who replied, at most 5.
+    """
 
     replyCount: int
     lastSeq: int
@@ -135,8 +138,9 @@ class SanctionDocument(TypedDict):
 class ChatDocument(TypedDict):
     """``role`` is that of the user, and ``viewer`` without a membership; of a room alone, and not in ``chat:new``.
 
-    ``reactions`` says who may react, where it is not ``members``: ``all`` or ``none``. ``muteLevel`` stands beside
-    ``mutedUntil``: what is pushed until then. ``mentionCount`` counts unread messages that mention the user, up to 1,000.
+    ``reactions`` says who may react, where it is not ``members``: ``all`` or ``none``. With ``muteLevel``
+    ``none`` no mention is pushed until ``mutedUntil``. ``mentionCount`` counts unread messages that mention the user, up to
+    1,000, where there are any.
     """
 
     _id: str
@@ -151,10 +155,10 @@ class ChatDocument(TypedDict):
     seq: int
     createdAt: str
     updatedAt: str
-    mentionCount: int
+    mentionCount: NotRequired[int]
     role: NotRequired[str]
     reactions: NotRequired[str]
-    muteLevel: NotRequired[Literal["mentions", "none"]]
+    muteLevel: NotRequired[Literal["none"]]
 
 
 QuietHours = TypedDict("QuietHours", {"from": str, "to": str})

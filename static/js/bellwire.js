@@ -73,9 +73,9 @@ import { io } from "/vendor/socket.io.esm.min.js";
  * @property {string} [role] one's own in a room; "viewer" without a membership
  * @property {Message|null} lastMessage
  * @property {number} unreadCount
- * @property {number} mentionCount unread messages that mention the user
+ * @property {number} [mentionCount] unread messages that mention the user, where there are any
  * @property {string|null} mutedUntil
- * @property {"mentions"|"none"} [muteLevel] what is pushed until then
+ * @property {"none"} [muteLevel] mentions are not pushed either
  * @property {string|null} [silencedUntil] until when one may not write, as it was heard; null for no end
  *
  * @typedef {object} Notification

@@ -10,6 +10,8 @@ from storage.models.base import metadata
 from storage.models.chat import (
     IS_REPLY,
     LEAVING,
+    OF_MENTIONS_OF_ALL,
+    OF_THREADS,
     OWNS,
     REACTIONS_DUE,
     chats,
@@ -45,6 +47,8 @@ __all__ = [
     "ISSUING",
     "IS_REPLY",
     "LEAVING",
+    "OF_MENTIONS_OF_ALL",
+    "OF_THREADS",
     "OWNS",
     "REACTIONS_DUE",
     "UPCOMING",

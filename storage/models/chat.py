@@ -22,8 +22,11 @@ from storage.models.core import channels, tenants
 LEAVING = "leaves_at IS NOT NULL"
 OWNS = "role = 'owner'"
 REACTIONS_DUE = "reactions_due IS NOT NULL"
+IN_THREAD = "root_seq IS NOT NULL"
 IS_REPLY = "thread_seq IS NOT NULL"
 MENTIONS_ALL = "mention_all IS NOT NULL"
+# Indexes that queries name.
+OF_THREADS, OF_MENTIONS_OF_ALL = "ix_messages_thread", "ix_messages_mention_all"
 DELETED, UNNUMBERED, UNREAD_UNKNOWN = "deleted_at IS NOT NULL", "ordinal IS NULL", "read_ordinal IS NULL"
 
 chats = Table(
@@ -130,7 +133,7 @@ messages = Table(
         sqlite_where=text(REACTIONS_DUE),
     ),
     Index(
-        "ix_messages_thread",
+        OF_THREADS,
         "chat_pk",
         "thread_seq",
         "seq",
@@ -138,7 +141,7 @@ messages = Table(
         sqlite_where=text(IS_REPLY),
     ),
     Index(
-        "ix_messages_mention_all",
+        OF_MENTIONS_OF_ALL,
         "chat_pk",
         "mention_all",
         "seq",
@@ -174,6 +177,8 @@ thread_members = Table(
     Column("follows", Boolean, nullable=False),
     Column("read_seq", BigInteger, nullable=False),
     Column("replies", Integer, nullable=False),
+    # What was there before is not read by following.
+    Column("from_seq", BigInteger, nullable=False),
     Column("first_seq", BigInteger),
     Index("ix_thread_members_user", "user_pk", "chat_pk"),
     sqlite_with_rowid=False,
@@ -187,11 +192,23 @@ mentions = Table(
     Column("chat_pk", Key, primary_key=True),
     Column("seq", BigInteger, primary_key=True),
     Column("root_seq", BigInteger),
+    Column("event_seq", BigInteger, nullable=False),
     Column("created_at", BigInteger, nullable=False),
     Index("ix_mentions_message", "chat_pk", "seq"),
+    Index(
+        "ix_mentions_thread",
+        "user_pk",
+        "chat_pk",
+        "seq",
+        postgresql_where=text(IN_THREAD),
+        sqlite_where=text(IN_THREAD),
+    ),
     Index("ix_mentions_time", "user_pk", "created_at"),
     sqlite_with_rowid=False,
-    comment="root_seq is of a reply that its thread alone shows; a mention of all is a flag of its message",
+    comment=(
+        "root_seq is of a reply that its thread alone shows; event_seq is the event that mentioned the user; "
+        "a mention of all is a flag of its message"
+    ),
 )
 
 pins = Table(
@@ -202,6 +219,7 @@ pins = Table(
     Column("user_pk", Key, nullable=False),
     Column("until", BigInteger),
     Column("created_at", BigInteger, nullable=False),
+    Index("ix_pins_user", "user_pk"),
     sqlite_with_rowid=False,
     comment="until is null where there is no end",
 )

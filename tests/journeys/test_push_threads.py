@@ -57,6 +57,36 @@ async def test_replies_are_pushed_to_followers_alone(database_url: str, apple: A
     assert [each.token for each in await taken(server, apple)] == ["Bob", "Dan"]
 
 
+async def test_a_deletion_changes_the_badges_of_those_who_had_not_read_it(
+    database_url: str, apple: Apple, start: ServerFactory
+) -> None:
+    server = await start(database_url=database_url)
+    ann, bob, cat = await people_of(server, "Ann", "Bob", "Cat")
+    chat = await ann.group(bob, cat)
+    root = await ann.send(chat, "root")
+    old = await bob.send(chat, "old", threadId=root["_id"])
+    await cat.post(f"{MESSAGES}/{root['_id']}/thread/follow")
+    other = await bob.send(chat, "other", threadId=root["_id"])
+    await ann.post(f"{MESSAGES}/{other['_id']}/read")
+    gone = await bob.send(chat, "gone")
+    await ann.post(f"{MESSAGES}/{gone['_id']}/read")
+    await taken(server, apple)
+
+    async def badges() -> dict[str, int]:
+        await due_now(server)
+        await quiet(server)
+        found = {push.token: push.payload["aps"]["badge"] for push in apple.good}
+        apple.pushes.clear()
+        return found
+
+    await bob.delete(f"{MESSAGES}/{gone['_id']}")
+    assert await badges() == {"Cat": 2}, "Ann has read it, and all of the thread"
+    await bob.delete(f"{MESSAGES}/{other['_id']}")
+    assert await badges() == {"Cat": 1}
+    await bob.delete(f"{MESSAGES}/{old['_id']}")
+    assert await badges() == {}, "all had read it"
+
+
 @pytest.mark.parametrize("in_thread", [False, True])
 async def test_a_mention_passes_a_mute(database_url: str, apple: Apple, start: ServerFactory, in_thread: bool) -> None:
     server = await start(database_url=database_url, max_mention_all_seconds=0)
@@ -110,4 +140,4 @@ async def test_in_the_language_of_the_device(apple: Apple, start: ServerFactory)
     chat = await ann.group(bob)
     await ann.send(chat, mentions=[bob.id])
     (push,) = await taken(server, apple)
-    assert push.payload["aps"]["alert"] == {"title": "Sizden bahsedildi"}
+    assert push.payload["aps"]["alert"] == {"title": "Bir mesajda etiketlendiniz"}

@@ -31,7 +31,7 @@ async def test_the_document_of_a_group(server: Served) -> None:
     document = made.json
     assert list(document) == [
         "_id", "type", "name", "historyVisible", "members", "memberCount", "lastMessage", "unreadCount", "mutedUntil",
-        "seq", "createdAt", "updatedAt", "mentionCount",
+        "seq", "createdAt", "updatedAt",
     ]  # fmt: skip
     assert document["_id"] == "a" * 24
     assert document["members"][0] == {

@@ -130,6 +130,19 @@ async def test_a_file_is_kept_once_and_goes_with_the_last_message(either: Served
     assert set((await used(either)).values()) == {0}
 
 
+async def test_its_space_is_free_when_all_go_at_once(either: Served) -> None:
+    ann, bob, chat = await pair(either)
+    there = await bob.group(name="There")
+    original = await with_file(ann, chat)
+    copies = [await forward(bob, original, there) for _ in range(2)]
+    await ann.delete(f"{MESSAGES}/{original['_id']}")
+    for each in copies:
+        await bob.delete(f"{MESSAGES}/{each['_id']}")
+    await sweep(either)
+    assert stored(either) == []
+    assert set((await used(either)).values()) == {0}
+
+
 async def test_deleted_while_it_is_forwarded(either: Served) -> None:
     """Forwards and the deletion of the original race: each copy that was acknowledged has its file."""
     ann, bob, chat = await pair(either)

@@ -39,6 +39,17 @@ async def upload(person: Api, data: bytes, name: str = "photo.jpg") -> Any:
     return answer.json
 
 
+async def test_a_form_takes_what_json_takes(server: Served) -> None:
+    ann, bob = await server.people.many(2)
+    chat = await ann.group(bob)
+    root = await ann.send(chat)
+    fields = {"threadId": root["_id"], "alsoInChat": "true", "mentions": f'["{bob.id}"]', "mentionAll": "false"}
+    answer = await post(ann, chat, PHOTO, **fields)
+    assert answer.status == 201, answer
+    assert answer.json["mentions"] == [bob.id] and answer.json["alsoInChat"] is True
+    assert (await post(ann, chat, PHOTO, mentions="bob")).status == 400
+
+
 async def post(person: Person, chat: str, data: bytes, name: str = "photo.jpg", **fields: str) -> Answer:
     return await person.post(MESSAGES, data=form(data, name, type="media", chatId=chat, **fields))
 

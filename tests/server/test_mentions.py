@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import select
 
 from realtime.schema.bodies import SendMessage
-from storage.models import mentions
+from storage.models import mentions, thread_members
 from tests.conftest import Served, ServerFactory
 from tests.server.test_threads import MESSAGES, Kept, Model, pair, read, reply
 from tests.support.batches import in_one_batch
@@ -18,7 +18,7 @@ from tests.support.people import Person
 
 
 async def count(person: Person, chat: str) -> int:
-    return int((await person.get(f"/api/v2/chats/{chat}")).json["mentionCount"])
+    return int((await person.get(f"/api/v2/chats/{chat}")).json.get("mentionCount", 0))
 
 
 async def mentioned(person: Person, query: str = "") -> list[str]:
@@ -154,6 +154,47 @@ async def test_pages_and_who_left(either: Served) -> None:
     assert await count(bob, chat) == 0
 
 
+async def test_an_edit_mentions_nobody_who_came_after_the_message(either: Served) -> None:
+    ann, bob, chat = await pair(either)
+    root = await ann.send(chat)
+    first = await reply(bob, root)
+    cat = await either.people.make()
+    await ann.post(f"/api/v2/chats/{chat}/members", {"userIds": [cat.id]})
+    edited = await bob.patch(f"{MESSAGES}/{first['_id']}", {"content": "x", "mentions": [cat.id, ann.id]})
+    assert edited.json["mentions"] == [ann.id]
+    assert (await cat.get("/api/v2/threads")).json["items"] == []
+    assert await mentioned(cat) == []
+
+
+async def test_who_is_erased_is_mentioned_by_nobody(either: Served) -> None:
+    """In a direct chat they stay a member."""
+    ann, bob = await either.people.many(2)
+    first = (await ann.post(MESSAGES, {"type": "text", "targetUserId": bob.id, "content": "x"})).json
+    assert (await ann.delete("/api/v1/users/me?confirm=self")).status == 200
+    await either.services.erasure.work()
+    answered = await reply(bob, first, mentions=[ann.id])
+    assert "mentions" not in answered
+    rows = select(thread_members.c.user_pk)
+    assert await either.services.database.read(lambda it: it.execute(rows).scalars().all()) == [bob.user.pk]
+
+
+async def test_an_export_has_them(either: Served) -> None:
+    ann, bob, chat = await pair(either)
+    admin = await either.people.make(grant=["admin", "users.manage"])
+    sent = await ann.send(chat, mentions=[bob.id])
+    await reply(bob, sent)
+    await ann.put(f"{MESSAGES}/{sent['_id']}/pin", {"until": "2099-01-01T00:00:00Z"})
+    kinds: dict[str, list[Any]] = {}
+    for person in (ann, bob):
+        answer = await admin.post(f"/api/v1/admin/users/{person.id}/export")
+        for line in answer.body.splitlines():
+            document = orjson.loads(line)
+            kinds.setdefault(document["kind"], []).append((person.id, document.get("messageId")))
+    assert kinds["mention"] == [(bob.id, sent["_id"])]
+    assert kinds["pin"] == [(ann.id, sent["_id"])]
+    assert kinds["thread"] == [(ann.id, sent["_id"]), (bob.id, sent["_id"])]
+
+
 async def test_levels_of_a_mute(either: Served) -> None:
     ann, _, chat = await pair(either)
 
@@ -162,7 +203,8 @@ async def test_levels_of_a_mute(either: Served) -> None:
         return document["mutedUntil"], document.get("muteLevel")
 
     until = "2099-01-01T00:00:00.000Z"
-    assert await muted(until=until) == (until, "mentions")
+    assert await muted(until=until) == (until, None), "as before there were levels"
+    assert await muted(until=until, level="mentions") == (until, None)
     assert await muted(until=until, level="none") == (until, "none")
     assert await muted(until=until, level="all") == (None, None)
     forever, level = await muted(level="none")

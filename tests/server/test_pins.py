@@ -61,6 +61,9 @@ async def test_who_may_pin(either: Served) -> None:
     assert (await bob.put(path(message))).status == 200
     direct = await ann.post(MESSAGES, {"type": "text", "targetUserId": bob.id, "content": "x"})
     assert (await bob.put(path(direct.json))).status == 200, "both of a direct chat"
+    assert (await bob.post("/api/v1/users/me/blocks", {"userId": ann.id})).status == 201
+    assert (await ann.put(path(direct.json))).status == 403
+    assert (await ann.delete(path(direct.json))).status == 403
 
 
 async def test_what_is_not_pinned(serve: ServerFactory) -> None:

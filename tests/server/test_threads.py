@@ -2,16 +2,20 @@
 
 import asyncio
 import random
+import sqlite3
 from collections import defaultdict
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import insert, select, update
 
-from storage import contexts
-from storage.models import thread_members
+from storage import contexts, mentions, thread_list, threads
+from storage.messages import PAGES
+from storage.models import channels, messages, thread_members
+from storage.transaction import Command, Tx
 from storage.types import now
 from tests.conftest import Served, eventually
 from tests.support.people import Person
@@ -174,6 +178,67 @@ async def test_reading_a_reply_moves_the_thread_alone(either: Served) -> None:
     assert not other.named("thread:read")
     await socket.close()
     await other.close()
+
+
+async def test_following_is_not_reading(either: Served) -> None:
+    """Who follows counts what was there before as read, and is no reader of it."""
+    ann, bob, chat = await pair(either)
+    cat = await either.people.make()
+    await ann.post(f"/api/v2/chats/{chat}/members", {"userIds": [cat.id]})
+    root = await ann.send(chat, "root")
+    first = await reply(bob, root)
+    second = await reply(bob, root, mentions=[cat.id])
+    assert (await ann.get(f"{MESSAGES}/{first['_id']}")).json["readBy"] == []
+    await read(cat, second)
+    assert (await ann.get(f"{MESSAGES}/{first['_id']}")).json["readBy"] == []
+    assert (await ann.get(f"{MESSAGES}/{second['_id']}")).json["readBy"] == [cat.id]
+    await read(ann, second)
+    page = (await bob.get(f"{MESSAGES}?chatId={chat}&threadId={root['_id']}")).json["items"]
+    assert [each["readBy"] for each in page] == [[ann.id], [ann.id, cat.id]]
+
+
+async def test_no_more_than_a_thousand_are_counted(either: Served) -> None:
+    ann, bob, chat = await pair(either)
+    root = await ann.send(chat, "root")
+    first = await reply(bob, root)
+
+    def fill(tx: Tx) -> None:
+        """As if there were many more, in the thread and in the chat."""
+        row = tx.execute(select(messages).where(messages.c.id == first["_id"])).mappings().one()
+        nothing = dict.fromkeys(("thread_seq", "thread_id", "previous_seq"))
+        for base, more in ((2000, {}), (4000, nothing)):
+            rows = [
+                {**row, **more, "seq": base + number, "id": f"{base + number:024d}", "ordinal": number + 2}
+                for number in range(1100)
+            ]
+            tx.execute(insert(messages), rows)
+        tx.execute(update(channels).where(channels.c.pk == row["chat_pk"]).values(head=9000, ordinal=1200))
+
+    await either.services.database.write(Command(fill))
+    assert (await ann.get(f"/api/v2/chats/{chat}")).json["unreadCount"] == 1000
+    assert [each["unreadCount"] for each in await threads_of(ann)] == [1000]
+    found = await ids(ann, chat, "&limit=200")
+    assert len(found) == 200
+    assert await ids(ann, chat, "&before=4000&limit=5") == [root["_id"]], "past all replies"
+
+
+def test_sqlite_looks_only_at_what_is_asked_for(migrated_file: Path) -> None:
+    """It keeps no statistics: without a hint it would go through all of a chat."""
+    connection = sqlite3.connect(migrated_file)
+    queries = [
+        threads.IN_CHATS, threads.UNMUTED, threads.NEWEST_REPLY, *thread_list.LISTED.values(), thread_list.COUNTED,
+        thread_list.ONE, *PAGES["thread"], mentions.IN_CHATS, mentions.LISTED, mentions.LISTED_BEFORE,
+    ]  # fmt: skip
+    for query in queries:
+        values = query.defaults | dict.fromkeys(query.names, "[]")
+        plan = [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {query.sql}", values)]
+        looks = [line for line in plan if line.startswith(("SEARCH r ", "SEARCH a ", "SEARCH m ", "SEARCH t "))]
+        for line in looks:
+            assert "ix_messages" in line or "PRIMARY KEY (chat_pk=? AND root_seq=? AND user_pk=?)" in line, (
+                query.sql,
+                line,
+            )
+    connection.close()
 
 
 async def test_deleted_replies_do_not_count(either: Served) -> None:

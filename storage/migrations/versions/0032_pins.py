@@ -21,3 +21,4 @@ def upgrade() -> None:
         sqlite_with_rowid=False,
         comment='until is null where there is no end',
     )
+    op.create_index('ix_pins_user', 'pins', ['user_pk'])
