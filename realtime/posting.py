@@ -22,6 +22,7 @@ from storage import accounts, chat, log, media, messages, outbox, readers, unrea
 from storage import mentions as mention_rows
 from storage.access import ACCESS, need_access
 from storage.errors import NotFound, Unauthenticated
+from storage.mentions import Mentioned
 from storage.messages import Message, MessagePlace
 from storage.statements import Read
 from storage.transaction import Tx
@@ -47,7 +48,7 @@ class Posting:
     @property
     def mentioning(self) -> Mentioning:
         body = self.body
-        return mentions.mentioning(body.mentions, self.caller.user.id, mention_all=body.mentionAll)
+        return mentions.mentioning(body.mentions or (), self.caller.user.id, mention_all=body.mentionAll)
 
 
 def post(tx: Tx, posting: Posting, limits: Limits, public_url: str, delivery_budget: DeliveryBudget) -> Answer:
@@ -86,7 +87,10 @@ def post(tx: Tx, posting: Posting, limits: Limits, public_url: str, delivery_bud
             raise NotFound(replies.ABSENT)
         root = replies.require_root(tx, posting.root, access, chat_pk)
     in_chat = root is None or body.alsoInChat
-    mentioned, mention_all = mention_rows.members_by_id(tx, chat_pk, posting.mentioning.ids), None
+    mentioned: Sequence[Mentioned] = ()
+    if body.mentions:
+        mentioned = mention_rows.members_by_id(tx, chat_pk, posting.mentioning.ids)
+    mention_all = None
     if body.mentionAll:
         mention_all = mentions.claim_mention_all(tx, chat_pk, access, limits, in_chat=in_chat)
     original, original_file = None, None
@@ -216,7 +220,8 @@ def reads_of(posting: Posting) -> list[Read]:
         reads += replies.reads_of_add(posting.root, caller.pk, posting.mentioned_pks)
     if posting.source is not None and body.forwardOf is not None:
         reads += forwarding.reads_of(caller, body.forwardOf, posting.source)
-    reads += mentions.reads_of(chat_pk, posting.mentioning)
+    if body.mentions or body.mentionAll:
+        reads += mentions.reads_of(chat_pk, posting.mentioning)
     if body.clientMessageId is not None:
         reads.append((messages.BY_KEY, {"sender": caller.pk, "key": body.clientMessageId}))
     return reads

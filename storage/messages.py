@@ -65,6 +65,11 @@ class Message:
         return self.previous_seq is None
 
     @property
+    def is_plain(self) -> bool:
+        """Whether it has none of the columns that most messages do not have."""
+        return self.thread_seq is None and self.mention_all is None and self.forwarded is None and not self.mentions
+
+    @property
     def place(self) -> Place:
         """Where its readers have their read positions."""
         return self.chat_pk, None if self.in_chat else self.thread_seq
@@ -235,21 +240,15 @@ def add(tx: Tx, message: Message, *, client_key: str | None, fingerprint: str | 
         fingerprint,
         message.created_at,
         message.updated_at,
-        unread.next_ordinal(tx, message.chat_pk) if message.in_chat else tx.ordinal(message.chat_pk),
+        unread.next_ordinal(tx, message.chat_pk) if message.previous_seq is None else tx.ordinal(message.chat_pk),
     )
-    extra = (
-        message.thread_seq,
-        message.thread_id,
-        message.previous_seq,
-        dumped(message.mentions) if message.mentions else None,
-        message.mention_all,
-        message.forwarded,
-    )
-    if any(value is not None for value in extra):
-        tx.later(ADD_WITH_EXTRA, (*row, *extra))
-    else:
+    if message.is_plain:
         tx.later(ADD, row)
-    if message.in_chat:
+    else:
+        mentioned = dumped(message.mentions) if message.mentions else None
+        thread = message.thread_seq, message.thread_id, message.previous_seq
+        tx.later(ADD_WITH_EXTRA, (*row, *thread, mentioned, message.mention_all, message.forwarded))
+    if message.previous_seq is None:
         tx.set_pending(("newest message", message.chat_pk), message.seq)
     if client_key is not None and fingerprint is not None:
         sent = KeyedMessage(message.chat_pk, message.seq, fingerprint)

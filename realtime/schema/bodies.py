@@ -139,7 +139,7 @@ class SendMessage(Body):
     replyTo: HexId | None = None
     threadId: HexId | None = None
     alsoInChat: bool = False
-    mentions: Annotated[list[HexId], AfterValidator(few_mentions)] = Field(default_factory=list)
+    mentions: Annotated[list[HexId], AfterValidator(few_mentions)] | None = None
     mentionAll: bool = False
     forwardOf: HexId | None = None
     metadata: Metadata | None = None

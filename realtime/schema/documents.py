@@ -57,6 +57,17 @@ def message(item: messages.Message) -> shapes.MessageDocument:
         document["metadata"] = dict(item.metadata)
     if item.deleted_at is not None:
         document["deletedAt"] = iso_time(item.deleted_at)
+    if not item.is_plain:
+        add_extra(document, item)
+    if item.reactions:
+        document["reactions"] = reactions(item)
+    if item.thread is not None:
+        document["thread"] = thread(item)
+    return document
+
+
+def add_extra(document: shapes.MessageDocument, item: messages.Message) -> None:
+    """What most messages do not have."""
     if item.thread_id is not None:
         document["threadId"] = item.thread_id
         if item.in_chat:
@@ -67,11 +78,6 @@ def message(item: messages.Message) -> shapes.MessageDocument:
         document["mentionAll"] = True
     if item.forwarded and item.deleted_at is None:
         document["forwarded"] = True
-    if item.reactions:
-        document["reactions"] = reactions(item)
-    if item.thread is not None:
-        document["thread"] = thread(item)
-    return document
 
 
 def in_event(item: messages.Message) -> shapes.MessageDocument:
