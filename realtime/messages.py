@@ -151,7 +151,7 @@ class Messages:
                 return answer
             chat_pk = made_pk
         posting = await self._looked_up(Posting(caller, body, chat_pk))
-        return await self.database.write(self._command(replace(posting, recipient=target)))
+        return await self.database.write(self._command(posting._replace(recipient=target)))
 
     def _command(self, posting: Posting) -> Command[Answer]:
         """Who gives and who takes credits are locked with the chat; so is the chat from which a message is forwarded."""
@@ -181,7 +181,7 @@ class Messages:
             mentioned = accounts.by_ids(connection, tenant_pk, posting.mentioning.ids) if root else []
             source = None if body.forwardOf is None else forwarding.find(connection, posting.caller, body.forwardOf)
             pks = [each.pk for each in mentioned]
-            return replace(posting, recipient=recipient, root=root, mentioned_pks=pks, source=source)
+            return posting._replace(recipient=recipient, root=root, mentioned_pks=pks, source=source)
 
         return await self.database.read(look)
 
@@ -387,7 +387,7 @@ class Messages:
 
 def needs_lookup(body: SendMessage) -> bool:
     """Whether something must be known of what a message names before the locks are taken."""
-    return any(each is not None for each in (body.credits, body.threadId, body.forwardOf))
+    return body.type == "creditTransfer" or body.threadId is not None or body.forwardOf is not None
 
 
 def find_root(connection: Connection, caller: Caller, thread_id: str) -> Message | None:

@@ -1,8 +1,7 @@
 """Posting a message, in a transaction that holds the chat: text, a file, or credits. One key, one message."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 from sqlalchemy import Connection
@@ -31,8 +30,7 @@ from storage.types import new_id
 Answer = orjson.Fragment | shapes.MessageDocument
 
 
-@dataclass(frozen=True, slots=True)
-class Posting:
+class Posting(NamedTuple):
     """What is known before a message is posted: ``recipient`` of a transfer, ``root`` of the thread it replies in, of a
     reply the numbers of whom it mentions, and the ``source`` of what it forwards.
     """
