@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Awaitable, Callable
 
 from sqlalchemy import Connection
@@ -35,6 +36,10 @@ class DueWork:
         self.timers: set[asyncio.TimerHandle] = set()
         # Nothing more is begun: what is due is another's.
         self.stopping = False
+        # Runs of handlers by kind and outcome, "done" or "failed"; only grows.
+        self.runs: Counter[tuple[str, str]] = Counter()
+        # By how many seconds the oldest row was late at the last look.
+        self.late_seconds = 0.0
 
     def add(self, kind: str, handler: Handler, *, in_time: bool = False) -> None:
         self.handlers[kind] = handler
@@ -56,21 +61,25 @@ class DueWork:
     async def work(self) -> None:
         """What is due, and what no process has done in time."""
 
-        def look(connection: Connection) -> list[due.Due]:
+        def look(connection: Connection) -> tuple[list[due.Due], int]:
             at = clock(connection)
             found = due.overdue(connection, self.kinds_in_time, before=at - GRACE_MICROSECONDS)
-            return found + due.overdue(connection, self.handlers.keys() - self.kinds_in_time, before=at)
+            return found + due.overdue(connection, self.handlers.keys() - self.kinds_in_time, before=at), at
 
-        found = await self.database.read(look)
-        await asyncio.gather(*(self._handle(kind, ref) for kind, ref in found))
+        found, at = await self.database.read(look)
+        self.late_seconds = max((at - each.at for each in found), default=0) / SECOND
+        await asyncio.gather(*(self._handle(each.kind, each.ref) for each in found))
 
     async def _handle(self, kind: str, ref: int) -> None:
+        outcome = "failed"
         try:
             await self.handlers[kind](ref)
+            outcome = "done"
         except Unavailable:
             logger.warning("%s of %d: the database is unreachable; retrying", kind, ref)
         except Exception:
             logger.exception("%s of %d failed; retrying", kind, ref)
+        self.runs[kind, outcome] += 1
 
     async def stop(self) -> None:
         self.stopping = True

@@ -15,6 +15,7 @@ from prometheus_client.registry import Collector
 from push.push_channels import PushChannels
 from push.worker import Worker
 from realtime.cluster.broker_redis import RedisBroker
+from realtime.due import DueWork
 from server.call import SERVICES, token_of
 from server.services import Services
 from storage.errors import Unauthenticated
@@ -71,6 +72,10 @@ class Live(Collector):
             "bellwire_push_in_flight": ("Pushes in flight", worker.in_flight),
             "bellwire_outbox_causes": ("Outbox rows waiting to be expanded", worker.depth.causes),
             "bellwire_outbox_deliveries": ("Deliveries waiting to be sent", worker.depth.deliveries),
+            "bellwire_due_late_seconds": (
+                "Delay of the oldest work that is due at a time",
+                services.due_work.late_seconds,
+            ),
             "bellwire_outbox_age_seconds": ("Age of the oldest outbox row or delivery", worker.depth.age),
         }
         counters |= {
@@ -83,6 +88,7 @@ class Live(Collector):
         namespace = services.namespace
         yield pushes(worker)
         yield channels(services.push_channels)
+        yield due_runs(services.due_work)
         yield by("bellwire_connects", "CONNECTs by outcome", "outcome", namespace.connects)
         yield by("bellwire_events", "Events from clients", "event", namespace.received)
         for name, (text, value) in gauges.items():
@@ -98,6 +104,16 @@ def pushes(worker: Worker) -> CounterMetricFamily:
     for name, sender in worker.senders.items():
         for outcome in ("sent", "skipped", "dropped", "dead"):
             family.add_metric([name, outcome], sender.settled[outcome])
+    return family
+
+
+def due_runs(due_work: DueWork) -> CounterMetricFamily:
+    family = CounterMetricFamily(
+        "bellwire_due", "Work that was due at a time, by kind and outcome", labels=["kind", "outcome"]
+    )
+    for kind in due_work.handlers:
+        for outcome in ("done", "failed"):
+            family.add_metric([kind, outcome], due_work.runs[kind, outcome])
     return family
 
 

@@ -17,10 +17,11 @@ END = Delete(due, ("kind", "ref"))
 
 
 class Due(NamedTuple):
-    """Of a kind, and the number of what it is about."""
+    """Of a kind, the number of what it is about, and when it is due, in microseconds."""
 
     kind: str
     ref: int
+    at: int
 
 
 # In a batch, in place of a time: it was ended.
@@ -62,5 +63,5 @@ def end(tx: Tx, kind: str, ref: int) -> None:
 
 def overdue(connection: Connection, kinds: Collection[str], *, before: int, limit: int = 100) -> list[Due]:
     """What of some kinds was due before a time, in microseconds, oldest first."""
-    statement = select(due.c.kind, due.c.ref).where(due.c.at < before, due.c.kind.in_(kinds))
+    statement = select(due.c.kind, due.c.ref, due.c.at).where(due.c.at < before, due.c.kind.in_(kinds))
     return [Due(*row) for row in connection.execute(statement.order_by(due.c.at).limit(limit))]

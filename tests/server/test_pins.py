@@ -118,6 +118,8 @@ async def test_a_pin_ends_by_itself(either: Served) -> None:
     payload, _ = await socket.event("chat:updated")
     assert payload["changes"] == {"pins": True}
     assert [await rows(either, pins), await rows(either, due)] == [2, 1]
+    await eventually(lambda: either.services.due_work.runs["pins", "done"] > 0)
+    assert 'bellwire_due_total{kind="pins",outcome="done"}' in (await ann.get("/metrics")).body.decode()
     await ann.put(path(first))
     assert await pinned(ann, chat) == [first["_id"], last["_id"], second["_id"]]
     await socket.close()
