@@ -7,6 +7,7 @@ import { readNewest } from "./receipts.js";
 import { Hearts, Viewers, whySilent } from "./room.js";
 import { live, me, nameOf, older, otherOf, state, titleOf, waitingIn } from "./store.js";
 import { t } from "./texts.js";
+import { Thread } from "./thread.js";
 import { Avatar, Component, day, html, icon, iconButton, moment, useEffect, useRef, useState } from "./view.js";
 
 // Pages whose marks of reading are kept up to date; those above keep what they showed.
@@ -20,6 +21,7 @@ export function Conversation({ chat }) {
   const [editing, setEditing] = useState(null);
   const [replying, setReplying] = useState(null);
   const [menu, setMenu] = useState(null);
+  const [thread, setThread] = useState(null);
   const scroller = useRef();
   const [away, setAway] = useState(false);
 
@@ -44,7 +46,7 @@ export function Conversation({ chat }) {
       ${iconButton("more", t("more"), () => setShowing(true))}
     </header>
     <div class=${away ? "scroller away" : "scroller"} ref=${scroller} tabindex="0" onScroll=${scrolled}>
-      <${Messages} chat=${chat} onMenu=${setMenu} />
+      <${Messages} chat=${chat} onMenu=${setMenu} onThread=${setThread} />
     </div>
     ${away && html`<button type="button" class="newest" aria-label=${t("newest")} title=${t("newest")}
       onClick=${() => { scroller.current.scrollTop = 0; }}>${icon("down")}</button>`}
@@ -56,7 +58,8 @@ export function Conversation({ chat }) {
           onDone=${() => { setEditing(null); setReplying(null); }} />`}
     ${menu && html`
       <${Menu} key=${menu.opened} ...${menu} chat=${chat} onEdit=${setEditing} onReply=${setReplying}
-        onClose=${() => setMenu((now) => (now === menu ? null : now))} />`}
+        onThread=${setThread} onClose=${() => setMenu((now) => (now === menu ? null : now))} />`}
+    ${thread && html`<${Thread} key=${thread} chat=${chat} rootId=${thread} onClose=${() => setThread(null)} />`}
     ${showing && html`<${Members} chat=${chat} onClose=${() => setShowing(false)} />`}`;
 }
 
@@ -78,7 +81,7 @@ function Typing({ chatId }) {
   return html`<p class="typing" aria-live="polite">${text}</p>`;
 }
 
-function Messages({ chat, onMenu }) {
+function Messages({ chat, onMenu, onThread }) {
   const timeline = state.timelines.get(chat._id);
   const pages = timeline?.pages ?? [];
   const mine = (all) => all.filter((each) => each.chatId === chat._id);
@@ -87,9 +90,9 @@ function Messages({ chat, onMenu }) {
       ${!timeline || timeline.before === undefined || timeline.loading ? html`<p class="hint">${t("loading")}</p>` : timeline.before === null && html`<p class="hint">${t("begins")}</p>`}
       ${pages.map((items, index) => html`
         <${Page} key=${items[0]._id} items=${items} before=${pages[index - 1]?.at(-1).createdAt} chat=${chat}
-          fresh=${index >= pages.length - FRESH_PAGES} names=${state.names} onMenu=${onMenu} />`)}
+          fresh=${index >= pages.length - FRESH_PAGES} names=${state.names} onMenu=${onMenu} onThread=${onThread} />`)}
       <ol>
-        ${waitingIn(chat._id).map((message) => html`<${Waiting} key=${message.clientMessageId} message=${message} />`)}
+        ${waitingIn(chat._id).filter((each) => !each.threadId).map((message) => html`<${Waiting} key=${message.clientMessageId} message=${message} />`)}
         ${mine(state.refused.map(({ message, why }) => ({ ...message, message, why }))).map((each) => html`
           <${Refused} key=${each.clientMessageId} message=${each.message} why=${each.why} />`)}
         ${mine(state.uploads).map((upload) => html`<${Upload} key=${upload.key} upload=${upload} />`)}
@@ -105,7 +108,7 @@ class Page extends Component {
     return items !== next.items || before !== next.before || names !== next.names || marks;
   }
 
-  render({ items, before, chat, onMenu }) {
+  render({ items, before, chat, onMenu, onThread }) {
     let last = before && day(before);
     return html`
       <ol class="part">
@@ -116,7 +119,7 @@ class Page extends Component {
           const answered = message.replyTo && this.#found(message.replyTo, chat);
           return html`
             ${turn && html`<li class="day" key=${`day-${message._id}`}>${today}</li>`}
-            <${Message} key=${message._id} message=${message} chat=${chat} answered=${answered} onMenu=${onMenu} />`;
+            <${Message} key=${message._id} message=${message} chat=${chat} answered=${answered} onMenu=${onMenu} onThread=${onThread} />`;
         })}
       </ol>`;
   }

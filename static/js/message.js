@@ -10,22 +10,25 @@ import { clock, Component, html, icon, moment, number } from "./view.js";
 const MANAGES = ["owner", "admin"];
 const OFFERED = ["👍", "❤️", "😂", "😮", "😢", "🙏"];
 
-export function Message({ message, chat, answered, onMenu }) {
+export function Message({ message, chat, answered, onMenu, onThread, inThread }) {
   const mine = message.senderId === me();
   const deleted = Boolean(message.deletedAt);
   const classes = ["message", mine && "mine", deleted && "deleted"].filter(Boolean).join(" ");
   return html`
-    <li class=${classes} id=${`m-${message._id}`}>
+    <li class=${classes} id=${inThread || !onMenu ? undefined : `m-${message._id}`}>
       ${!mine && chat.type !== "direct" && html`<b class="sender"><bdi>${nameOf(message.senderId)}</bdi></b>`}
       ${answered && html`<blockquote dir="auto"><b><bdi>${answered.name}</bdi></b> ${answered.text}</blockquote>`}
       ${deleted ? html`<p class="content">${t("deleted")}</p>` : html`<${Content} message=${message} />`}
       ${message.reactions?.length > 0 && html`<${Reactions} message=${message} />`}
+      ${onThread && message.thread?.replyCount > 0 && html`
+        <button type="button" class="replies" onClick=${() => onThread(message._id)}>${t("replies", { count: message.thread.replyCount })}</button>`}
       <footer>
+        ${message.forwarded && html`<span>${t("forwarded")}</span>`}
         ${!deleted && message.updatedAt !== message.createdAt && html`<span>${t("edited")}</span>`}
         <time datetime=${message.createdAt} title=${moment(message.createdAt)}>${clock(message.createdAt)}</time>
         ${mine && !deleted && html`<${Mark} chat=${chat} message=${message} />`}
       </footer>
-      ${!deleted && html`
+      ${!deleted && onMenu && html`
         <button type="button" class="plain open-menu" aria-label=${t("more")} title=${t("more")}
           onClick=${(event) => onMenu({ message, anchor: event.currentTarget, opened: performance.now() })}>${icon("more")}</button>`}
     </li>`;
@@ -71,7 +74,7 @@ export class Menu extends Component {
     this.base.querySelector("button").focus();
   }
 
-  render({ message, chat, onEdit, onReply, onClose }) {
+  render({ message, chat, onEdit, onReply, onThread, onClose }) {
     const mine = message.senderId === me();
     const role = chat.members.find((each) => each.userId === me())?.role;
     const moved = message.type === "creditTransfer";
@@ -93,6 +96,7 @@ export class Menu extends Component {
                 onClick=${() => { this.base.hidePopover(); trying(() => react(message, key)); }}>${key}</button>`)}
           </div>`}
         ${entry(writes, "reply", () => onReply(message))}
+        ${entry(writes && !message.threadId, "replyInThread", () => onThread(message._id))}
         ${entry(mine && writes && !moved, "edit", () => onEdit(message))}
         ${entry(((mine && writes) || MANAGES.includes(role)) && !moved, "delete", erase)}
         ${entry(!mine, "report", complain)}

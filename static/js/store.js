@@ -4,6 +4,7 @@ import { notice, say } from "./notice.js";
 import { readBy, readNewest } from "./receipts.js";
 import { isMine, reacted, silenced, viewersChanged, watchRoom } from "./room.js";
 import { t } from "./texts.js";
+import { putReply, reactInThreads } from "./threads.js";
 import { Timeline } from "./timeline.js";
 import { stopTyping, typed } from "./typing.js";
 
@@ -219,7 +220,7 @@ export async function find(query) {
 }
 
 /** Those who wrote, and of whom the chat's document tells nothing: it names a hundred members. */
-async function introduce(messages) {
+export async function introduce(messages) {
   const strangers = new Set(messages.map((each) => each.senderId).filter((id) => id !== me() && !state.people.has(id)));
   if (!strangers.size) return;
   for (const id of strangers) state.people.set(id, {});
@@ -358,7 +359,11 @@ export async function older(id) {
 const isApart = (message) => Boolean(message.threadId) && !message.alsoInChat;
 
 function put(message) {
-  if (isApart(message)) return;
+  if (message.threadId) putReply(message);
+  if (isApart(message)) {
+    changed();
+    return;
+  }
   state.timelines.get(message.chatId)?.put(message);
   const chat = state.chats.get(message.chatId);
   if (chat && message.seq >= (chat.lastMessage?.seq ?? 0)) {
@@ -399,7 +404,10 @@ function threadChanged({ chatId, threadId, thread }) {
 }
 
 function reactionsChanged({ chatId, items }) {
-  for (const { messageId, reactions } of items) state.timelines.get(chatId)?.react(messageId, reactions, me());
+  for (const { messageId, reactions } of items) {
+    state.timelines.get(chatId)?.react(messageId, reactions, me());
+    reactInThreads(messageId, reactions, me());
+  }
   changed();
 }
 
@@ -408,6 +416,7 @@ export async function react(message, key) {
   const path = `/api/v2/messages/${message._id}/reactions/${encodeURIComponent(key)}`;
   const answer = await (message.mine?.includes(key) ? api.delete(path) : api.put(path));
   state.timelines.get(message.chatId)?.react(message._id, answer.reactions, me(), answer.mine);
+  reactInThreads(message._id, answer.reactions, me(), answer.mine);
   changed();
 }
 

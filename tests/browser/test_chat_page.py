@@ -114,6 +114,33 @@ async def test_reactions(visit: Visit) -> None:
     await expect(bob.page.locator(".reactions")).to_have_count(0)
 
 
+async def test_a_thread(visit: Visit) -> None:
+    ann, bob = await two(visit)
+    await ann.say("root")
+    await bob.sees("root")
+    await bob.page.hover(".message")
+    await bob.page.click(".message .open-menu")
+    await bob.page.click(".menu button:has-text('Reply in thread')")
+    await bob.page.fill("dialog input[name=reply]", "first <b>reply</b>")
+    await bob.page.press("dialog input[name=reply]", "Enter")
+    await expect(bob.page.locator(".thread .message .content").nth(1)).to_have_text("first <b>reply</b>")
+    link = ann.page.locator(".messages .replies")
+    await expect(link).to_have_text("1 reply")
+    await expect(ann.page.locator(".messages .message")).to_have_count(1)
+    await expect(ann.page.locator('.rail a[href="#/chats"] .badge')).to_have_text("1")
+    await link.click()
+    await expect(ann.page.locator(".thread .message .content").nth(1)).to_have_text("first <b>reply</b>")
+    await expect(ann.page.locator('.rail a[href="#/chats"] .badge')).to_have_count(0)
+    assert await violations(ann) == []
+    await ann.page.fill("dialog input[name=reply]", "second")
+    await ann.page.click("dialog form button")
+    await expect(bob.page.locator(".thread .message .content").nth(2)).to_have_text("second")
+    await ann.page.keyboard.press("Escape")
+    await expect(link).to_have_text("2 replies")
+    await ann.page.reload()
+    await expect(ann.page.locator(".messages .replies")).to_have_text("2 replies")
+
+
 async def test_unread_messages_are_counted_and_drafts_stay(visit: Visit) -> None:
     ann, bob = await two(visit)
     await bob.page.goto(f"{bob.url}/#/notifications")
