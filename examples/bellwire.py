@@ -100,10 +100,17 @@ class Client:
     async def get(self, path: str) -> Any:
         return await self._ask("GET", path, None)
 
+    async def put(self, path: str, body: Any = None) -> Any:
+        """A reaction, a pin: doing it twice does nothing more."""
+        return await self._ask("PUT", path, body)
+
+    async def delete(self, path: str) -> Any:
+        return await self._ask("DELETE", path, None)
+
     async def _ask(self, method: str, path: str, body: Any) -> Any:
         pause = 0.5
         # What may have been done must not be asked again, unless it has a key.
-        harmless = method == "GET" or (isinstance(body, dict) and "clientMessageId" in body)
+        harmless = method != "POST" or (isinstance(body, dict) and "clientMessageId" in body)
         while True:
             headers = {"Authorization": f"Bearer {await self.token()}"}
             try:

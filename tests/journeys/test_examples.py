@@ -57,6 +57,19 @@ async def test_nothing_is_missed_or_sent_twice_through_cuts_and_kills(tmp_path: 
                 assert sorted(each.payload["content"] for each in said) == sorted(f"message {n}" for n in range(25))
                 assert not [each for each in heard if each.reload], "all was resumed"
 
+                root = said[0].payload["_id"]
+                reply = await one.send(chat, "reply", threadId=root, mentions=[bob.id])
+                path = f"/api/v2/messages/{reply['_id']}"
+                assert (await other.put(f"{path}/reactions/:x:"))["mine"] == [":x:"]
+                assert (await other.delete(f"{path}/reactions/:x:"))["mine"] == []
+                assert (await other.call("message:read", {"chatId": chat, "messageId": reply["_id"]}))[
+                    "threadId"
+                ] == root
+                wanted = {"message:thread", "message:reactions", "thread:read"}
+                async with asyncio.timeout(HANG_SECONDS):
+                    while not wanted <= {each.name for each in heard}:
+                        await asyncio.sleep(0.05)
+
                 # Another program goes on where this one was.
                 listening.cancel()
                 offsets, epoch = dict(other.offsets), other.epoch
