@@ -5,13 +5,14 @@ import contextlib
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from push.doubles.apns import Apple
 from realtime.cluster.presence_redis import RedisPresence
 from tests.conftest import Served, ServerFactory, eventually
-from tests.support.people import Api, Person
+from tests.support.people import Api, Person, RawSocket
 from tests.support.pushing import phone
 from tests.support.redis_server import RedisServer
 
@@ -65,6 +66,44 @@ async def test_everything_shows_on_the_other_node(two: Two) -> None:
     await ann.send(second, "joined")
     await far.until(lambda: any(each[0]["content"] == "joined" for each in far.named("message:new")))
     assert far.seqs(f"chat:{chat}") == near.seqs(f"chat:{chat}") == [1, 2, 3]
+
+
+async def test_one_reaction_added_and_removed_on_both_nodes_is_one_state(two: Two) -> None:
+    """However they race; readers of both nodes end with what the database has, each event once."""
+    here, other = two
+    ann, bob = await here.people.many(2)
+    chat = await ann.group(bob)
+    far, near = await there(ann, other).socket(), await ann.socket()
+    sent = [await ann.send(chat, str(number)) for number in range(20)]
+
+    async def race(message: Any) -> None:
+        path = f"/api/v2/messages/{message['_id']}/reactions/:x:"
+        verbs = [verb for at in (bob, there(bob, other)) for verb in (at.put, at.delete, at.put)]
+        answers = await asyncio.gather(*(verb(path) for verb in verbs))
+        assert {each.status for each in answers} <= {200, 429}
+
+    for message in sent:
+        await race(message)
+    stored = {}
+    for message in sent:
+        stored[message["_id"]] = (await ann.get(f"/api/v2/messages/{message['_id']}")).json.get("reactions", [])
+        assert stored[message["_id"]] in ([], [{"key": ":x:", "count": 1, "userIds": [bob.id]}])
+        who = (await ann.get(f"/api/v2/messages/{message['_id']}/reactions?key=:x:")).json["items"]
+        assert [each["userId"] for each in who] == [bob.id] * len(stored[message["_id"]])
+
+    def states(socket: RawSocket) -> dict[str, Any]:
+        found: dict[str, Any] = {each["_id"]: [] for each in sent}
+        for payload, _ in socket.named("message:reactions"):
+            found |= {item["messageId"]: item["reactions"] for item in payload["items"]}
+        return found
+
+    await eventually(lambda: states(near) == stored)
+    await eventually(lambda: states(far) == stored)
+    await near.until(lambda: near.seqs(f"chat:{chat}") == far.seqs(f"chat:{chat}"))
+    seqs = near.seqs(f"chat:{chat}")
+    assert seqs == list(range(1, len(seqs) + 1))
+    await near.close()
+    await far.close()
 
 
 async def test_presence_of_the_other_node(two: Two) -> None:
