@@ -16,6 +16,7 @@ from realtime.forwarding import Source
 from realtime.media import MediaService, Upload
 from realtime.membership import LARGE_CHAT_MEMBERS, open_direct, require_member, require_speaker
 from realtime.message_change import change_message, visible
+from realtime.message_places import MessagePlaces
 from realtime.posting import Answer, Posting, keys_of, post, prepare, reads_of, recipient_of
 from realtime.schema import documents, shapes
 from realtime.schema.bodies import EditMessage, SendMessage
@@ -43,6 +44,7 @@ class Messages:
         self,
         database: Database,
         numbers: ChatNumbers,
+        places: MessagePlaces,
         limits: Limits,
         delivery_budget: DeliveryBudget,
         media: MediaService,
@@ -51,6 +53,7 @@ class Messages:
         self.database = database
         self.media = media
         self.numbers = numbers
+        self.places = places
         self.limits = limits
         self.public_url = public_url
         self.delivery_budget = delivery_budget
@@ -171,17 +174,20 @@ class Messages:
 
     async def _looked_up(self, posting: Posting) -> Posting:
         """With what must be known before the locks are taken."""
-        if not needs_lookup(posting.body):
+        caller, body = posting.caller, posting.body
+        tenant_pk = caller.user.tenant_pk
+        if body.threadId is not None:
+            posting = posting._replace(root=await self.places.find(tenant_pk, body.threadId))
+        names = posting.mentioning.ids if posting.root is not None and body.mentions else ()
+        if body.credits is None and body.forwardOf is None and not names:
             return posting
 
         def look(connection: Connection) -> Posting:
-            tenant_pk, body = posting.caller.user.tenant_pk, posting.body
-            recipient = None if body.credits is None else recipient_of(connection, posting)
-            root = None if body.threadId is None else messages.where_is(connection, tenant_pk, body.threadId)
-            mentioned = accounts.by_ids(connection, tenant_pk, posting.mentioning.ids) if root else []
-            source = None if body.forwardOf is None else forwarding.find(connection, posting.caller, body.forwardOf)
-            pks = [each.pk for each in mentioned]
-            return posting._replace(recipient=recipient, root=root, mentioned_pks=pks, source=source)
+            return posting._replace(
+                recipient=None if body.credits is None else recipient_of(connection, posting),
+                mentioned_pks=[each.pk for each in accounts.by_ids(connection, tenant_pk, names)] if names else (),
+                source=None if body.forwardOf is None else forwarding.find(connection, caller, body.forwardOf),
+            )
 
         return await self.database.read(look)
 
@@ -284,7 +290,7 @@ class Messages:
             mentions.store_edited_mentions(tx, item, changed, event.seq)
             return documents.message(changed)
 
-        def reads(place: MessagePlace, access: Access) -> Sequence[Read]:
+        def reads(place: MessagePlace) -> Sequence[Read]:
             return [
                 *messages.reads_of_get(place),
                 *webhooks.reads_of_promise("message:updated", place.chat_pk),
@@ -293,7 +299,7 @@ class Messages:
                 *(replies.reads_of_followers(place, pks) if pks else []),
             ]
 
-        return await change_message(self.database, caller, message_id, change, reads=reads)
+        return await change_message(self.places, caller, message_id, change, reads=reads)
 
     async def delete(self, caller: Caller, message_id: str) -> shapes.MessageDocument:
         """The tombstone. Owners and admins delete others' messages too.
@@ -313,10 +319,10 @@ class Messages:
                 raise Conflict("A reversal cannot be deleted")
             return make_tombstone(tx, item)
 
-        def reads(place: MessagePlace, access: Access) -> Sequence[Read]:
+        def reads(place: MessagePlace) -> Sequence[Read]:
             return [*messages.reads_of_get(place), *reads_of_tombstone(place)]
 
-        return await change_message(self.database, caller, message_id, change, reads=reads)
+        return await change_message(self.places, caller, message_id, change, reads=reads)
 
     async def read(self, caller: Caller, message_id: str, chat_id: str | None = None) -> shapes.ReadDocument:
         """Move the caller's read position up to this message, in the chat, or in the thread of a reply that the chat does not
@@ -359,7 +365,7 @@ class Messages:
                 own = unread.reads_of_mark(place.chat_pk, caller.pk, access.read, place.seq)
             return [*own, *outbox.reads_of_badge(caller.pk, exclude_device=caller.device)]
 
-        return await change_message(self.database, caller, message_id, change, also=[caller.pk], reads=reads)
+        return await change_message(self.places, caller, message_id, change, also=[caller.pk], reads_of_member=reads)
 
     async def report(self, caller: Caller, message_id: str, reason: str) -> None:
         """For the tenant's admins. Raises NotFound, Conflict for a second report of the same message."""
@@ -371,7 +377,7 @@ class Messages:
             ):
                 raise Conflict("You have already reported this message")
 
-        await change_message(self.database, caller, message_id, change)
+        await change_message(self.places, caller, message_id, change)
 
     async def reports(self, caller: Caller, *, before: int | None, limit: int) -> list[shapes.ReportDocument]:
         """The tenant's reports, newest first."""

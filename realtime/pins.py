@@ -9,6 +9,7 @@ from realtime.due import DueWork
 from realtime.fanout.delivery_budget import DeliveryBudget
 from realtime.membership import MANAGERS, append_updated, require_member
 from realtime.message_change import change_message
+from realtime.message_places import MessagePlaces
 from realtime.schema import documents, shapes
 from realtime.schema.caller import Caller
 from realtime.schema.limits import Limits
@@ -29,12 +30,14 @@ class Pins:
         self,
         database: Database,
         numbers: ChatNumbers,
+        places: MessagePlaces,
         limits: Limits,
         delivery_budget: DeliveryBudget,
         due_work: DueWork,
     ) -> None:
         self.database = database
         self.numbers = numbers
+        self.places = places
         self.limits = limits
         self.delivery_budget = delivery_budget
         self.due_work = due_work
@@ -81,7 +84,7 @@ class Pins:
                     self._schedule(tx, place.chat_pk, until)
             return documents.pin_state(message_id, until)
 
-        return await change_message(self.database, caller, message_id, change, reads=reads_of_change)
+        return await change_message(self.places, caller, message_id, change, reads=reads_of_change)
 
     async def unpin(self, caller: Caller, message_id: str) -> None:
         """Raises NotFound, Forbidden, TooMany."""
@@ -92,7 +95,7 @@ class Pins:
                 self.delivery_budget.admit(place.chat_pk)
                 remove(tx, place.chat_pk, access.chat_id, [place.seq])
 
-        await change_message(self.database, caller, message_id, change, reads=reads_of_change)
+        await change_message(self.places, caller, message_id, change, reads=reads_of_change)
 
     def _schedule(self, tx: Tx, chat_pk: int, until: int) -> None:
         """The end of a pin; the earliest one of a chat is due."""
@@ -136,7 +139,7 @@ def remove(tx: Tx, chat_pk: int, chat_id: str, seqs: Sequence[int]) -> None:
     append_updated(tx, chat_pk, chat_id, changes={"pins": True})
 
 
-def reads_of_change(place: MessagePlace, access: Access) -> Sequence[Read]:
+def reads_of_change(place: MessagePlace) -> Sequence[Read]:
     return [
         *messages.reads_of_get(place, with_readers=False),
         *pins.reads_of_chat(place.chat_pk),

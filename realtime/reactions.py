@@ -12,6 +12,7 @@ from realtime.due import DueWork
 from realtime.fanout.delivery_budget import DeliveryBudget
 from realtime.membership import require_speaker
 from realtime.message_change import change_message, visible
+from realtime.message_places import MessagePlaces
 from realtime.reaction_events import show
 from realtime.schema import documents, shapes
 from realtime.schema.caller import Caller
@@ -43,8 +44,16 @@ class Reacted:
 
 
 class Reactions:
-    def __init__(self, database: Database, limits: Limits, delivery_budget: DeliveryBudget, due_work: DueWork) -> None:
+    def __init__(
+        self,
+        database: Database,
+        places: MessagePlaces,
+        limits: Limits,
+        delivery_budget: DeliveryBudget,
+        due_work: DueWork,
+    ) -> None:
         self.database = database
+        self.places = places
         self.limits = limits
         self.delivery_budget = delivery_budget
         self.due_work = due_work
@@ -93,14 +102,14 @@ class Reactions:
             left = [*mine, key] if add else [each for each in mine if each != key]
             return Reacted(answer(item, left), place.chat_pk, began)
 
-        def reads(place: MessagePlace, access: Access) -> Sequence[Read]:
+        def reads(place: MessagePlace) -> Sequence[Read]:
             return [
                 *messages.reads_of_get(place, with_readers=False),
-                *reactions.reads_of_change(place.chat_pk, place.seq, caller.pk, restricted=access.type != "room"),
+                *reactions.reads_of_change(place.chat_pk, place.seq, caller.pk),
                 *due.reads_of_find(DUE, place.chat_pk),
             ]
 
-        done = await change_message(self.database, caller, message_id, change, reads=reads)
+        done = await change_message(self.places, caller, message_id, change, reads=reads)
         if done.began:
             self.due_work.soon(DUE, done.chat_pk, WINDOW_SECONDS)
         return done.document

@@ -7,6 +7,7 @@ from sqlalchemy import Connection
 
 from realtime import replies
 from realtime.membership import require_member
+from realtime.message_places import MessagePlaces
 from realtime.schema import documents, shapes
 from realtime.schema.caller import Caller
 from storage import messages, outbox, thread_list, threads
@@ -25,8 +26,9 @@ class ListedThread(NamedTuple):
 
 
 class Threads:
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, places: MessagePlaces) -> None:
         self.database = database
+        self.places = places
 
     async def of_user(
         self, caller: Caller, *, unread: bool, before: tuple[int, int, int] | None, limit: int
@@ -66,8 +68,7 @@ class Threads:
         self, caller: Caller, message_id: str, change: Callable[[Tx, Message], None]
     ) -> shapes.ThreadDocument:
         """Run ``change`` on the root of a thread of which the caller sees something, with its chat locked."""
-        tenant_pk = caller.user.tenant_pk
-        place = await self.database.read(lambda connection: messages.where_is(connection, tenant_pk, message_id))
+        place = await self.places.find(caller.user.tenant_pk, message_id)
         if place is None or place.thread_seq is not None:
             raise NotFound
         chat_pk, seq = place.chat_pk, place.seq

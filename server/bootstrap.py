@@ -31,6 +31,7 @@ from realtime.fanout.session import Sessions
 from realtime.logins import Logins
 from realtime.media import MediaService
 from realtime.mentions import Mentions
+from realtime.message_places import MessagePlaces
 from realtime.messages import Messages
 from realtime.namespace import ChatNamespace
 from realtime.notifications import Notifications
@@ -140,7 +141,7 @@ async def build(settings: Settings) -> AsyncIterator[Services]:
         def public_url() -> str:
             return services.public_url
 
-        numbers = ChatNumbers(database)
+        numbers, places = ChatNumbers(database), MessagePlaces(database)
         chats = Chats(database, numbers, limits, hub.delivery_budget)
         stack.push_async_callback(chats.stop)
         if not sandbox.is_available():
@@ -155,10 +156,10 @@ async def build(settings: Settings) -> AsyncIterator[Services]:
             unsent=settings.media_unsent_hours * 3600,
             temporary=settings.data_dir / "uploads",
         )
-        messages = Messages(database, numbers, limits, hub.delivery_budget, media, public_url)
+        messages = Messages(database, numbers, places, limits, hub.delivery_budget, media, public_url)
         due_work = DueWork(database)
         stack.push_async_callback(due_work.stop)
-        reactions = Reactions(database, limits, hub.delivery_budget, due_work)
+        reactions = Reactions(database, places, limits, hub.delivery_budget, due_work)
         notifications = Notifications(database, limits)
         timing = Timing(settings.stream_grace, settings.live_lead)
         bundle = Bundle(settings.apns_topic, settings.apns_environment)
@@ -214,8 +215,8 @@ async def build(settings: Settings) -> AsyncIterator[Services]:
             sanctions=Sanctions(chats),
             messages=messages,
             reactions=reactions,
-            threads=Threads(database),
-            pins=Pins(database, numbers, limits, hub.delivery_budget, due_work),
+            threads=Threads(database, places),
+            pins=Pins(database, numbers, places, limits, hub.delivery_budget, due_work),
             mentions=Mentions(database),
             due_work=due_work,
             media=media,

@@ -48,10 +48,9 @@ def keys_of(tx: Tx, chat_pk: int, seq: int, user_pk: int) -> list[str]:
     return [row[0] for row in tx.rows(KEYS_OF, {"chat": chat_pk, "seq": seq, "user": user_pk})]
 
 
-def reads_of_change(chat_pk: int, seq: int, user_pk: int, *, restricted: bool) -> list[Read]:
-    """The queries of ``keys_of``, and where ``restricted`` of ``newest_join``."""
-    place = {"chat": chat_pk, "seq": seq, "user": user_pk}
-    return [(KEYS_OF, place), *([(NEWEST_JOIN, {"chat": chat_pk})] if restricted else [])]
+def reads_of_change(chat_pk: int, seq: int, user_pk: int) -> list[Read]:
+    """The queries of ``keys_of`` and ``newest_join``."""
+    return [(KEYS_OF, {"chat": chat_pk, "seq": seq, "user": user_pk}), (NEWEST_JOIN, {"chat": chat_pk})]
 
 
 def change(tx: Tx, item: Message, user_pk: int, user_id: str, key: str, *, add: bool) -> Message:
