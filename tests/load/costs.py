@@ -32,6 +32,7 @@ from tests.load.wire import Wire
 from tests.support.files import encoded
 
 BEGIN, END = "<!-- costs: begin -->", "<!-- costs: end -->"
+PINNED, MENTIONED = 50, 50
 EVERYTHING = ("admin", "platform.admin")
 TIMES, AT_ONCE, MANY, PAGE = 41, 8, 500, 200
 TEXT, METADATA = "x" * 16_000, {"key": "v" * 4_000}
@@ -74,6 +75,18 @@ class World:
     async def message(self, **more: Any) -> str:
         body = {"type": "text", "chatId": self.ids["chat"], "content": "x", **more}
         return str((await self.ask("POST", MESSAGES, body))["_id"])
+
+    async def thread(self, number: int) -> None:
+        """One that the user follows, with a reply of somebody else that mentions them; some are pinned."""
+        root = await self.message(chatId=self.ids["large"])
+        body = {
+            "type": "text", "chatId": self.ids["large"], "content": "x", "threadId": root, "mentions": [self.ids["me"]],
+        }  # fmt: skip
+        headers = {"Authorization": f"Bearer {self.people[0].token}"}
+        async with self.http.post(self.target.url + MESSAGES, json=body, headers=headers) as answer:
+            assert answer.status == 201, await answer.text()
+        if number < PINNED:
+            await self.ask("PUT", f"{MESSAGES}/{root}/pin")
 
     async def group(self, members: int = 0) -> str:
         body = {"type": "group", "name": "g", "memberIds": [each.id for each in self.people[:members]]}
@@ -200,10 +213,10 @@ ROWS: dict[str, Maker] = {
     f"PUT {MESSAGES}/{{id}}/reactions/{{key}}": of_new(World.message, f"{MESSAGES}/{{id}}/reactions/:heart:"),
     f"GET {MESSAGES}/{{id}}/reactions": of_new(World.message, f"{MESSAGES}/{{id}}/reactions?key=:heart:"),
     f"PUT {MESSAGES}/{{id}}/pin": of_new(World.message, f"{MESSAGES}/{{id}}/pin"),
-    f"GET {CHATS}/{{id}}/pins": same(f"{CHATS}/{{chat}}/pins"),
+    f"GET {CHATS}/{{id}}/pins": same(f"{CHATS}/{{large}}/pins"),
     f"POST {MESSAGES}/{{id}}/thread/follow": of_new(World.message, f"{MESSAGES}/{{id}}/thread/follow"),
-    "GET /api/v2/threads": same("/api/v2/threads"),
-    "GET /api/v2/mentions": same("/api/v2/mentions"),
+    "GET /api/v2/threads": same(f"/api/v2/threads?limit={PAGE}", items=PAGE),
+    "GET /api/v2/mentions": same(f"/api/v2/mentions?limit={PAGE}", items=PAGE),
     f"POST {MEDIA}": uploaded,
     f"GET {MEDIA}/{{id}}": same(f"{MEDIA}/{{media}}"),
     f"GET {MEDIA}/{{id}}/thumbnail": same(f"{MEDIA}/{{media}}/thumbnail"),
@@ -369,7 +382,8 @@ async def made(target: Target, http: aiohttp.ClientSession) -> World:
     await gathered(world.group(MANY) for _ in range(PAGE - 2))
     for _ in range(1_000 // PAGE):
         await gathered(world.message(chatId=world.ids["large"], content="x" * 500) for _ in range(PAGE))
-    world.ids["message"] = await world.message()
+    await gathered(world.thread(number) for number in range(PAGE))
+    world.ids["message"] = world.ids["root"] = await world.message()
     await gathered(world.notification() for _ in range(PAGE))
     world.ids["notification"] = await world.notification()
     await gathered(world.stream() for _ in range(PAGE))
@@ -468,7 +482,14 @@ class Acks:
 
 UNLIMITED = {
     f"BELLWIRE_MAX_{name}": "1000000"
-    for name in ("GROUPS_PER_DAY", "UPLOADS_PER_MINUTE", "FOLLOWS_PER_MINUTE", "STREAMS_WATCHED", "STREAMS_FOLLOWED")
+    for name in (
+        "GROUPS_PER_DAY",
+        "UPLOADS_PER_MINUTE",
+        "FOLLOWS_PER_MINUTE",
+        "STREAMS_WATCHED",
+        "STREAMS_FOLLOWED",
+        "REACTIONS_PER_SECOND",
+    )
 }
 
 
