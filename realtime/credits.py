@@ -3,7 +3,7 @@
 from sqlalchemy import Connection
 
 from realtime import idempotency
-from realtime.schema import documents, shapes
+from realtime.schema import message_documents, shapes
 from realtime.schema.bodies import Grant, SendMessage
 from realtime.schema.caller import Caller
 from storage import accounts, audit, chat, credits, log, messages, outbox, unread
@@ -204,7 +204,7 @@ def say(tx: Tx, chat_pk: int, message_id: str, giver: User, taker: User, amount:
         deleted_at=None,
         transfer={"amount": amount, "recipientId": taker.id, "senderId": giver.id, "reversal": True},
     )
-    log.write(tx, chat_pk, channel, seq, "message:new", documents.message(message))
+    log.write(tx, chat_pk, channel, seq, "message:new", message_documents.message(message))
     messages.add(tx, message, client_key=None, fingerprint=None)
     access = find_access(tx, chat_pk, giver.pk)
     if access is not None and access.is_member:

@@ -16,7 +16,7 @@ from realtime.administration import Administration, admins_of, keep_an_admin
 from realtime.due import GRACE_MICROSECONDS
 from realtime.membership import leave, pass_on
 from realtime.reactions import DUE
-from realtime.schema import documents
+from realtime.schema import documents, message_documents
 from realtime.schema.caller import Caller
 from realtime.tombstones import make_tombstone, reads_of_tombstone
 from storage import accounts, chat, credits, due, erasure, log, logins, messages, notifications, reactions, streams
@@ -165,12 +165,12 @@ class Erasure:
         while found := await read(lambda it, after=last: erasure.said(it, user.pk, after)):  # type: ignore[misc]
             last = found[-1][:2]
             for item in await read(partial(messages.at_places, places=[each[:2] for each in found])):
-                yield {"kind": "message", **documents.message(item)}
+                yield {"kind": "message", **message_documents.message(item)}
         last = (0, 0)
         while given := await read(lambda it, after=last: reactions.given_by(it, user.pk, after, limit=PAGE)):  # type: ignore[misc]
             last = given[-1][:2]
             for reaction in given:
-                yield {"kind": "reaction", **documents.own_reaction(reaction)}
+                yield {"kind": "reaction", **message_documents.own_reaction(reaction)}
         for kind in erasure.AT_MESSAGES:
             last = (0, 0)
             while some_rows := await read(partial(erasure.at_messages, kind=kind, user_pk=user.pk, after=last)):

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from sqlalchemy import Connection
 
 from realtime.membership import MANAGERS
-from realtime.schema import documents, shapes
+from realtime.schema import message_documents, message_shapes
 from realtime.schema.bodies import EditMessage
 from realtime.schema.caller import Caller
 from realtime.schema.limits import Limits
@@ -100,7 +100,7 @@ def store_edited_mentions(tx: Tx, before: Message, now: Message, event_seq: int)
 class ListedMention(NamedTuple):
     """A message that mentions the user; ``place`` is its time, chat and seq."""
 
-    document: shapes.MessageDocument
+    document: message_shapes.MessageDocument
     place: tuple[int, int, int]
 
 
@@ -115,6 +115,6 @@ class Mentions:
             places = mentions.of_user(connection, caller.pk, before=before, limit=limit)
             found = messages.at_places(connection, [place[1:] for place in places])
             shown = {(each.chat_pk, each.seq): each for each in messages.with_readers(connection, found)}
-            return [ListedMention(documents.message(shown[place[1:]]), place) for place in places]
+            return [ListedMention(message_documents.message(shown[place[1:]]), place) for place in places]
 
         return await self.database.read(look, snapshot=True)

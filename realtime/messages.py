@@ -18,7 +18,7 @@ from realtime.membership import LARGE_CHAT_MEMBERS, open_direct, require_member,
 from realtime.message_change import change_message, visible
 from realtime.message_places import MessagePlaces
 from realtime.posting import Answer, Posting, keys_of, post, prepare, reads_of, recipient_of
-from realtime.schema import documents, shapes
+from realtime.schema import message_documents, message_shapes, shapes
 from realtime.schema.bodies import EditMessage, SendMessage
 from realtime.schema.caller import Caller
 from realtime.schema.limits import Limits
@@ -106,7 +106,7 @@ class Messages:
             finally:
                 await self.media.drop(upload.id)
 
-    async def _prepare(self, caller: Caller, body: SendMessage, file: str) -> shapes.MessageDocument | None:
+    async def _prepare(self, caller: Caller, body: SendMessage, file: str) -> message_shapes.MessageDocument | None:
         """What the same message, with a file of this hash, was answered before; else whether it is worth storing the file.
 
         Raises what ``post`` would, as far as it is known before.
@@ -191,7 +191,7 @@ class Messages:
 
         return await self.database.read(look)
 
-    async def get(self, caller: Caller, message_id: str) -> shapes.MessageDocument:
+    async def get(self, caller: Caller, message_id: str) -> message_shapes.MessageDocument:
         """Raises NotFound."""
 
         def look(connection: Connection) -> Message:
@@ -200,7 +200,7 @@ class Messages:
             assert found is not None
             return found
 
-        return documents.message(await self.database.read(look))
+        return message_documents.message(await self.database.read(look))
 
     async def history(
         self,
@@ -212,7 +212,7 @@ class Messages:
         limit: int,
         thread_id: str | None = None,
         with_replies: bool = False,
-    ) -> shapes.HistoryDocument:
+    ) -> message_shapes.HistoryDocument:
         """A page ascending by seq, of what the chat shows, or of all; or of the replies in a thread.
 
         ``before`` and ``after`` of the answer are the seqs to go on from, or null. Raises NotFound.
@@ -244,8 +244,8 @@ class Messages:
         items = (found[:limit] if forward else found[-limit:]) if more else found
         older = (forward and after is not None and after > 0) or (more and not forward)
         newer = (more and forward) or before is not None
-        page: shapes.HistoryDocument = {
-            "items": [documents.message(each) for each in items],
+        page: message_shapes.HistoryDocument = {
+            "items": [message_documents.message(each) for each in items],
             "before": items[0].seq if items and older else None,
             "after": items[-1].seq if items and newer else None,
         }
@@ -254,7 +254,7 @@ class Messages:
             page["mine"] = own
         return page
 
-    async def edit(self, caller: Caller, message_id: str, body: EditMessage) -> shapes.MessageDocument:
+    async def edit(self, caller: Caller, message_id: str, body: EditMessage) -> message_shapes.MessageDocument:
         """Users whom the edit newly mentions are pushed.
 
         Raises NotFound, Forbidden for another's message, Conflict for a deleted one and for a transfer, TooMany.
@@ -266,7 +266,7 @@ class Messages:
             found = await self.database.read(lambda it: accounts.by_ids(it, tenant_pk, wanted.ids))
             pks = [each.pk for each in found]
 
-        def change(tx: Tx, place: MessagePlace, access: Access) -> shapes.MessageDocument:
+        def change(tx: Tx, place: MessagePlace, access: Access) -> message_shapes.MessageDocument:
             item = messages.get(tx, place.chat_pk, place.seq)
             assert item is not None
             if item.sender_pk != caller.pk:
@@ -278,17 +278,17 @@ class Messages:
                 raise Conflict("A transfer cannot be edited")
             new = mentions.with_edited_mentions(tx, item, body, wanted, access, self.limits)
             if item.content == content and mentions.same_mentions(item, new):
-                return documents.message(item)
+                return message_documents.message(item)
             if len(item.edits) >= self.limits.edits:
                 raise Conflict(f"A message can be edited at most {self.limits.edits} times")
             self.delivery_budget.admit(item.chat_pk)
             changed = replace(new, content=content, updated_at=tx.now)
-            document = documents.in_event(changed)
+            document = message_documents.in_event(changed)
             log.rewrite(tx, item.chat_pk, [item.seq, *item.edits], document)
             event = log.append(tx, item.chat_pk, "message:updated", document, about=item.seq)
             messages.store(tx, replace(changed, edits=[*item.edits, event.seq]))
             mentions.store_edited_mentions(tx, item, changed, event.seq)
-            return documents.message(changed)
+            return message_documents.message(changed)
 
         def reads(place: MessagePlace) -> Sequence[Read]:
             return [
@@ -301,20 +301,20 @@ class Messages:
 
         return await change_message(self.places, caller, message_id, change, reads=reads)
 
-    async def delete(self, caller: Caller, message_id: str) -> shapes.MessageDocument:
+    async def delete(self, caller: Caller, message_id: str) -> message_shapes.MessageDocument:
         """The tombstone. Owners and admins delete others' messages too.
 
         Raises NotFound, Forbidden, Conflict for a reversal.
         """
 
-        def change(tx: Tx, place: MessagePlace, access: Access) -> shapes.MessageDocument:
+        def change(tx: Tx, place: MessagePlace, access: Access) -> message_shapes.MessageDocument:
             item = messages.get(tx, place.chat_pk, place.seq)
             assert item is not None
             own = item.sender_pk == caller.pk
             if access.role == "readonly" or (not own and access.role not in ("owner", "admin")):
                 raise Forbidden
             if item.deleted_at is not None:
-                return documents.message(item)
+                return message_documents.message(item)
             if item.transfer is not None and item.transfer.get("reversal"):
                 raise Conflict("A reversal cannot be deleted")
             return make_tombstone(tx, item)
@@ -324,20 +324,20 @@ class Messages:
 
         return await change_message(self.places, caller, message_id, change, reads=reads)
 
-    async def read(self, caller: Caller, message_id: str, chat_id: str | None = None) -> shapes.ReadDocument:
+    async def read(self, caller: Caller, message_id: str, chat_id: str | None = None) -> message_shapes.ReadDocument:
         """Move the caller's read position up to this message, in the chat, or in the thread of a reply that the chat does not
         show; a position only grows.
 
         Raises NotFound, Forbidden for a viewer.
         """
 
-        def change(tx: Tx, place: MessagePlace, access: Access) -> shapes.ReadDocument:
+        def change(tx: Tx, place: MessagePlace, access: Access) -> message_shapes.ReadDocument:
             if chat_id is not None and access.chat_id != chat_id:
                 raise NotFound
             require_member(access)
             if place.previous_seq is not None:
                 return replies.mark_read(tx, caller, message_id, place, access)
-            document: shapes.ReadDocument = {
+            document: message_shapes.ReadDocument = {
                 "chatId": access.chat_id,
                 "userId": caller.user.id,
                 "messageId": message_id,

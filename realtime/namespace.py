@@ -17,7 +17,7 @@ from realtime.messages import Messages
 from realtime.notifications import Notifications
 from realtime.presence_watch import PresenceWatch
 from realtime.reactions import Reactions
-from realtime.schema import bodies, documents, envelope, events, shapes
+from realtime.schema import bodies, documents, envelope, events, message_shapes, shapes
 from realtime.schema.bodies import Body, items_of
 from realtime.schema.caller import Caller
 from realtime.schema.fields import Text, limits_of
@@ -324,17 +324,21 @@ class ChatNamespace:
 
 
 INBOUND: dict[str, Inbound[Any]] = {
-    "message:send": Inbound(bodies.SendMessage, shapes.MessageDocument, ChatNamespace.send, "Send a message", 6),
+    "message:send": Inbound(bodies.SendMessage, message_shapes.MessageDocument, ChatNamespace.send, "Send a message", 6),
     "message:edit": Inbound(
-        bodies.SocketEditMessage, shapes.MessageDocument, ChatNamespace.edit, "Edit a message", 28
+        bodies.SocketEditMessage, message_shapes.MessageDocument, ChatNamespace.edit, "Edit a message", 28
     ),
-    "message:delete": Inbound(bodies.MessageRef, shapes.MessageDocument, ChatNamespace.delete, "Delete a message", 26),
-    "message:read": Inbound(bodies.ReadMessage, shapes.ReadDocument, ChatNamespace.read, "Mark as read up to a message", 15),
+    "message:delete": Inbound(
+        bodies.MessageRef, message_shapes.MessageDocument, ChatNamespace.delete, "Delete a message", 26
+    ),
+    "message:read": Inbound(
+        bodies.ReadMessage, message_shapes.ReadDocument, ChatNamespace.read, "Mark as read up to a message", 15
+    ),
     "reaction:add": Inbound(
-        bodies.ReactToMessage, shapes.ReactedDocument, ChatNamespace.add_reaction, "React to a message", 20
+        bodies.ReactToMessage, message_shapes.ReactedDocument, ChatNamespace.add_reaction, "React to a message", 20
     ),
     "reaction:remove": Inbound(
-        bodies.ReactToMessage, shapes.ReactedDocument, ChatNamespace.remove_reaction, "Take a reaction back", 20
+        bodies.ReactToMessage, message_shapes.ReactedDocument, ChatNamespace.remove_reaction, "Take a reaction back", 20
     ),
     "typing": Inbound(bodies.ChatRef, events.TypingEvent, ChatNamespace.typing, "Report that the user is typing", 1),
     "stream:watch": Inbound(

@@ -10,7 +10,7 @@ from realtime.fanout.delivery_budget import DeliveryBudget
 from realtime.membership import MANAGERS, append_updated, require_member
 from realtime.message_change import change_message
 from realtime.message_places import MessagePlaces
-from realtime.schema import documents, shapes
+from realtime.schema import message_documents, message_shapes
 from realtime.schema.caller import Caller
 from realtime.schema.limits import Limits
 from storage import chat, due, messages, pins
@@ -43,27 +43,27 @@ class Pins:
         self.due_work = due_work
         due_work.add(DUE, self.end_due)
 
-    async def of_chat(self, caller: Caller, chat_id: str) -> list[shapes.PinDocument]:
+    async def of_chat(self, caller: Caller, chat_id: str) -> list[message_shapes.PinDocument]:
         """Those that the caller may see, the latest pinned first. Raises NotFound."""
         pk = await self.numbers.find(caller.user.tenant_pk, chat_id)
 
-        def look(connection: Connection) -> list[shapes.PinDocument]:
+        def look(connection: Connection) -> list[message_shapes.PinDocument]:
             access = need_access(connection, pk, caller.pk)
             found = pins.shown(connection, pk, first=access.first_seq, at=clock(connection))
             items = messages.at_places(connection, [(pk, each.pin.seq) for each in found])
             by_seq = {each.seq: each for each in messages.with_readers(connection, items)}
-            return [documents.pinned_message(each, by_seq[each.pin.seq]) for each in found]
+            return [message_documents.pinned_message(each, by_seq[each.pin.seq]) for each in found]
 
         return await self.database.read(look, snapshot=True)
 
-    async def pin(self, caller: Caller, message_id: str, until: int | None) -> shapes.PinnedDocument:
+    async def pin(self, caller: Caller, message_id: str, until: int | None) -> message_shapes.PinnedDocument:
         """Pin until a time (microseconds), or without an end; pinning again changes the end.
 
         Raises NotFound, Forbidden, Invalid for a time that has passed, Conflict for a deleted message and where there are too
         many, TooMany while the chat gets too much.
         """
 
-        def change(tx: Tx, place: MessagePlace, access: Access) -> shapes.PinnedDocument:
+        def change(tx: Tx, place: MessagePlace, access: Access) -> message_shapes.PinnedDocument:
             require_pinner(access)
             if until is not None and until <= tx.now:
                 raise Invalid.field("until", "must be a time in the future, or null for no end")
@@ -82,7 +82,7 @@ class Pins:
                 append_updated(tx, place.chat_pk, access.chat_id, changes={"pins": True})
                 if until is not None:
                     self._schedule(tx, place.chat_pk, until)
-            return documents.pin_state(message_id, until)
+            return message_documents.pin_state(message_id, until)
 
         return await change_message(self.places, caller, message_id, change, reads=reads_of_change)
 

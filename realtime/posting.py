@@ -13,7 +13,7 @@ from realtime.forwarding import Source
 from realtime.media import one
 from realtime.membership import require_speaker
 from realtime.mentions import Mentioning
-from realtime.schema import documents, shapes
+from realtime.schema import message_documents, message_shapes
 from realtime.schema.bodies import SendMessage
 from realtime.schema.caller import Caller
 from realtime.schema.limits import Limits
@@ -27,7 +27,7 @@ from storage.statements import Read
 from storage.transaction import Tx
 from storage.types import new_id
 
-Answer = orjson.Fragment | shapes.MessageDocument
+Answer = orjson.Fragment | message_shapes.MessageDocument
 
 
 class Posting(NamedTuple):
@@ -122,7 +122,7 @@ def post(tx: Tx, posting: Posting, limits: Limits, public_url: str, delivery_bud
         created_at=tx.now,
         updated_at=tx.now,
         deleted_at=None,
-        media=None if file is None else documents.media_of(file, public_url),
+        media=None if file is None else message_documents.media_of(file, public_url),
         transfer=transfer,
         thread_seq=root.seq if root else None,
         thread_id=root.id if root else None,
@@ -131,7 +131,7 @@ def post(tx: Tx, posting: Posting, limits: Limits, public_url: str, delivery_bud
         mention_all=mention_all,
         forwarded=1 if original else None,
     )
-    event = log.write(tx, chat_pk, channel, seq, "message:new", documents.message(message))
+    event = log.write(tx, chat_pk, channel, seq, "message:new", message_documents.message(message))
     messages.add(tx, message, client_key=key, fingerprint=fingerprint)
     if access.is_member:
         unread.add_own(tx, chat_pk, caller.pk, access.read, wrote=True, counts=in_chat)
@@ -154,7 +154,9 @@ def recipient_of(connection: Connection, posting: Posting) -> accounts.User | No
     return accounts.get(connection, others[0]) if len(others) == 1 else None
 
 
-def prepare(connection: Connection, caller: Caller, body: SendMessage, file: str) -> shapes.MessageDocument | None:
+def prepare(
+    connection: Connection, caller: Caller, body: SendMessage, file: str
+) -> message_shapes.MessageDocument | None:
     """What the same message, with a file of this hash, was answered before; None for a new one that may be posted.
 
     Raises NotFound, Forbidden, and Conflict for another message under the same key.
@@ -178,13 +180,13 @@ def prepare(connection: Connection, caller: Caller, body: SendMessage, file: str
     return None
 
 
-def first_answer(source: Tx | Connection, chat_pk: int, seq: int) -> shapes.MessageDocument:
+def first_answer(source: Tx | Connection, chat_pk: int, seq: int) -> message_shapes.MessageDocument:
     """The first response under a key: the message had no readers and reactions then. Its current state if it changed."""
     item = messages.get(source, chat_pk, seq, with_readers=False)
     assert item is not None
     if item.updated_at == item.created_at:
-        return documents.in_event(item)
-    return documents.message(item.with_readers(readers.of(source, item.place, seq)))
+        return message_documents.in_event(item)
+    return message_documents.message(item.with_readers(readers.of(source, item.place, seq)))
 
 
 def fingerprint_of(body: SendMessage, file: str | None) -> str:

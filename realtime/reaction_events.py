@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-from realtime.schema import documents
+from realtime.schema import message_documents
 from storage import log, reactions
 from storage.messages import Message
 from storage.transaction import Tx
@@ -23,7 +23,7 @@ def show(tx: Tx, items: Sequence[Message], *, restricted: bool) -> None:
     for group in groups:
         document = {
             "chatId": chat_id,
-            "items": [{"messageId": each.id, "reactions": documents.reactions(each)} for each in group],
+            "items": [{"messageId": each.id, "reactions": message_documents.reactions(each)} for each in group],
         }
         about = group[0].seq if group is not together else None
         event = log.append(tx, chat_pk, "message:reactions", document, about=about)

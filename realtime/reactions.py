@@ -14,7 +14,7 @@ from realtime.membership import require_speaker
 from realtime.message_change import change_message, visible
 from realtime.message_places import MessagePlaces
 from realtime.reaction_events import show
-from realtime.schema import documents, shapes
+from realtime.schema import message_documents, message_shapes
 from realtime.schema.caller import Caller
 from realtime.schema.limits import Limits
 from realtime.support.buckets import Buckets
@@ -38,7 +38,7 @@ ITEMS = 50
 class Reacted:
     """The answer, and whether the chat's window began with it."""
 
-    document: shapes.ReactedDocument
+    document: message_shapes.ReactedDocument
     chat_pk: int
     began: bool = False
 
@@ -60,11 +60,11 @@ class Reactions:
         self.reacting = Buckets(limits.reactions_per_second, limits.reactions_per_second, "reactions")
         due_work.add(DUE, self.show_due, in_time=True)
 
-    async def add(self, caller: Caller, message_id: str, key: str) -> shapes.ReactedDocument:
+    async def add(self, caller: Caller, message_id: str, key: str) -> message_shapes.ReactedDocument:
         """Raises NotFound, Forbidden, TooMany, Conflict for a deleted message, and where there are too many already."""
         return await self._change(caller, message_id, key, add=True)
 
-    async def remove(self, caller: Caller, message_id: str, key: str) -> shapes.ReactedDocument:
+    async def remove(self, caller: Caller, message_id: str, key: str) -> message_shapes.ReactedDocument:
         """Raises NotFound, Forbidden, Conflict for a deleted message, TooMany."""
         return await self._change(caller, message_id, key, add=False)
 
@@ -77,7 +77,7 @@ class Reactions:
 
         return await self.database.read(look)
 
-    async def _change(self, caller: Caller, message_id: str, key: str, *, add: bool) -> shapes.ReactedDocument:
+    async def _change(self, caller: Caller, message_id: str, key: str, *, add: bool) -> message_shapes.ReactedDocument:
         self.reacting.acquire(caller.pk)
 
         def change(tx: Tx, place: MessagePlace, access: Access) -> Reacted:
@@ -137,8 +137,8 @@ def require_reactor(access: Access) -> None:
         raise Sanctioned("silenced", access.silenced_until)
 
 
-def answer(item: Message, mine: Sequence[str]) -> shapes.ReactedDocument:
-    return {"messageId": item.id, "reactions": documents.reactions(item), "mine": list(mine)}
+def answer(item: Message, mine: Sequence[str]) -> message_shapes.ReactedDocument:
+    return {"messageId": item.id, "reactions": message_documents.reactions(item), "mine": list(mine)}
 
 
 def show_changed(tx: Tx, chat_pk: int) -> bool:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from realtime.schema import documents, shapes
+from realtime.schema import message_documents, message_shapes
 from realtime.schema.caller import Caller
 from storage import log, messages, outbox, threads
 from storage.access import Access
@@ -82,7 +82,9 @@ def reads_of_remove(place: MessagePlace) -> Sequence[Read]:
     return reads_of_followers(place, [place.sender_pk])
 
 
-def mark_read(tx: Tx, caller: Caller, message_id: str, place: MessagePlace, access: Access) -> shapes.ReadDocument:
+def mark_read(
+    tx: Tx, caller: Caller, message_id: str, place: MessagePlace, access: Access
+) -> message_shapes.ReadDocument:
     """Move the caller's read position in the thread of a reply."""
     assert place.thread_seq is not None
     assert place.thread_id is not None
@@ -104,5 +106,5 @@ def mark_read(tx: Tx, caller: Caller, message_id: str, place: MessagePlace, acce
 
 def show(tx: Tx, root: Message) -> None:
     """Append the summary of a thread, for who may see its root."""
-    document = {"chatId": root.chat_id, "threadId": root.id, "thread": documents.thread(root)}
+    document = {"chatId": root.chat_id, "threadId": root.id, "thread": message_documents.thread(root)}
     log.append(tx, root.chat_pk, "message:thread", document, about=root.seq)

@@ -8,7 +8,7 @@ from sqlalchemy import Connection
 from realtime import replies
 from realtime.membership import require_member
 from realtime.message_places import MessagePlaces
-from realtime.schema import documents, shapes
+from realtime.schema import message_documents, message_shapes
 from realtime.schema.caller import Caller
 from storage import messages, outbox, thread_list, threads
 from storage.access import ACCESS, need_access
@@ -21,7 +21,7 @@ from storage.transaction import Command, Tx
 
 
 class ListedThread(NamedTuple):
-    document: shapes.ThreadDocument
+    document: message_shapes.ThreadDocument
     item: FollowedThread
 
 
@@ -43,7 +43,7 @@ class Threads:
 
         return await self.database.read(look, snapshot=True)
 
-    async def follow(self, caller: Caller, message_id: str) -> shapes.ThreadDocument:
+    async def follow(self, caller: Caller, message_id: str) -> message_shapes.ThreadDocument:
         """From now on: what is there counts as read. Raises NotFound, Forbidden for a viewer, Conflict for a deleted root."""
 
         def change(tx: Tx, root: Message) -> None:
@@ -53,7 +53,7 @@ class Threads:
 
         return await self._change(caller, message_id, change)
 
-    async def unfollow(self, caller: Caller, message_id: str) -> shapes.ThreadDocument:
+    async def unfollow(self, caller: Caller, message_id: str) -> message_shapes.ThreadDocument:
         """Raises NotFound, Forbidden for a viewer."""
 
         def change(tx: Tx, root: Message) -> None:
@@ -66,14 +66,14 @@ class Threads:
 
     async def _change(
         self, caller: Caller, message_id: str, change: Callable[[Tx, Message], None]
-    ) -> shapes.ThreadDocument:
+    ) -> message_shapes.ThreadDocument:
         """Run ``change`` on the root of a thread of which the caller sees something, with its chat locked."""
         place = await self.places.find(caller.user.tenant_pk, message_id)
         if place is None or place.thread_seq is not None:
             raise NotFound
         chat_pk, seq = place.chat_pk, place.seq
 
-        def apply(tx: Tx) -> shapes.ThreadDocument:
+        def apply(tx: Tx) -> message_shapes.ThreadDocument:
             access = need_access(tx, chat_pk, caller.pk)
             if access.status != "active":
                 raise Unauthenticated
@@ -83,7 +83,7 @@ class Threads:
             require_member(access)
             change(tx, root)
             state = thread_list.state(tx.connection(), chat_pk, seq, caller.pk)
-            return documents.followed_thread(root, state, visible=seq >= access.first_seq)
+            return message_documents.followed_thread(root, state, visible=seq >= access.first_seq)
 
         def reads() -> list[Read]:
             return [
@@ -98,4 +98,4 @@ class Threads:
 
 def listed(root: Message, item: FollowedThread) -> ListedThread:
     state = ThreadState(True, item.read_seq, item.unread)
-    return ListedThread(documents.followed_thread(root, state, visible=root.seq >= item.first_seq), item)
+    return ListedThread(message_documents.followed_thread(root, state, visible=root.seq >= item.first_seq), item)

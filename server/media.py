@@ -10,10 +10,10 @@ from urllib.parse import quote
 from aiohttp import web
 from pydantic import Field
 
-from realtime.schema import documents
+from realtime.schema import message_documents
 from realtime.schema.bodies import Body
 from realtime.schema.fields import HexId, Text
-from realtime.schema.shapes import LinkDocument, UploadDocument
+from realtime.schema.message_shapes import LinkDocument, UploadDocument
 from server.call import Answer, Call, Created, NoBody
 from server.conditions import not_modified, precondition_failed
 from storage.errors import Invalid, NotFound, Unavailable, Unsupported
@@ -46,7 +46,7 @@ async def upload(call: Call[UploadFile]) -> Answer[UploadDocument]:
     if call.upload is None:
         raise Unsupported("Send the file in the part file of a multipart/form-data body")
     item = await call.services.media.keep(call.caller, call.upload)
-    return Created({"id": item.id, "media": documents.media_of(item, call.services.public_url)})
+    return Created({"id": item.id, "media": message_documents.media_of(item, call.services.public_url)})
 
 
 async def link(call: Call) -> Answer[LinkDocument]:

@@ -1,6 +1,6 @@
 """Messages that mention the user, over REST."""
 
-from realtime.schema.shapes import MessageDocument
+from realtime.schema.message_shapes import MessageDocument
 from server.call import Call, NoBody, Page, Paging, page, read_cursor, write_cursor
 
 

@@ -6,7 +6,7 @@ from pydantic import Field
 
 from realtime.schema.bodies import Body, EditMessage, ReportMessage, SendMessage
 from realtime.schema.fields import HexId
-from realtime.schema.shapes import HistoryDocument, MessageDocument, ReadDocument
+from realtime.schema.message_shapes import HistoryDocument, MessageDocument, ReadDocument
 from server.call import Answer, Call, Created, NoBody, Succeeded
 
 Seq = Annotated[int, Field(ge=0, lt=2**63)]

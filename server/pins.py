@@ -1,7 +1,7 @@
 """Pinned messages over REST."""
 
 from realtime.schema.bodies import PinMessage
-from realtime.schema.shapes import PinDocument, PinnedDocument
+from realtime.schema.message_shapes import PinDocument, PinnedDocument
 from server.call import Call, Listed, Succeeded
 from server.chat import end_of
 

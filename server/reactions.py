@@ -3,9 +3,9 @@
 from operator import attrgetter
 from typing import Any
 
-from realtime.schema import documents
+from realtime.schema import message_documents
 from realtime.schema.fields import ReactionKey, reaction_key
-from realtime.schema.shapes import ReactedDocument, ReactorDocument
+from realtime.schema.message_shapes import ReactedDocument, ReactorDocument
 from server.call import Call, NoBody, Page, Paging, paged
 from storage.errors import Invalid
 
@@ -38,6 +38,6 @@ async def who(call: Call[NoBody, WithKey]) -> Page[ReactorDocument]:
     return await paged(
         call,
         lambda after, limit: find(call.caller, id, key=query.key, after=after or 0, limit=limit),
-        documents.reactor,
+        message_documents.reactor,
         attrgetter("user_pk"),
     )

@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from realtime.schema.shapes import ThreadDocument
+from realtime.schema.message_shapes import ThreadDocument
 from server.call import Call, NoBody, Page, Paging, page, read_cursor, write_cursor
 
 

@@ -120,6 +120,8 @@ WITHOUT_OWN_TEST = {
     "push/reach.py": "an interface: tests/journeys/test_push.py",
     "realtime/fanout/subscription.py": "attributes alone: tests/realtime/fanout/test_hub.py",
     "realtime/transport/interfaces.py": "interfaces alone",
+    "realtime/schema/message_shapes.py": "types alone: tests/server/test_openapi.py holds every answer to them",
+    "realtime/schema/message_documents.py": "tests/server/test_messages.py and test_threads.py",
     "realtime/schema/shapes.py": "types alone: tests/server/test_openapi.py holds every answer to them",
     "realtime/schema/events.py": "types alone: tests/server/test_asyncapi.py holds every event to them",
     "realtime/schema/bodies.py": "fields alone: tests/realtime/schema/test_fields.py and tests/server/test_bad_input.py",

@@ -1,11 +1,11 @@
 """What is kept, as the wire shows it: one function a document, used by REST, by acks and by events alike."""
 
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import replace
-from typing import Any, Literal, cast
+from collections.abc import Collection, Sequence
+from typing import Literal, cast
 
-from realtime.schema import events, shapes
+from realtime.schema import events, message_documents, shapes
 from realtime.schema.bodies import SendBroadcast
+from realtime.schema.message_documents import optional_time
 from storage import (
     accounts,
     audit,
@@ -15,7 +15,6 @@ from storage import (
     deliveries,
     devices,
     logins,
-    media,
     messages,
     nodes,
     notifications,
@@ -25,114 +24,7 @@ from storage import (
     webhooks,
 )
 from storage.errors import FOREVER
-from storage.pins import ShownPin
-from storage.reactions import OwnReaction, Reactor
-from storage.thread_list import ThreadState
-from storage.threads import summary_of
 from storage.types import iso_time
-
-
-def optional_time(at: int | None) -> str | None:
-    return None if at is None else iso_time(at)
-
-
-def message(item: messages.Message) -> shapes.MessageDocument:
-    document: shapes.MessageDocument = {
-        "_id": item.id,
-        "chatId": item.chat_id,
-        "senderId": item.sender_id,
-        "type": item.type,
-        "content": item.content,
-        "media": cast("shapes.MediaDocument | None", item.media),
-        "creditTransfer": None if item.transfer is None else transfer(item.transfer),
-        "readBy": list(item.read_by),
-        "createdAt": iso_time(item.created_at),
-        "updatedAt": iso_time(item.updated_at),
-        "seq": item.seq,
-        "readCount": item.read_count,
-    }
-    if item.reply_to is not None:
-        document["replyTo"] = item.reply_to
-    if item.metadata is not None:
-        document["metadata"] = dict(item.metadata)
-    if item.deleted_at is not None:
-        document["deletedAt"] = iso_time(item.deleted_at)
-    if not item.is_plain:
-        add_extra(document, item)
-    if item.reactions:
-        document["reactions"] = reactions(item)
-    if item.thread is not None:
-        document["thread"] = thread(item)
-    return document
-
-
-def add_extra(document: shapes.MessageDocument, item: messages.Message) -> None:
-    """What most messages do not have."""
-    if item.thread_id is not None:
-        document["threadId"] = item.thread_id
-        if item.in_chat:
-            document["alsoInChat"] = True
-    if item.mentions:
-        document["mentions"] = [id for _, id in item.mentions]
-    if item.mention_all is not None:
-        document["mentionAll"] = True
-    if item.forwarded and item.deleted_at is None:
-        document["forwarded"] = True
-
-
-def in_event(item: messages.Message) -> shapes.MessageDocument:
-    """As ``message:new``, ``message:updated`` and ``message:deleted`` have it: reactions and a thread's summary come in
-    events of their own.
-    """
-    return message(replace(item, reactions=(), thread=None))
-
-
-def thread(root: messages.Message) -> shapes.ThreadSummary:
-    summary = summary_of(root)
-    return {
-        "replyCount": summary.reply_count,
-        "lastSeq": summary.last_seq,
-        "lastAt": optional_time(summary.last_at),
-        "participants": list(summary.participants),
-    }
-
-
-def followed_thread(root: messages.Message, state: ThreadState, *, visible: bool) -> shapes.ThreadDocument:
-    """A thread as one member has it, who may not see a root that is older than their joining."""
-    return {
-        "chatId": root.chat_id,
-        "threadId": root.id,
-        "root": message(root) if visible else None,
-        "thread": thread(root),
-        "following": state.follows,
-        "readSeq": state.read_seq,
-        "unreadCount": state.unread,
-    }
-
-
-def reactions(item: messages.Message) -> list[shapes.ReactionDocument]:
-    return [{"key": each["key"], "count": each["count"], "userIds": each["userIds"]} for each in item.reactions]
-
-
-def reactor(item: Reactor) -> shapes.ReactorDocument:
-    return {"userId": item.user_id, "name": item.name, "key": item.key, "createdAt": iso_time(item.created_at)}
-
-
-def own_reaction(item: OwnReaction) -> dict[str, str]:
-    return {"messageId": item.message_id, "key": item.key, "createdAt": iso_time(item.created_at)}
-
-
-def pin_state(message_id: str, until: int | None) -> shapes.PinnedDocument:
-    return {"messageId": message_id, "until": optional_time(until)}
-
-
-def pinned_message(item: ShownPin, content: messages.Message) -> shapes.PinDocument:
-    return {
-        "message": message(content),
-        "userId": item.user_id,
-        "createdAt": iso_time(item.pin.created_at),
-        "until": optional_time(item.pin.until),
-    }
 
 
 def plain_notification(item: notifications.Notification) -> shapes.EnvelopeNotification:
@@ -351,32 +243,6 @@ def delivery(item: deliveries.Record) -> shapes.DeliveryDocument:
     }
 
 
-def media_of(item: media.Media, public_url: str) -> shapes.MediaDocument:
-    url = f"{public_url}/api/v2/media/{item.id}"
-    return {
-        "id": item.id,
-        "url": url,
-        "type": item.kind,
-        "name": item.name,
-        "size": item.size,
-        "duration": item.duration,
-        "width": item.width,
-        "height": item.height,
-        "thumbnail_url": f"{url}/thumbnail" if item.thumbnail else None,
-    }
-
-
-def transfer(item: Mapping[str, Any]) -> shapes.TransferDocument:
-    document: shapes.TransferDocument = {
-        "amount": item["amount"],
-        "recipientId": item["recipientId"],
-        "senderId": item["senderId"],
-    }
-    if item.get("reversal"):
-        document["reversal"] = True
-    return document
-
-
 def entry(item: credits.LedgerEntry) -> shapes.CreditDocument:
     return {
         "id": item.id,
@@ -419,7 +285,7 @@ def conversation(
         "historyVisible": item.history_visible,
         "members": [member(each) for each in members],
         "memberCount": item.member_count,
-        "lastMessage": None if last is None else message(last),
+        "lastMessage": None if last is None else message_documents.message(last),
         "unreadCount": unread,
         "mutedUntil": optional_time(muted_until),
         "seq": item.seq,

@@ -7,17 +7,14 @@ from typing import Any, Literal, NamedTuple, NotRequired
 
 from typing_extensions import TypedDict
 
+from realtime.schema.message_shapes import MessageDocument, ReactionDocument, ReadDocument, ThreadSummary
 from realtime.schema.shapes import (
     BalanceEvent,
     ChatDocument,
-    MessageDocument,
     NotificationDocument,
     NotificationsReadDocument,
     PresenceDocument,
-    ReactionDocument,
-    ReadDocument,
     StreamDocument,
-    ThreadSummary,
 )
 
 
