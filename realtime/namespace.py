@@ -335,10 +335,10 @@ INBOUND: dict[str, Inbound[Any]] = {
         bodies.ReadMessage, message_shapes.ReadDocument, ChatNamespace.read, "Mark as read up to a message", 15
     ),
     "reaction:add": Inbound(
-        bodies.ReactToMessage, message_shapes.ReactedDocument, ChatNamespace.add_reaction, "React to a message", 20
+        bodies.ReactToMessage, message_shapes.ReactedDocument, ChatNamespace.add_reaction, "React to a message", 12
     ),
     "reaction:remove": Inbound(
-        bodies.ReactToMessage, message_shapes.ReactedDocument, ChatNamespace.remove_reaction, "Take a reaction back", 20
+        bodies.ReactToMessage, message_shapes.ReactedDocument, ChatNamespace.remove_reaction, "Take a reaction back", 12
     ),
     "typing": Inbound(bodies.ChatRef, events.TypingEvent, ChatNamespace.typing, "Report that the user is typing", 1),
     "stream:watch": Inbound(

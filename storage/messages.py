@@ -81,7 +81,7 @@ class Message:
             for each in members
             if each.joined_seq < self.seq <= each.read_seq and each.user_pk != self.sender_pk
         ]
-        return replace(self, read_by=tuple(ids[:READERS_CAP]), read_count=len(ids))
+        return replace(self, read_by=tuple(ids[:READERS_CAP]), read_count=len(ids)) if ids else self
 
 
 MESSAGE = (
@@ -118,6 +118,9 @@ MESSAGE = (
 )
 COLUMNS = tuple(MESSAGE.selected_columns.keys())
 JSON = ("metadata", "media", "transfer", "edits", "reactions", "thread", "mentions")
+LISTS = ("edits", "reactions", "mentions")
+JSON_PLACES = [(COLUMNS.index(name), () if name in LISTS else None) for name in JSON]
+assert Message.__slots__[: len(COLUMNS)] == COLUMNS
 # The same, of ``messages AS m``.
 COLUMNS_SQL = (
     "m.chat_pk, c.id, m.seq, m.id, m.sender_pk, u.id, m.type, m.content, m.reply_to, m.metadata, m.created_at, "
@@ -137,15 +140,16 @@ BETWEEN = MESSAGE.where(
     messages.c.seq < bindparam("before"),
 ).limit(bindparam("limit", type_=Integer))
 SPAN = ("chat", "after", "before", "limit")
-# From each message that the chat shows to the one before it, past the replies in between.
+# From each message that the chat shows to the one before it, past the replies in between. (SQLite joins in the order of a
+# CROSS JOIN; otherwise it may go through all of the chat.)
 SHOWN_BEFORE = of_text(
     f"""WITH RECURSIVE shown (seq, n) AS (
       SELECT (SELECT COALESCE(p.previous_seq, p.seq) FROM messages AS p WHERE p.chat_pk = :chat AND p.seq < :before
       ORDER BY p.seq DESC LIMIT 1), 1
       UNION ALL SELECT (SELECT COALESCE(p.previous_seq, p.seq) FROM messages AS p WHERE p.chat_pk = :chat
       AND p.seq < shown.seq ORDER BY p.seq DESC LIMIT 1), n + 1 FROM shown WHERE shown.seq > :after AND n < :limit
-    ) SELECT {COLUMNS_SQL} FROM shown JOIN messages AS m ON m.chat_pk = :chat AND m.seq = shown.seq {JOINED_SQL}
-    WHERE m.seq > :after ORDER BY m.seq DESC""",
+    ) SELECT {COLUMNS_SQL} FROM shown CROSS JOIN messages AS m {JOINED_SQL}
+    WHERE m.chat_pk = :chat AND m.seq = shown.seq AND shown.seq > :after ORDER BY m.seq DESC""",
     *SPAN,
 )
 
@@ -333,11 +337,12 @@ def history(
     return with_readers(connection, [read_message(row) for row in (page if forward else reversed(page))])
 
 
-def read_message(row: Any) -> Message:
-    values = dict(zip(COLUMNS, row, strict=True))
-    for name in ("edits", "reactions", "mentions"):
-        values[name] = values[name] or "[]"
-    return Message(**values | {name: orjson.loads(values[name]) for name in JSON if values[name] is not None})
+def read_message(row: Sequence[Any]) -> Message:
+    """Of a row of ``COLUMNS``, which are the first fields of a message, in their order."""
+    values = [*row]
+    for place, absent in JSON_PLACES:
+        values[place] = absent if values[place] is None else orjson.loads(values[place])
+    return Message(*values)
 
 
 def dumped(document: object) -> str | None:

@@ -65,7 +65,8 @@ LISTED = {
 COUNTED = of_pairs(
     f"SELECT thread_members.chat_pk, thread_members.root_seq, {UNREAD_OF_FOLLOWER} FROM {{pairs}} "
     "JOIN thread_members ON thread_members.chat_pk = w.pk AND thread_members.root_seq = w.seq "
-    "AND thread_members.user_pk = :user "
+    # With the sign SQLite uses the primary key, and not the index of the user's threads.
+    "AND +thread_members.user_pk = :user "
     "JOIN members ON members.chat_pk = thread_members.chat_pk AND members.user_pk = thread_members.user_pk",
     index=OF_THREADS,
 )

@@ -222,6 +222,18 @@ async def test_no_more_than_a_thousand_are_counted(either: Served) -> None:
     assert await ids(ann, chat, "&before=4000&limit=5") == [root["_id"]], "past all replies"
 
 
+def test_a_page_of_a_chat_costs_what_it_shows(migrated_file: Path) -> None:
+    """And not what the chat has."""
+    connection = sqlite3.connect(migrated_file)
+    _, back = PAGES["chat"]
+    values = back.defaults | dict.fromkeys(back.names, 1)
+    plan = [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {back.sql}", values)]
+    assert [line for line in plan if line.startswith("SEARCH m ")] == [
+        "SEARCH m USING PRIMARY KEY (chat_pk=? AND seq=?)"
+    ]
+    connection.close()
+
+
 def test_sqlite_looks_only_at_what_is_asked_for(migrated_file: Path) -> None:
     """It keeps no statistics: without a hint it would go through all of a chat."""
     connection = sqlite3.connect(migrated_file)
