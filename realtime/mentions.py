@@ -85,10 +85,10 @@ def store_edited_mentions(tx: Tx, before: Message, now: Message, event_seq: int)
     """Write whom an edited message mentions, and push those whom it did not mention before; the edit's event is given."""
     if same_mentions(before, now):
         return
-    mentions.change(tx, before, now, event_seq)
+    added = mentions.change(tx, before, now, event_seq)
     known = {pk for pk, _ in before.mentions}
     new = [pk for pk, _ in now.mentions if pk not in known]
-    if before.mention_all is None and (new or now.mention_all is not None):
+    if added or (before.mention_all is None and now.mention_all is not None):
         outbox.promise(tx, "mention", now.chat_pk, event_seq, ref_pk=now.seq)
     if new and now.thread_seq is not None:
         root = messages.get(tx, now.chat_pk, now.thread_seq, with_readers=False)

@@ -94,19 +94,11 @@ UNREAD_THERE = or_(
         .correlate(members, messages),
     ),
 )
-# Of whose unread replies one was deleted.
-DELETED = messages.alias("deleted")
-UNREAD_DELETED = (
-    exists()
-    .where(
-        OF_FOLLOWER,
-        DELETED.c.chat_pk == CHANNEL,
-        DELETED.c.thread_seq == thread_members.c.root_seq,
-        DELETED.c.seq > thread_members.c.read_seq,
-        DELETED.c.seq <= SEQ,
-        DELETED.c.deleted_at.is_not(None),
-    )
-    .correlate(members)
+# Of the thread of a reply that was deleted, but its author.
+OF_DELETED_REPLY = (
+    OF_CHAT.join(thread_members, and_(OF_FOLLOWER, thread_members.c.root_seq == REF, thread_members.c.read_seq < SEQ))
+    .join(messages, and_(messages.c.chat_pk == members.c.chat_pk, messages.c.seq == SEQ))
+    .where(NOT_MUTED, members.c.joined_seq < SEQ, members.c.user_pk != messages.c.sender_pk)
 )
 SHOWS_LIVE = or_(
     and_(
@@ -163,7 +155,7 @@ TARGETS = {
         "recount": OF_CHAT.where(
             NOT_MUTED, members.c.joined_seq < SEQ, members.c.read_seq < SEQ, members.c.user_pk != REF
         ).order_by(*BY_USER),
-        "recount_thread": OF_CHAT.where(NOT_MUTED, members.c.user_pk != REF, UNREAD_DELETED).order_by(*BY_USER),
+        "recount_thread": OF_DELETED_REPLY.order_by(*BY_USER),
         "notification": OF_USER.order_by(*BY_USER),
         "badge": OF_USER.where(devices.c.pk != REF).order_by(*BY_USER),
         "live_start": OF_FOLLOWERS.order_by(*BY_USER),

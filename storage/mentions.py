@@ -68,16 +68,16 @@ def set_all_at(tx: Tx, chat_pk: int) -> None:
     tx.set_pending(("mention of all", chat_pk), tx.now)
 
 
-def change(tx: Tx, before: Message | None, now: Message, event_seq: int) -> None:
+def change(tx: Tx, before: Message | None, now: Message, event_seq: int) -> bool:
     """Write and remove rows, so that they are those of a message as it is ``now``; ``before`` is None for a new one.
 
-    ``event_seq`` is that of the event that says so.
+    ``event_seq`` is that of the event that says so. Returns whether there are new rows.
     """
     had = rows_of(before) if before else {}
     wanted = rows_of(now)
     gone, new = had.keys() - wanted.keys(), wanted.keys() - had.keys()
     if not gone and not new:
-        return
+        return False
     place = (now.chat_pk, now.seq)
     if tx.pending(("mentions", place), None):
         # Rows of the same keys may wait to be written, or to be removed.
@@ -88,6 +88,7 @@ def change(tx: Tx, before: Message | None, now: Message, event_seq: int) -> None
         tx.later(ADD, (pk, *place, None if now.in_chat else now.thread_seq, event_seq, now.created_at))
     if before is not None:
         tx.set_pending(("mentions", place), True)
+    return bool(new)
 
 
 def rows_of(item: Message) -> dict[int, str]:

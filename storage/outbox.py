@@ -59,8 +59,8 @@ class Cause:
     """Why to push: ``channel_pk`` and ``seq`` are the place of its event; ``ref_pk`` is a notification's number, or the only
     one of its audience that is meant.
 
-    A ``recount``, or ``recount_thread``, becomes badges of those who had not read a message; its ``ref_pk`` is the author. A
-    ``mention`` was added by an edit; its ``ref_pk`` is the seq of the message.
+    A ``recount`` becomes badges of those who had not read a message, whose author is ``ref_pk``; a ``recount_thread`` the
+    same in a thread, whose root is at ``ref_pk``. A ``mention`` was added by an edit; its ``ref_pk`` is the seq of the message.
     """
 
     pk: int
@@ -120,7 +120,18 @@ WAITING_BADGE = Prepared(
 )
 WAITING_RECOUNT = Prepared(
     select(outbox.c.pk, outbox.c.seq, outbox.c.ref_pk)
-    .where(outbox.c.kind == bindparam("kind"), outbox.c.channel_pk == bindparam("chat"), *NOT_BEGUN)
+    .where(outbox.c.kind == "recount", outbox.c.channel_pk == bindparam("chat"), *NOT_BEGUN)
+    .limit(1)
+    .with_for_update(skip_locked=True)
+)
+WAITING_THREAD_RECOUNT = Prepared(
+    select(outbox.c.pk, outbox.c.seq, outbox.c.ref_pk)
+    .where(
+        outbox.c.kind == "recount_thread",
+        outbox.c.channel_pk == bindparam("chat"),
+        outbox.c.ref_pk == bindparam("root"),
+        *NOT_BEGUN,
+    )
     .limit(1)
     .with_for_update(skip_locked=True)
 )
@@ -192,19 +203,21 @@ def promise_badge(tx: Tx, user_pk: int, *, exclude_device: str | None = None) ->
 
 def promise_recount(tx: Tx, item: Message) -> None:
     """Tell those who had not read a deleted message how much is unread now; once for all that is deleted in a moment."""
-    if tx.first(ANY_DEVICE, {}) is not None:
-        kind = recount_of(item)
-        promised = tx.first(WAITING_RECOUNT, {"chat": item.chat_pk, "kind": kind})
-        promise_once(tx, kind, item.chat_pk, item.seq, item.sender_pk, promised)
-
-
-def recount_of(item: Message | MessagePlace) -> Kind:
-    return "recount" if item.previous_seq is None else "recount_thread"
+    if tx.first(ANY_DEVICE, {}) is None:
+        return
+    if item.previous_seq is None:
+        promised = tx.first(WAITING_RECOUNT, {"chat": item.chat_pk})
+        promise_once(tx, "recount", item.chat_pk, item.seq, item.sender_pk, promised)
+    else:
+        promised = tx.first(WAITING_THREAD_RECOUNT, {"chat": item.chat_pk, "root": item.thread_seq})
+        promise_once(tx, "recount_thread", item.chat_pk, item.seq, item.thread_seq, promised, apart=item.thread_seq)
 
 
 def reads_of_recount(place: MessagePlace) -> list[Read]:
     """The queries of ``promise_recount``."""
-    return [(ANY_DEVICE, {}), (WAITING_RECOUNT, {"chat": place.chat_pk, "kind": recount_of(place)})]
+    if place.previous_seq is None:
+        return [(ANY_DEVICE, {}), (WAITING_RECOUNT, {"chat": place.chat_pk})]
+    return [(ANY_DEVICE, {}), (WAITING_THREAD_RECOUNT, {"chat": place.chat_pk, "root": place.thread_seq})]
 
 
 def promise_once(
@@ -214,11 +227,14 @@ def promise_once(
     seq: int,
     ref_pk: int | None,
     promised: tuple[int | None, int, int | None] | None,
+    *,
+    apart: int | None = None,
 ) -> None:
     """Add a cause that is due after ``BADGE_DELAY``, or extend ``promised``, an unclaimed one ``(pk, seq, ref_pk)`` of the
-    same kind and channel: it gets the larger seq, and ``ref_pk`` None if the two differ.
+    same kind and channel: it gets the larger seq, and ``ref_pk`` None if the two differ. Those with different ``apart`` are
+    causes of their own.
     """
-    key = (kind, channel_pk)
+    key = (kind, channel_pk, apart)
     known = tx.pending(key, promised)
     if known is not None and tx.waiting_update(SET_CAUSE_LEASE, known[:1]) is not None:
         # It was claimed in this batch.

@@ -6,7 +6,7 @@ A member of a chat, or a follower of a thread, is no reader of what was there be
 from collections.abc import Mapping
 from typing import NamedTuple, Protocol
 
-from sqlalchemy import Connection, and_, bindparam, case, select
+from sqlalchemy import Connection, and_, bindparam, select
 
 from storage.fetch import fetch
 from storage.models import members, thread_members, users
@@ -45,8 +45,7 @@ IN_CHATS = of_pairs(
     "JOIN members AS m ON m.chat_pk = w.pk AND m.read_seq >= w.seq JOIN users AS u ON u.pk = m.user_pk ORDER BY m.user_pk"
 )
 IN_THREADS = of_pairs(
-    "SELECT t.chat_pk, t.root_seq, t.user_pk, u.id, "
-    "CASE WHEN t.from_seq > m.joined_seq THEN t.from_seq ELSE m.joined_seq END, t.read_seq FROM {pairs} "
+    "SELECT t.chat_pk, t.root_seq, t.user_pk, u.id, m.joined_seq, t.read_seq, t.from_seq, t.read_before FROM {pairs} "
     "JOIN thread_members AS t ON t.chat_pk = w.pk AND t.root_seq = w.seq AND t.read_seq >= w.third "
     "JOIN members AS m ON m.chat_pk = t.chat_pk AND m.user_pk = t.user_pk JOIN users AS u ON u.pk = t.user_pk "
     "ORDER BY t.user_pk"
@@ -61,8 +60,10 @@ IN_THREAD = Prepared(
     select(
         thread_members.c.user_pk,
         users.c.id,
-        case((thread_members.c.from_seq > members.c.joined_seq, thread_members.c.from_seq), else_=members.c.joined_seq),
+        members.c.joined_seq,
         thread_members.c.read_seq,
+        thread_members.c.from_seq,
+        thread_members.c.read_before,
     )
     .join(
         members,
@@ -88,12 +89,21 @@ def read_of(place: Place, seq: int) -> Read:
 
 def of(source: Tx | Connection, place: Place, seq: int) -> list[ReaderRow]:
     """Who has read so far, or farther."""
-    found = [ReaderRow(*row) for row in rows(source, *read_of(place, seq))]
+    spans = [span for row in rows(source, *read_of(place, seq)) for span in spans_of(*row)]
+    found = [each for each in spans if each.joined_seq < seq <= each.read_seq]
     marked = waiting(source, place) if isinstance(source, Tx) else {}
     if not marked:
         return found
     now = {each.user_pk: each for each in found} | {pk: each for pk, each in marked.items() if each.read_seq >= seq}
     return [now[pk] for pk in sorted(now)]
+
+
+def spans_of(
+    user_pk: int, user_id: str, joined_seq: int, read_seq: int, from_seq: int = 0, read_before: int = 0
+) -> list[ReaderRow]:
+    """What a user has read: in a thread also what they had read before they followed it."""
+    spans = [ReaderRow(user_pk, user_id, max(joined_seq, from_seq), read_seq)]
+    return [*spans, ReaderRow(user_pk, user_id, joined_seq, read_before)] if read_before else spans
 
 
 def add(tx: Tx, place: Place, reader: ReaderRow) -> None:
@@ -116,5 +126,5 @@ def since(connection: Connection, oldest: Mapping[Place, int]) -> dict[Place, li
     for chat_pk, *reader in in_chats:
         found[chat_pk, None].append(ReaderRow(*reader))
     for chat_pk, root_seq, *reader in in_threads:
-        found[chat_pk, root_seq].append(ReaderRow(*reader))
+        found[chat_pk, root_seq].extend(spans_of(*reader))
     return found

@@ -9,6 +9,7 @@ from storage.fetch import fetch_one
 from storage.models import OF_THREADS, members, thread_members
 from storage.prepared import Prepared, json_list, of_pairs, of_text
 from storage.threads import HINTS, OF_MEMBER, UNREAD_OF_FOLLOWER, unread_of_follower
+from storage.unread import UNREAD_CAP
 
 
 class FollowedThread(NamedTuple):
@@ -52,7 +53,7 @@ def listing(condition: str, *parameters: str) -> Prepared:
     )
 
 
-UNREAD = f" AND {UNREAD_OF_FOLLOWER} > 0"
+UNREAD = f" AND {UNREAD_OF_FOLLOWER.replace(f'LIMIT {UNREAD_CAP}', 'LIMIT 1')} > 0"
 BEFORE = f" AND ({ACTIVE_AT}, thread_members.chat_pk, thread_members.root_seq) < (:at, :chat, :root)"
 CURSOR = ("at", "chat", "root")
 # By whether they have unread replies, and whether they come after others.

@@ -46,7 +46,8 @@ class Summary(NamedTuple):
 
 
 class ThreadMember(NamedTuple):
-    """Who follows has read up to ``read_seq``, what was there before ``from_seq`` without being its reader.
+    """Who follows has read up to ``read_seq``, what was there before ``from_seq`` without being its reader, except for what
+    they had read before they followed: up to ``read_before``.
 
     ``replies`` are those that are not deleted; ``first_seq`` is that of the first reply.
     """
@@ -55,7 +56,8 @@ class ThreadMember(NamedTuple):
     read_seq: int
     replies: int
     first_seq: int | None
-    from_seq: int
+    from_seq: int = 0
+    read_before: int = 0
 
 
 NO_REPLIES = Summary(0, 0, None, ())
@@ -145,7 +147,8 @@ def follow(tx: Tx, root: Message, user_pk: int, *, from_seq: int | None = None) 
     start = max(root.seq, summary_of(root).last_seq) if from_seq is None else from_seq
     now = known or ThreadMember(True, start, 0, None, start)
     if start > now.read_seq:
-        now = now._replace(read_seq=start, from_seq=start)
+        read_before = now.read_seq if now.read_seq > now.from_seq else now.read_before
+        now = now._replace(read_seq=start, from_seq=start, read_before=read_before)
     now = now._replace(follows=True)
     keep_member(tx, root.chat_pk, root.seq, user_pk, now)
     return now
@@ -207,7 +210,7 @@ def mark_read(tx: Tx, root_place: tuple[int, int], reader: ReaderRow) -> int:
     known = member(tx, chat_pk, root_seq, reader.user_pk)
     if known is not None and known.read_seq >= reader.read_seq:
         return known.read_seq
-    now = (known or ThreadMember(False, 0, 0, None, 0))._replace(read_seq=reader.read_seq)
+    now = (known or ThreadMember(False, 0, 0, None))._replace(read_seq=reader.read_seq)
     keep_member(tx, chat_pk, root_seq, reader.user_pk, now)
     readers.add(tx, (chat_pk, root_seq), reader._replace(joined_seq=max(reader.joined_seq, now.from_seq)))
     return reader.read_seq

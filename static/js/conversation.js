@@ -59,7 +59,7 @@ export function Conversation({ chat }) {
     ${menu && html`
       <${Menu} key=${menu.opened} ...${menu} chat=${chat} onEdit=${setEditing} onReply=${setReplying}
         onThread=${setThread} onClose=${() => setMenu((now) => (now === menu ? null : now))} />`}
-    ${thread && html`<${Thread} key=${thread} chat=${chat} rootId=${thread} onClose=${() => setThread(null)} />`}
+    ${thread && html`<${Thread} key=${thread._id} chat=${chat} begun=${thread} onClose=${() => setThread(null)} />`}
     ${showing && html`<${Members} chat=${chat} onClose=${() => setShowing(false)} />`}`;
 }
 

@@ -21,7 +21,7 @@ export function Message({ message, chat, answered, onMenu, onThread, inThread })
       ${deleted ? html`<p class="content">${t("deleted")}</p>` : html`<${Content} message=${message} />`}
       ${message.reactions?.length > 0 && html`<${Reactions} message=${message} />`}
       ${onThread && message.thread?.replyCount > 0 && html`
-        <button type="button" class="replies" onClick=${() => onThread(message._id)}>${t("replies", { count: message.thread.replyCount })}</button>`}
+        <button type="button" class="replies" onClick=${() => onThread(message)}>${t("replies", { count: message.thread.replyCount })}</button>`}
       <footer>
         ${message.forwarded && html`<span>${t("forwarded")}</span>`}
         ${!deleted && message.updatedAt !== message.createdAt && html`<span>${t("edited")}</span>`}
@@ -96,7 +96,7 @@ export class Menu extends Component {
                 onClick=${() => { this.base.hidePopover(); trying(() => react(message, key)); }}>${key}</button>`)}
           </div>`}
         ${entry(writes, "reply", () => onReply(message))}
-        ${entry(writes && !message.threadId, "replyInThread", () => onThread(message._id))}
+        ${entry(writes && !message.threadId, "replyInThread", () => onThread(message))}
         ${entry(mine && writes && !moved, "edit", () => onEdit(message))}
         ${entry(((mine && writes) || MANAGES.includes(role)) && !moved, "delete", erase)}
         ${entry(!mine, "report", complain)}

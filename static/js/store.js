@@ -4,7 +4,7 @@ import { notice, say } from "./notice.js";
 import { readBy, readNewest } from "./receipts.js";
 import { isMine, reacted, silenced, viewersChanged, watchRoom } from "./room.js";
 import { t } from "./texts.js";
-import { putReply, reactInThreads } from "./threads.js";
+import { putReply, reactInThreads, reopenThreads } from "./threads.js";
 import { Timeline } from "./timeline.js";
 import { stopTyping, typed } from "./typing.js";
 
@@ -173,6 +173,7 @@ async function readAll() {
   state.credits.balance = balance.balance;
   for (const chat of chats.items) meet(chat.members);
   if (state.open) await open(state.open);
+  await reopenThreads();
   return true;
 }
 

@@ -5,14 +5,15 @@ import { t } from "./texts.js";
 import { closeThread, openThread, readThread, repliesOf, sendReply } from "./threads.js";
 import { Dialog, html, iconButton, useEffect, useState } from "./view.js";
 
-export function Thread({ chat, rootId, onClose }) {
-  const root = (state.timelines.get(chat._id)?.pages ?? []).flat().find((each) => each._id === rootId);
-  const timeline = root && repliesOf(root);
+export function Thread({ chat, begun, onClose }) {
+  // As it is now, where the page still has it.
+  const root = (state.timelines.get(chat._id)?.pages ?? []).flat().find((each) => each._id === begun._id) ?? begun;
+  const timeline = repliesOf(root);
   const [text, setText] = useState("");
   useEffect(() => {
     trying(() => openThread(root));
     return () => closeThread(root);
-  }, [rootId]);
+  }, [begun._id]);
   useEffect(() => { readThread(root); }, [timeline?.last?._id]);
 
   const submit = (event) => {
@@ -21,7 +22,7 @@ export function Thread({ chat, rootId, onClose }) {
     sendReply(root, text.trim());
     setText("");
   };
-  const waiting = waitingIn(chat._id).filter((each) => each.threadId === rootId);
+  const waiting = waitingIn(chat._id).filter((each) => each.threadId === begun._id);
   return html`
     <${Dialog} title=${t("thread")} onClose=${onClose}>
       <ol class="part thread">

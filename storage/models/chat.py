@@ -177,8 +177,9 @@ thread_members = Table(
     Column("follows", Boolean, nullable=False),
     Column("read_seq", BigInteger, nullable=False),
     Column("replies", Integer, nullable=False),
-    # What was there before is not read by following.
+    # What was there before is not read by following, but up to read_before by the user.
     Column("from_seq", BigInteger, nullable=False),
+    Column("read_before", BigInteger, nullable=False),
     Column("first_seq", BigInteger),
     Index("ix_thread_members_user", "user_pk", "chat_pk"),
     sqlite_with_rowid=False,

@@ -131,6 +131,12 @@ async def test_an_edit_pushes_whom_it_mentions_anew(database_url: str, apple: Ap
     await bob.post(f"{path}/read")
     await ann.patch(path, {"content": "text", "mentionAll": True})
     assert subtitles(await taken(server, apple)) == {"Cat": "Ann mentioned everyone"}
+    later = await ann.send(chat, "another")
+    await taken(server, apple)
+    path = f"{MESSAGES}/{later['_id']}"
+    await ann.patch(path, {"content": "another", "mentionAll": True})
+    await ann.patch(path, {"content": "another", "mentionAll": False, "mentions": [cat.id]})
+    assert subtitles(await taken(server, apple)) == {"Cat": "Ann mentioned you"}, "all, and then one of them"
 
 
 async def test_in_the_language_of_the_device(apple: Apple, start: ServerFactory) -> None:

@@ -195,6 +195,15 @@ async def test_following_is_not_reading(either: Served) -> None:
     await read(ann, second)
     page = (await bob.get(f"{MESSAGES}?chatId={chat}&threadId={root['_id']}")).json["items"]
     assert [each["readBy"] for each in page] == [[ann.id], [ann.id, cat.id]]
+    dan = await either.people.make()
+    await ann.post(f"/api/v2/chats/{chat}/members", {"userIds": [dan.id]})
+    third, fourth, last = [await reply(bob, root) for _ in range(3)]
+    await read(dan, third)
+    await dan.post(f"{MESSAGES}/{root['_id']}/thread/follow")
+    page = (await bob.get(f"{MESSAGES}?chatId={chat}&threadId={root['_id']}")).json["items"]
+    assert [dan.id in each["readBy"] for each in page[2:]] == [True, False, False], "what was read before stays read"
+    for message, by_dan in ((third, True), (fourth, False), (last, False)):
+        assert (dan.id in (await bob.get(f"{MESSAGES}/{message['_id']}")).json["readBy"]) is by_dan
 
 
 async def test_no_more_than_a_thousand_are_counted(either: Served) -> None:

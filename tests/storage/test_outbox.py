@@ -23,7 +23,7 @@ def recount(seq: int, sender: int = ANN) -> Callable[[Tx], None]:
     """Of a message that was deleted."""
 
     def apply(tx: Tx) -> None:
-        promised = tx.first(outbox.WAITING_RECOUNT, {"chat": CHAT, "kind": "recount"})
+        promised = tx.first(outbox.WAITING_RECOUNT, {"chat": CHAT})
         outbox.promise_once(tx, "recount", CHAT, seq, sender, promised)
 
     return apply

@@ -20,6 +20,7 @@ def upgrade() -> None:
         sa.Column('read_seq', sa.BigInteger(), nullable=False),
         sa.Column('replies', sa.Integer(), nullable=False),
         sa.Column('from_seq', sa.BigInteger(), nullable=False),
+        sa.Column('read_before', sa.BigInteger(), nullable=False),
         sa.Column('first_seq', sa.BigInteger(), nullable=True),
         sa.PrimaryKeyConstraint('chat_pk', 'root_seq', 'user_pk', name=op.f('pk_thread_members')),
         sqlite_with_rowid=False,
