@@ -60,7 +60,7 @@ class Cause:
     one of its audience that is meant.
 
     A ``recount`` becomes badges of those who had not read a message, whose author is ``ref_pk``; a ``recount_thread`` the
-    same in a thread, whose root is at ``ref_pk``. A ``mention`` was added by an edit; its ``ref_pk`` is the seq of the message.
+    same in a thread, whose root is at ``ref_pk``. A ``mention`` was added by an edit; its ``ref_pk`` is the message's seq.
     """
 
     pk: int
