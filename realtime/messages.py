@@ -153,8 +153,8 @@ class Messages:
             if answer is not None:
                 return answer
             chat_pk = made_pk
-        posting = await self._looked_up(Posting(caller, body, chat_pk))
-        return await self.database.write(self._command(posting._replace(recipient=target)))
+        posting = await self._looked_up(Posting(caller, body, chat_pk, target, source=source))
+        return await self.database.write(self._command(posting))
 
     def _command(self, posting: Posting) -> Command[Answer]:
         """Who gives and who takes credits are locked with the chat; so is the chat from which a message is forwarded."""
@@ -179,15 +179,21 @@ class Messages:
         if body.threadId is not None:
             posting = posting._replace(root=await self.places.find(tenant_pk, body.threadId))
         names = posting.mentioning.ids if posting.root is not None and body.mentions else ()
-        if body.credits is None and body.forwardOf is None and not names:
+        needs_recipient = body.credits is not None and posting.recipient is None
+        needs_source = body.forwardOf is not None and posting.source is None
+        if not (names or needs_recipient or needs_source):
             return posting
 
         def look(connection: Connection) -> Posting:
-            return posting._replace(
-                recipient=None if body.credits is None else recipient_of(connection, posting),
-                mentioned_pks=[each.pk for each in accounts.by_ids(connection, tenant_pk, names)] if names else (),
-                source=None if body.forwardOf is None else forwarding.find(connection, caller, body.forwardOf),
-            )
+            found = posting
+            if needs_recipient:
+                found = found._replace(recipient=recipient_of(connection, posting))
+            if needs_source and body.forwardOf is not None:
+                found = found._replace(source=forwarding.find(connection, caller, body.forwardOf))
+            if names:
+                users = accounts.by_ids(connection, tenant_pk, names)
+                found = found._replace(mentioned_pks=[each.pk for each in users])
+            return found
 
         return await self.database.read(look)
 

@@ -39,7 +39,7 @@ class AppleDevice:
     online: bool = True
     # By stream.
     activities: dict[str, ShownActivity] = field(default_factory=dict)
-    # Start pushes received, by stream; a second one for a stream starts no other activity.
+    # Start pushes received by stream; duplicates do not start another activity.
     starts: dict[str, int] = field(default_factory=dict)
 
     @property
