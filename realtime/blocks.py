@@ -7,7 +7,7 @@ from sqlalchemy import Connection
 
 from realtime.membership import append_updated, leave, pass_on
 from realtime.schema.caller import Caller
-from storage import accounts, chat, log, rooms, streams
+from storage import accounts, blocks, chat, log, rooms, streams
 from storage.accounts import User
 from storage.database import Database
 from storage.errors import Invalid, NotFound, Unavailable
@@ -50,7 +50,7 @@ class Blocks:
         if not chat_pks.issubset(named):
             return None
         joined = chat.joined_among(tx.connection(), other.pk, chat_pks)
-        new = accounts.block(tx, caller.pk, other.pk)
+        new = blocks.add(tx, caller.pk, other.pk)
         for room in owned if new else ():
             self._put_out(tx, room, other, room.pk in joined)
         watchable = None if together else streams.living_of(tx.connection(), caller.pk)
@@ -84,7 +84,7 @@ class Blocks:
 
         def apply(tx: Tx) -> None:
             other = accounts.need(tx.connection(), caller.user.tenant_pk, user_id)
-            if not accounts.unblock(tx, caller.pk, other.pk):
+            if not blocks.remove(tx, caller.pk, other.pk):
                 raise NotFound
 
         await self.database.write(Command(apply, channels=[caller.pk]))

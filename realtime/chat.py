@@ -25,7 +25,7 @@ from realtime.schema.caller import Caller
 from realtime.schema.fields import LATEST
 from realtime.schema.limits import Limits
 from realtime.streams import MANAGE_STREAMS
-from storage import accounts, chat, chat_list, log, outbox, sanctions, streams, threads, unread
+from storage import accounts, blocks, chat, chat_list, log, outbox, sanctions, streams, threads, unread
 from storage.access import Access, need_access
 from storage.chat import Member
 from storage.database import Database
@@ -350,7 +350,7 @@ def require_open(tx: Tx, caller: Caller, others: Sequence[accounts.User]) -> Non
     """Raises NotFound if one of them has been deleted since they were looked up, Forbidden if one blocks the caller."""
     if len(accounts.by_ids(tx.connection(), caller.user.tenant_pk, [each.id for each in others])) < len(others):
         raise NotFound
-    if accounts.any_blocks(tx.connection(), [each.pk for each in others], caller.pk):
+    if blocks.any_block(tx.connection(), [each.pk for each in others], caller.pk):
         raise Forbidden
 
 

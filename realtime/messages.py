@@ -24,7 +24,7 @@ from realtime.schema.caller import Caller
 from realtime.schema.limits import Limits
 from realtime.support.buckets import Buckets
 from realtime.tombstones import make_tombstone, reads_of_tombstone
-from storage import accounts, chat, log, messages, outbox, reactions, readers, threads, unread, webhooks
+from storage import accounts, blocks, chat, log, messages, outbox, reactions, readers, threads, unread, webhooks
 from storage.access import Access, need_access
 from storage.database import Database
 from storage.errors import Conflict, Forbidden, Invalid, NotFound
@@ -141,7 +141,7 @@ class Messages:
                 if pk is not None:
                     # Made meanwhile, and not locked by this command.
                     return pk, None
-                if accounts.blocks_whom(tx.connection(), target.pk, caller.pk):
+                if blocks.is_blocked(tx.connection(), target.pk, caller.pk):
                     raise Forbidden
                 pk = open_direct(tx, caller.user, target)
                 posting = Posting(caller, body, pk, target, source=source)

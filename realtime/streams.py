@@ -21,7 +21,7 @@ from realtime.schema.caller import Caller
 from realtime.schema.limits import Limits
 from realtime.support.buckets import Buckets
 from realtime.viewers import Viewers
-from storage import accounts, audit, chat, log, outbox, push_channels, sanctions, streams
+from storage import accounts, audit, blocks, chat, log, outbox, push_channels, sanctions, streams
 from storage.database import Database
 from storage.errors import FOREVER, Conflict, Forbidden, NotFound
 from storage.streams import Status, Stream
@@ -351,7 +351,7 @@ def existing(connection: Connection, caller: Caller, id: str) -> Stream:
 
 def refuse_blocked(connection: Connection, caller: Caller, stream: Stream) -> None:
     """Raises Forbidden."""
-    if accounts.blocks_whom(connection, stream.owner_pk, caller.pk):
+    if blocks.is_blocked(connection, stream.owner_pk, caller.pk):
         raise Forbidden
 
 

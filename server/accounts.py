@@ -18,6 +18,7 @@ from realtime.schema.fields import DisplayName, HexId, PictureUrl, Text, Uuid, d
 from realtime.schema.shapes import LoginDocument, UserDocument
 from server.call import Answer, Call, Created, Listed, NoBody, Page, Paging, Succeeded, page, paged, token_of
 from storage import accounts
+from storage import blocks as stored_blocks
 from storage.email import is_valid, key_of
 from storage.errors import Invalid
 
@@ -250,7 +251,7 @@ async def blocks(call: Call[NoBody, Paging]) -> Page[UserDocument]:
     pk, read = call.caller.pk, call.services.database.read
     return await paged(
         call,
-        lambda after, limit: read(lambda it: accounts.blocked_by(it, pk, after=after or 0, limit=limit)),
+        lambda after, limit: read(lambda it: stored_blocks.of_user(it, pk, after=after or 0, limit=limit)),
         partial(documents.user, private=False),
     )
 

@@ -1,4 +1,4 @@
-"""Tenants, users with their three names, and whom they block."""
+"""Tenants, and users with their three names."""
 
 import re
 import uuid as uuids
@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import orjson
-from sqlalchemy import ColumnElement, Connection, bindparam, delete, false, insert, or_, select, text, update
+from sqlalchemy import ColumnElement, Connection, bindparam, false, insert, or_, select, text, update
 
 from storage import email, epoch, log
 from storage.errors import Conflict, NotFound
 from storage.fetch import Rows
-from storage.models import blocks, chats, members, tenants, users
+from storage.models import chats, members, tenants, users
 from storage.prepared import Prepared, one_of, padded
 from storage.statements import Read
 from storage.text import fold
@@ -354,40 +354,6 @@ def hidden(connection: Connection, pks: Collection[int]) -> set[int]:
     """Those of these users who hide their presence."""
     statement = select(users.c.pk).where(users.c.pk.in_(padded(pks)), users.c.presence == "nobody")
     return set(connection.execute(statement).scalars())
-
-
-# Blocks
-
-
-def block(tx: Tx, user_pk: int, blocked_pk: int) -> bool:
-    """Whether it is new."""
-    if blocks_whom(tx.connection(), user_pk, blocked_pk):
-        return False
-    tx.execute(insert(blocks), {"user_pk": user_pk, "blocked_pk": blocked_pk, "created_at": tx.now})
-    return True
-
-
-def unblock(tx: Tx, user_pk: int, blocked_pk: int) -> bool:
-    found = tx.execute(delete(blocks).where(blocks.c.user_pk == user_pk, blocks.c.blocked_pk == blocked_pk))
-    return found.rowcount > 0
-
-
-def blocks_whom(connection: Connection, user_pk: int, blocked_pk: int) -> bool:
-    statement = select(blocks.c.user_pk).where(blocks.c.user_pk == user_pk, blocks.c.blocked_pk == blocked_pk)
-    return connection.execute(statement).first() is not None
-
-
-def any_blocks(connection: Connection, user_pks: Collection[int], blocked_pk: int) -> bool:
-    """Whether one of these users blocks another."""
-    statement = select(blocks.c.user_pk).where(blocks.c.user_pk.in_(user_pks), blocks.c.blocked_pk == blocked_pk)
-    return connection.execute(statement.limit(1)).first() is not None
-
-
-def blocked_by(connection: Connection, user_pk: int, *, after: int, limit: int) -> list[User]:
-    statement = SELECT.join(blocks, blocks.c.blocked_pk == users.c.pk).where(
-        blocks.c.user_pk == user_pk, users.c.pk > after
-    )
-    return [read_user(row) for row in connection.execute(statement.order_by(users.c.pk).limit(limit))]
 
 
 # What a tenant sets

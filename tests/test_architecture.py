@@ -143,6 +143,7 @@ WITHOUT_OWN_TEST = {
     "push/doubles/apple_connection.py": "a part of the double: tests/push/test_apns.py",
     "realtime/due.py": "tests/server/test_reactions.py",
     "realtime/reaction_events.py": "tests/server/test_reactions.py",
+    "storage/blocks.py": "tests/server/test_accounts.py and tests/server/test_streams.py",
     "storage/due.py": "tests/server/test_reactions.py",
     "realtime/replies.py": "tests/server/test_threads.py",
     "realtime/message_change.py": "tests/server/test_messages.py",

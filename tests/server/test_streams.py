@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import select, update
 
 from realtime import streams
-from storage import accounts
+from storage import blocks
 from storage.models import members
 from storage.transaction import Command
 from tests.conftest import Served, ServerFactory, eventually
@@ -455,7 +455,7 @@ async def test_a_block_from_before_acts_when_it_is_said_again(server: Served) ->
     owner, stream = await owner_of(server)
     ann = await server.people.make()
     assert (await ann.post(f"{STREAMS}/{stream['id']}/follow")).status == 200
-    block = Command(lambda tx: accounts.block(tx, owner.user.pk, ann.user.pk))
+    block = Command(lambda tx: blocks.add(tx, owner.user.pk, ann.user.pk))
     await server.services.database.write(block)
     assert (await ann.get(f"/api/v2/chats/{stream['chatId']}")).status == 200
     assert (await owner.post("/api/v1/users/me/blocks", {"userId": ann.id})).status == 200

@@ -1,6 +1,6 @@
 """Who follows and reads which streams, as the tables say."""
 
-from storage import accounts, chat, streams
+from storage import accounts, blocks, chat, streams
 from storage.accounts import NewUser
 from storage.database import Database
 from storage.models import users
@@ -73,8 +73,8 @@ async def test_whose_phones_may_show_a_stream(database: Database) -> None:
         assert notifiable(everybody) == {here.ann, here.bob}
         assert notifiable({here.bob, here.cem}) == {here.bob}
         assert notifiable(set()) == set()
-        assert accounts.block(tx, here.hosts[0], here.bob)
-        assert accounts.block(tx, here.hosts[1], here.ann)
+        assert blocks.add(tx, here.hosts[0], here.bob)
+        assert blocks.add(tx, here.hosts[1], here.ann)
         assert notifiable(everybody) == {here.ann}
         tx.execute(users.update().where(users.c.pk == here.ann).values(status="disabled"))
         assert notifiable(everybody) == set()
