@@ -18,7 +18,7 @@ from realtime.membership import LARGE_CHAT_MEMBERS, open_direct, require_member,
 from realtime.message_change import change_message, visible
 from realtime.message_places import MessagePlaces
 from realtime.posting import Answer, Posting, keys_of, post, prepare, reads_of, recipient_of
-from realtime.schema import message_documents, message_shapes, shapes
+from realtime.schema import message_documents, message_shapes
 from realtime.schema.bodies import EditMessage, SendMessage
 from realtime.schema.caller import Caller
 from realtime.schema.limits import Limits
@@ -32,7 +32,6 @@ from storage.messages import Message, MessagePlace
 from storage.readers import ReaderRow
 from storage.statements import Read
 from storage.transaction import Command, Tx
-from storage.types import iso_time
 
 T = TypeVar("T")
 
@@ -372,29 +371,6 @@ class Messages:
             return [*own, *outbox.reads_of_badge(caller.pk, exclude_device=caller.device)]
 
         return await change_message(self.places, caller, message_id, change, also=[caller.pk], reads_of_member=reads)
-
-    async def report(self, caller: Caller, message_id: str, reason: str) -> None:
-        """For the tenant's admins. Raises NotFound, Conflict for a second report of the same message."""
-
-        def change(tx: Tx, place: MessagePlace, access: Access) -> None:
-            tenant_pk = caller.user.tenant_pk
-            if not messages.report(
-                tx, tenant_pk=tenant_pk, reporter_pk=caller.pk, message_id=message_id, reason=reason
-            ):
-                raise Conflict("You have already reported this message")
-
-        await change_message(self.places, caller, message_id, change)
-
-    async def reports(self, caller: Caller, *, before: int | None, limit: int) -> list[shapes.ReportDocument]:
-        """The tenant's reports, newest first."""
-        caller.require("admin")
-        rows = await self.database.read(
-            lambda connection: messages.reports_of(connection, caller.user.tenant_pk, before=before, limit=limit)
-        )
-        return [
-            {"id": pk, "messageId": message_id, "reporterId": by, "reason": reason, "createdAt": iso_time(at)}
-            for pk, message_id, reason, at, by in rows
-        ]
 
 
 def needs_lookup(body: SendMessage) -> bool:

@@ -212,7 +212,7 @@ async def reset_link(call: Call) -> Answer[ResetLinkDocument]:
 
 
 async def reports(call: Call[NoBody, Paging]) -> Page[ReportDocument]:
-    find = call.services.messages.reports
+    find = call.services.reports.of_tenant
     return await paged(
         call, lambda before, limit: find(call.caller, before=before, limit=limit), lambda each: each, itemgetter("id")
     )

@@ -39,6 +39,7 @@ from realtime.passwords import Passwords
 from realtime.pins import Pins
 from realtime.presence_watch import PresenceWatch
 from realtime.reactions import Reactions
+from realtime.reports import Reports
 from realtime.sanctions import Sanctions
 from realtime.schema.caller import Caller
 from realtime.signing import Signer
@@ -216,6 +217,7 @@ async def build(settings: Settings) -> AsyncIterator[Services]:
             messages=messages,
             reactions=reactions,
             threads=Threads(database, places),
+            reports=Reports(places),
             pins=Pins(database, numbers, places, limits, hub.delivery_budget, due_work),
             mentions=Mentions(database),
             due_work=due_work,

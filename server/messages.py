@@ -65,5 +65,5 @@ async def mark_read(call: Call) -> ReadDocument:
 
 
 async def report(call: Call[ReportMessage]) -> Answer[Succeeded]:
-    await call.services.messages.report(call.caller, call.id(), call.body.reason)
+    await call.services.reports.add(call.caller, call.id(), call.body.reason)
     return Created({"success": True})

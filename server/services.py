@@ -29,6 +29,7 @@ from realtime.passwords import Passwords
 from realtime.pins import Pins
 from realtime.presence_watch import PresenceWatch
 from realtime.reactions import Reactions
+from realtime.reports import Reports
 from realtime.sanctions import Sanctions
 from realtime.schema.limits import Limits
 from realtime.stream_watch import StreamWatch
@@ -73,6 +74,7 @@ class Services:
     reactions: Reactions
     threads: Threads
     pins: Pins
+    reports: Reports
     mentions: Mentions
     due_work: DueWork
     media: MediaService

@@ -5,11 +5,11 @@ from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, Self
 
 import orjson
-from sqlalchemy import Connection, Integer, bindparam, func, insert, select
+from sqlalchemy import Connection, Integer, bindparam, func, select
 
 from storage import readers, unread
 from storage.fetch import fetch_one
-from storage.models import OF_THREADS, chats, messages, reports, users
+from storage.models import OF_THREADS, chats, messages, users
 from storage.prepared import Bulk, Prepared, Update, json_list, of_pairs, of_text
 from storage.readers import MessageReader, Place
 from storage.statements import Read
@@ -376,25 +376,3 @@ def store(tx: Tx, changed: Message) -> None:
     place = changed.chat_pk, changed.seq
     tx.update_later(SET_CHANGED, place, values)
     tx.set_pending(("message", *place), changed)
-
-
-def report(tx: Tx, *, tenant_pk: int, reporter_pk: int, message_id: str, reason: str) -> bool:
-    """Keep a report; False if the reporter made one of this message already."""
-    already = select(reports.c.pk).where(reports.c.reporter_pk == reporter_pk, reports.c.message_id == message_id)
-    if tx.execute(already).first():
-        return False
-    values = {"tenant_pk": tenant_pk, "reporter_pk": reporter_pk, "message_id": message_id, "reason": reason}
-    tx.execute(insert(reports), values | {"created_at": tx.now})
-    return True
-
-
-def reports_of(connection: Connection, tenant_pk: int, *, before: int | None, limit: int) -> list[Any]:
-    """``(pk, message_id, reason, created_at, reporter_id)``, newest first."""
-    statement = (
-        select(reports.c.pk, reports.c.message_id, reports.c.reason, reports.c.created_at, users.c.id)
-        .join(users, users.c.pk == reports.c.reporter_pk)
-        .where(reports.c.tenant_pk == tenant_pk)
-    )
-    if before is not None:
-        statement = statement.where(reports.c.pk < before)
-    return list(connection.execute(statement.order_by(reports.c.pk.desc()).limit(limit)))

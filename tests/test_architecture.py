@@ -145,6 +145,8 @@ WITHOUT_OWN_TEST = {
     "realtime/reaction_events.py": "tests/server/test_reactions.py",
     "storage/blocks.py": "tests/server/test_accounts.py and tests/server/test_streams.py",
     "storage/due.py": "tests/server/test_reactions.py",
+    "realtime/reports.py": "tests/server/test_messages.py",
+    "storage/reports.py": "tests/server/test_messages.py",
     "realtime/replies.py": "tests/server/test_threads.py",
     "realtime/message_change.py": "tests/server/test_messages.py",
     "realtime/tombstones.py": "tests/server/test_messages.py and tests/realtime/test_one_batch.py",
