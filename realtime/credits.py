@@ -4,8 +4,9 @@ from sqlalchemy import Connection
 
 from realtime import idempotency
 from realtime.schema import message_documents, shapes
-from realtime.schema.bodies import Grant, SendMessage
+from realtime.schema.bodies import Grant
 from realtime.schema.caller import Caller
+from realtime.schema.message_bodies import SendMessage
 from storage import accounts, audit, chat, credits, log, messages, outbox, unread
 from storage.access import find_access
 from storage.accounts import User

@@ -8,9 +8,9 @@ from sqlalchemy import Connection
 
 from realtime.membership import MANAGERS
 from realtime.schema import message_documents, message_shapes
-from realtime.schema.bodies import EditMessage
 from realtime.schema.caller import Caller
 from realtime.schema.limits import Limits
+from realtime.schema.message_bodies import EditMessage
 from storage import mentions, messages, outbox, threads
 from storage.access import Access
 from storage.database import Database

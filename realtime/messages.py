@@ -19,9 +19,9 @@ from realtime.message_change import change_message, visible
 from realtime.message_places import MessagePlaces
 from realtime.posting import Answer, Posting, keys_of, post, prepare, reads_of, recipient_of
 from realtime.schema import message_documents, message_shapes
-from realtime.schema.bodies import EditMessage, SendMessage
 from realtime.schema.caller import Caller
 from realtime.schema.limits import Limits
+from realtime.schema.message_bodies import EditMessage, SendMessage
 from realtime.support.buckets import Buckets
 from realtime.tombstones import make_tombstone, reads_of_tombstone
 from storage import accounts, blocks, chat, log, messages, outbox, reactions, readers, threads, unread, webhooks

@@ -17,7 +17,7 @@ from realtime.messages import Messages
 from realtime.notifications import Notifications
 from realtime.presence_watch import PresenceWatch
 from realtime.reactions import Reactions
-from realtime.schema import bodies, documents, envelope, events, message_shapes, shapes
+from realtime.schema import bodies, documents, envelope, events, message_bodies, message_shapes, shapes
 from realtime.schema.bodies import Body, items_of
 from realtime.schema.caller import Caller
 from realtime.schema.fields import Text, limits_of
@@ -268,25 +268,25 @@ class ChatNamespace:
             answer = error
         acknowledge(session, packet, answer)
 
-    def send(self, session: Session, body: bodies.SendMessage) -> Posted | Awaitable[Answer]:
+    def send(self, session: Session, body: message_bodies.SendMessage) -> Posted | Awaitable[Answer]:
         return self.messages.submit(session.caller, body) or self._send(session, body)
 
-    async def _send(self, session: Session, body: bodies.SendMessage) -> Answer:
+    async def _send(self, session: Session, body: message_bodies.SendMessage) -> Answer:
         return 201, await self.messages.post(session.caller, body)
 
-    async def edit(self, session: Session, body: bodies.SocketEditMessage) -> Answer:
+    async def edit(self, session: Session, body: message_bodies.SocketEditMessage) -> Answer:
         return 200, await self.messages.edit(session.caller, body.messageId, body)
 
-    async def delete(self, session: Session, body: bodies.MessageRef) -> Answer:
+    async def delete(self, session: Session, body: message_bodies.MessageRef) -> Answer:
         return 200, await self.messages.delete(session.caller, body.messageId)
 
-    async def add_reaction(self, session: Session, body: bodies.ReactToMessage) -> Answer:
+    async def add_reaction(self, session: Session, body: message_bodies.ReactToMessage) -> Answer:
         return 200, await self.reactions.add(session.caller, body.messageId, body.key)
 
-    async def remove_reaction(self, session: Session, body: bodies.ReactToMessage) -> Answer:
+    async def remove_reaction(self, session: Session, body: message_bodies.ReactToMessage) -> Answer:
         return 200, await self.reactions.remove(session.caller, body.messageId, body.key)
 
-    async def read(self, session: Session, body: bodies.ReadMessage) -> Answer:
+    async def read(self, session: Session, body: message_bodies.ReadMessage) -> Answer:
         return 200, await self.messages.read(session.caller, body.messageId, body.chatId)
 
     def typing(self, session: Session, body: bodies.ChatRef) -> Answer | Awaitable[Answer]:
@@ -324,21 +324,24 @@ class ChatNamespace:
 
 
 INBOUND: dict[str, Inbound[Any]] = {
-    "message:send": Inbound(bodies.SendMessage, message_shapes.MessageDocument, ChatNamespace.send, "Send a message", 6),
+    "message:send": Inbound(
+        message_bodies.SendMessage, message_shapes.MessageDocument, ChatNamespace.send, "Send a message", 6
+    ),
     "message:edit": Inbound(
-        bodies.SocketEditMessage, message_shapes.MessageDocument, ChatNamespace.edit, "Edit a message", 28
+        message_bodies.SocketEditMessage, message_shapes.MessageDocument, ChatNamespace.edit, "Edit a message", 28
     ),
     "message:delete": Inbound(
-        bodies.MessageRef, message_shapes.MessageDocument, ChatNamespace.delete, "Delete a message", 26
+        message_bodies.MessageRef, message_shapes.MessageDocument, ChatNamespace.delete, "Delete a message", 26
     ),
     "message:read": Inbound(
-        bodies.ReadMessage, message_shapes.ReadDocument, ChatNamespace.read, "Mark as read up to a message", 15
+        message_bodies.ReadMessage, message_shapes.ReadDocument, ChatNamespace.read, "Mark as read up to a message", 15
     ),
     "reaction:add": Inbound(
-        bodies.ReactToMessage, message_shapes.ReactedDocument, ChatNamespace.add_reaction, "React to a message", 12
+        message_bodies.ReactToMessage, message_shapes.ReactedDocument, ChatNamespace.add_reaction, "React to a message", 12
     ),
     "reaction:remove": Inbound(
-        bodies.ReactToMessage, message_shapes.ReactedDocument, ChatNamespace.remove_reaction, "Take a reaction back", 12
+        message_bodies.ReactToMessage, message_shapes.ReactedDocument, ChatNamespace.remove_reaction,
+        "Take a reaction back", 12,
     ),
     "typing": Inbound(bodies.ChatRef, events.TypingEvent, ChatNamespace.typing, "Report that the user is typing", 1),
     "stream:watch": Inbound(

@@ -14,9 +14,9 @@ from realtime.media import one
 from realtime.membership import require_speaker
 from realtime.mentions import Mentioning
 from realtime.schema import message_documents, message_shapes
-from realtime.schema.bodies import SendMessage
 from realtime.schema.caller import Caller
 from realtime.schema.limits import Limits
+from realtime.schema.message_bodies import SendMessage
 from storage import accounts, chat, log, media, messages, outbox, readers, unread, webhooks
 from storage import mentions as mention_rows
 from storage.access import ACCESS, need_access

@@ -4,8 +4,9 @@ from typing import Annotated, Literal, cast
 
 from pydantic import Field
 
-from realtime.schema.bodies import Body, EditMessage, ReportMessage, SendMessage
+from realtime.schema.bodies import Body
 from realtime.schema.fields import HexId
+from realtime.schema.message_bodies import EditMessage, ReportMessage, SendMessage
 from realtime.schema.message_shapes import HistoryDocument, MessageDocument, ReadDocument
 from server.call import Answer, Call, Created, NoBody, Succeeded
 

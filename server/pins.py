@@ -1,6 +1,6 @@
 """Pinned messages over REST."""
 
-from realtime.schema.bodies import PinMessage
+from realtime.schema.message_bodies import PinMessage
 from realtime.schema.message_shapes import PinDocument, PinnedDocument
 from server.call import Call, Listed, Succeeded
 from server.chat import end_of

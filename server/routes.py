@@ -1,6 +1,6 @@
 """Every URL on one screen."""
 
-from realtime.schema import bodies
+from realtime.schema import bodies, message_bodies
 from realtime.schema.message_shapes import (
     HistoryDocument,
     LinkDocument,
@@ -189,13 +189,13 @@ ROUTES: list[Route] = [
           "List pinned messages, most recently pinned first", errors=(404,), units=50),
 
     route("POST", MESSAGES, messages.post, MessageDocument, "Send a message",
-          body=bodies.SendMessage, status=201, multipart="too", keyed=True, errors=(403, 404, 409), units=7),
+          body=message_bodies.SendMessage, status=201, multipart="too", keyed=True, errors=(403, 404, 409), units=7),
     route("GET", MESSAGES, messages.history, HistoryDocument,
           "List messages of a chat or replies of a thread, ascending by seq", query=messages.History, errors=(404,),
           units=10, units_per_item=1),
     route("GET", f"{MESSAGES}/{{id}}", messages.get, MessageDocument, "Get a message", errors=(404,), units=14),
     route("PATCH", f"{MESSAGES}/{{id}}", messages.edit, MessageDocument, "Edit a message",
-          body=bodies.EditMessage, errors=(403, 404, 409), units=30),
+          body=message_bodies.EditMessage, errors=(403, 404, 409), units=30),
     route("DELETE", f"{MESSAGES}/{{id}}", messages.delete, MessageDocument, "Delete a message, leaving a tombstone",
           errors=(403, 404), units=25),
     route("POST", f"{MESSAGES}/{{id}}/read", messages.mark_read, ReadDocument, "Mark as read up to this message",
@@ -206,15 +206,15 @@ ROUTES: list[Route] = [
           errors=(400, 403, 404, 409), units=12),
     route("GET", f"{MESSAGES}/{{id}}/reactions", reactions.who, Page[ReactorDocument], "List who reacted with a key",
           query=reactions.WithKey, errors=(404,), units=12, units_per_item=0.1),
-    route("PUT", f"{MESSAGES}/{{id}}/pin", pins.pin, PinnedDocument, "Pin a message", body=bodies.PinMessage, bodiless=True,
-          errors=(403, 404, 409), units=15),
+    route("PUT", f"{MESSAGES}/{{id}}/pin", pins.pin, PinnedDocument, "Pin a message",
+          body=message_bodies.PinMessage, bodiless=True, errors=(403, 404, 409), units=15),
     route("DELETE", f"{MESSAGES}/{{id}}/pin", pins.unpin, Succeeded, "Unpin a message", errors=(403, 404), units=15),
     route("POST", f"{MESSAGES}/{{id}}/thread/follow", threads.follow, ThreadDocument, "Follow the thread of a message",
           errors=(403, 404, 409), units=15),
     route("POST", f"{MESSAGES}/{{id}}/thread/unfollow", threads.unfollow, ThreadDocument, "Unfollow the thread of a message",
           errors=(403, 404), units=15),
     route("POST", f"{MESSAGES}/{{id}}/report", messages.report, Succeeded, "Report a message to administrators",
-          body=bodies.ReportMessage, status=201, errors=(404, 409), units=20),
+          body=message_bodies.ReportMessage, status=201, errors=(404, 409), units=20),
 
     route("GET", "/api/v2/mentions", mentions.list_mine, Page[MessageDocument],
           "List messages that mention the current user, newest first", query=Paging, units=10, units_per_item=1),

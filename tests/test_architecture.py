@@ -124,6 +124,7 @@ WITHOUT_OWN_TEST = {
     "realtime/schema/message_documents.py": "tests/server/test_messages.py and test_threads.py",
     "realtime/schema/shapes.py": "types alone: tests/server/test_openapi.py holds every answer to them",
     "realtime/schema/events.py": "types alone: tests/server/test_asyncapi.py holds every event to them",
+    "realtime/schema/message_bodies.py": "fields alone: tests/server/test_messages.py and tests/server/test_bad_input.py",
     "realtime/schema/bodies.py": "fields alone: tests/realtime/schema/test_fields.py and tests/server/test_bad_input.py",
     "realtime/schema/limits.py": "numbers alone: each is reached in a test of what it limits",
     "realtime/schema/statuses.py": "a table: tests/storage/test_errors.py",

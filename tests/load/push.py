@@ -18,8 +18,8 @@ from push.apns import ApnsProvider
 from push.notes import Note
 from push.provider import Address, Outcome, Push
 from push.signed import AppleToken, SignedToken
-from realtime.schema.bodies import SendMessage
 from realtime.schema.caller import Caller
+from realtime.schema.message_bodies import SendMessage
 from server.app import serving
 from server.services import Services
 from server.settings import Settings

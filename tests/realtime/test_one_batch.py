@@ -7,7 +7,7 @@ import orjson
 from sqlalchemy import select
 
 from realtime.notifications import Draft
-from realtime.schema.bodies import EditMessage, SendMessage
+from realtime.schema.message_bodies import EditMessage, SendMessage
 from storage import log, notifications
 from storage.models import channels, outbox
 from storage.types import Ref

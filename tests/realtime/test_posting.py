@@ -1,8 +1,8 @@
 """What the sending of a message looks up and locks."""
 
 from realtime.posting import keys_of
-from realtime.schema.bodies import SendMessage
 from realtime.schema.caller import Caller
+from realtime.schema.message_bodies import SendMessage
 from tests.conftest import Served
 
 

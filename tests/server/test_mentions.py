@@ -9,7 +9,7 @@ import orjson
 import pytest
 from sqlalchemy import select
 
-from realtime.schema.bodies import SendMessage
+from realtime.schema.message_bodies import SendMessage
 from storage.models import mentions, thread_members
 from tests.conftest import Served, ServerFactory
 from tests.server.test_threads import MESSAGES, Kept, Model, pair, read, reply

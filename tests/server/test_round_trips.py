@@ -12,7 +12,7 @@ from sqlalchemy import delete, insert
 from push.provider import LogProvider
 from push.worker import LEASE_MICROSECONDS, Worker
 from realtime.notifications import Draft
-from realtime.schema.bodies import EditMessage, SendMessage
+from realtime.schema.message_bodies import EditMessage, SendMessage
 from server.routes import ADMIN, ROUTES
 from storage import devices, outbox, webhooks
 from storage.models import deliveries, due
