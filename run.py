@@ -128,6 +128,8 @@ def arguments() -> ArgumentParser:
     keys = group("keys", "manage the secret that signs tokens")
     rotate = command("rotate", rotate_keys, "sign with a new secret; the previous one still verifies", to=keys)
     rotate.add_argument("--forget", action="store_true", help="it does not: all users must log in again")
+    searches = group("search", "manage the index that searches use")
+    command("rebuild", rebuild_search, "build the search index from nothing; searches go on meanwhile", to=searches)
     epoch = command("epoch", start_epoch, "start a new epoch: every client reloads its history")
     epoch.add_argument("--new", action="store_true", required=True)
     return parser
@@ -277,6 +279,10 @@ def rotate_keys(settings: Settings, asked: Namespace) -> None:
 
 def start_epoch(settings: Settings, asked: Namespace) -> None:
     print(operate(settings, "epoch --new"))
+
+
+def rebuild_search(settings: Settings, asked: Namespace) -> None:
+    show(operate(settings, "search rebuild"))
 
 
 def sentence_of(error: Exception, settings: Settings | None) -> str:

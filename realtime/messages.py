@@ -4,7 +4,8 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import replace
-from typing import TypeVar
+from functools import partial
+from typing import NamedTuple, TypeVar
 from weakref import WeakValueDictionary
 
 from sqlalchemy import Connection
@@ -215,40 +216,42 @@ class Messages:
         before: int | None,
         after: int | None,
         limit: int,
+        around: str | None = None,
         thread_id: str | None = None,
         with_replies: bool = False,
     ) -> message_shapes.HistoryDocument:
-        """A page ascending by seq, of what the chat shows, or of all; or of the replies in a thread.
+        """A page ascending by seq, of what the chat shows, or of all; or of the replies in a thread. ``around`` names a
+        message in whose middle it is.
 
         ``before`` and ``after`` of the answer are the seqs to go on from, or null. Raises NotFound.
         """
         chat_pk = await self.numbers.find(caller.user.tenant_pk, chat_id)
 
-        def look(connection: Connection) -> tuple[list[Message], dict[str, list[str]]]:
+        def look(connection: Connection) -> tuple[HistoryPage, dict[str, list[str]]]:
             access = need_access(connection, chat_pk, caller.pk)
             root = None
             if thread_id is not None:
                 root = find_root(connection, caller, thread_id)
                 if root is None or root.chat_pk != chat_pk or not replies.is_visible(root, access):
                     raise NotFound
-            found = messages.history(
+            read = partial(
+                messages.history,
                 connection,
                 chat_pk,
                 first=access.first_seq,
-                before=before,
-                after=after,
-                limit=limit + 1,
                 root_seq=root.seq if root else None,
                 with_replies=with_replies,
             )
-            return found, reactions.mine(connection, found, caller.pk)
+            if around is None:
+                page = page_of(read, before=before, after=after, limit=limit)
+            else:
+                place = messages.where_is(connection, caller.user.tenant_pk, around)
+                if place is None or place.chat_pk != chat_pk or place.seq < access.first_seq:
+                    raise NotFound
+                page = page_around(read, place.seq, limit=limit)
+            return page, reactions.mine(connection, page.items, caller.pk)
 
-        found, mine = await self.database.read(look)
-        forward = after is not None and before is None
-        more = len(found) > limit
-        items = (found[:limit] if forward else found[-limit:]) if more else found
-        older = (forward and after is not None and after > 0) or (more and not forward)
-        newer = (more and forward) or before is not None
+        (items, older, newer), mine = await self.database.read(look, snapshot=around is not None)
         page: message_shapes.HistoryDocument = {
             "items": [message_documents.message(each) for each in items],
             "before": items[0].seq if items and older else None,
@@ -371,6 +374,30 @@ class Messages:
             return [*own, *outbox.reads_of_badge(caller.pk, exclude_device=caller.device)]
 
         return await change_message(self.places, caller, message_id, change, also=[caller.pk], reads_of_member=reads)
+
+
+class HistoryPage(NamedTuple):
+    """Messages ascending by seq, and whether there are older and newer ones."""
+
+    items: list[Message]
+    older: bool
+    newer: bool
+
+
+def page_of(read: Callable[..., list[Message]], *, before: int | None, after: int | None, limit: int) -> HistoryPage:
+    found = read(before=before, after=after, limit=limit + 1)
+    forward = after is not None and before is None
+    more = len(found) > limit
+    items = (found[:limit] if forward else found[-limit:]) if more else found
+    older = (forward and after is not None and after > 0) or (more and not forward)
+    return HistoryPage(items, older, (more and forward) or before is not None)
+
+
+def page_around(read: Callable[..., list[Message]], seq: int, *, limit: int) -> HistoryPage:
+    """Half of it is up to and with a seq."""
+    older = page_of(read, before=seq + 1, after=None, limit=(limit + 1) // 2)
+    newer = page_of(read, before=None, after=seq, limit=limit - len(older.items))
+    return HistoryPage([*older.items, *newer.items], older.older, newer.newer)
 
 
 def needs_lookup(body: SendMessage) -> bool:

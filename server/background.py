@@ -23,7 +23,8 @@ logger = logging.getLogger("bellwire")
 TICK_SECONDS = 1.0
 SWEEP_SECONDS = 60.0
 MEASURE_SECONDS = 5.0
-DAY_SECONDS = 24 * 3600
+HOUR_SECONDS = 3600
+DAY_SECONDS = 24 * HOUR_SECONDS
 TRAIL_KEPT_SECONDS = 90 * DAY_SECONDS
 PUSHES_KEPT_SECONDS = 7 * DAY_SECONDS
 
@@ -50,6 +51,8 @@ class Background:
         self._every(PEAKS_SECONDS, services.viewers.write_peaks)
         self._every(TICK_SECONDS, services.broadcasts.work)
         self._every(TICK_SECONDS, services.erasure.work)
+        self._every(TICK_SECONDS, services.indexer.work)
+        self._every(HOUR_SECONDS, services.indexer.purge)
         self._every(TICK_SECONDS, services.webhook_calls.work)
         self._every(SWEEP_SECONDS, services.activities.expire)
         if services.push_channels:
@@ -64,6 +67,7 @@ class Background:
 
     async def stop(self) -> None:
         self.stopping.set()
+        self.services.indexer.stopping = True
         await self.tasks.finish()
         with contextlib.suppress(Unavailable):
             await self.services.viewers.write_peaks()

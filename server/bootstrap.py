@@ -28,6 +28,7 @@ from realtime.fanout.budget import Budget
 from realtime.fanout.hub import Hub
 from realtime.fanout.reach import Reach
 from realtime.fanout.session import Sessions
+from realtime.indexing import Indexer
 from realtime.logins import Logins
 from realtime.media import MediaService
 from realtime.mentions import Mentions
@@ -42,6 +43,7 @@ from realtime.reactions import Reactions
 from realtime.reports import Reports
 from realtime.sanctions import Sanctions
 from realtime.schema.caller import Caller
+from realtime.search import MessageSearch
 from realtime.signing import Signer
 from realtime.stream_watch import StreamWatch
 from realtime.streams import Streams, Timing
@@ -67,6 +69,9 @@ from server.settings import Settings
 from storage import registration
 from storage.database import Database
 from storage.files import Files
+from storage.search_index import SearchIndex
+from storage.search_index_postgres import PostgresSearchIndex
+from storage.search_index_sqlite import SqliteSearchIndex
 from storage.transaction import Event
 
 logger = logging.getLogger("bellwire")
@@ -80,15 +85,18 @@ async def build(settings: Settings) -> AsyncIterator[Services]:
     # What the database calls needs the database: until it is built, there are no readers and no events.
     hub: Hub | None = None
     worker: Worker | None = None
+    indexer: Indexer | None = None
 
     def on_commit(events: list[Event]) -> None:
-        if hub and worker:
+        if hub and worker and indexer:
             hub.publish(events)
             worker.wake()
+            indexer.on_commit(events)
 
     def on_unknown(channels: set[int]) -> None:
-        if hub:
+        if hub and indexer:
             hub.on_suspect(channels)
+            indexer.on_unknown(channels)
 
     async with contextlib.AsyncExitStack() as stack:
         tokens = Tokens(
@@ -111,6 +119,8 @@ async def build(settings: Settings) -> AsyncIterator[Services]:
         )
         await database.start()
         stack.push_async_callback(database.close)
+        indexer = Indexer(index_of(database))
+        stack.push_async_callback(indexer.stop)
         cluster = await stack.enter_async_context(joined(settings, database, signing))
         rates, budget = Rates(limits, cluster.rates), Budget(limits)
 
@@ -218,6 +228,8 @@ async def build(settings: Settings) -> AsyncIterator[Services]:
             reactions=reactions,
             threads=Threads(database, places),
             reports=Reports(places),
+            search=MessageSearch(database, numbers, indexer, limits),
+            indexer=indexer,
             pins=Pins(database, numbers, places, limits, hub.delivery_budget, due_work),
             mentions=Mentions(database),
             due_work=due_work,
@@ -286,6 +298,12 @@ async def warn_of_open_registration(database: Database, accounts: Accounts) -> N
     still_open = await database.read(partial(registration.unset, exclude=exclude))
     if still_open:
         logger.warning("anybody may register in %s: set registration at /api/v1/admin/tenant", ", ".join(still_open))
+
+
+def index_of(database: Database) -> SearchIndex:
+    if database.path:
+        return SqliteSearchIndex(database, database.path.with_suffix(".search"))
+    return PostgresSearchIndex(database)
 
 
 def read_pem(path: Path | None) -> str | None:

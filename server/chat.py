@@ -4,7 +4,7 @@ from operator import attrgetter
 
 from realtime.schema import documents
 from realtime.schema.bodies import AddMembers, ChangeChat, ChangeMember, CreateChat, MuteChat, Sanctioning
-from realtime.schema.fields import Moment, Text
+from realtime.schema.fields import Text, microseconds
 from realtime.schema.shapes import ChatDocument, ChatFactsDocument, MemberDocument, SanctionDocument
 from server.call import Answer, Call, Created, NoBody, Page, Paging, Succeeded, page, paged, read_cursor, write_cursor
 
@@ -75,7 +75,7 @@ async def remove_member(call: Call) -> ChatDocument:
 
 
 async def ban(call: Call[Sanctioning]) -> SanctionDocument:
-    end = end_of(call.body.until)
+    end = microseconds(call.body.until)
     return await call.services.sanctions.ban(call.caller, call.id(), call.id("userId"), end, call.body.reason)
 
 
@@ -94,7 +94,7 @@ async def bans(call: Call[NoBody, Paging]) -> Page[SanctionDocument]:
 
 
 async def silence(call: Call[Sanctioning]) -> SanctionDocument:
-    end = end_of(call.body.until)
+    end = microseconds(call.body.until)
     return await call.services.sanctions.silence(call.caller, call.id(), call.id("userId"), end, call.body.reason)
 
 
@@ -108,9 +108,4 @@ async def leave(call: Call) -> Succeeded:
 
 
 async def mute(call: Call[MuteChat]) -> ChatDocument:
-    return await call.services.chats.mute(call.caller, call.id(), end_of(call.body.until), call.body.level)
-
-
-def end_of(until: Moment | None) -> int | None:
-    """In microseconds; None for no end."""
-    return None if until is None else int(until)
+    return await call.services.chats.mute(call.caller, call.id(), microseconds(call.body.until), call.body.level)

@@ -9,18 +9,20 @@ from realtime.schema.fields import HexId
 from realtime.schema.message_bodies import EditMessage, ReportMessage, SendMessage
 from realtime.schema.message_shapes import HistoryDocument, MessageDocument, ReadDocument
 from server.call import Answer, Call, Created, NoBody, Succeeded
+from storage.errors import Invalid
 
 Seq = Annotated[int, Field(ge=0, lt=2**63)]
 
 
 class History(Body):
-    """The newest page, or the one before or after a seq: of what the chat shows, with ``threads=include`` also of the replies
-    that it does not show, or of the replies in a thread.
+    """The newest page, the one before or after a seq, or the one around a message: of what the chat shows, with
+    ``threads=include`` also of the replies that it does not show, or of the replies in a thread.
     """
 
     chatId: HexId
     before: Seq | None = None
     after: Seq | None = None
+    around: Annotated[HexId | None, Field(description="The id of a message")] = None
     threadId: HexId | None = None
     threads: Literal["include"] | None = None
     limit: Annotated[int, Field(ge=1, le=200)] = 50
@@ -38,11 +40,14 @@ async def post(call: Call[SendMessage]) -> Answer[MessageDocument]:
 
 async def history(call: Call[NoBody, History]) -> HistoryDocument:
     query: History = call.query
+    if query.around is not None and (query.before is not None or query.after is not None):
+        raise Invalid.field("around", "cannot be combined with before or after")
     return await call.services.messages.history(
         call.caller,
         query.chatId,
         before=query.before,
         after=query.after,
+        around=query.around,
         limit=query.limit,
         thread_id=query.threadId,
         with_replies=query.threads is not None,

@@ -63,7 +63,7 @@ HSTS = "max-age=31536000"
 
 def write_problem(problem: Problem, dialect: Dialect) -> web.Response:
     headers = {"X-Error-Code": problem.code}
-    if isinstance(problem, TooMany):
+    if isinstance(problem, TooMany | Unavailable) and problem.retry_after is not None:
         headers["Retry-After"] = str(max(1, math.ceil(problem.retry_after)))
     if isinstance(problem, Unauthenticated):
         headers["WWW-Authenticate"] = "Bearer"

@@ -265,6 +265,12 @@ async def check_ledger(services: Services, arguments: Arguments) -> dict[str, in
     return (await services.database.read(credits.audit, snapshot=True))._asdict()
 
 
+async def rebuild_search(services: Services, arguments: Arguments) -> dict[str, bool]:
+    """A server that runs begins at once, others when they start."""
+    await services.indexer.rebuild()
+    return {"rebuilding": True}
+
+
 COMMANDS: dict[str, Callable[[Services, Arguments], Awaitable[Any]]] = {
     "token": issue_tokens,
     "user add": add_user,
@@ -277,4 +283,5 @@ COMMANDS: dict[str, Callable[[Services, Arguments], Awaitable[Any]]] = {
     "push": push_letters,
     "epoch --new": new_epoch,
     "check ledger": check_ledger,
+    "search rebuild": rebuild_search,
 }

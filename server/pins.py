@@ -1,9 +1,9 @@
 """Pinned messages over REST."""
 
+from realtime.schema.fields import microseconds
 from realtime.schema.message_bodies import PinMessage
 from realtime.schema.message_shapes import PinDocument, PinnedDocument
 from server.call import Call, Listed, Succeeded
-from server.chat import end_of
 
 
 async def of_chat(call: Call) -> Listed[PinDocument]:
@@ -11,7 +11,7 @@ async def of_chat(call: Call) -> Listed[PinDocument]:
 
 
 async def pin(call: Call[PinMessage]) -> PinnedDocument:
-    return await call.services.pins.pin(call.caller, call.id(), end_of(call.body.until))
+    return await call.services.pins.pin(call.caller, call.id(), microseconds(call.body.until))
 
 
 async def unpin(call: Call) -> Succeeded:

@@ -19,6 +19,7 @@ from realtime.erasure import Erasure
 from realtime.fanout.budget import Budget
 from realtime.fanout.hub import Hub
 from realtime.fanout.session import Sessions
+from realtime.indexing import Indexer
 from realtime.logins import Logins
 from realtime.media import MediaService
 from realtime.mentions import Mentions
@@ -32,6 +33,7 @@ from realtime.reactions import Reactions
 from realtime.reports import Reports
 from realtime.sanctions import Sanctions
 from realtime.schema.limits import Limits
+from realtime.search import MessageSearch
 from realtime.stream_watch import StreamWatch
 from realtime.streams import Streams
 from realtime.templates import Templates
@@ -75,6 +77,8 @@ class Services:
     threads: Threads
     pins: Pins
     reports: Reports
+    search: MessageSearch
+    indexer: Indexer
     mentions: Mentions
     due_work: DueWork
     media: MediaService

@@ -5,7 +5,6 @@ WAL-reset fault of SQLite before 3.51.3 (https://sqlite.org/wal.html#walresetbug
 """
 
 import asyncio
-import logging
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -18,16 +17,13 @@ from sqlalchemy.pool import StaticPool
 
 from storage import epoch, migrations
 from storage.epoch import Marks
-from storage.errors import Unavailable
 from storage.executor_postgres import PostgresExecutor
 from storage.executor_sqlite import SqliteExecutor
 from storage.reader import DatabaseReader, PostgresReader, SqliteReader
-from storage.sqlstates import is_unreachable
+from storage.sqlstates import unavailable_where_unreachable
 from storage.transaction import Command
 from storage.writer import Executor, OnCommit, OnUnknown, Writer, ignore
 
-logger = logging.getLogger("bellwire.storage")
-# Seconds, but for the last: milliseconds for which the network may fail to deliver anything.
 CONNECTING = {
     "connect_timeout": 5,
     "keepalives_idle": 10,
@@ -96,7 +92,7 @@ class Database:
         else:
             kept = min(self.pool, self.connections)
             # Of their own, so that slow reads keep no write waiting.
-            writing, reading = self._engine(1, 1), self._engine(kept, self.connections - kept)
+            writing, reading = self.engine(1, 1), self.engine(kept, self.connections - kept)
             self.writer = self._writer(PostgresExecutor(writing, self.write_seconds, prepares=not self.pooled))
             self.reader = PostgresReader(reading, self.read_seconds, prepares=not self.pooled)
         try:
@@ -108,7 +104,7 @@ class Database:
             await self.close()
             raise
 
-    def _engine(self, size: int, overflow: int) -> AsyncEngine:
+    def engine(self, size: int, overflow: int) -> AsyncEngine:
         engine = create_async_engine(
             self.url,
             pool_size=size,
@@ -180,13 +176,8 @@ class Database:
 
         Raises Unavailable if the database can't be reached, or has not answered after ``read_seconds``.
         """
-        try:
+        with unavailable_where_unreachable("the database cannot be read"):
             return await self.reader.read(query, snapshot)
-        except Exception as error:
-            if not is_unreachable(error):
-                raise
-            logger.warning("the database cannot be read: %r", error)
-            raise Unavailable from error
 
 
 def prepare_writer(connection: Any, _record: Any) -> None:

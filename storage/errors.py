@@ -137,3 +137,8 @@ class Unavailable(Problem):
     """Service unavailable"""
 
     code = "unavailable"
+
+    def __init__(self, message: str | None = None, *, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        # Seconds, where it is known when it will be over.
+        self.retry_after = retry_after

@@ -3,11 +3,18 @@
 PostgreSQL's codes: https://www.postgresql.org/docs/current/errcodes-appendix.html
 """
 
+import contextlib
+import logging
 import sqlite3
+from collections.abc import Iterator
 
 import psycopg
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
+
+from storage.errors import Unavailable
+
+logger = logging.getLogger("bellwire.storage")
 
 # The same may run again: another transaction was first (a deadlock, a conflict), or a prepared statement is gone.
 RETRIABLE = frozenset({"40001", "40P01", "26000"})
@@ -19,6 +26,8 @@ WRONG_SERVER = ("08", "53", "57P", "25006")
 RESOURCES = "53"
 # A fault of our own.
 PROTOCOL_VIOLATION = "08P01"
+# Malformed, no database at all, and a page that is not there.
+DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_IOERR)
 UNREACHABLE = (OperationalError, InterfaceError, sqlite3.OperationalError, psycopg.OperationalError, OSError)
 
 
@@ -74,6 +83,24 @@ def is_unreachable(error: BaseException) -> bool:
     if sqlstate(error) is None and isinstance(error, (*UNREACHABLE, PoolTimeout)):
         return True
     return is_cancelled(error) or is_wrong_server(error)
+
+
+@contextlib.contextmanager
+def unavailable_where_unreachable(what: str) -> Iterator[None]:
+    """Raises Unavailable in place of an error that says that the database can't be reached."""
+    try:
+        yield
+    except Exception as error:
+        if not is_unreachable(error):
+            raise
+        logger.warning("%s: %r", what, error)
+        raise Unavailable from error
+
+
+def is_damaged(error: sqlite3.Error) -> bool:
+    """Whether a file of SQLite is not, or not any more, what SQLite wrote (https://www.sqlite.org/rescode.html)."""
+    code = getattr(error, "sqlite_errorcode", None)
+    return type(error) is sqlite3.DatabaseError if code is None else code & 0xFF in DAMAGED
 
 
 def is_duplicate(error: BaseException) -> bool:

@@ -1,13 +1,12 @@
 """Text as people see it: which texts are the same to a search, which show nothing, and where one may be cut."""
 
+import re
 import unicodedata
 
 import regex
 
-# Turkish has two letters i; whoever searches may have any keyboard.
-ONE_I = str.maketrans({"ı": "i", "İ": "i", "I": "i"})
 # Accents of Latin, Greek and Cyrillic, points of Hebrew, vowels and signs of Arabic. Marks of other scripts are letters.
-MARKS = regex.compile(
+MARKS = re.compile(
     "[\u0300-\u036f\u0483-\u0489\u0591-\u05bd\u05bf\u05c1\u05c2\u05c4\u05c5\u05c7\u0610-\u061a\u064b-\u065f\u0670"
     "\u06d6-\u06dc\u06df-\u06e4\u06e7\u06e8\u06ea-\u06ed\u08d3-\u08ff\u1ab0-\u1aff\u1dc0-\u1dff\ufe20-\ufe2f]+"
 )
@@ -23,7 +22,11 @@ CLUSTER = regex.compile(r"\X")
 
 def fold(text: str) -> str:
     """The text for comparison: without case, without accents, and with one letter for ``ı İ I i``."""
-    decomposed = unicodedata.normalize("NFKD", text.translate(ONE_I)).casefold()
+    if text.isascii():
+        return text.lower()
+    # Turkish has two letters i; whoever searches may have any keyboard.
+    one_i = text.replace("ı", "i").replace("İ", "i").replace("I", "i")
+    decomposed = unicodedata.normalize("NFKD", one_i).casefold()
     return unicodedata.normalize("NFC", MARKS.sub("", unicodedata.normalize("NFKD", decomposed)))
 
 

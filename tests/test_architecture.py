@@ -151,6 +151,8 @@ WITHOUT_OWN_TEST = {
     "realtime/replies.py": "tests/server/test_threads.py",
     "realtime/message_change.py": "tests/server/test_messages.py",
     "realtime/tombstones.py": "tests/server/test_messages.py and tests/realtime/test_one_batch.py",
+    "realtime/indexing.py": "tests/server/test_search.py and tests/storage/test_search_index.py",
+    "storage/search_index_*.py": "tests/storage/test_search_index.py",
     "storage/thread_list.py": "tests/server/test_threads.py",
     "storage/push_channel_apps.py": "tests/push/test_push_channels.py",
     "storage/stamps.py": "tests/journeys/test_live_activities.py and tests/journeys/test_live_everywhere.py",

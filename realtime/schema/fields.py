@@ -240,6 +240,11 @@ def moment(value: str) -> int:
     return moment
 
 
+def microseconds(read: "Moment | None") -> int | None:
+    """The time of a field that was read, or None."""
+    return None if read is None else int(read)
+
+
 def documented(**keywords: Any) -> Any:
     """What the documents say of a value, beside the validator that holds it to that."""
     return Field(json_schema_extra=keywords)
@@ -269,6 +274,7 @@ PictureUrl = Annotated[Text, StringConstraints(max_length=2048), AfterValidator(
 Placeholders = Annotated[
     dict[str, Any], BeforeValidator(no_nulls), AfterValidator(placeholders), plain("placeholder_bytes")
 ]
+# On the wire; microseconds once it is read, see ``microseconds``.
 Moment = Annotated[str, AfterValidator(moment), documented(format="date-time")]
 Uuid = Annotated[str, StringConstraints(pattern=f"^{UUID.pattern}$", to_lower=True)]
 BundleId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]{1,155}$")]

@@ -1,6 +1,6 @@
 """Messages and what belongs to them, as the wire shows them: one function a document, used by REST, acks and events alike."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, cast
 
@@ -11,6 +11,7 @@ from storage.reactions import OwnReaction, Reactor
 from storage.thread_list import ThreadState
 from storage.threads import summary_of
 from storage.types import iso_time
+from storage.words import Span
 
 
 def optional_time(at: int | None) -> str | None:
@@ -114,6 +115,10 @@ def pinned_message(item: ShownPin, content: messages.Message) -> message_shapes.
         "createdAt": iso_time(item.pin.created_at),
         "until": optional_time(item.pin.until),
     }
+
+
+def hit(item: messages.Message, spans: Sequence[Span]) -> message_shapes.HitDocument:
+    return {"message": message(item), "matches": [list(each) for each in spans]}
 
 
 def media_of(item: media.Media, public_url: str) -> message_shapes.MediaDocument:

@@ -130,6 +130,23 @@ class ReactorDocument(TypedDict):
     createdAt: str
 
 
+class HitDocument(TypedDict):
+    """A message that a search has found. ``matches`` are the places of what was searched in its content, as pairs of offset
+    and length in code points.
+    """
+
+    message: MessageDocument
+    matches: list[list[int]]
+
+
+class SearchDocument(TypedDict):
+    """``complete`` is false where not all that may match was searched: go on with ``nextCursor`` where there is one."""
+
+    items: list[HitDocument]
+    nextCursor: str | None
+    complete: bool
+
+
 class HistoryDocument(TypedDict):
     """``mine`` has the keys of the caller's reactions by message, where there are any."""
 

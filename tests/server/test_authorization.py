@@ -242,6 +242,7 @@ ROWS: dict[str, Row] = {
     f"GET {CHATS}/{{id}}/pins": in_chat(ids=("chat",)),
     f"POST {MESSAGES}/{{id}}/thread/follow": in_chat(ids=("message",)),
     f"POST {MESSAGES}/{{id}}/thread/unfollow": in_chat(ids=("message",)),
+    f"GET {MESSAGES}/search": in_chat(query="?query=plum&chatId={chat}"),
     "GET /api/v2/threads": everybody(),
     "GET /api/v2/mentions": everybody(),
     f"POST {MESSAGES}/{{id}}/report": in_chat(ids=("of_owner",), body=same({"reason": "x"})),

@@ -50,6 +50,8 @@ class Full:
         query = f"?limit={limit}"
         if path == "/api/v2/messages":
             query += f"&chatId={self.chat_id}"
+        if path == "/api/v2/messages/search":
+            query += "&query=hello"
         if path.endswith("/deliveries"):
             query += f"&userId={self.ann.id}"
         if path in ("/api/v1/users", f"{ADMIN}/chats"):

@@ -14,6 +14,7 @@ UNLIMITED = {
     "max_decoder_seconds_at_once": NEVER,
     "max_groups_per_day": NEVER,
     "max_follows_per_minute": NEVER,
+    "max_searches_per_second": NEVER,
     "max_body_seconds": NEVER,
     "max_upload_seconds": NEVER,
 }
@@ -25,6 +26,7 @@ UNHURRIED = {
     "max_connects_at_once": NEVER,
     "max_connect_wait": NEVER,
     "max_head_seconds": NEVER,
+    "max_search_wait": HANG_SECONDS,
     "max_unconnected": NEVER,
     "ping_timeout": NEVER,
     "database_timeout": HANG_SECONDS,

@@ -1,0 +1,117 @@
+"""Keeps the search index up with the messages, beside the writer and behind it."""
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import Collection, Iterable
+
+from storage.search_index import SearchIndex
+from storage.transaction import Event
+from storage.types import SECOND, now
+
+logger = logging.getLogger("bellwire.search")
+
+EVENTS = frozenset({"message:new", "message:updated", "message:deleted"})
+CHATS_AT_ONCE = 100
+# How long it rests after each slice, as a multiple of what the slice took: in a process with nothing else to do, and in one
+# that is busy, where sending goes before.
+REST, REST_WHEN_BUSY = 1, 19
+# CPU of the process, in cores.
+BUSY_CORES = 0.7
+MEASURE_SECONDS = 0.2
+# A search waits so long for another one's slice.
+RETRY_SECONDS = 0.02
+# How often it looks for what other processes left behind.
+RESCAN_SECONDS = 60.0
+# Texts that were removed are gone from the index's file within a day.
+PURGE_SECONDS = 12 * 3600
+
+
+class Indexer:
+    """Call ``work()`` every second and ``purge()`` every hour. ``on_commit`` gets the events of this process."""
+
+    def __init__(self, index: SearchIndex) -> None:
+        self.index = index
+        # Chats of which something may not be indexed.
+        self.behind: set[int] = set()
+        # When all chats were looked at, of time.monotonic(), and the index's generation then.
+        self.scanned_at = float("-inf")
+        self.scanned_generation = -1
+        self.stopping = False
+        self.load = Load()
+
+    def on_commit(self, events: Iterable[Event]) -> None:
+        for event in events:
+            if event.name in EVENTS:
+                self.behind.add(event.channel_pk)
+
+    def on_unknown(self, channels: Collection[int]) -> None:
+        self.behind.update(channels)
+
+    async def work(self) -> None:
+        """Index what is behind."""
+        await self._scan()
+        while self.behind and not self.stopping:
+            some = [self.behind.pop() for _ in range(min(CHATS_AT_ONCE, len(self.behind)))]
+            started = time.monotonic()
+            try:
+                left = await self.index.update(some)
+            except BaseException:
+                self.behind.update(some)
+                raise
+            self.behind.update(left)
+            took = time.monotonic() - started
+            rest = REST_WHEN_BUSY if self.load.cores() > BUSY_CORES else REST
+            await asyncio.sleep(took * rest)
+
+    async def catch_up(self, chat_pks: Collection[int], seconds: float) -> bool:
+        """Index these chats now, for at most ``seconds``; whether nothing is behind."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                left = set(chat_pks)
+                while left:
+                    before = left
+                    left = await self.index.update(left)
+                    if left == before and self.index.is_shared:
+                        await asyncio.sleep(RETRY_SECONDS)
+                return True
+        self.behind.update(chat_pks)
+        return False
+
+    async def purge(self) -> None:
+        if await self.index.purge(before=now() - PURGE_SECONDS * SECOND):
+            logger.info("removed what was left of deleted texts from the search index")
+
+    async def rebuild(self) -> None:
+        """Begin from nothing."""
+        await self.index.rebuild()
+        self.scanned_at = float("-inf")
+
+    async def stop(self) -> None:
+        self.stopping = True
+        await self.index.close()
+
+    async def _scan(self) -> None:
+        stale = self.index.is_shared and time.monotonic() - self.scanned_at > RESCAN_SECONDS
+        if self.scanned_generation == self.index.generation and not stale and self.scanned_at > float("-inf"):
+            return
+        generation = self.index.generation
+        self.behind |= await self.index.lagging()
+        self.scanned_at, self.scanned_generation = time.monotonic(), generation
+
+
+class Load:
+    """How busy this process is."""
+
+    def __init__(self) -> None:
+        # Of time.monotonic() and time.process_time(), when it was measured last.
+        self.measured_at, self.cpu = time.monotonic(), time.process_time()
+        self.last = 0.0
+
+    def cores(self) -> float:
+        at, cpu = time.monotonic(), time.process_time()
+        if at - self.measured_at >= MEASURE_SECONDS:
+            self.last = (cpu - self.cpu) / (at - self.measured_at)
+            self.measured_at, self.cpu = at, cpu
+        return self.last

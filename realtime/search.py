@@ -1,0 +1,278 @@
+"""Searching messages: what the index finds is read again, as the user may see it now, before it is answered."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import NamedTuple
+
+from sqlalchemy import Connection
+
+from realtime.chat_numbers import ChatNumbers
+from realtime.indexing import Indexer
+from realtime.schema import message_documents, message_shapes
+from realtime.schema.caller import Caller
+from realtime.schema.limits import Limits
+from realtime.support.buckets import Buckets
+from storage import messages, search
+from storage.access import need_access
+from storage.database import Database
+from storage.errors import Invalid, Unavailable
+from storage.messages import LARGEST_SEQ, Message
+from storage.search import ActiveChat, IndexPosition
+from storage.search_index import IndexMatches, Wanted
+from storage.transaction import clock
+from storage.types import SECOND
+from storage.words import Span, Term, find_terms, keys_of_terms, read_query
+
+# Chats that are looked at first, of all chats of a user.
+FIRST_CHATS = 50
+RETRY_SECONDS = 1.0
+MATCHES_SHOWN = 100
+MILLISECOND = SECOND // 1000
+
+
+@dataclass(frozen=True, slots=True)
+class SearchFilter:
+    """What hits must be besides: of a sender, of a type, sent since and until (microseconds, both included).
+
+    Times count to the millisecond, as they are shown.
+    """
+
+    sender_id: str | None = None
+    type: str | None = None
+    since: int | None = None
+    until: int | None = None
+
+    def passes(self, item: Message) -> bool:
+        return (
+            (self.sender_id is None or item.sender_id == self.sender_id)
+            and (self.type is None or item.type == self.type)
+            and (self.since is None or item.created_at // MILLISECOND >= self.since // MILLISECOND)
+            and (self.until is None or item.created_at // MILLISECOND <= self.until // MILLISECOND)
+        )
+
+
+class SearchPlace(NamedTuple):
+    """Where a search goes on: in a chat below a seq, in the order that chats had at a time (microseconds)."""
+
+    at: int
+    active_at: int
+    chat_pk: int
+    seq: int
+
+
+@dataclass(frozen=True, slots=True)
+class SearchPage:
+    """Hits, newest first in each chat. ``is_complete`` is false where not everything that may match was looked at."""
+
+    items: list[message_shapes.HitDocument]
+    following: SearchPlace | None
+    is_complete: bool
+
+
+class Hit(NamedTuple):
+    item: Message
+    spans: list[Span]
+
+
+class Candidates(NamedTuple):
+    """Of a chat: messages to be read again, newest first, and below which seq there are more; 0 for none."""
+
+    chat_pk: int
+    seqs: list[int]
+    more_below: int
+
+
+class Lagging(Exception):
+    """Too much of these chats is not indexed"""
+
+    def __init__(self, chat_pks: set[int]) -> None:
+        self.chat_pks = chat_pks
+
+
+class MessageSearch:
+    def __init__(self, database: Database, numbers: ChatNumbers, indexer: Indexer, limits: Limits) -> None:
+        self.database = database
+        self.numbers = numbers
+        self.indexer = indexer
+        self.limits = limits
+        self.searching = Buckets(limits.searches_per_second, limits.searches_per_second, "searches")
+
+    async def find(
+        self,
+        caller: Caller,
+        query: str,
+        *,
+        chat_id: str | None,
+        wanted: SearchFilter,
+        place: SearchPlace | None,
+        limit: int,
+    ) -> SearchPage:
+        """Messages that have all words of the query, in one chat, or in all chats of the caller by activity.
+
+        Raises Invalid for a query that is too short or has too many words, NotFound for a chat that the caller can't see,
+        TooMany, and Unavailable where the index is far behind.
+        """
+        terms = self._read(query)
+        self.searching.acquire(caller.pk)
+        chat_pk = None if chat_id is None else await self.numbers.find(caller.user.tenant_pk, chat_id)
+        run = Run(self, caller, terms, wanted, limit, one_chat=chat_pk)
+        if chat_pk is not None:
+            if place is not None and place.chat_pk != chat_pk:
+                raise Invalid.field("cursor", "must be the nextCursor of the previous page of the same search")
+            await self.database.read(lambda connection: need_access(connection, chat_pk, caller.pk))
+            chats, at, is_all = [ActiveChat(chat_pk, 0)], 0, True
+        else:
+            at, chats = await self.database.read(lambda it: active_chats(it, caller.pk, place))
+            is_all = len(chats) <= self.limits.search_chats
+        return await run.page(chats[: self.limits.search_chats], at, place, is_all=is_all)
+
+    def _read(self, query: str) -> list[Term]:
+        if len(query) > self.limits.search_query:
+            raise Invalid.field("query", f"must have at most {self.limits.search_query} characters")
+        terms = read_query(query)
+        words = [word for term in terms for word in term.words]
+        if sum(len(word.text) for word in words) < self.limits.search_shortest:
+            raise Invalid.field("query", f"must have at least {self.limits.search_shortest} letters or digits")
+        if len(words) > self.limits.search_words:
+            raise Invalid.field("query", f"must have at most {self.limits.search_words} words")
+        return terms
+
+
+def active_chats(connection: Connection, user_pk: int, place: SearchPlace | None) -> tuple[int, list[ActiveChat]]:
+    """The time whose order counts, and the chats of a user in that order, from the one where a search goes on."""
+    at = clock(connection) if place is None else place.at
+    found = search.by_activity(connection, user_pk, at=at)
+    if place is None:
+        return at, found
+    start = (place.active_at, place.chat_pk)
+    return at, [each for each in found if (each.active_at, each.chat_pk) <= start]
+
+
+class Run:
+    """One call: it reads candidates until it has a page, or has read too many."""
+
+    def __init__(
+        self,
+        service: MessageSearch,
+        caller: Caller,
+        terms: Sequence[Term],
+        wanted: SearchFilter,
+        limit: int,
+        *,
+        one_chat: int | None,
+    ) -> None:
+        self.service = service
+        self.caller = caller
+        self.terms = terms
+        self.keys = keys_of_terms(terms)
+        self.wanted = wanted
+        self.limit = limit
+        self.one_chat = one_chat
+        self.hits: list[Hit] = []
+        # Candidates that may still be read.
+        self.budget = service.limits.search_candidates
+
+    async def page(
+        self, chats: Sequence[ActiveChat], at: int, place: SearchPlace | None, *, is_all: bool
+    ) -> SearchPage:
+        waiting = [Wanted(each.chat_pk, LARGEST_SEQ) for each in chats]
+        if place is not None and waiting and waiting[0].chat_pk == place.chat_pk:
+            waiting[0] = waiting[0]._replace(before=place.seq)
+        size, most = FIRST_CHATS, self.limit + 1
+        while waiting and self.budget > 0 and len(self.hits) <= self.limit:
+            some, waiting = waiting[:size], waiting[size:]
+            rest = await self._look(some, most)
+            waiting = rest + waiting
+            size, most = len(chats), most * 4
+        active = {each.chat_pk: each.active_at for each in chats}
+        following = None
+        if len(self.hits) > self.limit:
+            last = self.hits[self.limit - 1].item
+            following = SearchPlace(at, active[last.chat_pk], last.chat_pk, last.seq)
+        elif waiting:
+            following = SearchPlace(at, active[waiting[0].chat_pk], *waiting[0])
+        cut = len(self.hits) <= self.limit and bool(waiting)
+        return SearchPage(await self._documents(), following, is_all and not cut)
+
+    async def _look(self, some: Sequence[Wanted], most: int) -> list[Wanted]:
+        """Read the candidates of these chats in their order; what is left of them."""
+        most = min(most, self.budget)
+        candidates = await self._candidates(some, most)
+        chosen: list[tuple[int, int]] = []
+        left: list[Wanted] = []
+        for number, each in enumerate(candidates):
+            room = self.budget - len(chosen)
+            seqs = each.seqs[:room]
+            chosen += [(each.chat_pk, seq) for seq in seqs]
+            if len(seqs) < len(each.seqs) or each.more_below:
+                below = seqs[-1] if seqs else some[number].before
+                left = [
+                    Wanted(each.chat_pk, below if len(seqs) < len(each.seqs) else each.more_below),
+                    *some[number + 1 :],
+                ]
+                break
+        self.budget -= len(chosen)
+        self.hits += await self.service.database.read(lambda it: self._read_again(it, chosen), snapshot=True)
+        return left
+
+    async def _candidates(self, some: Sequence[Wanted], most: int) -> list[Candidates]:
+        limit = self.service.limits.search_candidates
+        for attempt in range(2):
+            found = await self.service.indexer.index.find(some, self.keys, most=most)
+            try:
+                return await self.service.database.read(partial(merged, some=some, found=found, most=most, limit=limit))
+            except Lagging as behind:
+                chat_pks = behind.chat_pks
+            if attempt or not await self.service.indexer.catch_up(chat_pks, self.service.limits.search_wait):
+                break
+        raise Unavailable("The search index is being built", retry_after=RETRY_SECONDS)
+
+    def _read_again(self, connection: Connection, chosen: Sequence[tuple[int, int]]) -> list[Hit]:
+        """Those that match, in their order, as the caller may see them now."""
+        chat_pks = {chat_pk for chat_pk, _ in chosen}
+        first = self._first_seqs(connection, chat_pks)
+        items = {(each.chat_pk, each.seq): each for each in messages.at_places(connection, chosen)} if chosen else {}
+        hits = []
+        for place in chosen:
+            item = items.get(place)
+            if item is None or item.content is None or place[0] not in first or item.seq < first[place[0]]:
+                continue
+            if self.wanted.passes(item) and (spans := find_terms(item.content, self.terms, most=MATCHES_SHOWN)):
+                hits.append(Hit(item, spans))
+                if len(self.hits) + len(hits) > self.limit:
+                    break
+        return hits
+
+    def _first_seqs(self, connection: Connection, chat_pks: set[int]) -> Mapping[int, int]:
+        if self.one_chat is not None:
+            return {self.one_chat: need_access(connection, self.one_chat, self.caller.pk).first_seq}
+        return search.first_seqs(connection, self.caller.pk, chat_pks) if chat_pks else {}
+
+    async def _documents(self) -> list[message_shapes.HitDocument]:
+        shown = self.hits[: self.limit]
+        items = await self.service.database.read(lambda it: messages.with_readers(it, [each.item for each in shown]))
+        return [message_documents.hit(item, each.spans) for item, each in zip(items, shown, strict=True)]
+
+
+def merged(
+    connection: Connection, some: Sequence[Wanted], found: Sequence[IndexMatches], most: int, limit: int
+) -> list[Candidates]:
+    """What the index has found, and what it lacks, up to ``limit`` messages. Raises Lagging."""
+    positions: dict[int, IndexPosition] = {each.chat_pk: of.position for each, of in zip(some, found, strict=True)}
+    changes = {each.chat_pk: each for each in search.missing(connection, positions, limit=limit + 1)}
+    behind = {pk for pk, each in changes.items() if not each.is_complete}
+    if behind or sum(len(each.texts) for each in changes.values()) > limit:
+        raise Lagging(behind or set(changes))
+    return [
+        candidates_of(each, of, changes[each.chat_pk].texts if each.chat_pk in changes else (), most)
+        for each, of in zip(some, found, strict=True)
+    ]
+
+
+def candidates_of(
+    wanted: Wanted, found: IndexMatches, unindexed: Sequence[int] | Mapping[int, object], most: int
+) -> Candidates:
+    lowest = found.seqs[-1] if len(found.seqs) >= most else 0
+    seqs = {*found.seqs, *(seq for seq in unindexed if lowest <= seq < wanted.before)}
+    return Candidates(wanted.chat_pk, sorted(seqs, reverse=True), lowest)
