@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import orjson
-from sqlalchemy import ColumnElement, Connection, bindparam, false, insert, or_, select, text, update
+from sqlalchemy import ColumnElement, Connection, and_, bindparam, false, insert, or_, select, text, update
 
 from storage import email, epoch, log
 from storage.errors import Conflict, NotFound
@@ -20,6 +20,8 @@ from storage.transaction import Tx, first
 from storage.types import Ref, new_id
 
 FIRST_NUMBER = 1_000_000
+# In characters.
+LONGEST_NAME = 255
 LARGEST_NUMBER = 10**18
 PERMISSIONS = (
     "notifications.send",
@@ -287,9 +289,10 @@ def page(connection: Connection, tenant_pk: int, *, after: int, limit: int) -> l
 def search(
     connection: Connection, tenant_pk: int, query: str, *, emails: bool, after: int = 0, limit: int = 50
 ) -> list[User]:
-    """Users whose name contains ``query`` (with ``emails``, whose e-mail does too), in the order they were made."""
-    folded = fold(query)
-    match: ColumnElement[bool] = users.c.name_key.like(containing(folded), escape="\\") if folded else false()
+    """Users whose name contains each word of ``query`` (with ``emails``, whose e-mail contains all of it), in the order they
+    were made.
+    """
+    match = contains_words(users.c.name_key, query)
     if emails:
         for each in {query.casefold(), email.part_of_key(query)}:
             match = or_(match, users.c.email_key.like(containing(each), escape="\\"))
@@ -300,6 +303,15 @@ def search(
 def name_key(name: str) -> str:
     """Under which a name is searched."""
     return fold(name)[:512]
+
+
+def contains_words(column: ColumnElement[str | None], query: str) -> ColumnElement[bool]:
+    """That a folded text contains each word of a query, in any order; no text contains a query without words."""
+    words = set(fold(query).split())
+    # No name has more.
+    if not 0 < len(words) <= LONGEST_NAME // 2:
+        return false()
+    return and_(*(column.like(containing(each), escape="\\") for each in sorted(words)))
 
 
 def containing(text: str) -> str:

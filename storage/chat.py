@@ -33,7 +33,6 @@ from storage.models import (
     users,
 )
 from storage.prepared import Prepared, one_of, padded
-from storage.text import fold
 from storage.transaction import Tx
 from storage.types import new_id
 
@@ -117,12 +116,13 @@ def find(connection: Connection, tenant_pk: int, id: str) -> int | None:
 
 
 def search(connection: Connection, tenant_pk: int, query: str, *, before: int | None, limit: int) -> list[Chat]:
-    """The tenant's chats of this id, or whose name contains ``query``, newest first, with a number below ``before``."""
-    pattern = accounts.containing(fold(query) or query)
+    """The tenant's chats of this id, or whose name contains each word of ``query``, newest first, with a number below
+    ``before``.
+    """
     statement = CHAT.where(
         chats.c.tenant_pk == tenant_pk,
         chats.c.deleted_at.is_(None),
-        or_(chats.c.id == query, chats.c.name_key.like(pattern, escape="\\")),
+        or_(chats.c.id == query, accounts.contains_words(chats.c.name_key, query)),
     )
     if before is not None:
         statement = statement.where(chats.c.pk < before)

@@ -387,6 +387,10 @@ async def test_finding_users(either: Served) -> None:
     second = (await ann.get(f"/api/v1/users?query=zed&limit=2&cursor={first['nextCursor']}")).json["data"]
     assert [each["name"] for each in second["items"]] == ["Zed 2"]
     assert len((await ann.get("/api/v1/users", params={"query": "çağla öz_%"})).json["data"]["items"]) == 1
+    for query in ("ÖZ cagla", "agl", "z_% ÇAĞ"):
+        assert len((await ann.get("/api/v1/users", params={"query": query})).json["data"]["items"]) == 1, query
+    for query in ("cagla zed", "_%x", " ", "\u0301", " ".join(map(str, range(500)))):
+        assert (await ann.get("/api/v1/users", params={"query": query})).json["data"]["items"] == [], query[:9]
     assert (await ann.get("/api/v1/users", params={"query": "_%x"})).json["data"]["items"] == []
     found = (await ann.get(f"/api/v1/users?ids={ann.id},{'a' * 24}")).json["data"]["items"]
     assert [each["id"] for each in found] == [ann.id]

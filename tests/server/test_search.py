@@ -1,5 +1,7 @@
 """Searching messages: what is found, in which order, by whom, and that the answer is what a plain scan would give."""
 
+import asyncio
+import random
 from typing import Any
 
 import pytest
@@ -142,3 +144,99 @@ async def test_too_many_searches(serve: ServerFactory) -> None:
     answers = [await ann.get(SEARCH, params={"query": "apple"}) for _ in range(50)]
     refused = [each for each in answers if each.status == 429]
     assert refused and refused[0].headers["Retry-After"] == "1"
+
+
+HOSTILE = [
+    "ab OR cd", "ab NOT cd", "NEAR(ab cd, 2)", "ab*", "^ab",
+    "keys:ab", "ab AND", "{keys}: ab", "ab + cd", "- ab", "*ab cd*",
+    "ab & cd", "ab | !cd", "ab <-> cd", "ab:*", "!ab", "'ab' & 'cd",
+    "ab\\", "\\'ab", "ab'; DROP TABLE messages; --", "ab:A*",
+    '"ab', 'ab"', '"" "ab', '"ab""cd"', '""""""', "“ab cd”",
+    "ab\x00cd", "\x00\x00\x00", "ab\ncd", "%61%62 ab", "ab%", "a_b ab",
+    "(a+)+$ aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa!", "(((((((((ab",
+    "[ab]{1,99999}", "\u202eab", "\ud55c\uae00", "a" * 256, "ab " * 80,
+    "\u0301\u0301\u0301", "ﷺﷺ",
+    "ß" * 200, "İ" * 256, "\U0001f468\u200d\U0001f469\u200d\U0001f467" * 20, "1:ab", "999999999:ab",
+]  # fmt: skip
+
+
+async def test_hostile_queries(either: Served) -> None:
+    """An answer, or a 400 that says what is wrong: never an error of the database."""
+    ann, _, chat = await pair(either)
+    for content in ("ab cd", "ab", "a_b"):
+        await ann.send(chat, content)
+    source = random.Random(3)
+    alphabet = "ab \"'*():&|!<->^{}+-\\%_\x00\n今日İ\u0301👍"
+    made = ["".join(source.choices(alphabet, k=source.randrange(1, 40))) for _ in range(60)]
+    for indexed in range(2):
+        for query in [*HOSTILE, *made, " ".join(["ab"] * 10_000), "x" * 100_000]:
+            for options in ({"chatId": chat}, {}):
+                # What is too long for a URL is refused before it is read.
+                answer = await ann.get(SEARCH, params={"query": query, **options})
+                assert answer.status in (200, 400, 413, 414), (query[:80], answer)
+                assert answer.status == 200 or "query" in answer.body.decode() or len(query) > 8000
+        if not indexed:
+            await either.services.indexer.work()
+    assert len(await found(ann, "ab OR")) == 0
+    assert len(await found(ann, "ab")) == 2
+
+
+async def test_who_leaves_meanwhile_finds_nothing(either: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between the look into the index and the reading of the messages."""
+    ann, bob, chat = await pair(either)
+    await ann.send(chat, "plum")
+    index = either.services.indexer.index
+    find = index.find
+
+    async def find_and_leave(*wanted: Any, **options: Any) -> Any:
+        matches = await find(*wanted, **options)
+        await bob.post(f"/api/v2/chats/{chat}/leave")
+        return matches
+
+    monkeypatch.setattr(index, "find", find_and_leave)
+    assert await found(bob, "plum") == []
+
+
+async def test_an_index_that_is_far_behind(serve: ServerFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is missing is indexed first; where that takes too long, the client is told when to try again."""
+    server = await serve(max_search_candidates=3, max_search_wait=0.05)
+    indexer = server.services.indexer
+    indexer.stopping = True
+    ann, _, chat = await pair(server)
+    sent = [(await ann.send(chat, f"plum {number}"))["_id"] for number in range(5)]
+    update = indexer.index.update
+
+    async def never(chat_pks: Any) -> set[int]:
+        await asyncio.sleep(0.01)
+        return set(chat_pks)
+
+    monkeypatch.setattr(indexer.index, "update", never)
+    answer = await ann.get(SEARCH, params={"query": "plum"})
+    assert (answer.status, answer.headers["Retry-After"]) == (503, "1"), answer
+    monkeypatch.setattr(indexer.index, "update", update)
+    assert await found(ann, "plum", limit=2) == sent[::-1]
+    page = (await search(ann, "plum 4", limit=2)).json
+    assert [each["message"]["_id"] for each in page["items"]] == sent[4:]
+    page = (await search(ann, "plum", type="media")).json
+    assert (page["items"], page["complete"], page["nextCursor"] is None) == ([], False, False), "three were read"
+
+
+async def test_only_the_most_recent_chats_are_searched(serve: ServerFactory) -> None:
+    server = await serve(max_search_chats=2)
+    ann = await server.people.make()
+    chats = [await ann.group() for _ in range(3)]
+    sent = [(await ann.send(chat, "plum"))["_id"] for chat in chats]
+    page = (await search(ann, "plum")).json
+    assert ([each["message"]["_id"] for each in page["items"]], page["complete"]) == (sent[:0:-1], False)
+    assert await found(ann, "plum", chatId=chats[0]) == sent[:1]
+
+
+async def test_a_viewer_of_a_room_searches_it(either: Served) -> None:
+    owner = await either.people.make(grant=["streams.manage"])
+    viewer = await either.people.make()
+    room = (await owner.post("/api/v2/chats", {"type": "room", "name": "Room"})).json["_id"]
+    message = await owner.send(room, "plum")
+    assert await found(viewer, "plum", chatId=room) == [message["_id"]]
+    assert await found(viewer, "plum") == [], "it is none of their chats"
+    assert (await owner.post(f"/api/v2/chats/{room}/members/{viewer.id}/ban", {})).status == 200
+    assert (await viewer.get(SEARCH, params={"query": "plum", "chatId": room})).status == 403

@@ -164,7 +164,10 @@ def empty(path: Path) -> None:
     path.write_bytes(b"")
 
 
-@pytest.mark.parametrize("damage", [half, gone, noise, empty], ids=lambda damage: damage.__name__)
+DAMAGES = [half, gone, noise, empty]
+
+
+@pytest.mark.parametrize("damage", DAMAGES, ids=lambda damage: damage.__name__)
 @pytest.mark.parametrize("while_open", [True, False], ids=["open", "closed"])
 async def test_a_damaged_file_is_built_again(server: Served, damage: Callable[[Path], None], while_open: bool) -> None:
     server.services.indexer.stopping = True
