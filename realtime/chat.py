@@ -11,6 +11,7 @@ from realtime.chat_numbers import ChatNumbers
 from realtime.fanout.delivery_budget import DeliveryBudget
 from realtime.membership import (
     MANAGERS,
+    MODERATORS,
     admit,
     announce,
     append_updated,
@@ -25,7 +26,7 @@ from realtime.schema.caller import Caller
 from realtime.schema.fields import LATEST
 from realtime.schema.limits import Limits
 from realtime.streams import MANAGE_STREAMS
-from storage import accounts, blocks, chat, chat_list, log, outbox, sanctions, streams, threads, unread
+from storage import accounts, blocks, chat, chat_list, last_posts, log, outbox, sanctions, streams, threads, unread
 from storage.access import Access, need_access
 from storage.chat import Member
 from storage.database import Database
@@ -37,6 +38,15 @@ from storage.types import SECOND
 
 # Of a mute; shown as a date in the year 9987.
 NO_END_MICROSECONDS = LATEST - SECOND
+# What may be changed of a chat, with its column.
+CHANGEABLE = {
+    "name": "name",
+    "historyVisible": "history_visible",
+    "reactions": "reactions",
+    "frozen": "frozen",
+    "slowMode": "slow_mode",
+    "links": "links",
+}
 T = TypeVar("T")
 
 
@@ -149,7 +159,7 @@ class Chats:
     # Changing
 
     async def change(self, caller: Caller, chat_id: str, body: ChangeChat) -> shapes.ChatDocument:
-        """Rename, or change who sees what was before them and who may react.
+        """Rename, or change who sees what was before them, who may react, and who may post what and how often.
 
         Raises NotFound, Forbidden, Conflict for a direct chat, TooMany while the chat gets too much.
         """
@@ -161,11 +171,12 @@ class Chats:
                 raise Conflict("All of a room is visible to everybody")
             self.delivery_budget.admit(pk)
             item = chat.get(tx.connection(), pk)
-            now_is = {"name": item.name, "historyVisible": item.history_visible, "reactions": item.reactions}
+            now_is = {name: getattr(item, column) for name, column in CHANGEABLE.items()}
             news = {name: value for name, value in changes.items() if value != now_is[name]}
             if news:
-                columns = {"history_visible" if name == "historyVisible" else name: news[name] for name in news}
-                chat.change(tx, pk, **columns)
+                chat.change(tx, pk, **{CHANGEABLE[name]: value for name, value in news.items()})
+                if news.get("slowMode") == 0:
+                    last_posts.forget(tx, pk)
                 append_updated(tx, pk, access.chat_id, changes=news)
             return seen_by(tx.connection(), pk, caller.pk)
 
@@ -357,6 +368,13 @@ def require_open(tx: Tx, caller: Caller, others: Sequence[accounts.User]) -> Non
 def require_group(access: Access) -> None:
     if access.type == "direct":
         raise Conflict("A direct chat has exactly two members and no name")
+
+
+def moderate(access: Access) -> None:
+    """Raises Forbidden for who does not moderate the chat, Conflict for a direct chat."""
+    require_group(access)
+    if access.role not in MODERATORS:
+        raise Forbidden
 
 
 def manage_group(access: Access) -> None:

@@ -8,10 +8,13 @@ import orjson
 from realtime.schema import documents
 from storage import accounts, chat, erasure, log, outbox, sanctions, threads, unread
 from storage.access import VIEWER, Access
-from storage.errors import Conflict, Forbidden, Sanctioned
+from storage.errors import Conflict, Forbidden
 from storage.transaction import Tx
 
 MANAGERS = ("owner", "admin")
+MODERATORS = (*MANAGERS, "moderator")
+# Of roles, the lowest first.
+RANKS = {role: rank for rank, role in enumerate((VIEWER, "readonly", "member", *reversed(MODERATORS)))}
 MEMBERS_ANNOUNCED = 20
 # In a chat of more members joining and leaving are no events of the chat, and reading is one of the reader alone.
 LARGE_CHAT_MEMBERS = 100
@@ -84,14 +87,6 @@ def pass_on(tx: Tx, chat_pk: int, chat_id: str, user_pk: int) -> bool:
     chat.set_member(tx, chat_pk, heir.user_pk, role="owner")
     append_updated(tx, chat_pk, chat_id, changes={"members": [{"userId": heir.user_id, "role": "owner"}]})
     return True
-
-
-def require_speaker(access: Access) -> None:
-    """Raises Forbidden for who may not post, edit or show that they type; Sanctioned for who is silenced."""
-    if access.role == "readonly" or access.blocked:
-        raise Forbidden
-    if access.silenced_until is not None:
-        raise Sanctioned("silenced", access.silenced_until)
 
 
 def require_member(access: Access) -> None:

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection
 
-from realtime.membership import MANAGERS
+from realtime.membership import MODERATORS
 from realtime.schema import message_documents, message_shapes
 from realtime.schema.caller import Caller
 from realtime.schema.limits import Limits
@@ -38,10 +38,10 @@ def claim_mention_all(tx: Tx, chat_pk: int, access: Access, limits: Limits, *, i
 
     Raises Forbidden for users who may not, TooMany soon after another one.
     """
-    if access.role not in MANAGERS and not (access.is_member and access.member_count <= limits.mention_all_members):
+    if access.role not in MODERATORS and not (access.is_member and access.member_count <= limits.mention_all_members):
         most = limits.mention_all_members
         raise Forbidden(
-            f"Only owners and admins may mention all members; in a chat of at most {most} members every member may"
+            f"Only owners, admins and moderators may mention all members; in a chat of at most {most} members everybody may"
         )
     last = mentions.all_at(tx, chat_pk)
     free_at = 0 if last is None else last + int(limits.mention_all_seconds * SECOND)

@@ -15,16 +15,19 @@ from realtime.chat_numbers import ChatNumbers
 from realtime.fanout.delivery_budget import DeliveryBudget
 from realtime.forwarding import Source
 from realtime.media import MediaService, Upload
-from realtime.membership import LARGE_CHAT_MEMBERS, open_direct, require_member, require_speaker
+from realtime.membership import LARGE_CHAT_MEMBERS, MODERATORS, open_direct, require_member
 from realtime.message_change import change_message, visible
 from realtime.message_places import MessagePlaces
 from realtime.posting import Answer, Posting, keys_of, post, prepare, reads_of, recipient_of
+from realtime.reports import flag
 from realtime.schema import message_documents, message_shapes
 from realtime.schema.caller import Caller
 from realtime.schema.limits import Limits
 from realtime.schema.message_bodies import EditMessage, SendMessage
+from realtime.speaking import may_speak
 from realtime.support.buckets import Buckets
 from realtime.tombstones import make_tombstone, reads_of_tombstone
+from realtime.word_lists import WordLists
 from storage import accounts, blocks, chat, log, messages, outbox, reactions, readers, threads, unread, webhooks
 from storage.access import Access, need_access
 from storage.database import Database
@@ -48,10 +51,12 @@ class Messages:
         limits: Limits,
         delivery_budget: DeliveryBudget,
         media: MediaService,
+        word_lists: WordLists,
         public_url: Callable[[], str],
     ) -> None:
         self.database = database
         self.media = media
+        self.word_lists = word_lists
         self.numbers = numbers
         self.places = places
         self.limits = limits
@@ -71,7 +76,7 @@ class Messages:
         if body.chatId is None:
             return await self._post_directly(caller, body)
         chat_pk = await self.numbers.find(caller.user.tenant_pk, body.chatId)
-        return await self.database.write(self._command(await self._looked_up(Posting(caller, body, chat_pk))))
+        return await self.database.write(self._command(await self._looked_up(self._posting(caller, body, chat_pk))))
 
     def submit(self, caller: Caller, body: SendMessage) -> "asyncio.Future[Answer] | None":
         """``post`` of what needs no look before: a text for a chat whose number is known. None for anything else."""
@@ -81,7 +86,10 @@ class Messages:
         if chat_pk is None:
             return None
         self.sending.acquire(caller.pk)
-        return self.database.writer.submit(self._command(Posting(caller, body, chat_pk)))
+        return self.database.writer.submit(self._command(self._posting(caller, body, chat_pk)))
+
+    def _posting(self, caller: Caller, body: SendMessage, chat_pk: int) -> Posting:
+        return Posting(caller, body, chat_pk, words=self.word_lists.of(caller.user.tenant_pk))
 
     async def post_with_file(self, caller: Caller, body: SendMessage, upload: Upload) -> Answer:
         """Store a file, and post the message that names it; a file that the message does not take is dropped.
@@ -111,7 +119,9 @@ class Messages:
 
         Raises what ``post`` would, as far as it is known before.
         """
-        return await self.database.read(lambda connection: prepare(connection, caller, body, file))
+        return await self.database.read(
+            lambda connection: prepare(connection, caller, body, file, self.word_lists.of(caller.user.tenant_pk))
+        )
 
     @contextlib.asynccontextmanager
     async def _one_at_a_time(self, caller: Caller, body: SendMessage) -> AsyncIterator[None]:
@@ -144,7 +154,7 @@ class Messages:
                 if blocks.is_blocked(tx.connection(), target.pk, caller.pk):
                     raise Forbidden
                 pk = open_direct(tx, caller.user, target)
-                posting = Posting(caller, body, pk, target, source=source)
+                posting = self._posting(caller, body, pk)._replace(recipient=target, source=source)
                 return pk, post(tx, posting, self.limits, self.public_url(), self.delivery_budget)
 
             also = [source.place.chat_pk] if source else []
@@ -153,8 +163,8 @@ class Messages:
             if answer is not None:
                 return answer
             chat_pk = made_pk
-        posting = await self._looked_up(Posting(caller, body, chat_pk, target, source=source))
-        return await self.database.write(self._command(posting))
+        posting = self._posting(caller, body, chat_pk)._replace(recipient=target, source=source)
+        return await self.database.write(self._command(await self._looked_up(posting)))
 
     def _command(self, posting: Posting) -> Command[Answer]:
         """Who gives and who takes credits are locked with the chat; so is the chat from which a message is forwarded."""
@@ -279,7 +289,7 @@ class Messages:
             assert item is not None
             if item.sender_pk != caller.pk:
                 raise Forbidden
-            require_speaker(access)
+            flagged_by = may_speak(access, content, self.word_lists.of(tenant_pk))
             if item.deleted_at is not None:
                 raise Conflict("The message was deleted")
             if item.transfer is not None:
@@ -296,6 +306,8 @@ class Messages:
             event = log.append(tx, item.chat_pk, "message:updated", document, about=item.seq)
             messages.store(tx, replace(changed, edits=[*item.edits, event.seq]))
             mentions.store_edited_mentions(tx, item, changed, event.seq)
+            if flagged_by:
+                flag(tx, tenant_pk, changed, flagged_by)
             return message_documents.message(changed)
 
         def reads(place: MessagePlace) -> Sequence[Read]:
@@ -310,7 +322,7 @@ class Messages:
         return await change_message(self.places, caller, message_id, change, reads=reads)
 
     async def delete(self, caller: Caller, message_id: str) -> message_shapes.MessageDocument:
-        """The tombstone. Owners and admins delete others' messages too.
+        """The tombstone. Owners, admins and moderators delete others' messages too.
 
         Raises NotFound, Forbidden, Conflict for a reversal.
         """
@@ -319,7 +331,7 @@ class Messages:
             item = messages.get(tx, place.chat_pk, place.seq)
             assert item is not None
             own = item.sender_pk == caller.pk
-            if access.role == "readonly" or (not own and access.role not in ("owner", "admin")):
+            if access.role == "readonly" or (not own and access.role not in MODERATORS):
                 raise Forbidden
             if item.deleted_at is not None:
                 return message_documents.message(item)

@@ -381,11 +381,12 @@ async def ok(work: Awaitable[Any]) -> Answer:
 
 def acknowledge(session: Session, packet: Packet, answer: Answer | BaseException) -> None:
     """Without an id no acknowledgement was requested."""
-    if isinstance(answer, Problem):
-        document = envelope.failure(answer)
-    elif isinstance(answer, BaseException):
-        logger.error("handling an event failed", exc_info=answer)
-        document = envelope.failure(Problem())
+    document: Any
+    if isinstance(answer, BaseException):
+        if not isinstance(answer, Problem):
+            logger.error("handling an event failed", exc_info=answer)
+        problem = answer if isinstance(answer, Problem) else Problem()
+        document = {**envelope.failure(problem), "code": problem.code}
     else:
         document = envelope.success(*answer)
     if packet.id is not None:

@@ -7,7 +7,7 @@ from sqlalchemy import Connection
 from realtime.chat_numbers import ChatNumbers
 from realtime.due import DueWork
 from realtime.fanout.delivery_budget import DeliveryBudget
-from realtime.membership import MANAGERS, append_updated, require_member
+from realtime.membership import MODERATORS, append_updated, require_member
 from realtime.message_change import change_message
 from realtime.message_places import MessagePlaces
 from realtime.schema import message_documents, message_shapes
@@ -129,8 +129,8 @@ def require_pinner(access: Access) -> None:
     require_member(access)
     if access.blocked:
         raise Forbidden
-    if access.type != "direct" and access.role not in MANAGERS:
-        raise Forbidden("Only owners and admins may pin and unpin messages")
+    if access.type != "direct" and access.role not in MODERATORS:
+        raise Forbidden("Only owners, admins and moderators may pin and unpin messages")
 
 
 def remove(tx: Tx, chat_pk: int, chat_id: str, seqs: Sequence[int]) -> None:

@@ -11,20 +11,22 @@ from realtime.credits import pay, require_recipient
 from realtime.fanout.delivery_budget import DeliveryBudget
 from realtime.forwarding import Source
 from realtime.media import one
-from realtime.membership import require_speaker
 from realtime.mentions import Mentioning
+from realtime.reports import flag
 from realtime.schema import message_documents, message_shapes
 from realtime.schema.caller import Caller
 from realtime.schema.limits import Limits
 from realtime.schema.message_bodies import SendMessage
-from storage import accounts, chat, log, media, messages, outbox, readers, unread, webhooks
+from realtime.speaking import keeps_pace, may_speak
+from realtime.word_lists import NO_WORDS, ListedWords
+from storage import accounts, chat, last_posts, log, media, messages, outbox, readers, unread, webhooks
 from storage import mentions as mention_rows
 from storage.access import ACCESS, need_access
 from storage.errors import NotFound, Unauthenticated
 from storage.mentions import Mentioned
 from storage.messages import Message, MessagePlace
 from storage.statements import Read
-from storage.transaction import Tx
+from storage.transaction import Tx, clock
 from storage.types import new_id
 
 Answer = orjson.Fragment | message_shapes.MessageDocument
@@ -42,6 +44,8 @@ class Posting(NamedTuple):
     root: MessagePlace | None = None
     mentioned_pks: Sequence[int] = ()
     source: Source | None = None
+    # Of the caller's tenant.
+    words: ListedWords = NO_WORDS
 
     @property
     def mentioning(self) -> Mentioning:
@@ -69,7 +73,7 @@ def post(tx: Tx, posting: Posting, limits: Limits, public_url: str, delivery_bud
             if not (body.file and file is None and first.chat_pk == chat_pk):
                 idempotency.require_same(first.fingerprint, fingerprint)
             return first_answer(tx, first.chat_pk, first.seq)
-    require_speaker(access)
+    flagged_by = may_speak(access, body.content, posting.words, posts_at=tx.now)
     delivery_budget.admit(chat_pk)
     if body.targetUserId is not None and body.chatId is not None:
         target = accounts.find(tx.connection(), caller.user.tenant_pk, id=body.targetUserId)
@@ -96,6 +100,7 @@ def post(tx: Tx, posting: Posting, limits: Limits, public_url: str, delivery_bud
         if posting.source is None:
             raise NotFound(forwarding.ABSENT)
         original, original_file = forwarding.require(tx, caller, body.forwardOf)
+        flagged_by = may_speak(access, original.content, posting.words)
     id, transfer = new_id(), None
     if body.credits is not None:
         recipient = require_recipient(tx, caller, body, chat_pk, posting.recipient)
@@ -139,7 +144,11 @@ def post(tx: Tx, posting: Posting, limits: Limits, public_url: str, delivery_bud
         mention_rows.change(tx, None, message, seq)
     if root is not None:
         replies.add(tx, root, message, is_member=access.is_member)
+    if keeps_pace(access):
+        last_posts.put(tx, chat_pk, caller.pk, access.last_post_at)
     outbox.promise(tx, "message" if in_chat else "reply", chat_pk, seq)
+    if flagged_by:
+        flag(tx, caller.user.tenant_pk, message, flagged_by)
     return orjson.Fragment(event.payload)
 
 
@@ -155,7 +164,7 @@ def recipient_of(connection: Connection, posting: Posting) -> accounts.User | No
 
 
 def prepare(
-    connection: Connection, caller: Caller, body: SendMessage, file: str
+    connection: Connection, caller: Caller, body: SendMessage, file: str, words: ListedWords
 ) -> message_shapes.MessageDocument | None:
     """What the same message, with a file of this hash, was answered before; None for a new one that may be posted.
 
@@ -176,7 +185,7 @@ def prepare(
             idempotency.require_same(first.fingerprint, fingerprint_of(body, file))
             return first_answer(connection, first.chat_pk, first.seq)
     if access is not None:
-        require_speaker(access)
+        may_speak(access, body.content, words, posts_at=clock(connection))
     return None
 
 

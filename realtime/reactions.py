@@ -4,24 +4,25 @@ A first reaction goes out in its own transaction. What follows in the same chat 
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sqlalchemy import Connection
 
 from realtime.due import DueWork
 from realtime.fanout.delivery_budget import DeliveryBudget
-from realtime.membership import require_speaker
 from realtime.message_change import change_message, visible
 from realtime.message_places import MessagePlaces
 from realtime.reaction_events import show
 from realtime.schema import message_documents, message_shapes
 from realtime.schema.caller import Caller
 from realtime.schema.limits import Limits
+from realtime.speaking import may_speak
 from realtime.support.buckets import Buckets
+from realtime.word_lists import ListedWords, WordLists
 from storage import chat, due, messages, reactions
 from storage.access import Access
 from storage.database import Database
-from storage.errors import Conflict, Forbidden, Sanctioned
+from storage.errors import Conflict, Forbidden
 from storage.messages import Message, MessagePlace
 from storage.reactions import Reactor
 from storage.statements import Read
@@ -51,9 +52,11 @@ class Reactions:
         limits: Limits,
         delivery_budget: DeliveryBudget,
         due_work: DueWork,
+        word_lists: WordLists,
     ) -> None:
         self.database = database
         self.places = places
+        self.word_lists = word_lists
         self.limits = limits
         self.delivery_budget = delivery_budget
         self.due_work = due_work
@@ -81,7 +84,7 @@ class Reactions:
         self.reacting.acquire(caller.pk)
 
         def change(tx: Tx, place: MessagePlace, access: Access) -> Reacted:
-            require_reactor(access)
+            require_reactor(access, key, self.word_lists.of(caller.user.tenant_pk))
             item = messages.get(tx, place.chat_pk, place.seq, with_readers=False)
             assert item is not None
             if item.deleted_at is not None:
@@ -127,14 +130,13 @@ class Reactions:
             self.due_work.soon(DUE, chat_pk, WINDOW_SECONDS)
 
 
-def require_reactor(access: Access) -> None:
-    """Raises Forbidden for who may not react, Sanctioned for who is silenced."""
+def require_reactor(access: Access, key: str, words: ListedWords) -> None:
+    """Raises what ``may_speak`` raises, and Forbidden where nobody may react; where all may, readonly members may too."""
     if access.reactions == "none":
         raise Forbidden("Reactions are switched off in this chat")
-    if access.reactions == "members" or access.role != "readonly":
-        require_speaker(access)
-    elif access.silenced_until is not None:
-        raise Sanctioned("silenced", access.silenced_until)
+    if access.role == "readonly" and access.reactions == "all":
+        access = replace(access, role="member")
+    may_speak(access, key, words)
 
 
 def answer(item: Message, mine: Sequence[str]) -> message_shapes.ReactedDocument:

@@ -5,11 +5,12 @@ from functools import partial
 
 from sqlalchemy import Connection
 
-from realtime.chat import Chats, manage_group, only
-from realtime.membership import MANAGERS, append_updated, leave
+from realtime.chat import Chats, moderate, only
+from realtime.membership import RANKS, append_updated, leave
+from realtime.purges import Deletion, Purges
 from realtime.schema import documents, shapes
 from realtime.schema.caller import Caller
-from storage import chat, log, sanctions, streams
+from storage import audit, chat, log, sanctions, streams, webhooks
 from storage.access import Access, need_access
 from storage.accounts import User
 from storage.errors import FOREVER, Conflict, Forbidden, Invalid, NotFound
@@ -21,29 +22,38 @@ Change = Callable[[Tx, int, Access, User], shapes.SanctionDocument]
 
 
 class Sanctions:
-    """By owners and admins of the chat; only an owner sanctions another admin."""
+    """By moderators of the chat, of those below them; an owner sanctions everybody."""
 
-    def __init__(self, chats: Chats) -> None:
+    def __init__(self, chats: Chats, purges: Purges) -> None:
         self.chats = chats
+        self.purges = purges
 
     async def ban(
-        self, caller: Caller, chat_id: str, user_id: str, until: int | None, reason: str | None
+        self,
+        caller: Caller,
+        chat_id: str,
+        user_id: str,
+        until: int | None,
+        reason: str | None,
+        delete: Deletion = "none",
     ) -> shapes.SanctionDocument:
         """Remove a user at a seq of the chat; they do not come back by themselves. ``until`` in microseconds.
 
-        Raises NotFound, Forbidden, Invalid, Conflict for a direct chat, for the caller and for the last owner.
+        ``delete`` says which of their messages are deleted, some at a time after the ban. Raises NotFound, Forbidden,
+        Invalid, Conflict for a direct chat, for the caller and for the last owner.
         """
+        purge_pk: int | None = None
 
         def change(tx: Tx, pk: int, access: Access, other: User) -> shapes.SanctionDocument:
-            member = chat.member(tx.connection(), pk, other.pk)
-            sanctions.put(tx, pk, other.pk, "ban", until=require_future(tx, until), reason=reason)
-            if member is not None:
-                leave(tx, pk, access.chat_id, other)
-            else:
-                append_updated(tx, pk, access.chat_id, removed=[other.id])
+            nonlocal purge_pk
+            self.impose(tx, pk, access.chat_id, other, "ban", until=until, reason=reason, actor=caller.user)
+            purge_pk = self.purges.schedule(tx, pk, other.pk, delete)
             return documents.sanction(only_one(sanctions.page(tx.connection(), pk, "ban", tx.now, of=other.pk)))
 
-        return await self._change(caller, chat_id, user_id, change)
+        made = await self._change(caller, chat_id, user_id, change)
+        if purge_pk is not None:
+            self.purges.begin(purge_pk)
+        return made
 
     async def silence(
         self, caller: Caller, chat_id: str, user_id: str, until: int | None, reason: str | None
@@ -51,11 +61,37 @@ class Sanctions:
         """A user may read and not post. Raises NotFound, Forbidden, Invalid, Conflict for a direct chat or the caller."""
 
         def change(tx: Tx, pk: int, access: Access, other: User) -> shapes.SanctionDocument:
-            end = require_future(tx, until)
-            silence(tx, pk, access.chat_id, other, until=end, reason=reason)
+            self.impose(tx, pk, access.chat_id, other, "silence", until=until, reason=reason, actor=caller.user)
             return documents.sanction(only_one(sanctions.page(tx.connection(), pk, "silence", tx.now, of=other.pk)))
 
         return await self._change(caller, chat_id, user_id, change)
+
+    def impose(
+        self,
+        tx: Tx,
+        chat_pk: int,
+        chat_id: str,
+        user: User,
+        kind: Kind,
+        *,
+        until: int | None,
+        reason: str | None,
+        actor: User,
+    ) -> None:
+        """In a transaction that holds the chat and the user. Raises Invalid, and Conflict for the last owner."""
+        end = require_future(tx, until)
+        audit.add(tx, actor, f"chat.{kind}", user.id, chat=chat_id, until=documents.end_of(end))
+        if kind == "silence":
+            silence(tx, chat_pk, chat_id, user, until=end, reason=reason)
+            return
+        member = chat.member(tx.connection(), chat_pk, user.pk)
+        sanctions.put(tx, chat_pk, user.pk, "ban", until=end, reason=reason)
+        if member is not None:
+            leave(tx, chat_pk, chat_id, user)
+        else:
+            append_updated(tx, chat_pk, chat_id, removed=[user.id])
+        document = {"chatId": chat_id, "userId": user.id, "until": documents.end_of(end), "reason": reason}
+        webhooks.promise_document(tx, "member:banned", user.tenant_pk, {**document, "by": actor.id})
 
     async def lift(self, caller: Caller, chat_id: str, user_id: str, kind: Kind) -> shapes.SanctionDocument:
         """End a sanction, if there is one; a silenced member may post again. Raises NotFound, Forbidden, Conflict."""
@@ -68,6 +104,8 @@ class Sanctions:
                 chat.set_member(tx, pk, other.pk, role="member", leaves_at=None)
                 append_updated(tx, pk, access.chat_id, changes={"members": [{"userId": other.id, "role": "member"}]})
                 lifted = True
+            if lifted:
+                audit.add(tx, caller.user, f"chat.{kind}.end", other.id, chat=access.chat_id)
             if lifted and kind == "silence":
                 log.append(tx, other.pk, "member:silenced", documents.silenced(access.chat_id, tx.now))
             ended = found[0] if found else Sanction(other.pk, other.id, other.name, tx.now, None, tx.now)
@@ -80,7 +118,7 @@ class Sanctions:
         pk = await self.chats.numbers.find(caller.user.tenant_pk, chat_id)
 
         def look(connection: Connection) -> Sequence[Sanction]:
-            manage_group(need_access(connection, pk, caller.pk))
+            moderate(need_access(connection, pk, caller.pk))
             return sanctions.page(connection, pk, "ban", now(), after=after, limit=limit)
 
         return await self.chats.database.read(look)
@@ -95,14 +133,14 @@ def apply_to(
     tx: Tx, pk: int, access: Access, *, others: Sequence[User], caller: Caller, change: Change
 ) -> shapes.SanctionDocument:
     """Change the sanctions of one user, whom the caller may sanction."""
-    manage_group(access)
+    moderate(access)
     other = only(others)
     if other.pk == caller.pk:
         raise Conflict("You cannot sanction yourself")
     member = chat.member(tx.connection(), pk, other.pk)
     if member is None and access.type != "room" and streams.of_chat(tx.connection(), pk) is None:
         raise NotFound
-    if member is not None and member.role in MANAGERS and access.role != "owner":
+    if member is not None and access.role != "owner" and RANKS[member.role] >= RANKS[access.role]:
         raise Forbidden
     return change(tx, pk, access, other)
 

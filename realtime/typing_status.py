@@ -5,9 +5,9 @@ from collections.abc import Awaitable
 
 from realtime.chat_numbers import ChatNumbers
 from realtime.fanout.hub import Hub
-from realtime.membership import require_speaker
 from realtime.schema.caller import Caller
 from realtime.schema.events import TypingEvent
+from realtime.speaking import may_speak
 from realtime.support.ttl_cache import TtlCache
 from storage.access import need_access
 from storage.database import Database
@@ -35,7 +35,7 @@ class TypingStatus:
     async def _check(self, caller: Caller, chat_id: str) -> TypingEvent:
         pk = await self.numbers.find(caller.user.tenant_pk, chat_id)
         asked_at = time.monotonic()
-        require_speaker(await self.database.read(lambda connection: need_access(connection, pk, caller.pk)))
+        may_speak(await self.database.read(lambda connection: need_access(connection, pk, caller.pk)))
         self.writable.put((caller.pk, chat_id), pk, asked_at)
         return self._publish(caller, chat_id, pk)
 

@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import AsyncIterator
-from operator import itemgetter
 from typing import Annotated, Any, Literal
 
 import orjson
@@ -13,7 +12,7 @@ from typing_extensions import TypedDict
 from realtime.schema import documents
 from realtime.schema.bodies import Body
 from realtime.schema.fields import Attributes, DisplayName, HexId, Moment, Text, Uuid
-from realtime.schema.shapes import AuditDocument, ReportDocument, TenantSettingsDocument, UserDocument
+from realtime.schema.shapes import AuditDocument, TenantSettingsDocument, UserDocument
 from server.accounts import Email, Password
 from server.call import Answer, Call, Created, NoBody, Page, Paging, Succeeded, paged
 from storage import accounts
@@ -209,10 +208,3 @@ async def reset_link(call: Call) -> Answer[ResetLinkDocument]:
     token, expires = await call.services.administration.reset_link(call.caller, call.id())
     url = f"{call.services.public_url}/#reset={token}"
     return Created({"url": url, "token": token, "expiresAt": iso_time(expires)})
-
-
-async def reports(call: Call[NoBody, Paging]) -> Page[ReportDocument]:
-    find = call.services.reports.of_tenant
-    return await paged(
-        call, lambda before, limit: find(call.caller, before=before, limit=limit), lambda each: each, itemgetter("id")
-    )

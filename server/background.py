@@ -46,6 +46,7 @@ class Background:
         self._every(TICK_SECONDS, services.sessions.look_at_revocations)
         self._every(TICK_SECONDS, services.streams.tick)
         self._every(TICK_SECONDS, services.due_work.work)
+        self._every(TICK_SECONDS, services.word_lists.refresh)
         self._every(TICK_SECONDS, services.streams.finish_leaving)
         self._every(SHARE_SECONDS, services.viewers.tick)
         self._every(PEAKS_SECONDS, services.viewers.write_peaks)

@@ -39,6 +39,7 @@ from realtime.notifications import Notifications
 from realtime.passwords import Passwords
 from realtime.pins import Pins
 from realtime.presence_watch import PresenceWatch
+from realtime.purges import Purges
 from realtime.reactions import Reactions
 from realtime.reports import Reports
 from realtime.sanctions import Sanctions
@@ -55,6 +56,7 @@ from realtime.transport.protocol import Server
 from realtime.typing_status import TypingStatus
 from realtime.viewers import Viewers
 from realtime.webhooks import Webhooks
+from realtime.word_lists import WordLists
 from server.addresses import Addresses
 from server.background import Background
 from server.cluster import joined
@@ -167,10 +169,13 @@ async def build(settings: Settings) -> AsyncIterator[Services]:
             unsent=settings.media_unsent_hours * 3600,
             temporary=settings.data_dir / "uploads",
         )
-        messages = Messages(database, numbers, places, limits, hub.delivery_budget, media, public_url)
+        word_lists = WordLists(database, limits)
+        await word_lists.refresh()
+        messages = Messages(database, numbers, places, limits, hub.delivery_budget, media, word_lists, public_url)
         due_work = DueWork(database)
         stack.push_async_callback(due_work.stop)
-        reactions = Reactions(database, places, limits, hub.delivery_budget, due_work)
+        reactions = Reactions(database, places, limits, hub.delivery_budget, due_work, word_lists)
+        sanctions = Sanctions(chats, Purges(database, due_work))
         notifications = Notifications(database, limits)
         timing = Timing(settings.stream_grace, settings.live_lead)
         bundle = Bundle(settings.apns_topic, settings.apns_environment)
@@ -223,11 +228,12 @@ async def build(settings: Settings) -> AsyncIterator[Services]:
             hub=hub,
             sessions=sessions,
             chats=chats,
-            sanctions=Sanctions(chats),
+            sanctions=sanctions,
             messages=messages,
             reactions=reactions,
             threads=Threads(database, places),
-            reports=Reports(places),
+            reports=Reports(places, sanctions),
+            word_lists=word_lists,
             search=MessageSearch(database, numbers, indexer, limits),
             indexer=indexer,
             pins=Pins(database, numbers, places, limits, hub.delivery_budget, due_work),

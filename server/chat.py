@@ -3,7 +3,7 @@
 from operator import attrgetter
 
 from realtime.schema import documents
-from realtime.schema.bodies import AddMembers, ChangeChat, ChangeMember, CreateChat, MuteChat, Sanctioning
+from realtime.schema.bodies import AddMembers, BanMember, ChangeChat, ChangeMember, CreateChat, MuteChat, Sanctioning
 from realtime.schema.fields import Text, microseconds
 from realtime.schema.shapes import ChatDocument, ChatFactsDocument, MemberDocument, SanctionDocument
 from server.call import Answer, Call, Created, NoBody, Page, Paging, Succeeded, page, paged, read_cursor, write_cursor
@@ -74,9 +74,10 @@ async def remove_member(call: Call) -> ChatDocument:
     return await call.services.chats.remove_member(call.caller, call.id(), call.id("userId"))
 
 
-async def ban(call: Call[Sanctioning]) -> SanctionDocument:
-    end = microseconds(call.body.until)
-    return await call.services.sanctions.ban(call.caller, call.id(), call.id("userId"), end, call.body.reason)
+async def ban(call: Call[BanMember]) -> SanctionDocument:
+    body, user_id = call.body, call.id("userId")
+    end = microseconds(body.until)
+    return await call.services.sanctions.ban(call.caller, call.id(), user_id, end, body.reason, body.delete)
 
 
 async def unban(call: Call) -> SanctionDocument:

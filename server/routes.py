@@ -30,6 +30,7 @@ from realtime.schema.shapes import (
     PreviewDocument,
     PushConfig,
     ReportDocument,
+    ReportWithContext,
     SanctionDocument,
     StreamDocument,
     TemplateDocument,
@@ -37,6 +38,7 @@ from realtime.schema.shapes import (
     UserDocument,
     WebhookCallDocument,
     WebhookDocument,
+    WordListDocument,
 )
 from server import (
     accounts,
@@ -54,11 +56,13 @@ from server import (
     notifications,
     pins,
     reactions,
+    reports,
     search,
     streams,
     templates,
     threads,
     webhooks,
+    word_lists,
 )
 from server.call import Listed, Page, Paging, Succeeded
 from server.route import Lines, Route, in_dialect, route, streamed
@@ -175,7 +179,7 @@ ROUTES: list[Route] = [
     route("DELETE", f"{CHATS}/{{id}}/members/{{userId}}", chat.remove_member, ChatDocument, "Remove a member",
           errors=(403, 404, 409), units=55),
     route("POST", f"{CHATS}/{{id}}/members/{{userId}}/ban", chat.ban, SanctionDocument,
-          "Ban a user from a chat, and remove them", body=bodies.Sanctioning, errors=(403, 404, 409), units=55),
+          "Ban a user from a chat, and remove them", body=bodies.BanMember, errors=(403, 404, 409), units=55),
     route("DELETE", f"{CHATS}/{{id}}/members/{{userId}}/ban", chat.unban, SanctionDocument, "Lift a ban",
           errors=(403, 404, 409), units=25),
     route("GET", f"{CHATS}/{{id}}/bans", chat.bans, Page[SanctionDocument], "List the bans of a chat", query=Paging,
@@ -323,7 +327,20 @@ ROUTES: list[Route] = [
           units=10, units_per_item=0.1),
     route("POST", f"{ADMIN}/webhooks/{{id}}/calls/{{number}}/retry", webhooks.retry, Succeeded, "Retry a webhook call",
           permission="admin", errors=(403, 404), units=20),
-    route("GET", f"{ADMIN}/reports", administration.reports, Page[ReportDocument], "List reported messages, newest first",
-          query=Paging, permission="admin", errors=(403,), units=9, units_per_item=0.1),
+    route("GET", f"{ADMIN}/reports", reports.list_all, Page[ReportDocument], "List reported messages, newest first",
+          query=reports.ReportQuery, permission="admin", errors=(403,), units=15, units_per_item=1),
+    route("GET", f"{ADMIN}/reports/{{number}}", reports.get, ReportWithContext,
+          "Get a report with the messages around the reported one", permission="admin", errors=(403, 404), units=30),
+    route("PATCH", f"{ADMIN}/reports/{{number}}", reports.resolve, ReportDocument,
+          "Close a report: delete the message, silence or ban its sender, or do nothing", body=bodies.ResolveReport,
+          permission="admin", errors=(403, 404, 409), units=60),
+    route("GET", f"{ADMIN}/word-lists", word_lists.list_all, Listed[WordListDocument], "List word lists",
+          permission="admin", errors=(403,), units=100),
+    route("GET", f"{ADMIN}/word-lists/{{name}}", word_lists.get, WordListDocument, "Get a word list",
+          permission="admin", errors=(400, 403, 404), units=20),
+    route("PUT", f"{ADMIN}/word-lists/{{name}}", word_lists.put, WordListDocument, "Create or replace a word list",
+          body=bodies.PutWordList, permission="admin", errors=(403, 409), units=30, units_per_item=0.2),
+    route("DELETE", f"{ADMIN}/word-lists/{{name}}", word_lists.remove, Succeeded, "Delete a word list",
+          permission="admin", errors=(400, 403, 404), units=30),
 ]
 # fmt: on

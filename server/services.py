@@ -43,6 +43,7 @@ from realtime.transport.protocol import Server
 from realtime.typing_status import TypingStatus
 from realtime.viewers import Viewers
 from realtime.webhooks import Webhooks
+from realtime.word_lists import WordLists
 from server.addresses import Addresses
 from server.cluster import Cluster
 from server.connections import Connections
@@ -77,6 +78,7 @@ class Services:
     threads: Threads
     pins: Pins
     reports: Reports
+    word_lists: WordLists
     search: MessageSearch
     indexer: Indexer
     mentions: Mentions

@@ -17,9 +17,10 @@ from sqlalchemy import (
     select,
 )
 
+from storage import last_posts as last_posts_of
 from storage import unread
 from storage.errors import NotFound, Sanctioned
-from storage.models import blocks, chats, members, sanctions, users
+from storage.models import blocks, chats, last_posts, members, sanctions, users
 from storage.prepared import Prepared
 from storage.sanctions import Kind
 from storage.transaction import Tx, first
@@ -49,6 +50,12 @@ class Access:
     status: str
     # Who may react: members, all or none.
     reactions: str
+    # Whether only moderators may post; after how many seconds again; whose links: all or moderators.
+    frozen: bool
+    slow_mode: int
+    links: str
+    # When the user posted last, in a chat in slow mode.
+    last_post_at: int | None
     blocked: bool
 
     @property
@@ -88,6 +95,12 @@ def sanctioned_until(kind: Kind) -> ScalarSelect[int]:
     return select(sanctions.c.until).where(*here).correlate(chats, users).scalar_subquery()
 
 
+LAST_POST_AT = (
+    select(last_posts.c.at)
+    .where(last_posts.c.chat_pk == chats.c.pk, last_posts.c.user_pk == users.c.pk)
+    .correlate(chats, users)
+    .scalar_subquery()
+)
 IS_VIEWER = members.c.user_pk.is_(None)
 ACCESS = Prepared(
     select(
@@ -99,6 +112,10 @@ ACCESS = Prepared(
         func.coalesce(members.c.joined_seq, literal_column("0")),
         users.c.status,
         chats.c.reactions,
+        chats.c.frozen,
+        chats.c.slow_mode,
+        chats.c.links,
+        case((chats.c.slow_mode > literal_column("0"), LAST_POST_AT)),
         BLOCKED,
         case((IS_VIEWER, sanctioned_until("ban"))),
         case((chats.c.type != "direct", sanctioned_until("silence"))),
@@ -126,8 +143,11 @@ def need_access(source: Tx | Connection, chat_pk: int, user_pk: int) -> Access:
     row = first(source, ACCESS, {"chat": chat_pk, "user": user_pk})
     if row is None:
         raise NotFound
-    *columns, banned_until, silenced_until, wrote, read_seq, read_ordinal, own_after = row
+    *columns, posted_at, blocked, banned_until, silenced_until, wrote, read_seq, read_ordinal, own_after = row
     at = source.now if isinstance(source, Tx) else now()
+    if isinstance(source, Tx):
+        posted_at = last_posts_of.pending(source, chat_pk, user_pk, posted_at)
+    columns += [posted_at, blocked]
     silence = silenced_until if silenced_until is not None and silenced_until > at else None
     if wrote is not None:
         read = ReadState(wrote, read_seq, read_ordinal, own_after)

@@ -23,7 +23,7 @@ class AuditEntry:
     at: int
 
 
-def add(tx: Tx, actor: User, action: str, target: str | None = None, **details: Any) -> None:
+def add(tx: Tx, actor: User, action: str, target: str | None = None, /, **details: Any) -> None:
     row = {"tenant_pk": actor.tenant_pk, "actor_pk": actor.pk or None, "action": action, "target": target, "at": tx.now}
     tx.execute(insert(audit), row | {"details": orjson.dumps(details).decode()})
 

@@ -17,7 +17,7 @@ from sqlalchemy import (
     update,
 )
 
-from storage import accounts, log, media, threads
+from storage import accounts, last_posts, log, media, threads
 from storage.models import (
     LEAVING,
     OWNS,
@@ -40,7 +40,8 @@ from storage.types import new_id
 @dataclass(frozen=True, slots=True)
 class Chat:
     """``type`` is direct, group or room; ``history_visible`` is joined or all; ``seq`` is the channel's head; ``reactions``
-    says who may react: members, all or none.
+    says who may react: members, all or none. Only moderators post into a ``frozen`` chat; others once in ``slow_mode``
+    seconds (0: as they like), and with ``links`` where it is all and not moderators.
     """
 
     pk: int
@@ -54,11 +55,14 @@ class Chat:
     updated_at: int
     seq: int
     reactions: str
+    frozen: bool
+    slow_mode: int
+    links: str
 
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """``role`` is owner, admin, member or readonly; at ``leaves_at`` who joined the chat of a stream leaves it."""
+    """``role`` is owner, admin, moderator, member or readonly; at ``leaves_at`` who joined the chat of a stream leaves it."""
 
     chat_pk: int
     user_pk: int
@@ -85,6 +89,9 @@ CHAT = select(
     chats.c.updated_at,
     channels.c.head.label("seq"),
     chats.c.reactions,
+    chats.c.frozen,
+    chats.c.slow_mode,
+    chats.c.links,
 ).join(channels, channels.c.pk == chats.c.pk)
 
 MEMBER = select(
@@ -226,6 +233,7 @@ def drop_slice(tx: Tx, pk: int, *, rows: int = 500) -> None:
         tx.execute(gone if last is None else gone.where(order <= last))
         if last is not None:
             return
+    last_posts.forget(tx, pk)
     tx.execute(update(chats).where(chats.c.pk == pk).values(swept=True, name=None, name_key=None))
 
 

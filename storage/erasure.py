@@ -17,6 +17,7 @@ from storage.models import (
     devices,
     exclusions,
     followers,
+    last_posts,
     logins,
     media,
     members,
@@ -24,6 +25,7 @@ from storage.models import (
     messages,
     notifications,
     pins,
+    purges,
     reports,
     reset_links,
     sanctions,
@@ -114,10 +116,11 @@ def empty_notifications(tx: Tx, user_pk: int) -> bool:
 
 def finish(tx: Tx, user_pk: int) -> None:
     """The rest: what names the user beside messages, credits and the audit trail, which stay; the trail without addresses."""
-    for table in (logins, devices, followers, exclusions, sanctions, activities, thread_members, mentions):
+    for table in (logins, devices, followers, exclusions, sanctions, activities, thread_members, mentions, last_posts):
         tx.execute(delete(table).where(table.c.user_pk == user_pk))
     tx.execute(delete(blocks).where(or_(blocks.c.user_pk == user_pk, blocks.c.blocked_pk == user_pk)))
     tx.execute(delete(reports).where(reports.c.reporter_pk == user_pk))
+    tx.execute(delete(purges).where(purges.c.user_pk == user_pk))
     tx.execute(update(audit).where(audit.c.actor_pk == user_pk, OF_ONESELF).values(details="{}"))
     tx.execute(update(users).where(users.c.pk == user_pk).values(erased_at=tx.now))
 

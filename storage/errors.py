@@ -6,15 +6,17 @@ its docstring is the default message. ``details`` name the fields, where there a
     Problem
     ├── Malformed           the body or packet can't be read
     ├── Invalid             fields are wrong
+    │   └── ListedWord
     ├── Unauthenticated
     ├── Forbidden
     │   ├── RegistrationClosed
-    │   └── Sanctioned      banned from the chat, or silenced in it
+    │   └── Sanctioned      banned from the chat, silenced in it, a frozen chat, or a link where there may be none
     ├── NotFound            absent, or not the caller's to see
     ├── Conflict
     ├── TooLarge
     ├── Unsupported
     ├── TooMany
+    │   └── SlowMode
     └── Unavailable         try again; with the same idempotency key nothing happens twice
 """
 
@@ -62,6 +64,15 @@ class Invalid(Problem):
         return cls(details=[FieldError(name, message)])
 
 
+class ListedWord(Invalid):
+    """The text has a word that is not allowed"""
+
+    code = "listed_word"
+
+    def __init__(self, word: str = "") -> None:
+        super().__init__(details=[FieldError("content", f"has a word that is not allowed: {word}")])
+
+
 class Unauthenticated(Problem):
     """Authentication required"""
 
@@ -89,13 +100,22 @@ class RegistrationClosed(Forbidden):
 FOREVER = 2**62
 
 
+Sanction = Literal["banned", "silenced", "frozen", "links"]
+SANCTIONED: dict[Sanction, str] = {
+    "banned": "You are banned in this chat",
+    "silenced": "You are silenced in this chat",
+    "frozen": "The chat is frozen: only moderators may post",
+    "links": "Only moderators may post links in this chat",
+}
+
+
 class Sanctioned(Forbidden):
     """You may not do this here"""
 
-    def __init__(self, sanction: Literal["banned", "silenced"] = "banned", until: int = FOREVER) -> None:
+    def __init__(self, sanction: Sanction = "banned", until: int = FOREVER) -> None:
         """``until`` in microseconds; FOREVER for no end."""
-        super().__init__(f"You are {sanction} in this chat")
-        self.sanction = sanction
+        super().__init__(SANCTIONED[sanction])
+        self.code = sanction
         self.until = until
 
 
@@ -131,6 +151,15 @@ class TooMany(Problem):
     def __init__(self, message: str | None = None, *, retry_after: float = 1) -> None:
         super().__init__(message)
         self.retry_after = retry_after
+
+
+class SlowMode(TooMany):
+    """The chat is in slow mode"""
+
+    code = "slow_mode"
+
+    def __init__(self, seconds: int = 0, retry_after: float = 1) -> None:
+        super().__init__(f"The chat is in slow mode: one message every {seconds} s", retry_after=retry_after)
 
 
 class Unavailable(Problem):

@@ -236,6 +236,13 @@ def wanting(tx: Tx, event: str, tenant_pks: Collection[int]) -> dict[int, list[i
     return found
 
 
+def promise_document(tx: Tx, event: str, tenant_pk: int, document: Mapping[str, Any]) -> None:
+    """Queue calls for what is no event of the log."""
+    shown = orjson.dumps(document).decode()
+    for pk in wanting(tx, event, [tenant_pk]).get(tenant_pk, ()):
+        tx.later(ADD, (pk, event, None, None, shown, "waiting", 0, tx.now, 0, tx.now))
+
+
 def promise_failures(tx: Tx, delivery_pks: Collection[int]) -> None:
     """Queue calls for pushes that became dead letters."""
     if not delivery_pks:

@@ -129,13 +129,18 @@ def keys_of_terms(terms: Sequence[Term]) -> list[Key]:
 
 def places_of(words: Sequence[Word], term: Term) -> Iterator[int]:
     """At which of the words a term begins."""
-    first, size = term.words[0], len(term.words)
-    for place in range(len(words) - size + 1):
-        if (words[place].text == first.text or size == 1) and all(
-            matches(words[place + number], word, prefix=term.prefix and number == size - 1)
-            for number, word in enumerate(term.words)
-        ):
+    for place in range(len(words) - len(term.words) + 1):
+        if has_at(words, place, term):
             yield place
+
+
+def has_at(words: Sequence[Word], place: int, term: Term) -> bool:
+    """Whether a term begins at one of the words."""
+    last = len(term.words) - 1
+    return place + last < len(words) and all(
+        matches(words[place + number], word, prefix=term.prefix and number == last)
+        for number, word in enumerate(term.words)
+    )
 
 
 def matches(word: Word, wanted: Word, *, prefix: bool) -> bool:

@@ -30,6 +30,7 @@ from realtime.schema.fields import (
     FilledContent,
     HexId,
     Label,
+    ListedText,
     Moment,
     NotificationText,
     Opaque,
@@ -43,6 +44,7 @@ from realtime.schema.fields import (
     Uuid,
     auth_secret,
     few_locales,
+    few_words,
     no_nulls,
     not_blank,
     public_key,
@@ -137,6 +139,11 @@ class ChangeChat(Body):
     name: DisplayName | None = None
     historyVisible: Literal["joined", "all"] | None = None
     reactions: Literal["members", "all", "none"] | None = None
+    frozen: bool | None = None
+    slowMode: (
+        Annotated[int, Field(ge=0, le=3600, description="Seconds between two messages of a member; 0: none")] | None
+    ) = None
+    links: Literal["all", "moderators"] | None = None
 
 
 class AddMembers(Body):
@@ -163,6 +170,38 @@ class Sanctioning(Body):
 
     until: Moment | None = None
     reason: FilledContent | None = None
+
+
+class BanMember(Sanctioning):
+    """``delete`` says which of the user's messages are deleted: those of the last hour or day, or all."""
+
+    delete: Literal["none", "hour", "day", "all"] = "none"
+
+
+# Moderation
+
+
+class PutWordList(Body):
+    """Words, and phrases of several; text that has one is refused, or reported."""
+
+    words: Annotated[list[ListedText], Field(min_length=1), AfterValidator(few_words)]
+    action: Literal["reject", "flag"]
+
+
+class ResolveReport(Body):
+    """What was done about it: the message deleted, its sender silenced or banned, until a time or without end."""
+
+    state: Literal["actioned", "dismissed"]
+    action: Literal["none", "delete", "silence", "ban"] = "none"
+    until: Moment | None = None
+
+    @model_validator(mode="after")
+    def complete(self) -> "ResolveReport":
+        if self.state == "dismissed" and self.action != "none":
+            raise ValueError("action must be none for a report that is dismissed")
+        if self.until is not None and self.action not in ("silence", "ban"):
+            raise ValueError("until is for silences and bans")
+        return self
 
 
 class ChatRef(Body):
@@ -278,10 +317,10 @@ class Grant(Body):
 # Broadcasts
 
 
-WebhookEvents = Annotated[
-    list[Literal["message:new", "message:updated", "message:deleted", "stream:status", "push:failed"]],
-    Field(min_length=1, max_length=16),
-]
+WebhookEvent = Literal[
+    "message:new", "message:updated", "message:deleted", "stream:status", "push:failed", "report:new", "member:banned",
+]  # fmt: skip
+WebhookEvents = Annotated[list[WebhookEvent], Field(min_length=1, max_length=16)]
 
 
 class CreateWebhook(Body):

@@ -300,6 +300,12 @@ def conversation(
         document["role"] = role
     if item.reactions != "members":
         document["reactions"] = item.reactions
+    if item.frozen:
+        document["frozen"] = True
+    if item.slow_mode:
+        document["slowMode"] = item.slow_mode
+    if item.links != "all":
+        document["links"] = item.links
     return document
 
 

@@ -27,6 +27,8 @@ class Envelope(TypedDict):
     errors: list[str]
     timestamp: str
     details: NotRequired[list[Detail]]
+    # Of an error, in acknowledgements; REST has it in the header X-Error-Code.
+    code: NotRequired[str]
 
 
 TEXTS = {
@@ -69,7 +71,7 @@ def details_of(problem: Problem) -> Sequence[Detail]:
     if problem.details:
         return [{"field": each.field, "message": each.message} for each in problem.details]
     if isinstance(problem, Sanctioned):
-        return [{"field": "", "message": problem.message, "code": problem.sanction, "until": end_of(problem.until)}]
+        return [{"field": "", "message": problem.message, "code": problem.code, "until": end_of(problem.until)}]
     default = (type(problem).__doc__ or "").split("\n")[0]
     if problem.message not in (default, TEXTS.get(status_of(problem))) and type(problem) is not Problem:
         return [{"field": "", "message": problem.message}]

@@ -18,6 +18,7 @@ from push.webpush_encryption import read_auth, read_public_key
 from realtime.schema.limits import Limits
 from storage.text import is_blank, without_directions
 from storage.types import HEX_ID, SECOND, UUID, read_ref
+from storage.words import words_of
 
 DEFAULTS = Limits()
 HEX = re.compile("[0-9A-Fa-f]+")
@@ -150,6 +151,19 @@ def few_mentions(value: list[str], info: ValidationInfo) -> list[str]:
     return value
 
 
+def few_words(value: list[str], info: ValidationInfo) -> list[str]:
+    limit = limits_of(info).listed_words
+    if len(value) > limit:
+        raise ValueError(f"must have at most {limit} entries")
+    return value
+
+
+def with_words(value: str) -> str:
+    if not words_of(value):
+        raise ValueError("must have a letter, a digit or a symbol")
+    return value
+
+
 def amount(value: int, info: ValidationInfo) -> int:
     limit = limits_of(info).transfer
     if value > limit:
@@ -264,6 +278,7 @@ UploadId = Annotated[str, AfterValidator(hex_id)]
 ClientKey = Annotated[Text, AfterValidator(client_key), NOT_EMPTY]
 Metadata = Annotated[dict[str, Any], plain("metadata")]
 Label = Annotated[Text, AfterValidator(not_blank), at_most("key"), NOT_EMPTY]
+ListedText = Annotated[Text, AfterValidator(with_words), at_most("listed_word"), NOT_EMPTY]
 TemplateKey = Annotated[Label, AfterValidator(template_key), documented(pattern=f"^{TEMPLATE_KEY.pattern}$")]
 NotificationText = Annotated[Text, AfterValidator(not_blank), at_most("notification_message"), NOT_EMPTY]
 Attributes = Annotated[dict[str, Any], plain("activity_attributes")]
@@ -285,4 +300,4 @@ Endpoint = Annotated[Text, StringConstraints(max_length=LONGEST_ENDPOINT)]
 AppleToken = Annotated[Token, AfterValidator(token_of_apns)]
 AnyName = Annotated[Any, AfterValidator(read_ref), WithJsonSchema({"type": ["string", "integer"]})]
 ReactionKey = Annotated[Text, AfterValidator(reaction_key), documented(minLength=1, maxLength=LONGEST_REACTION_KEY)]
-Role = Literal["owner", "admin", "member", "readonly"]
+Role = Literal["owner", "admin", "moderator", "member", "readonly"]

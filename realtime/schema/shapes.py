@@ -29,7 +29,8 @@ class SanctionDocument(TypedDict):
 class ChatDocument(TypedDict):
     """``role`` is that of the user, and ``viewer`` without a membership; of a room alone, and not in ``chat:new``.
 
-    ``reactions`` says who may react, where it is not ``members``: ``all`` or ``none``. With ``muteLevel``
+    ``reactions`` says who may react, where it is not ``members``: ``all`` or ``none``. Only moderators post where it is
+    ``frozen``; others once in ``slowMode`` seconds, and without links where ``links`` is ``moderators``. With ``muteLevel``
     ``none`` no mention is pushed until ``mutedUntil``. ``mentionCount`` counts unread messages that mention the user, up to
     1,000, where there are any.
     """
@@ -49,6 +50,9 @@ class ChatDocument(TypedDict):
     mentionCount: NotRequired[int]
     role: NotRequired[str]
     reactions: NotRequired[str]
+    frozen: NotRequired[bool]
+    slowMode: NotRequired[int]
+    links: NotRequired[str]
     muteLevel: NotRequired[Literal["none"]]
 
 
@@ -333,12 +337,40 @@ class AuditDocument(TypedDict):
     createdAt: str
 
 
+class ReporterDocument(TypedDict):
+    id: str
+    name: str
+
+
 class ReportDocument(TypedDict):
+    """``state`` is open, actioned or dismissed. Without a reporter it was made for a word of a list; ``reportCount`` is how
+    many users reported the message, which is null where its chat is gone.
+    """
+
     id: int
     messageId: str
-    reporterId: str
+    reporterId: str | None
     reason: str
     createdAt: str
+    state: str
+    action: str | None
+    resolvedAt: str | None
+    reporter: ReporterDocument | None
+    reportCount: int
+    message: MessageDocument | None
+
+
+class ReportWithContext(ReportDocument):
+    """``context`` are the messages around the reported one, with it, ascending by seq."""
+
+    context: list[MessageDocument]
+
+
+class WordListDocument(TypedDict):
+    name: str
+    action: str
+    words: list[str]
+    updatedAt: str
 
 
 class LiveActivityDocument(TypedDict):

@@ -15,14 +15,17 @@ from storage.models.chat import (
     OWNS,
     REACTIONS_DUE,
     chats,
+    last_posts,
     members,
     mentions,
     messages,
     pins,
+    purges,
     reactions,
     reports,
     sanctions,
     thread_members,
+    word_lists,
 )
 from storage.models.core import channels, due, events, facts, invitations, nodes, tenants
 from storage.models.credit import ISSUING, credit_accounts, credit_entries, credit_transactions
@@ -70,6 +73,7 @@ __all__ = [
     "facts",
     "followers",
     "invitations",
+    "last_posts",
     "logins",
     "media",
     "media_usage",
@@ -81,6 +85,7 @@ __all__ = [
     "notifications",
     "outbox",
     "pins",
+    "purges",
     "push_channel_apps",
     "push_channels",
     "reactions",
@@ -94,4 +99,5 @@ __all__ = [
     "thread_members",
     "users",
     "webhooks",
+    "word_lists",
 ]

@@ -47,6 +47,10 @@ chats = Table(
     Column("swept", Boolean, nullable=False, default=False),
     Column("reactions", String(16), nullable=False, server_default="members"),
     Column("mention_all_at", BigInteger),
+    # Who may post: only moderators in a frozen chat; one message in slow_mode seconds; links of all or of moderators.
+    Column("frozen", Boolean, nullable=False, server_default=false()),
+    Column("slow_mode", Integer, nullable=False, server_default="0"),
+    Column("links", String(16), nullable=False, server_default="all"),
     UniqueConstraint("tenant_pk", "id"),
     Index("ix_chats_to_sweep", "deleted_at", postgresql_where=text("NOT swept"), sqlite_where=text("NOT swept")),
     comment="pair names the two of a direct chat, lower number first; a deleted chat keeps its row and its id",
@@ -87,6 +91,28 @@ sanctions = Table(
     Column("created_at", BigInteger, nullable=False),
     sqlite_with_rowid=False,
     comment="kind is ban or silence; until is 2^62 where there is no end",
+)
+
+last_posts = Table(
+    "last_posts",
+    metadata,
+    Column("chat_pk", Key, ForeignKey(chats.c.pk), primary_key=True),
+    Column("user_pk", Key, ForeignKey(users.c.pk), primary_key=True, index=True),
+    Column("at", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+    comment="when a user posted last, in a chat in slow mode",
+)
+
+purges = Table(
+    "purges",
+    metadata,
+    Column("pk", Key, primary_key=True),
+    Column("chat_pk", Key, ForeignKey(chats.c.pk), nullable=False),
+    Column("user_pk", Key, ForeignKey(users.c.pk), nullable=False, index=True),
+    Column("since", BigInteger, nullable=False),
+    Column("before_seq", BigInteger, nullable=False),
+    sqlite_autoincrement=True,
+    comment="messages of a banned user that are being deleted: those sent since a time, below before_seq",
 )
 
 messages = Table(
@@ -230,10 +256,28 @@ reports = Table(
     metadata,
     Column("pk", Key, primary_key=True),
     Column("tenant_pk", Key, ForeignKey(tenants.c.pk), nullable=False),
-    Column("reporter_pk", Key, ForeignKey(users.c.pk), nullable=False),
+    Column("reporter_pk", Key, ForeignKey(users.c.pk)),
     Column("message_id", String(24), nullable=False),
     Column("reason", Text, nullable=False),
     Column("created_at", BigInteger, nullable=False),
+    Column("state", String(16), nullable=False, server_default="open"),
+    Column("action", String(16)),
+    Column("resolved_at", BigInteger),
     UniqueConstraint("reporter_pk", "message_id"),
+    Index("ix_reports_message", "message_id"),
+    Index("ix_reports_state", "tenant_pk", "state", "pk"),
     sqlite_autoincrement=True,
+    comment="without a reporter it was made for a word of a list; state is open, actioned or dismissed",
+)
+
+word_lists = Table(
+    "word_lists",
+    metadata,
+    Column("tenant_pk", Key, ForeignKey(tenants.c.pk), primary_key=True),
+    Column("name", String(64), primary_key=True),
+    Column("action", String(16), nullable=False),
+    Column("words", Text, nullable=False),
+    Column("updated_at", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+    comment="words as JSON; action is reject or flag",
 )

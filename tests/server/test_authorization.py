@@ -296,6 +296,14 @@ ROWS: dict[str, Row] = {
     f"POST {ADMIN}/broadcasts": admins(body=same({"title": "t", "message": "m", "preview": True})),
     f"GET {ADMIN}/broadcasts": admins(),
     f"GET {ADMIN}/reports": admins(),
+    f"GET {ADMIN}/reports/{{number}}": Row((403, 404, 403, 403, 403, 403, 404), ids=("99",)),
+    f"PATCH {ADMIN}/reports/{{number}}": Row(
+        (403, 404, 403, 403, 403, 403, 404), ids=("99",), body=same({"state": "dismissed"})
+    ),
+    f"GET {ADMIN}/word-lists": admins(),
+    f"GET {ADMIN}/word-lists/{{name}}": Row((403, 404, 403, 403, 403, 403, 404), ids=("rude",)),
+    f"PUT {ADMIN}/word-lists/{{name}}": admins(ids=("rude",), body=same({"words": ["x9"], "action": "flag"})),
+    f"DELETE {ADMIN}/word-lists/{{name}}": Row((403, 404, 403, 403, 403, 403, 404), ids=("none",)),
 }
 for prefix in ("/api/v1", "/v1", "/notification/v1"):
     ROWS |= {

@@ -75,6 +75,7 @@ ROWS: dict[str, tuple[tuple[int, ...], Any]] = {
     f"POST {MESSAGES}": (WRITES, {"type": "text", "chatId": "{chat}", "content": "x"}),
     f"GET {MESSAGES}": (read(), None),
     f"GET {MESSAGES}/{{id}}": (read(), None),
+    f"GET {MESSAGES}/search": (read(), None),
     f"PATCH {MESSAGES}/{{id}}": (WRITES, {"content": "x"}),
     f"POST {MESSAGES}/{{id}}/read": (MEMBERS, None),
     f"PUT {MESSAGES}/{{id}}/reactions/{{key}}": (WRITES, None),
@@ -137,7 +138,8 @@ def path_of(here: Room, who: str, key: str) -> str:
     path = key.split(" ")[1]
     ids = {CHATS: here.ids["chat"], STREAMS: here.ids["stream"], MESSAGES: filled(here, who, "{own}")}
     id = next(id for prefix, id in ids.items() if path.startswith(prefix))
-    query = f"?chatId={here.ids['chat']}" if key == f"GET {MESSAGES}" else ""
+    query = f"?chatId={here.ids['chat']}" if key in (f"GET {MESSAGES}", f"GET {MESSAGES}/search") else ""
+    query += "&query=plum" if key.endswith("/search") else ""
     query = "?key=:x:" if key.endswith("/reactions") else query
     return path.replace("{id}", id).replace("{key}", ":x:").replace("{userId}", here.ids["owner"]) + query
 

@@ -5,18 +5,20 @@ from pathlib import Path
 
 import run  # noqa: F401 - imports everything
 from realtime.schema.statuses import STATUSES, status_of
-from storage.errors import Problem
+from storage.errors import SANCTIONED, Problem, Sanctioned
 
 # What clients may depend on: a code is never renamed, and none is removed.
 PUBLISHED = {
     "malformed": 400, "invalid": 400, "unauthenticated": 401, "token_expired": 401, "forbidden": 403,
     "registration_closed": 403, "not_found": 404, "method_not_allowed": 405, "conflict": 409, "too_large": 413,
     "unsupported": 415, "too_many": 429, "unavailable": 503, "internal": 500,
+    "banned": 403, "silenced": 403, "frozen": 403, "links": 403, "slow_mode": 429, "listed_word": 400,
 }  # fmt: skip
 
 
 def test_the_codes_are_those_that_were_published() -> None:
-    assert {each.code: status_of(each()) for each in kinds(Problem)} == PUBLISHED == STATUSES
+    problems = [each() for each in kinds(Problem)] + [Sanctioned(each) for each in SANCTIONED]
+    assert {each.code: status_of(each) for each in problems} == PUBLISHED == STATUSES
 
 
 def kinds(kind: type[Problem]) -> set[type[Problem]]:
