@@ -138,7 +138,11 @@ def apply_to(
     if other.pk == caller.pk:
         raise Conflict("You cannot sanction yourself")
     member = chat.member(tx.connection(), pk, other.pk)
-    if member is None and access.type != "room" and streams.of_chat(tx.connection(), pk) is None:
+    if member is None and not (
+        access.type == "room"
+        or sanctions.of_user(tx.connection(), pk, other.pk, tx.now)
+        or streams.of_chat(tx.connection(), pk) is not None
+    ):
         raise NotFound
     if member is not None and access.role != "owner" and RANKS[member.role] >= RANKS[access.role]:
         raise Forbidden

@@ -59,10 +59,10 @@ function draw() {
 }
 
 function route() {
-  const [, name, id] = location.hash.split("/");
+  const [, name, id, messageId] = location.hash.split("/");
   inChat = name === "chat";
   if (Object.hasOwn(PLACES, name) || inChat) place = inChat ? "chats" : name;
-  if (inChat) show(id);
+  if (inChat) show(id, messageId);
   draw();
 }
 

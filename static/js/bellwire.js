@@ -18,7 +18,7 @@ import { io } from "/vendor/socket.io.esm.min.js";
  * @typedef {object} Member
  * @property {string} userId
  * @property {string} name
- * @property {"owner"|"admin"|"member"|"readonly"} role
+ * @property {"owner"|"admin"|"moderator"|"member"|"readonly"} role
  * @property {number} readSeq up to where this member has read
  * @property {number} joinedSeq
  *
@@ -159,11 +159,13 @@ export class Refused extends Error {
     const details = (answer?.details ?? []).map(({ field, message }) => (field ? `${field}: ${message}` : message));
     super(details.join("; ") || answer?.errors?.[0] || `HTTP ${status}`);
     this.status = status;
+    /** Names the reason, where the answer has one: `silenced`, `frozen`, `links`, `slow_mode` … */
+    this.code = answer?.code ?? answer?.details?.[0]?.code;
   }
 
   /** Whether the same may work in a moment. */
   get passing() {
-    return this.status === 429 || this.status === 503;
+    return this.status === 503 || (this.status === 429 && this.code !== "slow_mode");
   }
 }
 

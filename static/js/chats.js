@@ -1,35 +1,27 @@
 /** The list of chats, and finding people for a new one. */
 import { isMine } from "./room.js";
+import { SearchBox } from "./search.js";
 import { chatWith, find, me, moreChats, nameOf, newGroup, once, otherOf, state, titleOf, trying } from "./store.js";
 import { t } from "./texts.js";
 import { Avatar, clock, Dialog, html, iconButton, number, useState } from "./view.js";
 
 export function Chats() {
-  const [found, setFound] = useState(null);
+  const [searching, setSearching] = useState(false);
   const [grouping, setGrouping] = useState(false);
   const chats = [...state.chats.values()].filter(isMine).sort((one, other) => at(other).localeCompare(at(one)));
 
   const open = async (work) => {
     const id = await trying(work);
     if (!id) return;
-    setFound(null);
     setGrouping(false);
-    /** @type {HTMLFormElement} */ (document.querySelector(".find")).reset();
     location.hash = `#/chat/${id}`;
   };
 
   return html`
     <header><h2>${t("chats")}</h2>${iconButton("group", t("newGroup"), () => setGrouping(true))}</header>
-    <${Find} onFound=${setFound} />
-    ${found && html`
-      <ul class="found" aria-label=${t("findPeople")}>
-        ${found.map((user) => html`
-          <li key=${user.id}><button type="button" class="row" onClick=${() => open(() => chatWith(user.id))}>
-            <${Avatar} name=${user.name} /><bdi>${user.name}</bdi></button></li>`)}
-        ${!found.length && html`<li class="hint">${t("noPeopleFound")}</li>`}
-      </ul>`}
-    ${!chats.length && !found && html`<p class="hint">${t("noChats")}</p>`}
-    <ul class="chats" aria-label=${t("chats")}>
+    <${SearchBox} onFound=${setSearching} onPerson=${(user) => open(() => chatWith(user.id))} />
+    ${!chats.length && !searching && html`<p class="hint">${t("noChats")}</p>`}
+    <ul class="chats" aria-label=${t("chats")} hidden=${searching}>
       ${chats.map((chat) => html`<${Entry} key=${chat._id} chat=${chat} />`)}
       ${state.moreChats && html`<li><button type="button" class="plain" onClick=${() => once("chats", moreChats)}>${t("loadMore")}</button></li>`}
     </ul>

@@ -1,6 +1,7 @@
 /** Writing: text with a draft that stays, files, a voice, credits. */
 import { summary } from "./chats.js";
 import { Transfer } from "./credits.js";
+import { SlowMode, useSlowMode } from "./moderation.js";
 import { record } from "./recorder.js";
 import { say } from "./notice.js";
 import { edit, me, nameOf, sendFile, sendText, trying } from "./store.js";
@@ -16,6 +17,7 @@ export function Composer({ chat, editing, replying, onDone }) {
   const files = useRef();
   const [text, setText] = useState(editing ? editing.content : localStorage.getItem(draftOf(chat._id)) ?? "");
   const [paying, setPaying] = useState(false);
+  const left = useSlowMode(chat);
 
   useLayoutEffect(() => {
     field.current.style.height = "auto";
@@ -33,7 +35,7 @@ export function Composer({ chat, editing, replying, onDone }) {
   function submit(event) {
     event.preventDefault();
     const content = text.trim();
-    if (!content) return;
+    if (!content || (left && !editing)) return;
     if (editing) {
       trying(async () => { await edit(editing._id, content); onDone(); });
     } else {
@@ -58,6 +60,7 @@ export function Composer({ chat, editing, replying, onDone }) {
     ${about && html`
       <p class="about-message"><b>${editing ? t("edit") : t("reply")}</b> <bdi>${nameOf(about.senderId)}: ${summary(about)}</bdi>
         ${iconButton("close", t("cancel"), onDone)}</p>`}
+    <${SlowMode} chat=${chat} left=${left} />
     <form class="composer" onSubmit=${submit} onDragOver=${(event) => event.preventDefault()}
       onDrop=${(event) => { event.preventDefault(); take(event.dataTransfer.files); }}>
       ${!editing && html`
@@ -68,7 +71,7 @@ export function Composer({ chat, editing, replying, onDone }) {
         value=${text} onInput=${(event) => write(event.target.value)} onKeyDown=${keyed}
         onPaste=${(event) => take(event.clipboardData.files) && event.preventDefault()}></textarea>
       ${text.trim() || editing
-        ? html`<button class="plain send" aria-label=${editing ? t("save") : t("send")} title=${editing ? t("save") : t("send")}>${icon("send")}</button>`
+        ? html`<button class="plain send" disabled=${left > 0 && !editing} aria-label=${editing ? t("save") : t("send")} title=${editing ? t("save") : t("send")}>${icon("send")}</button>`
         : html`<${Voice} chatId=${chat._id} />`}
     </form>
     ${paying && html`<${Transfer} chat=${chat} onClose=${() => setPaying(false)} />`}`;

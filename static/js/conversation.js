@@ -3,9 +3,10 @@ import { summary } from "./chats.js";
 import { Composer } from "./composer.js";
 import { Members } from "./members.js";
 import { Menu, Message, Refused, Upload, Waiting } from "./message.js";
+import { SanctionDialog } from "./moderation.js";
 import { readNewest } from "./receipts.js";
 import { Hearts, Viewers, whySilent } from "./room.js";
-import { live, me, nameOf, older, otherOf, state, titleOf, waitingIn } from "./store.js";
+import { live, me, nameOf, newer, older, otherOf, showNewest, state, titleOf, waitingIn } from "./store.js";
 import { t } from "./texts.js";
 import { Thread } from "./thread.js";
 import { Avatar, Component, day, html, icon, iconButton, moment, useEffect, useRef, useState } from "./view.js";
@@ -15,6 +16,8 @@ const FRESH_PAGES = 3;
 const NEAR = 200;
 // So many pixels before the oldest that is here, older ones are asked for.
 const AHEAD = 1000;
+// How long a message that was jumped to is marked, in milliseconds.
+const SHOWN_MS = 3_000;
 
 export function Conversation({ chat }) {
   const [showing, setShowing] = useState(false);
@@ -22,12 +25,26 @@ export function Conversation({ chat }) {
   const [replying, setReplying] = useState(null);
   const [menu, setMenu] = useState(null);
   const [thread, setThread] = useState(null);
+  const [sanction, setSanction] = useState(null);
+  const timeline = state.timelines.get(chat._id);
   const scroller = useRef();
   const [away, setAway] = useState(false);
 
   const fill = () => {
     const { scrollHeight, clientHeight, scrollTop } = scroller.current;
     if (scrollHeight - clientHeight + scrollTop < AHEAD) older(chat._id);
+    if (scrollTop > -AHEAD && timeline?.after) more();
+  };
+  /** Load newer ones below, without moving what is on the screen. */
+  const more = async () => {
+    const lowest = [...scroller.current.querySelectorAll(".message")].at(-1);
+    const place = () => lowest.getBoundingClientRect().top;
+    const drawn = () => new Promise((resolve) => { requestAnimationFrame(resolve); });
+    if (!lowest || !(await newer(chat._id))) return;
+    const was = place();
+    await drawn();
+    await drawn();
+    if (scroller.current) scroller.current.scrollTop += place() - was;
   };
   const scrolled = () => {
     setAway(scroller.current.scrollTop < -NEAR);
@@ -35,8 +52,20 @@ export function Conversation({ chat }) {
   };
 
   const silent = whySilent(chat);
-  useEffect(fill, [state.timelines.get(chat._id)?.before]);
-  useEffect(() => live.on("queued", () => { scroller.current.scrollTop = 0; }), []);
+  useEffect(fill, [timeline?.before]);
+  useEffect(() => {
+    const { jump } = state;
+    if (jump?.chatId !== chat._id) return;
+    state.jump = null;
+    const found = document.getElementById(`m-${jump.shown}`);
+    found?.scrollIntoView({ block: "center" });
+    // Once more when what is around it has its height.
+    requestAnimationFrame(() => found?.scrollIntoView({ block: "center" }));
+    found?.classList.add("shown");
+    setTimeout(() => found?.classList.remove("shown"), SHOWN_MS);
+    if (jump.root) setThread(jump.root);
+  }, [state.jump]);
+  useEffect(() => live.on("queued", async () => { await showNewest(chat._id); scroller.current.scrollTop = 0; }), []);
   useEffect(() => { readNewest(); }, [away]);
 
   return html`
@@ -48,8 +77,8 @@ export function Conversation({ chat }) {
     <div class=${away ? "scroller away" : "scroller"} ref=${scroller} tabindex="0" onScroll=${scrolled}>
       <${Messages} chat=${chat} onMenu=${setMenu} onThread=${setThread} />
     </div>
-    ${away && html`<button type="button" class="newest" aria-label=${t("newest")} title=${t("newest")}
-      onClick=${() => { scroller.current.scrollTop = 0; }}>${icon("down")}</button>`}
+    ${(away || timeline?.after) && html`<button type="button" class="newest" aria-label=${t("newest")} title=${t("newest")}
+      onClick=${async () => { await showNewest(chat._id); scroller.current.scrollTop = 0; }}>${icon("down")}</button>`}
     <${Typing} chatId=${chat._id} />
     ${chat.type === "room" && html`<${Hearts} chat=${chat} />`}
     ${silent
@@ -58,8 +87,9 @@ export function Conversation({ chat }) {
           onDone=${() => { setEditing(null); setReplying(null); }} />`}
     ${menu && html`
       <${Menu} key=${menu.opened} ...${menu} chat=${chat} onEdit=${setEditing} onReply=${setReplying}
-        onThread=${setThread} onClose=${() => setMenu((now) => (now === menu ? null : now))} />`}
+        onThread=${setThread} onSanction=${setSanction} onClose=${() => setMenu((now) => (now === menu ? null : now))} />`}
     ${thread && html`<${Thread} key=${thread._id} chat=${chat} begun=${thread} onClose=${() => setThread(null)} />`}
+    ${sanction && html`<${SanctionDialog} chat=${chat} ...${sanction} onClose=${() => setSanction(null)} />`}
     ${showing && html`<${Members} chat=${chat} onClose=${() => setShowing(false)} />`}`;
 }
 

@@ -1,5 +1,6 @@
 /** Who is in a chat, and what one may do about it. */
 import { Find } from "./chats.js";
+import { Bans, ChatRules, manages, MemberActions, moderates, SanctionDialog } from "./moderation.js";
 import { isMember } from "./room.js";
 import { addMember, leaveChat, me, mute, removeMember, rename, state, titleOf, trying } from "./store.js";
 import { t } from "./texts.js";
@@ -8,7 +9,8 @@ import { Avatar, Dialog, html, iconButton, useState } from "./view.js";
 export function Members({ chat, onClose }) {
   const [found, setFound] = useState(null);
   const group = chat.type !== "direct";
-  const manages = group && ["owner", "admin"].includes(chat.members.find((each) => each.userId === me())?.role);
+  const [sanction, setSanction] = useState(null);
+  const manager = manages(chat);
   const strangers = (found ?? []).filter((user) => !chat.members.some((each) => each.userId === user.id));
   const change = (event) => {
     event.preventDefault();
@@ -20,7 +22,7 @@ export function Members({ chat, onClose }) {
   });
   return html`
     <${Dialog} title=${titleOf(chat)} onClose=${onClose}>
-      ${manages && html`
+      ${manager && html`
         <form class="inline" onSubmit=${change}>
           <input name="name" value=${chat.name} maxlength="255" required aria-label=${t("groupName")} /><button>${t("rename")}</button>
         </form>`}
@@ -30,10 +32,11 @@ export function Members({ chat, onClose }) {
           <li class="row" key=${each.userId}>
             <${Avatar} name=${each.name} online=${state.people.get(each.userId)?.online} />
             <bdi class="title">${each.name}</bdi> ${group && html`<span class="hint">${t(each.role)}</span>`}
-            ${manages && each.userId !== me() && each.role !== "owner" && iconButton("close", t("remove", { name: each.name }), () => trying(() => removeMember(chat._id, each.userId)))}
+            ${manager && each.userId !== me() && each.role !== "owner" && iconButton("close", t("remove", { name: each.name }), () => trying(() => removeMember(chat._id, each.userId)))}
+            <${MemberActions} chat=${chat} member=${each} onSanction=${(userId, kind) => setSanction({ userId, kind })} />
           </li>`)}
       </ul>
-      ${manages && html`
+      ${manager && html`
         <h3>${t("addMembers")}</h3>
         <${Find} onFound=${setFound} />
         <ul class="found">
@@ -41,6 +44,9 @@ export function Members({ chat, onClose }) {
             <li key=${user.id}><button type="button" class="row" onClick=${() => trying(() => addMember(chat._id, user.id))}>
               <${Avatar} name=${user.name} /><bdi>${user.name}</bdi></button></li>`)}
         </ul>`}
+      ${moderates(chat) && html`<${Bans} chat=${chat} />`}
+      ${manager && html`<${ChatRules} chat=${chat} />`}
+      ${sanction && html`<${SanctionDialog} chat=${chat} ...${sanction} onClose=${() => setSanction(null)} />`}
       ${(!group || isMember(chat)) && html`<p class="inline">
         <button type="button" onClick=${() => trying(() => mute(chat._id, !chat.mutedUntil))}>${t(chat.mutedUntil ? "unmute" : "mute")}</button>
         ${group && html`<button type="button" onClick=${leave}>${t("leave")}</button>`}

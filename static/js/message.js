@@ -1,13 +1,13 @@
 /** One message: what it says, what it carries, whether it was sent and read, and what can be done with it. */
 import { transfer } from "./chats.js";
 import { Attachment } from "./media.js";
+import { mayAct, moderates, roleIn } from "./moderation.js";
 import { say } from "./notice.js";
 import { readers } from "./receipts.js";
 import { discard, me, nameOf, react, remove, report, sendAgain, trying } from "./store.js";
 import { t } from "./texts.js";
 import { clock, Component, html, icon, moment, number } from "./view.js";
 
-const MANAGES = ["owner", "admin"];
 const OFFERED = ["👍", "❤️", "😂", "😮", "😢", "🙏"];
 
 export function Message({ message, chat, answered, onMenu, onThread, inThread }) {
@@ -74,9 +74,10 @@ export class Menu extends Component {
     this.base.querySelector("button").focus();
   }
 
-  render({ message, chat, onEdit, onReply, onThread, onClose }) {
+  render({ message, chat, onEdit, onReply, onThread, onSanction, onClose }) {
     const mine = message.senderId === me();
-    const role = chat.members.find((each) => each.userId === me())?.role;
+    const role = roleIn(chat);
+    const author = message.senderId;
     const moved = message.type === "creditTransfer";
     const writes = role !== "readonly";
     const erase = () => confirm(t("deleteSure")) && trying(() => remove(message._id));
@@ -98,7 +99,9 @@ export class Menu extends Component {
         ${entry(writes, "reply", () => onReply(message))}
         ${entry(writes && !message.threadId, "replyInThread", () => onThread(message))}
         ${entry(mine && writes && !moved, "edit", () => onEdit(message))}
-        ${entry(((mine && writes) || MANAGES.includes(role)) && !moved, "delete", erase)}
+        ${entry(((mine && writes) || moderates(chat)) && !moved, "delete", erase)}
+        ${entry(mayAct(chat, author), "silence", () => onSanction({ userId: author, kind: "silence" }))}
+        ${entry(mayAct(chat, author), "ban", () => onSanction({ userId: author, kind: "ban" }))}
         ${entry(!mine, "report", complain)}
       </div>`;
   }

@@ -1,6 +1,7 @@
 /** The monitor, for administrators: what all nodes do, who is who, pushes that were given up, and broadcasts. */
 import { Api, newKey } from "./bellwire.js";
 import { Plot } from "./plot.js";
+import { Moderation } from "./reports.js";
 import { choose, t } from "./texts.js";
 import { html, moment, number, render, useEffect, useState } from "./view.js";
 
@@ -56,10 +57,19 @@ function keep(nodes) {
   }
 }
 
+const TABS = ["overview", "moderation"];
+const tabOf = () => TABS.find((each) => location.hash === `#${each}`) ?? "overview";
+
 function Monitor() {
   const [nodes, setNodes] = useState([]);
   const [problem, setProblem] = useState("");
   const [lost, setLost] = useState("");
+  const [tab, setTab] = useState(tabOf());
+  useEffect(() => {
+    const moved = () => setTab(tabOf());
+    window.addEventListener("hashchange", moved);
+    return () => window.removeEventListener("hashchange", moved);
+  }, []);
   const trying = async (work) => {
     try { setProblem(""); return await work(); } catch (error) { setProblem(error.message); return undefined; }
   };
@@ -80,16 +90,20 @@ function Monitor() {
   return html`
     <main class="monitor">
       <header><h1>Bellwire · ${t("monitor")}</h1><a href="/">${t("toChat")}</a></header>
+      <nav class="tabs" aria-label=${t("monitor")}>
+        ${TABS.map((each) => html`<a href=${`#${each}`} aria-current=${tab === each ? "page" : null}>${t(each)}</a>`)}
+      </nav>
       <p role="alert">${problem || lost}</p>
-      <section class="plots" aria-label=${t("monitor")}>
-        ${Object.entries(history).map(([name, values]) => html`<${Plot} key=${name} label=${t(name)} values=${values} most=${KEPT} />`)}
-      </section>
-      <section class="cards">
-        <${Nodes} nodes=${nodes} />
-        <${Search} trying=${trying} />
-        <${DeadLetters} trying=${trying} looking=${looking} />
-        <${Broadcast} trying=${trying} looking=${looking} />
-      </section>
+      ${tab === "moderation" ? html`<${Moderation} api=${api} trying=${trying} looking=${looking} />` : html`
+        <section class="plots" aria-label=${t("overview")}>
+          ${Object.entries(history).map(([name, values]) => html`<${Plot} key=${name} label=${t(name)} values=${values} most=${KEPT} />`)}
+        </section>
+        <section class="cards">
+          <${Nodes} nodes=${nodes} />
+          <${Search} trying=${trying} />
+          <${DeadLetters} trying=${trying} looking=${looking} />
+          <${Broadcast} trying=${trying} looking=${looking} />
+        </section>`}
     </main>`;
 }
 

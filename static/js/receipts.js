@@ -4,7 +4,8 @@ import { change, live, me, state } from "./store.js";
 /** Mark the newest message of the open chat as read, if it is on the screen. */
 export async function readNewest() {
   const chat = state.chats.get(state.open);
-  const newest = state.timelines.get(state.open)?.last;
+  const timeline = state.timelines.get(state.open);
+  const newest = timeline?.after ? undefined : timeline?.last;
   const looking = !document.hidden && /** @type {HTMLElement|null} */ (document.querySelector(".scroller:not(.away)"))?.offsetParent;
   if (!chat?.unreadCount || !newest || !looking || state.connection !== "online") return;
   try {

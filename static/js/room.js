@@ -10,6 +10,8 @@ const TAPS_MOST = 20;
 // How many reactions float at a time, and for how long.
 const FLOATING_MOST = 12;
 const FLOATING_FOR = 1_800;
+// Of setTimeout, in milliseconds.
+const LONGEST_TIMER = 2 ** 31 - 1;
 
 /** The stream whose chat this is, where it is open. @returns {import("./bellwire.js").Stream|undefined} */
 export const streamOf = (chat) => state.streams.items?.find((each) => each.chatId === chat._id && each.audience === "open");
@@ -51,14 +53,18 @@ export function reacted({ streamId, counts }) {
 /** The user may not write in a chat until then; a time that is over ends it. */
 export function silenced({ chatId, until }) {
   if (state.chats.has(chatId)) change(chatId, { silencedUntil: until });
+  // The field comes back when the time is over.
+  if (until) setTimeout(changed, Math.min(Date.parse(until) - Date.now() + 50, LONGEST_TIMER));
 }
+
+const isSilenced = ({ silencedUntil: until }) => until !== undefined && (until === null || until > new Date().toISOString());
 
 /** Why one may not write in a chat, or an empty text. */
 export function whySilent(chat) {
-  if (chat.members.find(({ userId }) => userId === me())?.role === "readonly") return t("readonly");
-  const { silencedUntil: until } = chat;
-  if (until === undefined || (until && until <= new Date().toISOString())) return "";
-  return until ? t("silencedUntil", { time: moment(until) }) : t("silenced");
+  const role = chat.members.find(({ userId }) => userId === me())?.role;
+  if (role === "readonly") return t("readonly");
+  if (isSilenced(chat)) return chat.silencedUntil ? t("silencedUntil", { time: moment(chat.silencedUntil) }) : t("silenced");
+  return chat.frozen && !["owner", "admin", "moderator"].includes(role) ? t("frozen") : "";
 }
 
 /** The number of viewers. */

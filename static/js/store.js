@@ -34,6 +34,10 @@ export const state = {
   streams: { items: null, cursor: null },
   /** The chats of the streams that one watches, by the streams' ids. */
   watching: new Map(),
+  /** When the user posted last in each chat, in milliseconds, as far as it was seen. */
+  posted: new Map(),
+  /** A message to be shown among its neighbours: `{chatId, shown, root}`, where it is a reply with the root of its thread. */
+  jump: null,
 };
 
 let draw = () => {};
@@ -306,7 +310,12 @@ export async function newGroup(name, memberIds) {
   return chat._id;
 }
 
-export const rename = async (id, name) => keep(await api.patch(`/api/v2/chats/${id}`, { name }));
+export const patchChat = async (id, changes) => keep(await api.patch(`/api/v2/chats/${id}`, changes));
+export const rename = (id, name) => patchChat(id, { name });
+export const setRole = async (chat, userId, role) => {
+  await api.patch(`/api/v2/chats/${chat._id}/members/${userId}`, { role });
+  change(chat._id, { members: chat.members.map((each) => (each.userId === userId ? { ...each, role } : each)) });
+};
 export const addMember = async (id, userId) => keep(await api.post(`/api/v2/chats/${id}/members`, { userIds: [userId] }));
 export const removeMember = async (id, userId) => keep(await api.delete(`/api/v2/chats/${id}/members/${userId}`));
 export const leaveChat = (id) => api.post(`/api/v2/chats/${id}/leave`);
@@ -315,13 +324,37 @@ export async function mute(id, muted) {
   keep(await api.post(`/api/v2/chats/${id}/mute`, { until: muted ? "2100-01-01T00:00:00Z" : null }));
 }
 
-/** Show a chat: load its newest messages, unless they are here. What fails is tried again when the connection is back. */
-export async function show(id) {
+/**
+ * Show a chat: load its newest messages, unless they are here, or those around a message. What fails is tried again when the
+ * connection is back.
+ */
+export async function show(id, messageId = undefined) {
   state.open = id;
   for (const [streamId, chatId] of state.watching) if (chatId !== id) unwatchStream(streamId);
   changed();
   if (id) await once(`open ${id}`, () => open(id));
+  if (id && messageId) await trying(() => jumpTo(id, messageId));
   readNewest();
+}
+
+/** Show a message among its neighbours; a reply that the chat does not show, in its thread. */
+async function jumpTo(chatId, messageId) {
+  const message = await api.get(`/api/v2/messages/${messageId}`);
+  const root = isApart(message) ? await api.get(`/api/v2/messages/${message.threadId}`).catch(() => null) : null;
+  const shown = root ?? message;
+  if (!state.timelines.get(chatId)?.has(shown._id)) {
+    const timeline = new Timeline();
+    timeline.begin(await api.get(`/api/v2/messages?chatId=${chatId}&around=${shown._id}`));
+    state.timelines.set(chatId, timeline);
+    trying(() => introduce(timeline.pages.flat()));
+  }
+  state.jump = { chatId, shown: shown._id, root };
+  changed();
+}
+
+/** Go back to the newest messages. */
+export async function showNewest(id) {
+  if (state.timelines.get(id)?.after) await once(`open ${id}`, () => load(id));
 }
 
 async function open(id) {
@@ -356,10 +389,30 @@ export async function older(id) {
   changed();
 }
 
+/** Load what is newer than all that is here, after a jump to older ones; whether anything was. */
+export async function newer(id) {
+  const timeline = state.timelines.get(id);
+  if (!timeline?.after || timeline.loading) return false;
+  const { last } = timeline;
+  timeline.loading = true;
+  await trying(async () => {
+    const page = await api.get(`/api/v2/messages?chatId=${id}&after=${timeline.after}`);
+    timeline.append(page);
+    trying(() => introduce(page.items));
+  });
+  timeline.loading = false;
+  changed();
+  return timeline.last !== last;
+}
+
 /** A reply that only its thread shows. */
 const isApart = (message) => Boolean(message.threadId) && !message.alsoInChat;
 
 function put(message) {
+  if (message.senderId === me()) {
+    const at = Date.parse(message.createdAt);
+    if (at > (state.posted.get(message.chatId) ?? 0)) state.posted.set(message.chatId, at);
+  }
   if (message.threadId) putReply(message);
   if (isApart(message)) {
     changed();

@@ -8,6 +8,8 @@ export class Timeline {
     this.pages = [];
     /** From where older ones can be asked for: a seq, null at the beginning, undefined while nothing was loaded. */
     this.before = undefined;
+    /** From where newer ones can be asked for, null where the newest is here. */
+    this.after = null;
     this.loading = false;
     this.early = [];
     this.earlyReactions = [];
@@ -18,9 +20,10 @@ export class Timeline {
   get last() { return this.pages.at(-1)?.at(-1); }
 
   /** What is newest, as REST answers it: all that was here before goes. */
-  begin({ items, before, mine }) {
+  begin({ items, before, after = null, mine }) {
     this.pages = items.length ? [withMine(items, mine)] : [];
     this.before = before;
+    this.after = after;
     for (const message of this.early.splice(0)) this.put(message);
     for (const each of this.earlyReactions.splice(0)) this.react(each.id, each.reactions, each.user);
     for (const each of this.earlyThreads.splice(0)) this.summarize(each.id, each.thread);
@@ -34,6 +37,15 @@ export class Timeline {
     this.before = before;
   }
 
+  /** Newer ones, as REST answers them, until the newest is here. */
+  append({ items, after, mine }) {
+    const newer = withMine(items, mine).filter((message) => message.seq > (this.last?.seq ?? 0));
+    if (newer.length) this.pages = [...this.pages, newer];
+    this.after = after;
+  }
+
+  has(id) { return this.pages.some((page) => page.some((each) => each._id === id)); }
+
   /** A new message, or what one has become. One that is older than all that was loaded is none of ours. */
   put(message) {
     if (this.before === undefined) {
@@ -43,6 +55,8 @@ export class Timeline {
     }
     const last = this.pages.length - 1;
     if (last < 0 || message.seq > this.last.seq) {
+      // It comes when one has read up to there.
+      if (this.after !== null) return;
       if (last < 0 || this.pages[last].length >= PAGE) this.pages = [...this.pages, [message]];
       else this.#replace(last, [...this.pages[last], message]);
       return;

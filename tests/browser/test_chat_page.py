@@ -560,7 +560,7 @@ async def test_an_open_stream(visit: Visit, server: Served, cuttable: Cuttable) 
     await ann.sees("from a viewer", "during the cut")
     member = f"/api/v2/chats/{stream['chatId']}/members/{ann_id}"
     assert (await host.post(f"{member}/silence", {})).status == 200
-    await expect(ann.page.locator(".composer")).to_have_text("You may only read here.")
+    await expect(ann.page.locator(".composer")).to_have_text("You are muted in this chat.")
     assert (await host.delete(f"{member}/silence")).status == 200
     await ann.say("again")
     said = ["from a viewer", "during the cut", "again"]

@@ -231,6 +231,21 @@ async def test_sanctions_end_by_the_clock(either: Served) -> None:
     assert answer.status == 200 and datetime.now(UTC) >= end
 
 
+async def test_a_ban_of_a_group_is_lifted(either: Served) -> None:
+    """Of somebody who is no member any more; somebody who never was is not found."""
+    ann, bob, stranger = await either.people.many(3)
+    chat = await ann.group(bob)
+    members = f"{CHATS}/{chat}/members"
+    assert (await ann.post(f"{members}/{bob.id}/ban", {"reason": "spam"})).status == 200
+    again = await ann.post(f"{members}/{bob.id}/ban", {"until": "2999-01-01T00:00:00Z"})
+    assert again.json["until"] == "2999-01-01T00:00:00.000Z"
+    assert [each["userId"] for each in (await ann.get(f"{CHATS}/{chat}/bans")).json["items"]] == [bob.id]
+    assert (await ann.delete(f"{members}/{bob.id}/ban")).status == 200
+    assert (await ann.get(f"{CHATS}/{chat}/bans")).json["items"] == []
+    assert (await ann.delete(f"{members}/{bob.id}/ban")).status == 404
+    assert (await ann.post(f"{members}/{stranger.id}/ban", {})).status == 404
+
+
 @pytest.mark.parametrize("deletion", ["none", "hour", "all"])
 async def test_a_ban_deletes_what_it_says(either: Served, deletion: str) -> None:
     ann, bob, cat = await either.people.many(3)

@@ -1,0 +1,121 @@
+/** Searching people, chats and messages with results as one types. */
+import { summary } from "./chats.js";
+import { api, find, introduce, nameOf, state, titleOf, trying } from "./store.js";
+import { t } from "./texts.js";
+import { Avatar, html, moment, useEffect, useRef, useState } from "./view.js";
+
+// Milliseconds after the last key until the search begins.
+const TYPED_MS = 250;
+const SHORTEST = 2;
+const MESSAGES = 20;
+const CHATS = 5;
+// Code points of a message before the first match and in all.
+const BEFORE = 24;
+const SHOWN = 120;
+
+const EMPTY = { people: [], chats: [], messages: [], cursor: null, complete: true };
+
+/** What a query finds; a query that is too short for messages finds people and chats alone. */
+async function search(query) {
+  const long = [...query].filter((each) => /[\p{L}\p{N}\p{S}]/u.test(each)).length >= SHORTEST;
+  const [people, messages] = await Promise.all([find(query), long ? searchMessages(query) : { items: [], nextCursor: null, complete: true }]);
+  return { people, chats: titled(query), messages: messages.items, cursor: messages.nextCursor, complete: messages.complete };
+}
+
+async function searchMessages(query, cursor) {
+  const more = cursor ? `&cursor=${encodeURIComponent(cursor)}` : "";
+  const page = await api.get(`/api/v2/messages/search?query=${encodeURIComponent(query)}&limit=${MESSAGES}${more}`);
+  trying(() => introduce(page.items.map((hit) => hit.message)));
+  return page;
+}
+
+/** Case, accents and dots as the server folds them, near enough for titles. */
+const fold = (text) => text.replace(/[ıİI]/g, "i").normalize("NFKD").replace(/\p{M}/gu, "").toLowerCase();
+
+const titled = (query) =>
+  [...state.chats.values()].filter((chat) => chat.type !== "direct" && fold(titleOf(chat)).includes(fold(query))).slice(0, CHATS);
+
+/** A field, and below it what was found. `onPerson` is given the user one picks; `onFound` whether results are shown. */
+export function SearchBox({ onPerson, onFound }) {
+  const [query, setQuery] = useState("");
+  const [found, setFound] = useState(null);
+  const asked = useRef("");
+
+  const look = async (wanted) => {
+    asked.current = wanted;
+    const answer = wanted ? (await trying(() => search(wanted))) ?? EMPTY : null;
+    // What was typed meanwhile has its own answer.
+    if (asked.current !== wanted) return;
+    setFound(answer);
+    onFound(answer !== null);
+  };
+  useEffect(() => {
+    const wanted = query.trim();
+    if (wanted === asked.current) return undefined;
+    const timer = setTimeout(() => look(wanted), wanted ? TYPED_MS : 0);
+    return () => clearTimeout(timer);
+  }, [query]);
+
+  const submit = (event) => { event.preventDefault(); look(query.trim()); };
+  const more = () => trying(async () => {
+    const { items, nextCursor, complete } = await searchMessages(asked.current, found.cursor);
+    setFound({ ...found, messages: [...found.messages, ...items], cursor: nextCursor, complete });
+  });
+  const pick = (user) => { setQuery(""); onPerson(user); };
+  return html`
+    <form class="find" role="search" onSubmit=${submit}>
+      <input name="query" type="search" placeholder=${t("searchAll")} aria-label=${t("searchAll")} autocomplete="off" maxlength="256"
+        value=${query} onInput=${(event) => setQuery(event.target.value)}
+        onKeyDown=${(event) => event.key === "Escape" && setQuery("")} />
+    </form>
+    ${found && html`<${Results} found=${found} onPick=${pick} onMore=${more} />`}`;
+}
+
+function Results({ found, onPick, onMore }) {
+  const { people, chats, messages, cursor, complete } = found;
+  return html`
+    <div class="results" role="region" aria-label=${t("searchResults")}>
+      <p class="unseen" role="status">${t("foundCount", { count: people.length + chats.length + messages.length })}</p>
+      ${people.length > 0 && html`
+        <h3>${t("people")}</h3>
+        <ul class="found">${people.map((user) => html`
+          <li key=${user.id}><button type="button" class="row" onClick=${() => onPick(user)}>
+            <${Avatar} name=${user.name} /><bdi>${user.name}</bdi></button></li>`)}</ul>`}
+      ${chats.length > 0 && html`
+        <h3>${t("chats")}</h3>
+        <ul class="found">${chats.map((chat) => html`
+          <li key=${chat._id}><a class="row" href=${`#/chat/${chat._id}`}><${Avatar} name=${titleOf(chat)} /><bdi>${titleOf(chat)}</bdi></a></li>`)}</ul>`}
+      ${messages.length > 0 && html`
+        <h3>${t("messages")}</h3>
+        <ul class="hits">${messages.map((hit) => html`<${Hit} key=${hit.message._id} hit=${hit} />`)}</ul>`}
+      ${cursor && html`<button type="button" class="plain" onClick=${onMore}>${t("loadMore")}</button>`}
+      ${!cursor && !complete && html`<p class="hint">${t("searchIncomplete")}</p>`}
+      ${!people.length && !chats.length && !messages.length && html`<p class="hint">${t("nothingFound")}</p>`}
+    </div>`;
+}
+
+function Hit({ hit: { message, matches } }) {
+  const chat = state.chats.get(message.chatId);
+  return html`
+    <li><a class="row" href=${`#/chat/${message.chatId}/${message._id}`}>
+      <span class="about">
+        <span class="aside-line"><bdi class="title">${chat ? titleOf(chat) : t("chat")}</bdi>
+          <time class="hint" datetime=${message.createdAt}>${moment(message.createdAt)}</time></span>
+        <span class="preview snippet" dir="auto"><bdi>${nameOf(message.senderId)}</bdi>: ${marked(message, matches)}</span>
+      </span></a></li>`;
+}
+
+/** A part of the message around its first match, the matches marked; they are counted in code points. */
+function marked(message, matches) {
+  const points = [...(message.content ?? summary(message))];
+  const begin = Math.max(0, (matches[0]?.[0] ?? 0) - BEFORE);
+  const parts = [];
+  let at = begin;
+  for (const [offset, length] of matches) {
+    if (offset >= begin + SHOWN) break;
+    parts.push(points.slice(at, offset).join(""), html`<mark>${points.slice(offset, offset + length).join("")}</mark>`);
+    at = offset + length;
+  }
+  parts.push(points.slice(at, begin + SHOWN).join(""));
+  return html`${begin > 0 && "…"}${parts}${points.length > begin + SHOWN && "…"}`;
+}
