@@ -16,9 +16,9 @@ EVENTS = frozenset({"message:new", "message:updated", "message:deleted"})
 CHATS_AT_ONCE = 100
 # How long it rests after each slice, as a multiple of what the slice took: in a process with nothing else to do, and in one
 # that is busy, where sending goes before.
-REST, REST_WHEN_BUSY = 1, 19
+REST, REST_WHEN_BUSY = 4, 19
 # CPU of the process, in cores.
-BUSY_CORES = 0.7
+BUSY_CORES = 0.4
 MEASURE_SECONDS = 0.2
 # A search waits so long for another one's slice.
 RETRY_SECONDS = 0.02

@@ -63,9 +63,9 @@ export function MemberActions({ chat, member, onSanction }) {
       ${manages(chat) && html`
         <label>${t("role")}<select value=${member.role} onChange=${(event) => trying(() => setRole(chat, member.userId, event.target.value))}>
           ${roles.map((role) => html`<option value=${role}>${t(role)}</option>`)}</select></label>`}
-      <button type="button" onClick=${() => onSanction(member.userId, "silence")}>${t("silence")}</button>
-      <button type="button" onClick=${endSilence}>${t("endSilence")}</button>
-      <button type="button" class="danger" onClick=${() => onSanction(member.userId, "ban")}>${t("ban")}</button>
+      <p class="inline"><button type="button" onClick=${() => onSanction(member.userId, "silence")}>${t("silence")}</button>
+        <button type="button" class="plain" onClick=${endSilence}>${t("endSilence")}</button>
+        <button type="button" class="danger" onClick=${() => onSanction(member.userId, "ban")}>${t("ban")}</button></p>
     </details>`;
 }
 

@@ -70,7 +70,7 @@ function Report({ report, api, trying, onResolve }) {
       ${context && html`
         <ol class="context">${context.map((each) => html`
           <li key=${each._id} class=${each._id === report.messageId ? "reported" : ""}>
-            <b><bdi>${names[each.senderId] ?? each.senderId}</bdi></b> <time class="hint">${moment(each.createdAt)}</time>
+            <b><bdi>${names[each.senderId] ?? each.senderId}</bdi></b> <time class="hint">${moment(each.createdAt)}</time>${" "}
             <span dir="auto">${each.content ?? t(each.deletedAt ? "deleted" : "file")}</span></li>`)}</ol>`}
       <p class="inline">
         ${message && html`<button type="button" class="plain" aria-expanded=${String(Boolean(context))} onClick=${look}>${t("context")}</button>`}
