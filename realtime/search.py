@@ -1,5 +1,6 @@
 """Searching messages: what the index finds is read again, as the user may see it now, before it is answered."""
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -8,10 +9,11 @@ from typing import NamedTuple
 from sqlalchemy import Connection
 
 from realtime.chat_numbers import ChatNumbers
+from realtime.fanout.budget import Budget
 from realtime.indexing import Indexer
 from realtime.schema import message_documents, message_shapes
 from realtime.schema.caller import Caller
-from realtime.schema.limits import Limits
+from realtime.schema.limits import KIB, Limits
 from realtime.support.buckets import Buckets
 from storage import messages, search
 from storage.access import need_access
@@ -24,8 +26,11 @@ from storage.transaction import clock
 from storage.types import SECOND
 from storage.words import Span, Term, find_terms, keys_of_terms, read_query
 
-# Chats that are looked at first, of all chats of a user.
-FIRST_CHATS = 50
+# Chats that are looked at first, of all chats of a user, and messages of a round.
+FIRST_CHATS, ROUND = 50, 200
+# Of the user's budget, for reading a message again; and after how much text others get their turn.
+UNITS_PER_KIB = 1.5
+TURN_CHARACTERS = 16 * KIB
 RETRY_SECONDS = 1.0
 MATCHES_SHOWN = 100
 MILLISECOND = SECOND // 1000
@@ -91,8 +96,11 @@ class Lagging(Exception):
 
 
 class MessageSearch:
-    def __init__(self, database: Database, numbers: ChatNumbers, indexer: Indexer, limits: Limits) -> None:
+    def __init__(
+        self, database: Database, numbers: ChatNumbers, indexer: Indexer, limits: Limits, budget: Budget
+    ) -> None:
         self.database = database
+        self.budget = budget
         self.numbers = numbers
         self.indexer = indexer
         self.limits = limits
@@ -125,7 +133,10 @@ class MessageSearch:
         else:
             at, chats = await self.database.read(lambda it: active_chats(it, caller.pk, place))
             is_all = len(chats) <= self.limits.search_chats
-        return await run.page(chats[: self.limits.search_chats], at, place, is_all=is_all)
+        try:
+            return await run.page(chats[: self.limits.search_chats], at, place, is_all=is_all)
+        finally:
+            self.budget.users.charge(caller.pk, run.characters / KIB * UNITS_PER_KIB)
 
     def _read(self, query: str) -> list[Term]:
         if len(query) > self.limits.search_query:
@@ -170,8 +181,9 @@ class Run:
         self.limit = limit
         self.one_chat = one_chat
         self.hits: list[Hit] = []
-        # Candidates that may still be read.
+        # Candidates that may still be read; characters of those that were.
         self.budget = service.limits.search_candidates
+        self.characters = 0
 
     async def page(
         self, chats: Sequence[ActiveChat], at: int, place: SearchPlace | None, *, is_all: bool
@@ -180,11 +192,11 @@ class Run:
         if place is not None and waiting and waiting[0].chat_pk == place.chat_pk:
             waiting[0] = waiting[0]._replace(before=place.seq)
         size, most = FIRST_CHATS, self.limit + 1
-        while waiting and self.budget > 0 and len(self.hits) <= self.limit:
+        while waiting and self.budget and self._may_go_on() and len(self.hits) <= self.limit:
             some, waiting = waiting[:size], waiting[size:]
             rest = await self._look(some, most)
             waiting = rest + waiting
-            size, most = len(chats), most * 4
+            size, most = len(chats), min(most * 4, ROUND)
         active = {each.chat_pk: each.active_at for each in chats}
         following = None
         if len(self.hits) > self.limit:
@@ -195,26 +207,46 @@ class Run:
         cut = len(self.hits) <= self.limit and bool(waiting)
         return SearchPage(await self._documents(), following, is_all and not cut)
 
+    def _may_go_on(self) -> bool:
+        return self.characters < self.service.limits.search_text
+
     async def _look(self, some: Sequence[Wanted], most: int) -> list[Wanted]:
         """Read the candidates of these chats in their order; what is left of them."""
-        most = min(most, self.budget)
-        candidates = await self._candidates(some, most)
+        candidates = await self._candidates(some, min(most, self.budget))
         chosen: list[tuple[int, int]] = []
         left: list[Wanted] = []
         for number, each in enumerate(candidates):
-            room = self.budget - len(chosen)
-            seqs = each.seqs[:room]
+            seqs = each.seqs[: self.budget - len(chosen)]
             chosen += [(each.chat_pk, seq) for seq in seqs]
-            if len(seqs) < len(each.seqs) or each.more_below:
-                below = seqs[-1] if seqs else some[number].before
-                left = [
-                    Wanted(each.chat_pk, below if len(seqs) < len(each.seqs) else each.more_below),
-                    *some[number + 1 :],
-                ]
+            if len(seqs) < len(each.seqs):
+                left = rest_of(some, number, below=seqs[-1] if seqs else some[number].before)
+                break
+            if each.more_below:
+                left = rest_of(some, number, below=each.more_below)
                 break
         self.budget -= len(chosen)
-        self.hits += await self.service.database.read(lambda it: self._read_again(it, chosen), snapshot=True)
+        items = await self.service.database.read(lambda it: self._read_again(it, chosen), snapshot=True)
+        unread = await self._match(items)
+        if unread is not None:
+            number = next(number for number, each in enumerate(some) if each.chat_pk == unread.chat_pk)
+            return rest_of(some, number, below=unread.seq + 1)
         return left
+
+    async def _match(self, items: Sequence[Message]) -> Message | None:
+        """Keep the hits among messages; the first message for which there was too much text before it."""
+        for item in items:
+            if not self._may_go_on():
+                return item
+            content = item.content or ""
+            before = self.characters
+            self.characters += len(content)
+            if before // TURN_CHARACTERS < self.characters // TURN_CHARACTERS:
+                await asyncio.sleep(0)
+            if spans := find_terms(content, self.terms, most=MATCHES_SHOWN):
+                self.hits.append(Hit(item, spans))
+                if len(self.hits) > self.limit:
+                    break
+        return None
 
     async def _candidates(self, some: Sequence[Wanted], most: int) -> list[Candidates]:
         limit = self.service.limits.search_candidates
@@ -228,31 +260,33 @@ class Run:
                 break
         raise Unavailable("The search index is being built", retry_after=RETRY_SECONDS)
 
-    def _read_again(self, connection: Connection, chosen: Sequence[tuple[int, int]]) -> list[Hit]:
-        """Those that match, in their order, as the caller may see them now."""
-        chat_pks = {chat_pk for chat_pk, _ in chosen}
-        first = self._first_seqs(connection, chat_pks)
-        items = {(each.chat_pk, each.seq): each for each in messages.at_places(connection, chosen)} if chosen else {}
-        hits = []
-        for place in chosen:
-            item = items.get(place)
-            if item is None or item.content is None or place[0] not in first or item.seq < first[place[0]]:
-                continue
-            if self.wanted.passes(item) and (spans := find_terms(item.content, self.terms, most=MATCHES_SHOWN)):
-                hits.append(Hit(item, spans))
-                if len(self.hits) + len(hits) > self.limit:
-                    break
-        return hits
+    def _read_again(self, connection: Connection, chosen: Sequence[tuple[int, int]]) -> list[Message]:
+        """Those that the caller may see now, in their order."""
+        if not chosen:
+            return []
+        first = self._first_seqs(connection, {chat_pk for chat_pk, _ in chosen})
+        items = {(each.chat_pk, each.seq): each for each in messages.at_places(connection, chosen)}
+        found = [items[place] for place in chosen if place in items and place[0] in first]
+        return [
+            each
+            for each in found
+            if each.content is not None and each.seq >= first[each.chat_pk] and self.wanted.passes(each)
+        ]
 
     def _first_seqs(self, connection: Connection, chat_pks: set[int]) -> Mapping[int, int]:
         if self.one_chat is not None:
             return {self.one_chat: need_access(connection, self.one_chat, self.caller.pk).first_seq}
-        return search.first_seqs(connection, self.caller.pk, chat_pks) if chat_pks else {}
+        return search.first_seqs(connection, self.caller.pk, chat_pks)
 
     async def _documents(self) -> list[message_shapes.HitDocument]:
         shown = self.hits[: self.limit]
         items = await self.service.database.read(lambda it: messages.with_readers(it, [each.item for each in shown]))
         return [message_documents.hit(item, each.spans) for item, each in zip(items, shown, strict=True)]
+
+
+def rest_of(some: Sequence[Wanted], number: int, *, below: int) -> list[Wanted]:
+    """The chats from this one on, and of it what is below a seq."""
+    return [Wanted(some[number].chat_pk, below), *some[number + 1 :]]
 
 
 def merged(

@@ -234,7 +234,7 @@ async def build(settings: Settings) -> AsyncIterator[Services]:
             threads=Threads(database, places),
             reports=Reports(places, sanctions),
             word_lists=word_lists,
-            search=MessageSearch(database, numbers, indexer, limits),
+            search=MessageSearch(database, numbers, indexer, limits, budget),
             indexer=indexer,
             pins=Pins(database, numbers, places, limits, hub.delivery_budget, due_work),
             mentions=Mentions(database),

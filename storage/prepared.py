@@ -183,8 +183,10 @@ def of_text(sql: str, *numbers: str, index: str = "") -> Prepared:
 class Bulk:
     """Rows of one table, written many in one statement.
 
-    On SQLite the statement is ``head``, as many ``row`` as there are, and ``tail``.
+    On SQLite the statement is ``head``, as many ``row`` as there are, with ``separator`` between them, and ``tail``.
     """
+
+    separator = ", "
 
     def __init__(self, table: Table, columns: Sequence[str]) -> None:
         self.table = table
@@ -211,6 +213,7 @@ class Update:
     tail: str
     kinds: list[str]
     postgres_sql: str
+    separator = ", "
 
     def __init__(self, table: Table, keys: Sequence[str], columns: Sequence[str], *, also: str = "") -> None:
         names = [*keys, *columns]
@@ -238,7 +241,8 @@ class ListUpdate(Update):
         sets = f"UPDATE {table.name} SET {column} = w.{column} FROM (SELECT v.{first}"
         self.head = f"{sets}, j.value AS {second}, v.{column} FROM (SELECT {numbered(names)} FROM (VALUES "
         self.row = placeholders(names)
-        self.tail = f")) AS v, json_each(v.list) AS j) AS w WHERE {same(table, keys)}"
+        # A limit keeps SQLite from reading all rows of the first key before it looks into the lists.
+        self.tail = f")) AS v, json_each(v.list) AS j LIMIT -1) AS w WHERE {same(table, keys)}"
         self.kinds = [postgres_type(table.c[first].type), "bigint", "text", postgres_type(table.c[column].type)]
         self.postgres_sql = (
             f"{sets}, CAST(j.value AS bigint) AS {second}, v.{column} FROM {unnest(self.kinds)} AS v ({', '.join(names)}), "
@@ -249,10 +253,13 @@ class ListUpdate(Update):
 class Delete(Update):
     """Delete the rows of these keys. The values of ``Tx.update_later`` are ``()``."""
 
+    # For a list of several columns SQLite would read the whole table.
+    separator = " OR "
+
     def __init__(self, table: Table, keys: Sequence[str]) -> None:
-        self.head = f"DELETE FROM {table.name} WHERE ({', '.join(keys)}) IN (VALUES "
-        self.row = placeholders(keys)
-        self.tail = ")"
+        self.head = f"DELETE FROM {table.name} WHERE "
+        self.row = f"({' AND '.join(f'{name} = ?' for name in keys)})"
+        self.tail = ""
         self.kinds = [postgres_type(table.c[name].type) for name in keys]
         wanted = f"{unnest(self.kinds)} AS w ({', '.join(keys)})"
         self.postgres_sql = f"DELETE FROM {table.name} USING {wanted} WHERE {same(table, keys)}"

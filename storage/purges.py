@@ -4,7 +4,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, bindparam, delete, insert, select, update
 
-from storage.messages import LARGEST_SEQ, PLACE, MessagePlace
+from storage.messages import PLACE, MessagePlace
 from storage.models import messages, purges
 from storage.transaction import Tx
 
@@ -42,7 +42,8 @@ SLICE = select(
 
 
 def add(tx: Tx, chat_pk: int, user_pk: int, since: int) -> int:
-    row = {"chat_pk": chat_pk, "user_pk": user_pk, "since": since, "before_seq": LARGEST_SEQ}
+    """Of what is there now: the user may be let in again before it is done. The transaction holds the chat."""
+    row = {"chat_pk": chat_pk, "user_pk": user_pk, "since": since, "before_seq": tx.head(chat_pk) + 1}
     primary_key: Any = tx.execute(insert(purges), row).inserted_primary_key
     return int(primary_key[0])
 

@@ -7,7 +7,7 @@ from typing import Any
 import orjson
 from sqlalchemy import Connection
 
-from storage.prepared import LARGEST_LIST, Prepared
+from storage.prepared import LARGEST_LIST, Bulk, Prepared, Update
 from storage.statements import SET_CHANNEL, Channels, Found, Locked, Read, Waiting
 from storage.types import now
 
@@ -36,21 +36,22 @@ class SqliteStatements:
 
     def write(self, waiting: Waiting, moved: Channels, *then: str) -> None:
         for table, rows in waiting.rows.items():
-            self._run(table.head, table.row, table.tail, rows)
+            self._run(table, rows)
         for update, values in waiting.updates.items():
-            self._run(update.head, update.row, update.tail, update.rows_of(values))
-        self._run(SET_CHANNEL.head, SET_CHANNEL.row, SET_CHANNEL.tail, [(pk, *values) for pk, values in moved.items()])
+            self._run(update, update.rows_of(values))
+        self._run(SET_CHANNEL, [(pk, *values) for pk, values in moved.items()])
         for each in then:
             self.bare.execute(each)
 
-    def _run(self, head: str, row: str, tail: str, rows: Sequence[tuple[Any, ...]]) -> None:
+    def _run(self, kind: Bulk | Update, rows: Sequence[tuple[Any, ...]]) -> None:
         """In powers of two: each statement costs a hand-over of the interpreter's lock, and each length is compiled once."""
         start, size = 0, LARGEST_LIST
         while start < len(rows):
             while size > len(rows) - start:
                 size //= 2
             part = rows[start : start + size]
-            self.bare.execute(head + ", ".join([row] * size) + tail, [value for row in part for value in row])
+            sql = kind.head + kind.separator.join([kind.row] * size) + kind.tail
+            self.bare.execute(sql, [value for row in part for value in row])
             start += size
 
     def finish(self, waiting: Waiting, moved: Channels) -> None:

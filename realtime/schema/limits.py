@@ -35,6 +35,7 @@ class Limits:
     search_query: int = limit(256, "characters of a search for messages", gt=0)
     search_words: int = limit(32, "words of a search for messages", gt=0)
     search_candidates: int = limit(2_000, "messages that a search reads per call", gt=0)
+    search_text: int = limit(512 * KIB, "characters of messages that a search reads per call", gt=0)
     search_chats: int = limit(1_000, "chats that a search without a chat covers, the most recently active ones", gt=0)
     search_wait: float = limit(2, "seconds that a search waits for messages to be indexed; 503 above", gt=0)
     search_shortest: int = limit(2, "letters and digits that a search for messages must have", gt=0)

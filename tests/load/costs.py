@@ -168,6 +168,11 @@ async def uploaded(world: World, number: int) -> Asked:
     return Asked(MEDIA, form=True)
 
 
+async def listed(world: World, number: int) -> Asked:
+    words = [f"word{each} {number}" for each in range(5000)]
+    return Asked(f"{ADMIN}/word-lists/words", {"words": words, "action": "flag"}, items=len(words))
+
+
 TEMPLATE = {"key": "K{n}", "category": "c", "title": "t", "message": "m {{ p0 }}", "tenantId": "{tenant}"}
 FROM_TEMPLATE = {
     "templateKey": "T", "userId": "{uuid}", "tenantId": "{tenant}", "entityType": "e", "entityId": "1",
@@ -207,6 +212,7 @@ ROWS: dict[str, Maker] = {
     ),
     f"GET {MESSAGES}": same(f"{MESSAGES}?chatId={{large}}&limit={PAGE}", items=PAGE),
     f"GET {MESSAGES}/{{id}}": same(f"{MESSAGES}/{{message}}"),
+    f"GET {MESSAGES}/search": same(f"{MESSAGES}/search?query=xx&limit=50", items=50),
     f"PATCH {MESSAGES}/{{id}}": of_new(World.message, f"{MESSAGES}/{{id}}", {"content": TEXT}),
     f"DELETE {MESSAGES}/{{id}}": of_new(World.message, f"{MESSAGES}/{{id}}"),
     f"POST {MESSAGES}/{{id}}/read": of_new(World.message, f"{MESSAGES}/{{id}}/read"),
@@ -272,6 +278,8 @@ ROWS: dict[str, Maker] = {
     f"POST {ADMIN}/broadcasts": same(f"{ADMIN}/broadcasts", {"title": "t", "message": "m", "preview": True}),
     f"GET {ADMIN}/broadcasts": same(f"{ADMIN}/broadcasts{paged}", items=PAGE),
     f"GET {ADMIN}/reports": same(f"{ADMIN}/reports{paged}", items=PAGE),
+    f"PUT {ADMIN}/word-lists/{{name}}": listed,
+    f"GET {ADMIN}/word-lists": same(f"{ADMIN}/word-lists"),
 }
 
 # What is not measured, and what it does as much as. Passwords are hashed in a queue of their own, which no price is for.
@@ -285,6 +293,10 @@ LIKE = {
     f"DELETE {CHATS}/{{id}}/members/{{userId}}/ban": f"POST {CHATS}/{{id}}/members/{{userId}}/ban",
     f"DELETE {CHATS}/{{id}}/members/{{userId}}/silence": f"POST {CHATS}/{{id}}/members/{{userId}}/silence",
     f"POST {MESSAGES}/{{id}}/report": f"POST {MESSAGES}/{{id}}/read",
+    f"GET {ADMIN}/reports/{{number}}": f"GET {MESSAGES}",
+    f"PATCH {ADMIN}/reports/{{number}}": f"POST {CHATS}/{{id}}/members/{{userId}}/ban",
+    f"GET {ADMIN}/word-lists/{{name}}": f"GET {ADMIN}/word-lists",
+    f"DELETE {ADMIN}/word-lists/{{name}}": f"PUT {ADMIN}/word-lists/{{name}}",
     f"DELETE {MESSAGES}/{{id}}/reactions/{{key}}": f"PUT {MESSAGES}/{{id}}/reactions/{{key}}",
     f"DELETE {MESSAGES}/{{id}}/pin": f"PUT {MESSAGES}/{{id}}/pin",
     f"POST {MESSAGES}/{{id}}/thread/unfollow": f"POST {MESSAGES}/{{id}}/thread/follow",

@@ -240,3 +240,17 @@ async def test_a_viewer_of_a_room_searches_it(either: Served) -> None:
     assert await found(viewer, "plum") == [], "it is none of their chats"
     assert (await owner.post(f"/api/v2/chats/{room}/members/{viewer.id}/ban", {})).status == 200
     assert (await viewer.get(SEARCH, params={"query": "plum", "chatId": room})).status == 403
+
+
+async def test_a_call_reads_so_much_text(serve: ServerFactory) -> None:
+    """What is left is the next call's; paging still finds everything, and the time is charged to the user."""
+    server = await serve(max_search_text=200, max_units_per_second=0.001)
+    ann, _, chat = await pair(server)
+    sent = await ann.send(chat, "a plum tree")
+    for number in range(9):
+        await ann.send(chat, f"tree, but no plum in the middle of line {number} " + "x" * 60)
+    page = (await search(ann, '"plum tree"')).json
+    assert (page["items"], page["complete"]) == ([], False) and page["nextCursor"]
+    assert await found(ann, '"plum tree"') == await found(ann, '"plum tree"', chatId=chat, limit=1) == [sent["_id"]]
+    left, _ = server.services.budget.users.left[ann.user.pk]
+    assert left < server.services.budget.users.burst

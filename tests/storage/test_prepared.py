@@ -1,12 +1,18 @@
 """Statements of the hot path: the same on SQLite's bare connection, on PostgreSQL's pipeline, and through SQLAlchemy."""
 
+import importlib
+import pkgutil
+import sqlite3
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
 from sqlalchemy import BigInteger, Boolean, Column, LargeBinary, MetaData, Table, Text, bindparam, select, text
 
+import storage
 from storage.database import Database
+from storage.models import metadata
 from storage.prepared import LARGEST_LIST, Bulk, Prepared, Update, padded
 from storage.transaction import Command, Tx, first
 
@@ -146,3 +152,30 @@ def test_lists_have_few_lengths() -> None:
     assert padded([]) == [] and padded([1]) == [1]
     assert padded((1, 2, 3)) == [1, 2, 3, 1] and len(padded(range(5))) == 8
     assert {len(padded(range(size))) for size in range(1, 65)} == {1, 2, 4, 8, 16, 32, 64}
+
+
+def written_in_bulk() -> dict[str, Update]:
+    """Every update and deletion of many rows that the storage knows."""
+    found = {}
+    for each in pkgutil.iter_modules(storage.__path__, "storage."):
+        for name, value in vars(importlib.import_module(each.name)).items():
+            if isinstance(value, Update):
+                found[f"{each.name}.{name}"] = value
+    return found
+
+
+@pytest.mark.parametrize("name", written_in_bulk())
+@pytest.mark.parametrize("count", [1, 2, LARGEST_LIST])
+def test_a_write_of_many_rows_reads_no_others_on_sqlite(migrated_file: Path, name: str, count: int) -> None:
+    """By the whole key: the rows of a table, or of one chat, may be many."""
+    kind = written_in_bulk()[name]
+    sql = kind.head + kind.separator.join([kind.row] * count) + kind.tail
+    connection = sqlite3.connect(migrated_file)
+    plan = [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {sql}", [1] * sql.count("?"))]
+    connection.close()
+    tables = {each.name for each in metadata.sorted_tables}
+    assert not [each for each in plan if each.split()[0] == "SCAN" and each.split()[1] in tables], plan
+    searched = [each for each in plan if each.startswith("SEARCH")]
+    if name == "storage.log.SET_PAYLOAD":
+        assert all("channel_pk=? AND seq=?" in each for each in searched), plan
+    assert searched
