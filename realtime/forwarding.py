@@ -9,7 +9,7 @@ from realtime.message_change import visible
 from realtime.schema.caller import Caller
 from storage import media, messages
 from storage.access import ACCESS
-from storage.errors import Conflict, NotFound, Sanctioned
+from storage.errors import Conflict, NotFound, Restricted
 from storage.media import Media
 from storage.messages import Message, MessagePlace
 from storage.statements import Read
@@ -30,7 +30,7 @@ def find(connection: Connection, caller: Caller, message_id: str) -> Source | No
     """Before the locks are taken; None for what the user can't see."""
     try:
         place, _ = visible(connection, caller, message_id)
-    except (NotFound, Sanctioned):
+    except (NotFound, Restricted):
         return None
     item = messages.get(connection, place.chat_pk, place.seq, with_readers=False)
     return Source(place, file_of(item), len(item.content or "")) if item else None
@@ -43,7 +43,7 @@ def file_of(item: Message) -> str | None:
 def require(tx: Tx, caller: Caller, message_id: str) -> tuple[Message, Media | None]:
     """The message that is to be forwarded, and its file.
 
-    Raises NotFound and Sanctioned for users who can't see it, Conflict for a transfer, for a deleted message, and where its
+    Raises NotFound and Restricted for users who can't see it, Conflict for a transfer, for a deleted message, and where its
     file is gone.
     """
     place, _ = visible(tx, caller, message_id)

@@ -14,9 +14,9 @@ logger = logging.getLogger("bellwire.search")
 
 EVENTS = frozenset({"message:new", "message:updated", "message:deleted"})
 CHATS_AT_ONCE = 100
-# How long it rests after each slice, as a multiple of what the slice took: in a process with nothing else to do, and in one
-# that is busy, where sending goes before.
-REST, REST_WHEN_BUSY = 4, 19
+# The pause after each slice, as a multiple of what the slice took: in a process with nothing else to do, and in a busy one,
+# where sending goes before.
+PAUSE_FACTOR, PAUSE_FACTOR_WHEN_BUSY = 4, 19
 # CPU of the process, in cores.
 BUSY_CORES = 0.4
 MEASURE_SECONDS = 0.2
@@ -25,7 +25,7 @@ RETRY_SECONDS = 0.02
 # How often it looks for what other processes left behind.
 RESCAN_SECONDS = 60.0
 # Texts that were removed are gone from the index's file within a day.
-PURGE_SECONDS = 12 * 3600
+COMPACT_AFTER_SECONDS = 12 * 3600
 
 
 class Indexer:
@@ -34,36 +34,36 @@ class Indexer:
     def __init__(self, index: SearchIndex) -> None:
         self.index = index
         # Chats of which something may not be indexed.
-        self.behind: set[int] = set()
+        self.unindexed: set[int] = set()
         # When all chats were looked at, of time.monotonic(), and the index's generation then.
         self.scanned_at = float("-inf")
         self.scanned_generation = -1
         self.stopping = False
-        self.load = Load()
+        self.load = ProcessLoad()
 
     def on_commit(self, events: Iterable[Event]) -> None:
         for event in events:
             if event.name in EVENTS:
-                self.behind.add(event.channel_pk)
+                self.unindexed.add(event.channel_pk)
 
     def on_unknown(self, channels: Collection[int]) -> None:
-        self.behind.update(channels)
+        self.unindexed.update(channels)
 
     async def work(self) -> None:
         """Index what is behind."""
         await self._scan()
-        while self.behind and not self.stopping:
-            some = [self.behind.pop() for _ in range(min(CHATS_AT_ONCE, len(self.behind)))]
+        while self.unindexed and not self.stopping:
+            some = [self.unindexed.pop() for _ in range(min(CHATS_AT_ONCE, len(self.unindexed)))]
             started = time.monotonic()
             try:
                 left = await self.index.update(some)
             except BaseException:
-                self.behind.update(some)
+                self.unindexed.update(some)
                 raise
-            self.behind.update(left)
+            self.unindexed.update(left)
             took = time.monotonic() - started
-            rest = REST_WHEN_BUSY if self.load.cores() > BUSY_CORES else REST
-            await asyncio.sleep(took * rest)
+            pause = PAUSE_FACTOR_WHEN_BUSY if self.load.cores() > BUSY_CORES else PAUSE_FACTOR
+            await asyncio.sleep(took * pause)
 
     async def catch_up(self, chat_pks: Collection[int], seconds: float) -> bool:
         """Index these chats now, for at most ``seconds``; whether nothing is behind."""
@@ -76,11 +76,11 @@ class Indexer:
                     if left == before and self.index.is_shared:
                         await asyncio.sleep(RETRY_SECONDS)
                 return True
-        self.behind.update(chat_pks)
+        self.unindexed.update(chat_pks)
         return False
 
-    async def purge(self) -> None:
-        if await self.index.purge(before=now() - PURGE_SECONDS * SECOND):
+    async def compact(self) -> None:
+        if await self.index.compact(before=now() - COMPACT_AFTER_SECONDS * SECOND):
             logger.info("removed what was left of deleted texts from the search index")
 
     async def rebuild(self) -> None:
@@ -88,8 +88,12 @@ class Indexer:
         await self.index.rebuild()
         self.scanned_at = float("-inf")
 
-    async def stop(self) -> None:
+    def request_stop(self) -> None:
+        """Begin nothing more."""
         self.stopping = True
+
+    async def stop(self) -> None:
+        self.request_stop()
         await self.index.close()
 
     async def _scan(self) -> None:
@@ -97,11 +101,11 @@ class Indexer:
         if self.scanned_generation == self.index.generation and not stale and self.scanned_at > float("-inf"):
             return
         generation = self.index.generation
-        self.behind |= await self.index.lagging()
+        self.unindexed |= await self.index.unindexed_chats()
         self.scanned_at, self.scanned_generation = time.monotonic(), generation
 
 
-class Load:
+class ProcessLoad:
     """How busy this process is."""
 
     def __init__(self) -> None:

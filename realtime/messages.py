@@ -5,7 +5,7 @@ import contextlib
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import NamedTuple, TypeVar
+from typing import TypeVar
 from weakref import WeakValueDictionary
 
 from sqlalchemy import Connection
@@ -14,12 +14,13 @@ from realtime import forwarding, mentions, replies
 from realtime.chat_numbers import ChatNumbers
 from realtime.fanout.delivery_budget import DeliveryBudget
 from realtime.forwarding import Source
+from realtime.history import HistoryPage, page_around, page_of
 from realtime.media import MediaService, Upload
 from realtime.membership import LARGE_CHAT_MEMBERS, MODERATORS, open_direct, require_member
 from realtime.message_change import change_message, visible
 from realtime.message_places import MessagePlaces
 from realtime.posting import Answer, Posting, keys_of, post, prepare, reads_of, recipient_of
-from realtime.reports import flag
+from realtime.reporting import flag
 from realtime.schema import message_documents, message_shapes
 from realtime.schema.caller import Caller
 from realtime.schema.limits import Limits
@@ -386,30 +387,6 @@ class Messages:
             return [*own, *outbox.reads_of_badge(caller.pk, exclude_device=caller.device)]
 
         return await change_message(self.places, caller, message_id, change, also=[caller.pk], reads_of_member=reads)
-
-
-class HistoryPage(NamedTuple):
-    """Messages ascending by seq, and whether there are older and newer ones."""
-
-    items: list[Message]
-    older: bool
-    newer: bool
-
-
-def page_of(read: Callable[..., list[Message]], *, before: int | None, after: int | None, limit: int) -> HistoryPage:
-    found = read(before=before, after=after, limit=limit + 1)
-    forward = after is not None and before is None
-    more = len(found) > limit
-    items = (found[:limit] if forward else found[-limit:]) if more else found
-    older = (forward and after is not None and after > 0) or (more and not forward)
-    return HistoryPage(items, older, (more and forward) or before is not None)
-
-
-def page_around(read: Callable[..., list[Message]], seq: int, *, limit: int) -> HistoryPage:
-    """Half of it is up to and with a seq."""
-    older = page_of(read, before=seq + 1, after=None, limit=(limit + 1) // 2)
-    newer = page_of(read, before=None, after=seq, limit=limit - len(older.items))
-    return HistoryPage([*older.items, *newer.items], older.older, newer.newer)
 
 
 def needs_lookup(body: SendMessage) -> bool:

@@ -10,15 +10,15 @@ from realtime import forwarding, idempotency, mentions, replies
 from realtime.credits import pay, require_recipient
 from realtime.fanout.delivery_budget import DeliveryBudget
 from realtime.forwarding import Source
+from realtime.listed_words import NO_WORDS, ListedWords
 from realtime.media import one
 from realtime.mentions import Mentioning
-from realtime.reports import flag
+from realtime.reporting import flag
 from realtime.schema import message_documents, message_shapes
 from realtime.schema.caller import Caller
 from realtime.schema.limits import Limits
 from realtime.schema.message_bodies import SendMessage
-from realtime.speaking import keeps_pace, may_speak
-from realtime.word_lists import NO_WORDS, ListedWords
+from realtime.speaking import is_slowed, may_speak
 from storage import accounts, chat, last_posts, log, media, messages, outbox, readers, unread, webhooks
 from storage import mentions as mention_rows
 from storage.access import ACCESS, need_access
@@ -144,7 +144,7 @@ def post(tx: Tx, posting: Posting, limits: Limits, public_url: str, delivery_bud
         mention_rows.change(tx, None, message, seq)
     if root is not None:
         replies.add(tx, root, message, is_member=access.is_member)
-    if keeps_pace(access):
+    if is_slowed(access):
         last_posts.put(tx, chat_pk, caller.pk, access.last_post_at)
     outbox.promise(tx, "message" if in_chat else "reply", chat_pk, seq)
     if flagged_by:

@@ -1,20 +1,18 @@
 """Deleting the messages of banned users, some in each transaction, from the newest on; a crash does not stop it."""
 
 from functools import partial
-from typing import Literal
 
 from realtime.due import DueWork
 from realtime.tombstones import make_tombstone, reads_of_tombstone
 from storage import due, messages, purges
 from storage.database import Database
 from storage.messages import MessagePlace
-from storage.purges import Purge, PurgeSlice
+from storage.purges import Deletion, Purge, PurgeSlice
 from storage.statements import Read
 from storage.transaction import Command, Tx
 from storage.types import SECOND
 
 DUE = "purges"
-Deletion = Literal["none", "hour", "day", "all"]
 SECONDS = {"hour": 3600, "day": 24 * 3600}
 
 

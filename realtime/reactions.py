@@ -4,12 +4,13 @@ A first reaction goes out in its own transaction. What follows in the same chat 
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from sqlalchemy import Connection
 
 from realtime.due import DueWork
 from realtime.fanout.delivery_budget import DeliveryBudget
+from realtime.listed_words import ListedWords
 from realtime.message_change import change_message, visible
 from realtime.message_places import MessagePlaces
 from realtime.reaction_events import show
@@ -18,7 +19,7 @@ from realtime.schema.caller import Caller
 from realtime.schema.limits import Limits
 from realtime.speaking import may_speak
 from realtime.support.buckets import Buckets
-from realtime.word_lists import ListedWords, WordLists
+from realtime.word_lists import WordLists
 from storage import chat, due, messages, reactions
 from storage.access import Access
 from storage.database import Database
@@ -134,9 +135,7 @@ def require_reactor(access: Access, key: str, words: ListedWords) -> None:
     """Raises what ``may_speak`` raises, and Forbidden where nobody may react; where all may, readonly members may too."""
     if access.reactions == "none":
         raise Forbidden("Reactions are switched off in this chat")
-    if access.role == "readonly" and access.reactions == "all":
-        access = replace(access, role="member")
-    may_speak(access, key, words)
+    may_speak(access, key, words, field="key", readonly_may=access.reactions == "all")
 
 
 def answer(item: Message, mine: Sequence[str]) -> message_shapes.ReactedDocument:

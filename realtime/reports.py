@@ -1,32 +1,31 @@
 """Reports of messages to the tenant's admins, and what admins do about them."""
 
-from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from sqlalchemy import Connection
 
 from realtime.message_change import change_message
 from realtime.message_places import MessagePlaces
+from realtime.reporting import report, shown
 from realtime.sanctions import Sanctions
 from realtime.schema import message_documents, shapes
 from realtime.schema.caller import Caller
+from realtime.schema.limits import Limits
 from realtime.tombstones import make_tombstone
-from storage import accounts, audit, chat, messages, reports, webhooks
+from storage import accounts, audit, chat, messages, reports
 from storage.access import Access
 from storage.errors import Conflict, NotFound
 from storage.messages import Message, MessagePlace
 from storage.reports import Action, Report, State
 from storage.transaction import Command, Tx
-from storage.types import iso_time
-
-# Messages before and after a reported one that are shown with it.
-CONTEXT = 5
 
 
 class Reports:
-    def __init__(self, places: MessagePlaces, sanctions: Sanctions) -> None:
+    def __init__(self, places: MessagePlaces, sanctions: Sanctions, limits: Limits) -> None:
         self.places = places
         self.sanctions = sanctions
+        self.limits = limits
 
     async def add(self, caller: Caller, message_id: str, reason: str) -> None:
         """For the tenant's admins. Raises NotFound, Conflict for a second report of the same message."""
@@ -59,8 +58,9 @@ class Reports:
             around: list[Message] = []
             if place is not None:
                 chat_pk, seq = place
-                around = messages.history(connection, chat_pk, first=1, before=seq + 1, after=None, limit=CONTEXT + 1)
-                around += messages.history(connection, chat_pk, first=1, before=None, after=seq, limit=CONTEXT)
+                most = self.limits.report_context
+                read = partial(messages.history, connection, chat_pk, first=1, with_replies=True)
+                around = read(before=seq + 1, after=None, limit=most + 1) + read(before=None, after=seq, limit=most)
             return {**document, "context": [message_documents.message(each) for each in around]}
 
         return await self.places.database.read(look, snapshot=True)
@@ -114,54 +114,9 @@ class Reports:
         return item.sender_id
 
 
-def report(tx: Tx, tenant_pk: int, message_id: str, reason: str, *, reporter_pk: int | None) -> bool:
-    """Make a report, of which webhooks hear without its text; False where it is there already."""
-    made = reports.add(tx, tenant_pk=tenant_pk, reporter_pk=reporter_pk, message_id=message_id, reason=reason)
-    if made is None:
-        return False
-    (document,) = shown(tx.connection(), [made])
-    item = document["message"]
-    event = {**document, "message": None, "chatId": None if item is None else item["chatId"]}
-    webhooks.promise_document(tx, "report:new", tenant_pk, event)
-    return True
-
-
-def flag(tx: Tx, tenant_pk: int, item: Message, lists: Sequence[str]) -> None:
-    """Report a message that has words of these lists."""
-    report(tx, tenant_pk, item.id, f"Has a word of: {', '.join(lists)}", reporter_pk=None)
-
-
 def need(connection: Connection, caller: Caller, pk: int) -> Report:
     """Raises NotFound."""
     found = reports.find(connection, caller.user.tenant_pk, pk)
     if found is None:
         raise NotFound
     return found
-
-
-def shown(connection: Connection, some: Sequence[Report]) -> list[shapes.ReportDocument]:
-    """With the messages as they are now."""
-    ids = {each.message_id for each in some}
-    if not ids:
-        return []
-    places = reports.places(connection, ids)
-    items = {each.id: each for each in messages.at_places(connection, places.values())}
-    counts = reports.counts(connection, ids)
-    return [document(each, items, counts) for each in some]
-
-
-def document(item: Report, items: Mapping[str, Message], counts: Mapping[str, int]) -> shapes.ReportDocument:
-    reporter, message = item.reporter, items.get(item.message_id)
-    return {
-        "id": item.pk,
-        "messageId": item.message_id,
-        "reporterId": None if reporter is None else reporter[0],
-        "reason": item.reason,
-        "createdAt": iso_time(item.created_at),
-        "state": item.state,
-        "action": item.action,
-        "resolvedAt": None if item.resolved_at is None else iso_time(item.resolved_at),
-        "reporter": None if reporter is None else {"id": reporter[0], "name": reporter[1]},
-        "reportCount": counts.get(item.message_id, 0),
-        "message": None if message is None else message_documents.message(message),
-    }

@@ -7,13 +7,14 @@ from sqlalchemy import Connection
 
 from realtime.chat import Chats, moderate, only
 from realtime.membership import RANKS, append_updated, leave
-from realtime.purges import Deletion, Purges
+from realtime.purges import Purges
 from realtime.schema import documents, shapes
 from realtime.schema.caller import Caller
 from storage import audit, chat, log, sanctions, streams, webhooks
 from storage.access import Access, need_access
 from storage.accounts import User
 from storage.errors import FOREVER, Conflict, Forbidden, Invalid, NotFound
+from storage.purges import Deletion
 from storage.sanctions import Kind, Sanction
 from storage.transaction import Tx
 from storage.types import now

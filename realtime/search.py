@@ -21,7 +21,7 @@ from storage.database import Database
 from storage.errors import Invalid, Unavailable
 from storage.messages import LARGEST_SEQ, Message
 from storage.search import ActiveChat, IndexPosition
-from storage.search_index import IndexMatches, Wanted
+from storage.search_index import IndexMatches, SearchRange
 from storage.transaction import clock
 from storage.types import SECOND
 from storage.words import Span, Term, find_terms, keys_of_terms, read_query
@@ -32,13 +32,12 @@ FIRST_CHATS, ROUND = 50, 200
 UNITS_PER_KIB = 1.5
 TURN_CHARACTERS = 16 * KIB
 RETRY_SECONDS = 1.0
-MATCHES_SHOWN = 100
 MILLISECOND = SECOND // 1000
 
 
 @dataclass(frozen=True, slots=True)
 class SearchFilter:
-    """What hits must be besides: of a sender, of a type, sent since and until (microseconds, both included).
+    """Conditions besides the query: of a sender, of a type, sent since and until (microseconds, both included).
 
     Times count to the millisecond, as they are shown.
     """
@@ -88,7 +87,7 @@ class Candidates(NamedTuple):
     more_below: int
 
 
-class Lagging(Exception):
+class TooFarBehind(Exception):
     """Too much of these chats is not indexed"""
 
     def __init__(self, chat_pks: set[int]) -> None:
@@ -124,7 +123,7 @@ class MessageSearch:
         terms = self._read(query)
         self.searching.acquire(caller.pk)
         chat_pk = None if chat_id is None else await self.numbers.find(caller.user.tenant_pk, chat_id)
-        run = Run(self, caller, terms, wanted, limit, one_chat=chat_pk)
+        run = SearchRun(self, caller, terms, wanted, limit, one_chat=chat_pk)
         if chat_pk is not None:
             if place is not None and place.chat_pk != chat_pk:
                 raise Invalid.field("cursor", "must be the nextCursor of the previous page of the same search")
@@ -160,7 +159,7 @@ def active_chats(connection: Connection, user_pk: int, place: SearchPlace | None
     return at, [each for each in found if (each.active_at, each.chat_pk) <= start]
 
 
-class Run:
+class SearchRun:
     """One call: it reads candidates until it has a page, or has read too many."""
 
     def __init__(
@@ -188,7 +187,7 @@ class Run:
     async def page(
         self, chats: Sequence[ActiveChat], at: int, place: SearchPlace | None, *, is_all: bool
     ) -> SearchPage:
-        waiting = [Wanted(each.chat_pk, LARGEST_SEQ) for each in chats]
+        waiting = [SearchRange(each.chat_pk, LARGEST_SEQ) for each in chats]
         if place is not None and waiting and waiting[0].chat_pk == place.chat_pk:
             waiting[0] = waiting[0]._replace(before=place.seq)
         size, most = FIRST_CHATS, self.limit + 1
@@ -210,11 +209,11 @@ class Run:
     def _may_go_on(self) -> bool:
         return self.characters < self.service.limits.search_text
 
-    async def _look(self, some: Sequence[Wanted], most: int) -> list[Wanted]:
+    async def _look(self, some: Sequence[SearchRange], most: int) -> list[SearchRange]:
         """Read the candidates of these chats in their order; what is left of them."""
         candidates = await self._candidates(some, min(most, self.budget))
         chosen: list[tuple[int, int]] = []
-        left: list[Wanted] = []
+        left: list[SearchRange] = []
         for number, each in enumerate(candidates):
             seqs = each.seqs[: self.budget - len(chosen)]
             chosen += [(each.chat_pk, seq) for seq in seqs]
@@ -242,19 +241,19 @@ class Run:
             self.characters += len(content)
             if before // TURN_CHARACTERS < self.characters // TURN_CHARACTERS:
                 await asyncio.sleep(0)
-            if spans := find_terms(content, self.terms, most=MATCHES_SHOWN):
+            if spans := find_terms(content, self.terms, most=self.service.limits.search_matches):
                 self.hits.append(Hit(item, spans))
                 if len(self.hits) > self.limit:
                     break
         return None
 
-    async def _candidates(self, some: Sequence[Wanted], most: int) -> list[Candidates]:
+    async def _candidates(self, some: Sequence[SearchRange], most: int) -> list[Candidates]:
         limit = self.service.limits.search_candidates
         for attempt in range(2):
             found = await self.service.indexer.index.find(some, self.keys, most=most)
             try:
                 return await self.service.database.read(partial(merged, some=some, found=found, most=most, limit=limit))
-            except Lagging as behind:
+            except TooFarBehind as behind:
                 chat_pks = behind.chat_pks
             if attempt or not await self.service.indexer.catch_up(chat_pks, self.service.limits.search_wait):
                 break
@@ -284,20 +283,20 @@ class Run:
         return [message_documents.hit(item, each.spans) for item, each in zip(items, shown, strict=True)]
 
 
-def rest_of(some: Sequence[Wanted], number: int, *, below: int) -> list[Wanted]:
+def rest_of(some: Sequence[SearchRange], number: int, *, below: int) -> list[SearchRange]:
     """The chats from this one on, and of it what is below a seq."""
-    return [Wanted(some[number].chat_pk, below), *some[number + 1 :]]
+    return [SearchRange(some[number].chat_pk, below), *some[number + 1 :]]
 
 
 def merged(
-    connection: Connection, some: Sequence[Wanted], found: Sequence[IndexMatches], most: int, limit: int
+    connection: Connection, some: Sequence[SearchRange], found: Sequence[IndexMatches], most: int, limit: int
 ) -> list[Candidates]:
-    """What the index has found, and what it lacks, up to ``limit`` messages. Raises Lagging."""
+    """What the index has found, and what it lacks, up to ``limit`` messages. Raises TooFarBehind."""
     positions: dict[int, IndexPosition] = {each.chat_pk: of.position for each, of in zip(some, found, strict=True)}
-    changes = {each.chat_pk: each for each in search.missing(connection, positions, limit=limit + 1)}
+    changes = {each.chat_pk: each for each in search.unindexed(connection, positions, limit=limit + 1)}
     behind = {pk for pk, each in changes.items() if not each.is_complete}
     if behind or sum(len(each.texts) for each in changes.values()) > limit:
-        raise Lagging(behind or set(changes))
+        raise TooFarBehind(behind or set(changes))
     return [
         candidates_of(each, of, changes[each.chat_pk].texts if each.chat_pk in changes else (), most)
         for each, of in zip(some, found, strict=True)
@@ -305,7 +304,7 @@ def merged(
 
 
 def candidates_of(
-    wanted: Wanted, found: IndexMatches, unindexed: Sequence[int] | Mapping[int, object], most: int
+    wanted: SearchRange, found: IndexMatches, unindexed: Sequence[int] | Mapping[int, object], most: int
 ) -> Candidates:
     lowest = found.seqs[-1] if len(found.seqs) >= most else 0
     seqs = {*found.seqs, *(seq for seq in unindexed if lowest <= seq < wanted.before)}

@@ -3,10 +3,10 @@
 import re
 from collections.abc import Sequence
 
+from realtime.listed_words import NO_WORDS, ListedWords
 from realtime.membership import MODERATORS
-from realtime.word_lists import NO_WORDS, ListedWords
 from storage.access import Access
-from storage.errors import Forbidden, ListedWord, Sanctioned, SlowMode
+from storage.errors import Forbidden, ListedWord, Restricted, SlowMode
 from storage.text import fold
 from storage.types import SECOND
 
@@ -18,23 +18,32 @@ LINK = re.compile(
 
 
 def may_speak(
-    access: Access, text: str | None = None, words: ListedWords = NO_WORDS, *, posts_at: int | None = None
+    access: Access,
+    text: str | None = None,
+    words: ListedWords = NO_WORDS,
+    *,
+    posts_at: int | None = None,
+    field: str = "content",
+    readonly_may: bool = False,
 ) -> Sequence[str]:
-    """Whether a user may speak in a chat, and say ``text``; ``posts_at`` (microseconds) where it is a new message.
+    """Check that a user may post, edit, react or type; returns the names of the word lists that flag ``text``.
 
-    Returns the lists that flag the text. Raises Forbidden for who may only read, and for who is blocked; Sanctioned for who
-    is silenced, in a frozen chat, and for links; SlowMode soon after another message; ListedWord. Of these, moderators
-    are exempt from frozen chats, links and slow mode.
+    ``posts_at`` is the time of a new message, in microseconds; None for anything else. ``field`` has the text in the request.
+    With ``readonly_may`` members who may only read may do it too.
+
+    Raises Forbidden for who may only read, and for who is blocked; Restricted for who is silenced, in a frozen chat, and
+    for links; SlowMode soon after another message; ListedWord. Of these, moderators are exempt from frozen chats, links
+    and slow mode.
     """
-    if access.role == "readonly" or access.blocked:
+    if (access.role == "readonly" and not readonly_may) or access.blocked:
         raise Forbidden
     if access.silenced_until is not None:
-        raise Sanctioned("silenced", access.silenced_until)
+        raise Restricted("silenced", access.silenced_until)
     if access.role not in MODERATORS:
         if access.frozen:
-            raise Sanctioned("frozen")
+            raise Restricted("frozen")
         if text and access.links == "moderators" and has_link(text):
-            raise Sanctioned("links")
+            raise Restricted("links")
         if posts_at is not None and access.slow_mode and access.last_post_at is not None:
             wait = access.last_post_at + access.slow_mode * SECOND - posts_at
             if wait > 0:
@@ -43,12 +52,12 @@ def may_speak(
         return ()
     found = words.find(text)
     if found.rejected is not None:
-        raise ListedWord(found.rejected)
+        raise ListedWord(found.rejected, field)
     return found.flagged_by
 
 
-def keeps_pace(access: Access) -> bool:
-    """Whether it counts when the user posts."""
+def is_slowed(access: Access) -> bool:
+    """Whether the chat's slow mode applies to the user."""
     return bool(access.slow_mode) and access.role not in MODERATORS
 
 

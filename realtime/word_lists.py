@@ -1,11 +1,11 @@
-"""Lists of words of each tenant, held in memory: which text has a word that is rejected, or makes a report."""
+"""Word lists of each tenant: held in memory, and changed by its admins."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from collections.abc import Sequence
 
 from sqlalchemy import Connection
 
+from realtime.listed_words import NO_WORDS, ListedWords
 from realtime.schema import shapes
 from realtime.schema.caller import Caller
 from realtime.schema.limits import Limits
@@ -15,42 +15,6 @@ from storage.errors import Conflict, NotFound
 from storage.transaction import Command, Tx
 from storage.types import iso_time
 from storage.word_lists import WordAction, WordList
-from storage.words import Term, has_at, words_of
-
-
-class FoundWords(NamedTuple):
-    """A listed word that is rejected, and the lists that flag a text."""
-
-    rejected: str | None
-    flagged_by: Sequence[str]
-
-
-class ListedWords:
-    """Those of one tenant, by the first word of each: an entry may have several."""
-
-    def __init__(self, lists: Iterable[WordList]) -> None:
-        # Of each entry: the entry as it was given, its words, and its list's name and action.
-        self.entries: dict[str, list[tuple[str, Term, str, WordAction]]] = defaultdict(list)
-        for each in lists:
-            for entry in each.words:
-                words = words_of(entry)
-                if words:
-                    self.entries[words[0].text].append((entry, Term(tuple(words)), each.name, each.action))
-
-    def find(self, text: str) -> FoundWords:
-        """A part of a longer word is not found; in a script without spaces it is."""
-        words = words_of(text)
-        flagged: dict[str, None] = {}
-        for place, word in enumerate(words):
-            for entry, term, name, action in self.entries.get(word.text, ()):
-                if has_at(words, place, term):
-                    if action == "reject":
-                        return FoundWords(entry, ())
-                    flagged[name] = None
-        return FoundWords(None, list(flagged))
-
-
-NO_WORDS = ListedWords([])
 
 
 class WordLists:
@@ -92,7 +56,7 @@ class WordLists:
             known = word_lists.of_tenant(tx.connection(), tenant_pk)
             if len(known) >= self.limits.word_lists and name not in {each.name for each in known}:
                 raise Conflict(f"A tenant can have at most {self.limits.word_lists} word lists")
-            audit.add(tx, actor.user, "word-list.put", name, action=action, words=len(kept))
+            audit.add(tx, actor.user, "word-list.change", name, action=action, words=len(kept))
             return word_lists.put(tx, tenant_pk, name, action, kept)
 
         made = await self.database.write(Command(apply, keys=[key_of(caller)]))

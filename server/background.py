@@ -53,7 +53,7 @@ class Background:
         self._every(TICK_SECONDS, services.broadcasts.work)
         self._every(TICK_SECONDS, services.erasure.work)
         self._every(TICK_SECONDS, services.indexer.work)
-        self._every(HOUR_SECONDS, services.indexer.purge)
+        self._every(HOUR_SECONDS, services.indexer.compact)
         self._every(TICK_SECONDS, services.webhook_calls.work)
         self._every(SWEEP_SECONDS, services.activities.expire)
         if services.push_channels:
@@ -68,7 +68,7 @@ class Background:
 
     async def stop(self) -> None:
         self.stopping.set()
-        self.services.indexer.stopping = True
+        self.services.indexer.request_stop()
         await self.tasks.finish()
         with contextlib.suppress(Unavailable):
             await self.services.viewers.write_peaks()

@@ -232,7 +232,7 @@ async def build(settings: Settings) -> AsyncIterator[Services]:
             messages=messages,
             reactions=reactions,
             threads=Threads(database, places),
-            reports=Reports(places, sanctions),
+            reports=Reports(places, sanctions, limits),
             word_lists=word_lists,
             search=MessageSearch(database, numbers, indexer, limits, budget),
             indexer=indexer,

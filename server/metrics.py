@@ -76,9 +76,9 @@ class Live(Collector):
                 "Delay of the oldest work that is due at a time",
                 services.due_work.late_seconds,
             ),
-            "bellwire_search_behind": (
+            "bellwire_search_unindexed_chats": (
                 "Chats whose messages wait to be indexed for searches",
-                len(services.indexer.behind),
+                len(services.indexer.unindexed),
             ),
             "bellwire_outbox_age_seconds": ("Age of the oldest outbox row or delivery", worker.depth.age),
         }

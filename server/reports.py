@@ -1,24 +1,26 @@
 """Reports of messages, for administrators."""
 
-from typing import Literal
+from operator import itemgetter
 
 from realtime.schema.bodies import ResolveReport
 from realtime.schema.fields import microseconds
 from realtime.schema.shapes import ReportDocument, ReportWithContext
-from server.call import Call, NoBody, Page, Paging, page, read_cursor, write_cursor
+from server.call import Call, NoBody, Page, Paging, paged
+from storage.reports import State
 
 
 class ReportQuery(Paging):
-    state: Literal["open", "actioned", "dismissed"] | None = None
+    state: State | None = None
 
 
 async def list_all(call: Call[NoBody, ReportQuery]) -> Page[ReportDocument]:
-    limit, place = call.query.limit, read_cursor(call.query.cursor, 1)
-    found = await call.services.reports.of_tenant(
-        call.caller, state=call.query.state, before=place[0] if place else None, limit=limit + 1
+    find, state = call.services.reports.of_tenant, call.query.state
+    return await paged(
+        call,
+        lambda before, limit: find(call.caller, state=state, before=before, limit=limit),
+        lambda each: each,
+        itemgetter("id"),
     )
-    shown = found[:limit]
-    return page(shown, write_cursor(shown[-1]["id"]) if len(found) > limit else None)
 
 
 async def get(call: Call) -> ReportWithContext:

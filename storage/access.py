@@ -19,7 +19,7 @@ from sqlalchemy import (
 
 from storage import last_posts as last_posts_of
 from storage import unread
-from storage.errors import NotFound, Sanctioned
+from storage.errors import NotFound, Restricted
 from storage.models import blocks, chats, last_posts, members, sanctions, users
 from storage.prepared import Prepared
 from storage.sanctions import Kind
@@ -50,7 +50,7 @@ class Access:
     status: str
     # Who may react: members, all or none.
     reactions: str
-    # Whether only moderators may post; after how many seconds again; whose links: all or moderators.
+    # frozen: only moderators may post; slow_mode: seconds between two posts, 0 for none; links: all or moderators.
     frozen: bool
     slow_mode: int
     links: str
@@ -134,12 +134,12 @@ def find_access(source: Tx | Connection, chat_pk: int, user_pk: int) -> Access |
     """None for who may not see the chat."""
     try:
         return need_access(source, chat_pk, user_pk)
-    except (NotFound, Sanctioned):
+    except (NotFound, Restricted):
         return None
 
 
 def need_access(source: Tx | Connection, chat_pk: int, user_pk: int) -> Access:
-    """The role of the user in the chat. Raises NotFound if they may not see it, Sanctioned if they are banned from a room."""
+    """The role of the user in the chat. Raises NotFound if they may not see it, Restricted if they are banned from a room."""
     row = first(source, ACCESS, {"chat": chat_pk, "user": user_pk})
     if row is None:
         raise NotFound
@@ -158,5 +158,5 @@ def need_access(source: Tx | Connection, chat_pk: int, user_pk: int) -> Access:
     if found.blocked:
         raise NotFound
     if banned_until is not None and banned_until > at:
-        raise Sanctioned("banned", banned_until)
+        raise Restricted("banned", banned_until)
     return found

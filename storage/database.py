@@ -24,6 +24,7 @@ from storage.sqlstates import unavailable_where_unreachable
 from storage.transaction import Command
 from storage.writer import Executor, OnCommit, OnUnknown, Writer, ignore
 
+# Seconds, but for the last: milliseconds for which the network may fail to deliver anything.
 CONNECTING = {
     "connect_timeout": 5,
     "keepalives_idle": 10,
@@ -105,6 +106,7 @@ class Database:
             raise
 
     def engine(self, size: int, overflow: int) -> AsyncEngine:
+        """Connections to PostgreSQL that commit every statement by itself: ``size`` stay open, ``overflow`` come on top."""
         engine = create_async_engine(
             self.url,
             pool_size=size,

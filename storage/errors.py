@@ -10,7 +10,7 @@ its docstring is the default message. ``details`` name the fields, where there a
     ├── Unauthenticated
     ├── Forbidden
     │   ├── RegistrationClosed
-    │   └── Sanctioned      banned from the chat, silenced in it, a frozen chat, or a link where there may be none
+    │   └── Restricted      banned from the chat, silenced in it, a frozen chat, or a link where there may be none
     ├── NotFound            absent, or not the caller's to see
     ├── Conflict
     ├── TooLarge
@@ -69,8 +69,8 @@ class ListedWord(Invalid):
 
     code = "listed_word"
 
-    def __init__(self, word: str = "") -> None:
-        super().__init__(details=[FieldError("content", f"has a word that is not allowed: {word}")])
+    def __init__(self, word: str = "", field: str = "content") -> None:
+        super().__init__(details=[FieldError(field, f"contains a word that is not allowed: {word}")])
 
 
 class Unauthenticated(Problem):
@@ -100,22 +100,22 @@ class RegistrationClosed(Forbidden):
 FOREVER = 2**62
 
 
-Sanction = Literal["banned", "silenced", "frozen", "links"]
-SANCTIONED: dict[Sanction, str] = {
-    "banned": "You are banned in this chat",
+Restriction = Literal["banned", "silenced", "frozen", "links"]
+RESTRICTIONS: dict[Restriction, str] = {
+    "banned": "You are banned from this chat",
     "silenced": "You are silenced in this chat",
-    "frozen": "The chat is frozen: only moderators may post",
-    "links": "Only moderators may post links in this chat",
+    "frozen": "The chat is frozen: only owners, admins and moderators may post",
+    "links": "Only owners, admins and moderators may post links in this chat",
 }
 
 
-class Sanctioned(Forbidden):
+class Restricted(Forbidden):
     """You may not do this here"""
 
-    def __init__(self, sanction: Sanction = "banned", until: int = FOREVER) -> None:
+    def __init__(self, restriction: Restriction = "banned", until: int = FOREVER) -> None:
         """``until`` in microseconds; FOREVER for no end."""
-        super().__init__(SANCTIONED[sanction])
-        self.code = sanction
+        super().__init__(RESTRICTIONS[restriction])
+        self.code = restriction
         self.until = until
 
 

@@ -1,12 +1,14 @@
 """Messages of banned users that are being deleted, some at a time."""
 
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from sqlalchemy import Connection, bindparam, delete, insert, select, update
 
 from storage.messages import PLACE, MessagePlace
 from storage.models import messages, purges
 from storage.transaction import Tx
+
+Deletion = Literal["none", "hour", "day", "all"]
 
 
 class Purge(NamedTuple):
@@ -26,14 +28,14 @@ class PurgeSlice(NamedTuple):
     before_seq: int
 
 
-# Messages of a chat that are looked at, and of these, those of the user that are deleted, in one transaction.
-LOOKED_AT, DELETED = 2_000, 50
+# Of a chat, and of these, of the user, in one transaction.
+SCANNED_MESSAGES, DELETED_MESSAGES = 2_000, 50
 SELECT = select(purges.c.pk, purges.c.chat_pk, purges.c.user_pk, purges.c.since, purges.c.before_seq)
 NEWEST = (
     select(messages)
     .where(messages.c.chat_pk == bindparam("chat"), messages.c.seq < bindparam("before"))
     .order_by(messages.c.seq.desc())
-    .limit(LOOKED_AT)
+    .limit(SCANNED_MESSAGES)
     .subquery()
 )
 SLICE = select(
@@ -66,9 +68,9 @@ def next_slice(connection: Connection, purge: Purge) -> PurgeSlice:
             and '"reversal":true' not in (transfer or "")
         ):
             places.append(MessagePlace(*place))
-            if len(places) == DELETED:
+            if len(places) == DELETED_MESSAGES:
                 return PurgeSlice(places, places[-1].seq)
-    return PurgeSlice(places, rows[-1].seq if len(rows) == LOOKED_AT else 0)
+    return PurgeSlice(places, rows[-1].seq if len(rows) == SCANNED_MESSAGES else 0)
 
 
 def go_on(tx: Tx, pk: int, before_seq: int) -> None:

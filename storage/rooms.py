@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection, select
 
-from storage.errors import Forbidden, NotFound, Problem, Sanctioned
+from storage.errors import Forbidden, NotFound, Problem, Restricted
 from storage.fetch import Rows, fetch_one
 from storage.models import chats, members
 from storage.prepared import json_list, of_pairs
@@ -67,7 +67,7 @@ def watchable(connection: Connection, wanted: Sequence[tuple[int, str]]) -> list
         if blocked:
             found[place] = Forbidden()
         elif banned_until is not None and banned_until > at and stream.audience == "open":
-            found[place] = Sanctioned("banned", banned_until)
+            found[place] = Restricted("banned", banned_until)
         else:
             found[place] = WatchedStream(stream, chat_head)
     return [found.get(each) or NotFound() for each in wanted]

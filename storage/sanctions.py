@@ -3,11 +3,14 @@
 from collections.abc import Collection
 from typing import Any, Literal, NamedTuple
 
-from sqlalchemy import Connection, delete, insert, select
+from sqlalchemy import Connection, bindparam, delete, insert, literal_column, select
 
 from storage.errors import FOREVER
 from storage.models import sanctions, users
+from storage.prepared import Prepared, json_list, one_of
+from storage.statements import Read
 from storage.transaction import Tx
+from storage.types import now
 
 Kind = Literal["ban", "silence"]
 
@@ -43,6 +46,21 @@ def of_user(connection: Connection, chat_pk: int, user_pk: int, at: int) -> dict
     here = sanctions.c.chat_pk == chat_pk, sanctions.c.user_pk == user_pk, sanctions.c.until > at
     rows: Any = connection.execute(select(sanctions.c.kind, sanctions.c.until).where(*here))
     return {row.kind: row.until for row in rows}
+
+
+SILENCES = Prepared(
+    select(sanctions.c.chat_pk, sanctions.c.until).where(
+        sanctions.c.user_pk == bindparam("user"),
+        sanctions.c.kind == literal_column("'silence'"),
+        sanctions.c.until > bindparam("at"),
+        one_of(sanctions.c.chat_pk, "chats"),
+    )
+)
+
+
+def read_of_silences(user_pk: int, chat_pks: Collection[int]) -> Read:
+    """When the silences of a user in these chats end that are in force: rows ``(chat_pk, until)``."""
+    return SILENCES, {"user": user_pk, "at": now(), "chats": json_list(chat_pks)}
 
 
 def page(

@@ -63,7 +63,7 @@ TEXTS = of_pairs(
 )
 
 
-def missing(connection: Connection, positions: Mapping[int, IndexPosition], *, limit: int) -> list[IndexChange]:
+def unindexed(connection: Connection, positions: Mapping[int, IndexPosition], *, limit: int) -> list[IndexChange]:
     """What an index with these positions lacks of the chats that changed since, about ``limit`` messages at a time."""
     heads = {pk: (head, floor) for pk, head, floor in fetch_one(connection, STATE, {"chats": json_list(positions)})}
     changes = [IndexChange(pk, None, {}, True) for pk in positions if pk not in heads]

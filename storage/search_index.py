@@ -10,10 +10,10 @@ from storage.search import IndexPosition
 from storage.words import Key, keys_of, words_of
 
 # Messages that are indexed in one transaction, about.
-SLICE = 200
+SLICE_MESSAGES = 200
 
 
-class Wanted(NamedTuple):
+class SearchRange(NamedTuple):
     """A chat that is searched, below a seq."""
 
     chat_pk: int
@@ -33,7 +33,7 @@ class SearchIndex(Protocol):
     # How often it began from nothing since the process started.
     generation: int
 
-    async def find(self, wanted: Sequence[Wanted], keys: Sequence[Key], *, most: int) -> list[IndexMatches]:
+    async def find(self, wanted: Sequence[SearchRange], keys: Sequence[Key], *, most: int) -> list[IndexMatches]:
         """For each chat the messages that have all keys, at most ``most``."""
         ...
 
@@ -41,11 +41,11 @@ class SearchIndex(Protocol):
         """Index a slice of what these chats lack; those that lack more."""
         ...
 
-    async def lagging(self) -> set[int]:
+    async def unindexed_chats(self) -> set[int]:
         """Chats of which something is not indexed."""
         ...
 
-    async def purge(self, *, before: int) -> bool:
+    async def compact(self, *, before: int) -> bool:
         """Remove what its file still holds of texts that were removed before a time (microseconds); whether it did."""
         ...
 

@@ -10,13 +10,13 @@ from storage.database import Database
 from storage.fetch import fetch_many, fetch_one, run
 from storage.pipeline import Statement, closing_after, numbers, pipeline_of, texts
 from storage.prepared import Prepared, json_list
-from storage.search import IndexChange, IndexPosition, missing
-from storage.search_index import SLICE, IndexMatches, Wanted, keys_of_message
+from storage.search import IndexChange, IndexPosition, unindexed
+from storage.search_index import SLICE_MESSAGES, IndexMatches, SearchRange, keys_of_message
 from storage.sqlstates import unavailable_where_unreachable
 from storage.words import Key
 
 T = TypeVar("T")
-LAGGING_AT_ONCE = 10_000
+UNINDEXED_AT_ONCE = 10_000
 # Of a message's keys; a lexeme of PostgreSQL has at most 2 KiB, which INDEXED_LENGTH keeps.
 FIND = Prepared(
     text(
@@ -38,7 +38,7 @@ CLAIM = Prepared(
         f"WHERE p.chat_pk IN (SELECT w.pk FROM {CHATS}) FOR UPDATE SKIP LOCKED"
     )
 )
-LAGGING = Prepared(
+UNINDEXED = Prepared(
     text(
         "SELECT c.pk FROM chats AS c JOIN channels AS h ON h.pk = c.pk LEFT JOIN search_positions AS p ON p.chat_pk = c.pk "
         "WHERE (c.deleted_at IS NULL AND h.head > 0 AND (p.seq IS NULL OR p.seq < h.head OR p.filled < h.head)) "
@@ -65,7 +65,7 @@ REMOVE = (
 )
 REMOVE_SOME = (
     "DELETE FROM search_texts WHERE (chat_pk, seq) IN (SELECT t.chat_pk, t.seq FROM search_texts AS t "
-    f"WHERE t.chat_pk = ANY ($1::bigint[]) LIMIT {SLICE}) RETURNING chat_pk"
+    f"WHERE t.chat_pk = ANY ($1::bigint[]) LIMIT {SLICE_MESSAGES}) RETURNING chat_pk"
 )
 FORGET = (
     "DELETE FROM search_positions AS p WHERE p.chat_pk = ANY ($1::bigint[]) "
@@ -84,7 +84,7 @@ class PostgresSearchIndex:
         self.generation = 0
         self.engine: AsyncEngine = database.engine(1, 0)
 
-    async def find(self, wanted: Sequence[Wanted], keys: Sequence[Key], *, most: int) -> list[IndexMatches]:
+    async def find(self, wanted: Sequence[SearchRange], keys: Sequence[Key], *, most: int) -> list[IndexMatches]:
         def look(connection: Connection) -> list[IndexMatches]:
             # The positions first: what is indexed meanwhile is found all the same.
             positions = positions_of(fetch_one(connection, POSITIONS, {"chats": json_list(pks)}))
@@ -107,7 +107,7 @@ class PostgresSearchIndex:
             run(connection, [Statement(MAKE, [numbers(pks)])])
             run(connection, [BEGIN])
             positions = positions_of(fetch_one(connection, CLAIM, {"chats": json_list(pks)}))
-            changes = missing(connection, positions, limit=SLICE)
+            changes = unindexed(connection, positions, limit=SLICE_MESSAGES)
             gone = [each.chat_pk for each in changes if each.position is None]
             run(connection, [*writing(changes), COMMIT])
             incomplete = {each.chat_pk for each in changes if not each.is_complete}
@@ -116,11 +116,11 @@ class PostgresSearchIndex:
 
         return await self._run(work)
 
-    async def lagging(self) -> set[int]:
-        rows = await self.database.read(lambda it: fetch_one(it, LAGGING, {"most": LAGGING_AT_ONCE}))
+    async def unindexed_chats(self) -> set[int]:
+        rows = await self.database.read(lambda it: fetch_one(it, UNINDEXED, {"most": UNINDEXED_AT_ONCE}))
         return {pk for (pk,) in rows}
 
-    async def purge(self, *, before: int) -> bool:
+    async def compact(self, *, before: int) -> bool:
         """PostgreSQL's autovacuum does it."""
         return False
 

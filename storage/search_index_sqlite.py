@@ -15,8 +15,8 @@ from typing import TypeVar
 
 from storage.database import Database
 from storage.prepared import json_list
-from storage.search import IndexChange, IndexPosition, heads, missing
-from storage.search_index import SLICE, IndexMatches, Wanted, keys_of_message
+from storage.search import IndexChange, IndexPosition, heads, unindexed
+from storage.search_index import SLICE_MESSAGES, IndexMatches, SearchRange, keys_of_message
 from storage.sqlstates import is_damaged, unavailable_where_unreachable
 from storage.types import now
 from storage.words import Key
@@ -67,7 +67,7 @@ REMOVED_AT = "removed_at"
 
 
 class SqliteSearchIndex:
-    """Both file work in threads, each for one user at a time. The file is opened when it is first used."""
+    """Reads and writes run in threads, one of each at a time. The file is opened when it is first used."""
 
     is_shared = False
 
@@ -79,7 +79,7 @@ class SqliteSearchIndex:
         # Who needs both takes that of the writer first.
         self.writing, self.reading = asyncio.Lock(), asyncio.Lock()
 
-    async def find(self, wanted: Sequence[Wanted], keys: Sequence[Key], *, most: int) -> list[IndexMatches]:
+    async def find(self, wanted: Sequence[SearchRange], keys: Sequence[Key], *, most: int) -> list[IndexMatches]:
         async def work(file: IndexFile) -> list[IndexMatches]:
             async with self.reading:
                 return await asyncio.to_thread(find, file.reader, wanted, keys, most)
@@ -90,12 +90,14 @@ class SqliteSearchIndex:
         async def work(file: IndexFile) -> set[int]:
             async with self.writing:
                 positions = await asyncio.to_thread(positions_of, file.writer, chat_pks)
-                changes = await self.database.read(lambda it: missing(it, positions, limit=SLICE), snapshot=True)
+                changes = await self.database.read(
+                    lambda it: unindexed(it, positions, limit=SLICE_MESSAGES), snapshot=True
+                )
                 return await asyncio.to_thread(store, file.writer, changes)
 
         return await self._guarded(work)
 
-    async def lagging(self) -> set[int]:
+    async def unindexed_chats(self) -> set[int]:
         async def work(file: IndexFile) -> dict[int, IndexPosition]:
             async with self.writing:
                 return await asyncio.to_thread(positions_of, file.writer, None)
@@ -105,10 +107,10 @@ class SqliteSearchIndex:
         behind = {pk for pk, head in newest.items() if known.get(pk) != IndexPosition(head, head)}
         return behind | (known.keys() - newest.keys())
 
-    async def purge(self, *, before: int) -> bool:
+    async def compact(self, *, before: int) -> bool:
         async def work(file: IndexFile) -> bool:
             async with self.writing:
-                if not await asyncio.to_thread(is_purge_due, file.writer, before):
+                if not await asyncio.to_thread(is_compaction_due, file.writer, before):
                     return False
                 pages = -MERGED_PAGES
                 while await asyncio.to_thread(merge, file.writer, pages):
@@ -116,7 +118,7 @@ class SqliteSearchIndex:
                     await asyncio.sleep(0)
                 # A search would keep the old pages in use.
                 async with self.reading:
-                    await asyncio.to_thread(finish_purge, file.writer)
+                    await asyncio.to_thread(finish_compaction, file.writer)
                 return True
 
         return await self._guarded(work)
@@ -132,7 +134,7 @@ class SqliteSearchIndex:
                 self.file = None
 
     async def _guarded(self, work: Callable[["IndexFile"], Awaitable[T]]) -> T:
-        """Run on the open file; once more on a new one where the file is damaged."""
+        """SearchRun on the open file; once more on a new one where the file is damaged."""
         with unavailable_where_unreachable(f"the search index {self.path} cannot be used"):
             try:
                 return await work(await self._open())
@@ -207,7 +209,7 @@ def check(connection: sqlite3.Connection) -> None:
 
 
 def find(
-    connection: sqlite3.Connection, wanted: Sequence[Wanted], keys: Sequence[Key], most: int
+    connection: sqlite3.Connection, wanted: Sequence[SearchRange], keys: Sequence[Key], most: int
 ) -> list[IndexMatches]:
     found = []
     with transaction(connection, "DEFERRED"):
@@ -219,7 +221,7 @@ def find(
     return found
 
 
-def is_purge_due(connection: sqlite3.Connection, before: int) -> bool:
+def is_compaction_due(connection: sqlite3.Connection, before: int) -> bool:
     row = connection.execute("SELECT value FROM facts WHERE name = ?", (REMOVED_AT,)).fetchone()
     return row is not None and int(row[0]) < before
 
@@ -231,7 +233,7 @@ def merge(connection: sqlite3.Connection, pages: int) -> bool:
     return connection.total_changes - done > 1
 
 
-def finish_purge(connection: sqlite3.Connection) -> None:
+def finish_compaction(connection: sqlite3.Connection) -> None:
     connection.execute("DELETE FROM facts WHERE name = ?", (REMOVED_AT,))
     connection.execute(CHECKPOINT)
 
@@ -294,10 +296,12 @@ def replace(connection: sqlite3.Connection, old: Mapping[int, str], new: Mapping
 
 def remove_some(connection: sqlite3.Connection, chat_pk: int) -> bool:
     """Whether nothing is left of a chat."""
-    some = dict(connection.execute(OF_CHAT, (chat_pk << SEQ_BITS, chat_pk << SEQ_BITS | LOWER_BITS, SLICE)).fetchall())
+    some = dict(
+        connection.execute(OF_CHAT, (chat_pk << SEQ_BITS, chat_pk << SEQ_BITS | LOWER_BITS, SLICE_MESSAGES)).fetchall()
+    )
     replace(connection, some, {})
-    if len(some) == SLICE:
-        connection.execute("UPDATE positions SET texts = texts - ? WHERE chat_pk = ?", (SLICE, chat_pk))
+    if len(some) == SLICE_MESSAGES:
+        connection.execute("UPDATE positions SET texts = texts - ? WHERE chat_pk = ?", (SLICE_MESSAGES, chat_pk))
         return False
     connection.execute("DELETE FROM positions WHERE chat_pk = ?", (chat_pk,))
     return True

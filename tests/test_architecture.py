@@ -149,6 +149,8 @@ WITHOUT_OWN_TEST = {
     "realtime/replies.py": "tests/server/test_threads.py",
     "realtime/message_change.py": "tests/server/test_messages.py",
     "realtime/tombstones.py": "tests/server/test_messages.py and tests/realtime/test_one_batch.py",
+    "realtime/listed_words.py": "tests/realtime/test_speaking.py",
+    "realtime/reporting.py": "tests/server/test_reports.py and test_word_lists.py",
     "*purges.py": "tests/journeys/test_moderation.py",
     "storage/last_posts.py": "tests/journeys/test_moderation.py",
     "realtime/indexing.py": "tests/server/test_search.py and tests/storage/test_search_index.py",

@@ -37,6 +37,7 @@ from realtime.schema.fields import (
     Placeholders,
     ReactionKey,
     Role,
+    SlowModeSeconds,
     TemplateKey,
     Text,
     Title,
@@ -51,6 +52,9 @@ from realtime.schema.fields import (
 )
 from realtime.schema.limits import Limits
 from storage.errors import FieldError, Invalid, Malformed
+from storage.purges import Deletion
+from storage.reports import Action
+from storage.word_lists import WordAction
 
 CODES = {
     "missing": "required",
@@ -140,9 +144,7 @@ class ChangeChat(Body):
     historyVisible: Literal["joined", "all"] | None = None
     reactions: Literal["members", "all", "none"] | None = None
     frozen: bool | None = None
-    slowMode: (
-        Annotated[int, Field(ge=0, le=3600, description="Seconds between two messages of a member; 0: none")] | None
-    ) = None
+    slowMode: SlowModeSeconds | None = None
     links: Literal["all", "moderators"] | None = None
 
 
@@ -175,7 +177,7 @@ class Sanctioning(Body):
 class BanMember(Sanctioning):
     """``delete`` says which of the user's messages are deleted: those of the last hour or day, or all."""
 
-    delete: Literal["none", "hour", "day", "all"] = "none"
+    delete: Deletion = "none"
 
 
 # Moderation
@@ -185,14 +187,14 @@ class PutWordList(Body):
     """Words, and phrases of several; text that has one is refused, or reported."""
 
     words: Annotated[list[ListedText], Field(min_length=1), AfterValidator(few_words)]
-    action: Literal["reject", "flag"]
+    action: WordAction
 
 
 class ResolveReport(Body):
     """What was done about it: the message deleted, its sender silenced or banned, until a time or without end."""
 
     state: Literal["actioned", "dismissed"]
-    action: Literal["none", "delete", "silence", "ban"] = "none"
+    action: Action = "none"
     until: Moment | None = None
 
     @model_validator(mode="after")

@@ -276,6 +276,7 @@ def conversation(
     muted_until: int | None = None,
     mute_level: str | None = None,
     role: str | None = None,
+    silenced_until: int | None = None,
 ) -> shapes.ChatDocument:
     """A chat as one member sees it, or a viewer."""
     document: shapes.ChatDocument = {
@@ -300,6 +301,8 @@ def conversation(
         document["role"] = role
     if item.reactions != "members":
         document["reactions"] = item.reactions
+    if silenced_until is not None:
+        document["silencedUntil"] = end_of(silenced_until)
     if item.frozen:
         document["frozen"] = True
     if item.slow_mode:

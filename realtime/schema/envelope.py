@@ -1,5 +1,6 @@
 """The envelope: how every ack, every ``v1`` answer and every error of the default dialect is wrapped."""
 
+import math
 from collections.abc import Sequence
 from typing import Any, NotRequired
 
@@ -7,17 +8,18 @@ from typing_extensions import TypedDict
 
 from realtime.schema.documents import end_of
 from realtime.schema.statuses import status_of
-from storage.errors import Problem, Sanctioned
+from storage.errors import Problem, Restricted, SlowMode
 from storage.types import iso_time, now
 
 
 class Detail(TypedDict):
-    """Of a sanction also its ``code``, and its end ``until``, null where it has none."""
+    """Of a restriction also its ``code``, and its end ``until``, null where it has none. ``retryAfter`` in seconds."""
 
     field: str
     message: str
     code: NotRequired[str]
     until: NotRequired[str | None]
+    retryAfter: NotRequired[int]
 
 
 class Envelope(TypedDict):
@@ -70,8 +72,11 @@ def failure(problem: Problem) -> Envelope:
 def details_of(problem: Problem) -> Sequence[Detail]:
     if problem.details:
         return [{"field": each.field, "message": each.message} for each in problem.details]
-    if isinstance(problem, Sanctioned):
+    if isinstance(problem, Restricted):
         return [{"field": "", "message": problem.message, "code": problem.code, "until": end_of(problem.until)}]
+    if isinstance(problem, SlowMode):
+        wait = max(1, math.ceil(problem.retry_after))
+        return [{"field": "", "message": problem.message, "code": problem.code, "retryAfter": wait}]
     default = (type(problem).__doc__ or "").split("\n")[0]
     if problem.message not in (default, TEXTS.get(status_of(problem))) and type(problem) is not Problem:
         return [{"field": "", "message": problem.message}]

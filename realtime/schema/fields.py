@@ -151,6 +151,13 @@ def few_mentions(value: list[str], info: ValidationInfo) -> list[str]:
     return value
 
 
+def slow_mode(value: int, info: ValidationInfo) -> int:
+    limit = limits_of(info).slow_mode
+    if value > limit:
+        raise ValueError(f"must be at most {limit} seconds")
+    return value
+
+
 def few_words(value: list[str], info: ValidationInfo) -> list[str]:
     limit = limits_of(info).listed_words
     if len(value) > limit:
@@ -278,6 +285,9 @@ UploadId = Annotated[str, AfterValidator(hex_id)]
 ClientKey = Annotated[Text, AfterValidator(client_key), NOT_EMPTY]
 Metadata = Annotated[dict[str, Any], plain("metadata")]
 Label = Annotated[Text, AfterValidator(not_blank), at_most("key"), NOT_EMPTY]
+SlowModeSeconds = Annotated[
+    int, Field(ge=0, description="Seconds between two messages of a member; 0: none"), AfterValidator(slow_mode)
+]
 ListedText = Annotated[Text, AfterValidator(with_words), at_most("listed_word"), NOT_EMPTY]
 TemplateKey = Annotated[Label, AfterValidator(template_key), documented(pattern=f"^{TEMPLATE_KEY.pattern}$")]
 NotificationText = Annotated[Text, AfterValidator(not_blank), at_most("notification_message"), NOT_EMPTY]

@@ -32,7 +32,7 @@ class ChatDocument(TypedDict):
     ``reactions`` says who may react, where it is not ``members``: ``all`` or ``none``. Only moderators post where it is
     ``frozen``; others once in ``slowMode`` seconds, and without links where ``links`` is ``moderators``. With ``muteLevel``
     ``none`` no mention is pushed until ``mutedUntil``. ``mentionCount`` counts unread messages that mention the user, up to
-    1,000, where there are any.
+    1,000, where there are any. ``silencedUntil`` is there while the user is silenced, null without end.
     """
 
     _id: str
@@ -50,6 +50,7 @@ class ChatDocument(TypedDict):
     mentionCount: NotRequired[int]
     role: NotRequired[str]
     reactions: NotRequired[str]
+    silencedUntil: NotRequired[str | None]
     frozen: NotRequired[bool]
     slowMode: NotRequired[int]
     links: NotRequired[str]
@@ -343,8 +344,8 @@ class ReporterDocument(TypedDict):
 
 
 class ReportDocument(TypedDict):
-    """``state`` is open, actioned or dismissed. Without a reporter it was made for a word of a list; ``reportCount`` is how
-    many users reported the message, which is null where its chat is gone.
+    """``state`` is open, actioned or dismissed. ``reporter`` is null for a report made by a word list. ``reportCount`` counts
+    the users who reported the message. ``message`` is null if its chat was deleted.
     """
 
     id: int

@@ -297,3 +297,23 @@ async def waiting(node: Served) -> list[Any]:
     from storage import due
 
     return await node.services.database.read(lambda it: due.overdue(it, ["purges"], before=2**62))
+
+
+async def test_a_chat_says_what_is_forbidden_in_it(either: Served) -> None:
+    """To the user who is silenced, as long as it lasts; what is as usual is not in the document."""
+    ann, bob = await either.people.many(2)
+    chat = await ann.group(bob)
+    usual = set((await bob.get(f"{CHATS}/{chat}")).json)
+    assert not usual & {"silencedUntil", "frozen", "slowMode", "links"}
+    await ann.patch(f"{CHATS}/{chat}", {"frozen": True, "slowMode": 10, "links": "moderators"})
+    for until in ("2999-01-01T00:00:00.000Z", None):
+        assert (await ann.post(f"{CHATS}/{chat}/members/{bob.id}/silence", {"until": until})).status == 200
+        for document in ((await bob.get(f"{CHATS}/{chat}")).json, (await bob.get(CHATS)).json["items"][0]):
+            assert {name: document[name] for name in document.keys() - usual} == {
+                "silencedUntil": until, "frozen": True, "slowMode": 10, "links": "moderators",
+            }  # fmt: skip
+    assert "silencedUntil" not in (await ann.get(f"{CHATS}/{chat}")).json
+    await ann.patch(f"{CHATS}/{chat}", {"frozen": False, "slowMode": 0, "links": "all"})
+    await ann.delete(f"{CHATS}/{chat}/members/{bob.id}/silence")
+    assert set((await bob.get(f"{CHATS}/{chat}")).json) == usual
+    assert (await ann.patch(f"{CHATS}/{chat}", {"slowMode": 3601})).status == 400

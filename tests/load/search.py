@@ -69,7 +69,7 @@ async def measure(settings: Settings, texts: list[list[str]], queries: list[str]
         listed = (await ann.get("/api/v2/chats?limit=1")).json["items"][0]["_id"]
         services.indexer.stopping = False
         cpu, began = time.process_time(), time.perf_counter()
-        left = await services.indexer.index.lagging()
+        left = await services.indexer.index.unindexed_chats()
         while left:
             some = set(list(left)[:100])
             left = (left - some) | await services.indexer.index.update(some)

@@ -4,11 +4,11 @@ from dataclasses import replace
 
 import pytest
 
+from realtime.listed_words import ListedWords
 from realtime.membership import MODERATORS, RANKS
-from realtime.speaking import has_link, keeps_pace, may_speak
-from realtime.word_lists import ListedWords
+from realtime.speaking import has_link, is_slowed, may_speak
 from storage.access import NO_READ_STATE, Access
-from storage.errors import Forbidden, ListedWord, Sanctioned, SlowMode
+from storage.errors import Forbidden, ListedWord, Restricted, SlowMode
 from storage.types import SECOND
 from storage.word_lists import WordList
 
@@ -96,9 +96,9 @@ def test_the_order_of_the_rule() -> None:
     everything = access(silenced_until=9, frozen=True, links="moderators", slow_mode=10, last_post_at=0)
     text = "muddlehead www.example.org"
     for without, error, code in (
-        ({}, Sanctioned, "silenced"),
-        ({"silenced_until": None}, Sanctioned, "frozen"),
-        ({"frozen": False}, Sanctioned, "links"),
+        ({}, Restricted, "silenced"),
+        ({"silenced_until": None}, Restricted, "frozen"),
+        ({"frozen": False}, Restricted, "links"),
         ({"links": "all"}, SlowMode, "slow_mode"),
         ({"slow_mode": 0}, ListedWord, "listed_word"),
     ):
@@ -117,7 +117,7 @@ def test_slow_mode_says_how_long() -> None:
     with pytest.raises(SlowMode) as found:
         may_speak(slow, posts_at=12 * SECOND)
     assert found.value.retry_after == 3
-    assert may_speak(slow, posts_at=15 * SECOND) == () and keeps_pace(slow)
+    assert may_speak(slow, posts_at=15 * SECOND) == () and is_slowed(slow)
     assert may_speak(slow) == (), "what is no new message"
     assert may_speak(access(slow_mode=10), posts_at=0) == ()
 
@@ -125,8 +125,8 @@ def test_slow_mode_says_how_long() -> None:
 @pytest.mark.parametrize("role", MODERATORS)
 def test_moderators_are_exempt_from_all_but_silences_and_lists(role: str) -> None:
     free = access(role, frozen=True, links="moderators", slow_mode=10, last_post_at=0)
-    assert not may_speak(free, "www.example.org", RULES, posts_at=1) and not keeps_pace(free)
-    with pytest.raises(Sanctioned):
+    assert not may_speak(free, "www.example.org", RULES, posts_at=1) and not is_slowed(free)
+    with pytest.raises(Restricted):
         may_speak(replace(free, silenced_until=9))
     with pytest.raises(ListedWord):
         may_speak(free, "muddlehead", RULES)

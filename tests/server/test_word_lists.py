@@ -32,7 +32,7 @@ async def test_a_list_is_put_read_and_deleted(either: Served) -> None:
     assert (await admin.delete(f"{LISTS}/rude")).status == 404
     assert (await admin.get(f"{LISTS}/rude")).status == 404
     trail = (await admin.get("/api/v1/admin/audit")).json["data"]["items"]
-    assert [each["action"] for each in trail[:3]] == ["word-list.delete", "word-list.put", "word-list.put"]
+    assert [each["action"] for each in trail[:3]] == ["word-list.delete", "word-list.change", "word-list.change"]
 
 
 @pytest.mark.parametrize(
@@ -70,7 +70,9 @@ async def test_a_list_is_of_its_tenant(either: Served) -> None:
     await admin.send(await admin.group(), "muddlehead")
     answer = await foreign.post(MESSAGES, {"type": "text", "chatId": await foreign.group(), "content": "Muddlehead"})
     assert (answer.status, answer.headers["X-Error-Code"]) == (400, "listed_word")
-    assert answer.json["details"] == [{"field": "content", "message": "has a word that is not allowed: muddlehead"}]
+    assert answer.json["details"] == [
+        {"field": "content", "message": "contains a word that is not allowed: muddlehead"}
+    ]
     assert (await admin.get(f"{LISTS}/rude")).status == 404
 
 
@@ -93,7 +95,7 @@ async def test_flagged_messages_are_reported_by_nobody(either: Served) -> None:
     (second, first) = (await admin.get(REPORTS)).json["data"]["items"]
     assert (first["messageId"], second["messageId"]) == (sent["_id"], plain["_id"])
     assert first["reporterId"] is first["reporter"] is None
-    assert (first["reportCount"], first["reason"]) == (0, "Has a word of: watched")
+    assert (first["reportCount"], first["reason"]) == (0, "Contains words of the lists: watched")
     assert first["message"] == sent
     assert (await ann.post(f"{MESSAGES}/{sent['_id']}/report", {"reason": "spam"})).status == 201
     assert (await admin.get(REPORTS)).json["data"]["items"][0]["reportCount"] == 1

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import run  # noqa: F401 - imports everything
 from realtime.schema.statuses import STATUSES, status_of
-from storage.errors import SANCTIONED, Problem, Sanctioned
+from storage.errors import RESTRICTIONS, Problem, Restricted
 
 # What clients may depend on: a code is never renamed, and none is removed.
 PUBLISHED = {
@@ -17,7 +17,7 @@ PUBLISHED = {
 
 
 def test_the_codes_are_those_that_were_published() -> None:
-    problems = [each() for each in kinds(Problem)] + [Sanctioned(each) for each in SANCTIONED]
+    problems = [each() for each in kinds(Problem)] + [Restricted(each) for each in RESTRICTIONS]
     assert {each.code: status_of(each) for each in problems} == PUBLISHED == STATUSES
 
 

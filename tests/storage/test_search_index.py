@@ -10,7 +10,7 @@ from server.bootstrap import index_of
 from storage import log, search
 from storage.database import Database
 from storage.search import IndexPosition
-from storage.search_index import SLICE, SearchIndex, Wanted
+from storage.search_index import SLICE_MESSAGES, SearchIndex, SearchRange
 from storage.search_index_sqlite import SqliteSearchIndex
 from storage.transaction import Command
 from storage.types import now
@@ -22,13 +22,13 @@ FAR = 10**6
 
 
 async def fill(index: SearchIndex) -> None:
-    left = await index.lagging()
+    left = await index.unindexed_chats()
     while left:
         left = await index.update(left)
 
 
 async def find(index: SearchIndex, chat_pk: int, query: str, *, before: int = FAR, most: int = 100) -> list[int]:
-    (found,) = await index.find([Wanted(chat_pk, before)], keys_of_terms(read_query(query)), most=most)
+    (found,) = await index.find([SearchRange(chat_pk, before)], keys_of_terms(read_query(query)), most=most)
     return list(found.seqs)
 
 
@@ -47,10 +47,10 @@ async def test_it_follows_the_messages(alone: Served) -> None:
     index = alone.services.indexer.index
     ann, _, chat = await pair(alone)
     pk = await chat_number(alone, chat)
-    sent = [await ann.send(chat, f"plum {number}") for number in range(SLICE + 30)]
-    assert pk in await index.lagging()
+    sent = [await ann.send(chat, f"plum {number}") for number in range(SLICE_MESSAGES + 30)]
+    assert pk in await index.unindexed_chats()
     await fill(index)
-    assert await index.lagging() == set()
+    assert await index.unindexed_chats() == set()
     seqs = [each["seq"] for each in sent]
     assert await find(index, pk, "plum", most=FAR) == seqs[::-1]
     assert await find(index, pk, "plum", before=seqs[5], most=3) == [seqs[4], seqs[3], seqs[2]]
@@ -58,7 +58,7 @@ async def test_it_follows_the_messages(alone: Served) -> None:
     await ann.patch(f"{MESSAGES}/{sent[3]['_id']}", {"content": "pear"})
     await ann.delete(f"{MESSAGES}/{sent[4]['_id']}")
     changes = await alone.services.database.read(
-        lambda it: search.missing(it, {pk: IndexPosition(seqs[-1], seqs[-1])}, limit=10)
+        lambda it: search.unindexed(it, {pk: IndexPosition(seqs[-1], seqs[-1])}, limit=10)
     )
     assert [(each.texts, each.is_complete) for each in changes] == [({seqs[3]: "pear", seqs[4]: None}, True)]
     await fill(index)
@@ -75,7 +75,7 @@ async def test_a_chat_whose_log_is_gone_is_indexed_again(alone: Served) -> None:
     await ann.patch(f"{MESSAGES}/{sent[0]['_id']}", {"content": "pear"})
     head = (await database.read(search.heads))[pk]
     await database.write(Command(lambda tx: log.trim(tx, {pk: head}), channels=[pk]))
-    assert await index.lagging() == {pk}
+    assert await index.unindexed_chats() == {pk}
     await fill(index)
     assert await find(index, pk, "pear") == [sent[0]["seq"]]
     assert await find(index, pk, "plum") == [each["seq"] for each in sent[:0:-1]]
@@ -85,13 +85,13 @@ async def test_a_deleted_chat_leaves_nothing(alone: Served) -> None:
     index = alone.services.indexer.index
     ann, _, chat = await pair(alone)
     pk = await chat_number(alone, chat)
-    for number in range(SLICE + 5):
+    for number in range(SLICE_MESSAGES + 5):
         await ann.send(chat, f"plum {number}")
     await fill(index)
     assert (await ann.delete(f"/api/v2/chats/{chat}")).status == 200
     await fill(index)
     assert await find(index, pk, "plum") == []
-    (found,) = await index.find([Wanted(pk, FAR)], keys_of_terms(read_query("plum")), most=1)
+    (found,) = await index.find([SearchRange(pk, FAR)], keys_of_terms(read_query("plum")), most=1)
     assert found.position == IndexPosition()
 
 
@@ -138,13 +138,13 @@ async def test_deleted_text_leaves_the_file(server: Served) -> None:
     await ann.delete(f"{MESSAGES}/{secret['_id']}")
     await ann.patch(f"{MESSAGES}/{edited['_id']}", {"content": "giraffe"})
     await fill(index)
-    assert not await index.purge(before=now() - 10**9), "it is done later, for many at once"
-    assert await index.purge(before=now() + 1)
+    assert not await index.compact(before=now() - 10**9), "it is done later, for many at once"
+    assert await index.compact(before=now() + 1)
     left = bytes_of(index.path)
     # FTS5 writes the beginning of a word that it shares with the one before only once.
     assert not [word for word in (b"zebra", b"stripes", b"quagga", b"hide", b"okapi", b"neck") if word in left]
     assert b"giraffe" in left
-    assert not await index.purge(before=now() + 1)
+    assert not await index.compact(before=now() + 1)
 
 
 def half(path: Path) -> None:
@@ -200,7 +200,7 @@ async def test_a_process_that_was_killed(server: Served, tmp_path: Path, part: s
     if part == "log":
         Path(f"{copy}-wal").unlink()
     other = SqliteSearchIndex(server.services.database, copy)
-    (found,) = await other.find([Wanted(pk, FAR)], keys_of_terms(read_query("plum")), most=FAR)
+    (found,) = await other.find([SearchRange(pk, FAR)], keys_of_terms(read_query("plum")), most=FAR)
     assert other.generation == (1 if part == "log" else 0)
     assert list(found.seqs) == ([] if part == "log" else before)
     await other.close()
@@ -216,7 +216,7 @@ async def test_a_file_of_another_database_is_not_used(server: Served, tmp_path: 
     copy.write_bytes(index.path.read_bytes())
     other = index_of(database)
     assert isinstance(other, SqliteSearchIndex) and other.path == copy
-    assert await other.lagging() == set()
+    assert await other.unindexed_chats() == set()
     assert other.generation == 1
     await other.close()
     await database.close()
