@@ -62,7 +62,7 @@ function route() {
   const [, name, id, messageId] = location.hash.split("/");
   inChat = name === "chat";
   if (Object.hasOwn(PLACES, name) || inChat) place = inChat ? "chats" : name;
-  if (inChat) show(id, messageId);
+  if (inChat) show(id, { messageId, chosen: true });
   draw();
 }
 

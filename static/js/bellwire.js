@@ -154,13 +154,15 @@ const SEEN_AFTER = 200;
 
 /** The server's own no. Anything else that is thrown is the network's, and may be tried again. */
 export class Refused extends Error {
-  /** @param {object} answer an error in the envelope @param {number} status */
-  constructor(answer, status) {
+  /** @param {object} answer an error in the envelope @param {number} status @param {string} [code] that of X-Error-Code */
+  constructor(answer, status, code) {
     const details = (answer?.details ?? []).map(({ field, message }) => (field ? `${field}: ${message}` : message));
     super(details.join("; ") || answer?.errors?.[0] || `HTTP ${status}`);
     this.status = status;
     /** Names the reason, where the answer has one: `silenced`, `frozen`, `links`, `slow_mode` … */
-    this.code = answer?.code ?? answer?.details?.[0]?.code;
+    this.code = code || answer?.code || answer?.details?.[0]?.code;
+    /** In how many seconds a message may be sent in a chat in slow mode. */
+    this.retryAfter = answer?.details?.[0]?.retryAfter;
   }
 
   /** Whether the same may work in a moment. */
@@ -282,13 +284,13 @@ export class Api {
     if (key) headers["Idempotency-Key"] = key;
     if (token !== null) headers.Authorization = `Bearer ${token ?? (await this.token())}`;
     const response = await fetch(path, { method, headers, body: body === undefined ? undefined : JSON.stringify(body) });
-    return Api.#read(response.status, await response.text());
+    return Api.#read(response.status, await response.text(), response.headers.get("X-Error-Code"));
   }
 
-  static #read(status, text) {
+  static #read(status, text, code = undefined) {
     let answer = null;
     try { answer = JSON.parse(text); } catch { /* a proxy's page */ }
-    if (status >= 400 || answer === null) throw new Refused(answer, status);
+    if (status >= 400 || answer === null) throw new Refused(answer, status, code);
     return "isSuccess" in answer ? answer.data : answer;
   }
 

@@ -1,6 +1,7 @@
 /** The list of chats, and finding people for a new one. */
 import { isMine } from "./room.js";
 import { SearchBox } from "./search.js";
+import { summary } from "./summary.js";
 import { chatWith, find, me, moreChats, nameOf, newGroup, once, otherOf, state, titleOf, trying } from "./store.js";
 import { t } from "./texts.js";
 import { Avatar, clock, Dialog, html, iconButton, number, useState } from "./view.js";
@@ -56,20 +57,6 @@ function preview({ lastMessage: message, type }) {
   const text = summary(message);
   const named = message.senderId === me() || type !== "direct";
   return named ? html`<bdi>${nameOf(message.senderId)}</bdi>: <bdi>${text}</bdi>` : text;
-}
-
-/** A message in a few words. */
-export function summary(message) {
-  if (message.type === "creditTransfer") return transfer(message);
-  return message.content || (message.media ? t(message.media.type) : "");
-}
-
-/** What moved, from the reader's side. */
-export function transfer({ creditTransfer: { amount, senderId, recipientId, reversal } }) {
-  if (reversal) return t("creditsReversed", { amount: number(amount) });
-  return senderId === me()
-    ? t("creditsSent", { amount: number(amount), name: nameOf(recipientId) })
-    : t("creditsReceived", { amount: number(amount), name: nameOf(senderId) });
 }
 
 /** A field to find people with. `onFound` is given users, or null when the field is empty. */

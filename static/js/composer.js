@@ -1,5 +1,5 @@
 /** Writing: text with a draft that stays, files, a voice, credits. */
-import { summary } from "./chats.js";
+import { summary } from "./summary.js";
 import { Transfer } from "./credits.js";
 import { SlowMode, useSlowMode } from "./moderation.js";
 import { record } from "./recorder.js";
@@ -51,6 +51,7 @@ export function Composer({ chat, editing, replying, onDone }) {
   }
 
   function take(list) {
+    if (left) return false;
     for (const file of list) sendFile(chat._id, file);
     return list.length > 0;
   }
@@ -65,14 +66,14 @@ export function Composer({ chat, editing, replying, onDone }) {
       onDrop=${(event) => { event.preventDefault(); take(event.dataTransfer.files); }}>
       ${!editing && html`
         <input type="file" multiple hidden ref=${files} aria-label=${t("attach")} onChange=${(event) => { take(event.target.files); event.target.value = ""; }} />
-        ${iconButton("attach", t("attach"), () => files.current.click())}
-        ${iconButton("credits", t("sendCredits"), () => setPaying(true))}`}
+        ${iconButton("attach", t("attach"), () => files.current.click(), { disabled: left > 0 })}
+        ${iconButton("credits", t("sendCredits"), () => setPaying(true), { disabled: left > 0 })}`}
       <textarea ref=${field} name="content" rows="1" dir="auto" placeholder=${t("writeMessage")} aria-label=${t("writeMessage")}
         value=${text} onInput=${(event) => write(event.target.value)} onKeyDown=${keyed}
         onPaste=${(event) => take(event.clipboardData.files) && event.preventDefault()}></textarea>
       ${text.trim() || editing
         ? html`<button class="plain send" disabled=${left > 0 && !editing} aria-label=${editing ? t("save") : t("send")} title=${editing ? t("save") : t("send")}>${icon("send")}</button>`
-        : html`<${Voice} chatId=${chat._id} />`}
+        : !left && html`<${Voice} chatId=${chat._id} />`}
     </form>
     ${paying && html`<${Transfer} chat=${chat} onClose=${() => setPaying(false)} />`}`;
 }

@@ -1,12 +1,13 @@
 /** An open chat: who is there, what was said, and what one writes. */
-import { summary } from "./chats.js";
+import { summary } from "./summary.js";
 import { Composer } from "./composer.js";
 import { Members } from "./members.js";
+import { newer, older, showNewest } from "./history.js";
 import { Menu, Message, Refused, Upload, Waiting } from "./message.js";
 import { SanctionDialog } from "./moderation.js";
 import { readNewest } from "./receipts.js";
 import { Hearts, Viewers, whySilent } from "./room.js";
-import { live, me, nameOf, newer, older, otherOf, showNewest, state, titleOf, waitingIn } from "./store.js";
+import { live, me, nameOf, otherOf, state, titleOf, waitingIn } from "./store.js";
 import { t } from "./texts.js";
 import { Thread } from "./thread.js";
 import { Avatar, Component, day, html, icon, iconButton, moment, useEffect, useRef, useState } from "./view.js";
@@ -34,6 +35,10 @@ export function Conversation({ chat }) {
     const { scrollHeight, clientHeight, scrollTop } = scroller.current;
     if (scrollHeight - clientHeight + scrollTop < AHEAD) older(chat._id);
     if (scrollTop > -AHEAD && timeline?.after) more();
+  };
+  const toNewest = async () => {
+    await showNewest(chat._id);
+    if (scroller.current) scroller.current.scrollTop = 0;
   };
   /** Load newer ones below, without moving what is on the screen. */
   const more = async () => {
@@ -63,9 +68,9 @@ export function Conversation({ chat }) {
     requestAnimationFrame(() => found?.scrollIntoView({ block: "center" }));
     found?.classList.add("shown");
     setTimeout(() => found?.classList.remove("shown"), SHOWN_MS);
-    if (jump.root) setThread(jump.root);
+    if (jump.root) setThread({ ...jump.root, shown: jump.messageId });
   }, [state.jump]);
-  useEffect(() => live.on("queued", async () => { await showNewest(chat._id); scroller.current.scrollTop = 0; }), []);
+  useEffect(() => live.on("queued", ({ chatId, threadId }) => { if (chatId === chat._id && !threadId) toNewest(); }), []);
   useEffect(() => { readNewest(); }, [away]);
 
   return html`
@@ -78,7 +83,7 @@ export function Conversation({ chat }) {
       <${Messages} chat=${chat} onMenu=${setMenu} onThread=${setThread} />
     </div>
     ${(away || timeline?.after) && html`<button type="button" class="newest" aria-label=${t("newest")} title=${t("newest")}
-      onClick=${async () => { await showNewest(chat._id); scroller.current.scrollTop = 0; }}>${icon("down")}</button>`}
+      onClick=${toNewest}>${icon("down")}</button>`}
     <${Typing} chatId=${chat._id} />
     ${chat.type === "room" && html`<${Hearts} chat=${chat} />`}
     ${silent
@@ -88,7 +93,7 @@ export function Conversation({ chat }) {
     ${menu && html`
       <${Menu} key=${menu.opened} ...${menu} chat=${chat} onEdit=${setEditing} onReply=${setReplying}
         onThread=${setThread} onSanction=${setSanction} onClose=${() => setMenu((now) => (now === menu ? null : now))} />`}
-    ${thread && html`<${Thread} key=${thread._id} chat=${chat} begun=${thread} onClose=${() => setThread(null)} />`}
+    ${thread && html`<${Thread} key=${thread._id} chat=${chat} begun=${thread} shown=${thread.shown} onClose=${() => setThread(null)} />`}
     ${sanction && html`<${SanctionDialog} chat=${chat} ...${sanction} onClose=${() => setSanction(null)} />`}
     ${showing && html`<${Members} chat=${chat} onClose=${() => setShowing(false)} />`}`;
 }

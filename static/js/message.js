@@ -1,19 +1,20 @@
 /** One message: what it says, what it carries, whether it was sent and read, and what can be done with it. */
-import { transfer } from "./chats.js";
+import { transfer } from "./summary.js";
 import { Attachment } from "./media.js";
 import { mayAct, moderates, roleIn } from "./moderation.js";
 import { say } from "./notice.js";
 import { readers } from "./receipts.js";
+import { whySilent } from "./room.js";
 import { discard, me, nameOf, react, remove, report, sendAgain, trying } from "./store.js";
 import { t } from "./texts.js";
 import { clock, Component, html, icon, moment, number } from "./view.js";
 
 const OFFERED = ["👍", "❤️", "😂", "😮", "😢", "🙏"];
 
-export function Message({ message, chat, answered, onMenu, onThread, inThread }) {
+export function Message({ message, chat, answered, onMenu, onThread, inThread, shown }) {
   const mine = message.senderId === me();
   const deleted = Boolean(message.deletedAt);
-  const classes = ["message", mine && "mine", deleted && "deleted"].filter(Boolean).join(" ");
+  const classes = ["message", mine && "mine", deleted && "deleted", shown && "shown"].filter(Boolean).join(" ");
   return html`
     <li class=${classes} id=${inThread || !onMenu ? undefined : `m-${message._id}`}>
       ${!mine && chat.type !== "direct" && html`<b class="sender"><bdi>${nameOf(message.senderId)}</bdi></b>`}
@@ -79,7 +80,7 @@ export class Menu extends Component {
     const role = roleIn(chat);
     const author = message.senderId;
     const moved = message.type === "creditTransfer";
-    const writes = role !== "readonly";
+    const writes = !whySilent(chat);
     const erase = () => confirm(t("deleteSure")) && trying(() => remove(message._id));
     const complain = () => {
       const reason = prompt(t("reportWhy"));
@@ -90,7 +91,7 @@ export class Menu extends Component {
       <button type="button" onClick=${() => { this.base.hidePopover(); work(); }}>${t(text)}</button>`;
     return html`
       <div class="menu" role="group" popover="auto" aria-label=${t("more")} onToggle=${closed}>
-        ${(writes || chat.reactions === "all") && chat.reactions !== "none" && html`
+        ${(writes || (chat.reactions === "all" && role === "readonly")) && chat.reactions !== "none" && html`
           <div class="offered" role="group" aria-label=${t("react")}>
             ${OFFERED.map((key) => html`
               <button type="button" key=${key} aria-label=${t("reactWith", { key })}

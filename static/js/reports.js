@@ -1,11 +1,11 @@
 /** The monitor's moderation: reports with what is around them and what to do about them, and word lists. */
+import { Durations, endAfter } from "./durations.js";
 import { t } from "./texts.js";
-import { html, moment, useEffect, useState } from "./view.js";
+import { html, moment, useEffect, useRef, useState } from "./view.js";
 
 const STATES = { open: "openReports", actioned: "actionedReports", dismissed: "dismissedReports" };
-// Seconds; null has no end.
-const DURATIONS = { hour: 3600, day: 86_400, week: 604_800, forever: null };
 const LOOK_MS = 10_000;
+const PAGE = 50;
 
 export function Moderation({ api, trying, looking }) {
   return html`
@@ -19,16 +19,27 @@ function Reports({ api, trying, looking }) {
   const [shown, setShown] = useState("open");
   const [page, setPage] = useState({ items: [], nextCursor: null });
   const [said, setSaid] = useState("");
-  const get = (cursor) => api.get(`/api/v1/admin/reports?state=${shown}&limit=50${cursor ? `&cursor=${encodeURIComponent(cursor)}` : ""}`);
-  const load = async () => setPage(await get());
+  const [names, setNames] = useState({});
+  const asked = useRef(shown);
+  asked.current = shown;
+  const get = (cursor) => api.get(`/api/v1/admin/reports?state=${shown}&limit=${PAGE}${cursor ? `&cursor=${encodeURIComponent(cursor)}` : ""}`);
+  const load = async () => {
+    const found = await get();
+    const ids = [...new Set(found.items.map((each) => each.message?.senderId).filter(Boolean))].join(",");
+    const users = ids ? (await api.get(`/api/v1/users?ids=${ids}&limit=50`)).items : [];
+    setNames((known) => ({ ...known, ...Object.fromEntries(users.map((each) => [each.id, each.name])) }));
+    // What was asked for before another state was chosen, or before more were loaded, is not shown any more.
+    setPage((now) => (asked.current !== shown || (now.state === shown && now.items.length > PAGE) ? now : { ...found, state: shown }));
+  };
   const more = () => trying(async () => {
     const { items, nextCursor } = await get(page.nextCursor);
-    setPage({ items: [...page.items, ...items], nextCursor });
+    setPage((now) => ({ ...now, items: [...now.items, ...items], nextCursor }));
   });
   useEffect(() => looking(load, LOOK_MS), [shown]);
   const resolve = (report, body) => trying(async () => {
     await api.patch(`/api/v1/admin/reports/${report.id}`, body);
     setSaid(t("reportClosed"));
+    setPage((now) => ({ ...now, items: now.items.filter((each) => each.messageId !== report.messageId) }));
     await load();
   });
   return html`
@@ -39,12 +50,12 @@ function Reports({ api, trying, looking }) {
       <p role="status">${said}</p>
       ${!page.items.length && html`<p class="hint">${t("noReports")}</p>`}
       <ul class="reports">${page.items.map((each) => html`
-        <${Report} key=${each.id} report=${each} api=${api} trying=${trying} onResolve=${(body) => resolve(each, body)} />`)}</ul>
+        <${Report} key=${each.id} report=${each} name=${names[each.message?.senderId] ?? ""} api=${api} trying=${trying} onResolve=${(body) => resolve(each, body)} />`)}</ul>
       ${page.nextCursor && html`<button type="button" class="plain" onClick=${more}>${t("loadMore")}</button>`}
     </div>`;
 }
 
-function Report({ report, api, trying, onResolve }) {
+function Report({ report, name, api, trying, onResolve }) {
   const [context, setContext] = useState(null);
   const [names, setNames] = useState({});
   const [duration, setDuration] = useState("day");
@@ -56,9 +67,9 @@ function Report({ report, api, trying, onResolve }) {
     return setContext(around);
   });
   const act = (action) => {
-    const seconds = DURATIONS[duration];
-    const ends = ["silence", "ban"].includes(action) && seconds;
-    onResolve({ state: "actioned", action, ...(ends && { until: new Date(Date.now() + ends * 1000).toISOString() }) });
+    const until = ["silence", "ban"].includes(action) && endAfter(duration);
+    if (action === "ban" && !confirm(t("banSure", { name }))) return;
+    onResolve({ state: "actioned", action, ...(until && { until }) });
   };
   const { message } = report;
   return html`
@@ -66,7 +77,7 @@ function Report({ report, api, trying, onResolve }) {
       <p class="hint">${report.reporter ? t("reportedBy", { name: report.reporter.name }) : t("reportedByList")} · ${moment(report.createdAt)}
         ${report.reportCount > 1 && html` · <b>${t("reportCount", { count: report.reportCount })}</b>`}</p>
       <p dir="auto"><bdi>${report.reason}</bdi></p>
-      <blockquote dir="auto">${message ? message.content ?? t(message.deletedAt ? "deleted" : "file") : t("messageGone")}</blockquote>
+      <blockquote dir="auto">${name && html`<b><bdi>${name}</bdi></b>: `}${message ? message.content ?? t(message.deletedAt ? "deleted" : "file") : t("messageGone")}</blockquote>
       ${context && html`
         <ol class="context">${context.map((each) => html`
           <li key=${each._id} class=${each._id === report.messageId ? "reported" : ""}>
@@ -78,10 +89,9 @@ function Report({ report, api, trying, onResolve }) {
           <button type="button" class="plain" onClick=${() => onResolve({ state: "dismissed" })}>${t("dismiss")}</button>
           ${message && html`
             <button type="button" onClick=${() => act("delete")}>${t("deleteMessage")}</button>
-            <select aria-label=${t("duration")} value=${duration} onChange=${(event) => setDuration(event.target.value)}>
-              ${Object.keys(DURATIONS).map((each) => html`<option value=${each}>${t(each)}</option>`)}</select>
-            <button type="button" onClick=${() => act("silence")}>${t("silence")}</button>
-            <button type="button" class="danger" onClick=${() => act("ban")}>${t("ban")}</button>`}`
+            <${Durations} aria-label=${t("duration")} chosen=${duration} onChange=${(event) => setDuration(event.target.value)} />
+            <button type="button" aria-label=${t("silenceName", { name })} onClick=${() => act("silence")}>${t("silence")}</button>
+            <button type="button" class="danger" aria-label=${t("banName", { name })} onClick=${() => act("ban")}>${t("ban")}</button>`}`
         : html`<span class="hint">${t(STATES[report.state])}${report.action && report.action !== "none" && `: ${t(ACTIONS[report.action])}`}</span>`}
       </p>
     </li>`;
@@ -97,6 +107,7 @@ function WordLists({ api, trying }) {
   const save = (event) => {
     event.preventDefault();
     const { name, action, words } = Object.fromEntries(new FormData(event.target));
+    if (!edited.name && items.some((each) => each.name === name) && !confirm(t("replaceSure", { name }))) return;
     const body = { action, words: String(words).split("\n").map((each) => each.trim()).filter(Boolean) };
     trying(async () => {
       await api.put(`/api/v1/admin/word-lists/${encodeURIComponent(String(name))}`, body);
@@ -104,7 +115,7 @@ function WordLists({ api, trying }) {
       await load();
     });
   };
-  const erase = (name) => trying(async () => {
+  const erase = (name) => confirm(t("deleteListSure", { name })) && trying(async () => {
     await api.delete(`/api/v1/admin/word-lists/${encodeURIComponent(name)}`);
     setEdited(null);
     await load();
@@ -116,7 +127,7 @@ function WordLists({ api, trying }) {
       <ul>${items.map((each) => html`
         <li class="row" key=${each.name}><span class="about"><bdi class="title">${each.name}</bdi>
           <span class="hint">${t(each.action === "flag" ? "flagWords" : "rejectWords")} · ${t("wordCount", { count: each.words.length })}</span></span>
-          <button type="button" class="plain" onClick=${() => setEdited(each)}>${t("edit")}</button></li>`)}</ul>
+          <button type="button" class="plain" aria-label=${t("editName", { name: each.name })} onClick=${() => setEdited(each)}>${t("edit")}</button></li>`)}</ul>
       ${edited
         ? html`
           <form onSubmit=${save} key=${edited.name}>

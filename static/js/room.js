@@ -1,5 +1,6 @@
 /** The chat of an open stream: how many watch it, their reactions, and who may write. */
-import { change, changed, keepStream, live, loadStreams, me, state, watchStream } from "./store.js";
+import { moderates, roleIn } from "./moderation.js";
+import { change, changed, keepStream, live, loadStreams, state, watchStream } from "./store.js";
 import { t } from "./texts.js";
 import { html, moment, useEffect, useState } from "./view.js";
 
@@ -61,10 +62,10 @@ const isSilenced = ({ silencedUntil: until }) => until !== undefined && (until =
 
 /** Why one may not write in a chat, or an empty text. */
 export function whySilent(chat) {
-  const role = chat.members.find(({ userId }) => userId === me())?.role;
+  const role = roleIn(chat);
   if (role === "readonly") return t("readonly");
   if (isSilenced(chat)) return chat.silencedUntil ? t("silencedUntil", { time: moment(chat.silencedUntil) }) : t("silenced");
-  return chat.frozen && !["owner", "admin", "moderator"].includes(role) ? t("frozen") : "";
+  return chat.frozen && !moderates(chat) ? t("frozen") : "";
 }
 
 /** The number of viewers. */

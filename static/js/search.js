@@ -1,6 +1,6 @@
 /** Searching people, chats and messages with results as one types. */
-import { summary } from "./chats.js";
-import { api, find, introduce, nameOf, state, titleOf, trying } from "./store.js";
+import { summary } from "./summary.js";
+import { api, find, introduce, introduceChats, live, nameOf, state, titleOf, trying } from "./store.js";
 import { t } from "./texts.js";
 import { Avatar, html, moment, useEffect, useRef, useState } from "./view.js";
 
@@ -13,19 +13,29 @@ const CHATS = 5;
 const BEFORE = 24;
 const SHOWN = 120;
 
-const EMPTY = { people: [], chats: [], messages: [], cursor: null, complete: true };
+const NO_PAGE = { items: [], nextCursor: null, complete: true };
 
-/** What a query finds; a query that is too short for messages finds people and chats alone. */
+/**
+ * What a query finds, in parts: where one of them fails, the others are shown. One that is too short for messages finds people
+ * and chats alone.
+ */
 async function search(query) {
   const long = [...query].filter((each) => /[\p{L}\p{N}\p{S}]/u.test(each)).length >= SHORTEST;
-  const [people, messages] = await Promise.all([find(query), long ? searchMessages(query) : { items: [], nextCursor: null, complete: true }]);
-  return { people, chats: titled(query), messages: messages.items, cursor: messages.nextCursor, complete: messages.complete };
+  const [people, messages] = await Promise.allSettled([find(query), long ? searchMessages(query) : NO_PAGE]);
+  const failed = [people, messages].find((each) => each.status === "rejected");
+  if (failed) trying(() => { throw /** @type {PromiseRejectedResult} */ (failed).reason; });
+  const page = messages.status === "fulfilled" ? messages.value : NO_PAGE;
+  return {
+    people: people.status === "fulfilled" ? people.value : [], chats: titled(query),
+    messages: page.items, cursor: page.nextCursor, complete: page.complete,
+  };
 }
 
 async function searchMessages(query, cursor) {
   const more = cursor ? `&cursor=${encodeURIComponent(cursor)}` : "";
   const page = await api.get(`/api/v2/messages/search?query=${encodeURIComponent(query)}&limit=${MESSAGES}${more}`);
   trying(() => introduce(page.items.map((hit) => hit.message)));
+  trying(() => introduceChats(page.items.map((hit) => hit.message.chatId)));
   return page;
 }
 
@@ -43,7 +53,7 @@ export function SearchBox({ onPerson, onFound }) {
 
   const look = async (wanted) => {
     asked.current = wanted;
-    const answer = wanted ? (await trying(() => search(wanted))) ?? EMPTY : null;
+    const answer = wanted ? await search(wanted) : null;
     // What was typed meanwhile has its own answer.
     if (asked.current !== wanted) return;
     setFound(answer);
@@ -58,9 +68,15 @@ export function SearchBox({ onPerson, onFound }) {
 
   const submit = (event) => { event.preventDefault(); look(query.trim()); };
   const more = () => trying(async () => {
-    const { items, nextCursor, complete } = await searchMessages(asked.current, found.cursor);
-    setFound({ ...found, messages: [...found.messages, ...items], cursor: nextCursor, complete });
+    const wanted = asked.current;
+    const { items, nextCursor, complete } = await searchMessages(wanted, found.cursor);
+    if (asked.current !== wanted) return;
+    setFound((now) => ({ ...now, messages: [...now.messages, ...items], cursor: nextCursor, complete }));
   });
+  // What is deleted is not shown any more.
+  useEffect(() => live.on(/** @type {any} */ ("message:deleted"), (/** @type {any} */ { _id }) => setFound((now) =>
+    now && { ...now, messages: now.messages.filter((hit) => hit.message._id !== _id) })), []);
+  const count = found && found.people.length + found.chats.length + found.messages.length;
   const pick = (user) => { setQuery(""); onPerson(user); };
   return html`
     <form class="find" role="search" onSubmit=${submit}>
@@ -68,6 +84,7 @@ export function SearchBox({ onPerson, onFound }) {
         value=${query} onInput=${(event) => setQuery(event.target.value)}
         onKeyDown=${(event) => event.key === "Escape" && setQuery("")} />
     </form>
+    <p class="unseen" role="status">${found ? t(found.cursor ? "foundMore" : "foundCount", { count }) : ""}</p>
     ${found && html`<${Results} found=${found} onPick=${pick} onMore=${more} />`}`;
 }
 
@@ -75,7 +92,6 @@ function Results({ found, onPick, onMore }) {
   const { people, chats, messages, cursor, complete } = found;
   return html`
     <div class="results" role="region" aria-label=${t("searchResults")}>
-      <p class="unseen" role="status">${t("foundCount", { count: people.length + chats.length + messages.length })}</p>
       ${people.length > 0 && html`
         <h3>${t("people")}</h3>
         <ul class="found">${people.map((user) => html`
@@ -90,7 +106,7 @@ function Results({ found, onPick, onMore }) {
         <ul class="hits">${messages.map((hit) => html`<${Hit} key=${hit.message._id} hit=${hit} />`)}</ul>`}
       ${cursor && html`<button type="button" class="plain" onClick=${onMore}>${t("loadMore")}</button>`}
       ${!cursor && !complete && html`<p class="hint">${t("searchIncomplete")}</p>`}
-      ${!people.length && !chats.length && !messages.length && html`<p class="hint">${t("nothingFound")}</p>`}
+      ${!people.length && !chats.length && !messages.length && !cursor && html`<p class="hint">${t("nothingFound")}</p>`}
     </div>`;
 }
 

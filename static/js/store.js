@@ -1,5 +1,6 @@
 /** What the page knows, and what can be done: the views draw `state`, and call what is here. */
 import { Api, Live, newKey, Refused } from "./bellwire.js";
+import { jumpTo, load } from "./history.js";
 import { notice, say } from "./notice.js";
 import { readBy, readNewest } from "./receipts.js";
 import { isMine, reacted, silenced, viewersChanged, watchRoom } from "./room.js";
@@ -36,7 +37,9 @@ export const state = {
   watching: new Map(),
   /** When the user posted last in each chat, in milliseconds, as far as it was seen. */
   posted: new Map(),
-  /** A message to be shown among its neighbours: `{chatId, shown, root}`, where it is a reply with the root of its thread. */
+  /** Grows when somebody was banned here. */
+  banned: 0,
+  /** A message to be shown among its neighbours: `{chatId, messageId, shown, root}`; of a reply `shown` is the root of its thread. */
   jump: null,
 };
 
@@ -60,10 +63,17 @@ export async function trying(work) {
   try {
     return await work();
   } catch (error) {
-    say(error instanceof Refused ? error.message : error instanceof TypeError ? t("networkFailed") : t("somethingFailed", { why: error.message }));
+    say(error instanceof Refused ? why(error) : error instanceof TypeError ? t("networkFailed") : t("somethingFailed", { why: error.message }));
     return undefined;
   }
 }
+
+const REASONS = {
+  banned: "bannedHere", silenced: "silenced", frozen: "frozen", links: "linksRefused", slow_mode: "slowModeRefused", listed_word: "wordRefused",
+};
+
+/** Why something was refused, in the reader's language where the server names a reason. */
+const why = (error) => (Object.hasOwn(REASONS, error.code) ? t(REASONS[error.code]) : error.message);
 
 notice.shown = changed;
 
@@ -107,8 +117,13 @@ export function start() {
   live.on(/** @type {any} */ ("stream:reactions"), reacted);
   live.on("presence", ({ userId, online, lastSeenAt }) => know(userId, { online, lastSeenAt }));
   live.on("queued", changed);
-  live.on("sent", (message) => put(message));
-  live.on("refused", ({ message, error }) => { state.refused.push({ message, why: error.message }); changed(); });
+  live.on("sent", (message) => { state.posted.set(message.chatId, Date.now()); put(message); });
+  live.on("refused", ({ message, error }) => {
+    const { slowMode } = state.chats.get(message.chatId) ?? {};
+    if (slowMode && error.retryAfter) state.posted.set(message.chatId, Date.now() + (error.retryAfter - slowMode) * 1000);
+    state.refused.push({ message, why: why(error) });
+    changed();
+  });
   live.connect();
 }
 
@@ -284,12 +299,18 @@ function updated({ chatId, changes, added, removed }) {
     return;
   }
   const { members: roles = [], ...facts } = changes;
+  // Slow mode counts from the next message on.
+  if (facts.slowMode) state.posted.delete(chatId);
   const roleOf = ({ userId, role }) => roles.find((each) => each.userId === userId)?.role ?? role;
   const members = chat.members.filter((each) => !removed.includes(each.userId)).map((each) => ({ ...each, role: roleOf(each) }));
   change(chatId, { ...facts, members, memberCount: chat.memberCount + added.length - removed.length });
   // Who they are, only the chat's document tells.
   if (added.length && chat.type !== "room") trying(async () => keep(await api.get(`/api/v2/chats/${chatId}`)));
 }
+
+/** Load chats that are not among those that were loaded, for their titles. */
+export const introduceChats = (ids) =>
+  Promise.all([...new Set(ids)].filter((id) => !state.chats.has(id)).map(async (id) => keep(await api.get(`/api/v2/chats/${id}`))));
 
 export async function moreChats() {
   const { items, nextCursor } = await api.get(`/api/v2/chats?limit=100&cursor=${encodeURIComponent(state.moreChats)}`);
@@ -310,11 +331,15 @@ export async function newGroup(name, memberIds) {
   return chat._id;
 }
 
-export const patchChat = async (id, changes) => keep(await api.patch(`/api/v2/chats/${id}`, changes));
+export const patchChat = async (id, changes) => {
+  keep(await api.patch(`/api/v2/chats/${id}`, changes));
+  return true;
+};
 export const rename = (id, name) => patchChat(id, { name });
 export const setRole = async (chat, userId, role) => {
   await api.patch(`/api/v2/chats/${chat._id}/members/${userId}`, { role });
-  change(chat._id, { members: chat.members.map((each) => (each.userId === userId ? { ...each, role } : each)) });
+  const { members } = state.chats.get(chat._id) ?? chat;
+  change(chat._id, { members: members.map((each) => (each.userId === userId ? { ...each, role } : each)) });
 };
 export const addMember = async (id, userId) => keep(await api.post(`/api/v2/chats/${id}/members`, { userIds: [userId] }));
 export const removeMember = async (id, userId) => keep(await api.delete(`/api/v2/chats/${id}/members/${userId}`));
@@ -326,35 +351,16 @@ export async function mute(id, muted) {
 
 /**
  * Show a chat: load its newest messages, unless they are here, or those around a message. What fails is tried again when the
- * connection is back.
+ * connection is back. `chosen`: by the user, who after a jump to older messages wants the newest again.
  */
-export async function show(id, messageId = undefined) {
+export async function show(id, { messageId = undefined, chosen = false } = {}) {
   state.open = id;
+  if (chosen && !messageId && state.timelines.get(id)?.after) state.timelines.delete(id);
   for (const [streamId, chatId] of state.watching) if (chatId !== id) unwatchStream(streamId);
   changed();
   if (id) await once(`open ${id}`, () => open(id));
-  if (id && messageId) await trying(() => jumpTo(id, messageId));
+  if (id && messageId && state.open === id) await trying(() => jumpTo(id, messageId));
   readNewest();
-}
-
-/** Show a message among its neighbours; a reply that the chat does not show, in its thread. */
-async function jumpTo(chatId, messageId) {
-  const message = await api.get(`/api/v2/messages/${messageId}`);
-  const root = isApart(message) ? await api.get(`/api/v2/messages/${message.threadId}`).catch(() => null) : null;
-  const shown = root ?? message;
-  if (!state.timelines.get(chatId)?.has(shown._id)) {
-    const timeline = new Timeline();
-    timeline.begin(await api.get(`/api/v2/messages?chatId=${chatId}&around=${shown._id}`));
-    state.timelines.set(chatId, timeline);
-    trying(() => introduce(timeline.pages.flat()));
-  }
-  state.jump = { chatId, shown: shown._id, root };
-  changed();
-}
-
-/** Go back to the newest messages. */
-export async function showNewest(id) {
-  if (state.timelines.get(id)?.after) await once(`open ${id}`, () => load(id));
 }
 
 async function open(id) {
@@ -365,54 +371,10 @@ async function open(id) {
 
 // Messages
 
-async function load(id) {
-  const timeline = new Timeline();
-  state.timelines.set(id, timeline);
-  const page = await api.get(`/api/v2/messages?chatId=${id}`);
-  timeline.begin(page);
-  trying(() => introduce(page.items));
-  changed();
-}
-
-/** Load what is older than all that is here. */
-export async function older(id) {
-  const timeline = state.timelines.get(id);
-  if (!timeline || timeline.loading || !timeline.before) return;
-  timeline.loading = true;
-  changed();
-  await trying(async () => {
-    const page = await api.get(`/api/v2/messages?chatId=${id}&before=${timeline.before}`);
-    timeline.prepend(page);
-    trying(() => introduce(page.items));
-  });
-  timeline.loading = false;
-  changed();
-}
-
-/** Load what is newer than all that is here, after a jump to older ones; whether anything was. */
-export async function newer(id) {
-  const timeline = state.timelines.get(id);
-  if (!timeline?.after || timeline.loading) return false;
-  const { last } = timeline;
-  timeline.loading = true;
-  await trying(async () => {
-    const page = await api.get(`/api/v2/messages?chatId=${id}&after=${timeline.after}`);
-    timeline.append(page);
-    trying(() => introduce(page.items));
-  });
-  timeline.loading = false;
-  changed();
-  return timeline.last !== last;
-}
-
 /** A reply that only its thread shows. */
-const isApart = (message) => Boolean(message.threadId) && !message.alsoInChat;
+export const isApart = (message) => Boolean(message.threadId) && !message.alsoInChat;
 
 function put(message) {
-  if (message.senderId === me()) {
-    const at = Date.parse(message.createdAt);
-    if (at > (state.posted.get(message.chatId) ?? 0)) state.posted.set(message.chatId, at);
-  }
   if (message.threadId) putReply(message);
   if (isApart(message)) {
     changed();
@@ -506,7 +468,7 @@ export async function sendFile(chatId, file) {
       live.send({ type: "media", chatId, file: id, clientMessageId: upload.key });
     } catch (error) {
       if (error.name === "AbortError") break;
-      if (error instanceof Refused && !error.passing) say(t("notSent", { why: error.message }));
+      if (error instanceof Refused && !error.passing) say(t("notSent", { why: why(error) }));
       else again = await later(upload);
     }
   }

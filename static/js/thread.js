@@ -1,11 +1,13 @@
 /** A thread in a dialog: the message that began it, its replies, and a field for one's own. */
 import { Message } from "./message.js";
+import { SlowMode, useSlowMode } from "./moderation.js";
+import { whySilent } from "./room.js";
 import { state, trying, waitingIn } from "./store.js";
 import { t } from "./texts.js";
 import { closeThread, openThread, readThread, repliesOf, sendReply } from "./threads.js";
 import { Dialog, html, iconButton, useEffect, useState } from "./view.js";
 
-export function Thread({ chat, begun, onClose }) {
+export function Thread({ chat, begun, shown, onClose }) {
   // As it is now, where the page still has it.
   const root = (state.timelines.get(chat._id)?.pages ?? []).flat().find((each) => each._id === begun._id) ?? begun;
   const timeline = repliesOf(root);
@@ -15,10 +17,13 @@ export function Thread({ chat, begun, onClose }) {
     return () => closeThread(root);
   }, [begun._id]);
   useEffect(() => { readThread(root); }, [timeline?.last?._id]);
+  useEffect(() => { if (shown) document.querySelector(".thread .shown")?.scrollIntoView({ block: "center" }); }, [timeline?.before]);
+  const left = useSlowMode(chat);
+  const silent = whySilent(chat);
 
   const submit = (event) => {
     event.preventDefault();
-    if (!text.trim()) return;
+    if (!text.trim() || left) return;
     sendReply(root, text.trim());
     setText("");
   };
@@ -27,10 +32,12 @@ export function Thread({ chat, begun, onClose }) {
     <${Dialog} title=${t("thread")} onClose=${onClose}>
       <ol class="part thread">
         <${Message} message=${root} chat=${chat} />
-        ${(timeline?.pages ?? []).flat().map((each) => html`<${Message} key=${each._id} message=${each} chat=${chat} inThread />`)}
+        ${(timeline?.pages ?? []).flat().map((each) => html`<${Message} key=${each._id} message=${each} chat=${chat} inThread shown=${each._id === shown} />`)}
         ${waiting.map((each) => html`<li class="message mine waiting" key=${each.clientMessageId}><p class="content" dir="auto">${each.content}</p></li>`)}
       </ol>
-      ${!root.deletedAt && html`
+      ${!root.deletedAt && silent && html`<p class="hint">${silent}</p>`}
+      ${!root.deletedAt && !silent && html`
+        <${SlowMode} chat=${chat} left=${left} />
         <form class="inline" onSubmit=${submit}>
           <input name="reply" dir="auto" autocomplete="off" aria-label=${t("writeReply")} placeholder=${t("writeReply")}
             value=${text} onInput=${(event) => setText(event.target.value)} />

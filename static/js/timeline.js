@@ -14,6 +14,8 @@ export class Timeline {
     this.early = [];
     this.earlyReactions = [];
     this.earlyThreads = [];
+    /** What came while newer ones were asked for, after a jump to older ones. */
+    this.late = [];
   }
 
   get first() { return this.pages[0]?.[0]; }
@@ -42,6 +44,7 @@ export class Timeline {
     const newer = withMine(items, mine).filter((message) => message.seq > (this.last?.seq ?? 0));
     if (newer.length) this.pages = [...this.pages, newer];
     this.after = after;
+    for (const message of this.late.splice(0)) this.put(message);
   }
 
   has(id) { return this.pages.some((page) => page.some((each) => each._id === id)); }
@@ -55,8 +58,11 @@ export class Timeline {
     }
     const last = this.pages.length - 1;
     if (last < 0 || message.seq > this.last.seq) {
-      // It comes when one has read up to there.
-      if (this.after !== null) return;
+      if (this.after !== null) {
+        // It comes when one has read up to there; a page that is on its way may have been read before this happened.
+        if (this.loading) this.late.push(message);
+        return;
+      }
       if (last < 0 || this.pages[last].length >= PAGE) this.pages = [...this.pages, [message]];
       else this.#replace(last, [...this.pages[last], message]);
       return;

@@ -84,6 +84,12 @@ export function day(at) {
   return days === 1 ? t("yesterday") : format("day", Intl.DateTimeFormat, { dateStyle: "full" }).format(date);
 }
 
+/** A number of seconds in the largest unit that says it without a fraction. */
+export function lasting(value) {
+  const [unit, size] = value % 3600 === 0 ? ["hour", 3600] : value % 60 === 0 ? ["minute", 60] : ["second", 1];
+  return format(`lasting ${unit}`, Intl.NumberFormat, { style: "unit", unit, unitDisplay: "long" }).format(value / size);
+}
+
 export const seconds = (value) => `${Math.floor(value / 60)}:${String(Math.floor(value % 60)).padStart(2, "0")}`;
 
 export function bytes(value) {

@@ -148,7 +148,7 @@ async def test_rules_of_a_chat(visit: Visit, server: Served) -> None:
     await expect(member.page.locator(".composer")).to_have_text("This chat is frozen. Only moderators can post.")
     await owner.page.uncheck("dialog label:has-text('Freeze') input")
     await owner.page.select_option("dialog label:has-text('Slow mode') select", "3600")
-    await expect(member.page.locator(".rule")).to_have_text("Slow mode: one message every 3600 seconds.")
+    await expect(member.page.locator(".rule")).to_have_text("Slow mode: one message every 1 hour.")
     await member.say("the first")
     await expect(member.page.locator(".rule")).to_contain_text("you can send again in")
     await member.page.fill(".composer textarea", "too soon")
@@ -158,7 +158,7 @@ async def test_rules_of_a_chat(visit: Visit, server: Served) -> None:
     await owner.page.check("dialog label:has-text('links') input")
     await member.page.fill(".composer textarea", "see www.example.org")
     await member.page.press(".composer textarea", "Enter")
-    await expect(member.page.locator(".message.refused")).to_contain_text("Only moderators may post links")
+    await expect(member.page.locator(".message.refused")).to_contain_text("Only moderators can post links")
 
 
 async def test_reports_in_the_monitor(visit: Visit, server: Served) -> None:
@@ -170,8 +170,10 @@ async def test_reports_in_the_monitor(visit: Visit, server: Served) -> None:
         assert (await ann.post(f"/api/v2/messages/{each['_id']}/report", {"reason": "rude"})).status == 201
     admin = await admin_at(visit, server)
     page = admin.page
+    page.on("dialog", lambda dialog: dialog.accept())
     await page.click(".tabs a:has-text('Moderation')")
     await expect(page.locator(".report")).to_have_count(2)
+    await expect(page.locator(".report blockquote").first).to_contain_text("Bob")
     first = page.locator(".report").first
     await expect(first).to_contain_text("Reported by \u2068Ann\u2069")
     await first.locator("button:has-text('Context')").click()
