@@ -80,11 +80,13 @@ class Indexer:
         return False
 
     async def compact(self) -> None:
+        """Call it every hour: it also finds chats that were deleted, of which no event tells."""
+        self.unindexed |= await self.index.unindexed_chats()
         if await self.index.compact(before=now() - COMPACT_AFTER_SECONDS * SECOND):
             logger.info("removed what was left of deleted texts from the search index")
 
     async def rebuild(self) -> None:
-        """Begin from nothing."""
+        """Index everything again."""
         await self.index.rebuild()
         self.scanned_at = float("-inf")
 

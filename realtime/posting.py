@@ -73,7 +73,8 @@ def post(tx: Tx, posting: Posting, limits: Limits, public_url: str, delivery_bud
             if not (body.file and file is None and first.chat_pk == chat_pk):
                 idempotency.require_same(first.fingerprint, fingerprint)
             return first_answer(tx, first.chat_pk, first.seq)
-    flagged_by = may_speak(access, body.content, posting.words, posts_at=tx.now)
+    said = [each for each in (body.content, file.name if file else None) if each]
+    flagged_by = may_speak(access, "\n".join(said), posting.words, posts_at=tx.now)
     delivery_budget.admit(chat_pk)
     if body.targetUserId is not None and body.chatId is not None:
         target = accounts.find(tx.connection(), caller.user.tenant_pk, id=body.targetUserId)

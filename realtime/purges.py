@@ -35,16 +35,17 @@ class Purges:
         self.due_work.soon(DUE, pk, 0)
 
     async def work(self, pk: int) -> None:
-        """Until nothing is left. Another process that does the same deletes what this one has not."""
-        while True:
-            purge = await self.database.read(lambda connection: purges.find(connection, pk))
-            if purge is None:
-                await self.database.write(Command(lambda tx: due.end(tx, DUE, pk)))
-                return
-            found = await self.database.read(partial(purges.next_slice, purge=purge))
-            apply = partial(delete_slice, purge=purge, found=found)
-            reads = [read for place in found.places for read in reads_of(place)]
-            await self.database.write(Command(apply, channels=[purge.chat_pk], reads=lambda reads=reads: reads))  # type: ignore[misc]
+        """Delete some. Another process that does the same deletes what this one has not."""
+        purge = await self.database.read(lambda connection: purges.find(connection, pk))
+        if purge is None:
+            await self.database.write(Command(lambda tx: due.end(tx, DUE, pk)))
+            return
+        found = await self.database.read(partial(purges.next_slice, purge=purge))
+        reads = [read for place in found.places for read in reads_of(place)]
+        apply = partial(delete_slice, purge=purge, found=found)
+        await self.database.write(Command(apply, channels=[purge.chat_pk], reads=lambda: reads))
+        if found.before_seq:
+            self.due_work.soon(DUE, pk, 0)
 
 
 def reads_of(place: MessagePlace) -> list[Read]:
@@ -59,6 +60,8 @@ def delete_slice(tx: Tx, purge: Purge, found: PurgeSlice) -> None:
     if found.before_seq:
         # As far as the work has come, whoever did it.
         purges.go_on(tx, purge.pk, found.before_seq)
+        # No other process begins with it while it goes on here.
+        due.schedule(tx, DUE, purge.pk, tx.now)
     else:
         purges.end(tx, purge.pk)
         due.end(tx, DUE, purge.pk)

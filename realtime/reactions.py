@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 
 from realtime.due import DueWork
 from realtime.fanout.delivery_budget import DeliveryBudget
-from realtime.listed_words import ListedWords
+from realtime.listed_words import NO_WORDS, ListedWords
 from realtime.message_change import change_message, visible
 from realtime.message_places import MessagePlaces
 from realtime.reaction_events import show
@@ -85,7 +85,7 @@ class Reactions:
         self.reacting.acquire(caller.pk)
 
         def change(tx: Tx, place: MessagePlace, access: Access) -> Reacted:
-            require_reactor(access, key, self.word_lists.of(caller.user.tenant_pk))
+            require_reactor(access, key, self.word_lists.of(caller.user.tenant_pk) if add else NO_WORDS)
             item = messages.get(tx, place.chat_pk, place.seq, with_readers=False)
             assert item is not None
             if item.deleted_at is not None:

@@ -102,6 +102,8 @@ class Reports:
         if item is None:
             raise NotFound
         if action not in ("silence", "ban"):
+            if item.transfer is not None and item.transfer.get("reversal"):
+                raise Conflict("A reversal cannot be deleted")
             if item.deleted_at is None:
                 make_tombstone(tx, item)
         elif chat.get(tx.connection(), place.chat_pk).type == "direct":

@@ -6,7 +6,7 @@ from functools import partial
 from sqlalchemy import Connection
 
 from realtime.chat import Chats, moderate, only
-from realtime.membership import RANKS, append_updated, leave
+from realtime.membership import MANAGERS, RANKS, append_updated, leave
 from realtime.purges import Purges
 from realtime.schema import documents, shapes
 from realtime.schema.caller import Caller
@@ -102,6 +102,8 @@ class Sanctions:
             lifted = sanctions.lift(tx, pk, [other.pk], kind)
             member = chat.member(tx.connection(), pk, other.pk) if kind == "silence" else None
             if member is not None and member.role == "readonly":
+                if access.role not in MANAGERS:
+                    raise Forbidden("Only owners and admins may change roles")
                 chat.set_member(tx, pk, other.pk, role="member", leaves_at=None)
                 append_updated(tx, pk, access.chat_id, changes={"members": [{"userId": other.id, "role": "member"}]})
                 lifted = True
@@ -112,7 +114,7 @@ class Sanctions:
             ended = found[0] if found else Sanction(other.pk, other.id, other.name, tx.now, None, tx.now)
             return documents.sanction(ended._replace(until=tx.now))
 
-        return await self._change(caller, chat_id, user_id, change)
+        return await self._change(caller, chat_id, user_id, change, lifts=True)
 
     async def bans(self, caller: Caller, chat_id: str, *, after: int, limit: int) -> Sequence[Sanction]:
         """Those in force, in the order of their users' accounts. Raises NotFound, Forbidden, Conflict."""
@@ -124,23 +126,26 @@ class Sanctions:
 
         return await self.chats.database.read(look)
 
-    async def _change(self, caller: Caller, chat_id: str, user_id: str, change: Change) -> shapes.SanctionDocument:
+    async def _change(
+        self, caller: Caller, chat_id: str, user_id: str, change: Change, *, lifts: bool = False
+    ) -> shapes.SanctionDocument:
         others = await self.chats.people(caller, [user_id])
-        apply = partial(apply_to, others=others, caller=caller, change=change)
+        apply = partial(apply_to, others=others, caller=caller, change=change, lifts=lifts)
         return await self.chats.change_in(caller, chat_id, apply, also=[each.pk for each in others])
 
 
 def apply_to(
-    tx: Tx, pk: int, access: Access, *, others: Sequence[User], caller: Caller, change: Change
+    tx: Tx, pk: int, access: Access, *, others: Sequence[User], caller: Caller, change: Change, lifts: bool
 ) -> shapes.SanctionDocument:
-    """Change the sanctions of one user, whom the caller may sanction."""
+    """Change the sanctions of one user, whom the caller may sanction; ``lifts``: end one, if there is one."""
     moderate(access)
     other = only(others)
     if other.pk == caller.pk:
         raise Conflict("You cannot sanction yourself")
     member = chat.member(tx.connection(), pk, other.pk)
     if member is None and not (
-        access.type == "room"
+        lifts
+        or access.type == "room"
         or sanctions.of_user(tx.connection(), pk, other.pk, tx.now)
         or streams.of_chat(tx.connection(), pk) is not None
     ):

@@ -28,8 +28,10 @@ from storage.words import Span, Term, find_terms, keys_of_terms, read_query
 
 # Chats that are looked at first, of all chats of a user, and messages of a round.
 FIRST_CHATS, ROUND = 50, 200
-# Of the user's budget, for reading a message again; and after how much text others get their turn.
+# Of the user's budget, for reading a message again; as how many characters one of a hit counts, whose matches are placed;
+# and after how much text others get their turn.
 UNITS_PER_KIB = 1.5
+HIT_WEIGHT = 8
 TURN_CHARACTERS = 16 * KIB
 RETRY_SECONDS = 1.0
 MILLISECOND = SECOND // 1000
@@ -130,10 +132,11 @@ class MessageSearch:
             await self.database.read(lambda connection: need_access(connection, chat_pk, caller.pk))
             chats, at, is_all = [ActiveChat(chat_pk, 0)], 0, True
         else:
-            at, chats = await self.database.read(lambda it: active_chats(it, caller.pk, place))
-            is_all = len(chats) <= self.limits.search_chats
+            at, chats, is_all = await self.database.read(
+                lambda it: active_chats(it, caller.pk, place, most=self.limits.search_chats)
+            )
         try:
-            return await run.page(chats[: self.limits.search_chats], at, place, is_all=is_all)
+            return await run.page(chats, at, place, is_all=is_all)
         finally:
             self.budget.users.charge(caller.pk, run.characters / KIB * UNITS_PER_KIB)
 
@@ -149,14 +152,19 @@ class MessageSearch:
         return terms
 
 
-def active_chats(connection: Connection, user_pk: int, place: SearchPlace | None) -> tuple[int, list[ActiveChat]]:
-    """The time whose order counts, and the chats of a user in that order, from the one where a search goes on."""
+def active_chats(
+    connection: Connection, user_pk: int, place: SearchPlace | None, *, most: int
+) -> tuple[int, list[ActiveChat], bool]:
+    """The time whose order counts, the most recently active chats of a user in that order, from the one where a search goes
+    on, and whether these are all.
+    """
     at = clock(connection) if place is None else place.at
     found = search.by_activity(connection, user_pk, at=at)
-    if place is None:
-        return at, found
-    start = (place.active_at, place.chat_pk)
-    return at, [each for each in found if (each.active_at, each.chat_pk) <= start]
+    chats = found[:most]
+    if place is not None:
+        start = (place.active_at, place.chat_pk)
+        chats = [each for each in chats if (each.active_at, each.chat_pk) <= start]
+    return at, chats, len(found) <= most
 
 
 class SearchRun:
@@ -241,7 +249,9 @@ class SearchRun:
             self.characters += len(content)
             if before // TURN_CHARACTERS < self.characters // TURN_CHARACTERS:
                 await asyncio.sleep(0)
-            if spans := find_terms(content, self.terms, most=self.service.limits.search_matches):
+            spans = find_terms(content, self.terms, most=self.service.limits.search_matches)
+            if spans is not None:
+                self.characters += (HIT_WEIGHT - 1) * len(content)
                 self.hits.append(Hit(item, spans))
                 if len(self.hits) > self.limit:
                     break
@@ -252,7 +262,9 @@ class SearchRun:
         for attempt in range(2):
             found = await self.service.indexer.index.find(some, self.keys, most=most)
             try:
-                return await self.service.database.read(partial(merged, some=some, found=found, most=most, limit=limit))
+                return await self.service.database.read(
+                    partial(merged, some=some, found=found, most=most, limit=limit), snapshot=True
+                )
             except TooFarBehind as behind:
                 chat_pks = behind.chat_pks
             if attempt or not await self.service.indexer.catch_up(chat_pks, self.service.limits.search_wait):
@@ -293,7 +305,9 @@ def merged(
 ) -> list[Candidates]:
     """What the index has found, and what it lacks, up to ``limit`` messages. Raises TooFarBehind."""
     positions: dict[int, IndexPosition] = {each.chat_pk: of.position for each, of in zip(some, found, strict=True)}
-    changes = {each.chat_pk: each for each in search.unindexed(connection, positions, limit=limit + 1)}
+    changes = {
+        each.chat_pk: each for each in search.unindexed(connection, positions, limit=limit + 1, with_texts=False)
+    }
     behind = {pk for pk, each in changes.items() if not each.is_complete}
     if behind or sum(len(each.texts) for each in changes.values()) > limit:
         raise TooFarBehind(behind or set(changes))

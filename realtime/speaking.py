@@ -10,10 +10,12 @@ from storage.errors import Forbidden, ListedWord, Restricted, SlowMode
 from storage.text import fold
 from storage.types import SECOND
 
-# An address with a scheme, one that begins with www, and a name under a common domain.
+# An address with a scheme, one that begins with www, a host with a path or a port, and a name under a common domain. Each
+# part begins with what is rare, so that no text is read twice.
 LINK = re.compile(
-    r"\b[a-z][a-z0-9+.-]*://\S|\bwww\.\w|\bmailto:\S|"
-    r"\b[\w-]+\.(?:com|net|org|info|biz|io|co|me|app|dev|ru|cn|de|tr|uk|fr|tv|xyz|top|shop|site|online|link|ly|gg)\b(?!\.?\w)"
+    r"[a-z0-9+.-]://\S|\bwww\.\w|\bmailto:\S|(?<=\w)\.[a-z]{2,24}(?:/|:\d)|(?<=\d\.)\d{1,3}(?:/|:\d)|"
+    r"(?<=\w)\.(?:com|net|org|info|biz|io|co|app|dev|ru|cn|de|tr|uk|fr|eu|nl|pl|br|jp|tv|xyz|top|shop|site|online|link|ly|gg)"
+    r"\b(?!\.?\w)"
 )
 
 

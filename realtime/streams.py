@@ -38,7 +38,7 @@ CHANNEL_MICROSECONDS = 120 * SECOND
 # Closer to its beginning a stream does not wait for them.
 LATEST_MICROSECONDS = 30 * SECOND
 # Roles of those who do not leave the chat with the stream.
-STAYING = ("owner", "readonly")
+STAYING = ("owner", "admin", "moderator", "readonly")
 BEFORE: dict[Status, tuple[Status, ...]] = {
     "ready": ("scheduled",),
     "started": ("ready",),

@@ -64,13 +64,13 @@ class WordLists:
         return document(made)
 
     async def remove(self, caller: Caller, name: str) -> None:
-        """Raises NotFound."""
+        """Without a list of this name nothing happens."""
 
         def apply(tx: Tx) -> None:
             actor = caller.fresh(tx)
             actor.require("admin")
             if word_lists.find(tx.connection(), actor.user.tenant_pk, name) is None:
-                raise NotFound
+                return
             audit.add(tx, actor.user, "word-list.delete", name)
             word_lists.remove(tx, actor.user.tenant_pk, name)
 

@@ -74,11 +74,13 @@ def groups(connection: Connection, user_pk: int) -> list[Membership]:
     return [Membership(*row) for row in connection.execute(statement.where(*here).limit(ROWS_AT_ONCE))]
 
 
+# Of a group, by role.
+HEIRS = ("owner", "admin", "moderator", "member")
+
+
 def heir(connection: Connection, chat_pk: int, exclude: int) -> Heir | None:
-    """Who owns a group after its last owner: of those who are active an admin, else who came first; readers last."""
-    rank = case(
-        (members.c.role == "owner", 0), (members.c.role == "admin", 1), (members.c.role == "member", 2), else_=3
-    )
+    """Who owns a group after its last owner: of those who are active the highest role, of these who came first."""
+    rank = case({role: number for number, role in enumerate(HEIRS)}, value=members.c.role, else_=len(HEIRS))
     statement = select(users.c.pk, users.c.id, members.c.role).join(users, users.c.pk == members.c.user_pk)
     here = members.c.chat_pk == chat_pk, members.c.user_pk != exclude
     order = users.c.status != "active", rank, members.c.joined_at, users.c.pk

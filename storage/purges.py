@@ -32,7 +32,7 @@ class PurgeSlice(NamedTuple):
 SCANNED_MESSAGES, DELETED_MESSAGES = 2_000, 50
 SELECT = select(purges.c.pk, purges.c.chat_pk, purges.c.user_pk, purges.c.since, purges.c.before_seq)
 NEWEST = (
-    select(messages)
+    select(*(messages.c[name] for name in (*PLACE, "created_at", "deleted_at", "transfer")))
     .where(messages.c.chat_pk == bindparam("chat"), messages.c.seq < bindparam("before"))
     .order_by(messages.c.seq.desc())
     .limit(SCANNED_MESSAGES)

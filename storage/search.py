@@ -1,9 +1,9 @@
 """What a search reads of the database: how far an index is behind it, and messages as one user may see them."""
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from sqlalchemy import BigInteger, Connection, Integer, bindparam, literal_column, or_, select
+from sqlalchemy import BigInteger, ColumnElement, Connection, Integer, bindparam, literal_column, or_, select
 
 from storage.access import first_visible
 from storage.chat_list import NEWEST_AT
@@ -11,8 +11,8 @@ from storage.fetch import fetch_many, fetch_one
 from storage.models import channels, chats, events, members, messages
 from storage.prepared import Prepared, json_list, of_pairs, one_of
 
-# Messages and events of a chat that are looked at together, where many chats are.
-SMALLEST_SHARE = 20
+# Characters that are read together, so that no slice takes long.
+TEXT_AT_ONCE = 128 * 1024
 
 
 class IndexPosition(NamedTuple):
@@ -52,19 +52,29 @@ CHANGED = Prepared(
     .order_by(events.c.seq)
     .limit(LIMIT)
 )
-NEW = Prepared(
-    select(messages.c.seq, messages.c.content)
-    .where(messages.c.chat_pk == IN_CHAT, messages.c.seq > BETWEEN[0], messages.c.seq <= BETWEEN[1])
-    .order_by(messages.c.seq)
-    .limit(LIMIT)
-)
+
+
+def new_messages(content: ColumnElement[Any]) -> Prepared:
+    return Prepared(
+        select(messages.c.seq, content)
+        .where(messages.c.chat_pk == IN_CHAT, messages.c.seq > BETWEEN[0], messages.c.seq <= BETWEEN[1])
+        .order_by(messages.c.seq)
+        .limit(LIMIT)
+    )
+
+
+NEW, NEW_SEQS = new_messages(messages.c.content), new_messages(literal_column("NULL"))
 TEXTS = of_pairs(
     "SELECT m.chat_pk, m.seq, m.content FROM {pairs} JOIN messages AS m ON m.chat_pk = w.pk AND m.seq = w.seq"
 )
 
 
-def unindexed(connection: Connection, positions: Mapping[int, IndexPosition], *, limit: int) -> list[IndexChange]:
-    """What an index with these positions lacks of the chats that changed since, about ``limit`` messages at a time."""
+def unindexed(
+    connection: Connection, positions: Mapping[int, IndexPosition], *, limit: int, with_texts: bool = True
+) -> list[IndexChange]:
+    """What an index with these positions lacks of the chats that changed since: about ``limit`` messages, and of those
+    ``TEXT_AT_ONCE`` characters and one message. The connection sees one moment.
+    """
     heads = {pk: (head, floor) for pk, head, floor in fetch_one(connection, STATE, {"chats": json_list(positions)})}
     changes = [IndexChange(pk, None, {}, True) for pk in positions if pk not in heads]
     behind: dict[int, IndexPosition] = {}
@@ -79,34 +89,50 @@ def unindexed(connection: Connection, positions: Mapping[int, IndexPosition], *,
             behind[pk] = position
     if not behind:
         return changes
-    share = max(SMALLEST_SHARE, limit // len(behind))
-    texts: dict[int, dict[int, str | None]] = {pk: {} for pk in behind}
-    upto: dict[int, IndexPosition] = {}
-    changed = fetch_many(
+    share = max(1, limit // len(behind))
+    told = fetch_many(
         connection,
         CHANGED,
         [{"chat": pk, "after": each.seq, "upto": heads[pk][0], "limit": share} for pk, each in behind.items()],
     )
-    edited = []
-    for (pk, position), rows in zip(behind.items(), changed, strict=True):
-        seq = rows[-1][0] if len(rows) == share else heads[pk][0]
-        upto[pk] = position._replace(seq=seq)
-        edited += [(pk, about) for _, about in rows if about is not None and about <= position.filled]
-    if edited:
-        for pk, seq, content in fetch_one(connection, TEXTS, {"pairs": json_list(set(edited))}):
-            texts[pk][seq] = content
     new = fetch_many(
         connection,
-        NEW,
+        NEW if with_texts else NEW_SEQS,
         [{"chat": pk, "after": each.filled, "upto": heads[pk][0], "limit": share} for pk, each in behind.items()],
     )
-    for pk, rows in zip(behind, new, strict=True):
-        texts[pk].update(rows)
-        filled = rows[-1][0] if len(rows) == share else heads[pk][0]
-        upto[pk] = upto[pk]._replace(filled=filled)
-    for pk, position in upto.items():
+    edited = {
+        (pk, about)
+        for (pk, position), rows in zip(behind.items(), told, strict=True)
+        for _, about in rows
+        if about is not None and about <= position.filled
+    }
+    contents: dict[tuple[int, int], str | None] = dict.fromkeys(edited)
+    if edited and with_texts:
+        rows = fetch_one(connection, TEXTS, {"pairs": json_list(edited)})
+        contents.update({(pk, seq): content for pk, seq, content in rows})
+    left = TEXT_AT_ONCE
+    for (pk, position), changed, added in zip(behind.items(), told, new, strict=True):
         head = heads[pk][0]
-        changes.append(IndexChange(pk, position, texts[pk], position == IndexPosition(head, head)))
+        texts: dict[int, str | None] = {}
+        upto = IndexPosition(head, head)
+        for seq, about in changed:
+            if left <= 0:
+                break
+            if (pk, about) in contents:
+                texts[about] = contents[pk, about]
+                left -= len(texts[about] or "")
+            position = position._replace(seq=seq)
+        else:
+            position = position._replace(seq=position.seq if len(changed) == share else head)
+        for seq, content in added:
+            if left <= 0:
+                break
+            texts[seq] = content
+            left -= len(content or "")
+            position = position._replace(filled=seq)
+        else:
+            position = position._replace(filled=position.filled if len(added) == share else head)
+        changes.append(IndexChange(pk, position, texts, position == upto))
     return changes
 
 

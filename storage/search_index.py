@@ -7,7 +7,7 @@ from collections.abc import Collection, Sequence
 from typing import NamedTuple, Protocol
 
 from storage.search import IndexPosition
-from storage.words import Key, keys_of, words_of
+from storage.words import Key, keys_of
 
 # Messages that are indexed in one transaction, about.
 SLICE_MESSAGES = 200
@@ -50,7 +50,7 @@ class SearchIndex(Protocol):
         ...
 
     async def rebuild(self) -> None:
-        """Begin from nothing."""
+        """Index everything again."""
         ...
 
     async def close(self) -> None: ...
@@ -60,4 +60,4 @@ def keys_of_message(chat_pk: int, content: str | None) -> list[str]:
     """What the index holds of a message. Each key has its chat's number, so that no search reads keys of other chats."""
     if content is None:
         return []
-    return [f"{chat_pk}:{key}" for key in sorted(keys_of(words_of(content)))]
+    return [f"{chat_pk}:{key}" for key in sorted(keys_of(content))]

@@ -1,10 +1,13 @@
 """The search index of PostgreSQL: GIN over the keys of each message, filled by whichever process takes a chat first."""
 
+import asyncio
 from collections.abc import Callable, Collection, Sequence
 from typing import TypeVar
 
+import psycopg
 from sqlalchemy import BigInteger, Connection, Integer, bindparam, text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from sqlalchemy.util import await_only
 
 from storage.database import Database
 from storage.fetch import fetch_many, fetch_one, run
@@ -12,7 +15,7 @@ from storage.pipeline import Statement, closing_after, numbers, pipeline_of, tex
 from storage.prepared import Prepared, json_list
 from storage.search import IndexChange, IndexPosition, unindexed
 from storage.search_index import SLICE_MESSAGES, IndexMatches, SearchRange, keys_of_message
-from storage.sqlstates import unavailable_where_unreachable
+from storage.sqlstates import is_retriable, unavailable_where_unreachable
 from storage.words import Key
 
 T = TypeVar("T")
@@ -45,7 +48,9 @@ UNINDEXED = Prepared(
         "OR (c.deleted_at IS NOT NULL AND p.seq IS NOT NULL) LIMIT :most"
     ).bindparams(bindparam("most", type_=Integer))
 )
-BEGIN, COMMIT, ROLLBACK = Statement("BEGIN"), Statement("COMMIT"), Statement("ROLLBACK")
+# So that nothing is cut off the log between two statements.
+BEGIN = Statement("BEGIN ISOLATION LEVEL REPEATABLE READ")
+COMMIT, ROLLBACK = Statement("COMMIT"), Statement("ROLLBACK")
 MAKE = (
     "INSERT INTO search_positions (chat_pk, seq, filled) SELECT pk, 0, 0 FROM unnest($1::bigint[]) AS w (pk) "
     "ON CONFLICT DO NOTHING"
@@ -71,7 +76,8 @@ FORGET = (
     "DELETE FROM search_positions AS p WHERE p.chat_pk = ANY ($1::bigint[]) "
     "AND NOT EXISTS (SELECT 1 FROM search_texts AS t WHERE t.chat_pk = p.chat_pk) RETURNING p.chat_pk"
 )
-CLEAR = Statement("TRUNCATE search_positions, search_texts")
+# What is found meanwhile is right; what is not right any more is replaced.
+CLEAR = Statement("UPDATE search_positions SET seq = 0, filled = 0")
 
 
 class PostgresSearchIndex:
@@ -86,7 +92,7 @@ class PostgresSearchIndex:
 
     async def find(self, wanted: Sequence[SearchRange], keys: Sequence[Key], *, most: int) -> list[IndexMatches]:
         def look(connection: Connection) -> list[IndexMatches]:
-            # The positions first: what is indexed meanwhile is found all the same.
+            # The positions first: what is indexed meanwhile is found all the same, and nothing is removed but what changed.
             positions = positions_of(fetch_one(connection, POSITIONS, {"chats": json_list(pks)}))
             values = [
                 {"query": query_of(pk, keys), "chat": pk, "before": before, "most": most} for pk, before in wanted
@@ -109,12 +115,19 @@ class PostgresSearchIndex:
             positions = positions_of(fetch_one(connection, CLAIM, {"chats": json_list(pks)}))
             changes = unindexed(connection, positions, limit=SLICE_MESSAGES)
             gone = [each.chat_pk for each in changes if each.position is None]
-            run(connection, [*writing(changes), COMMIT])
+            statements = await_only(asyncio.to_thread(writing, changes))
+            run(connection, [*statements, COMMIT])
             incomplete = {each.chat_pk for each in changes if not each.is_complete}
             # Others are at work on the rest.
             return incomplete | (set(pks) - positions.keys()) | (set(gone) - forget(connection, gone))
 
-        return await self._run(work)
+        try:
+            return await self._run(work)
+        except psycopg.Error as error:
+            if not is_retriable(error):
+                raise
+            # Another process was first.
+            return set(chat_pks)
 
     async def unindexed_chats(self) -> set[int]:
         rows = await self.database.read(lambda it: fetch_one(it, UNINDEXED, {"most": UNINDEXED_AT_ONCE}))

@@ -10,8 +10,9 @@ import contextlib
 import logging
 import sqlite3
 from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from storage.database import Database
 from storage.prepared import json_list
@@ -76,81 +77,76 @@ class SqliteSearchIndex:
         self.path = path
         self.generation = 0
         self.file: IndexFile | None = None
-        # Who needs both takes that of the writer first.
-        self.writing, self.reading = asyncio.Lock(), asyncio.Lock()
+        # Who needs both of the first two takes that of the writer first; the third is for opening alone.
+        self.writing, self.reading, self.opening = asyncio.Lock(), asyncio.Lock(), asyncio.Lock()
 
     async def find(self, wanted: Sequence[SearchRange], keys: Sequence[Key], *, most: int) -> list[IndexMatches]:
-        async def work(file: IndexFile) -> list[IndexMatches]:
-            async with self.reading:
-                return await asyncio.to_thread(find, file.reader, wanted, keys, most)
-
-        return await self._guarded(work)
+        return await self._guarded(self.reading, lambda file: in_thread(find, file.reader, wanted, keys, most))
 
     async def update(self, chat_pks: Collection[int]) -> set[int]:
         async def work(file: IndexFile) -> set[int]:
-            async with self.writing:
-                positions = await asyncio.to_thread(positions_of, file.writer, chat_pks)
-                changes = await self.database.read(
-                    lambda it: unindexed(it, positions, limit=SLICE_MESSAGES), snapshot=True
-                )
-                return await asyncio.to_thread(store, file.writer, changes)
+            positions = await in_thread(positions_of, file.writer, chat_pks)
+            changes = await self.database.read(lambda it: unindexed(it, positions, limit=SLICE_MESSAGES), snapshot=True)
+            return await in_thread(store, file.writer, changes)
 
-        return await self._guarded(work)
+        return await self._guarded(self.writing, work)
 
     async def unindexed_chats(self) -> set[int]:
-        async def work(file: IndexFile) -> dict[int, IndexPosition]:
-            async with self.writing:
-                return await asyncio.to_thread(positions_of, file.writer, None)
-
-        known = await self._guarded(work)
+        known = await self._guarded(self.writing, lambda file: in_thread(positions_of, file.writer, None))
         newest = await self.database.read(heads)
         behind = {pk for pk, head in newest.items() if known.get(pk) != IndexPosition(head, head)}
         return behind | (known.keys() - newest.keys())
 
     async def compact(self, *, before: int) -> bool:
-        async def work(file: IndexFile) -> bool:
-            async with self.writing:
-                if not await asyncio.to_thread(is_compaction_due, file.writer, before):
-                    return False
-                pages = -MERGED_PAGES
-                while await asyncio.to_thread(merge, file.writer, pages):
-                    pages = MERGED_PAGES
-                    await asyncio.sleep(0)
-                # A search would keep the old pages in use.
-                async with self.reading:
-                    await asyncio.to_thread(finish_compaction, file.writer)
-                return True
+        if not await self._guarded(self.writing, lambda file: in_thread(is_compaction_due, file.writer, before)):
+            return False
+        pages = -MERGED_PAGES
+        # Others may use the file between two steps.
+        while await self._guarded(self.writing, partial(merge_some, pages=pages)):
+            pages = MERGED_PAGES
 
-        return await self._guarded(work)
+        async def finish(file: IndexFile) -> None:
+            # A search would keep the old pages in use.
+            async with self.reading:
+                await in_thread(finish_compaction, file.writer)
+
+        await self._guarded(self.writing, finish)
+        return True
 
     async def rebuild(self) -> None:
         async with self.writing, self.reading:
-            await asyncio.to_thread(self._remove)
+            await in_thread(self._remove)
 
     async def close(self) -> None:
         async with self.writing, self.reading:
             if self.file:
-                await asyncio.to_thread(self.file.close, clean=True)
+                await in_thread(self.file.close, True)
                 self.file = None
 
-    async def _guarded(self, work: Callable[["IndexFile"], Awaitable[T]]) -> T:
-        """SearchRun on the open file; once more on a new one where the file is damaged."""
+    async def _guarded(self, lock: asyncio.Lock, work: Callable[["IndexFile"], Awaitable[T]]) -> T:
+        """Run on the open file, holding a lock; once more on a new one where the file is damaged."""
         with unavailable_where_unreachable(f"the search index {self.path} cannot be used"):
-            try:
+            async with lock:
+                file = self.file
+                try:
+                    file = await self._open()
+                    return await work(file)
+                except sqlite3.Error as error:
+                    if not is_damaged(error):
+                        raise
+                    logger.warning("the search index %s is built again: %s", self.path, error)
+            async with self.writing, self.reading:
+                # Unless somebody else has done it meanwhile.
+                if self.file is file:
+                    await in_thread(self._remove)
+            async with lock:
                 return await work(await self._open())
-            except sqlite3.Error as error:
-                if not is_damaged(error):
-                    raise
-                logger.warning("the search index %s is built again: %s", self.path, error)
-            await self.rebuild()
-            return await work(await self._open())
 
     async def _open(self) -> "IndexFile":
-        if self.file is None:
-            async with self.writing, self.reading:
-                if self.file is None:
-                    self.file = await asyncio.to_thread(IndexFile, self.path, self.database.epoch)
-        return self.file
+        async with self.opening:
+            if self.file is None:
+                self.file = await in_thread(IndexFile, self.path, self.database.epoch)
+            return self.file
 
     def _remove(self) -> None:
         if self.file:
@@ -159,6 +155,20 @@ class SqliteSearchIndex:
         for suffix in ("", WAL, "-shm"):
             self.path.with_name(self.path.name + suffix).unlink(missing_ok=True)
         self.generation += 1
+
+
+async def in_thread(work: Callable[..., T], *arguments: Any) -> T:
+    """Run in a thread. Who is cancelled waits for its end: until then nobody else may use the connection."""
+    task = asyncio.ensure_future(asyncio.to_thread(work, *arguments))
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait([task])
+        raise
+
+
+async def merge_some(file: "IndexFile", pages: int) -> bool:
+    return await in_thread(merge, file.writer, pages)
 
 
 class IndexFile:
@@ -186,7 +196,7 @@ class IndexFile:
             self.writer.close()
             raise
 
-    def close(self, *, clean: bool) -> None:
+    def close(self, clean: bool) -> None:
         if clean:
             self.writer.execute(PUT_FACT, ("open", "0"))
         # The writer's last, which writes its log into the file.

@@ -4,7 +4,10 @@ A word is a run of letters and digits of the folded text. Scripts that put no sp
 character: what follows one another there is found by any part of it. A symbol, as an emoji, is a word of its own.
 """
 
+import re
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
+from itertools import pairwise
 from typing import NamedTuple
 
 import regex
@@ -24,6 +27,9 @@ IGNORED = regex.compile(r"[\p{Default_Ignorable_Code_Point}\u0640]+")
 # A character and what belongs to it: what folds to one text, wherever it stands.
 CLUSTER = regex.compile(r"\X")
 QUOTES = regex.compile('["\u201c\u201d]')
+MARK = regex.compile(r"\p{M}")
+# Before a word of an encoded text: whether it follows another directly.
+APART, JOINED, EITHER = "\x01", "\x02", "[\x01\x02]"
 
 
 class Word(NamedTuple):
@@ -78,14 +84,24 @@ def placed_words(text: str) -> Iterator[tuple[Word, int, int]]:
             yield Word(character[0], True, character.start() > match.start()), character.start(), character.end()
 
 
-def keys_of(words: Sequence[Word]) -> set[str]:
+def keys_of(text: str) -> set[str]:
     """What an index holds for a text: its words, and pairs of neighbouring characters of scripts without spaces."""
+    plain = folded(text)
+    if plain.isascii():
+        return {each[:INDEXED_LENGTH] for each in ASCII_WORD.findall(plain)}
     keys = set()
-    for place, word in enumerate(words):
-        follower = words[place + 1] if place + 1 < len(words) else None
-        pair = word.unspaced and follower is not None and follower.joined
-        keys.add((word.text + follower.text if pair and follower else word.text)[:INDEXED_LENGTH])
+    for match in WORD.finditer(plain):
+        if match.lastgroup is None:
+            keys.add(match[0][:INDEXED_LENGTH])
+        else:
+            characters = characters_of(match[0])
+            keys.update(map("".join, pairwise(characters)), characters[-1:])
     return keys
+
+
+def characters_of(run: str) -> Sequence[str]:
+    """Of a script without spaces, each with its marks."""
+    return UNSPACED_CHARACTER.findall(run) if MARK.search(run) else run
 
 
 def read_query(query: str) -> list[Term]:
@@ -127,45 +143,55 @@ def keys_of_terms(terms: Sequence[Term]) -> list[Key]:
     return list(keys)
 
 
-def places_of(words: Sequence[Word], term: Term) -> Iterator[int]:
-    """At which of the words a term begins."""
-    for place in range(len(words) - len(term.words) + 1):
-        if has_at(words, place, term):
-            yield place
-
-
-def has_at(words: Sequence[Word], place: int, term: Term) -> bool:
-    """Whether a term begins at one of the words."""
-    last = len(term.words) - 1
-    return place + last < len(words) and all(
-        matches(words[place + number], word, prefix=term.prefix and number == last)
-        for number, word in enumerate(term.words)
+def has_at(words: Sequence[Word], place: int, entry: Sequence[Word]) -> bool:
+    """Whether these words stand at a place among others."""
+    return len(words) >= place + len(entry) and all(
+        words[place + number].text == word.text and (words[place + number].joined or not word.joined)
+        for number, word in enumerate(entry)
     )
 
 
-def matches(word: Word, wanted: Word, *, prefix: bool) -> bool:
-    if wanted.joined and not word.joined:
-        return False
-    return word.text.startswith(wanted.text) if prefix and not wanted.unspaced else word.text == wanted.text
+def encoded(text: str) -> str:
+    """The words of a text, each with what says whether it follows the one before directly: for the patterns of terms."""
+    plain = folded(text)
+    if plain.isascii():
+        return APART + APART.join(ASCII_WORD.findall(plain)) + APART
+    parts = []
+    for match in WORD.finditer(plain):
+        parts += [APART, match[0] if match.lastgroup is None else JOINED.join(characters_of(match[0]))]
+    return "".join(parts) + APART
 
 
-def has_all(words: Sequence[Word], terms: Sequence[Term]) -> bool:
-    return all(next(places_of(words, term), None) is not None for term in terms)
+@lru_cache(maxsize=1024)
+def pattern_of(term: Term) -> re.Pattern[str]:
+    """What finds a term in an encoded text."""
+    parts = [(JOINED if word.joined else EITHER) + re.escape(word.text) for word in term.words]
+    open_end = term.prefix and not term.words[-1].unspaced
+    return re.compile("".join(parts) + ("" if open_end else f"(?={EITHER})"))
 
 
-def find_terms(text: str, terms: Sequence[Term], *, most: int) -> list[Span]:
-    """Where a text has the terms, in its order and without overlaps; none where it has not all of them."""
-    if not has_all(words_of(text), terms):
-        return []
+def has_all(text: str, terms: Sequence[Term]) -> bool:
+    there = encoded(text)
+    return all(pattern_of(term).search(there) for term in terms)
+
+
+def find_terms(text: str, terms: Sequence[Term], *, most: int) -> list[Span] | None:
+    """Where a text has the terms, in its order and without overlaps; None where it has not all of them."""
+    if not has_all(text, terms):
+        return None
     shown, starts, ends = located(text)
     placed = list(placed_words(shown))
-    words = [word for word, _, _ in placed]
+    there, numbers, size = list[str](), dict[int, int](), 0
+    for number, (word, _, _) in enumerate(placed):
+        numbers[size] = number
+        there += [JOINED if word.joined else APART, word.text]
+        size += 1 + len(word.text)
     found = set()
     for term in terms:
-        for place in places_of(words, term):
-            last = place + len(term.words) - 1
-            end = placed[last][1] + len(term.words[-1].text)
-            found.add((starts[placed[place][1]], ends[end - 1]))
+        for match in pattern_of(term).finditer("".join([*there, APART])):
+            first = numbers[match.start()]
+            end = placed[first + len(term.words) - 1][1] + len(term.words[-1].text)
+            found.add((starts[placed[first][1]], ends[end - 1]))
     spans: list[Span] = []
     upto = 0
     for start, end in sorted(found):
@@ -175,12 +201,14 @@ def find_terms(text: str, terms: Sequence[Term], *, most: int) -> list[Span]:
     return spans[:most]
 
 
-def located(text: str) -> tuple[str, list[int], list[int]]:
+def located(text: str) -> tuple[str, Sequence[int], Sequence[int]]:
     """The folded text, and for each of its characters where that begins and ends in the text."""
-    shown, starts, ends = "", list[int](), list[int]()
+    if text.isascii():
+        return fold(text), range(len(text)), range(1, len(text) + 1)
+    pieces, starts, ends = list[str](), list[int](), list[int]()
     for cluster in CLUSTER.finditer(text):
         piece = folded(cluster[0])
-        shown += piece
+        pieces.append(piece)
         starts += [cluster.start()] * len(piece)
         ends += [cluster.end()] * len(piece)
-    return shown, starts, ends
+    return "".join(pieces), starts, ends

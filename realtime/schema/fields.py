@@ -165,9 +165,12 @@ def few_words(value: list[str], info: ValidationInfo) -> list[str]:
     return value
 
 
-def with_words(value: str) -> str:
-    if not words_of(value):
+def listed_text(value: str, info: ValidationInfo) -> str:
+    words, limit = len(words_of(value)), limits_of(info).listed_entry
+    if not words:
         raise ValueError("must have a letter, a digit or a symbol")
+    if words > limit:
+        raise ValueError(f"must have at most {limit} words, or characters of a script without spaces")
     return value
 
 
@@ -288,7 +291,7 @@ Label = Annotated[Text, AfterValidator(not_blank), at_most("key"), NOT_EMPTY]
 SlowModeSeconds = Annotated[
     int, Field(ge=0, description="Seconds between two messages of a member; 0: none"), AfterValidator(slow_mode)
 ]
-ListedText = Annotated[Text, AfterValidator(with_words), at_most("listed_word"), NOT_EMPTY]
+ListedText = Annotated[Text, at_most("listed_word"), AfterValidator(listed_text), NOT_EMPTY]
 TemplateKey = Annotated[Label, AfterValidator(template_key), documented(pattern=f"^{TEMPLATE_KEY.pattern}$")]
 NotificationText = Annotated[Text, AfterValidator(not_blank), at_most("notification_message"), NOT_EMPTY]
 Attributes = Annotated[dict[str, Any], plain("activity_attributes")]

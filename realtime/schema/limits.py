@@ -44,6 +44,7 @@ class Limits:
     report_context: int = limit(5, "messages shown before and after a reported one", ge=0)
     word_lists: int = limit(20, "word lists per tenant", ge=0)
     listed_words: int = limit(5_000, "entries of a word list", gt=0)
+    listed_entry: int = limit(10, "words of an entry of a word list, or characters of a script without spaces", gt=0)
     listed_word: int = limit(64, "characters of an entry of a word list", gt=0, le=255)
     pins: int = limit(50, "pinned messages of a chat", ge=0)
     edits: int = limit(100, "edits of one message", gt=0)

@@ -14,6 +14,8 @@ from storage.word_lists import WordList
 
 LINKS = [
     "https://example.org/x", "HTTP://EXAMPLE.ORG", "see ftp://a.b", "www.example", "WWW.example.org", "mailto:a@b.org",
+
+    "youtu.be/xyz", "spam.eu/x", "shop.example.nl", "example.com.au/x", "203.0.113.9/x", "host.lan:8080",
     "go to example.com", "Example.COM/path?x=1", "spam.tr!", "ｗｗｗ．ｅｘａｍｐｌｅ．ｏｒｇ", "(t.me/x)", "tg://join",
 ]  # fmt: skip
 NO_LINKS = [

@@ -128,6 +128,21 @@ async def test_what_can_not_be_done(either: Served) -> None:
     assert {each["state"] for each in await listed(admin)} == {"open"}
 
 
+async def test_a_reversal_is_not_deleted(either: Served) -> None:
+    admin = await either.people.make(grant=["admin", "credits.grant"])
+    ann, bob, chat = await pair(either)
+    assert (await admin.post("/api/v1/credits/grants", {"userId": ann.id, "amount": 5})).status == 201
+    body = {"type": "creditTransfer", "chatId": chat, "creditTransfer": {"amount": 5}}
+    assert (await ann.post(MESSAGES, body)).status == 201
+    entry = (await ann.get("/api/v1/credits/transactions")).json["data"]["items"][0]
+    assert (await admin.post(f"/api/v1/admin/credits/transactions/{entry['id']}/reverse")).status == 201
+    reversal = (await ann.get(f"{MESSAGES}?chatId={chat}")).json["items"][-1]
+    await report(bob, reversal)
+    (item,) = await listed(admin)
+    answer = await admin.patch(f"{REPORTS}/{item['id']}", {"state": "actioned", "action": "delete"})
+    assert answer.status == 409, answer
+
+
 async def test_two_admins_at_once(either: Served) -> None:
     admins = [await either.people.make(grant=["admin"]) for _ in range(4)]
     ann, bob, chat = await pair(either)

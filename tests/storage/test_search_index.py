@@ -1,21 +1,23 @@
 """The index of searches, on both databases: what it lacks, what it finds, what is left in its file, and a damaged file."""
 
+import asyncio
 import random
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from realtime.indexing import Indexer
 from server.bootstrap import index_of
 from storage import log, search
 from storage.database import Database
-from storage.search import IndexPosition
+from storage.search import TEXT_AT_ONCE, IndexPosition
 from storage.search_index import SLICE_MESSAGES, SearchIndex, SearchRange
 from storage.search_index_sqlite import SqliteSearchIndex
 from storage.transaction import Command
 from storage.types import now
 from storage.words import keys_of_terms, read_query
-from tests.conftest import Served
+from tests.conftest import Served, ServerFactory
 from tests.server.test_threads import MESSAGES, pair
 
 FAR = 10**6
@@ -104,9 +106,109 @@ async def test_rebuilding(alone: Served) -> None:
     before = index.generation
     await alone.services.indexer.rebuild()
     assert index.generation == before + 1
-    assert await find(index, pk, "plum") == []
+    (found,) = await index.find([SearchRange(pk, FAR)], keys_of_terms(read_query("plum")), most=1)
+    assert found.position == IndexPosition()
     await fill(index)
     assert len(await find(index, pk, "plum")) == 1
+
+
+async def test_searches_during_a_rebuild(either: Served) -> None:
+    """Each finds what is there, whenever the index is built again."""
+    ann, _, chat = await pair(either)
+    sent = [(await ann.send(chat, f"plum {number}"))["_id"] for number in range(20)]
+    indexer = either.services.indexer
+
+    async def rebuild() -> None:
+        for _ in range(10):
+            await indexer.rebuild()
+            await indexer.work()
+
+    async def search() -> None:
+        for _ in range(15):
+            page = (await ann.get(f"{MESSAGES}/search?query=plum")).json
+            assert [each["message"]["_id"] for each in page["items"]] == sent[::-1], page
+
+    await asyncio.gather(rebuild(), *(search() for _ in range(4)))
+
+
+async def test_an_update_that_is_cancelled_leaves_the_index_usable(alone: Served) -> None:
+    index = alone.services.indexer.index
+    ann, _, chat = await pair(alone)
+    pk = await chat_number(alone, chat)
+    for number in range(50):
+        await ann.send(chat, f"plum {number}")
+    for wait in (0, 0.001, 0.002, 0.004, 0.008, 0.016):
+        task = asyncio.create_task(index.update([pk]))
+        await asyncio.sleep(wait)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        await index.update([pk])
+        await alone.services.indexer.rebuild()
+    await fill(index)
+    assert len(await find(index, pk, "plum")) == 50
+
+
+async def test_a_slice_has_so_much_text(alone: Served) -> None:
+    """Of many chats with long messages some wait for the next slice."""
+    index, database = alone.services.indexer.index, alone.services.database
+    ann, _, chat = await pair(alone)
+    chats = [chat, *[await ann.group() for _ in range(3)]]
+    for each in chats:
+        for _ in range(5):
+            await ann.send(each, "plum " * 3000)
+    positions = {await chat_number(alone, each): IndexPosition() for each in chats}
+    changes = await database.read(lambda it: search.unindexed(it, positions, limit=200))
+    size = sum(len(text or "") for each in changes for text in each.texts.values())
+    assert TEXT_AT_ONCE <= size < TEXT_AT_ONCE + 16_384
+    assert [each.is_complete for each in changes] == [True, False, False, False]
+    await fill(index)
+    for pk in positions:
+        assert len(await find(index, pk, "plum")) == 5
+
+
+async def test_a_process_finds_what_another_left(alone: Served) -> None:
+    """At its start, and where the index is shared every minute; deleted chats every hour."""
+    services = alone.services
+    ann, _, chat = await pair(alone)
+    pk = await chat_number(alone, chat)
+    await ann.send(chat, "plum")
+    indexer = Indexer(services.indexer.index)
+    await indexer.work()
+    assert await find(indexer.index, pk, "plum") != []
+    await ann.send(chat, "plum")
+    await indexer.work()
+    assert len(await find(indexer.index, pk, "plum")) == 1, "it has just looked"
+    indexer.scanned_at -= 1000
+    await indexer.work()
+    assert len(await find(indexer.index, pk, "plum")) == (2 if indexer.index.is_shared else 1)
+    await ann.delete(f"/api/v2/chats/{chat}")
+    await indexer.compact()
+    await indexer.work()
+    assert await find(indexer.index, pk, "plum") == []
+
+
+async def test_two_processes_index_at_once(postgres_database: str, serve: ServerFactory) -> None:
+    """Each takes the chats that the other has not, and nothing is missed."""
+    nodes = [await serve(database_url=postgres_database, jwt_secret="s" * 40) for _ in range(2)]
+    for node in nodes:
+        node.services.indexer.stopping = True
+    ann = await nodes[0].people.make()
+    chats = [await ann.group() for _ in range(8)]
+    for number in range(6):
+        for chat in chats:
+            await ann.send(chat, f"plum {number}")
+    pks = [await chat_number(nodes[0], chat) for chat in chats]
+
+    async def work(node: Served) -> None:
+        left = set(pks)
+        while left:
+            left = await node.services.indexer.index.update(left)
+
+    await asyncio.gather(*(work(node) for node in nodes for _ in range(2)))
+    for node in nodes:
+        assert await node.services.indexer.index.unindexed_chats() == set()
+        for pk in pks:
+            assert len(await find(node.services.indexer.index, pk, "plum")) == 6
 
 
 # The file of SQLite
