@@ -22,6 +22,8 @@ import socketio
 NAMESPACE = "/chat"
 ACK_SECONDS = 10.0
 AGAIN = (429, 503)
+# A chat lets a member post only now and then: the user decides, not the client.
+FINAL = "slow_mode"
 LONGEST_PAUSE = 30.0
 
 
@@ -120,7 +122,8 @@ class Client:
                     answer: Any = await response.text() if plain else await response.json()
                     if response.status < 400:
                         return answer.get("data", answer) if "isSuccess" in answer else answer
-                    if response.status not in (*AGAIN, 502, 504) or not (harmless or response.status == 429):
+                    final = response.headers.get("X-Error-Code") == FINAL
+                    if final or response.status not in (*AGAIN, 502, 504) or not (harmless or response.status == 429):
                         raise Refused(response.status, answer)
                     pause = max(pause, float(response.headers.get("Retry-After", 0)))
             except (aiohttp.ClientConnectionError, TimeoutError):
@@ -143,7 +146,7 @@ class Client:
                 ack = {"statusCode": 503}
             if ack.get("isSuccess"):
                 return ack["data"]
-            if ack["statusCode"] not in AGAIN:
+            if ack["statusCode"] not in AGAIN or ack.get("code") == FINAL:
                 raise Refused(ack["statusCode"], ack)
             await asyncio.sleep(pause)
             pause = min(2 * pause, LONGEST_PAUSE)

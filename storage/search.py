@@ -90,19 +90,19 @@ def unindexed(
     if not behind:
         return changes
     share = max(1, limit // len(behind))
-    told = fetch_many(
+    events_of_each = fetch_many(
         connection,
         CHANGED,
         [{"chat": pk, "after": each.seq, "upto": heads[pk][0], "limit": share} for pk, each in behind.items()],
     )
-    new = fetch_many(
+    messages_of_each = fetch_many(
         connection,
         NEW if with_texts else NEW_SEQS,
         [{"chat": pk, "after": each.filled, "upto": heads[pk][0], "limit": share} for pk, each in behind.items()],
     )
     edited = {
         (pk, about)
-        for (pk, position), rows in zip(behind.items(), told, strict=True)
+        for (pk, position), rows in zip(behind.items(), events_of_each, strict=True)
         for _, about in rows
         if about is not None and about <= position.filled
     }
@@ -111,7 +111,7 @@ def unindexed(
         rows = fetch_one(connection, TEXTS, {"pairs": json_list(edited)})
         contents.update({(pk, seq): content for pk, seq, content in rows})
     left = TEXT_AT_ONCE
-    for (pk, position), changed, added in zip(behind.items(), told, new, strict=True):
+    for (pk, position), changed, added in zip(behind.items(), events_of_each, messages_of_each, strict=True):
         head = heads[pk][0]
         texts: dict[int, str | None] = {}
         upto = IndexPosition(head, head)
