@@ -24,7 +24,7 @@ export function Members({ chat, onClose }) {
     <${Dialog} title=${titleOf(chat)} onClose=${onClose}>
       ${manager && html`
         <form class="inline" onSubmit=${change}>
-          <input name="name" value=${chat.name} maxlength="255" required aria-label=${t("groupName")} /><button>${t("rename")}</button>
+          <input name="name" defaultValue=${chat.name} maxlength="255" required aria-label=${t("groupName")} /><button>${t("rename")}</button>
         </form>`}
       <h3>${t("members")}</h3>
       <ul class="found">

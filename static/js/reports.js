@@ -131,10 +131,10 @@ function WordLists({ api, trying }) {
       ${edited
         ? html`
           <form onSubmit=${save} key=${edited.name}>
-            <label>${t("listName")}<input name="name" value=${edited.name} required maxlength="64" pattern="[A-Za-z0-9._\\-]+" readonly=${Boolean(edited.name)} /></label>
+            <label>${t("listName")}<input name="name" defaultValue=${edited.name} required maxlength="64" pattern="[A-Za-z0-9._\\-]+" readonly=${Boolean(edited.name)} /></label>
             <label>${t("listAction")}<select name="action" value=${edited.action}>
               <option value="reject">${t("rejectWords")}</option><option value="flag">${t("flagWords")}</option></select></label>
-            <label>${t("listWords")}<textarea name="words" rows="8" dir="auto" required value=${edited.words.join("\n")}></textarea></label>
+            <label>${t("listWords")}<textarea name="words" rows="8" dir="auto" required defaultValue=${edited.words.join("\n")}></textarea></label>
             <p class="inline"><button>${t("save")}</button>
               <button type="button" class="plain" onClick=${() => setEdited(null)}>${t("cancel")}</button>
               ${edited.name && html`<button type="button" class="danger" onClick=${() => erase(edited.name)}>${t("delete")}</button>`}</p>

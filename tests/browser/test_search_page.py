@@ -148,7 +148,7 @@ async def test_rules_of_a_chat(visit: Visit, server: Served) -> None:
     await expect(member.page.locator(".composer")).to_have_text("This chat is frozen. Only moderators can post.")
     await owner.page.uncheck("dialog label:has-text('Freeze') input")
     await owner.page.select_option("dialog label:has-text('Slow mode') select", "3600")
-    await expect(member.page.locator(".rule")).to_have_text("Slow mode: one message every 1 hour.")
+    await expect(member.page.locator(".rule")).to_have_text("Slow mode: one message every \u20681 hour\u2069.")
     await member.say("the first")
     await expect(member.page.locator(".rule")).to_contain_text("you can send again in")
     await member.page.fill(".composer textarea", "too soon")
@@ -191,6 +191,10 @@ async def test_reports_in_the_monitor(visit: Visit, server: Served) -> None:
     await page.click("button:has-text('New list')")
     await page.fill("input[name=name]", "rude")
     await page.fill("textarea[name=words]", "muddlehead\nvery bad thing")
+    # The page looks at the nodes every two seconds, and draws itself again.
+    async with page.expect_response(lambda response: response.url.endswith("/nodes")):
+        pass
+    await expect(page.locator("input[name=name]")).to_have_value("rude")
     await accessible(admin)
     await page.click(".card form button:has-text('Save')")
     await expect(page.locator(".card li.row:has-text('rude')")).to_contain_text("2 entries")

@@ -303,7 +303,7 @@ ROWS: dict[str, Row] = {
     f"GET {ADMIN}/word-lists": admins(),
     f"GET {ADMIN}/word-lists/{{name}}": Row((403, 404, 403, 403, 403, 403, 404), ids=("rude",)),
     f"PUT {ADMIN}/word-lists/{{name}}": admins(ids=("rude",), body=same({"words": ["x9"], "action": "flag"})),
-    f"DELETE {ADMIN}/word-lists/{{name}}": admins(ids=("none",)),
+    f"DELETE {ADMIN}/word-lists/{{name}}": admins(ids=("rude",)),
 }
 for prefix in ("/api/v1", "/v1", "/notification/v1"):
     ROWS |= {
