@@ -13,7 +13,7 @@ from storage.types import SECOND, now
 logger = logging.getLogger("bellwire.search")
 
 EVENTS = frozenset({"message:new", "message:updated", "message:deleted"})
-CHATS_AT_ONCE = 100
+CHATS_AT_ONCE = 20
 # The pause after each slice, as a multiple of what the slice took: in a process with nothing else to do, and in a busy one,
 # where sending goes before.
 PAUSE_FACTOR, PAUSE_FACTOR_WHEN_BUSY = 4, 19

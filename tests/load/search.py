@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from realtime.indexing import CHATS_AT_ONCE
 from server.app import serving
 from server.settings import Settings
 from storage.database import Database
@@ -71,7 +72,7 @@ async def measure(settings: Settings, texts: list[list[str]], queries: list[str]
         cpu, began = time.process_time(), time.perf_counter()
         left = await services.indexer.index.unindexed_chats()
         while left:
-            some = set(list(left)[:100])
+            some = set(list(left)[:CHATS_AT_ONCE])
             left = (left - some) | await services.indexer.index.update(some)
         count = len(places)
         figures: dict[str, Any] = {
