@@ -1,6 +1,7 @@
 """Searching messages: what the index finds is read again, as the user may see it now, before it is answered."""
 
 import asyncio
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -258,8 +259,8 @@ class SearchRun:
         return None
 
     async def _candidates(self, some: Sequence[SearchRange], most: int) -> list[Candidates]:
-        limit = self.service.limits.search_candidates
-        for attempt in range(2):
+        limit, until = self.service.limits.search_candidates, time.monotonic() + self.service.limits.search_wait
+        while True:
             found = await self.service.indexer.index.find(some, self.keys, most=most)
             try:
                 return await self.service.database.read(
@@ -267,9 +268,10 @@ class SearchRun:
                 )
             except TooFarBehind as behind:
                 chat_pks = behind.chat_pks
-            if attempt or not await self.service.indexer.catch_up(chat_pks, self.service.limits.search_wait):
-                break
-        raise Unavailable("The search index is being built", retry_after=RETRY_SECONDS)
+            # Once more also where the index turned out to be damaged meanwhile and began anew.
+            left = until - time.monotonic()
+            if left <= 0 or not await self.service.indexer.catch_up(chat_pks, left):
+                raise Unavailable("The search index is being built", retry_after=RETRY_SECONDS)
 
     def _read_again(self, connection: Connection, chosen: Sequence[tuple[int, int]]) -> list[Message]:
         """Those that the caller may see now, in their order."""

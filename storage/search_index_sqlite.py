@@ -119,9 +119,16 @@ class SqliteSearchIndex:
 
     async def close(self) -> None:
         async with self.writing, self.reading:
-            if self.file:
+            if self.file is None:
+                return
+            try:
                 await in_thread(self.file.close, True)
                 self.file = None
+            except sqlite3.Error as error:
+                if not is_damaged(error):
+                    raise
+                logger.warning("the search index %s is built again when it is next used: %s", self.path, error)
+                await in_thread(self._remove)
 
     async def _guarded(self, lock: asyncio.Lock, work: Callable[["IndexFile"], Awaitable[T]]) -> T:
         """Run on the open file, holding a lock; once more on a new one where the file is damaged."""

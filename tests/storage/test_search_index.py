@@ -289,6 +289,21 @@ async def test_a_damaged_file_is_built_again(server: Served, damage: Callable[[P
     assert await find(index, pk, "plum", most=FAR) == before
 
 
+@pytest.mark.parametrize("damage", DAMAGES, ids=lambda damage: damage.__name__)
+async def test_a_file_that_is_damaged_when_it_is_closed(server: Served, damage: Callable[[Path], None]) -> None:
+    server.services.indexer.stopping = True
+    index, chat = await filled(server)
+    pk = await chat_number(server, chat)
+    damage(index.path)
+    assert index.file
+    # Nothing is answered from memory.
+    index.file.writer.execute("PRAGMA shrink_memory")
+    await index.close()
+    assert await find(index, pk, "plum", most=FAR) == []
+    await fill(index)
+    assert len(await find(index, pk, "plum", most=FAR)) == 300
+
+
 @pytest.mark.parametrize("part", ["log", "file"])
 async def test_a_process_that_was_killed(server: Served, tmp_path: Path, part: str) -> None:
     """What it left behind is checked; without its log it is not used."""
