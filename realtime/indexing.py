@@ -1,4 +1,4 @@
-"""Keeps the search index up with the messages, beside the writer and behind it."""
+"""Keeps the search index up to date: it follows the log, outside the transactions of the writer."""
 
 import asyncio
 import contextlib
@@ -14,28 +14,27 @@ logger = logging.getLogger("bellwire.search")
 
 EVENTS = frozenset({"message:new", "message:updated", "message:deleted"})
 CHATS_AT_ONCE = 20
-# The pause after each slice, as a multiple of what the slice took: in a process with nothing else to do, and in a busy one,
-# where sending goes before.
+# The pause after each slice, as a multiple of the slice's duration. In a busy process it is longer: sending has priority.
 PAUSE_FACTOR, PAUSE_FACTOR_WHEN_BUSY = 4, 19
-# CPU of the process, in cores.
+# A process is busy above this CPU usage, measured over at least MEASURE_SECONDS.
 BUSY_CORES = 0.4
 MEASURE_SECONDS = 0.2
-# A search waits so long for another one's slice.
+# A search waits this long before it retries chats that another process is indexing.
 RETRY_SECONDS = 0.02
-# How often it looks for what other processes left behind.
+# How often it looks for chats that another process left unindexed, as after a crash.
 RESCAN_SECONDS = 60.0
-# Texts that were removed are gone from the index's file within a day.
+# Removed texts must be gone from the file of the index within a day.
 COMPACT_AFTER_SECONDS = 12 * 3600
 
 
 class Indexer:
-    """Call ``work()`` every second and ``purge()`` every hour. ``on_commit`` gets the events of this process."""
+    """Call ``work()`` every second and ``compact()`` every hour. ``on_commit`` gets the events of this process."""
 
     def __init__(self, index: SearchIndex) -> None:
         self.index = index
-        # Chats of which something may not be indexed.
+        # Chats that may have messages that are not indexed.
         self.unindexed: set[int] = set()
-        # When all chats were looked at, of time.monotonic(), and the index's generation then.
+        # The last scan of all chats: its time.monotonic(), and the generation of the index.
         self.scanned_at = float("-inf")
         self.scanned_generation = -1
         self.stopping = False
@@ -50,7 +49,7 @@ class Indexer:
         self.unindexed.update(channels)
 
     async def work(self) -> None:
-        """Index what is behind."""
+        """Index every chat that is behind."""
         await self._scan()
         while self.unindexed and not self.stopping:
             some = [self.unindexed.pop() for _ in range(min(CHATS_AT_ONCE, len(self.unindexed)))]
@@ -80,18 +79,17 @@ class Indexer:
         return False
 
     async def compact(self) -> None:
-        """Call it every hour: it also finds chats that were deleted, of which no event tells."""
+        """Call it every hour. It also finds deleted chats, for which there is no event."""
         self.unindexed |= await self.index.unindexed_chats()
         if await self.index.compact(before=now() - COMPACT_AFTER_SECONDS * SECOND):
-            logger.info("removed what was left of deleted texts from the search index")
+            logger.info("removed the words of deleted texts from the search index")
 
     async def rebuild(self) -> None:
         """Index everything again."""
         await self.index.rebuild()
-        self.scanned_at = float("-inf")
 
     def request_stop(self) -> None:
-        """Begin nothing more."""
+        """Start no further slice."""
         self.stopping = True
 
     async def stop(self) -> None:
@@ -100,18 +98,18 @@ class Indexer:
 
     async def _scan(self) -> None:
         stale = self.index.is_shared and time.monotonic() - self.scanned_at > RESCAN_SECONDS
-        if self.scanned_generation == self.index.generation and not stale and self.scanned_at > float("-inf"):
-            return
         generation = self.index.generation
+        if self.scanned_generation == generation and not stale:
+            return
         self.unindexed |= await self.index.unindexed_chats()
         self.scanned_at, self.scanned_generation = time.monotonic(), generation
 
 
 class ProcessLoad:
-    """How busy this process is."""
+    """CPU usage of this process."""
 
     def __init__(self) -> None:
-        # Of time.monotonic() and time.process_time(), when it was measured last.
+        # time.monotonic() and time.process_time() of the last measurement, and its result in cores.
         self.measured_at, self.cpu = time.monotonic(), time.process_time()
         self.last = 0.0
 

@@ -1,4 +1,4 @@
-"""Words of a tenant's lists: which text has a word that is rejected, or that flags it."""
+"""Matches texts against the word lists of a tenant."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -9,14 +9,14 @@ from storage.words import Word, has_at, words_of
 
 
 class FoundWords(NamedTuple):
-    """A listed word that is rejected, and the lists that flag a text."""
+    """The rejected word that a text contains, if any, and the names of the lists that flag it."""
 
     rejected: str | None
     flagged_by: Sequence[str]
 
 
 class Entry(NamedTuple):
-    """Of a list: as it was given, its words, and the list's name and action."""
+    """An entry of a list: its text as given, its words, and the name and action of the list."""
 
     text: str
     words: tuple[Word, ...]
@@ -25,12 +25,12 @@ class Entry(NamedTuple):
 
 
 class ListedWords:
-    """Those of one tenant. An entry may have several words."""
+    """The lists of one tenant. An entry may have several words."""
 
     def __init__(self, lists: Iterable[WordList]) -> None:
-        # By the texts of all their words, so that many entries with one beginning cost no more than one.
+        # By the texts of all words of an entry, so that a lookup costs the same however many entries share a first word.
         self.entries: dict[tuple[str, ...], list[Entry]] = defaultdict(list)
-        # How many words the entries have that begin with a word.
+        # By first word: the numbers of words that entries have.
         self.lengths: dict[str, set[int]] = defaultdict(set)
         for each in lists:
             for text in each.words:
@@ -40,7 +40,7 @@ class ListedWords:
                     self.lengths[words[0].text].add(len(words))
 
     def find(self, text: str) -> FoundWords:
-        """A part of a longer word is not found; in a script without spaces it is."""
+        """Matches whole words; in a script without spaces, any part of a text."""
         words = words_of(text)
         flagged: dict[str, None] = {}
         for place, word in enumerate(words):

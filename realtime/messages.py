@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import replace
-from functools import partial
 from typing import TypeVar
 from weakref import WeakValueDictionary
 
@@ -14,7 +13,6 @@ from realtime import forwarding, mentions, replies
 from realtime.chat_numbers import ChatNumbers
 from realtime.fanout.delivery_budget import DeliveryBudget
 from realtime.forwarding import Source
-from realtime.history import HistoryPage, page_around, page_of
 from realtime.media import MediaService, Upload
 from realtime.membership import LARGE_CHAT_MEMBERS, MODERATORS, open_direct, require_member
 from realtime.message_change import change_message, visible
@@ -29,8 +27,8 @@ from realtime.speaking import may_speak
 from realtime.support.buckets import Buckets
 from realtime.tombstones import make_tombstone, reads_of_tombstone
 from realtime.word_lists import WordLists
-from storage import accounts, blocks, chat, log, messages, outbox, reactions, readers, threads, unread, webhooks
-from storage.access import Access, need_access
+from storage import accounts, blocks, chat, log, messages, outbox, readers, threads, unread, webhooks
+from storage.access import Access
 from storage.database import Database
 from storage.errors import Conflict, Forbidden, Invalid, NotFound
 from storage.messages import Message, MessagePlace
@@ -219,60 +217,6 @@ class Messages:
 
         return message_documents.message(await self.database.read(look))
 
-    async def history(
-        self,
-        caller: Caller,
-        chat_id: str,
-        *,
-        before: int | None,
-        after: int | None,
-        limit: int,
-        around: str | None = None,
-        thread_id: str | None = None,
-        with_replies: bool = False,
-    ) -> message_shapes.HistoryDocument:
-        """A page ascending by seq, of what the chat shows, or of all; or of the replies in a thread. ``around`` names a
-        message in whose middle it is.
-
-        ``before`` and ``after`` of the answer are the seqs to go on from, or null. Raises NotFound.
-        """
-        chat_pk = await self.numbers.find(caller.user.tenant_pk, chat_id)
-
-        def look(connection: Connection) -> tuple[HistoryPage, dict[str, list[str]]]:
-            access = need_access(connection, chat_pk, caller.pk)
-            root = None
-            if thread_id is not None:
-                root = find_root(connection, caller, thread_id)
-                if root is None or root.chat_pk != chat_pk or not replies.is_visible(root, access):
-                    raise NotFound
-            read = partial(
-                messages.history,
-                connection,
-                chat_pk,
-                first=access.first_seq,
-                root_seq=root.seq if root else None,
-                with_replies=with_replies,
-            )
-            if around is None:
-                page = page_of(read, before=before, after=after, limit=limit)
-            else:
-                place = messages.where_is(connection, caller.user.tenant_pk, around)
-                if place is None or place.chat_pk != chat_pk or place.seq < access.first_seq:
-                    raise NotFound
-                page = page_around(read, place.seq, limit=limit)
-            return page, reactions.mine(connection, page.items, caller.pk)
-
-        (items, older, newer), mine = await self.database.read(look, snapshot=around is not None)
-        page: message_shapes.HistoryDocument = {
-            "items": [message_documents.message(each) for each in items],
-            "before": items[0].seq if items and older else None,
-            "after": items[-1].seq if items and newer else None,
-        }
-        own = {each.id: mine[each.id] for each in items if each.id in mine}
-        if own:
-            page["mine"] = own
-        return page
-
     async def edit(self, caller: Caller, message_id: str, body: EditMessage) -> message_shapes.MessageDocument:
         """Users whom the edit newly mentions are pushed.
 
@@ -392,11 +336,3 @@ class Messages:
 def needs_lookup(body: SendMessage) -> bool:
     """Whether something must be known of what a message names before the locks are taken."""
     return body.type == "creditTransfer" or body.threadId is not None or body.forwardOf is not None
-
-
-def find_root(connection: Connection, caller: Caller, thread_id: str) -> Message | None:
-    """A message that may be the root of a thread; None for what is none of the tenant's, and for a reply."""
-    place = messages.where_is(connection, caller.user.tenant_pk, thread_id)
-    if place is None or place.thread_seq is not None:
-        return None
-    return messages.get(connection, place.chat_pk, place.seq, with_readers=False)

@@ -23,6 +23,7 @@ from storage import accounts, chat, last_posts, log, media, messages, outbox, re
 from storage import mentions as mention_rows
 from storage.access import ACCESS, need_access
 from storage.errors import NotFound, Unauthenticated
+from storage.media import Media
 from storage.mentions import Mentioned
 from storage.messages import Message, MessagePlace
 from storage.statements import Read
@@ -73,8 +74,7 @@ def post(tx: Tx, posting: Posting, limits: Limits, public_url: str, delivery_bud
             if not (body.file and file is None and first.chat_pk == chat_pk):
                 idempotency.require_same(first.fingerprint, fingerprint)
             return first_answer(tx, first.chat_pk, first.seq)
-    said = [each for each in (body.content, file.name if file else None) if each]
-    flagged_by = may_speak(access, "\n".join(said), posting.words, posts_at=tx.now)
+    flagged_by = may_speak(access, text_of(body.content, file), posting.words, posts_at=tx.now)
     delivery_budget.admit(chat_pk)
     if body.targetUserId is not None and body.chatId is not None:
         target = accounts.find(tx.connection(), caller.user.tenant_pk, id=body.targetUserId)
@@ -101,7 +101,7 @@ def post(tx: Tx, posting: Posting, limits: Limits, public_url: str, delivery_bud
         if posting.source is None:
             raise NotFound(forwarding.ABSENT)
         original, original_file = forwarding.require(tx, caller, body.forwardOf)
-        flagged_by = may_speak(access, original.content, posting.words)
+        flagged_by = may_speak(access, text_of(original.content, original_file), posting.words)
     id, transfer = new_id(), None
     if body.credits is not None:
         recipient = require_recipient(tx, caller, body, chat_pk, posting.recipient)
@@ -151,6 +151,11 @@ def post(tx: Tx, posting: Posting, limits: Limits, public_url: str, delivery_bud
     if flagged_by:
         flag(tx, caller.user.tenant_pk, message, flagged_by)
     return orjson.Fragment(event.payload)
+
+
+def text_of(content: str | None, file: Media | None) -> str:
+    """The text of a message that rules apply to: its content and the name of its file."""
+    return "\n".join(each for each in (content, file.name if file else None) if each)
 
 
 def recipient_of(connection: Connection, posting: Posting) -> accounts.User | None:

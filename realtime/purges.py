@@ -1,4 +1,4 @@
-"""Deleting the messages of banned users, some in each transaction, from the newest on; a crash does not stop it."""
+"""Deletes the messages of banned users, newest first, one slice per transaction; it resumes after a crash."""
 
 from functools import partial
 
@@ -35,7 +35,7 @@ class Purges:
         self.due_work.soon(DUE, pk, 0)
 
     async def work(self, pk: int) -> None:
-        """Delete some. Another process that does the same deletes what this one has not."""
+        """Delete a slice. Two processes may work on one purge: a deleted message is skipped."""
         purge = await self.database.read(lambda connection: purges.find(connection, pk))
         if purge is None:
             await self.database.write(Command(lambda tx: due.end(tx, DUE, pk)))
@@ -58,9 +58,8 @@ def delete_slice(tx: Tx, purge: Purge, found: PurgeSlice) -> None:
         if item is not None and item.deleted_at is None:
             make_tombstone(tx, item)
     if found.before_seq:
-        # As far as the work has come, whoever did it.
-        purges.go_on(tx, purge.pk, found.before_seq)
-        # No other process begins with it while it goes on here.
+        purges.set_progress(tx, purge.pk, found.before_seq)
+        # Postponed, so that no other process starts it while this one continues.
         due.schedule(tx, DUE, purge.pk, tx.now)
     else:
         purges.end(tx, purge.pk)

@@ -132,7 +132,10 @@ class Reactions:
 
 
 def require_reactor(access: Access, key: str, words: ListedWords) -> None:
-    """Raises what ``may_speak`` raises, and Forbidden where nobody may react; where all may, readonly members may too."""
+    """Raises Forbidden where reactions are switched off, and what ``may_speak`` raises.
+
+    Where all may react, readonly members may too.
+    """
     if access.reactions == "none":
         raise Forbidden("Reactions are switched off in this chat")
     may_speak(access, key, words, field="key", readonly_may=access.reactions == "all")

@@ -13,7 +13,7 @@ from storage.types import iso_time
 
 
 def report(tx: Tx, tenant_pk: int, message_id: str, reason: str, *, reporter_pk: int | None) -> bool:
-    """Make a report, of which webhooks hear without its text; False where it is there already."""
+    """Store a report and queue its webhook calls, which do not contain the message; False if there is one already."""
     made = reports.add(tx, tenant_pk=tenant_pk, reporter_pk=reporter_pk, message_id=message_id, reason=reason)
     if made is None:
         return False
@@ -25,7 +25,7 @@ def report(tx: Tx, tenant_pk: int, message_id: str, reason: str, *, reporter_pk:
 
 
 def flag(tx: Tx, tenant_pk: int, item: Message, lists: Sequence[str]) -> None:
-    """Report a message that has words of these lists."""
+    """Report a message that contains words of these lists."""
     report(tx, tenant_pk, item.id, f"Contains words of the lists: {', '.join(lists)}", reporter_pk=None)
 
 

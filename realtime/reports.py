@@ -5,6 +5,7 @@ from typing import Any
 
 from sqlalchemy import Connection
 
+from realtime.history import page_around
 from realtime.message_change import change_message
 from realtime.message_places import MessagePlaces
 from realtime.reporting import report, shown
@@ -58,9 +59,8 @@ class Reports:
             around: list[Message] = []
             if place is not None:
                 chat_pk, seq = place
-                most = self.limits.report_context
                 read = partial(messages.history, connection, chat_pk, first=1, with_replies=True)
-                around = read(before=seq + 1, after=None, limit=most + 1) + read(before=None, after=seq, limit=most)
+                around = page_around(read, seq, limit=2 * self.limits.report_context + 1).items
             return {**document, "context": [message_documents.message(each) for each in around]}
 
         return await self.places.database.read(look, snapshot=True)

@@ -1,4 +1,4 @@
-"""Searching messages: what the index finds is read again, as the user may see it now, before it is answered."""
+"""Searches messages: candidates from the index are read again as the user may see them now."""
 
 import asyncio
 import time
@@ -27,12 +27,13 @@ from storage.transaction import clock
 from storage.types import SECOND
 from storage.words import Span, Term, find_terms, keys_of_terms, read_query
 
-# Chats that are looked at first, of all chats of a user, and messages of a round.
+# Chats in the first round of a search in all chats; messages per chat and round, at most.
 FIRST_CHATS, ROUND = 50, 200
-# Of the user's budget, for reading a message again; as how many characters one of a hit counts, whose matches are placed;
-# and after how much text others get their turn.
+# Charged to the user's budget for the text that was compared.
 UNITS_PER_KIB = 1.5
+# Locating the matches of a hit costs about as much as comparing its text this many times.
 HIT_WEIGHT = 8
+# The event loop runs other tasks after this much text.
 TURN_CHARACTERS = 16 * KIB
 RETRY_SECONDS = 1.0
 MILLISECOND = SECOND // 1000
@@ -60,7 +61,7 @@ class SearchFilter:
 
 
 class SearchPlace(NamedTuple):
-    """Where a search goes on: in a chat below a seq, in the order that chats had at a time (microseconds)."""
+    """A cursor: the chat and the seq below which to continue, and the time (microseconds) whose order of chats counts."""
 
     at: int
     active_at: int
@@ -70,7 +71,7 @@ class SearchPlace(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class SearchPage:
-    """Hits, newest first in each chat. ``is_complete`` is false where not everything that may match was looked at."""
+    """Hits, newest first in each chat. ``is_complete`` is false if not all messages that may match were compared."""
 
     items: list[message_shapes.HitDocument]
     following: SearchPlace | None
@@ -83,7 +84,7 @@ class Hit(NamedTuple):
 
 
 class Candidates(NamedTuple):
-    """Of a chat: messages to be read again, newest first, and below which seq there are more; 0 for none."""
+    """Messages of a chat to be read again, newest first; ``more_below`` is the seq below which there are more, 0 for none."""
 
     chat_pk: int
     seqs: list[int]
@@ -169,7 +170,7 @@ def active_chats(
 
 
 class SearchRun:
-    """One call: it reads candidates until it has a page, or has read too many."""
+    """One call: it reads candidates until it has a page or reaches a limit."""
 
     def __init__(
         self,
@@ -189,7 +190,7 @@ class SearchRun:
         self.limit = limit
         self.one_chat = one_chat
         self.hits: list[Hit] = []
-        # Candidates that may still be read; characters of those that were.
+        # How many more candidates may be read; characters compared so far.
         self.budget = service.limits.search_candidates
         self.characters = 0
 
@@ -219,7 +220,7 @@ class SearchRun:
         return self.characters < self.service.limits.search_text
 
     async def _look(self, some: Sequence[SearchRange], most: int) -> list[SearchRange]:
-        """Read the candidates of these chats in their order; what is left of them."""
+        """Compare the candidates of these chats in their order; returns the ranges that remain."""
         candidates = await self._candidates(some, min(most, self.budget))
         chosen: list[tuple[int, int]] = []
         left: list[SearchRange] = []
@@ -241,7 +242,7 @@ class SearchRun:
         return left
 
     async def _match(self, items: Sequence[Message]) -> Message | None:
-        """Keep the hits among messages; the first message for which there was too much text before it."""
+        """Collect the hits among messages; returns the first message that was not compared because of the limit on text."""
         for item in items:
             if not self._may_go_on():
                 return item
@@ -268,13 +269,13 @@ class SearchRun:
                 )
             except TooFarBehind as behind:
                 chat_pks = behind.chat_pks
-            # Once more also where the index turned out to be damaged meanwhile and began anew.
+            # Retried until the time is over: the index may be rebuilt after it has caught up.
             left = until - time.monotonic()
             if left <= 0 or not await self.service.indexer.catch_up(chat_pks, left):
                 raise Unavailable("The search index is being built", retry_after=RETRY_SECONDS)
 
     def _read_again(self, connection: Connection, chosen: Sequence[tuple[int, int]]) -> list[Message]:
-        """Those that the caller may see now, in their order."""
+        """The messages of these places that the caller may see now, in their order."""
         if not chosen:
             return []
         first = self._first_seqs(connection, {chat_pk for chat_pk, _ in chosen})
@@ -298,14 +299,14 @@ class SearchRun:
 
 
 def rest_of(some: Sequence[SearchRange], number: int, *, below: int) -> list[SearchRange]:
-    """The chats from this one on, and of it what is below a seq."""
+    """The ranges from this one on, its own reduced to what is below a seq."""
     return [SearchRange(some[number].chat_pk, below), *some[number + 1 :]]
 
 
 def merged(
     connection: Connection, some: Sequence[SearchRange], found: Sequence[IndexMatches], most: int, limit: int
 ) -> list[Candidates]:
-    """What the index has found, and what it lacks, up to ``limit`` messages. Raises TooFarBehind."""
+    """The matches of the index and the messages that are not indexed, of these at most ``limit``. Raises TooFarBehind."""
     positions: dict[int, IndexPosition] = {each.chat_pk: of.position for each, of in zip(some, found, strict=True)}
     changes = {
         each.chat_pk: each for each in search.unindexed(connection, positions, limit=limit + 1, with_texts=False)

@@ -1,4 +1,4 @@
-"""The one rule for who may say what in a chat: for posting, editing, captions, threads, forwarding, reactions and typing."""
+"""The one rule for posting, editing, captions, thread replies, forwarding, reactions and typing in a chat."""
 
 import re
 from collections.abc import Sequence
@@ -10,8 +10,8 @@ from storage.errors import Forbidden, ListedWord, Restricted, SlowMode
 from storage.text import fold
 from storage.types import SECOND
 
-# An address with a scheme, one that begins with www, a host with a path or a port, and a name under a common domain. Each
-# part begins with what is rare, so that no text is read twice.
+# A URL with a scheme, one that begins with www, a host with a path or a port, and a name under a common top-level domain.
+# Each alternative begins with a rare character, so that matching takes linear time.
 LINK = re.compile(
     r"[a-z0-9+.-]://\S|\bwww\.\w|\bmailto:\S|(?<=\w)\.[a-z]{2,24}(?:/|:\d)|(?<=\d\.)\d{1,3}(?:/|:\d)|"
     r"(?<=\w)\.(?:com|net|org|info|biz|io|co|app|dev|ru|cn|de|tr|uk|fr|eu|nl|pl|br|jp|tv|xyz|top|shop|site|online|link|ly|gg)"
@@ -30,12 +30,11 @@ def may_speak(
 ) -> Sequence[str]:
     """Check that a user may post, edit, react or type; returns the names of the word lists that flag ``text``.
 
-    ``posts_at`` is the time of a new message, in microseconds; None for anything else. ``field`` has the text in the request.
-    With ``readonly_may`` members who may only read may do it too.
+    ``posts_at`` is the time of a new message, in microseconds; None for anything else. ``field`` names the text in the
+    request. With ``readonly_may``, readonly members may do it too.
 
-    Raises Forbidden for who may only read, and for who is blocked; Restricted for who is silenced, in a frozen chat, and
-    for links; SlowMode soon after another message; ListedWord. Of these, moderators are exempt from frozen chats, links
-    and slow mode.
+    Raises Forbidden for readonly members and blocked users; Restricted for silenced users, in a frozen chat, and for links;
+    SlowMode soon after another message; ListedWord. Moderators are exempt from frozen chats, links and slow mode.
     """
     if (access.role == "readonly" and not readonly_may) or access.blocked:
         raise Forbidden

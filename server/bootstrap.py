@@ -28,6 +28,7 @@ from realtime.fanout.budget import Budget
 from realtime.fanout.hub import Hub
 from realtime.fanout.reach import Reach
 from realtime.fanout.session import Sessions
+from realtime.history import History
 from realtime.indexing import Indexer
 from realtime.logins import Logins
 from realtime.media import MediaService
@@ -230,6 +231,7 @@ async def build(settings: Settings) -> AsyncIterator[Services]:
             chats=chats,
             sanctions=sanctions,
             messages=messages,
+            history=History(database, numbers),
             reactions=reactions,
             threads=Threads(database, places),
             reports=Reports(places, sanctions, limits),

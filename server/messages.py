@@ -14,7 +14,7 @@ from storage.errors import Invalid
 Seq = Annotated[int, Field(ge=0, lt=2**63)]
 
 
-class History(Body):
+class HistoryQuery(Body):
     """The newest page, the one before or after a seq, or the one around a message: of what the chat shows, with
     ``threads=include`` also of the replies that it does not show, or of the replies in a thread.
     """
@@ -38,11 +38,11 @@ async def post(call: Call[SendMessage]) -> Answer[MessageDocument]:
     return Created(cast(MessageDocument, document))
 
 
-async def history(call: Call[NoBody, History]) -> HistoryDocument:
-    query: History = call.query
+async def history(call: Call[NoBody, HistoryQuery]) -> HistoryDocument:
+    query: HistoryQuery = call.query
     if query.around is not None and (query.before is not None or query.after is not None):
         raise Invalid.field("around", "cannot be combined with before or after")
-    return await call.services.messages.history(
+    return await call.services.history.page(
         call.caller,
         query.chatId,
         before=query.before,

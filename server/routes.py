@@ -197,7 +197,7 @@ ROUTES: list[Route] = [
     route("POST", MESSAGES, messages.post, MessageDocument, "Send a message",
           body=message_bodies.SendMessage, status=201, multipart="too", keyed=True, errors=(403, 404, 409), units=7),
     route("GET", MESSAGES, messages.history, HistoryDocument,
-          "List messages of a chat or replies of a thread, ascending by seq", query=messages.History, errors=(404,),
+          "List messages of a chat or replies of a thread, ascending by seq", query=messages.HistoryQuery, errors=(404,),
           units=10, units_per_item=1),
     route("GET", f"{MESSAGES}/search", search.find, SearchDocument,
           "Search messages, newest first within a chat, chats by activity", query=search.SearchQuery, errors=(404,),

@@ -19,6 +19,7 @@ from realtime.erasure import Erasure
 from realtime.fanout.budget import Budget
 from realtime.fanout.hub import Hub
 from realtime.fanout.session import Sessions
+from realtime.history import History
 from realtime.indexing import Indexer
 from realtime.logins import Logins
 from realtime.media import MediaService
@@ -74,6 +75,7 @@ class Services:
     chats: Chats
     sanctions: Sanctions
     messages: Messages
+    history: History
     reactions: Reactions
     threads: Threads
     pins: Pins

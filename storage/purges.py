@@ -1,4 +1,4 @@
-"""Messages of banned users that are being deleted, some at a time."""
+"""Messages of banned users that are being deleted, slice by slice."""
 
 from typing import Any, Literal, NamedTuple
 
@@ -28,7 +28,7 @@ class PurgeSlice(NamedTuple):
     before_seq: int
 
 
-# Of a chat, and of these, of the user, in one transaction.
+# Per slice: messages of the chat that are read, and messages of the user that are deleted, at most.
 SCANNED_MESSAGES, DELETED_MESSAGES = 2_000, 50
 SELECT = select(purges.c.pk, purges.c.chat_pk, purges.c.user_pk, purges.c.since, purges.c.before_seq)
 NEWEST = (
@@ -36,15 +36,11 @@ NEWEST = (
     .where(messages.c.chat_pk == bindparam("chat"), messages.c.seq < bindparam("before"))
     .order_by(messages.c.seq.desc())
     .limit(SCANNED_MESSAGES)
-    .subquery()
 )
-SLICE = select(
-    *(NEWEST.c[name] for name in PLACE), NEWEST.c.created_at, NEWEST.c.deleted_at, NEWEST.c.transfer
-).order_by(NEWEST.c.seq.desc())
 
 
 def add(tx: Tx, chat_pk: int, user_pk: int, since: int) -> int:
-    """Of what is there now: the user may be let in again before it is done. The transaction holds the chat."""
+    """Covers the messages that exist now: a ban may end before the purge does. The transaction holds the chat."""
     row = {"chat_pk": chat_pk, "user_pk": user_pk, "since": since, "before_seq": tx.head(chat_pk) + 1}
     primary_key: Any = tx.execute(insert(purges), row).inserted_primary_key
     return int(primary_key[0])
@@ -57,7 +53,7 @@ def find(connection: Connection, pk: int) -> Purge | None:
 
 def next_slice(connection: Connection, purge: Purge) -> PurgeSlice:
     """The newest of them. Reversals of transfers stay."""
-    rows: Any = connection.execute(SLICE, {"chat": purge.chat_pk, "before": purge.before_seq}).all()
+    rows: Any = connection.execute(NEWEST, {"chat": purge.chat_pk, "before": purge.before_seq}).all()
     places: list[MessagePlace] = []
     for *place, created_at, deleted_at, transfer in rows:
         if created_at < purge.since:
@@ -73,7 +69,7 @@ def next_slice(connection: Connection, purge: Purge) -> PurgeSlice:
     return PurgeSlice(places, rows[-1].seq if len(rows) == SCANNED_MESSAGES else 0)
 
 
-def go_on(tx: Tx, pk: int, before_seq: int) -> None:
+def set_progress(tx: Tx, pk: int, before_seq: int) -> None:
     tx.execute(update(purges).where(purges.c.pk == pk).values(before_seq=before_seq))
 
 

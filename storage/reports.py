@@ -1,4 +1,4 @@
-"""Reports of messages, for the tenant's admins: by users, and by nobody for a word of a list."""
+"""Reports of messages for the tenant's admins, made by users and by word lists."""
 
 from collections.abc import Collection
 from typing import Any, Literal, NamedTuple
@@ -15,7 +15,7 @@ Action = Literal["none", "delete", "silence", "ban"]
 
 
 class Report(NamedTuple):
-    """``reporter`` is an id and a name, None where a list made it; ``resolved_at`` in microseconds."""
+    """``reporter`` is an id and a name, None for a report by a word list; ``resolved_at`` in microseconds."""
 
     pk: int
     message_id: str
@@ -41,11 +41,16 @@ SELECT = select(
 
 
 def add(tx: Tx, *, tenant_pk: int, reporter_pk: int | None, message_id: str, reason: str) -> Report | None:
-    """Keep a report; None if the reporter made one of this message already, or a list one that is open."""
-    mine = reports.c.reporter_pk == reporter_pk, reports.c.message_id == message_id
+    """Store a report.
+
+    None if the reporter has reported the message before, or, without a reporter, if a report by a word list is open.
+    """
+    same = select(reports.c.pk).where(reports.c.message_id == message_id)
     if reporter_pk is None:
-        mine = reports.c.reporter_pk.is_(None), reports.c.message_id == message_id, reports.c.state == "open"  # type: ignore[assignment]
-    if tx.execute(select(reports.c.pk).where(*mine)).first():
+        same = same.where(reports.c.reporter_pk.is_(None), reports.c.state == "open")
+    else:
+        same = same.where(reports.c.reporter_pk == reporter_pk)
+    if tx.execute(same).first():
         return None
     values = {"tenant_pk": tenant_pk, "reporter_pk": reporter_pk, "message_id": message_id, "reason": reason}
     primary_key: Any = tx.execute(insert(reports), values | {"created_at": tx.now}).inserted_primary_key
@@ -98,8 +103,8 @@ def places(connection: Connection, message_ids: Collection[str]) -> dict[str, tu
     return {id: (chat_pk, seq) for id, chat_pk, seq in rows}
 
 
-def resolve(tx: Tx, message_id: str, state: State, action: Action) -> int:
-    """Close all open reports of a message; how many there were."""
+def resolve(tx: Tx, message_id: str, state: State, action: Action) -> None:
+    """Close all open reports of a message."""
     open_ones = reports.c.message_id == message_id, reports.c.state == "open"
     values = {"state": state, "action": action, "resolved_at": tx.now}
-    return tx.execute(update(reports).where(*open_ones).values(**values)).rowcount
+    tx.execute(update(reports).where(*open_ones).values(**values))

@@ -1,6 +1,7 @@
-"""Which messages have which words: an index beside the messages, that may lag behind them, and may be lost.
+"""An index of the words of messages. It may lag behind the messages, and may be lost and rebuilt.
 
-What it finds are candidates: who searches reads them again. See ``search_index_sqlite.py`` and ``search_index_postgres.py``.
+Its results are candidates: a search reads the messages again. Implemented in ``search_index_sqlite.py`` and
+``search_index_postgres.py``.
 """
 
 from collections.abc import Collection, Sequence
@@ -9,7 +10,7 @@ from typing import NamedTuple, Protocol
 from storage.search import IndexPosition
 from storage.words import Key, keys_of
 
-# Messages that are indexed in one transaction, about.
+# Approximate number of messages that are indexed in one transaction.
 SLICE_MESSAGES = 200
 
 
@@ -28,9 +29,9 @@ class IndexMatches(NamedTuple):
 
 
 class SearchIndex(Protocol):
-    # Whether other processes fill it too, and may have left something behind.
+    # Whether other processes write it too.
     is_shared: bool
-    # How often it began from nothing since the process started.
+    # How many times it was rebuilt since the process started.
     generation: int
 
     async def find(self, wanted: Sequence[SearchRange], keys: Sequence[Key], *, most: int) -> list[IndexMatches]:
@@ -38,15 +39,15 @@ class SearchIndex(Protocol):
         ...
 
     async def update(self, chat_pks: Collection[int]) -> set[int]:
-        """Index a slice of what these chats lack; those that lack more."""
+        """Index a slice of the messages of these chats; returns the chats that are still behind."""
         ...
 
     async def unindexed_chats(self) -> set[int]:
-        """Chats of which something is not indexed."""
+        """Chats that are behind, and deleted chats that are still indexed."""
         ...
 
     async def compact(self, *, before: int) -> bool:
-        """Remove what its file still holds of texts that were removed before a time (microseconds); whether it did."""
+        """Erase the words of texts that were removed before a time (microseconds); whether there were any."""
         ...
 
     async def rebuild(self) -> None:
@@ -57,7 +58,7 @@ class SearchIndex(Protocol):
 
 
 def keys_of_message(chat_pk: int, content: str | None) -> list[str]:
-    """What the index holds of a message. Each key has its chat's number, so that no search reads keys of other chats."""
+    """The keys of a message. Each begins with the number of its chat, so that a search reads no keys of other chats."""
     if content is None:
         return []
     return [f"{chat_pk}:{key}" for key in sorted(keys_of(content))]

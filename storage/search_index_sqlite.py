@@ -1,6 +1,6 @@
 """The search index of SQLite: FTS5 in a file of its own, which one process writes.
 
-The file may be deleted or damaged: what can't be read is made again. Relied on of FTS5 (https://www.sqlite.org/fts5.html):
+The file may be deleted or damaged: it is rebuilt then. Relied on of FTS5 (https://www.sqlite.org/fts5.html):
 the tokenizer ``ascii`` leaves everything above ASCII as it is; ``merge`` with a negative number works towards one segment,
 without the words of rows that were deleted.
 """
@@ -63,7 +63,7 @@ FIND = "SELECT rowid FROM found WHERE found MATCH ? AND rowid < ? ORDER BY rowid
 INTEGRITY = "INSERT INTO found (found) VALUES ('integrity-check')"
 CHECKPOINT = "PRAGMA wal_checkpoint(TRUNCATE)"
 MERGE = "INSERT INTO found (found, rank) VALUES ('merge', ?)"
-# When a text was removed whose words the file may still hold, in microseconds.
+# When the oldest text was removed whose words may still be in the file, in microseconds.
 REMOVED_AT = "removed_at"
 
 
@@ -77,7 +77,7 @@ class SqliteSearchIndex:
         self.path = path
         self.generation = 0
         self.file: IndexFile | None = None
-        # Who needs both of the first two takes that of the writer first; the third is for opening alone.
+        # Lock order: writing before reading. The third guards the opening of the file.
         self.writing, self.reading, self.opening = asyncio.Lock(), asyncio.Lock(), asyncio.Lock()
 
     async def find(self, wanted: Sequence[SearchRange], keys: Sequence[Key], *, most: int) -> list[IndexMatches]:
@@ -101,12 +101,12 @@ class SqliteSearchIndex:
         if not await self._guarded(self.writing, lambda file: in_thread(is_compaction_due, file.writer, before)):
             return False
         pages = -MERGED_PAGES
-        # Others may use the file between two steps.
+        # The lock is released between two steps.
         while await self._guarded(self.writing, partial(merge_some, pages=pages)):
             pages = MERGED_PAGES
 
         async def finish(file: IndexFile) -> None:
-            # A search would keep the old pages in use.
+            # An open read transaction would keep the old pages in the log.
             async with self.reading:
                 await in_thread(finish_compaction, file.writer)
 
@@ -143,7 +143,7 @@ class SqliteSearchIndex:
                         raise
                     logger.warning("the search index %s is built again: %s", self.path, error)
             async with self.writing, self.reading:
-                # Unless somebody else has done it meanwhile.
+                # Unless another task has replaced the file already.
                 if self.file is file:
                     await in_thread(self._remove)
             async with lock:
@@ -165,7 +165,7 @@ class SqliteSearchIndex:
 
 
 async def in_thread(work: Callable[..., T], *arguments: Any) -> T:
-    """Run in a thread. Who is cancelled waits for its end: until then nobody else may use the connection."""
+    """Run in a thread. A cancelled caller waits until the thread has finished with the connection, then raises."""
     task = asyncio.ensure_future(asyncio.to_thread(work, *arguments))
     try:
         return await asyncio.shield(task)
@@ -179,7 +179,7 @@ async def merge_some(file: "IndexFile", pages: int) -> bool:
 
 
 class IndexFile:
-    """One that writes and one that reads. Raises sqlite3.DatabaseError for a file that is not what was last written here."""
+    """A connection that writes and one that reads. Raises sqlite3.DatabaseError for a file that cannot be used."""
 
     def __init__(self, path: Path, epoch: str) -> None:
         had_wal = path.with_name(path.name + WAL).exists()
@@ -206,13 +206,13 @@ class IndexFile:
     def close(self, clean: bool) -> None:
         if clean:
             self.writer.execute(PUT_FACT, ("open", "0"))
-        # The writer's last, which writes its log into the file.
+        # The last connection to be closed checkpoints the log.
         self.reader.close()
         self.writer.close()
 
 
 def check(connection: sqlite3.Connection) -> None:
-    """Whether a file that was not closed holds together. Raises sqlite3.DatabaseError."""
+    """Check a file that was not closed cleanly. Raises sqlite3.DatabaseError."""
     connection.execute(INTEGRITY)
     found = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
     if found != "ok":

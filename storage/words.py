@@ -14,7 +14,7 @@ import regex
 
 from storage.text import fold
 
-# Code points of a word that an index holds; longer words are told apart when a message is read again.
+# An index stores at most this many code points of a word; the rest of a longer word is compared in the message itself.
 INDEXED_LENGTH = 64
 UNSPACED = r"\p{Han}\p{Hiragana}\p{Katakana}\p{Hangul}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}\u30fc\uff70"
 WORD = regex.compile(
@@ -22,13 +22,13 @@ WORD = regex.compile(
 )
 UNSPACED_CHARACTER = regex.compile(rf"[{UNSPACED}]\p{{M}}*")
 ASCII_WORD = regex.compile(r"[a-z0-9]+")
-# What shows nothing, and the Arabic stroke that only lengthens a word.
+# Invisible code points, and the Arabic tatweel, which only stretches a word.
 IGNORED = regex.compile(r"[\p{Default_Ignorable_Code_Point}\u0640]+")
-# A character and what belongs to it: what folds to one text, wherever it stands.
+# A grapheme cluster: it folds to the same text in every context.
 CLUSTER = regex.compile(r"\X")
 QUOTES = regex.compile('["\u201c\u201d]')
 MARK = regex.compile(r"\p{M}")
-# Before a word of an encoded text: whether it follows another directly.
+# Prefix of a word in an encoded text: separated from the word before, or directly after it.
 APART, JOINED, EITHER = "\x01", "\x02", "[\x01\x02]"
 
 
@@ -126,7 +126,7 @@ def read_query(query: str) -> list[Term]:
 
 
 def keys_of_terms(terms: Sequence[Term]) -> list[Key]:
-    """Every text that matches the terms has all of these."""
+    """Every text that matches the terms has all of these keys."""
     keys: dict[Key, None] = {}
     for term in terms:
         for place, word in enumerate(term.words):
@@ -152,7 +152,7 @@ def has_at(words: Sequence[Word], place: int, entry: Sequence[Word]) -> bool:
 
 
 def encoded(text: str) -> str:
-    """The words of a text, each with what says whether it follows the one before directly: for the patterns of terms."""
+    """The words of a text, each prefixed with APART or JOINED, for ``pattern_of``."""
     plain = folded(text)
     if plain.isascii():
         return APART + APART.join(ASCII_WORD.findall(plain)) + APART
@@ -164,7 +164,7 @@ def encoded(text: str) -> str:
 
 @lru_cache(maxsize=1024)
 def pattern_of(term: Term) -> re.Pattern[str]:
-    """What finds a term in an encoded text."""
+    """Matches a term in an encoded text."""
     parts = [(JOINED if word.joined else EITHER) + re.escape(word.text) for word in term.words]
     open_end = term.prefix and not term.words[-1].unspaced
     return re.compile("".join(parts) + ("" if open_end else f"(?={EITHER})"))
@@ -186,9 +186,10 @@ def find_terms(text: str, terms: Sequence[Term], *, most: int) -> list[Span] | N
         numbers[size] = number
         there += [JOINED if word.joined else APART, word.text]
         size += 1 + len(word.text)
+    searched = "".join([*there, APART])
     found = set()
     for term in terms:
-        for match in pattern_of(term).finditer("".join([*there, APART])):
+        for match in pattern_of(term).finditer(searched):
             first = numbers[match.start()]
             end = placed[first + len(term.words) - 1][1] + len(term.words[-1].text)
             found.add((starts[placed[first][1]], ends[end - 1]))

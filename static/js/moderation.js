@@ -13,11 +13,11 @@ export const roleIn = (chat, userId = me()) =>
 export const manages = (chat) => chat.type !== "direct" && ["owner", "admin"].includes(roleIn(chat));
 export const moderates = (chat) => chat.type !== "direct" && ["owner", "admin", "moderator"].includes(roleIn(chat));
 
-/** Whether one may silence or ban a user: somebody of a lower role, or anybody as an owner. */
+/** Whether the current user may silence or ban another: a moderator users of a lower role, an owner all. */
 export const mayAct = (chat, userId) =>
   moderates(chat) && userId !== me() && (roleIn(chat) === "owner" || RANKS[roleIn(chat)] > RANKS[roleIn(chat, userId)]);
 
-/** Silence or ban somebody. */
+/** Silence or ban a user. */
 export function SanctionDialog({ chat, userId, kind, onClose }) {
   const submit = (event) => {
     event.preventDefault();

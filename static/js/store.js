@@ -37,7 +37,7 @@ export const state = {
   watching: new Map(),
   /** When the user posted last in each chat, in milliseconds, as far as it was seen. */
   posted: new Map(),
-  /** Grows when somebody was banned here. */
+  /** The number of bans made in this page; when it changes, the list of bans is loaded again. */
   banned: 0,
   /** A message to be shown among its neighbours: `{chatId, messageId, shown, root}`; of a reply `shown` is the root of its thread. */
   jump: null,

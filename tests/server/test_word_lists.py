@@ -1,10 +1,12 @@
 """Word lists: who keeps them, what they refuse and flag, and that another node follows."""
 
+import aiohttp
 import pytest
 
 from storage.types import SECOND
 from tests.conftest import Served, ServerFactory
 from tests.server.test_threads import MESSAGES, pair
+from tests.support.people import Answer
 
 LISTS, REPORTS = "/api/v1/admin/word-lists", "/api/v1/admin/reports"
 
@@ -85,7 +87,7 @@ async def test_a_used_key_gets_its_answer_also_after_the_word_was_listed(either:
     assert await admin.send(chat, "muddlehead", clientMessageId="k") == first
 
 
-async def test_flagged_messages_are_reported_by_nobody(either: Served) -> None:
+async def test_flagged_messages_are_reported_without_a_reporter(either: Served) -> None:
     admin = await either.people.make(grant=["admin"])
     ann, bob, chat = await pair(either)
     await admin.put(f"{LISTS}/watched", {"words": ["casino"], "action": "flag"})
@@ -100,6 +102,23 @@ async def test_flagged_messages_are_reported_by_nobody(either: Served) -> None:
     assert first["message"] == sent
     assert (await ann.post(f"{MESSAGES}/{sent['_id']}/report", {"reason": "spam"})).status == 201
     assert (await admin.get(REPORTS)).json["data"]["items"][0]["reportCount"] == 1
+
+
+async def test_names_of_files_are_checked_when_posted_and_when_forwarded(either: Served) -> None:
+    admin = await either.people.make(grant=["admin"])
+    _, bob, chat = await pair(either)
+
+    async def post() -> Answer:
+        form = aiohttp.FormData({"type": "media", "chatId": chat})
+        form.add_field("file", b"text", filename="muddlehead.txt")
+        return await bob.post(MESSAGES, data=form)
+
+    sent = await post()
+    assert sent.status == 201
+    await admin.put(f"{LISTS}/rude", {"words": ["muddlehead"], "action": "reject"})
+    forwarded = await bob.post(MESSAGES, {"type": "text", "chatId": chat, "forwardOf": sent.json["_id"]})
+    for answer in (await post(), forwarded):
+        assert (answer.status, answer.headers["X-Error-Code"]) == (400, "listed_word"), answer
 
 
 async def test_another_process_follows(either: Served) -> None:
