@@ -22,6 +22,10 @@ PLAIN = {
     Lines: {"application/x-ndjson": {"schema": {"type": "string"}}},
 }
 SUMMARY = "Chat, notifications and push over one durable event log"
+DESCRIPTION = (
+    "Send the `accessToken` of `/api/v1/auth/register` or `/api/v1/auth/login` as `Authorization: Bearer`. "
+    "The header `X-Error-Code` of an error names its reason."
+)
 # Keywords whose own keys are names, and no keywords.
 MEMBERS = ("properties", "patternProperties", "$defs")
 Mode = Literal["validation", "serialization"]
@@ -56,7 +60,7 @@ def document(routes: list[Route], limits: Limits, url: str) -> dict[str, Any]:
             "title": "Bellwire",
             "version": VERSION,
             "summary": SUMMARY,
-            "description": f"{SUMMARY}.",
+            "description": DESCRIPTION,
             "contact": {"name": "Bellwire", "url": url},
             "license": {"name": "MIT", "identifier": "MIT"},
         },

@@ -24,7 +24,7 @@ VALUES: dict[str, Any] = {
     "environment": "sandbox", "bundleId": "org.example.app", "key": "welcome", "attributesType": "StreamAttributes",
     "permissions": ["users.manage"], "ttl": 3600, "avatarUrl": "https://example.org/ann.png", "reason": "spam",
     "url": "https://example.org/hook", "refreshToken": "$REFRESH", "token": "0a1b2c", "tenantId": "$TENANT",
-    "tenant_id": "$TENANT", "query": "ann",
+    "tenant_id": "$TENANT", "query": "ann", "name": "example",
 }  # fmt: skip
 INTRODUCTION = """# REST
 
@@ -133,7 +133,9 @@ def example(document: dict[str, Any], schema: dict[str, Any], name: str = "", mo
 # Of bodies that require little: what a request is mostly made of.
 OFTEN = {
     "SendMessage": ["chatId", "content"],
-    "CreateChat": ["name"],
+    "CreateChat": ["name", "memberIds"],
+    "Sanctioning": ["until", "reason"],
+    "BanMember": ["until", "reason", "delete"],
     "RegisterDevice": ["pushToken", "environment", "bundleId"],
 }
 # Of queries that require nothing by themselves.
