@@ -12,10 +12,11 @@ from typing import Any, TypeVar
 
 from sqlalchemy import Connection, create_engine, event, make_url
 from sqlalchemy.exc import DatabaseError
-from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import StaticPool
 
 from storage import epoch, migrations
+from storage.connection_pool import ConnectionPool
 from storage.epoch import Marks
 from storage.executor_postgres import PostgresExecutor
 from storage.executor_sqlite import SqliteExecutor
@@ -93,7 +94,7 @@ class Database:
         else:
             kept = min(self.pool, self.connections)
             # Of their own, so that slow reads keep no write waiting.
-            writing, reading = self.engine(1, 1), self.engine(kept, self.connections - kept)
+            writing, reading = self.connection_pool(1, 1), self.connection_pool(kept, self.connections - kept)
             self.writer = self._writer(PostgresExecutor(writing, self.write_seconds, prepares=not self.pooled))
             self.reader = PostgresReader(reading, self.read_seconds, prepares=not self.pooled)
         try:
@@ -105,7 +106,7 @@ class Database:
             await self.close()
             raise
 
-    def engine(self, size: int, overflow: int) -> AsyncEngine:
+    def connection_pool(self, size: int, overflow: int) -> ConnectionPool:
         """Connections to PostgreSQL that commit every statement by itself: ``size`` stay open, ``overflow`` come on top."""
         engine = create_async_engine(
             self.url,
@@ -115,8 +116,9 @@ class Database:
             connect_args=self._connect_args(),
             hide_parameters=True,
             pool_reset_on_return=None,
+            isolation_level="AUTOCOMMIT",
         )
-        return engine.execution_options(isolation_level="AUTOCOMMIT")
+        return ConnectionPool(engine)
 
     def _connect_args(self) -> dict[str, Any]:
         """What the URL does not say itself; see https://www.postgresql.org/docs/current/libpq-connect.html."""

@@ -5,8 +5,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import Connection, event
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncConnection
 
+from storage.connection_pool import ConnectionPool
 from storage.pipeline import Pipeline, Statement, closing_after, pipeline_of
 from storage.sqlstates import Undone, is_unreachable, is_wrong_server
 from storage.statements_postgres import PostgresStatements
@@ -19,20 +20,20 @@ ROLLBACK = Statement("ROLLBACK")
 class PostgresExecutor:
     """A batch that was refused as a whole runs again, then command by command.
 
-    One whose connection was lost, or that waited too long for a lock, runs again once. ``engine`` commits every statement by
+    One whose connection was lost, or that waited too long for a lock, runs again once. ``pool`` commits every statement by
     itself, and its connections are used for nothing else. A batch that takes longer than ``seconds`` loses its connection.
     """
 
     batch = 100
 
-    def __init__(self, engine: AsyncEngine, seconds: float, *, prepares: bool) -> None:
-        self.engine = engine
+    def __init__(self, pool: ConnectionPool, seconds: float, *, prepares: bool) -> None:
+        self.pool = pool
         self.seconds = seconds
         # Whether statements may have names on the server.
         self.prepares = prepares
         # Round trips to the server; only grows.
         self.trips = 0
-        event.listen(engine.sync_engine, "before_cursor_execute", self._on_statement)
+        event.listen(pool.engine.sync_engine, "before_cursor_execute", self._on_statement)
 
     def _on_statement(self, *_: Any) -> None:
         self.trips += 1
@@ -53,7 +54,7 @@ class PostgresExecutor:
         raise Undone
 
     async def _transact(self, commands: Sequence[Command[Any]]) -> Outcome:
-        async with self.engine.connect() as connection:
+        async with self.pool.connection() as connection:
             pipeline = await pipeline_of(connection, prepares=self.prepares)
             try:
                 return await self._run(connection, pipeline, commands)
@@ -61,7 +62,7 @@ class PostgresExecutor:
                 if pipeline.is_lost or is_wrong_server(error):
                     await connection.invalidate(error)
                     # The other connections lead to the same place.
-                    await self.engine.dispose()
+                    await self.pool.engine.dispose()
                 raise
             finally:
                 self.trips += pipeline.trips
@@ -83,4 +84,4 @@ class PostgresExecutor:
         return outcome
 
     async def close(self) -> None:
-        await self.engine.dispose()
+        await self.pool.close()

@@ -16,10 +16,11 @@ from typing import Any, Protocol, TypeVar
 import aiosqlite
 import psycopg
 from sqlalchemy import Connection, create_engine, event
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.pool import StaticPool
 from sqlalchemy.util import await_only
 
+from storage.connection_pool import ConnectionPool
 from storage.pipeline import PIPELINE, Pipeline, Statement, closing_after, pipeline_of
 from storage.sqlstates import costs_connection, is_retriable
 from storage.tasks import Tasks
@@ -113,15 +114,15 @@ class SqliteThread:
 
 
 class PostgresReader:
-    """``engine`` commits every statement by itself. A read loses its connection ``seconds`` after it was asked for.
+    """``pool`` commits every statement by itself. A read loses its connection ``seconds`` after it was asked for.
 
     If the connection is lost earlier, the query runs once more, on a new one.
 
     A snapshot begins with its first statement, in one round trip; who asked does not wait for its end.
     """
 
-    def __init__(self, engine: AsyncEngine, seconds: float, *, prepares: bool) -> None:
-        self.engine = engine
+    def __init__(self, pool: ConnectionPool, seconds: float, *, prepares: bool) -> None:
+        self.pool = pool
         self.seconds = seconds
         # Whether statements may have names on the server.
         self.prepares = prepares
@@ -129,7 +130,7 @@ class PostgresReader:
         self.lost_at = float("-inf")
         # Connections whose snapshots are being ended.
         self.tasks = Tasks()
-        event.listen(engine.sync_engine, "before_cursor_execute", begin)
+        event.listen(pool.engine.sync_engine, "before_cursor_execute", begin)
 
     async def read(self, query: Callable[[Connection], T], snapshot: bool) -> T:
         deadline, retried = time.monotonic() + self.seconds, False
@@ -151,16 +152,16 @@ class PostgresReader:
         """A connection that was opened after the last one was lost."""
         while True:
             async with asyncio.timeout(max(0.0, deadline - time.monotonic())):
-                connection = await self.engine.connect()
+                connection = await self.pool.connect()
             try:
                 pipeline = await pipeline_of(connection, prepares=self.prepares)
                 if pipeline.opened_at >= self.lost_at:
                     return connection, pipeline
                 await connection.invalidate()
             except BaseException:
-                await connection.close()
+                await self.pool.release(connection)
                 raise
-            await connection.close()
+            await self.pool.release(connection)
 
     async def _run(
         self,
@@ -196,11 +197,11 @@ class PostgresReader:
         pipeline.pending.clear()
         if pipeline.is_lost and not connection.invalidated:
             await connection.invalidate()
-        await connection.close()
+        await self.pool.release(connection)
 
     async def close(self) -> None:
         await self.tasks.finish()
-        await self.engine.dispose()
+        await self.pool.close()
 
 
 def begin(connection: Connection, *_: Any) -> None:

@@ -6,7 +6,7 @@ from typing import TypeVar
 
 import psycopg
 from sqlalchemy import BigInteger, Connection, Integer, bindparam, text
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.util import await_only
 
 from storage.database import Database
@@ -88,7 +88,7 @@ class PostgresSearchIndex:
     def __init__(self, database: Database) -> None:
         self.database = database
         self.generation = 0
-        self.engine: AsyncEngine = database.engine(1, 0)
+        self.pool = database.connection_pool(1, 0)
 
     async def find(self, wanted: Sequence[SearchRange], keys: Sequence[Key], *, most: int) -> list[IndexMatches]:
         def look(connection: Connection) -> list[IndexMatches]:
@@ -142,12 +142,12 @@ class PostgresSearchIndex:
         self.generation += 1
 
     async def close(self) -> None:
-        await self.engine.dispose()
+        await self.pool.close()
 
     async def _run(self, work: Callable[[Connection], T]) -> T:
         """On the index's own connection, which is lost where it takes too long."""
         with unavailable_where_unreachable("the search index cannot be written"):
-            async with self.engine.connect() as connection:
+            async with self.pool.connection() as connection:
                 return await self._work(connection, work)
 
     async def _work(self, connection: AsyncConnection, work: Callable[[Connection], T]) -> T:
@@ -160,7 +160,8 @@ class PostgresSearchIndex:
                 await pipeline.run([ROLLBACK])
             raise
         finally:
-            if pipeline.is_lost:
+            # Lost, or in the transaction of a caller that was cancelled.
+            if not pipeline.is_idle:
                 await connection.invalidate()
 
 

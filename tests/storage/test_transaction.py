@@ -165,7 +165,7 @@ async def trips(database: Database, run: Callable[[], Any]) -> list[list[str]]:
     sent: list[list[str]] = []
     executor = database.writer.executor
     if isinstance(executor, PostgresExecutor):
-        engine, original = executor.engine.sync_engine, Pipeline.run
+        engine, original = executor.pool.engine.sync_engine, Pipeline.run
 
         def on_statement(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
             sent.append([statement])

@@ -21,7 +21,7 @@ def tracing(database: Database) -> Iterator[list[list[str]]]:
     assert isinstance(executor, PostgresExecutor)
     sent: list[list[str]] = []
     assert isinstance(database.reader, PostgresReader)
-    engines, run = (executor.engine.sync_engine, database.reader.engine.sync_engine), Pipeline.run
+    engines, run = (executor.pool.engine.sync_engine, database.reader.pool.engine.sync_engine), Pipeline.run
 
     def on_statement(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
         sent.append([statement])
