@@ -1,6 +1,9 @@
 """The pages and what they load: read and compressed once, and sent again only to a browser that has an older one."""
 
 import asyncio
+import base64
+import hashlib
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
@@ -12,6 +15,8 @@ from server.packed import Packed, pack
 from storage.errors import Unavailable
 
 STATIC = Path(__file__).parent.parent / "static"
+# The JavaScript client: in the repository a package of its own, in the wheel a folder of the pages.
+CLIENTS = (STATIC.parent / "clients/js/src", STATIC / "client")
 VENDOR = {
     "htm.js": "htm/preact/standalone.module.js",
     "socket.io.esm.min.js": "socket.io-client/dist/socket.io.esm.min.js",
@@ -26,6 +31,7 @@ POLICY = (
 )
 # Swagger UI writes styles of its own.
 DOCS_POLICY = POLICY.replace("style-src 'self'", "style-src 'self' 'unsafe-inline'")
+IMPORT_MAP = re.compile(rb'<script type="importmap">(.*?)</script>', re.S)
 PERMISSIONS = "camera=(), geolocation=(), microphone=(self)"
 
 
@@ -51,8 +57,22 @@ class File:
                 "The pages are not installed: run `make install` in a clone, or install the package again where npm is"
             ) from None
         file = await asyncio.to_thread(packed, self.path, changed_at)
-        headers = {"Content-Security-Policy": self.policy, "Permissions-Policy": PERMISSIONS} if self.policy else {}
+        headers = {}
+        if self.policy:
+            policy = await asyncio.to_thread(policy_of_page, self.path, changed_at, self.policy)
+            headers = {"Content-Security-Policy": policy, "Permissions-Policy": PERMISSIONS}
         return file.answer(request, TYPES[self.path.suffix], headers)
+
+
+@lru_cache(maxsize=16)
+def policy_of_page(path: Path, changed_at: int, policy: str) -> str:
+    """A browser takes an import map only inline, where the policy allows its hash."""
+    hashes = [
+        base64.b64encode(hashlib.sha256(each).digest()).decode() for each in IMPORT_MAP.findall(path.read_bytes())
+    ]
+    return policy.replace(
+        "script-src 'self'", " ".join(["script-src 'self'", *(f"'sha256-{each}'" for each in hashes)])
+    )
 
 
 def require_vendor() -> None:
@@ -71,6 +91,8 @@ def files() -> Iterator[tuple[str, File]]:
     yield "/worker.js", File(STATIC / "worker.js")
     for name, source in VENDOR.items():
         yield f"/vendor/{name}", File(STATIC / "node_modules" / source)
+    for path in sorted(next(each for each in CLIENTS if each.is_dir()).glob("*.js")):
+        yield f"/client/{path.name}", File(path)
     for path in (STATIC / "style.css", *sorted((STATIC / "js").rglob("*.js"))):
         yield f"/static/{path.relative_to(STATIC)}", File(path)
 

@@ -1,17 +1,22 @@
 /** The chat page: where one is, and what stands around it. */
-import { Chats } from "./chats.js";
-import { Conversation } from "./conversation.js";
-import { Credits } from "./credits.js";
-import { Enter } from "./enter.js";
-import { notice } from "./notice.js";
-import { Notifications } from "./notifications.js";
-import { renew } from "./push.js";
-import { readNewest } from "./receipts.js";
-import { Settings } from "./settings.js";
-import { api, live, may, onChange, show, start, state, tellActive } from "./store.js";
-import { Streams } from "./streams.js";
-import { choose, t } from "./texts.js";
-import { html, icon, number, render } from "./view.js";
+import { Conversation } from "./chat/conversation.js";
+import { Chats } from "./chat/list.js";
+import { show } from "./model/navigation.js";
+import { renew } from "./model/push.js";
+import { readNewest } from "./model/receipts.js";
+import { api, live, may, reportActive } from "./model/session.js";
+import { onChange, state } from "./model/state.js";
+import { start } from "./model/sync.js";
+import { Credits } from "./places/credits.js";
+import { Enter } from "./places/enter.js";
+import { Notifications } from "./places/notifications.js";
+import { Settings } from "./places/settings.js";
+import { Streams } from "./places/streams.js";
+import { number } from "./ui/formats.js";
+import { html, render } from "./ui/html.js";
+import { icon } from "./ui/icons.js";
+import { notice } from "./ui/notice.js";
+import { choose, t } from "./ui/texts.js";
 
 const PLACES = { chats: Chats, notifications: Notifications, streams: Streams, credits: Credits, settings: Settings };
 const ICONS = { chats: "chats", notifications: "bell", streams: "streams", credits: "credits", settings: "settings" };
@@ -71,7 +76,7 @@ onChange(draw);
 window.addEventListener("hashchange", route);
 document.addEventListener("visibilitychange", () => {
   if (!live) return;
-  tellActive();
+  reportActive();
   readNewest();
 });
 // Another tab logged in or out.

@@ -1,9 +1,11 @@
 /** The monitor, for administrators: what all nodes do, who is who, pushes that were given up, and broadcasts. */
-import { Api, newKey } from "./bellwire.js";
-import { Plot } from "./plot.js";
-import { Moderation } from "./reports.js";
-import { choose, t } from "./texts.js";
-import { html, moment, number, render, useEffect, useState } from "./view.js";
+import { Api, newKey } from "@bellwire/client";
+
+import { Plot } from "./monitor/plot.js";
+import { Moderation } from "./monitor/reports.js";
+import { moment, number } from "./ui/formats.js";
+import { html, render, useEffect, useState } from "./ui/html.js";
+import { choose, t } from "./ui/texts.js";
 
 const EVERY = 2_000;
 const KEPT = 90;

@@ -1,6 +1,5 @@
 /** The socket's reference: what `/asyncapi.json` says, as a page. */
-
-import { html, render } from "/vendor/htm.js";
+import { html, render } from "./ui/html.js";
 
 /** What a JSON pointer of the document stands for. */
 const follow = (document, node) =>

@@ -323,7 +323,7 @@ async def test_two_tabs_share_a_login_that_is_renewed(visit: Visit) -> None:
     second = await ann.context.new_page()
     await second.goto(ann.url)
     await second.wait_for_selector(".rail")
-    renew = "import('/static/js/store.js').then(({ api }) => Promise.all([api.token(true), api.token(true)]))"
+    renew = "import('/static/js/model/session.js').then(({ api }) => Promise.all([api.token(true), api.token(true)]))"
     tokens = await asyncio.gather(ann.page.evaluate(renew), second.evaluate(renew))
     assert len({token for pair in tokens for token in pair}) <= 2
     await ann.page.reload()

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 TEXTS = Path("static/js/texts")
-SOURCES = "".join(path.read_text() for path in sorted(Path("static/js").glob("*.js")))
+SOURCES = "".join(path.read_text() for path in sorted(Path("static/js").rglob("*.js")) if path.parent != TEXTS)
 # Named by what a document says.
-NAMED = ("grant", "transfer", "reversal")
+NAMED = ("grant", "transfer", "reversal", "ended", "cancelled", "expired")
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-// Types of the pages' JavaScript, as its JSDoc comments say them: `tsc --checkJs`, with the URLs under /vendor known.
+// Types of the pages' and the client's JavaScript, as its JSDoc comments say them: `tsc --checkJs`.
 import { readdirSync } from "node:fs";
 import { createRequire } from "node:module";
 import { join, resolve } from "node:path";
@@ -10,25 +10,24 @@ const options = {
   allowJs: true,
   checkJs: true,
   noEmit: true,
+  noUnusedLocals: true,
   skipLibCheck: true,
   types: [],
   target: ts.ScriptTarget.ES2022,
   module: ts.ModuleKind.ESNext,
   moduleResolution: ts.ModuleResolutionKind.Bundler,
   lib: ["lib.es2023.d.ts", "lib.dom.d.ts", "lib.dom.iterable.d.ts"],
+  // What the import map of the pages says.
+  paths: {
+    "@bellwire/client": [join(root, "clients/js/src/index.js")],
+    "socket.io-client": [join(root, "static/node_modules/socket.io-client")],
+  },
 };
-const vendor = join(import.meta.dirname, "vendor.d.ts");
-const files = readdirSync(join(root, "static/js"), { recursive: true })
+const scripts = (folder) => readdirSync(join(root, folder), { recursive: true })
   .filter((name) => name.endsWith(".js"))
-  .map((name) => join(root, "static/js", name));
-const host = ts.createCompilerHost(options);
-const readFile = host.readFile;
-// A URL that begins with a slash is a file's path for the compiler; without it, it is a module that vendor.d.ts declares.
-host.getSourceFile = (name, target) => {
-  const text = readFile(name);
-  return text === undefined ? undefined : ts.createSourceFile(name, text.replaceAll('from "/vendor/', 'from "vendor/'), target);
-};
-const program = ts.createProgram([vendor, ...files], options, host);
+  .map((name) => join(root, folder, name));
+const files = [join(import.meta.dirname, "vendor.d.ts"), ...scripts("static/js"), ...scripts("clients/js/src")];
+const program = ts.createProgram(files, options);
 const found = ts.getPreEmitDiagnostics(program);
-console.log(ts.formatDiagnostics(found, { ...host, getCurrentDirectory: () => root }).trim());
+console.log(ts.formatDiagnostics(found, { getCanonicalFileName: (name) => name, getNewLine: () => "\n", getCurrentDirectory: () => root }).trim());
 process.exit(found.length ? 1 : 0);

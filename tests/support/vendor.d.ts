@@ -1,10 +1,6 @@
-// What the browser gets under /vendor, as far as the pages use it.
+// Modules of the import map without types of their own, as far as the pages use them.
 
-declare module "vendor/socket.io.esm.min.js" {
-  export function io(url: string, options: object): any;
-}
-
-declare module "vendor/htm.js" {
+declare module "htm/preact" {
   export class Component {
     constructor(props?: any);
     props: any;

@@ -1,0 +1,19 @@
+/** Messages in a few words, for lists and quotes. */
+import { nameOf } from "../model/people.js";
+import { me } from "../model/session.js";
+import { number } from "../ui/formats.js";
+import { t } from "../ui/texts.js";
+
+/** A message in a few words. */
+export function summary(message) {
+  if (message.type === "creditTransfer") return transfer(message);
+  return message.content || (message.media ? t(message.media.type) : "");
+}
+
+/** What moved, from the reader's side. */
+export function transfer({ creditTransfer: { amount, senderId, recipientId, reversal } }) {
+  if (reversal) return t("creditsReversed", { amount: number(amount) });
+  return senderId === me()
+    ? t("creditsSent", { amount: number(amount), name: nameOf(recipientId) })
+    : t("creditsReceived", { amount: number(amount), name: nameOf(senderId) });
+}

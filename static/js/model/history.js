@@ -1,0 +1,90 @@
+/** Loading the messages of a chat: the newest, older and newer ones, and those around a message that one jumps to. */
+import { isApart } from "./messages.js";
+import { introduce } from "./people.js";
+import { api, me } from "./session.js";
+import { attempt, changed, once, state } from "./state.js";
+import { Timeline } from "./timeline.js";
+
+let jumps = 0;
+
+const page = (id, query) => api.get(`/api/v2/messages?chatId=${id}${query}`);
+
+/** Load the newest messages. */
+export async function loadNewest(id) {
+  const timeline = new Timeline();
+  state.timelines.set(id, timeline);
+  await begin(id, timeline, "");
+  changed();
+}
+
+async function begin(id, timeline, query) {
+  const found = await page(id, query);
+  timeline.begin(found);
+  attempt(() => introduce(found.items));
+  const mine = found.items.findLast((each) => each.senderId === me());
+  if (mine && !query && !state.posted.has(id)) state.posted.set(id, Date.parse(mine.createdAt));
+}
+
+/** Load what is older than all that is here. */
+export async function older(id) {
+  const timeline = state.timelines.get(id);
+  if (!timeline || timeline.loading || !timeline.before) return;
+  timeline.loading = true;
+  changed();
+  await attempt(async () => {
+    const found = await page(id, `&before=${timeline.before}`);
+    timeline.prepend(found);
+    attempt(() => introduce(found.items));
+  });
+  timeline.loading = false;
+  changed();
+}
+
+/** Load what is newer than all that is here, after a jump to older ones; whether anything was. */
+export async function newer(id) {
+  const timeline = state.timelines.get(id);
+  if (!timeline?.after || timeline.loading) return false;
+  const { last } = timeline;
+  timeline.loading = true;
+  await attempt(async () => {
+    const found = await page(id, `&after=${timeline.after}`);
+    timeline.append(found);
+    attempt(() => introduce(found.items));
+  });
+  timeline.loading = false;
+  changed();
+  return timeline.last !== last;
+}
+
+/** Go back to the newest messages. */
+export async function showNewest(id) {
+  if (state.timelines.get(id)?.after) await once(`open ${id}`, () => loadNewest(id));
+}
+
+/** Show a message among its neighbours; a reply that the chat does not show, in its thread. A later jump takes its place. */
+export async function jumpTo(chatId, messageId) {
+  jumps += 1;
+  const jump = jumps;
+  const isPast = () => jump !== jumps || state.open !== chatId;
+  const message = await api.get(`/api/v2/messages/${messageId}`);
+  const root = isApart(message) ? await api.get(`/api/v2/messages/${message.threadId}`).catch(() => null) : null;
+  const shown = root ?? message;
+  const before = state.timelines.get(chatId);
+  if (isPast()) return;
+  if (!before?.has(shown._id)) {
+    const timeline = new Timeline();
+    state.timelines.set(chatId, timeline);
+    changed();
+    try {
+      await begin(chatId, timeline, `&around=${shown._id}`);
+    } catch (error) {
+      if (before && state.timelines.get(chatId) === timeline) state.timelines.set(chatId, before);
+      throw error;
+    }
+  }
+  if (isPast()) return;
+  state.jump = { chatId, messageId, shown: shown._id, root };
+  // Loading the page again shows the newest, and the same hit can be chosen again.
+  history.replaceState(null, "", `#/chat/${chatId}`);
+  changed();
+}

@@ -1,0 +1,40 @@
+/** The user's notifications. */
+import { say } from "../ui/notice.js";
+import { api, live } from "./session.js";
+import { attempt, changed, state } from "./state.js";
+
+export function onNotification(item) {
+  if (state.notifications.items.some((each) => each.id === item.id)) return;
+  state.notifications.items = [item, ...state.notifications.items];
+  state.notifications.unread += 1;
+  say(item.title);
+}
+
+export function onDeleted({ id }) {
+  state.notifications.items = state.notifications.items.filter((each) => each.id !== id);
+  countUnread();
+}
+
+export function onRead({ ids, all, before }) {
+  const isRead = (item) => (all ? item.createdAt <= before : ids.includes(item.id));
+  state.notifications.items = state.notifications.items.map((item) => (isRead(item) ? { ...item, read: true } : item));
+  countUnread();
+}
+
+/** How many are unread of all, not only of those that were loaded. */
+async function countUnread() {
+  changed();
+  await attempt(async () => { state.notifications.unread = (await api.get("/api/v1/notifications/unread-count")).count; });
+  changed();
+}
+
+export const markRead = (id) => live.emit("notification:read", { id });
+export const markAllRead = () => api.post("/api/v1/notifications/read-all");
+export const deleteNotification = (id) => api.delete(`/api/v1/notifications/${id}`);
+
+export async function loadMore() {
+  const { items, nextCursor } = await api.get(`/api/v1/notifications?limit=30&cursor=${encodeURIComponent(state.notifications.cursor)}`);
+  state.notifications.items = [...state.notifications.items, ...items];
+  state.notifications.cursor = nextCursor;
+  changed();
+}

@@ -1,0 +1,85 @@
+/** What the page knows. Views draw `state`; the modules beside this one change it and call `changed`. */
+import { Refused } from "@bellwire/client";
+
+import { notice, say } from "../ui/notice.js";
+import { t } from "../ui/texts.js";
+
+export const state = {
+  /** @type {"connecting"|"online"|"offline"} */
+  connection: "connecting",
+  /** By id. @type {Map<string, import("@bellwire/client").Chat>} */
+  chats: new Map(),
+  /** The cursor of the next page of chats. */
+  moreChats: null,
+  /** The id of the open chat. */
+  open: null,
+  /** The loaded messages of each chat. @type {Map<string, import("./timeline.js").Timeline>} */
+  timelines: new Map(),
+  /** What is known of each user: name, presence. */
+  people: new Map(),
+  /** Grows when the name of a user becomes known. */
+  names: 0,
+  /** By chat, the timers of those who are typing. */
+  typing: new Map(),
+  uploads: [],
+  /** Messages that the server refused: `{message, why}`. */
+  refused: [],
+  notifications: { items: [], unread: 0, cursor: null },
+  credits: { balance: null, items: null, cursor: null },
+  streams: { items: null, cursor: null },
+  /** The chats of the streams that are watched, by the streams' ids. */
+  watching: new Map(),
+  /** When the user posted last in each chat, in milliseconds, as far as it was seen. */
+  posted: new Map(),
+  /** The number of bans made in this page; when it changes, the list of bans is loaded again. */
+  banned: 0,
+  /** A message to be shown among its neighbours: `{chatId, messageId, shown, root}`; of a reply `shown` is the root of its thread. */
+  jump: null,
+};
+
+let draw = () => {};
+let drawing = false;
+
+/** Call `listener` when the state has changed, once a frame. */
+export function onChange(listener) {
+  draw = listener;
+}
+
+export function changed() {
+  if (drawing) return;
+  drawing = true;
+  const run = () => { drawing = false; draw(); };
+  if (document.hidden) setTimeout(run); else requestAnimationFrame(run);
+}
+
+notice.shown = changed;
+
+const REASONS = {
+  banned: "bannedHere", silenced: "silenced", frozen: "frozen", links: "linksRefused", slow_mode: "slowModeRefused", listed_word: "wordRefused",
+};
+
+/** Why something failed, in the reader's language where the server names a reason. */
+export function reasonOf(error) {
+  if (error instanceof Refused) return Object.hasOwn(REASONS, error.code) ? t(REASONS[error.code]) : error.message;
+  return error instanceof TypeError ? t("networkFailed") : t("somethingFailed", { why: error.message });
+}
+
+/** Run `work`; an error is shown, and the result is undefined. */
+export async function attempt(work) {
+  try {
+    return await work();
+  } catch (error) {
+    say(reasonOf(error));
+    return undefined;
+  }
+}
+
+const running = new Set();
+
+/** Like `attempt`, but nothing while work of the same name is running. */
+export async function once(name, work) {
+  if (running.has(name)) return;
+  running.add(name);
+  await attempt(work);
+  running.delete(name);
+}
