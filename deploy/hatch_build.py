@@ -8,10 +8,16 @@ from typing import Any
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 FILES = (
+    "@iconify-json/lucide/icons.json",
     "htm/preact/standalone.module.js",
     "htm/LICENSE",
     "socket.io-client/dist/socket.io.esm.min.js",
     "socket.io-client/LICENSE",
+    "unicode-emoji-json/data-by-group.json",
+    "unicode-emoji-json/LICENSE",
+    "uplot/dist/uPlot.esm.js",
+    "uplot/dist/uPlot.min.css",
+    "uplot/LICENSE",
     "swagger-ui-dist/swagger-ui.css",
     "swagger-ui-dist/swagger-ui-bundle.js",
     "swagger-ui-dist/LICENSE",

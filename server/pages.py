@@ -4,13 +4,14 @@ import asyncio
 import base64
 import hashlib
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 
 from aiohttp import web
 
+from server import icons
 from server.packed import Packed, pack
 from storage.errors import Unavailable
 
@@ -18,16 +19,28 @@ STATIC = Path(__file__).parent.parent / "static"
 # The JavaScript client: in the repository a package of its own, in the wheel a folder of the pages.
 CLIENTS = (STATIC.parent / "clients/js/src", STATIC / "client")
 VENDOR = {
+    "emoji.json": "unicode-emoji-json/data-by-group.json",
     "htm.js": "htm/preact/standalone.module.js",
     "socket.io.esm.min.js": "socket.io-client/dist/socket.io.esm.min.js",
+    "uplot.css": "uplot/dist/uPlot.min.css",
+    "uplot.js": "uplot/dist/uPlot.esm.js",
     "swagger-ui.css": "swagger-ui-dist/swagger-ui.css",
     "swagger-ui-bundle.js": "swagger-ui-dist/swagger-ui-bundle.js",
 }
-TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript"}
+ICON_SET = "@iconify-json/lucide/icons.json"
+TYPES = {
+    "": "text/html",
+    ".css": "text/css",
+    ".js": "text/javascript",
+    ".json": "application/json",
+    ".png": "image/png",
+    ".svg": "image/svg+xml",
+    ".webmanifest": "application/manifest+json",
+}
 # https://www.w3.org/TR/CSP3/: nothing but our own files, and what they make of the data of chats.
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; media-src 'self' blob:; "
-    "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    "connect-src 'self'; manifest-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
 # Swagger UI writes styles of its own.
 DOCS_POLICY = POLICY.replace("style-src 'self'", "style-src 'self' 'unsafe-inline'")
@@ -36,16 +49,17 @@ PERMISSIONS = "camera=(), geolocation=(), microphone=(self)"
 
 
 @lru_cache(maxsize=256)
-def packed(path: Path, changed_at: int) -> Packed:
-    return pack(path.read_bytes())
+def packed(path: Path, changed_at: int, make: Callable[[Path], bytes]) -> Packed:
+    return pack(make(path))
 
 
 @dataclass(frozen=True, slots=True)
 class File:
-    """What a URL answers with; ``policy`` of a page."""
+    """What a URL answers with; ``policy`` of a page. ``make`` reads the file."""
 
     path: Path
     policy: str = ""
+    make: Callable[[Path], bytes] = Path.read_bytes
 
     async def serve(self, request: web.Request) -> web.Response:
         try:
@@ -56,12 +70,12 @@ class File:
             raise Unavailable(
                 "The pages are not installed: run `make install` in a clone, or install the package again where npm is"
             ) from None
-        file = await asyncio.to_thread(packed, self.path, changed_at)
+        file = await asyncio.to_thread(packed, self.path, changed_at, self.make)
         headers = {}
         if self.policy:
             policy = await asyncio.to_thread(policy_of_page, self.path, changed_at, self.policy)
             headers = {"Content-Security-Policy": policy, "Permissions-Policy": PERMISSIONS}
-        return file.answer(request, TYPES[self.path.suffix], headers)
+        return file.answer(request, TYPES[Path(request.path).suffix], headers)
 
 
 @lru_cache(maxsize=16)
@@ -77,7 +91,7 @@ def policy_of_page(path: Path, changed_at: int, policy: str) -> str:
 
 def require_vendor() -> None:
     """Raises FileNotFoundError where npm has not brought what every page loads."""
-    for source in VENDOR.values():
+    for source in (*VENDOR.values(), ICON_SET):
         (STATIC / "node_modules" / source).stat()
 
 
@@ -91,9 +105,13 @@ def files() -> Iterator[tuple[str, File]]:
     yield "/worker.js", File(STATIC / "worker.js")
     for name, source in VENDOR.items():
         yield f"/vendor/{name}", File(STATIC / "node_modules" / source)
+    yield (
+        "/vendor/icons.js",
+        File(STATIC / "node_modules" / ICON_SET, make=partial(icons.module, STATIC / "icons.json")),
+    )
     for path in sorted(next(each for each in CLIENTS if each.is_dir()).glob("*.js")):
         yield f"/client/{path.name}", File(path)
-    for path in (STATIC / "style.css", *sorted((STATIC / "js").rglob("*.js"))):
+    for path in sorted(path for folder in ("css", "images", "js") for path in (STATIC / folder).rglob("*.*")):
         yield f"/static/{path.relative_to(STATIC)}", File(path)
 
 

@@ -1,25 +1,28 @@
-/** The chat page: where one is, and what stands around it. */
+/** The chat page: its places, and what is around them. */
 import { Conversation } from "./chat/conversation.js";
 import { Chats } from "./chat/list.js";
 import { show } from "./model/navigation.js";
 import { renew } from "./model/push.js";
-import { readNewest } from "./model/receipts.js";
 import { api, live, may, reportActive } from "./model/session.js";
-import { onChange, state } from "./model/state.js";
+import { changed, onChange, state } from "./model/state.js";
 import { start } from "./model/sync.js";
 import { Credits } from "./places/credits.js";
 import { Enter } from "./places/enter.js";
 import { Notifications } from "./places/notifications.js";
 import { Settings } from "./places/settings.js";
 import { Streams } from "./places/streams.js";
+import { onQuestion, Question } from "./ui/ask.js";
 import { number } from "./ui/formats.js";
 import { html, render } from "./ui/html.js";
 import { icon } from "./ui/icons.js";
 import { notice } from "./ui/notice.js";
 import { choose, t } from "./ui/texts.js";
+import { chooseTheme } from "./ui/theme.js";
 
 const PLACES = { chats: Chats, notifications: Notifications, streams: Streams, credits: Credits, settings: Settings };
 const ICONS = { chats: "chats", notifications: "bell", streams: "streams", credits: "credits", settings: "settings" };
+// What a badge can hold.
+const SHOWN_MOST = 99;
 
 let place = "chats";
 let inChat = false;
@@ -30,14 +33,20 @@ function count(name) {
   return 0;
 }
 
+function Badge({ count: unread }) {
+  if (!unread) return null;
+  return html`<b class="badge" aria-label=${t("unread", { count: unread })}>${unread > SHOWN_MOST ? `${SHOWN_MOST}+` : number(unread)}</b>`;
+}
+
 function Rail() {
   const entry = (name) => html`
     <a href=${`#/${name}`} aria-current=${place === name ? "page" : null} title=${t(name)}>
-      ${icon(ICONS[name])}<span>${t(name)}</span>
-      ${count(name) > 0 && html`<b class="badge" aria-label=${t("unread", { count: count(name) })}>${number(count(name))}</b>`}
+      ${icon(ICONS[name])}<span>${t(name)}</span><${Badge} count=${count(name)} />
     </a>`;
   return html`
     <nav class="rail" aria-label="Bellwire">
+      ${state.chats.has(state.open) && html`<a class="skip" href="#messages" onClick=${skip}>${t("skip")}</a>`}
+      <img class="logo" src="/static/images/logo.svg" alt="" />
       ${Object.keys(PLACES).map(entry)}
       ${may("admin") && html`<a href="/monitor" title=${t("monitor")}>${icon("monitor")}<span>${t("monitor")}</span></a>`}
     </nav>`;
@@ -52,9 +61,17 @@ function Page() {
     <div class=${inChat ? "page in-chat" : "page"}>
       <${Rail} />
       <aside aria-label=${t(place)}><${Place} /></aside>
-      <main>${chat ? html`<${Conversation} key=${chat._id} chat=${chat} />` : html`<p class="empty">${t("pickChat")}</p>`}</main>
+      ${chat
+        ? html`<${Conversation} key=${chat._id} chat=${chat} />`
+        : html`<main>${place === "chats" && html`<div class="empty"><img src="/static/images/logo.svg" alt="" /><p>${t("pickChat")}</p></div>`}</main>`}
     </div>
-    <p class="notice" role="status" aria-live="polite">${notice.text}</p>`;
+    <p class="notice" role="status" aria-live="polite">${notice.text}</p>
+    <${Question} />`;
+}
+
+function skip(event) {
+  event.preventDefault();
+  document.getElementById("messages").focus();
 }
 
 function draw() {
@@ -71,14 +88,24 @@ function route() {
   draw();
 }
 
+/** Ctrl+K and / go to the search, Escape leaves a chat's field for the list. */
+function keyed(event) {
+  const isTyping = /** @type {HTMLElement} */ (event.target).closest?.("input, textarea, select, dialog");
+  if ((event.key === "k" && (event.ctrlKey || event.metaKey)) || (event.key === "/" && !isTyping && !event.ctrlKey)) {
+    const field = /** @type {HTMLElement|null} */ (document.querySelector(".searching input"));
+    if (!field || document.querySelector("dialog[open]")) return;
+    event.preventDefault();
+    field.focus();
+  }
+}
+
 choose();
+chooseTheme();
 onChange(draw);
+onQuestion(changed);
 window.addEventListener("hashchange", route);
-document.addEventListener("visibilitychange", () => {
-  if (!live) return;
-  reportActive();
-  readNewest();
-});
+document.addEventListener("keydown", keyed);
+document.addEventListener("visibilitychange", () => { if (live) reportActive(); draw(); });
 // Another tab logged in or out.
 window.addEventListener("storage", (event) => {
   if (event.key === "bellwire.login" && !event.newValue !== !event.oldValue) location.reload();

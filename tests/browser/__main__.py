@@ -129,7 +129,7 @@ async def shots() -> None:
         await bob.open_chat("Deniz")
         await ann.say("Good morning! Look what I found yesterday.")
         file: FilePayload = {"name": "lake.jpg", "mimeType": "image/jpeg", "buffer": photo()}
-        await ann.page.set_input_files("input[type=file]", file)
+        await ann.send_file(file, "The lake at noon")
         await expect(bob.page.locator(".thumbnail img")).to_have_js_property("naturalWidth", 320)
         await bob.say("Beautiful. Lunch is on me?")
         await ann.page.click("button[aria-label='Send credits']")

@@ -81,10 +81,10 @@ async def test_two_people_chat_and_see_what_was_read(visit: Visit, server: Serve
     await ann.sees("Hello Bob", "Hi Ann")
     await expect(ann.page.locator(".message footer:has-text('edited')")).to_have_count(1)
 
-    ann.page.on("dialog", lambda dialog: asyncio.ensure_future(dialog.accept()))
     await ann.page.hover(".message.mine")
     await ann.page.click(".message.mine .open-menu")
     await ann.page.click(".menu button:has-text('Delete')")
+    await ann.page.click("dialog button.danger")
     await bob.sees("This message was deleted", "Hi Ann")
 
     await bob.page.click('.rail a[href="#/settings"]')
@@ -121,8 +121,8 @@ async def test_a_thread(visit: Visit) -> None:
     await bob.page.hover(".message")
     await bob.page.click(".message .open-menu")
     await bob.page.click(".menu button:has-text('Reply in thread')")
-    await bob.page.fill("dialog input[name=reply]", "first <b>reply</b>")
-    await bob.page.press("dialog input[name=reply]", "Enter")
+    await bob.page.fill(".panel input[name=reply]", "first <b>reply</b>")
+    await bob.page.press(".panel input[name=reply]", "Enter")
     await expect(bob.page.locator(".thread .message .content").nth(1)).to_have_text("first <b>reply</b>")
     link = ann.page.locator(".messages .replies")
     await expect(link).to_have_text("1 reply")
@@ -132,8 +132,8 @@ async def test_a_thread(visit: Visit) -> None:
     await expect(ann.page.locator(".thread .message .content").nth(1)).to_have_text("first <b>reply</b>")
     await expect(ann.page.locator('.rail a[href="#/chats"] .badge')).to_have_count(0)
     assert await violations(ann) == []
-    await ann.page.fill("dialog input[name=reply]", "second")
-    await ann.page.click("dialog form button")
+    await ann.page.fill(".panel input[name=reply]", "second")
+    await ann.page.click(".panel form button")
     await expect(bob.page.locator(".thread .message .content").nth(2)).to_have_text("second")
     await ann.page.keyboard.press("Escape")
     await expect(link).to_have_text("2 replies")
@@ -182,20 +182,21 @@ def photo(width: int = 640, height: int = 480) -> bytes:
 
 async def test_a_picture_a_file_and_a_voice(visit: Visit) -> None:
     ann, bob = await two(visit)
-    picker = "input[type=file]"
-    await ann.page.set_input_files(picker, {"name": "sea.jpg", "mimeType": "image/jpeg", "buffer": photo()})
+    await ann.send_file({"name": "sea.jpg", "mimeType": "image/jpeg", "buffer": photo()}, "the sea")
     image = bob.page.locator(".thumbnail img")
     await expect(image).to_have_js_property("naturalWidth", 320)
-    await ann.page.set_input_files(
-        picker, {"name": "notes.txt", "mimeType": "text/plain", "buffer": b"some text " * 50}
-    )
+    await expect(bob.page.locator(".message:has(.thumbnail) .content")).to_have_text("the sea")
+    await bob.page.click(".thumbnail")
+    await expect(bob.page.locator(".lightbox img")).to_have_js_property("naturalWidth", 640)
+    await bob.page.keyboard.press("Escape")
+    await ann.send_file({"name": "notes.txt", "mimeType": "text/plain", "buffer": b"some text " * 50})
     await expect(bob.page.locator(".message .title")).to_have_text("notes.txt")
     async with bob.context.expect_page() as opened:
         await bob.page.click(".message button:has-text('notes.txt')")
     await opened.value
 
     await speak(ann, bob)
-    await ann.page.set_input_files(picker, {"name": "x.svg", "mimeType": "image/svg+xml", "buffer": b"<svg></svg>"})
+    await ann.send_file({"name": "x.svg", "mimeType": "image/svg+xml", "buffer": b"<svg></svg>"})
     await expect(ann.page.locator(".notice")).to_contain_text("Couldn't send")
 
 
@@ -370,12 +371,12 @@ async def test_both_languages(visit: Visit) -> None:
     await expect(ann.page.locator("button[name=action]")).to_have_text("Giriş yap")
     assert await ann.page.evaluate("document.documentElement.lang") == "tr"
     await ann.register("Ayşe")
-    await expect(ann.page.locator("aside h2")).to_have_text("Sohbetler")
+    await expect(ann.page.locator("aside > header h2")).to_have_text("Sohbetler")
     await ann.page.click('.rail a[href="#/settings"]')
     await ann.page.select_option("select", "en")
-    await expect(ann.page.locator("aside h2")).to_have_text("Settings")
+    await expect(ann.page.locator("aside > header h2")).to_have_text("Settings")
     await ann.page.reload()
-    await expect(ann.page.locator("aside h2")).to_have_text("Settings")
+    await expect(ann.page.locator("aside > header h2")).to_have_text("Settings")
 
 
 async def test_a_narrow_screen(visit: Visit) -> None:
@@ -434,7 +435,7 @@ async def test_by_keyboard_alone(visit: Visit) -> None:
     await page.keyboard.type("alone")
     await page.keyboard.press("Enter")
     await ann.sees("hello", "by hand\nalone")
-    await expect(ann.page.locator("blockquote")).to_contain_text("hello")
+    await expect(ann.page.locator(".quoted")).to_contain_text("hello")
     await page.locator("button[aria-label='Send credits']").focus()
     await page.keyboard.press("Enter")
     await expect(page.locator("dialog")).to_be_visible()
@@ -479,6 +480,11 @@ async def test_history_has_no_end_and_no_holes(visit: Visit, server: Served) -> 
     await page.enter_as(other)
     await page.open_chat("Long")
     lines = page.page.locator(".message .content")
+
+    # It opens at the first unread message.
+    await expect(lines.first).to_be_in_viewport()
+    await page.page.click("button.newest")
+    await expect(lines.last).to_have_text("number 299")
 
     async def more() -> bool:
         await page.page.locator(".scroller").evaluate("each => { each.scrollTop = -each.scrollHeight }")
@@ -757,7 +763,7 @@ async def test_who_may_only_read(visit: Visit, server: Served) -> None:
     await visitor.page.keyboard.press("Escape")
     await visitor.page.hover(".message")
     await visitor.page.click(".message .open-menu")
-    await expect(visitor.page.locator(".menu button")).to_have_text(["Report"])
+    await expect(visitor.page.locator(".menu button")).to_have_text(["Copy text", "Copy link", "Report"])
 
 
 async def test_a_chat_beyond_the_first_hundred(visit: Visit, server: Served) -> None:

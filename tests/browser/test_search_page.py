@@ -97,7 +97,7 @@ async def test_a_reply_is_shown_in_its_thread(visit: Visit, server: Served) -> N
     visitor = await enter(visit, ann)
     await visitor.page.fill(".find input", "quince")
     await visitor.page.click(".hits a")
-    await expect(visitor.page.locator("dialog .thread")).to_contain_text("a quince in a thread")
+    await expect(visitor.page.locator(".panel .thread")).to_contain_text("a quince in a thread")
 
 
 async def test_a_moderator_silences_bans_and_lifts(visit: Visit, server: Served) -> None:

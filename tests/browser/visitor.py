@@ -5,7 +5,7 @@ import re
 import shutil
 from typing import Any, Self
 
-from playwright.async_api import Browser, BrowserContext, ConsoleMessage, Page, Playwright, expect
+from playwright.async_api import Browser, BrowserContext, ConsoleMessage, FilePayload, Page, Playwright, expect
 
 from tests.support.guard import HANG_SECONDS
 from tests.support.people import Person
@@ -91,6 +91,11 @@ class Visitor:
     async def say(self, text: str) -> None:
         await self.page.fill(".composer textarea", text)
         await self.page.press(".composer textarea", "Enter")
+
+    async def send_file(self, file: FilePayload, caption: str = "") -> None:
+        await self.page.set_input_files("input[type=file]", file)
+        await self.page.fill("dialog input[name=caption]", caption)
+        await self.page.press("dialog input[name=caption]", "Enter")
 
     async def sees(self, *texts: str) -> None:
         """These messages, once each, in this order, and nothing waiting."""

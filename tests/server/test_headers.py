@@ -5,8 +5,9 @@ import pytest
 from tests.conftest import Served, ServerFactory
 
 PATHS = [
-    "/", "/monitor", "/docs", "/docs/socket", "/static/style.css", "/openapi.json", "/asyncapi.json", "/healthz", "/readyz",
-    "/metrics", "/api/v1/users/me", "/api/v2/chats", "/v1/notifications", "/nowhere", "/socket.io/?EIO=4&transport=polling",
+    "/", "/monitor", "/docs", "/docs/socket", "/static/css/base.css", "/vendor/icons.js", "/openapi.json", "/asyncapi.json",
+    "/healthz", "/readyz", "/metrics", "/nowhere", "/api/v1/users/me", "/api/v2/chats", "/v1/notifications",
+    "/socket.io/?EIO=4&transport=polling",
 ]  # fmt: skip
 
 

@@ -17,3 +17,7 @@ declare module "htm/preact" {
   export function useLayoutEffect(work: () => void | (() => void), inputs?: readonly unknown[]): void;
   export function useRef<T = any>(first?: T): { current: T };
 }
+
+declare module "icons" {
+  export const ICONS: Record<string, string>;
+}

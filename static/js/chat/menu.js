@@ -4,22 +4,33 @@ import { react } from "../model/reactions.js";
 import { mayAct, moderates, roleIn, whySilent } from "../model/roles.js";
 import { me } from "../model/session.js";
 import { attempt } from "../model/state.js";
+import { ask } from "../ui/ask.js";
 import { Component, html } from "../ui/html.js";
+import { icon } from "../ui/icons.js";
 import { say } from "../ui/notice.js";
 import { t } from "../ui/texts.js";
 
 const OFFERED = ["👍", "❤️", "😂", "😮", "😢", "🙏"];
 
-/** What can be done with a message, over the page and beside its button; closed by Escape and by pressing elsewhere. */
+/** What can be done with a message, beside its button; closed by Escape and by pressing elsewhere. */
 export class Menu extends Component {
   componentDidMount() {
     const { anchor } = this.props;
     const { top, bottom, left, right } = anchor.getBoundingClientRect();
     this.base.showPopover();
     const { offsetHeight: height, offsetWidth: width } = this.base;
-    this.base.style.top = `${bottom + height < innerHeight ? bottom : top - height}px`;
-    this.base.style.left = `${left + width < innerWidth ? left : right - width}px`;
+    this.base.style.top = `${Math.max(4, bottom + height < innerHeight ? bottom : top - height)}px`;
+    this.base.style.left = `${left + width < innerWidth ? left : Math.max(4, right - width)}px`;
     this.base.querySelector("button").focus();
+  }
+
+  /** The arrows move through the menu. */
+  keyed(event) {
+    const step = { ArrowDown: 1, ArrowUp: -1, ArrowRight: 1, ArrowLeft: -1 }[event.key];
+    if (!step) return;
+    event.preventDefault();
+    const buttons = [...this.base.querySelectorAll("button")];
+    buttons.at((buttons.indexOf(document.activeElement) + step) % buttons.length).focus();
   }
 
   render({ message, chat, onEdit, onReply, onThread, onSanction, onClose }) {
@@ -28,29 +39,34 @@ export class Menu extends Component {
     const author = message.senderId;
     const moved = message.type === "creditTransfer";
     const writes = !whySilent(chat);
-    const erase = () => confirm(t("deleteSure")) && attempt(() => remove(message._id));
-    const complain = () => {
-      const reason = prompt(t("reportWhy"));
-      if (reason) attempt(async () => { await report(message._id, reason); say(t("reported")); });
+    const erase = async () => {
+      if (await ask({ title: t("deleteSure"), action: t("delete"), danger: true })) attempt(() => remove(message._id));
     };
+    const complain = async () => {
+      const answer = await ask({ title: t("report"), input: t("reportWhy"), action: t("report"), danger: true });
+      if (answer) attempt(async () => { await report(message._id, answer.text); say(t("reported")); });
+    };
+    const copy = (text) => attempt(async () => { await navigator.clipboard.writeText(text); say(t("copied")); });
     const closed = (event) => { if (event.newState === "closed") onClose(); };
-    const entry = (shown, text, work) => shown && html`
-      <button type="button" onClick=${() => { this.base.hidePopover(); work(); }}>${t(text)}</button>`;
+    const entry = (shown, name, text, work, risky = false) => shown && html`
+      <button type="button" role="menuitem" class=${risky ? "risky" : ""} onClick=${() => { this.base.hidePopover(); work(); }}>${icon(name)}${t(text)}</button>`;
     return html`
-      <div class="menu" role="group" popover="auto" aria-label=${t("more")} onToggle=${closed}>
+      <div class="menu" role="menu" popover="auto" aria-label=${t("more")} onToggle=${closed} onKeyDown=${(event) => this.keyed(event)}>
         ${(writes || (chat.reactions === "all" && role === "readonly")) && chat.reactions !== "none" && html`
           <div class="offered" role="group" aria-label=${t("react")}>
             ${OFFERED.map((key) => html`
-              <button type="button" key=${key} aria-label=${t("reactWith", { key })}
+              <button type="button" role="menuitem" key=${key} aria-label=${t("reactWith", { key })}
                 onClick=${() => { this.base.hidePopover(); attempt(() => react(message, key)); }}>${key}</button>`)}
           </div>`}
-        ${entry(writes, "reply", () => onReply(message))}
-        ${entry(writes && !message.threadId, "replyInThread", () => onThread(message))}
-        ${entry(mine && writes && !moved, "edit", () => onEdit(message))}
-        ${entry(((mine && writes) || moderates(chat)) && !moved, "delete", erase)}
-        ${entry(mayAct(chat, author), "silence", () => onSanction({ userId: author, kind: "silence" }))}
-        ${entry(mayAct(chat, author), "ban", () => onSanction({ userId: author, kind: "ban" }))}
-        ${entry(!mine, "report", complain)}
+        ${entry(writes, "reply", "reply", () => onReply(message))}
+        ${entry(writes && !message.threadId, "thread", "replyInThread", () => onThread(message))}
+        ${entry(Boolean(message.content), "copy", "copyText", () => copy(message.content))}
+        ${entry(true, "link", "copyLink", () => copy(`${location.origin}/#/chat/${chat._id}/${message._id}`))}
+        ${entry(mine && writes && !moved, "edit", "edit", () => onEdit(message))}
+        ${entry(!mine, "flag", "report", complain)}
+        ${entry(mayAct(chat, author), "bell-off", "silence", () => onSanction({ userId: author, kind: "silence" }), true)}
+        ${entry(mayAct(chat, author), "ban", "ban", () => onSanction({ userId: author, kind: "ban" }), true)}
+        ${entry(((mine && writes) || moderates(chat)) && !moved, "delete", "delete", erase, true)}
       </div>`;
   }
 }

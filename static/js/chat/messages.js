@@ -12,16 +12,20 @@ import { summary } from "./summary.js";
 
 // Pages whose marks of reading are kept up to date; those above keep what they showed.
 const FRESH_PAGES = 3;
+// Messages of one sender that follow each other so closely are a group.
+const GROUP_MS = 5 * 60_000;
 
 export function Messages({ chat, onMenu, onThread }) {
   const timeline = state.timelines.get(chat._id);
   const pages = timeline?.pages ?? [];
+  const firstUnread = firstUnreadOf(pages);
   const mine = (all) => all.filter((each) => each.chatId === chat._id);
+  const isLoading = !timeline || timeline.before === undefined || timeline.loading;
   return html`
-    <div class="messages" role="log" aria-label=${t("messages")}>
-      ${!timeline || timeline.before === undefined || timeline.loading ? html`<p class="hint">${t("loading")}</p>` : timeline.before === null && html`<p class="hint">${t("begins")}</p>`}
+    <div class=${chat.type === "direct" ? "messages" : "messages in-group"} role="log" aria-label=${t("messages")}>
+      ${isLoading ? html`<p class="hint">${t("loading")}</p>` : timeline.before === null && html`<p class="hint">${t("begins")}</p>`}
       ${pages.map((items, index) => html`
-        <${Page} key=${items[0]._id} items=${items} before=${pages[index - 1]?.at(-1).createdAt} chat=${chat}
+        <${Page} key=${items[0]._id} items=${items} previous=${pages[index - 1]?.at(-1)} chat=${chat} firstUnread=${firstUnread}
           fresh=${index >= pages.length - FRESH_PAGES} names=${state.names} onMenu=${onMenu} onThread=${onThread} />`)}
       <ol>
         ${waitingIn(chat._id).filter((each) => !each.threadId).map((message) => html`<${WaitingMessage} key=${message.clientMessageId} message=${message} />`)}
@@ -35,23 +39,25 @@ export function Messages({ chat, onMenu, onThread }) {
 /** Fifty messages: drawn again only when one of them is another. */
 class Page extends Component {
   shouldComponentUpdate(next) {
-    const { items, before, chat, names } = this.props;
+    const { items, previous, chat, names, firstUnread } = this.props;
     const marks = next.fresh && chat.members !== next.chat.members;
-    return items !== next.items || before !== next.before || names !== next.names || marks;
+    return items !== next.items || previous !== next.previous || names !== next.names || firstUnread !== next.firstUnread || marks;
   }
 
-  render({ items, before, chat, onMenu, onThread }) {
-    let last = before && day(before);
+  render({ items, previous, chat, firstUnread, onMenu, onThread }) {
+    let before = previous;
     return html`
       <ol class="part">
         ${items.map((message) => {
-          const today = day(message.createdAt);
-          const turn = today !== last;
-          last = today;
+          const isNewDay = !before || day(before.createdAt) !== day(message.createdAt);
+          const isFirstUnread = message._id === firstUnread;
+          const isFirst = isNewDay || isFirstUnread || !isOneGroup(before, message);
           const answered = message.replyTo && this.#found(message.replyTo, chat);
+          before = message;
           return html`
-            ${turn && html`<li class="day" key=${`day-${message._id}`}>${today}</li>`}
-            <${Message} key=${message._id} message=${message} chat=${chat} answered=${answered} onMenu=${onMenu} onThread=${onThread} />`;
+            ${isNewDay && html`<li class="day" key=${`day-${message._id}`}>${day(message.createdAt)}</li>`}
+            ${isFirstUnread && html`<li class="divider" key=${`unread-${message._id}`}>${t("newMessages")}</li>`}
+            <${Message} key=${message._id} message=${message} chat=${chat} isFirst=${isFirst} answered=${answered} onMenu=${onMenu} onThread=${onThread} />`;
         })}
       </ol>`;
   }
@@ -59,8 +65,23 @@ class Page extends Component {
   #found(id, chat) {
     for (const page of state.timelines.get(chat._id)?.pages ?? []) {
       const message = page.find((each) => each._id === id);
-      if (message) return { name: nameOf(message.senderId), text: message.deletedAt ? t("deleted") : summary(message), mine: message.senderId === me() };
+      if (message) return { id, name: nameOf(message.senderId), text: message.deletedAt ? t("deleted") : summary(message) };
     }
-    return { name: "", text: "…" };
+    return { id, name: "", text: "…" };
   }
 }
+
+/** The id of the first message of another user that was unread when the chat was opened. */
+function firstUnreadOf(pages) {
+  const { unreadAfter } = state;
+  if (unreadAfter === null) return undefined;
+  for (const page of pages) {
+    if (page.at(-1).seq <= unreadAfter) continue;
+    const found = page.find((each) => each.seq > unreadAfter && each.senderId !== me());
+    if (found) return found._id;
+  }
+  return undefined;
+}
+
+const isOneGroup = (before, message) =>
+  before.senderId === message.senderId && Date.parse(message.createdAt) - Date.parse(before.createdAt) < GROUP_MS;

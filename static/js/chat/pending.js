@@ -2,6 +2,7 @@
 import { discard, sendAgain } from "../model/messages.js";
 import { number } from "../ui/formats.js";
 import { html } from "../ui/html.js";
+import { icon } from "../ui/icons.js";
 import { t } from "../ui/texts.js";
 
 const draft = (message) =>
@@ -12,7 +13,7 @@ export function WaitingMessage({ message }) {
   return html`
     <li class="message mine waiting">
       <p class="content" dir="auto">${draft(message)}</p>
-      <footer><span role="img" aria-label=${t("waiting")} title=${t("waiting")}>…</span></footer>
+      <footer><span class="mark" role="img" aria-label=${t("waiting")} title=${t("waiting")}>${icon("clock")}</span></footer>
     </li>`;
 }
 
@@ -23,7 +24,7 @@ export function RefusedMessage({ message, why }) {
       <footer role="alert">${t("notSent", { why })}</footer>
       <footer>
         <button type="button" onClick=${() => sendAgain(message)}>${t("retry")}</button>
-        <button type="button" onClick=${() => discard(message)}>${t("discard")}</button>
+        <button type="button" class="quiet" onClick=${() => discard(message)}>${t("discard")}</button>
       </footer>
     </li>`;
 }

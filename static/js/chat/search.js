@@ -4,6 +4,7 @@ import { find, introduce, nameOf, titleOf } from "../model/people.js";
 import { api, live } from "../model/session.js";
 import { attempt, state } from "../model/state.js";
 import { Avatar } from "../ui/avatar.js";
+import { fold } from "../ui/fold.js";
 import { moment } from "../ui/formats.js";
 import { html, useEffect, useRef, useState } from "../ui/html.js";
 import { t } from "../ui/texts.js";
@@ -44,9 +45,6 @@ async function searchMessages(query, cursor) {
   return page;
 }
 
-/** Case, accents and dots as the server folds them, near enough for titles. */
-const fold = (text) => text.replace(/[ıİI]/g, "i").normalize("NFKD").replace(/\p{M}/gu, "").toLowerCase();
-
 const titled = (query) =>
   [...state.chats.values()].filter((chat) => chat.type !== "direct" && fold(titleOf(chat)).includes(fold(query))).slice(0, CHATS);
 
@@ -84,7 +82,7 @@ export function SearchBox({ onPerson, onFound }) {
   const count = found && found.people.length + found.chats.length + found.messages.length;
   const pick = (user) => { setQuery(""); onPerson(user); };
   return html`
-    <form class="find" role="search" onSubmit=${submit}>
+    <form class="find searching" role="search" onSubmit=${submit}>
       <input name="query" type="search" placeholder=${t("searchAll")} aria-label=${t("searchAll")} autocomplete="off" maxlength="256"
         value=${query} onInput=${(event) => setQuery(event.target.value)}
         onKeyDown=${(event) => event.key === "Escape" && setQuery("")} />

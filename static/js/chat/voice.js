@@ -23,9 +23,9 @@ export function Voice({ chatId }) {
     return iconButton("microphone", t("record"), () => record().then(setRecording, () => say(t("noMicrophone"))));
   }
   const stop = async () => {
-    const file = await recording.stop();
+    const { file, waveform } = await recording.stop();
     setRecording(null);
-    sendFile(chatId, file);
+    sendFile(chatId, file, waveform.length ? { metadata: { waveform } } : {});
   };
   return html`
     <span role="status">${t("recording", { time: seconds(length) })}</span>

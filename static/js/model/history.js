@@ -1,6 +1,7 @@
 /** Loading the messages of a chat: the newest, older and newer ones, and those around a message that one jumps to. */
 import { isApart } from "./messages.js";
 import { introduce } from "./people.js";
+import { readSeqOf } from "./receipts.js";
 import { api, me } from "./session.js";
 import { attempt, changed, once, state } from "./state.js";
 import { Timeline } from "./timeline.js";
@@ -23,6 +24,25 @@ async function begin(id, timeline, query) {
   attempt(() => introduce(found.items));
   const mine = found.items.findLast((each) => each.senderId === me());
   if (mine && !query && !state.posted.has(id)) state.posted.set(id, Date.parse(mine.createdAt));
+}
+
+/** Load the messages around the first unread one, and show that; the newest where all are read. */
+export async function loadAtUnread(chat) {
+  const read = readSeqOf(chat);
+  if (!chat.unreadCount || read === undefined) return loadNewest(chat._id);
+  const timeline = new Timeline();
+  state.timelines.set(chat._id, timeline);
+  const [older, newer] = await Promise.all([page(chat._id, `&before=${read + 1}&limit=20`), page(chat._id, `&after=${read}`)]);
+  const items = [...older.items, ...newer.items];
+  timeline.begin({ items, before: older.before, after: newer.after, mine: { ...older.mine, ...newer.mine } });
+  attempt(() => introduce(items));
+  const first = newer.items.find((each) => each.senderId !== me());
+  if (first) {
+    state.unreadAfter = read;
+    state.jump = { chatId: chat._id, messageId: first._id, shown: first._id, block: "start" };
+  }
+  changed();
+  return undefined;
 }
 
 /** Load what is older than all that is here. */

@@ -1,7 +1,6 @@
 /** Messages: what events say of them, and sending, editing, deleting and reporting them. */
 import { change, loadChat } from "./chats.js";
 import { introduce, otherOf, watchPresence } from "./people.js";
-import { readNewest } from "./receipts.js";
 import { isMine } from "./rooms.js";
 import { api, live, me } from "./session.js";
 import { attempt, changed, once, reasonOf, state } from "./state.js";
@@ -38,7 +37,6 @@ export function onNew(message) {
     // What the chat's document counts already is not counted again.
     const counts = message.senderId !== me() && isMine(chat);
     change(chat._id, { seq: message.seq, unreadCount: chat.unreadCount + (counts ? 1 : 0) });
-    readNewest();
     // The presence of a user is visible to those who share a chat with messages: this may have been the first.
     if (otherOf(chat)?.userId === message.senderId && !state.people.get(message.senderId)?.online) watchPresence();
   }
@@ -67,7 +65,9 @@ export function onThread({ chatId, threadId, thread }) {
   changed();
 }
 
-export const sendText = (chatId, content, replyTo) => live.send({ type: "text", chatId, content, ...(replyTo && { replyTo }) });
+/** `more`: `replyTo`, `mentions`, `mentionAll`. */
+export const sendText = (chatId, content, { replyTo = undefined, ...more } = {}) =>
+  live.send({ type: "text", chatId, content, ...(replyTo && { replyTo }), ...more });
 export const edit = async (id, content) => put(await api.patch(`/api/v2/messages/${id}`, { content }));
 export const remove = async (id) => put(await api.delete(`/api/v2/messages/${id}`));
 export const report = (id, reason) => api.post(`/api/v2/messages/${id}/report`, { reason });

@@ -1,7 +1,6 @@
 /** The open chat. */
 import { loadChat } from "./chats.js";
-import { jumpTo, loadNewest } from "./history.js";
-import { readNewest } from "./receipts.js";
+import { jumpTo, loadAtUnread } from "./history.js";
 import { attempt, changed, once, state } from "./state.js";
 import { unwatchStream, watchRoom } from "./streams.js";
 
@@ -10,18 +9,18 @@ import { unwatchStream, watchRoom } from "./streams.js";
  * connection is back. `chosen`: by the user, who after a jump to older messages wants the newest again.
  */
 export async function show(id, { messageId = undefined, chosen = false } = {}) {
+  if (id !== state.open) state.unreadAfter = null;
   state.open = id;
   if (chosen && !messageId && state.timelines.get(id)?.after) state.timelines.delete(id);
   for (const [streamId, chatId] of state.watching) if (chatId !== id) unwatchStream(streamId);
   changed();
   if (id) await once(`open ${id}`, () => openChat(id));
   if (id && messageId && state.open === id) await attempt(() => jumpTo(id, messageId));
-  readNewest();
 }
 
 /** Load what is missing of a chat. */
 export async function openChat(id) {
   if (!state.chats.has(id)) await loadChat(id);
   if (state.chats.get(id).type === "room") await watchRoom(state.chats.get(id));
-  if (state.timelines.get(id)?.before === undefined) await loadNewest(id);
+  if (state.timelines.get(id)?.before === undefined) await loadAtUnread(state.chats.get(id));
 }

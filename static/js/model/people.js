@@ -46,5 +46,5 @@ export async function introduce(messages) {
   if (!strangers.size) return;
   for (const id of strangers) state.people.set(id, {});
   const { items } = await api.get(`/api/v1/users?ids=${[...strangers].join(",")}`);
-  for (const { id, name } of items) know(id, { name });
+  for (const { id, name, avatarUrl } of items) know(id, { name, avatarUrl });
 }

@@ -1,18 +1,21 @@
 /** Read receipts: what was on the screen is marked as read, and who has read what. */
 import { change } from "./chats.js";
+import { countUnread } from "./messages.js";
 import { live, me } from "./session.js";
-import { state } from "./state.js";
+import { once, state } from "./state.js";
 
-/** Mark the newest message of the open chat as read, if it is on the screen. */
-export async function readNewest() {
-  const chat = state.chats.get(state.open);
-  const timeline = state.timelines.get(state.open);
-  const newest = timeline?.after ? undefined : timeline?.last;
-  const looking = !document.hidden && /** @type {HTMLElement|null} */ (document.querySelector(".scroller:not(.away)"))?.offsetParent;
-  if (!chat?.unreadCount || !newest || !looking || state.connection !== "online") return;
-  try {
-    onReadBy(await live.emit("message:read", { chatId: chat._id, messageId: newest._id }));
-  } catch { /* sent again with the next message, and when the connection is back */ }
+/** The seq up to which the user has read a chat; undefined where the chat's document does not say it. */
+export const readSeqOf = (chat) => chat.members.find((each) => each.userId === me())?.readSeq;
+
+/** Mark messages as read up to and with this one, unless they are. */
+export async function markRead(chat, message) {
+  const done = readSeqOf(chat);
+  if (state.connection !== "online" || !chat.unreadCount || (done !== undefined && message.seq <= done)) return;
+  await once(`read ${chat._id}`, async () => {
+    try {
+      onReadBy(await live.emit("message:read", { chatId: chat._id, messageId: message._id }));
+    } catch { /* marked again with the next message, and when the connection is back */ }
+  });
 }
 
 /** A member has read up to a message. */
@@ -20,8 +23,9 @@ export function onReadBy({ chatId, userId, readSeq }) {
   const chat = state.chats.get(chatId);
   if (!chat) return;
   const members = chat.members.map((each) => (each.userId === userId ? { ...each, readSeq } : each));
-  const all = userId === me() && readSeq >= (chat.lastMessage?.seq ?? 0);
-  change(chatId, all ? { members, unreadCount: 0 } : { members });
+  const isAll = userId === me() && readSeq >= (chat.lastMessage?.seq ?? 0);
+  change(chatId, isAll ? { members, unreadCount: 0 } : { members });
+  if (userId === me() && !isAll) countUnread({ chatId });
 }
 
 /** How many others have read a message of mine; of a hundred members. */

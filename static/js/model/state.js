@@ -13,6 +13,8 @@ export const state = {
   moreChats: null,
   /** The id of the open chat. */
   open: null,
+  /** In the open chat, the seq after which messages were unread when it was opened; null where none were. */
+  unreadAfter: null,
   /** The loaded messages of each chat. @type {Map<string, import("./timeline.js").Timeline>} */
   timelines: new Map(),
   /** What is known of each user: name, presence. */
@@ -33,7 +35,7 @@ export const state = {
   posted: new Map(),
   /** The number of bans made in this page; when it changes, the list of bans is loaded again. */
   banned: 0,
-  /** A message to be shown among its neighbours: `{chatId, messageId, shown, root}`; of a reply `shown` is the root of its thread. */
+  /** A message to be shown among its neighbours: `{chatId, messageId, shown, root}`; of a reply `shown` is the root of its thread. `block`: where it is to stand. */
   jump: null,
 };
 

@@ -47,6 +47,9 @@ export class Timeline {
     for (const message of this.late.splice(0)) this.put(message);
   }
 
+  /** The message with this seq, where it is loaded. */
+  find(seq) { return this.pages.find((page) => page.at(-1).seq >= seq)?.find((each) => each.seq === seq); }
+
   has(id) { return this.pages.some((page) => page.some((each) => each._id === id)); }
 
   /** A new message, or what one has become. One that is older than all that was loaded is none of ours. */

@@ -8,8 +8,8 @@ import { changed, reasonOf, state } from "./state.js";
 
 const RETRY_MS = 2_000;
 
-/** Upload a file, then send it; while the network is down it is tried again. */
-export async function sendFile(chatId, file) {
+/** Upload a file, then send it with `more` of a message, such as its `content`. While the network is down it is tried again. */
+export async function sendFile(chatId, file, more = {}) {
   const upload = { key: newKey(), chatId, name: file.name, part: 0, cancel: new AbortController() };
   state.uploads.push(upload);
   changed();
@@ -17,7 +17,7 @@ export async function sendFile(chatId, file) {
     again = false;
     try {
       const { id } = await api.upload(file, (part) => { upload.part = part; changed(); }, upload.cancel.signal);
-      live.send({ type: "media", chatId, file: id, clientMessageId: upload.key });
+      live.send({ type: "media", chatId, file: id, clientMessageId: upload.key, ...more });
     } catch (error) {
       if (error.name === "AbortError") break;
       if (error instanceof Refused && !error.passing) say(t("notSent", { why: reasonOf(error) }));

@@ -16,17 +16,36 @@ export const moment = (at) =>
 
 export const number = (value) => format("number", Intl.NumberFormat, {}).format(value);
 
+const daysAgo = (at) => Math.round((new Date().setHours(0, 0, 0, 0) - new Date(at).setHours(0, 0, 0, 0)) / 86_400_000);
+
 export function day(at) {
-  const date = new Date(at);
-  const days = Math.round((new Date().setHours(0, 0, 0, 0) - new Date(date).setHours(0, 0, 0, 0)) / 86_400_000);
+  const days = daysAgo(at);
   if (days === 0) return t("today");
-  return days === 1 ? t("yesterday") : format("day", Intl.DateTimeFormat, { dateStyle: "full" }).format(date);
+  return days === 1 ? t("yesterday") : format("day", Intl.DateTimeFormat, { dateStyle: "full" }).format(new Date(at));
 }
 
 /** A number of seconds in the largest unit that says it without a fraction. */
 export function lasting(value) {
   const [unit, size] = value % 3600 === 0 ? ["hour", 3600] : value % 60 === 0 ? ["minute", 60] : ["second", 1];
   return format(`lasting ${unit}`, Intl.NumberFormat, { style: "unit", unit, unitDisplay: "long" }).format(value / size);
+}
+
+/** A moment of the past in a list: the time of today, then yesterday, the weekday, the date. */
+export function when(at) {
+  const days = daysAgo(at);
+  if (days <= 0) return clock(at);
+  if (days === 1) return t("yesterday");
+  if (days < 7) return format("weekday", Intl.DateTimeFormat, { weekday: "short" }).format(new Date(at));
+  return format("date", Intl.DateTimeFormat, { dateStyle: "short" }).format(new Date(at));
+}
+
+/** How long ago, in words. */
+export function ago(at) {
+  const minutes = Math.round((Date.now() - Date.parse(at)) / 60_000);
+  const relative = format("ago", Intl.RelativeTimeFormat, { numeric: "auto" });
+  if (minutes < 60) return relative.format(-minutes, "minute");
+  if (minutes < 24 * 60) return relative.format(-Math.round(minutes / 60), "hour");
+  return minutes < 7 * 24 * 60 ? relative.format(-Math.round(minutes / 60 / 24), "day") : moment(at);
 }
 
 export const seconds = (value) => `${Math.floor(value / 60)}:${String(Math.floor(value % 60)).padStart(2, "0")}`;
