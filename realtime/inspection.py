@@ -29,6 +29,9 @@ DEMUXERS = {
     "video/x-matroska": "matroska", "video/avi": "avi", "audio/ogg": "ogg", "audio/mpeg": "mp3", "audio/wave": "wav",
     "audio/flac": "flac", "audio/aac": "aac", "audio/x-caf": "caf",
 }  # fmt: skip
+# How the tracks of a WebM or MP4 file are named.
+SOUND_TRACKS = (b"A_OPUS", b"A_VORBIS", b"A_AAC", b"soun")
+PICTURE_TRACKS = (b"V_VP8", b"V_VP9", b"V_AV1", b"V_MPEG", b"V_MS/VFW", b"vide")
 FORMATS = {"JPEG": "image/jpeg", "PNG": "image/png", "GIF": "image/gif", "WEBP": "image/webp"}
 # A JPEG with more than one picture in it, as phones make them, is read by a class of its own.
 MIMES = {**FORMATS, "MPO": "image/jpeg"}
@@ -114,7 +117,17 @@ def inspect(file: BinaryIO, thumbnail: BinaryIO) -> Found:
         mime = "application/octet-stream"
     if recorded:
         return recording(file, mime, thumbnail)
+    if mime.startswith("video/") and is_sound_alone(start):
+        return Found("audio", mime.replace("video/", "audio/"))
     return Found("file" if mime not in DEMUXERS else "video" if mime.startswith("video/") else "audio", mime)
+
+
+def is_sound_alone(start: bytes) -> bool:
+    """Whether the beginning of a WebM or MP4 file names a track of sound and none of pictures.
+
+    By the codecs (https://www.matroska.org/technical/codec_specs.html) and handlers (ISO/IEC 14496-12) that recorders write first.
+    """
+    return any(each in start for each in SOUND_TRACKS) and not any(each in start for each in PICTURE_TRACKS)
 
 
 def has_ffmpeg() -> bool:

@@ -226,6 +226,11 @@ async def test_without_ffmpeg_its_figures_are_null(tmp_path: Path) -> None:
     path = str(without.parent)
     assert await look(tmp_path, video("mp4", "mpeg4"), PYTHONPATH=path) == Found("video", "video/mp4")
     assert await look(tmp_path, voice("ogg", "libopus"), PYTHONPATH=path) == Found("audio", "audio/ogg")
+    # What browsers record: its type alone does not say whether there are pictures in it.
+    recorded = voice("webm", "libopus", seconds=1, live=True)
+    assert await look(tmp_path, recorded, PYTHONPATH=path) == Found("audio", "audio/webm")
+    assert await look(tmp_path, voice("mp4", "aac"), PYTHONPATH=path) == Found("audio", "audio/mp4")
+    assert await look(tmp_path, video("webm", "libvpx"), PYTHONPATH=path) == Found("video", "video/webm")
 
 
 def with_scans(width: int, height: int, scans: int) -> bytes:
