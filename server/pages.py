@@ -44,6 +44,7 @@ POLICY = (
 )
 # Swagger UI writes styles of its own.
 DOCS_POLICY = POLICY.replace("style-src 'self'", "style-src 'self' 'unsafe-inline'")
+WORKER_POLICY = "default-src 'none'; connect-src 'self'; frame-ancestors 'none'"
 IMPORT_MAP = re.compile(rb'<script type="importmap">(.*?)</script>', re.S)
 PERMISSIONS = "camera=(), geolocation=(), microphone=(self)"
 
@@ -102,7 +103,8 @@ def files() -> Iterator[tuple[str, File]]:
     yield "/docs", File(STATIC / "docs.html", DOCS_POLICY)
     yield "/docs/socket", File(STATIC / "socket.html", POLICY)
     # At the top, for a service worker acts on what is below its own address.
-    yield "/worker.js", File(STATIC / "worker.js")
+    yield "/worker.js", File(STATIC / "worker.js", WORKER_POLICY)
+    yield "/manifest.webmanifest", File(STATIC / "manifest.webmanifest")
     for name, source in VENDOR.items():
         yield f"/vendor/{name}", File(STATIC / "node_modules" / source)
     yield (

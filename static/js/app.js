@@ -2,7 +2,7 @@
 import { Conversation } from "./chat/conversation.js";
 import { Chats } from "./chat/list.js";
 import { show } from "./model/navigation.js";
-import { renew } from "./model/push.js";
+import { keepOffline, renew } from "./model/push.js";
 import { api, live, may, reportActive } from "./model/session.js";
 import { changed, onChange, state } from "./model/state.js";
 import { start } from "./model/sync.js";
@@ -12,6 +12,7 @@ import { Notifications } from "./places/notifications.js";
 import { Settings } from "./places/settings.js";
 import { Streams } from "./places/streams.js";
 import { onQuestion, Question } from "./ui/ask.js";
+import { badge } from "./ui/attention.js";
 import { number } from "./ui/formats.js";
 import { html, render } from "./ui/html.js";
 import { icon } from "./ui/icons.js";
@@ -53,7 +54,7 @@ function Rail() {
 }
 
 function Page() {
-  if (!api.user) return html`<${Enter} />`;
+  if (!api.user) return html`<${Enter} /><${Question} />`;
   const Place = PLACES[place];
   const chat = state.chats.get(state.open);
   return html`
@@ -76,7 +77,7 @@ function skip(event) {
 
 function draw() {
   const unread = api.user ? count("chats") + count("notifications") : 0;
-  document.title = unread ? `(${unread}) Bellwire` : "Bellwire";
+  badge(unread);
   render(html`<${Page} />`, document.getElementById("app"));
 }
 
@@ -110,6 +111,7 @@ document.addEventListener("visibilitychange", () => { if (live) reportActive(); 
 window.addEventListener("storage", (event) => {
   if (event.key === "bellwire.login" && !event.newValue !== !event.oldValue) location.reload();
 });
+keepOffline();
 if (api.user) {
   start();
   // Where it fails, the next start tries again.

@@ -1,1 +1,2 @@
+
 /** @type {any} */ (window).SwaggerUIBundle({ url: "/openapi.json", dom_id: "#reference", deepLinking: true, validatorUrl: null });

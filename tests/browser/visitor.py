@@ -56,7 +56,7 @@ class Visitor:
         """Come as somebody new, by the form; one's id."""
         page = self.page
         await page.goto(self.url)
-        await page.click(".enter button.plain")
+        await page.click(".enter p.inline button >> nth=0")
         await page.fill("input[name=name]", name)
         await page.fill("input[name=email]", f"{os.urandom(6).hex()}@example.org")
         await page.fill("input[name=password]", PASSWORD)

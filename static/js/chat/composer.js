@@ -4,6 +4,7 @@ import { edit, sendText } from "../model/messages.js";
 import { nameOf } from "../model/people.js";
 import { me } from "../model/session.js";
 import { attempt, state } from "../model/state.js";
+import { summary } from "../model/summary.js";
 import { reportTyping } from "../model/typing.js";
 import { html, useEffect, useLayoutEffect, useRef, useState } from "../ui/html.js";
 import { icon, iconButton } from "../ui/icons.js";
@@ -12,7 +13,6 @@ import { EmojiPicker } from "./emoji.js";
 import { mentionsIn, Suggestions, wordBefore } from "./mentions.js";
 import { SlowMode, useSlowMode } from "./moderation.js";
 import { Outbox } from "./outbox.js";
-import { summary } from "./summary.js";
 import { Transfer } from "./transfer.js";
 import { Voice } from "./voice.js";
 

@@ -5,17 +5,19 @@ import { markRead } from "../model/receipts.js";
 import { whySilent } from "../model/roles.js";
 import { live } from "../model/session.js";
 import { state } from "../model/state.js";
-import { Avatar } from "../ui/avatar.js";
 import { ago, number } from "../ui/formats.js";
 import { html, useEffect, useRef, useState } from "../ui/html.js";
 import { icon, iconButton } from "../ui/icons.js";
 import { t } from "../ui/texts.js";
+import { Avatar } from "./avatar.js";
 import { Composer } from "./composer.js";
+import { Forward } from "./forward.js";
 import { Hearts, Viewers } from "./hearts.js";
 import { Members } from "./members.js";
 import { Menu } from "./menu.js";
 import { Messages } from "./messages.js";
 import { SanctionDialog } from "./moderation.js";
+import { Pinned } from "./pinned.js";
 import { Thread } from "./thread.js";
 
 // Pixels from the newest message within which the view follows new ones.
@@ -31,6 +33,7 @@ export function Conversation({ chat }) {
   const [replying, setReplying] = useState(null);
   const [menu, setMenu] = useState(null);
   const [thread, setThread] = useState(null);
+  const [forwarding, setForwarding] = useState(null);
   const [sanction, setSanction] = useState(null);
   const [away, setAway] = useState(false);
   const timeline = state.timelines.get(chat._id);
@@ -71,6 +74,7 @@ export function Conversation({ chat }) {
           <${Title} chat=${chat} />
           ${iconButton("more", t("more"), () => setShowing(true))}
         </header>
+        <${Pinned} chat=${chat} />
         <div id="messages" class=${away ? "scroller away" : "scroller"} ref=${scroller} tabindex="0" onScroll=${scrolled}>
           <${Messages} chat=${chat} onMenu=${setMenu} onThread=${setThread} />
         </div>
@@ -89,7 +93,8 @@ export function Conversation({ chat }) {
       ${thread && html`<${Thread} key=${thread._id} chat=${chat} begun=${thread} shown=${thread.shown} onClose=${() => setThread(null)} />`}
       ${menu && html`
         <${Menu} key=${menu.opened} ...${menu} chat=${chat} onEdit=${setEditing} onReply=${setReplying}
-          onThread=${setThread} onSanction=${setSanction} onClose=${() => setMenu((now) => (now === menu ? null : now))} />`}
+          onThread=${setThread} onForward=${setForwarding} onSanction=${setSanction} onClose=${() => setMenu((now) => (now === menu ? null : now))} />`}
+      ${forwarding && html`<${Forward} message=${forwarding} onClose=${() => setForwarding(null)} />`}
       ${sanction && html`<${SanctionDialog} chat=${chat} ...${sanction} onClose=${() => setSanction(null)} />`}
       ${showing && html`<${Members} chat=${chat} onClose=${() => setShowing(false)} />`}
     </main>`;

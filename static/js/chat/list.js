@@ -5,14 +5,14 @@ import { nameOf, otherOf, titleOf } from "../model/people.js";
 import { isMine } from "../model/rooms.js";
 import { me } from "../model/session.js";
 import { attempt, once, state } from "../model/state.js";
-import { Avatar } from "../ui/avatar.js";
+import { summary } from "../model/summary.js";
 import { moment, number, when } from "../ui/formats.js";
 import { html, useState } from "../ui/html.js";
 import { icon, iconButton } from "../ui/icons.js";
 import { t } from "../ui/texts.js";
+import { Avatar } from "./avatar.js";
 import { NewGroup } from "./new_group.js";
 import { SearchBox } from "./search.js";
-import { summary } from "./summary.js";
 
 const FILTERS = {
   allChats: () => true,

@@ -2,10 +2,10 @@
 import { moderates } from "../model/roles.js";
 import { me } from "../model/session.js";
 import { state } from "../model/state.js";
-import { Avatar } from "../ui/avatar.js";
 import { fold } from "../ui/fold.js";
 import { html, useEffect, useState } from "../ui/html.js";
 import { t } from "../ui/texts.js";
+import { Avatar } from "./avatar.js";
 
 const OFFERED_MOST = 8;
 const LONGEST = 40;

@@ -1,5 +1,6 @@
 /** The menu of a message. */
 import { remove, report } from "../model/messages.js";
+import { isPinned, pin, unpin } from "../model/pins.js";
 import { react } from "../model/reactions.js";
 import { mayAct, moderates, roleIn, whySilent } from "../model/roles.js";
 import { me } from "../model/session.js";
@@ -33,7 +34,7 @@ export class Menu extends Component {
     buttons.at((buttons.indexOf(document.activeElement) + step) % buttons.length).focus();
   }
 
-  render({ message, chat, onEdit, onReply, onThread, onSanction, onClose }) {
+  render({ message, chat, onEdit, onReply, onThread, onForward, onSanction, onClose }) {
     const mine = message.senderId === me();
     const role = roleIn(chat);
     const author = message.senderId;
@@ -60,6 +61,9 @@ export class Menu extends Component {
           </div>`}
         ${entry(writes, "reply", "reply", () => onReply(message))}
         ${entry(writes && !message.threadId, "thread", "replyInThread", () => onThread(message))}
+        ${entry(!moved, "forward", "forward", () => onForward(message))}
+        ${entry((chat.type === "direct" || moderates(chat)) && !message.threadId, isPinned(message) ? "unpin" : "pin", isPinned(message) ? "unpin" : "pin",
+          () => attempt(() => (isPinned(message) ? unpin(message) : pin(message))))}
         ${entry(Boolean(message.content), "copy", "copyText", () => copy(message.content))}
         ${entry(true, "link", "copyLink", () => copy(`${location.origin}/#/chat/${chat._id}/${message._id}`))}
         ${entry(mine && writes && !moved, "edit", "edit", () => onEdit(message))}

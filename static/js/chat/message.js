@@ -4,14 +4,14 @@ import { react } from "../model/reactions.js";
 import { readers } from "../model/receipts.js";
 import { me } from "../model/session.js";
 import { attempt, state } from "../model/state.js";
-import { Avatar, hueOf } from "../ui/avatar.js";
+import { transfer } from "../model/summary.js";
 import { clock, moment, number } from "../ui/formats.js";
 import { html } from "../ui/html.js";
 import { icon } from "../ui/icons.js";
 import { isJumbo, markdown } from "../ui/markdown.js";
 import { t } from "../ui/texts.js";
+import { Avatar, hueOf } from "./avatar.js";
 import { Attachment } from "./media.js";
-import { transfer } from "./summary.js";
 
 /** `isFirst`: of a group of messages of one sender. */
 export function Message({ message, chat, isFirst = true, answered, onMenu, onThread, inThread, shown }) {

@@ -3,12 +3,12 @@ import { waitingIn } from "../model/messages.js";
 import { nameOf } from "../model/people.js";
 import { me } from "../model/session.js";
 import { state } from "../model/state.js";
+import { summary } from "../model/summary.js";
 import { day } from "../ui/formats.js";
 import { Component, html } from "../ui/html.js";
 import { t } from "../ui/texts.js";
 import { Message } from "./message.js";
 import { RefusedMessage, UploadingMessage, WaitingMessage } from "./pending.js";
-import { summary } from "./summary.js";
 
 // Pages whose marks of reading are kept up to date; those above keep what they showed.
 const FRESH_PAGES = 3;

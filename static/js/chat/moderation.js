@@ -4,7 +4,6 @@ import { nameOf } from "../model/people.js";
 import { manages, mayAct, moderates, roleIn, slowModeSeconds } from "../model/roles.js";
 import { api } from "../model/session.js";
 import { attempt, state } from "../model/state.js";
-import { Avatar } from "../ui/avatar.js";
 import { Dialog } from "../ui/dialog.js";
 import { Durations, endAfter } from "../ui/durations.js";
 import { lasting, moment, seconds } from "../ui/formats.js";
@@ -12,6 +11,7 @@ import { html, useEffect, useState } from "../ui/html.js";
 import { iconButton } from "../ui/icons.js";
 import { say } from "../ui/notice.js";
 import { t } from "../ui/texts.js";
+import { Avatar } from "./avatar.js";
 
 const SLOW = [0, 10, 30, 60, 300, 900, 3600];
 

@@ -1,7 +1,7 @@
 /** Files that were chosen, before they are sent: what they are, and a caption. */
 import { sendFile } from "../model/uploads.js";
-import { bytes } from "../ui/formats.js";
 import { Dialog } from "../ui/dialog.js";
+import { bytes } from "../ui/formats.js";
 import { html, useEffect, useState } from "../ui/html.js";
 import { icon, iconButton } from "../ui/icons.js";
 import { t } from "../ui/texts.js";

@@ -3,12 +3,12 @@ import { introduceChats } from "../model/chats.js";
 import { find, introduce, nameOf, titleOf } from "../model/people.js";
 import { api, live } from "../model/session.js";
 import { attempt, state } from "../model/state.js";
-import { Avatar } from "../ui/avatar.js";
+import { summary } from "../model/summary.js";
 import { fold } from "../ui/fold.js";
 import { moment } from "../ui/formats.js";
 import { html, useEffect, useRef, useState } from "../ui/html.js";
 import { t } from "../ui/texts.js";
-import { summary } from "./summary.js";
+import { Avatar } from "./avatar.js";
 
 // Milliseconds after the last key until the search begins.
 const TYPED_MS = 250;

@@ -2,6 +2,7 @@
 import { say } from "../ui/notice.js";
 import { t } from "../ui/texts.js";
 import { knowMembers, otherOf, watchPresence } from "./people.js";
+import { loadPins } from "./pins.js";
 import { api, me } from "./session.js";
 import { attempt, changed, state } from "./state.js";
 
@@ -56,7 +57,8 @@ export function onUpdated({ chatId, changes, added, removed }) {
     say(t("putOut"));
     return;
   }
-  const { members: roles = [], ...facts } = changes;
+  const { members: roles = [], pins, ...facts } = changes;
+  if (pins && state.pins.has(chatId)) loadPins(chatId);
   // Slow mode counts from the next message on.
   if (facts.slowMode) state.posted.delete(chatId);
   const roleOf = ({ userId, role }) => roles.find((each) => each.userId === userId)?.role ?? role;
@@ -99,6 +101,7 @@ export async function setRole(chat, userId, role) {
 
 export const addMember = async (id, userId) => keep(await api.post(`/api/v2/chats/${id}/members`, { userIds: [userId] }));
 export const removeMember = async (id, userId) => keep(await api.delete(`/api/v2/chats/${id}/members/${userId}`));
+export const deleteChat = (id) => api.delete(`/api/v2/chats/${id}`);
 export const leaveChat = (id) => api.post(`/api/v2/chats/${id}/leave`);
 
 /** Mute a chat until then; null unmutes it. */

@@ -1,9 +1,11 @@
 /** Messages: what events say of them, and sending, editing, deleting and reporting them. */
+import { announce } from "../ui/attention.js";
 import { change, loadChat } from "./chats.js";
-import { introduce, otherOf, watchPresence } from "./people.js";
+import { introduce, nameOf, otherOf, titleOf, watchPresence } from "./people.js";
 import { isMine } from "./rooms.js";
 import { api, live, me } from "./session.js";
 import { attempt, changed, once, reasonOf, state } from "./state.js";
+import { summary } from "./summary.js";
 import { putReply } from "./threads.js";
 import { stopTyping } from "./typing.js";
 
@@ -37,6 +39,9 @@ export function onNew(message) {
     // What the chat's document counts already is not counted again.
     const counts = message.senderId !== me() && isMine(chat);
     change(chat._id, { seq: message.seq, unreadCount: chat.unreadCount + (counts ? 1 : 0) });
+    if (counts && !chat.mutedUntil && (document.hidden || state.open !== chat._id)) {
+      announce({ title: titleOf(chat), body: `${nameOf(message.senderId)}: ${summary(message)}`, href: `#/chat/${chat._id}`, tag: chat._id });
+    }
     // The presence of a user is visible to those who share a chat with messages: this may have been the first.
     if (otherOf(chat)?.userId === message.senderId && !state.people.get(message.senderId)?.online) watchPresence();
   }
@@ -68,6 +73,9 @@ export function onThread({ chatId, threadId, thread }) {
 /** `more`: `replyTo`, `mentions`, `mentionAll`. */
 export const sendText = (chatId, content, { replyTo = undefined, ...more } = {}) =>
   live.send({ type: "text", chatId, content, ...(replyTo && { replyTo }), ...more });
+/** Send a copy of a message to a chat. */
+export const forward = (message, chatId) =>
+  live.send({ type: message.media ? "media" : "text", chatId, forwardOf: message._id });
 export const edit = async (id, content) => put(await api.patch(`/api/v2/messages/${id}`, { content }));
 export const remove = async (id) => put(await api.delete(`/api/v2/messages/${id}`));
 export const report = (id, reason) => api.post(`/api/v2/messages/${id}/report`, { reason });

@@ -1,4 +1,5 @@
 /** The user's notifications. */
+import { announce } from "../ui/attention.js";
 import { say } from "../ui/notice.js";
 import { api, live } from "./session.js";
 import { attempt, changed, state } from "./state.js";
@@ -8,6 +9,7 @@ export function onNotification(item) {
   state.notifications.items = [item, ...state.notifications.items];
   state.notifications.unread += 1;
   say(item.title);
+  announce({ title: item.title, body: item.message, href: "#/notifications", tag: item.id });
 }
 
 export function onDeleted({ id }) {

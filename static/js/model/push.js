@@ -20,6 +20,11 @@ function deviceId() {
   return known;
 }
 
+/** Keep the page's files in the browser, for when the server can't be reached. */
+export function keepOffline() {
+  if (supported) navigator.serviceWorker.register("/worker.js").catch(() => {});
+}
+
 // How often the user has turned them on or off: what began before the last time is of no use.
 let turned = 0;
 /** @type {Promise<unknown>} */

@@ -23,6 +23,10 @@ export const state = {
   names: 0,
   /** By chat, the timers of those who are typing. */
   typing: new Map(),
+  /** The pinned messages of each chat, where they were loaded. */
+  pins: new Map(),
+  /** The users whom the current one blocks, by id; null before they are loaded. */
+  blocks: null,
   uploads: [],
   /** Messages that the server refused: `{message, why}`. */
   refused: [],

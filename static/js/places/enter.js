@@ -1,14 +1,21 @@
 /** Logging in, registering, and setting a password by a link. */
 import { api } from "../model/session.js";
+import { reasonOf } from "../model/state.js";
 import { logIn } from "../model/sync.js";
+import { ask } from "../ui/ask.js";
 import { html, useState } from "../ui/html.js";
+import { PasswordField } from "../ui/password.js";
 import { choose, language, LANGUAGES, t } from "../ui/texts.js";
 
-const reset = new URLSearchParams(location.hash.slice(1)).get("reset");
-if (reset) history.replaceState(null, "", "/");
+const parameters = new URLSearchParams(location.hash.slice(1));
+const reset = parameters.get("reset");
+const invitation = parameters.get("invitation");
+if (reset || invitation) history.replaceState(null, "", "/");
+
+const ACTIONS = { login: "logIn", register: "register", reset: "setPassword" };
 
 export function Enter() {
-  const [verb, setVerb] = useState(reset ? "reset" : "login");
+  const [verb, setVerb] = useState(reset ? "reset" : invitation ? "register" : "login");
   const [problem, setProblem] = useState(sessionStorage.getItem("bellwire.ended") ?? "");
   const [busy, setBusy] = useState(false);
   sessionStorage.removeItem("bellwire.ended");
@@ -23,29 +30,33 @@ export function Enter() {
         setProblem(t("passwordSet"));
         setVerb("login");
       } else {
-        await logIn(verb, verb === "register" && name ? { email, password, name } : { email, password });
+        await logIn(verb, { email, password, ...(verb === "register" && { name, ...(invitation && { invitation }) }) });
       }
     } catch (error) {
-      setProblem(error instanceof TypeError ? t("networkFailed") : error.message);
+      setProblem(reasonOf(error));
     }
     setBusy(false);
   }
 
   const other = verb === "login" ? "register" : "login";
+  const forgot = () => ask({ title: t("forgotPassword"), text: t("forgotPasswordHint"), action: t("close") });
   return html`
     <main class="enter">
-      <form onSubmit=${submit}>
-        <h1>Bellwire</h1>
-        ${verb === "register" && html`<label>${t("yourName")}<input name="name" autocomplete="name" maxlength="255" required /></label>`}
-        ${verb !== "reset" && html`<label>${t("email")}<input name="email" type="email" autocomplete="email" required /></label>`}
-        <label>${t(verb === "reset" ? "newPassword" : "password")}
-          <input name="password" type="password" minlength="8" required
-            autocomplete=${verb === "login" ? "current-password" : "new-password"} /></label>
-        <button name="action" value=${verb} disabled=${busy}>${t({ login: "logIn", register: "register", reset: "setPassword" }[verb])}</button>
-        <p role="alert">${problem}</p>
-        <button type="button" class="plain" onClick=${() => { setVerb(other); setProblem(""); }}>
-          ${t(other === "register" ? "toRegister" : "toLogIn")}</button>
-        <${Languages} />
+      <div class="corner"><${Languages} /></div>
+      <form onSubmit=${submit} key=${verb}>
+        <h1><img src="/static/images/logo.svg" alt="" />Bellwire</h1>
+        <h2>${t(ACTIONS[verb])}</h2>
+        ${verb === "register" && html`<label>${t("yourName")}<input name="name" autocomplete="name" maxlength="255" required autofocus /></label>`}
+        ${verb !== "reset" && html`<label>${t("email")}<input name="email" type="email" autocomplete="email" required autofocus=${verb === "login"} /></label>`}
+        <${PasswordField} name="password" label=${t(verb === "reset" ? "newPassword" : "password")}
+          autocomplete=${verb === "login" ? "current-password" : "new-password"} hint=${verb === "login" ? "" : t("passwordRule")} />
+        ${problem && html`<p role="alert">${problem}</p>`}
+        <button name="action" value=${verb} disabled=${busy}>${t(ACTIONS[verb])}</button>
+        <p class="inline">
+          <button type="button" class="plain" onClick=${() => { setVerb(other); setProblem(""); }}>
+            ${t(other === "register" ? "toRegister" : "toLogIn")}</button>
+          ${verb === "login" && html`<button type="button" class="plain" onClick=${forgot}>${t("forgotPassword")}</button>`}
+        </p>
       </form>
     </main>`;
 }
@@ -54,7 +65,7 @@ export function Languages() {
   const change = (event) => { choose(event.target.value); location.reload(); };
   return html`
     <label>${t("language")}
-      <select onChange=${change}>
+      <select name="language" onChange=${change}>
         ${Object.entries(LANGUAGES).map(([code, texts]) => html`<option value=${code} selected=${code === language()}>${texts.name}</option>`)}
       </select></label>`;
 }

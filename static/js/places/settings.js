@@ -1,16 +1,32 @@
 /** The settings of the user and of this browser. */
+import { Avatar } from "../chat/avatar.js";
+import { changePassword, deleteAccount, endOtherSessions, endSession, loadDevices, loadMe, loadSessions, removeDevice } from "../model/account.js";
+import { loadBlocks, unblock } from "../model/blocks.js";
 import { isOn, permission, supported, turnOff, turnOn } from "../model/push.js";
-import { api, logOut, patchMe } from "../model/session.js";
-import { attempt, changed, once } from "../model/state.js";
-import { html } from "../ui/html.js";
+import { api, leave, logOut, patchMe } from "../model/session.js";
+import { attempt, changed, once, state } from "../model/state.js";
+import { ask } from "../ui/ask.js";
+import { ago } from "../ui/formats.js";
+import { html, useEffect, useState } from "../ui/html.js";
+import { icon, iconButton } from "../ui/icons.js";
 import { say } from "../ui/notice.js";
+import { PasswordField } from "../ui/password.js";
+import { isQuiet, setQuiet } from "../ui/sound.js";
 import { t } from "../ui/texts.js";
+import { chooseTheme, theme, THEMES } from "../ui/theme.js";
 import { Languages } from "./enter.js";
 
-async function toggle() {
-  if (isOn()) await turnOff();
-  else if (!(await turnOn())) say(t("pushUnavailable"));
-  changed();
+export function Settings() {
+  return html`
+    <header><h2>${t("settings")}</h2></header>
+    <div class="settings">
+      <${ProfileSettings} /><${Appearance} /><${NotificationSettings} /><${Password} /><${Sessions} /><${Devices} /><${Blocked} />
+      <section>
+        <p><a href="/docs">${t("docs")}</a></p>
+        <button type="button" class="quiet" onClick=${() => attempt(goOut)}>${icon("leave")} ${t("logOut")}</button>
+        <button type="button" class="danger" onClick=${erase}>${icon("delete")} ${t("deleteAccount")}</button>
+      </section>
+    </div>`;
 }
 
 async function goOut() {
@@ -19,26 +35,141 @@ async function goOut() {
   await logOut();
 }
 
-function Push() {
-  if (!supported) return null;
-  if (permission() === "denied") return html`<p class="hint">${t("pushDenied")}</p>`;
-  return html`<button type="button" onClick=${() => once("push", toggle)}>${t(isOn() ? "pushOff" : "pushOn")}</button>`;
+async function erase() {
+  const { name } = api.user;
+  const answer = await ask({ title: t("deleteAccount"), text: t("deleteAccountHint"), input: t("typeName", { name }), action: t("deleteAccount"), danger: true });
+  if (!answer) return;
+  if (answer.text.trim() !== name) say(t("otherName"));
+  else attempt(async () => { await deleteAccount(); leave(t("accountDeleted")); });
 }
 
-export function Settings() {
+function ProfileSettings() {
   const save = (event) => {
     event.preventDefault();
-    attempt(() => patchMe({ name: new FormData(event.target).get("name") }));
+    attempt(async () => { await patchMe({ name: new FormData(event.target).get("name") }); say(t("saved")); });
   };
   return html`
-    <header><h2>${t("settings")}</h2></header>
-    <form onSubmit=${save}>
-      <p class="hint"><bdi>${t("loggedInAs", { email: api.user.email ?? api.user.name })}</bdi></p>
-      <label>${t("yourName")}<input name="name" value=${api.user.name} maxlength="255" required /></label>
-      <button>${t("save")}</button>
+    <section>
+      <div class="inline"><${Avatar} id=${api.user.id} name=${api.user.name} url=${api.user.avatarUrl} /><p class="hint"><bdi>${t("loggedInAs", { email: api.user.email ?? api.user.name })}</bdi></p></div>
+      <form onSubmit=${save}>
+        <label>${t("yourName")}<input name="name" defaultValue=${api.user.name} maxlength="255" required /></label>
+        <button class="quiet">${t("save")}</button>
+      </form>
+    </section>`;
+}
+
+function Appearance() {
+  const change = (event) => { chooseTheme(event.target.value); changed(); };
+  return html`
+    <section>
+      <h3>${t("appearance")}</h3>
+      <label>${t("theme")}<select name="theme" onChange=${change}>
+        ${THEMES.map((each) => html`<option value=${each} selected=${each === theme()}>${t(each)}</option>`)}</select></label>
       <${Languages} />
-      <${Push} />
-      <p><a href="/docs">${t("docs")}</a></p>
-      <button type="button" onClick=${() => attempt(goOut)}>${t("logOut")}</button>
-    </form>`;
+    </section>`;
+}
+
+async function toggle() {
+  if (isOn()) await turnOff();
+  else if (!(await turnOn())) say(t("pushUnavailable"));
+  changed();
+}
+
+function NotificationSettings() {
+  const [quiet, setQuietHours] = useState(null);
+  useEffect(() => { attempt(async () => setQuietHours((await loadMe()).quietHours ?? {})); }, []);
+  const save = (event) => {
+    event.preventDefault();
+    const { from, to } = /** @type {Record<string, string>} */ (Object.fromEntries(new FormData(event.target)));
+    const { timeZone } = Intl.DateTimeFormat().resolvedOptions();
+    attempt(async () => { await patchMe({ quietHours: from && to ? { from, to } : null, timeZone }); say(t("saved")); });
+  };
+  return html`
+    <section>
+      <h3>${t("notifications")}</h3>
+      ${supported && (permission() === "denied"
+        ? html`<p class="hint">${t("pushDenied")}</p>`
+        : html`<button type="button" class="quiet" onClick=${() => once("push", toggle)}>${icon(isOn() ? "bell-off" : "bell")} ${t(isOn() ? "pushOff" : "pushOn")}</button>`)}
+      <label class="row"><input type="checkbox" checked=${!isQuiet()} onChange=${(event) => setQuiet(!event.target.checked)} />${t("playSound")}</label>
+      ${quiet && html`
+        <form onSubmit=${save}>
+          <fieldset class="inline"><legend>${t("quietHours")}</legend>
+            <label>${t("from")}<input type="time" name="from" defaultValue=${quiet.from ?? ""} /></label>
+            <label>${t("until")}<input type="time" name="to" defaultValue=${quiet.to ?? ""} /></label></fieldset>
+          <p class="hint">${t("quietHoursHint")}</p>
+          <button class="quiet">${t("save")}</button>
+        </form>`}
+    </section>`;
+}
+
+function Password() {
+  const submit = (event) => {
+    event.preventDefault();
+    const form = event.target;
+    const { old, password } = /** @type {Record<string, string>} */ (Object.fromEntries(new FormData(form)));
+    attempt(async () => { await changePassword(old, password); form.reset(); say(t("passwordChanged")); });
+  };
+  return html`
+    <section>
+      <h3>${t("changePassword")}</h3>
+      <form onSubmit=${submit}>
+        <${PasswordField} name="old" label=${t("oldPassword")} autocomplete="current-password" />
+        <${PasswordField} name="password" label=${t("newPassword")} autocomplete="new-password" hint=${t("passwordRule")} />
+        <button class="quiet">${t("changePassword")}</button>
+      </form>
+    </section>`;
+}
+
+function Sessions() {
+  const [items, setItems] = useState([]);
+  const load = () => attempt(async () => setItems(await loadSessions()));
+  useEffect(() => { load(); }, []);
+  const end = (work) => attempt(async () => { await work(); await load(); });
+  return html`
+    <section>
+      <h3>${t("sessions")}</h3>
+      <ul>${items.map((each) => html`
+        <li class="row" key=${each.id}>${icon("monitor")}
+          <span class="about"><bdi class="title" title=${each.device}>${program(each.device) || t("unknownDevice")}</bdi>
+            <span class="hint">${each.current ? t("thisSession") : ago(each.lastUsedAt)} · <bdi>${each.address}</bdi></span></span>
+          ${!each.current && iconButton("close", t("endSession"), () => end(() => endSession(each.id)))}</li>`)}</ul>
+      ${items.length > 1 && html`<button type="button" class="quiet" onClick=${() => end(endOtherSessions)}>${t("endOtherSessions")}</button>`}
+    </section>`;
+}
+
+const PROGRAMS = { Edg: "Edge", OPR: "Opera", Firefox: "Firefox", Chrome: "Chrome", Safari: "Safari" };
+const SYSTEMS = { Android: "Android", iPhone: "iPhone", iPad: "iPad", Windows: "Windows", Macintosh: "macOS", Linux: "Linux" };
+
+/** What a User-Agent header names; of another program its first word. */
+function program(agent = "") {
+  const named = (names) => names[Object.keys(names).find((each) => agent.includes(each)) ?? ""];
+  return [named(PROGRAMS) ?? agent.split(/[\s/]/)[0], named(SYSTEMS)].filter(Boolean).join(" · ");
+}
+
+function Devices() {
+  const [items, setItems] = useState([]);
+  const load = () => attempt(async () => setItems(await loadDevices()));
+  useEffect(() => { load(); }, []);
+  if (!items.length) return null;
+  const remove = (each) => attempt(async () => { await removeDevice(each.deviceId); await load(); });
+  return html`
+    <section>
+      <h3>${t("devices")}</h3>
+      <ul>${items.map((each) => html`
+        <li class="row" key=${each.deviceId}>${icon("device")}<span class="about"><bdi class="title">${each.deviceId}</bdi><span class="hint">${each.platform}</span></span>
+          ${iconButton("close", t("remove", { name: each.deviceId }), () => remove(each))}</li>`)}</ul>
+    </section>`;
+}
+
+function Blocked() {
+  useEffect(() => { attempt(loadBlocks); }, []);
+  const items = [...(state.blocks?.values() ?? [])];
+  if (!items.length) return null;
+  return html`
+    <section>
+      <h3>${t("blockedUsers")}</h3>
+      <ul>${items.map((each) => html`
+        <li class="row" key=${each.id}><${Avatar} id=${each.id} name=${each.name} url=${each.avatarUrl} size="small" /><bdi class="title">${each.name}</bdi>
+          <button type="button" class="plain" onClick=${() => attempt(() => unblock(each.id))}>${t("unblock")}</button></li>`)}</ul>
+    </section>`;
 }

@@ -1,7 +1,7 @@
 /** The picture of a user or chat: the one that was uploaded, or initials on a colour. */
 import { picture } from "../model/pictures.js";
-import { html, useEffect, useState } from "./html.js";
-import { language, t } from "./texts.js";
+import { html, useEffect, useState } from "../ui/html.js";
+import { language, t } from "../ui/texts.js";
 
 const HUES = 8;
 

@@ -1,8 +1,8 @@
 /** Messages in a few words, for lists and quotes. */
-import { nameOf } from "../model/people.js";
-import { me } from "../model/session.js";
 import { number } from "../ui/formats.js";
 import { t } from "../ui/texts.js";
+import { nameOf } from "./people.js";
+import { me } from "./session.js";
 
 /** A message in a few words. */
 export function summary(message) {
