@@ -80,12 +80,14 @@ export function Composer({ chat, editing, replying, onDone, onEdit }) {
 
   const about = editing ?? replying;
   return html`
-    <${Drop} onFiles=${add} />
-    ${about && html`
-      <p class="about-message"><span><b>${editing ? t("edit") : t("reply")}</b> <bdi>${nameOf(about.senderId)}: ${summary(about)}</bdi></span>
-        ${iconButton("close", t("cancel"), onDone)}</p>`}
-    <${SlowMode} chat=${chat} left=${left} />
-    ${word && html`<${Suggestions} chat=${chat} word=${word.text} field=${field} onChoose=${(name) => insert(`@${name} `, word.from)} onClose=${() => setWord(null)} />`}
+    <div class="above">
+      <${Drop} onFiles=${add} />
+      ${about && html`
+        <p class="about-message"><span><b>${editing ? t("edit") : t("reply")}</b> <bdi>${nameOf(about.senderId)}: ${summary(about)}</bdi></span>
+          ${iconButton("close", t("cancel"), onDone)}</p>`}
+      <${SlowMode} chat=${chat} left=${left} />
+      ${word && html`<${Suggestions} chat=${chat} word=${word.text} field=${field} onChoose=${(name) => insert(`@${name} `, word.from)} onClose=${() => setWord(null)} />`}
+    </div>
     <form class="composer" onSubmit=${submit}>
       ${!editing && html`
         <input type="file" multiple hidden ref=${chooser} aria-label=${t("attach")} onChange=${(event) => { add(event.target.files); event.target.value = ""; }} />

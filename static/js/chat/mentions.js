@@ -3,7 +3,7 @@ import { moderates } from "../model/roles.js";
 import { me } from "../model/session.js";
 import { state } from "../model/state.js";
 import { fold } from "../ui/fold.js";
-import { html, useEffect, useState } from "../ui/html.js";
+import { html, useEffect, useLayoutEffect, useState } from "../ui/html.js";
 import { t } from "../ui/texts.js";
 import { Avatar } from "./avatar.js";
 
@@ -35,7 +35,8 @@ export function Suggestions({ chat, word, field, onChoose, onClose }) {
     .slice(0, OFFERED_MOST);
   const chosen = found[Math.min(at, found.length - 1)];
   useEffect(() => setAt(0), [word]);
-  useEffect(() => {
+  // Before the next key, which may be pressed at once.
+  useLayoutEffect(() => {
     if (!found.length) return undefined;
     const keyed = (event) => {
       const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
