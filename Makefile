@@ -1,16 +1,22 @@
-# make run: serve. make test: every test. Both install what they need first, into .venv, static/ and tests/node_modules.
+# make run: serve. make test: the tests. Both install what they need first, into .venv, static/ and tests/node_modules.
 PYTHON ?= python3
 BIN = .venv/bin
 COMPILE = .venv-lock/bin/pip-compile --quiet --generate-hashes --strip-extras --allow-unsafe --no-header --no-annotate \
 	--no-emit-index-url --no-emit-find-links --no-emit-trusted-host
 
-.PHONY: run test check format bench fuzz prove mutants install lock chromium firefox nginx pgbouncer
+# Tests that kill processes, measure, make up requests, or install the package; each takes long.
+SLOW = tests/faults tests/load tests/fuzz tests/packaging
+
+.PHONY: run test test-slow check format bench fuzz prove mutants install lock chromium firefox nginx pgbouncer
 
 run: .venv/installed static/node_modules/.package-lock.json
 	$(BIN)/python run.py
 
 test: install
-	$(BIN)/python -m pytest -n 4 --maxschedchunk 2 $(ARGS)
+	$(BIN)/python -m pytest -n 4 --maxschedchunk 2 $(SLOW:%=--ignore=%) $(ARGS)
+
+test-slow: install
+	$(BIN)/python -m pytest -n 4 --maxschedchunk 2 $(SLOW) $(ARGS)
 
 check: .venv/tested tests/node_modules/.package-lock.json
 	$(BIN)/ruff check .
