@@ -125,7 +125,7 @@ def inspect(file: BinaryIO, thumbnail: BinaryIO) -> Found:
 def is_sound_alone(start: bytes) -> bool:
     """Whether the beginning of a WebM or MP4 file names a track of sound and none of pictures.
 
-    By the codecs (https://www.matroska.org/technical/codec_specs.html) and handlers (ISO/IEC 14496-12) that recorders write first.
+    Recorders write codecs (https://www.matroska.org/technical/codec_specs.html) and handlers (ISO/IEC 14496-12) first.
     """
     return any(each in start for each in SOUND_TRACKS) and not any(each in start for each in PICTURE_TRACKS)
 

@@ -10,7 +10,9 @@ from typing import Any
 from realtime.cluster.nodes import HEARTBEAT_SECONDS
 from realtime.cluster.presence_redis import TTL_SECONDS as PRESENCE_TTL_SECONDS
 from realtime.viewers import PEAKS_SECONDS, SHARE_SECONDS
+from server.figure_history import SAMPLE_SECONDS
 from server.metrics import figures
+from server.nodes import nodes_of
 from server.services import Services
 from storage import audit, deliveries, log, logins, registration, unread, webhooks
 from storage.errors import Unavailable
@@ -64,6 +66,7 @@ class Background:
         self._every(TICK_SECONDS, self._number_messages)
         if services.cluster.nodes:
             self._every(HEARTBEAT_SECONDS, self._beat)
+        self._every(SAMPLE_SECONDS, self._record_figures)
         self._every(PRESENCE_TTL_SECONDS / 3, services.cluster.presence.refresh)
 
     async def stop(self) -> None:
@@ -91,6 +94,9 @@ class Background:
     async def _beat(self) -> None:
         assert self.services.cluster.nodes is not None
         await self.services.cluster.nodes.beat(figures(self.services))
+
+    async def _record_figures(self) -> None:
+        await self.services.figure_history.record(await nodes_of(self.services), now())
 
     async def _number_messages(self) -> None:
         """Number the messages from before they had numbers, in slices."""

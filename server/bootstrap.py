@@ -62,6 +62,7 @@ from server.addresses import Addresses
 from server.background import Background
 from server.cluster import joined
 from server.connections import RESERVED_DESCRIPTORS, Connections, raise_descriptors
+from server.figure_history import FigureHistory
 from server.form import Uploads
 from server.origins import Hosts, Origins
 from server.push_setup import policy_of, providers_of, push_channels_of, web_push_of
@@ -76,6 +77,7 @@ from storage.search_index import SearchIndex
 from storage.search_index_postgres import PostgresSearchIndex
 from storage.search_index_sqlite import SqliteSearchIndex
 from storage.transaction import Event
+from storage.types import now
 
 logger = logging.getLogger("bellwire")
 
@@ -262,6 +264,7 @@ async def build(settings: Settings) -> AsyncIterator[Services]:
             push_channels=push_channels_of(database, providers),
             presence_watch=presence_watch,
             readiness=Readiness(database),
+            figure_history=FigureHistory(settings.data_dir / "figures"),
             stream_watch=stream_watch,
             viewers=viewers,
             typing=typing,
@@ -295,6 +298,7 @@ async def running(services: Services) -> AsyncIterator[None]:
             await cluster.redis.start()
         stack.push_async_callback(services.worker.stop)
         await services.worker.start()
+        await services.figure_history.load(now())
         background = Background(services)
         stack.push_async_callback(background.stop)
         background.start()

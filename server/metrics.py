@@ -3,6 +3,7 @@
 import asyncio
 import resource
 import secrets
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from realtime.due import DueWork
 from server.call import SERVICES, token_of
 from server.services import Services
 from storage.errors import Unauthenticated
+from storage.latencies import BOUNDS_MS, LatencyHistogram
 from storage.push_channels import STATES
 
 REGISTRY = web.AppKey("registry", CollectorRegistry)
@@ -53,9 +55,9 @@ class Live(Collector):
             "bellwire_repaired": ("Events read from the log because a hint was missing", hub.repaired),
             "bellwire_channel_resets": ("Channel resets because of retention", hub.resets),
             "bellwire_slow_readers_cut": ("Slow readers disconnected", engine.slow_closed),
-            "bellwire_commits": ("Committed batches", writer.batches),
+            "bellwire_commits": ("Committed batches", writer.commits.count),
             "bellwire_commands": ("Committed commands", writer.commands),
-            "bellwire_commit_seconds": ("Time from the begin of a batch to its commit", writer.seconds),
+            "bellwire_commit_seconds": ("Time from the begin of a batch to its commit", writer.commits.seconds),
             "bellwire_commit_trips": ("Round trips of batches to PostgreSQL", services.database.trips),
             "bellwire_resumed": ("Sessions that resumed from offsets", services.sessions.resumed),
         }
@@ -141,17 +143,27 @@ def figures(services: Services) -> dict[str, float]:
     writer, worker = services.database.writer, services.worker
     return {
         "sockets": len(services.socketio.eio.sockets),
-        "commits": writer.batches,
+        "commits": writer.commits.count,
         "commands": writer.commands,
-        "commitSeconds": writer.seconds,
+        "commitSeconds": writer.commits.seconds,
+        **lengths("commitMs", writer.commits),
         "deliveries": services.hub.delivered,
-        "answers": services.requests.answered,
-        "answerSeconds": services.requests.seconds,
+        "answers": services.answers.count,
+        "answerSeconds": services.answers.seconds,
+        **lengths("answerMs", services.answers),
+        "connects": sum(services.namespace.connects.values()),
+        "waiting": writer.depth,
+        "cpuSeconds": time.process_time(),
         "pushes": sum(worker.settled.values()),
         "outbox": worker.depth.causes + worker.depth.deliveries,
         "outboxAge": worker.depth.age,
         "memory": memory(),
     }
+
+
+def lengths(name: str, histogram: LatencyHistogram) -> dict[str, float]:
+    """How many took at most so many milliseconds, and more than the bound before; the last is without a bound."""
+    return {f"{name}{bound}": count for bound, count in zip((*BOUNDS_MS, "More"), histogram.counts, strict=True)}
 
 
 def memory() -> int:
@@ -176,9 +188,7 @@ def count_request(request: web.Request, route: str, status: int, seconds: float)
     request.app[REQUESTS].labels(request.method, route, status).inc()
     if route != "/socket.io/":
         request.app[SECONDS].labels(route).observe(seconds)
-        requests = request.app[SERVICES].requests
-        requests.answered += 1
-        requests.seconds += seconds
+        request.app[SERVICES].answers.add(seconds)
 
 
 async def show(request: web.Request) -> web.Response:

@@ -48,12 +48,13 @@ from realtime.word_lists import WordLists
 from server.addresses import Addresses
 from server.cluster import Cluster
 from server.connections import Connections
+from server.figure_history import FigureHistory
 from server.form import Uploads
 from server.origins import Hosts, Origins
 from server.readiness import Readiness
-from server.request_count import RequestCount
 from server.settings import Settings
 from storage.database import Database
+from storage.latencies import LatencyHistogram
 from storage.types import now
 
 
@@ -113,7 +114,9 @@ class Services:
     budget: Budget
     uploads: Uploads
     readiness: Readiness
-    requests: RequestCount = field(default_factory=RequestCount)
+    figure_history: FigureHistory
+    # Requests that this process has answered, without sockets and long polls.
+    answers: LatencyHistogram = field(default_factory=LatencyHistogram)
     # The URL at which this process listens, once it does.
     address: str = ""
     started_at: int = field(default_factory=now)

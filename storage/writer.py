@@ -12,6 +12,7 @@ from contextvars import Context
 from typing import Any, Protocol, TypeVar
 
 from storage.errors import Problem, Unavailable
+from storage.latencies import LatencyHistogram
 from storage.sqlstates import CommitUnknown, Undone, is_unreachable
 from storage.transaction import Command, Event
 
@@ -51,10 +52,9 @@ class Writer:
         self.on_unknown = on_unknown
         # Commands.
         self.size = size
-        # Batches committed, their commands, and the seconds that they took; all only grow.
-        self.batches = 0
+        # Batches that were committed, and how many commands they had; both only grow.
+        self.commits = LatencyHistogram()
         self.commands = 0
-        self.seconds = 0.0
         # When a batch was committed last, of time.monotonic().
         self.committed_at = float("-inf")
         # Commands for the next batches, with the futures of their answers, and the task that commits them.
@@ -127,9 +127,8 @@ class Writer:
             for _, future in batch:
                 settle(future, problem)
             return
-        self.batches += 1
         self.committed_at = time.monotonic()
-        self.seconds += time.perf_counter() - began
+        self.commits.add(time.perf_counter() - began)
         self.commands += len(batch)
         for (_, future), answer in zip(batch, answers, strict=True):
             settle(future, answer)

@@ -1,6 +1,6 @@
 """What is kept, as the wire shows it: one function a document, used by REST, by acks and by events alike."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Literal, cast
 
 from realtime.schema import events, message_documents, shapes
@@ -172,11 +172,26 @@ def chat_facts(item: chat.Chat) -> shapes.ChatFactsDocument:
     }
 
 
+def place_of(node: str) -> str:
+    """Host and process."""
+    host, *_, process = node.split(" ")
+    return f"{host} {process}"
+
+
+def figures(id: str, place: str, times: Sequence[int], values: Mapping[str, Sequence[float]]) -> shapes.FiguresDocument:
+    """``times`` are microseconds."""
+    return {
+        "id": id,
+        "place": place_of(place),
+        "times": [each // 1000 for each in times],
+        "figures": {name: list(each) for name, each in values.items()},
+    }
+
+
 def node(item: nodes.Seen) -> shapes.NodeDocument:
-    host, *_, process = item.place.split(" ")
     return {
         "id": item.id,
-        "place": f"{host} {process}",
+        "place": place_of(item.place),
         "startedAt": iso_time(item.started_at),
         "seenAt": iso_time(item.seen_at),
         "figures": dict(item.figures),

@@ -222,6 +222,15 @@ class NodeDocument(TypedDict):
     figures: dict[str, float]
 
 
+class FiguresDocument(TypedDict):
+    """The figures of a node over time: ``figures[name][i]`` is of ``times[i]``, milliseconds since 1970."""
+
+    id: str
+    place: str
+    times: list[int]
+    figures: dict[str, list[float]]
+
+
 class ChatFactsDocument(TypedDict):
     """A chat as an admin sees it: nothing of what is said in it."""
 

@@ -152,10 +152,10 @@ async def test_a_statement_that_was_cancelled_is_503(behind: Behind) -> None:
 
 
 async def test_all_who_ask_for_readiness_share_one_look(behind: Behind) -> None:
-    readiness, batches = Readiness(behind.database), behind.database.writer.batches
+    readiness, batches = Readiness(behind.database), behind.database.writer.commits.count
     assert await asyncio.gather(*(readiness.reasons() for _ in range(20))) == [[]] * 20
     assert await readiness.reasons() == []
-    assert behind.database.writer.batches - batches == 1
+    assert behind.database.writer.commits.count - batches == 1
 
 
 async def test_a_full_queue_is_ready(behind: Behind) -> None:

@@ -47,7 +47,7 @@ async def test_seqs_are_gapless_and_in_commit_order(database: Database) -> None:
         assert [event.seq for event in kept] == list(range(1, 101))
         assert [event.seq for event in published if event.channel_pk == pk] == list(range(1, 101))
         assert [answers[n] for n in range(300) if n % 3 == index] == list(range(1, 101))
-    assert database.writer.batches < 300
+    assert database.writer.commits.count < 300
     heads = await database.read(lambda connection: log.heads(connection, pks))
     assert heads == dict.fromkeys(pks, 100)
 

@@ -399,10 +399,10 @@ async def test_only_a_serialization_failure_lets_the_batch_run_again(database: D
 
 @pytest.mark.parametrize(("size", "batches"), [(0, 1), (BATCH_BYTES // 2 - EVENT_BYTES, 2), (BATCH_BYTES, 4)])
 async def test_a_batch_is_bounded_in_bytes(database: Database, size: int, batches: int) -> None:
-    before = database.writer.batches
+    before = database.writer.commits.count
     answers = await asyncio.gather(*(database.write(Command(lambda tx, n=n: n, size=size)) for n in range(4)))  # type: ignore[misc]
     assert answers == [0, 1, 2, 3]
-    assert database.writer.batches - before == batches
+    assert database.writer.commits.count - before == batches
 
 
 async def test_what_goes_to_many_channels_weighs_more() -> None:

@@ -185,7 +185,7 @@ async def test_sends_that_come_together_are_stored_together_and_in_order(server:
     chat_id = await ann.group(bob)
     await ann.send(chat_id, "first")
     socket, reader = await ann.socket(), await bob.socket()
-    commits = server.services.database.writer.batches
+    commits = server.services.database.writer.commits.count
     packets = [
         f'42/chat,{id}["message:send",{{"type":"text","chatId":"{chat_id}","content":"{id}"}}]' for id in range(1, 21)
     ]
@@ -194,7 +194,7 @@ async def test_sends_that_come_together_are_stored_together_and_in_order(server:
     transport.write(data)
     await eventually(lambda: len(reader.named("message:new")) == 20)
     assert [arguments[0]["content"] for arguments in reader.named("message:new")] == [str(id) for id in range(1, 21)]
-    assert server.services.database.writer.batches - commits <= 3
+    assert server.services.database.writer.commits.count - commits <= 3
     await socket.close()
     await reader.close()
 
