@@ -15,7 +15,7 @@ from playwright.async_api import expect
 
 from realtime.schema import fields
 from tests.browser.conftest import Visit
-from tests.browser.visitor import PASSWORD, Visitor
+from tests.browser.visitor import AXE, PASSWORD, Visitor, violations
 from tests.conftest import Served, ServerFactory, eventually
 from tests.support.guard import HANG_SECONDS
 from tests.support.people import Person
@@ -41,7 +41,6 @@ class Cuttable:
         self.way = self.there
 
 
-AXE = Path("tests/node_modules/axe-core/axe.min.js")
 FIRST_LOAD = 200_000
 
 
@@ -462,13 +461,6 @@ async def test_who_can_not_see_or_sees_little(visit: Visit, scheme: str) -> None
     await stranger.page.goto(stranger.url)
     found["enter"] = await violations(stranger)
     assert {place: each for place, each in found.items() if each} == {}
-
-
-async def violations(visitor: Visitor) -> list[str]:
-    await visitor.page.evaluate(AXE.read_text())
-    tags = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
-    result = await visitor.page.evaluate("tags => axe.run({ runOnly: tags })", tags)
-    return [f"{each['id']}: {each['nodes'][0]['html'][:200]}" for each in result["violations"]]
 
 
 async def test_history_has_no_end_and_no_holes(visit: Visit, server: Served) -> None:

@@ -1,48 +1,122 @@
 """An administrator in front of the monitor."""
 
-import asyncio
+import re
 
+import pytest
 from playwright.async_api import expect
 
 from push.doubles.apns import Apple
 from push.doubles.apple_connection import ApnsFault
+from server.nodes import nodes_of
+from storage.types import SECOND, now
 from tests.browser.conftest import Visit
-from tests.browser.visitor import Visitor
+from tests.browser.visitor import PASSWORD, Visitor, violations
 from tests.conftest import Served, ServerFactory
 from tests.support.pushing import pair, quiet
 
 
-async def admin_at(visit: Visit, server: Served, name: str = "Root") -> Visitor:
-    admin = await server.people.make(name, permissions=["admin"])
+async def admin_at(visit: Visit, server: Served, name: str = "Root", tab: str = "Overview") -> Visitor:
+    admin = await server.people.make(name, permissions=["admin"], grant=["admin", "users.manage"])
     visitor = await visit(url=server.url)
     await visitor.enter_as(admin, ["admin"])
     await visitor.page.click('.rail a[href="/monitor"]')
-    await visitor.page.wait_for_selector(".plots")
+    await visitor.page.click(f".tabs a:has-text('{tab}')")
     return visitor
 
 
-async def test_plots_move_and_nodes_are_listed(visit: Visit, server: Served) -> None:
-    admin = await admin_at(visit, server)
+async def record(server: Served, at: int) -> None:
+    await server.services.figure_history.record(await nodes_of(server.services), at)
+
+
+async def test_plots_of_the_last_day_and_nodes(visit: Visit, server: Served) -> None:
     ann = await server.people.make()
     chat_id = await ann.group()
-    await expect(admin.page.locator("table tbody tr")).to_have_count(1)
-    newest = admin.page.locator(".plot:has-text('Writes/s') h3 b")
-    await expect(newest).not_to_have_text("–")
+    await record(server, now() - 30 * SECOND)
+    for _ in range(20):
+        await ann.send(chat_id)
+    await record(server, now() - 10 * SECOND)
+    admin = await admin_at(visit, server)
+    page = admin.page
+    await expect(page.locator(".plot canvas")).to_have_count(11)
+    await expect(page.locator(".plot:has-text('Writes/s') .holder")).to_have_attribute(
+        "aria-label", re.compile("Writes/s: .*: [1-9]")
+    )
+    await expect(page.locator(".plot:has-text('Commit latency') .u-legend")).to_contain_text("p99")
+    assert await violations(admin) == []
+    for name in ("1 hour", "1 day", "15 minutes"):
+        async with page.expect_response(lambda response: "/nodes/history" in response.url) as response:
+            await page.click(f".filters button:has-text('{name}')")
+        assert (await response.value).status == 200
+    await page.click(".tabs a:has-text('Nodes')")
+    await expect(page.locator("table tbody tr")).to_have_count(1)
+    assert await violations(admin) == []
 
-    async def write() -> None:
-        while True:
-            await ann.send(chat_id)
-            await asyncio.sleep(0.05)
 
-    async with asyncio.TaskGroup() as group:
-        writing = group.create_task(write())
-        await expect(newest).not_to_have_text("0")
-        writing.cancel()
-    await expect(admin.page.locator(".plot polyline")).to_have_count(11)
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+async def test_every_tab_is_accessible(visit: Visit, server: Served, scheme: str) -> None:
+    admin = await admin_at(visit, server)
+    await admin.page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+    tabs = ("Pushes", "Moderation", "Broadcasts", "Webhooks", "Audit", "Users", "Tenant")
+    found = {}
+    for tab in tabs:
+        await admin.page.click(f".tabs a:has-text('{tab}')")
+        await expect(admin.page.locator("main h2").first).to_be_visible()
+        found[tab] = await violations(admin)
+    assert {tab: each for tab, each in found.items() if each} == {}
+
+
+async def test_a_user_is_suspended_and_let_in_again(visit: Visit, server: Served) -> None:
+    ann = await server.people.make("Ann Findable")
+    admin = await admin_at(visit, server, tab="Users")
+    page = admin.page
+    await page.fill("input[name=query]", "findable")
+    await page.press("input[name=query]", "Enter")
+    await page.click("button:has-text('Suspend')")
+    await page.click("dialog button.danger")
+    await expect(page.locator("mark")).to_have_text("banned")
+    assert (await ann.get("/api/v1/users/me")).status == 401
+    await page.click("button:has-text('Unsuspend')")
+    await expect(page.locator("mark")).to_have_count(0)
+    await page.click("button:has-text('Password link')")
+    await expect(page.locator("[role=status] code")).to_contain_text("reset=")
+    await page.click(".tabs a:has-text('Audit')")
+    await expect(page.locator("tbody tr").first).to_be_visible()
+
+
+async def test_a_webhook_is_made_and_removed(visit: Visit, server: Served) -> None:
+    admin = await admin_at(visit, server, tab="Webhooks")
+    page = admin.page
+    await page.fill("input[name=url]", "https://example.org/hook")
+    await page.fill("input[name=events]", "message:new")
+    await page.click("form button:has-text('Create')")
+    await expect(page.locator("[role=status] code")).to_contain_text("whsec_")
+    await expect(page.locator("li .title")).to_have_text("https://example.org/hook")
+    await page.click("li button:has-text('Calls')")
+    await expect(page.locator("section[aria-label=Calls]")).to_contain_text("No results")
+    await page.click("li button:has-text('Delete')")
+    await page.click("dialog button.danger")
+    await expect(page.locator("li .title")).to_have_count(0)
+
+
+async def test_who_may_register(visit: Visit, server: Served) -> None:
+    admin = await admin_at(visit, server, tab="Tenant")
+    page = admin.page
+    await page.select_option("select[name=registration]", "invitation")
+    await page.click("form button:has-text('Save')")
+    await expect(page.locator("form [role=status]")).to_have_text("Saved.")
+    await page.click("button:has-text('Create invitation link')")
+    link = await page.locator("[role=status] code").inner_text()
+    stranger = await visit()
+    await stranger.page.goto(link)
+    await stranger.page.fill("input[name=name]", "Invited")
+    await stranger.page.fill("input[name=email]", "invited@example.org")
+    await stranger.page.fill("input[name=password]", PASSWORD)
+    await stranger.page.click("button[name=action]")
+    await stranger.online()
 
 
 async def test_search_finds_users_and_chats_and_nothing_said(visit: Visit, server: Served) -> None:
-    admin = await admin_at(visit, server)
+    admin = await admin_at(visit, server, tab="Users")
     ann, bob = await server.people.make("Ann Findable"), await server.people.make("Bob")
     chat_id = await ann.group(bob, name="Findable group")
     await ann.send(chat_id, "a secret")
@@ -66,7 +140,7 @@ async def test_a_push_that_was_given_up_is_tried_again(visit: Visit, apple: Appl
     await ann.send(chat)
     await quiet(server)
     apple.plan = lambda push: None
-    admin = await admin_at(visit, server)
+    admin = await admin_at(visit, server, tab="Pushes")
     card = admin.page.locator(".card:has(h2:has-text('Failed pushes'))")
     await expect(card.locator("tbody tr")).to_have_count(1)
     await expect(card.locator("tbody")).to_contain_text("message, apns")
@@ -78,7 +152,7 @@ async def test_a_push_that_was_given_up_is_tried_again(visit: Visit, apple: Appl
 async def test_a_broadcast_after_a_preview(visit: Visit, server: Served) -> None:
     ann = await visit()
     await ann.register("Ann")
-    admin = await admin_at(visit, server)
+    admin = await admin_at(visit, server, tab="Broadcasts")
     await admin.page.fill("input[name=title]", "Maintenance")
     await admin.page.fill("textarea[name=message]", "Tonight at <b>ten</b>.")
     await admin.page.click("button:has-text('Preview')")

@@ -5,7 +5,7 @@ from playwright.async_api import expect
 from realtime.namespace import INBOUND
 from realtime.schema.events import OUTBOUND
 from tests.browser.conftest import Visit
-from tests.browser.test_chat_page import violations
+from tests.browser.visitor import violations
 from tests.conftest import Served
 
 

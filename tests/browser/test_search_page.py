@@ -5,9 +5,8 @@ import asyncio
 from playwright.async_api import expect
 
 from tests.browser.conftest import Visit
-from tests.browser.test_chat_page import AXE
 from tests.browser.test_monitor_page import admin_at
-from tests.browser.visitor import Visitor
+from tests.browser.visitor import AXE, Visitor
 from tests.conftest import Served
 from tests.support.people import Person
 
@@ -191,8 +190,8 @@ async def test_reports_in_the_monitor(visit: Visit, server: Served) -> None:
     await page.click("button:has-text('New list')")
     await page.fill("input[name=name]", "rude")
     await page.fill("textarea[name=words]", "muddlehead\nvery bad thing")
-    # The page looks at the nodes every two seconds, and draws itself again.
-    async with page.expect_response(lambda response: response.url.endswith("/nodes")):
+    # The page looks at the reports every ten seconds, and draws itself again.
+    async with page.expect_response(lambda response: "/admin/reports?" in response.url):
         pass
     await expect(page.locator("input[name=name]")).to_have_value("rude")
     await accessible(admin)

@@ -3,6 +3,7 @@
 import os
 import re
 import shutil
+from pathlib import Path
 from typing import Any, Self
 
 from playwright.async_api import Browser, BrowserContext, ConsoleMessage, FilePayload, Page, Playwright, expect
@@ -16,6 +17,7 @@ FLAGS = ["--no-sandbox", "--use-fake-device-for-media-stream", "--use-fake-ui-fo
 # What a browser says of a network that was cut.
 NETWORK = re.compile(r"net::ERR_|WebSocket connection to|Failed to load resource")
 PASSWORD = "correct horse"
+AXE = Path("tests/node_modules/axe-core/axe.min.js")
 
 
 def chromium() -> str:
@@ -101,3 +103,11 @@ class Visitor:
         """These messages, once each, in this order, and nothing waiting."""
         await expect(self.page.locator(".message:not(.waiting) .content")).to_have_text(list(texts))
         await expect(self.page.locator(".message.waiting")).to_have_count(0)
+
+
+async def violations(visitor: Visitor) -> list[str]:
+    """What axe-core finds by the rules of WCAG 2.2 A and AA."""
+    await visitor.page.evaluate(AXE.read_text())
+    tags = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
+    result = await visitor.page.evaluate("tags => axe.run({ runOnly: tags })", tags)
+    return [f"{each['id']}: {each['nodes'][0]['html'][:200]}" for each in result["violations"]]

@@ -274,6 +274,7 @@ ROWS: dict[str, Maker] = {
     f"GET {ADMIN}/push/deliveries": same(f"{ADMIN}/push/deliveries?userId={{me}}&limit={PAGE}", items=PAGE),
     f"GET {ADMIN}/webhooks": same(f"{ADMIN}/webhooks{paged}", items=PAGE),
     f"GET {ADMIN}/nodes": same(f"{ADMIN}/nodes"),
+    f"GET {ADMIN}/nodes/history": same(f"{ADMIN}/nodes/history"),
     f"GET {ADMIN}/chats": same(f"{ADMIN}/chats?query=g&limit={PAGE}", items=PAGE),
     f"POST {ADMIN}/broadcasts": same(f"{ADMIN}/broadcasts", {"title": "t", "message": "m", "preview": True}),
     f"GET {ADMIN}/broadcasts": same(f"{ADMIN}/broadcasts{paged}", items=PAGE),

@@ -292,6 +292,7 @@ ROWS: dict[str, Row] = {
         (403, 404, 403, 403, 403, 403, 404), ids=("webhook", "1")
     ),
     f"GET {ADMIN}/nodes": Row((403, 403, 403, 403, 403, 403, OK)),
+    f"GET {ADMIN}/nodes/history": Row((403, 403, 403, 403, 403, 403, OK)),
     f"GET {ADMIN}/chats": admins(query="?query=Group"),
     f"POST {ADMIN}/broadcasts": admins(body=same({"title": "t", "message": "m", "preview": True})),
     f"GET {ADMIN}/broadcasts": admins(),

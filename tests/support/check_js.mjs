@@ -20,6 +20,7 @@ const options = {
   // What the import map of the pages says.
   paths: {
     "@bellwire/client": [join(root, "clients/js/src/index.js")],
+    "uplot": [join(root, "static/node_modules/uplot/dist/uPlot.d.ts")],
     "socket.io-client": [join(root, "static/node_modules/socket.io-client")],
   },
 };

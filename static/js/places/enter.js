@@ -10,15 +10,17 @@ import { choose, language, LANGUAGES, t } from "../ui/texts.js";
 const parameters = new URLSearchParams(location.hash.slice(1));
 const reset = parameters.get("reset");
 const invitation = parameters.get("invitation");
+// Why the last login ended. Read once: the page of that login may draw itself once more before it is gone.
+const ended = sessionStorage.getItem("bellwire.ended") ?? "";
+sessionStorage.removeItem("bellwire.ended");
 if (reset || invitation) history.replaceState(null, "", "/");
 
 const ACTIONS = { login: "logIn", register: "register", reset: "setPassword" };
 
 export function Enter() {
   const [verb, setVerb] = useState(reset ? "reset" : invitation ? "register" : "login");
-  const [problem, setProblem] = useState(sessionStorage.getItem("bellwire.ended") ?? "");
+  const [problem, setProblem] = useState(ended);
   const [busy, setBusy] = useState(false);
-  sessionStorage.removeItem("bellwire.ended");
 
   async function submit(event) {
     event.preventDefault();
