@@ -10,6 +10,9 @@ MARKS = re.compile(
     "[\u0300-\u036f\u0483-\u0489\u0591-\u05bd\u05bf\u05c1\u05c2\u05c4\u05c5\u05c7\u0610-\u061a\u064b-\u065f\u0670"
     "\u06d6-\u06dc\u06df-\u06e4\u06e7\u06e8\u06ea-\u06ed\u08d3-\u08ff\u1ab0-\u1aff\u1dc0-\u1dff\ufe20-\ufe2f]+"
 )
+# Marks between the letters of a Hangul syllable keep these apart: they are two characters, with and without the marks.
+HANGUL = re.compile("[\u1100-\u1175]")
+BETWEEN_LETTERS = re.compile(f"(?<=[\u1100-\u1175])(?:{MARKS.pattern})(?=[\u1161-\u1175\u11a8-\u11c2])")
 # What has no glyph: format characters, fillers, variation selectors, spaces, and Braille's empty cell.
 HIDDEN = r"\p{Default_Ignorable_Code_Point}\p{White_Space}\p{Cc}\p{Cf}\u2800"
 SHOWN_CHARACTER, HIDDEN_CHARACTER = regex.compile(f"[^{HIDDEN}]"), regex.compile(f"[{HIDDEN}]")
@@ -27,7 +30,9 @@ def fold(text: str) -> str:
     # Turkish has two letters i; whoever searches may have any keyboard.
     one_i = text.replace("ı", "i").replace("İ", "i").replace("I", "i")
     decomposed = unicodedata.normalize("NFKD", one_i).casefold()
-    return unicodedata.normalize("NFC", MARKS.sub("", unicodedata.normalize("NFKD", decomposed)))
+    decomposed = unicodedata.normalize("NFKD", decomposed)
+    parts = BETWEEN_LETTERS.split(decomposed) if HANGUL.search(decomposed) else [decomposed]
+    return "".join(unicodedata.normalize("NFC", MARKS.sub("", each)) for each in parts)
 
 
 def is_blank(text: str) -> bool:

@@ -64,7 +64,10 @@ MATCHING = [
 ]
 ANY_TEXT = st.one_of(
     st.text(max_size=40),
-    st.text(alphabet="aıİIiöo\u0308\u200d\u200b\u0640 \"'-今日ガカ\u3099ｶﾞ가각\u1100\u1161👍🏽👨สวั①ﬁ", max_size=20),
+    st.text(
+        alphabet="aıİIiöo\u0308\u200d\u200b\u0640 \"'-今日ガカ\u3099ｶﾞ가각\u1100\u1161\u11a8\u0300👍🏽👨สวั①ﬁ",
+        max_size=20,
+    ),
 )
 
 
