@@ -77,7 +77,7 @@ export function SearchBox({ onPerson, onFound }) {
     setFound((now) => ({ ...now, messages: [...now.messages, ...items], cursor: nextCursor, complete }));
   });
   // What is deleted is not shown any more.
-  useEffect(() => live.on(/** @type {any} */ ("message:deleted"), (/** @type {any} */ { _id }) => setFound((now) =>
+  useEffect(() => live.on("message:deleted", ({ _id }) => setFound((now) =>
     now && { ...now, messages: now.messages.filter((hit) => hit.message._id !== _id) })), []);
   const count = found && found.people.length + found.chats.length + found.messages.length;
   const pick = (user) => { setQuery(""); onPerson(user); };

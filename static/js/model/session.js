@@ -3,7 +3,7 @@ import { Api, Live } from "@bellwire/client";
 
 import { changed } from "./state.js";
 
-export const api = new Api(localStorage);
+export const api = new Api({ storage: localStorage });
 
 /** @type {Live} */
 export let live;

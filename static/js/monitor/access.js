@@ -1,7 +1,7 @@
 /** The monitor's access to the server. */
 import { Api } from "@bellwire/client";
 
-export const api = new Api(localStorage);
+export const api = new Api({ storage: localStorage });
 
 /** An address with the parameters that are not empty. */
 export function address(path, parameters) {

@@ -1,4 +1,4 @@
-"""A client for Python programs: bots, bridges, tests. One file, on aiohttp and python-socketio's client.
+"""A client of a Bellwire server for Python programs: bots, bridges, tests; on aiohttp and python-socketio's client.
 
     async with Client("http://127.0.0.1:8080", token) as client:
         chat = await client.post("/api/v2/chats", {"type": "group", "name": "First"})
@@ -6,8 +6,8 @@
         async for event in client.events():
             print(event.name, event.payload)
 
-It comes back by itself with its offsets, so that no event is missed or seen twice; what it sends goes once, however often
-the network makes it ask. ``docs/clients.md`` tells what each part is for.
+It reconnects by itself with its offsets, so that no event is missed or seen twice; a message is sent once, however often the
+network makes it retry.
 """
 
 import asyncio

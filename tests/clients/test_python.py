@@ -1,7 +1,10 @@
-"""The Python client and the bot: through cuts, restarts and a server that is killed."""
+"""The Python client: through cuts, restarts and a server that is killed; and as people get it, from its archive."""
 
 import asyncio
 import importlib.util
+import os
+import shutil
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -16,7 +19,8 @@ from tests.support.guard import HANG_SECONDS
 from tests.support.process import ServerProcess
 from tests.support.proxy import Proxy
 
-spec = importlib.util.spec_from_file_location("bellwire", "examples/bellwire.py")
+SOURCE = Path("clients/python")
+spec = importlib.util.spec_from_file_location("bellwire_client", SOURCE / "bellwire_client/__init__.py")
 assert spec and spec.loader
 bellwire: Any = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(bellwire)
@@ -91,12 +95,49 @@ async def up_to(client: Any, name: str) -> Any:
                 return
 
 
-async def test_the_bot_answers(tmp_path: Path) -> None:
+@pytest.fixture(scope="session")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A Python of its own, in which the archive was installed; its dependencies are those of the tests."""
+    folder = tmp_path_factory.mktemp("python-client")
+    source = shutil.copytree(SOURCE, folder / "source")
+    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet"]
+    subprocess.run([*pip, "wheel", "--no-deps", "--wheel-dir", folder, source], check=True, capture_output=True)
+    (wheel,) = folder.glob("bellwire_client-*.whl")
+    place = folder / "installed"
+    subprocess.run([*pip, "install", "--no-deps", "--target", place, wheel], check=True, capture_output=True)
+    return place
+
+
+def test_its_archive_is_typed(installed: Path, tmp_path: Path) -> None:
+    assert (installed / "bellwire_client/py.typed").exists()
+    program = tmp_path / "program.py"
+    program.write_text("from bellwire_client import Client\nreveal_type(Client.send)\n")
+    environment = os.environ | {"MYPYPATH": str(installed)}
+    command = [
+        sys.executable,
+        "-m",
+        "mypy",
+        "--strict",
+        "--follow-imports=silent",
+        "--cache-dir",
+        str(tmp_path / "cache"),
+        str(program),
+    ]
+    done = subprocess.run(command, env=environment, cwd=tmp_path, check=False, capture_output=True, text=True)
+    assert done.returncode == 0 and "Revealed type" in done.stdout, done.stdout
+
+
+async def test_the_bot_answers(tmp_path: Path, installed: Path) -> None:
     async with ServerProcess(tmp_path / "data") as server, aiohttp.ClientSession() as session:
         ann = await server.user(session, "ann@example.org", "--permission=users.manage")
         (bot,) = await ann.others(1)
         process = await asyncio.create_subprocess_exec(
-            sys.executable, "examples/echo.py", server.url, str(bot.token), stdout=asyncio.subprocess.PIPE
+            sys.executable,
+            SOURCE / "example.py",
+            server.url,
+            str(bot.token),
+            stdout=asyncio.subprocess.PIPE,
+            env=os.environ | {"PYTHONPATH": str(installed)},
         )
         try:
             assert process.stdout

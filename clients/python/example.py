@@ -1,12 +1,12 @@
-"""A bot that says again what others say in its chats.
+"""A bot that answers in its chats.
 
-python examples/echo.py http://127.0.0.1:8080 TOKEN
+python example.py http://127.0.0.1:8080 TOKEN
 """
 
 import asyncio
 import sys
 
-from bellwire import Client
+from bellwire_client import Client
 
 
 async def main(url: str, token: str) -> None:
