@@ -58,8 +58,8 @@ class Decoder:
         """Raises TooMany while what the user's files took exceeds what they may take."""
         self.budget.require(user_pk)
 
-    async def look(self, path: Path, thumbnail: Path, *, user_pk: int, tenant_pk: int) -> Found:
-        """Writes a WebP picture of it to ``thumbnail`` where it can be shown.
+    async def look(self, path: Path, thumbnail: Path, *, user_pk: int, tenant_pk: int, square: bool = False) -> Found:
+        """Writes a WebP picture of it to ``thumbnail`` where it can be shown; with ``square`` its middle, 256 by 256.
 
         Raises Unsupported for markup, Invalid for what is broken, or takes too much memory or time, TooMany where the
         user's files took too much time before, Unavailable where too many files wait or the machine is too busy.
@@ -69,7 +69,7 @@ class Decoder:
             self.require_budget(user_pk)
             thumbnail.touch(mode=0o600)
             before = [identity(path), identity(thumbnail)]
-            code, output, spent = await self._run(path, thumbnail)
+            code, output, spent = await self._run(path, thumbnail, square)
             self.budget.charge(user_pk, spent)
             if [identity(path), identity(thumbnail)] != before:
                 # A decoder without a sandbox was taken over, and put another file in its place.
@@ -84,13 +84,13 @@ class Decoder:
             raise Unavailable("Server overloaded: files cannot be decoded now; try again later")
         raise Invalid.field("file", "needs too much memory or time to decode")
 
-    async def _run(self, path: Path, thumbnail: Path) -> tuple[int | None, bytes, float]:
+    async def _run(self, path: Path, thumbnail: Path, square: bool) -> tuple[int | None, bytes, float]:
         """The exit status, None after too long, what the process wrote, and how many seconds of a core it took."""
         # Before it is started: on a busy core it may have run to its end when we come back.
         began = time.monotonic()
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-m", "realtime.inspection", str(path.absolute()), str(thumbnail.absolute()),
-            str(self.memory), str(self.seconds),
+            str(self.memory), str(self.seconds), *(["square"] if square else []),
             stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL,
             cwd=Path(__file__).parent.parent, env=self.environment,
         )  # fmt: skip

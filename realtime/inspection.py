@@ -40,6 +40,8 @@ UTF_16 = {b"\xff\xfe": "utf-16-le", b"\xfe\xff": "utf-16-be"}
 HEAD = 4096
 SPACE = 64 * 1024
 THUMBNAIL = 320
+# Sides of a user's picture.
+SQUARE = 256
 # Above these a picture is a file like any other. A JPEG is decoded at an eighth, and phones make them of 200 megapixels.
 MOST_PIXELS = 50_000_000
 MOST_JPEG_PIXELS = 250_000_000
@@ -95,7 +97,7 @@ def seal() -> None:
     sandbox.restrict()
 
 
-def inspect(file: BinaryIO, thumbnail: BinaryIO) -> Found:
+def inspect(file: BinaryIO, thumbnail: BinaryIO, *, square: bool = False) -> Found:
     """Raises OSError and the like for what is broken, ValueError for markup."""
     start = file.read(SPACE)
     file.seek(0)
@@ -106,7 +108,7 @@ def inspect(file: BinaryIO, thumbnail: BinaryIO) -> Found:
     recorded = mime in DEMUXERS and has_ffmpeg()
     load_formats()
     seal()
-    image = picture(file, thumbnail)
+    image = picture(file, thumbnail, square=square)
     if image:
         return image
     if head.startswith(BEGINNINGS) or (head[:4] == b"RIFF" and head[8:12] == b"WEBP"):
@@ -159,7 +161,7 @@ def mime_of(head: bytes) -> str:
     return {"application/ogg": "audio/ogg", "text/ascii": "text/plain", "": "application/octet-stream"}.get(mime, mime)
 
 
-def picture(file: BinaryIO, thumbnail: BinaryIO) -> Found | None:
+def picture(file: BinaryIO, thumbnail: BinaryIO, *, square: bool) -> Found | None:
     """An image, decoded whole so that a broken one is found out; None for what is none."""
     try:
         image: Image.Image = Image.open(file, formats=list(FORMATS))
@@ -189,7 +191,7 @@ def picture(file: BinaryIO, thumbnail: BinaryIO) -> Found | None:
             raise
         if image.getexif().get(ExifTags.Base.Orientation) in SIDEWAYS:
             width, height = height, width
-        shrink(ImageOps.exif_transpose(image), thumbnail)
+        shrink(ImageOps.exif_transpose(image), thumbnail, square=square)
     return Found("image", mime, width, height, thumbnail=True)
 
 
@@ -220,8 +222,10 @@ def scans_of(data: bytes) -> int:
     return scans if progressive else 0
 
 
-def shrink(image: Image.Image, thumbnail: BinaryIO) -> None:
+def shrink(image: Image.Image, thumbnail: BinaryIO, *, square: bool = False) -> None:
     """A fresh picture carries nothing of what the file says of its maker."""
+    if square:
+        image = ImageOps.fit(image, (SQUARE, SQUARE))
     image.thumbnail((THUMBNAIL, THUMBNAIL))
     small = in_standard_colours(image)
     clean = Image.new(small.mode, small.size)
@@ -285,7 +289,7 @@ def main() -> int:
     found, status = None, BROKEN
     try:
         with open(sys.argv[1], "rb") as file, open(sys.argv[2], "wb") as thumbnail:
-            found, status = asdict(inspect(file, thumbnail)), 0
+            found, status = asdict(inspect(file, thumbnail, square="square" in sys.argv[5:])), 0
     except ValueError as error:
         status = REFUSED if str(error) == "markup" else BROKEN
     except BaseException:

@@ -15,6 +15,7 @@ from realtime import sandbox
 from realtime.accounts import Accounts
 from realtime.activities import Activities, Bundle
 from realtime.administration import Administration
+from realtime.avatars import Avatars
 from realtime.blocks import Blocks
 from realtime.broadcasts import Broadcasts
 from realtime.chat import Chats
@@ -224,6 +225,7 @@ async def build(settings: Settings) -> AsyncIterator[Services]:
             database=database,
             tokens=tokens,
             accounts=accounts,
+            avatars=Avatars(database, media.decoder, limits, public_url, callers.clear),
             logins=logins,
             passwords=passwords,
             blocks=Blocks(database),

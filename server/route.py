@@ -151,7 +151,12 @@ def in_dialect(method: str, path: str, handler: Any, answer: str, summary: str, 
 
 @overload
 def streamed(
-    method: str, path: str, handler: Responder[NoQuery], answer: type[Lines], summary: str, **options: Unpack[Options]
+    method: str,
+    path: str,
+    handler: Responder[NoQuery],
+    answer: type[Lines] | type[bytes],
+    summary: str,
+    **options: Unpack[Options],
 ) -> Route: ...
 @overload
 def streamed(

@@ -8,6 +8,7 @@ from push.worker import Worker
 from realtime.accounts import Accounts
 from realtime.activities import Activities
 from realtime.administration import Administration
+from realtime.avatars import Avatars
 from realtime.blocks import Blocks
 from realtime.broadcasts import Broadcasts
 from realtime.chat import Chats
@@ -67,6 +68,7 @@ class Services:
     database: Database
     tokens: Tokens
     accounts: Accounts
+    avatars: Avatars
     logins: Logins
     passwords: Passwords
     blocks: Blocks

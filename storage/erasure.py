@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, and_, case, delete, or_, select, tuple_, update
 
-from storage import accounts
+from storage import accounts, avatars
 from storage import media as uploads
 from storage.audit import OF_ONESELF
 from storage.messages import MessagePlace
@@ -60,6 +60,7 @@ def forget(tx: Tx, user_pk: int, name: str) -> None:
     tx.execute(update(users).where(users.c.pk == user_pk).values(**values))
     tx.execute(delete(reset_links).where(reset_links.c.user_pk == user_pk))
     uploads.drop_all(tx, user_pk)
+    avatars.remove(tx, user_pk)
 
 
 def unfinished(connection: Connection) -> list[int]:

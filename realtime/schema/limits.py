@@ -59,6 +59,7 @@ class Limits:
     template_parts: int = limit(100, "placeholders and tags of one text of a template", ge=0)
     devices: int = limit(20, "devices of a user", gt=0)
     upload: int = limit(25 * MIB, "bytes of a file", gt=0)
+    avatar: int = limit(5 * MIB, "bytes of an image for a user's picture", gt=0)
     upload_seconds: float = limit(600, "seconds that receiving a file may take", gt=0)
     file_name: int = limit(255, "characters of a file's name that are kept", gt=0, le=255)
     media_per_user: int = limit(1024 * MIB, "bytes of all files of a user", ge=0)

@@ -5,7 +5,7 @@ unique per tenant. A user, a chat and a stream share one number space, that of `
 number of the ``user:`` channel, so that locking a channel locks what lies behind it. Times are microseconds since 1970.
 """
 
-from storage.models.account import audit, blocks, logins, reset_links, revocations, users
+from storage.models.account import audit, avatars, blocks, logins, reset_links, revocations, users
 from storage.models.base import metadata
 from storage.models.chat import (
     IS_REPLY,
@@ -57,6 +57,7 @@ __all__ = [
     "UPCOMING",
     "activities",
     "audit",
+    "avatars",
     "blocks",
     "broadcasts",
     "calls",

@@ -1,6 +1,18 @@
 """Users, their logins, and what ends them."""
 
-from sqlalchemy import BigInteger, Column, ForeignKey, Index, Integer, String, Table, Text, UniqueConstraint, text
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+    text,
+)
 
 from storage.models.base import Key, metadata
 from storage.models.core import channels, tenants
@@ -38,6 +50,16 @@ users = Table(
     UniqueConstraint("tenant_pk", "uuid"),
     UniqueConstraint("tenant_pk", "email_key"),
     Index("ix_users_to_erase", "pk", postgresql_where=text(TO_ERASE), sqlite_where=text(TO_ERASE)),
+)
+
+avatars = Table(
+    "avatars",
+    metadata,
+    Column("user_pk", Key, ForeignKey(users.c.pk), primary_key=True, autoincrement=False),
+    Column("hash", String(64), nullable=False),
+    Column("data", LargeBinary, nullable=False),
+    Column("changed_at", BigInteger, nullable=False),
+    comment="a square WebP picture of a user, made of what was uploaded",
 )
 
 logins = Table(

@@ -964,3 +964,19 @@ async def test_settings_of_the_account(visit: Visit, server: Served) -> None:
     await page.fill("dialog input[name=text]", "Ann")
     await page.click("dialog button.danger")
     await expect(page.locator("[role=alert]")).to_have_text("Your account has been deleted.")
+
+
+async def test_a_picture_of_the_user(visit: Visit) -> None:
+    ann, bob = await two(visit)
+    await ann.page.click('.rail a[href="#/settings"]')
+    await ann.page.set_input_files(
+        ".settings input[type=file]", {"name": "me.jpg", "mimeType": "image/jpeg", "buffer": photo(900, 300)}
+    )
+    await expect(ann.page.locator(".settings .avatar img").first).to_have_js_property("naturalWidth", 256)
+    await bob.page.reload()
+    await ann.say("hello")
+    await expect(bob.page.locator(".message .content")).to_have_text("hello")
+    await bob.page.fill(".find input", "Ann")
+    await expect(bob.page.locator(".results .avatar img")).to_have_js_property("naturalWidth", 256)
+    await ann.page.click("button:has-text('Remove')")
+    await expect(ann.page.locator(".settings .avatar img")).to_have_count(0)

@@ -286,6 +286,9 @@ ROWS: dict[str, Maker] = {
 # What is not measured, and what it does as much as. Passwords are hashed in a queue of their own, which no price is for.
 LIKE = {
     f"DELETE {USERS}/me": f"DELETE {ADMIN}/users/{{id}}",
+    f"PUT {USERS}/me/avatar": f"POST {MEDIA}",
+    f"DELETE {USERS}/me/avatar": f"PATCH {USERS}/me",
+    f"GET {USERS}/{{id}}/avatar": f"GET {USERS}/{{id}}",
     f"DELETE {USERS}/me/sessions": f"POST {ADMIN}/users/{{id}}/sign-out",
     f"DELETE {USERS}/me/sessions/{{id}}": f"POST {ADMIN}/users/{{id}}/sign-out",
     f"POST {USERS}/me/blocks": f"POST {STREAMS}/{{id}}/follow",

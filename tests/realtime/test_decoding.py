@@ -4,6 +4,7 @@ import asyncio
 import io
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
@@ -17,7 +18,7 @@ from tests.conftest import eventually
 from tests.support.files import bomb, encoded, turned, video, voice
 from tests.support.guard import HANG_SECONDS
 
-OWNER = {"user_pk": 1, "tenant_pk": 1}
+OWNER: dict[str, Any] = {"user_pk": 1, "tenant_pk": 1}
 
 
 async def look(tmp_path: Path, data: bytes, name: str = "file", **environment: str) -> Found:
@@ -244,6 +245,15 @@ def with_scans(width: int, height: int, scans: int) -> bytes:
     return made
 
 
+async def test_a_square_picture(tmp_path: Path) -> None:
+    """The middle of the image, however it lies; what is small is made as large."""
+    (tmp_path / "file").write_bytes(encoded("JPEG", (900, 300)))
+    found = await Decoder(Limits()).look(tmp_path / "file", tmp_path / "thumbnail", square=True, **OWNER)
+    assert (found.width, found.height, found.thumbnail) == (900, 300, True)
+    with Image.open(tmp_path / "thumbnail") as square:
+        assert (square.format, square.size) == ("WEBP", (256, 256))
+
+
 @pytest.mark.parametrize("progressive", [False, True])
 async def test_what_looks_like_a_scan_elsewhere_is_none(tmp_path: Path, progressive: bool) -> None:
     """A motion photo has a film behind the picture, a phone's a small picture in a segment before it."""
@@ -386,7 +396,7 @@ async def test_one_file_of_a_user_at_a_time(tmp_path: Path) -> None:
     running: list[int] = []
     most: list[int] = []
 
-    async def run(path: Path, thumbnail: Path) -> tuple[int, bytes, float]:
+    async def run(path: Path, thumbnail: Path, square: bool) -> tuple[int, bytes, float]:
         running.append(1)
         most.append(len(running))
         for _ in range(20):

@@ -25,6 +25,7 @@ from storage import logins
 from storage.models import audit
 from storage.transaction import Command
 from tests.conftest import Served
+from tests.support.files import encoded
 from tests.support.people import Answer, Api, Person, RawSocket
 
 PEOPLE = ("foreign", "foreign_admin", "stranger", "removed", "reader", "member", "admin")
@@ -77,6 +78,9 @@ async def world(server: Served) -> World:
     form = aiohttp.FormData({"type": "media", "chatId": chat})
     form.add_field("file", picture.getvalue(), filename="a.png")
     sent = await owner.post("/api/v2/messages", data=form)
+    own = aiohttp.FormData()
+    own.add_field("file", picture.getvalue(), filename="a.png")
+    assert (await host.put("/api/v1/users/me/avatar", data=own)).status == 200
     ids["media"] = sent.json["media"]["id"]
     assert (await owner.delete(f"/api/v2/chats/{chat}/members/{made.removed.id}")).status == 200
 
@@ -206,6 +210,9 @@ ROWS: dict[str, Row] = {
         (404, 404, OK, OK, OK, 400, OK), body=lambda world, who: {"userId": world.member.id}, spoils=True
     ),
     f"DELETE {USERS}/me/blocks/{{userId}}": of_member(ids=("stranger",), spoils=True),
+    f"PUT {USERS}/me/avatar": everybody(form=True),
+    f"GET {USERS}/{{id}}/avatar": in_tenant(ids=("host",)),
+    f"DELETE {USERS}/me/avatar": everybody(spoils=True),
     f"GET {USERS}": everybody(query="?query=member"),
     f"GET {USERS}/{{id}}": in_tenant(ids=("member",)),
     f"POST {USERS}": admins(body=lambda world, who: {"name": who}),
@@ -382,8 +389,8 @@ async def ask(world: World, key: str, who: str, api: Api, absent: bool = False) 
         body = json.loads(replaced(world, json.dumps(body)))
     if row.form:
         form = aiohttp.FormData()
-        form.add_field("file", b"some text", filename="a.txt")
-        return await api.post(path, data=form)
+        form.add_field("file", encoded("PNG"), filename="a.png")
+        return await api.request(method, path, data=form)
     return await api.request(method, path + query, body)
 
 

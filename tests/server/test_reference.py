@@ -10,6 +10,7 @@ import aiohttp
 from server import reference
 from server.routes import ROUTES
 from tests.conftest import ServerFactory
+from tests.support.files import encoded
 
 # What they ask for is not there, or not theirs; nothing is wrong with how they ask.
 GOOD = {200, 201, 401, 403, 404, 409}
@@ -37,7 +38,7 @@ async def test_its_requests_are_good(serve: ServerFactory) -> None:
         data: object = command[command.index("-d") + 1] if "-d" in command else None
         if "-F" in command:
             data = aiohttp.FormData()
-            data.add_field("file", b"some text", filename="a.txt")
+            data.add_field("file", encoded("PNG"), filename="a.png")
         method = "POST" if method == "GET" and data is not None else method
         if (method, url.rpartition("/")[2]) == ("DELETE", "me"):
             continue

@@ -154,6 +154,15 @@ export class Api {
     });
   }
 
+  /** Send a file as a form, such as the user's picture. @param {string} path @param {File|Blob} file @returns {Promise<any>} */
+  async putFile(path, file) {
+    const form = new FormData();
+    form.append("file", file, "name" in file ? file.name : "file");
+    const headers = { Authorization: `Bearer ${await this.token()}` };
+    const response = await fetch(this.url + path, { method: "PUT", headers, body: form });
+    return Api.#read(response.status, await response.text(), response.headers.get("X-Error-Code"));
+  }
+
   /** The bytes behind a URL of this server that needs the token: a picture, a thumbnail. */
   async blob(url) {
     const { pathname, search } = new URL(url, this.url || location.href);

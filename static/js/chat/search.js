@@ -99,7 +99,7 @@ function Results({ found, onPick, onMore }) {
         <h3>${t("people")}</h3>
         <ul class="found">${people.map((user) => html`
           <li key=${user.id}><button type="button" class="row" onClick=${() => onPick(user)}>
-            <${Avatar} name=${user.name} /><bdi>${user.name}</bdi></button></li>`)}</ul>`}
+            <${Avatar} id=${user.id} name=${user.name} url=${user.avatarUrl} /><bdi>${user.name}</bdi></button></li>`)}</ul>`}
       ${chats.length > 0 && html`
         <h3>${t("chats")}</h3>
         <ul class="found">${chats.map((chat) => html`

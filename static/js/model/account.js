@@ -1,5 +1,6 @@
 /** The user's account: password, sessions, devices, and its end. */
-import { api } from "./session.js";
+import { know } from "./people.js";
+import { api, keepMe } from "./session.js";
 
 export const changePassword = (old, fresh) => api.post("/api/v1/auth/password", { old, new: fresh });
 
@@ -9,6 +10,20 @@ export const endOtherSessions = () => api.delete("/api/v1/users/me/sessions");
 
 export const loadDevices = async () => (await api.get("/api/v1/devices?limit=100")).items;
 export const removeDevice = (id) => api.delete(`/api/v1/devices/${encodeURIComponent(id)}`);
+
+/** Set the user's picture. @param {File} file */
+export async function putAvatar(file) {
+  show(await api.putFile("/api/v1/users/me/avatar", file));
+}
+
+export async function removeAvatar() {
+  show(await api.delete("/api/v1/users/me/avatar"));
+}
+
+function show(user) {
+  keepMe(user);
+  know(user.id, { avatarUrl: user.avatarUrl });
+}
 
 export const loadMe = () => api.get("/api/v1/users/me");
 export const deleteAccount = () => api.delete("/api/v1/users/me");

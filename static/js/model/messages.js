@@ -4,7 +4,7 @@ import { change, loadChat } from "./chats.js";
 import { introduce, nameOf, otherOf, titleOf, watchPresence } from "./people.js";
 import { isMine } from "./rooms.js";
 import { api, live, me } from "./session.js";
-import { attempt, changed, once, reasonOf, state } from "./state.js";
+import { attempt, changed, reasonOf, state } from "./state.js";
 import { summary } from "./summary.js";
 import { putReply } from "./threads.js";
 import { stopTyping } from "./typing.js";
@@ -34,7 +34,9 @@ export function onNew(message) {
     // One of those that were not loaded, for they are many.
     attempt(() => loadChat(message.chatId));
   } else if (isApart(message)) {
-    if (message.senderId !== me()) countUnread(message);
+    if (message.senderId === me()) return;
+    state.unreadReplies.add(chat._id);
+    countUnread(message);
   } else if (message.seq > chat.seq) {
     // What the chat's document counts already is not counted again.
     const counts = message.senderId !== me() && isMine(chat);
@@ -59,11 +61,25 @@ export function onRefused({ message, error }) {
   changed();
 }
 
+// Chats whose unread messages are being counted, and whether to count once more.
+const counting = new Map();
+
 /** Ask the server, which knows the followers of threads, how many messages of a chat are unread. */
-export const countUnread = ({ chatId }) => once(`count ${chatId}`, async () => {
-  const { unreadCount, seq } = await api.get(`/api/v2/chats/${chatId}`);
-  if (seq >= (state.chats.get(chatId)?.seq ?? seq)) change(chatId, { unreadCount });
-});
+export async function countUnread({ chatId }) {
+  if (counting.has(chatId)) {
+    counting.set(chatId, true);
+    return;
+  }
+  do {
+    counting.set(chatId, false);
+    await attempt(async () => {
+      const { unreadCount, seq } = await api.get(`/api/v2/chats/${chatId}`);
+      if (seq >= (state.chats.get(chatId)?.seq ?? seq)) change(chatId, { unreadCount });
+      if (!unreadCount) state.unreadReplies.delete(chatId);
+    });
+  } while (counting.get(chatId));
+  counting.delete(chatId);
+}
 
 export function onThread({ chatId, threadId, thread }) {
   state.timelines.get(chatId)?.summarize(threadId, thread);

@@ -4,6 +4,7 @@ import { api, live, me } from "./session.js";
 import { changed, state } from "./state.js";
 
 const PRESENCE_MOST = 500;
+const IDS_AT_ONCE = 50;
 
 export function know(id, facts) {
   const known = state.people.get(id);
@@ -40,11 +41,15 @@ export async function find(query) {
   return items.filter((user) => user.id !== me());
 }
 
-/** Load the names of unknown senders: a chat's document names only a hundred members. */
-export async function introduce(messages) {
-  const strangers = new Set(messages.map((each) => each.senderId).filter((id) => id !== me() && !state.people.has(id)));
-  if (!strangers.size) return;
-  for (const id of strangers) state.people.set(id, {});
-  const { items } = await api.get(`/api/v1/users?ids=${[...strangers].join(",")}`);
-  for (const { id, name, avatarUrl } of items) know(id, { name, avatarUrl });
+/** Load the names and pictures of senders: a chat's document has the names of a hundred members, and no picture. */
+export const introduce = (messages) => introduceUsers(messages.map((each) => each.senderId));
+
+/** Load names and pictures that are not known yet. */
+export async function introduceUsers(ids) {
+  const strangers = [...new Set(ids)].filter((id) => id !== me() && state.people.get(id)?.avatarUrl === undefined);
+  for (const id of strangers) state.people.set(id, { ...state.people.get(id), avatarUrl: null });
+  while (strangers.length) {
+    const { items } = await api.get(`/api/v1/users?ids=${strangers.splice(0, IDS_AT_ONCE).join(",")}`);
+    for (const { id, name, avatarUrl } of items) know(id, { name, avatarUrl });
+  }
 }

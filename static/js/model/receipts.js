@@ -23,7 +23,8 @@ export function onReadBy({ chatId, userId, readSeq }) {
   const chat = state.chats.get(chatId);
   if (!chat) return;
   const members = chat.members.map((each) => (each.userId === userId ? { ...each, readSeq } : each));
-  const isAll = userId === me() && readSeq >= (chat.lastMessage?.seq ?? 0);
+  // Replies that only their threads show are not read with the chat.
+  const isAll = userId === me() && readSeq >= (chat.lastMessage?.seq ?? 0) && !state.unreadReplies.has(chatId);
   change(chatId, isAll ? { members, unreadCount: 0 } : { members });
   if (userId === me() && !isAll) countUnread({ chatId });
 }

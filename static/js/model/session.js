@@ -43,7 +43,11 @@ export function reportActive() {
 }
 
 export async function patchMe(changes) {
-  const user = await api.patch("/api/v1/users/me", changes);
+  keepMe(await api.patch("/api/v1/users/me", changes));
+}
+
+/** What is known of the user who is logged in. */
+export function keepMe(user) {
   api.login = { ...api.login, user: { ...api.user, ...user } };
   changed();
 }

@@ -27,6 +27,8 @@ export const state = {
   pins: new Map(),
   /** The users whom the current one blocks, by id; null before they are loaded. */
   blocks: null,
+  /** The ids of chats with replies that may be unread and that only their threads show. */
+  unreadReplies: new Set(),
   uploads: [],
   /** Messages that the server refused: `{message, why}`. */
   refused: [],

@@ -5,7 +5,7 @@ import { onBalance } from "./credits.js";
 import { countUnread, onNew, onRefused, onSent, onThread, put } from "./messages.js";
 import { openChat, show } from "./navigation.js";
 import { onDeleted, onNotification, onRead } from "./notifications.js";
-import { know, knowMembers, watchPresence } from "./people.js";
+import { introduceUsers, know, knowMembers, otherOf, watchPresence } from "./people.js";
 import { onReactions } from "./reactions.js";
 import { onReadBy } from "./receipts.js";
 import { onSilenced } from "./roles.js";
@@ -97,6 +97,7 @@ async function readAll() {
   state.notifications = { items: recent.items, unread: unread.count, cursor: recent.nextCursor };
   state.credits.balance = balance.balance;
   for (const chat of chats.items) knowMembers(chat.members);
+  attempt(() => introduceUsers(chats.items.map((chat) => otherOf(chat)?.userId).filter(Boolean)));
   if (state.open) await openChat(state.open);
   await reopenThreads();
   return true;

@@ -1,13 +1,13 @@
 /** The settings of the user and of this browser. */
 import { Avatar } from "../chat/avatar.js";
-import { changePassword, deleteAccount, endOtherSessions, endSession, loadDevices, loadMe, loadSessions, removeDevice } from "../model/account.js";
+import { changePassword, deleteAccount, endOtherSessions, endSession, loadDevices, loadMe, loadSessions, putAvatar, removeAvatar, removeDevice } from "../model/account.js";
 import { loadBlocks, unblock } from "../model/blocks.js";
 import { isOn, permission, supported, turnOff, turnOn } from "../model/push.js";
 import { api, leave, logOut, patchMe } from "../model/session.js";
 import { attempt, changed, once, state } from "../model/state.js";
 import { ask } from "../ui/ask.js";
 import { ago } from "../ui/formats.js";
-import { html, useEffect, useState } from "../ui/html.js";
+import { html, useEffect, useRef, useState } from "../ui/html.js";
 import { icon, iconButton } from "../ui/icons.js";
 import { say } from "../ui/notice.js";
 import { PasswordField } from "../ui/password.js";
@@ -44,13 +44,24 @@ async function erase() {
 }
 
 function ProfileSettings() {
+  const chooser = useRef();
+  const upload = (event) => {
+    const [file] = event.target.files;
+    event.target.value = "";
+    if (file) attempt(async () => { await putAvatar(file); say(t("saved")); });
+  };
   const save = (event) => {
     event.preventDefault();
     attempt(async () => { await patchMe({ name: new FormData(event.target).get("name") }); say(t("saved")); });
   };
   return html`
     <section>
-      <div class="inline"><${Avatar} id=${api.user.id} name=${api.user.name} url=${api.user.avatarUrl} /><p class="hint"><bdi>${t("loggedInAs", { email: api.user.email ?? api.user.name })}</bdi></p></div>
+      <div class="inline photo"><${Avatar} id=${api.user.id} name=${api.user.name} url=${api.user.avatarUrl} /><p class="hint"><bdi>${t("loggedInAs", { email: api.user.email ?? api.user.name })}</bdi></p></div>
+      <p class="inline">
+        <input type="file" hidden ref=${chooser} accept="image/png,image/jpeg,image/webp,image/gif" aria-label=${t("photo")} onChange=${upload} />
+        <button type="button" class="quiet" onClick=${() => chooser.current.click()}>${icon("image")} ${t("changePhoto")}</button>
+        ${api.user.avatarUrl && html`<button type="button" class="plain" onClick=${() => attempt(removeAvatar)}>${t("removePhoto")}</button>`}
+      </p>
       <form onSubmit=${save}>
         <label>${t("yourName")}<input name="name" defaultValue=${api.user.name} maxlength="255" required /></label>
         <button class="quiet">${t("save")}</button>
