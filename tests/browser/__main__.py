@@ -14,15 +14,20 @@ from pathlib import Path
 from typing import Any
 
 from PIL import Image
-from playwright.async_api import Browser, FilePayload, async_playwright, expect
+from playwright.async_api import Browser, FilePayload, async_playwright
 
 from server.app import serving
+from server.nodes import nodes_of
 from server.settings import Settings
+from storage.types import SECOND, now
 from tests.browser.visitor import Visitor, launch
-from tests.support.people import People
+from tests.support.people import People, Person
 
 SHOTS = Path("docs/screenshots")
 LONG = 10_000
+WIDTHS = ((1280, 800), (768, 1024), (390, 844))
+# Pictures and plots that are on their way.
+SETTLING_SECONDS = 0.4
 # A frame at sixty in a second takes 16.7 ms; what takes three is seen.
 JANK_MS = 50
 
@@ -104,53 +109,137 @@ def photo() -> bytes:
     return file.getvalue()
 
 
+async def populate(people: People) -> tuple[Person, Person]:
+    """An administrator, and a user with chats of every kind."""
+    admin = await people.make("Root Admin", permissions=["admin"], grant=["admin", "streams.manage", "users.manage"])
+    names = ("Deniz Aydın", "Elif Öz", "Marta Nowak", "John Smith", "Priya Rao")
+    deniz, elif_, marta, john, priya = [await people.make(name) for name in names]
+    await admin.post("/api/v1/credits/grants", {"userId": deniz.id, "amount": 250, "reason": "welcome"})
+    hike = await deniz.group(elif_, marta, john, priya, name="Sunday hike")
+    first = await elif_.send(hike, "Who brings the **map**? The route is at https://example.org/hike")
+    await elif_.send(hike, "And the *snacks*:\n- apples\n- bread\n- cheese")
+    root = await marta.send(hike, "I can bring the map.")
+    await john.send(hike, "Where do we meet?", threadId=root["_id"])
+    await marta.send(hike, "At the station, at nine.", threadId=root["_id"])
+    await deniz.send(hike, "Great! I have a new stove: `1.2 kW`")
+    for person, key in ((elif_, "👍"), (john, "👍"), (marta, "❤️")):
+        await person.put(f"/api/v2/messages/{first['_id']}/reactions/{key}")
+    await deniz.put(f"/api/v2/messages/{root['_id']}/pin", {})
+    await priya.send(hike, "> Where do we meet?\n@Deniz Aydın can you send the place?", mentions=[deniz.id])
+    for number, (person, text) in enumerate(
+        ((john, "The plan for May"), (priya, "Lunch?"), (marta, "See you tomorrow"))
+    ):
+        await person.send(await person.group(deniz, name=("Planning", "Lunch club", "Choir")[number]), text)
+    await elif_.post("/api/v2/messages", {"type": "text", "targetUserId": deniz.id, "content": "Good morning!"})
+    for title, message in (
+        ("Your order was sent", "It arrives on Friday."),
+        ("New follower", "Elif follows you now."),
+    ):
+        body = {"userId": deniz.id, "type": "info", "category": "orders", "title": title, "message": message}
+        await admin.post("/api/v1/notifications", body)
+    await admin.post("/api/v1/streams", {"title": "Launch night", "startsAt": "2999-01-01T19:00:00Z"})
+    await marta.post(f"/api/v2/messages/{first['_id']}/report", {"reason": "advertising"})
+    return admin, deniz
+
+
+async def views(visitor: Visitor, url: str) -> AsyncIterator[str]:
+    """Each view of the chat page, once it is shown."""
+    page = visitor.page
+    if not await page.locator(".rail").is_visible():
+        await page.goto(f"{url}/#/chats")
+    await page.wait_for_selector(".chats a")
+    yield "chats"
+    await page.click(".chats a:has-text('Sunday hike')")
+    await page.wait_for_selector(".message")
+    yield "chat"
+    menu = page.locator(".message:has-text('I can bring') .open-menu")
+    await menu.focus()
+    await menu.click()
+    await page.wait_for_selector(".menu:popover-open")
+    yield "menu"
+    await page.keyboard.press("Escape")
+    await page.click("button[aria-label=Emoji]")
+    await page.wait_for_selector(".emoji .grid button")
+    yield "emoji"
+    await page.keyboard.press("Escape")
+    file: FilePayload = {"name": "lake.jpg", "mimeType": "image/jpeg", "buffer": photo()}
+    await page.set_input_files("input[type=file]", file)
+    await page.wait_for_selector(".files img")
+    yield "file"
+    await page.keyboard.press("Escape")
+    await page.click(".replies")
+    await page.wait_for_selector(".panel .message")
+    yield "thread"
+    await page.click(".panel button[aria-label=Close]")
+    await page.click(".conversation > header button[aria-label=More]")
+    await page.wait_for_selector("dialog[open]")
+    yield "members"
+    await page.keyboard.press("Escape")
+    await page.fill(".composer textarea", "")
+    await page.click("button[aria-label='Send credits']")
+    await page.wait_for_selector("dialog input[name=amount]")
+    yield "credits-sending"
+    await page.keyboard.press("Escape")
+    for place in ("notifications", "streams", "credits", "settings"):
+        await page.goto(f"{url}/#/{place}")
+        await page.wait_for_selector("aside h2")
+        yield place
+    await page.goto(f"{url}/#/chats")
+    await page.fill(".find input", "map")
+    await page.wait_for_selector(".hits a")
+    yield "search"
+
+
+async def monitor_views(visitor: Visitor, url: str) -> AsyncIterator[str]:
+    page = visitor.page
+    await page.goto(f"{url}/monitor")
+    await page.wait_for_selector(".plot canvas")
+    for tab in ("overview", "nodes", "pushes", "moderation", "broadcasts", "webhooks", "audit", "users", "tenant"):
+        await page.goto(f"{url}/monitor#{tab}")
+        await page.wait_for_selector("main h2")
+        yield f"monitor-{tab}"
+
+
 async def shots() -> None:
+    """Every view at three widths, light and dark; and some in Turkish."""
     SHOTS.mkdir(parents=True, exist_ok=True)
+    for old in SHOTS.iterdir():
+        old.unlink()
     async with stage() as (people, url, browser):
-        admin = await people.make("Root", permissions=["admin"], grant=["admin", "streams.manage"])
-        ann = await Visitor.come(browser, url)
-        ann_id = await ann.register("Deniz")
-        bob = await Visitor.come(
-            browser, url, locale="tr-TR", color_scheme="dark", viewport={"width": 390, "height": 844}
-        )
-        await bob.register("Elif")
-        await admin.post("/api/v1/credits/grants", {"userId": ann_id, "amount": 250, "reason": "welcome"})
-        hike = {"type": "group", "name": "Sunday hike", "memberIds": [ann_id]}
-        group = (await admin.post("/api/v2/chats", hike)).json["_id"]
-        await admin.send(group, "Who brings the map?")
-        for title, message in (
-            ("Your order was sent", "It arrives on Friday."),
-            ("New follower", "Elif follows you now."),
-        ):
-            body = {"userId": ann_id, "type": "info", "category": "orders", "title": title, "message": message}
-            await admin.post("/api/v1/notifications", body)
-        await admin.post("/api/v1/streams", {"title": "Launch night", "startsAt": "2999-01-01T19:00:00Z"})
-        await ann.chat_with("Elif")
-        await bob.open_chat("Deniz")
-        await ann.say("Good morning! Look what I found yesterday.")
-        file: FilePayload = {"name": "lake.jpg", "mimeType": "image/jpeg", "buffer": photo()}
-        await ann.send_file(file, "The lake at noon")
-        await expect(bob.page.locator(".thumbnail img")).to_have_js_property("naturalWidth", 320)
-        await bob.say("Beautiful. Lunch is on me?")
-        await ann.page.click("button[aria-label='Send credits']")
-        await ann.page.fill("dialog input[name=amount]", "30")
-        await ann.page.click("dialog button:has-text('Next')")
-        await ann.page.screenshot(path=SHOTS / "transfer.png")
-        await ann.page.click("dialog form button:has-text('Send credits')")
-        await bob.page.wait_for_selector(".credits")
-        await asyncio.sleep(0.5)
-        await ann.page.screenshot(path=SHOTS / "chat.png")
-        await bob.page.screenshot(path=SHOTS / "phone-dark-turkish.png")
-        await ann.page.click('.rail a[href="#/notifications"]')
-        await ann.page.screenshot(path=SHOTS / "notifications.png")
-        monitor = await Visitor.come(browser, url)
-        await monitor.enter_as(admin, ["admin"])
-        await monitor.page.goto(f"{url}/monitor")
-        for _ in range(40):
-            await asyncio.gather(*(admin.send(group, "…") for _ in range(5)))
-            await asyncio.sleep(0.3)
-        await monitor.page.screenshot(path=SHOTS / "monitor.png")
-        print(*sorted(SHOTS.iterdir()), sep="\n")
+        admin, deniz = await populate(people)
+        figures = people.services.figure_history
+        for seconds in (25, 15, 5):
+            await figures.record(await nodes_of(people.services), now() - seconds * SECOND)
+            for _ in range(20):
+                await admin.get("/api/v1/users/me")
+        for width, height in WIDTHS:
+            for scheme in ("light", "dark"):
+                name = f"{width}-{scheme}"
+                options = {"viewport": {"width": width, "height": height}, "color_scheme": scheme}
+                stranger = await Visitor.come(browser, url, **options)
+                await stranger.page.goto(url)
+                await stranger.page.wait_for_selector("button[name=action]")
+                await shot(stranger, f"enter-{name}")
+                await stranger.context.close()
+                for person, permissions, seen in ((deniz, [], views), (admin, ["admin"], monitor_views)):
+                    visitor = await Visitor.come(browser, url, **options)
+                    await visitor.enter_as(person, permissions)
+                    async for view in seen(visitor, url):
+                        await shot(visitor, f"{view}-{name}")
+                    await visitor.context.close()
+        turkish = await Visitor.come(browser, url, locale="tr-TR")
+        await turkish.enter_as(deniz)
+        await turkish.page.click(".chats a:has-text('Sunday hike')")
+        await turkish.page.wait_for_selector(".message")
+        await shot(turkish, "chat-turkish")
+        print(len(list(SHOTS.iterdir())), "pictures in", SHOTS)
+
+
+async def shot(visitor: Visitor, name: str) -> None:
+    """Kept with few colours, which is enough to see everything and a quarter of the bytes."""
+    await asyncio.sleep(SETTLING_SECONDS)
+    picture = Image.open(io.BytesIO(await visitor.page.screenshot()))
+    picture.convert("RGB").quantize(96).save(SHOTS / f"{name}.png", optimize=True)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 /** Messages in a few words, for lists and quotes. */
 import { number } from "../ui/formats.js";
+import { unmarked } from "../ui/markdown.js";
 import { t } from "../ui/texts.js";
 import { nameOf } from "./people.js";
 import { me } from "./session.js";
@@ -7,7 +8,7 @@ import { me } from "./session.js";
 /** A message in a few words. */
 export function summary(message) {
   if (message.type === "creditTransfer") return transfer(message);
-  return message.content || (message.media ? t(message.media.type) : "");
+  return unmarked(message.content ?? "") || (message.media ? t(message.media.type) : "");
 }
 
 /** What moved, from the reader's side. */

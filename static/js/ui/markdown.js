@@ -20,6 +20,9 @@ const JUMBO = /^(?:(?:\p{Extended_Pictographic}|\p{Regional_Indicator}{2})(?:\uF
 /** Whether a text is a few emoji and nothing else, which are shown large. */
 export const isJumbo = (text) => text.length <= 40 && JUMBO.test(text);
 
+/** A text in one line, without what only marks it up. */
+export const unmarked = (text) => text.replace(/^(?:>|[-*•]|```\S*)\s*/gm, "").replace(/\*\*|~~|`/g, "").replace(/\s+/g, " ").trim();
+
 /** @param {string} text @param {{name: string, isMe: boolean}[]} [mentions] those whom the message mentions */
 export function markdown(text, mentions = []) {
   const lines = text.split("\n");
