@@ -1,4 +1,4 @@
-"""How long something takes, counted by length, so that quantiles can be told from two counts."""
+"""How long something takes, counted by length, so that quantiles can be computed from two of them."""
 
 from bisect import bisect_left
 
