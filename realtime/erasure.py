@@ -5,6 +5,7 @@ process, also after a crash.
 """
 
 import asyncio
+import base64
 import logging
 from collections.abc import AsyncIterator
 from functools import partial
@@ -19,7 +20,20 @@ from realtime.reactions import DUE
 from realtime.schema import documents, message_documents
 from realtime.schema.caller import Caller
 from realtime.tombstones import make_tombstone, reads_of_tombstone
-from storage import accounts, chat, credits, due, erasure, log, logins, messages, notifications, reactions, streams
+from storage import (
+    accounts,
+    avatars,
+    chat,
+    credits,
+    due,
+    erasure,
+    log,
+    logins,
+    messages,
+    notifications,
+    reactions,
+    streams,
+)
 from storage.accounts import User
 from storage.erasure import Membership
 from storage.errors import FOREVER, NotFound, Unavailable
@@ -156,9 +170,16 @@ class Erasure:
         user = await self.administration.administer(caller, user_id, "user.export", lambda tx, user: user)
         return user, self._kept(user)
 
+    async def export_mine(self, caller: Caller) -> tuple[User, AsyncIterator[dict[str, Any]]]:
+        """All data of the caller."""
+        user = await self.database.read(partial(accounts.get, pk=caller.pk))
+        return user, self._kept(user)
+
     async def _kept(self, user: User) -> AsyncIterator[dict[str, Any]]:
         read = self.database.read
         yield {"kind": "user", **documents.user(user, private=True)}
+        if avatar := await read(partial(avatars.find, tenant_pk=user.tenant_pk, user_id=user.id)):
+            yield {"kind": "avatar", "type": "image/webp", "data": base64.b64encode(avatar.data).decode()}
         for kind, values in await read(lambda it: list(erasure.rows(it, user.pk))):
             yield {"kind": kind, **{camel(name): shown(name, value) for name, value in values.items()}}
         last = (0, 0)

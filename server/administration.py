@@ -16,7 +16,7 @@ from realtime.schema.shapes import AuditDocument, TenantSettingsDocument, UserDo
 from server.accounts import Email, Password
 from server.call import Answer, Call, Created, NoBody, Page, Paging, Succeeded, paged
 from storage import accounts
-from storage.accounts import NewUser
+from storage.accounts import NewUser, User
 from storage.email import encoded
 from storage.errors import Invalid, Unavailable
 from storage.registration import Mode
@@ -184,7 +184,14 @@ async def delete(call: Call[NoBody, Confirm]) -> Succeeded:
 
 async def export(call: Call) -> web.Response:
     """One JSON document per line, so that no process has to hold them all."""
-    user, kept = await call.services.erasure.export(call.caller, call.id())
+    return exported(*await call.services.erasure.export(call.caller, call.id()))
+
+
+async def export_mine(call: Call) -> web.Response:
+    return exported(*await call.services.erasure.export_mine(call.caller))
+
+
+def exported(user: User, kept: AsyncIterator[Any]) -> web.Response:
     name = f'attachment; filename="user-{user.id}.ndjson"'
     return web.Response(body=lines(kept), headers={"Content-Type": "application/x-ndjson", "Content-Disposition": name})
 

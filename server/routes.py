@@ -138,6 +138,8 @@ ROUTES: list[Route] = [
           body=accounts.ChangeMe, units=15),
     route("DELETE", f"{USERS}/me", accounts.delete_me, Succeeded,
           "Delete the current user; the server's policy decides what happens to their messages", errors=(409,), units=30),
+    streamed("POST", f"{USERS}/me/export", administration.export_mine, Lines,
+             "Export all data of the current user, a JSON document per line", units=4000),
     route("PUT", f"{USERS}/me/avatar", avatars.put, UserDocument, "Set the current user's picture",
           body=avatars.AvatarFile, multipart="only", units=90),
     route("DELETE", f"{USERS}/me/avatar", avatars.remove, UserDocument, "Remove the current user's picture", units=15),

@@ -960,6 +960,9 @@ async def test_settings_of_the_account(visit: Visit, server: Served) -> None:
     await page.reload()
     await page.click("button:has-text('End all other sessions')")
     await expect(other.page.locator("button[name=action]")).to_have_count(1)
+    async with page.expect_download() as download:
+        await page.click("button:has-text('Download my data')")
+    assert '"name":"Ann"' in Path(await (await download.value).path()).read_text()
     await page.click("button:has-text('Delete account')")
     await page.fill("dialog input[name=text]", "Ann")
     await page.click("dialog button.danger")

@@ -287,6 +287,7 @@ ROWS: dict[str, Maker] = {
 LIKE = {
     f"DELETE {USERS}/me": f"DELETE {ADMIN}/users/{{id}}",
     f"PUT {USERS}/me/avatar": f"POST {MEDIA}",
+    f"POST {USERS}/me/export": f"POST {ADMIN}/users/{{id}}/export",
     f"DELETE {USERS}/me/avatar": f"PATCH {USERS}/me",
     f"GET {USERS}/{{id}}/avatar": f"GET {USERS}/{{id}}",
     f"DELETE {USERS}/me/sessions": f"POST {ADMIN}/users/{{id}}/sign-out",

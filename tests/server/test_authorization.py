@@ -211,6 +211,7 @@ ROWS: dict[str, Row] = {
     ),
     f"DELETE {USERS}/me/blocks/{{userId}}": of_member(ids=("stranger",), spoils=True),
     f"PUT {USERS}/me/avatar": everybody(form=True),
+    f"POST {USERS}/me/export": everybody(),
     f"GET {USERS}/{{id}}/avatar": in_tenant(ids=("host",)),
     f"DELETE {USERS}/me/avatar": everybody(spoils=True),
     f"GET {USERS}": everybody(query="?query=member"),

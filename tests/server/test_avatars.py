@@ -1,6 +1,8 @@
 """Pictures of users: uploaded, shown within the tenant, replaced, removed, erased."""
 
+import base64
 import io
+import json
 from typing import Any
 
 import aiohttp
@@ -69,6 +71,19 @@ async def test_what_is_no_image_is_refused(server: Served, serve: ServerFactory)
     bob = await small.people.make()
     large = await put(bob, encoded("PNG", (30, 30)))
     assert large.status == 413 and "100 bytes" in large.json["details"][0]["message"]
+
+
+async def test_an_export_of_the_user_has_it(either: Served) -> None:
+    ann = await either.people.make("Ann")
+    url = (await put(ann, encoded("PNG", (300, 300)))).json["data"]["avatarUrl"]
+    async with ann.session.post(
+        f"{either.url}/api/v1/users/me/export", headers={"Authorization": f"Bearer {ann.token}"}
+    ) as answer:
+        assert answer.status == 200 and answer.content_type == "application/x-ndjson"
+        lines = [json.loads(line) for line in (await answer.text()).splitlines()]
+    (avatar,) = [line for line in lines if line["kind"] == "avatar"]
+    assert base64.b64decode(avatar["data"]) == (await bytes_of(ann, url))[1]
+    assert [line["name"] for line in lines if line["kind"] == "user"] == ["Ann"]
 
 
 async def test_it_is_erased_with_the_account(either: Served) -> None:

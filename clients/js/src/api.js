@@ -164,11 +164,14 @@ export class Api {
   }
 
   /** The bytes behind a URL of this server that needs the token: a picture, a thumbnail. */
-  async blob(url) {
+  blob(url) {
     const { pathname, search } = new URL(url, this.url || location.href);
-    const response = await fetch(this.url + pathname + search, {
-      headers: { Authorization: `Bearer ${await this.token()}` },
-    });
+    return this.file("GET", pathname + search);
+  }
+
+  /** The bytes of an answer. @param {string} method @param {string} path @returns {Promise<Blob>} */
+  async file(method, path) {
+    const response = await fetch(this.url + path, { method, headers: { Authorization: `Bearer ${await this.token()}` } });
     if (!response.ok) throw new Refused(null, response.status);
     return response.blob();
   }

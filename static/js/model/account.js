@@ -25,5 +25,8 @@ function show(user) {
   know(user.id, { avatarUrl: user.avatarUrl });
 }
 
+/** All data of the user, to be kept as a file. @returns {Promise<Blob>} */
+export const exportMe = () => api.file("POST", "/api/v1/users/me/export");
+
 export const loadMe = () => api.get("/api/v1/users/me");
 export const deleteAccount = () => api.delete("/api/v1/users/me");

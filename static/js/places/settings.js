@@ -1,6 +1,6 @@
 /** The settings of the user and of this browser. */
 import { Avatar } from "../chat/avatar.js";
-import { changePassword, deleteAccount, endOtherSessions, endSession, loadDevices, loadMe, loadSessions, putAvatar, removeAvatar, removeDevice } from "../model/account.js";
+import { changePassword, deleteAccount, endOtherSessions, endSession, exportMe, loadDevices, loadMe, loadSessions, putAvatar, removeAvatar, removeDevice } from "../model/account.js";
 import { loadBlocks, unblock } from "../model/blocks.js";
 import { isOn, permission, supported, turnOff, turnOn } from "../model/push.js";
 import { api, leave, logOut, patchMe } from "../model/session.js";
@@ -23,6 +23,7 @@ export function Settings() {
       <${ProfileSettings} /><${Appearance} /><${NotificationSettings} /><${Password} /><${Sessions} /><${Devices} /><${Blocked} />
       <section>
         <p><a href="/docs">${t("docs")}</a></p>
+        <button type="button" class="quiet" onClick=${() => once("export", download)}>${icon("download")} ${t("exportData")}</button>
         <button type="button" class="quiet" onClick=${() => attempt(goOut)}>${icon("leave")} ${t("logOut")}</button>
         <button type="button" class="danger" onClick=${erase}>${icon("delete")} ${t("deleteAccount")}</button>
       </section>
@@ -33,6 +34,14 @@ async function goOut() {
   // The server forgets the device with the login, even where the push service does not answer.
   await turnOff().catch(() => {});
   await logOut();
+}
+
+async function download() {
+  const link = document.createElement("a");
+  link.href = URL.createObjectURL(await exportMe());
+  link.download = "bellwire.ndjson";
+  link.click();
+  URL.revokeObjectURL(link.href);
 }
 
 async function erase() {

@@ -64,6 +64,7 @@ export default {
   endOtherSessions: "End all other sessions",
   devices: "Devices with notifications",
   blockedUsers: "Blocked users",
+  exportData: "Download my data",
   deleteAccount: "Delete account",
   deleteAccountHint: "Your account and your data are deleted. You cannot undo this.",
   typeName: "Type {name} to confirm",

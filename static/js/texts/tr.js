@@ -64,6 +64,7 @@ export default {
   endOtherSessions: "Diğer tüm oturumları sonlandır",
   devices: "Bildirim alan cihazlar",
   blockedUsers: "Engellenen kullanıcılar",
+  exportData: "Verilerimi indir",
   deleteAccount: "Hesabı sil",
   deleteAccountHint: "Hesabınız ve verileriniz silinir. Bu işlem geri alınamaz.",
   typeName: "Onaylamak için {name} yazın",
