@@ -3,6 +3,7 @@
 import asyncio
 import json
 import logging
+from array import array
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -68,14 +69,14 @@ class FigureHistory:
         step = -(-seconds * SECOND // MOST_POINTS)
         # The last sample of each step of each node.
         chosen: dict[str, dict[int, Sample]] = {}
-        for sample in self.samples:
+        for sample in tuple(self.samples):
             if sample.at > since:
                 chosen.setdefault(sample.id, {})[(sample.at - since - 1) // step] = sample
         return [series_of(list(samples.values())) for samples in chosen.values()]
 
     def _sample(self, at: int, id: str, place: str, figures: Mapping[str, float]) -> Sample:
         names = self.names.setdefault(tuple(figures), tuple(figures))
-        return Sample(at, id, place, names, tuple(figures.values()))
+        return Sample(at, id, place, names, array("d", figures.values()))
 
     def _drop_old(self, at: int) -> None:
         while self.samples and self.samples[0].at <= at - KEPT_SECONDS * SECOND:

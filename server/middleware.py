@@ -135,7 +135,7 @@ async def browsers(request: web.Request, handler: Next) -> web.StreamResponse:
     if request.method == "OPTIONS" and api and "Access-Control-Request-Method" in request.headers:
         response: web.StreamResponse = web.Response()
         if allowed:
-            response.headers["Access-Control-Allow-Methods"] = "GET, POST, PATCH, DELETE"
+            response.headers["Access-Control-Allow-Methods"] = "GET, POST, PUT, PATCH, DELETE"
             response.headers["Access-Control-Allow-Headers"] = (
                 "Authorization, Content-Type, Idempotency-Key, X-API-Dialect, X-Request-ID, Range, If-Range, If-Match, "
                 "If-None-Match, traceparent, tracestate"

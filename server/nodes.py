@@ -1,5 +1,7 @@
 """The nodes, for the monitor: each writes its figures every few seconds; those of the one that is asked are of now."""
 
+import asyncio
+from functools import partial
 from typing import Annotated, Any
 
 from pydantic import Field
@@ -30,7 +32,8 @@ async def list_all(call: Call) -> Page[NodeDocument]:
 
 async def history(call: Call[NoBody, HistoryRange]) -> Page[FiguresDocument]:
     require_platform(call)
-    found = call.services.figure_history.series(seconds=call.query.seconds, at=now())
+    series = partial(call.services.figure_history.series, seconds=call.query.seconds, at=now())
+    found = await asyncio.to_thread(series)
     return page([documents.figures(each.id, each.place, each.times, each.figures) for each in found], None)
 
 

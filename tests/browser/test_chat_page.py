@@ -832,6 +832,7 @@ async def test_a_text_that_is_all_markers_is_drawn_at_once(visit: Visit, server:
     ann, bob = await server.people.make("Ann"), await server.people.make("Bob")
     chat = await ann.group(bob, name="Notes")
     texts = [
+        "www." * 2000 + "!" * 7000 + "[",
         "*a " * 5000,
         "`" * 16_000,
         "[" * 16_000,

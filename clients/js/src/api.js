@@ -71,6 +71,10 @@ export class Api {
     if (!had) throw new Refused({ errors: ["Authentication required"] }, 401);
     const enough = (login) => login.expires - Date.now() > REFRESH_BEFORE_MS && !(renewed && login.access === had.access);
     if (enough(had)) return had.access;
+    if (!had.refresh) {
+      if (had.expires > Date.now()) return had.access;
+      throw new Refused({ errors: ["The token has expired"] }, 401);
+    }
     const refresh = async () => {
       // What another tab has just written takes a moment to be seen here.
       await pause(SEEN_AFTER_MS);

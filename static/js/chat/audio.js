@@ -20,7 +20,8 @@ export function Audio({ media, waveform }) {
   const [part, setPart] = useState(0);
   const [speed, setSpeed] = useState(SPEEDS[0]);
   const length = media.duration ?? (Number.isFinite(player.current?.duration) ? player.current.duration : 0);
-  const bars = waveform?.length ? waveform.slice(0, 64) : Array(BARS).fill(12);
+  const levels = Array.isArray(waveform) ? waveform.slice(0, 64).filter(Number.isFinite) : [];
+  const bars = levels.length ? levels : Array(BARS).fill(12);
 
   const play = () => attempt(async () => {
     if (!source) return setSource(await linkTo(media.id));

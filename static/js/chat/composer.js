@@ -21,11 +21,12 @@ const TALLEST_PIXELS = 200;
 export function Composer({ chat, editing, replying, onDone, onEdit }) {
   const field = useRef();
   const chooser = useRef();
-  const [text, setText] = useState(editing ? editing.content : draftOf(chat._id));
+  const [text, setText] = useState(editing ? editing.content ?? "" : draftOf(chat._id));
   const [paying, setPaying] = useState(false);
   const [files, setFiles] = useState([]);
   const [picking, setPicking] = useState(null);
   const [word, setWord] = useState(null);
+  const [recording, setRecording] = useState(false);
   const left = useSlowMode(chat);
 
   useLayoutEffect(() => {
@@ -97,12 +98,12 @@ export function Composer({ chat, editing, replying, onDone, onEdit }) {
         value=${text} onInput=${(event) => write(event.target.value)} onKeyDown=${keyed}
         onPaste=${(event) => add(event.clipboardData.files) && event.preventDefault()}></textarea>
       ${iconButton("smile", t("emoji"), (event) => setPicking(event.currentTarget))}
-      ${text.trim() || editing
+      ${(text.trim() || editing) && !recording
         ? html`<button class="plain send" disabled=${left > 0 && !editing} aria-label=${editing ? t("save") : t("send")} title=${editing ? t("save") : t("send")}>${icon(editing ? "check" : "send")}</button>`
-        : !left && html`<${Voice} chatId=${chat._id} />`}
+        : !left && html`<${Voice} chatId=${chat._id} onRecording=${setRecording} />`}
     </form>
     ${picking && html`<${EmojiPicker} anchor=${picking} onChoose=${insert} onClose=${() => setPicking(null)} />`}
-    ${files.length > 0 && html`<${Outbox} chat=${chat} files=${files} text=${text} onChange=${setFiles} onSent=${() => { setFiles([]); write(""); }} />`}
+    ${files.length > 0 && html`<${Outbox} chat=${chat} files=${files} text=${text} replyTo=${replying?._id} onChange=${setFiles} onSent=${() => { setFiles([]); write(""); onDone(); }} />`}
     ${paying && html`<${Transfer} chat=${chat} onClose=${() => setPaying(false)} />`}`;
 }
 

@@ -37,6 +37,8 @@ export function Conversation({ chat }) {
   const [sanction, setSanction] = useState(null);
   const [away, setAway] = useState(false);
   const timeline = state.timelines.get(chat._id);
+  // As it was when this was drawn: the message to jump to is drawn, too.
+  const { jump } = state;
   const scroller = useRef();
 
   const toNewest = async () => {
@@ -53,12 +55,11 @@ export function Conversation({ chat }) {
   const silent = whySilent(chat);
   useEffect(() => fill(scroller.current, chat._id), [timeline?.before]);
   useEffect(() => {
-    const { jump } = state;
-    if (jump?.chatId !== chat._id) return;
+    if (jump?.chatId !== chat._id || state.jump !== jump) return;
     state.jump = null;
     showMessage(jump);
     if (jump.root) setThread({ ...jump.root, shown: jump.messageId });
-  }, [state.jump]);
+  }, [jump]);
   useEffect(() => live.on("queued", ({ chatId, threadId }) => { if (chatId === chat._id && !threadId) toNewest(); }), []);
   // After each time that the page was drawn: what is new may be on the screen.
   useEffect(() => {

@@ -30,6 +30,9 @@ export function Chats() {
   const all = [...state.chats.values()].filter(isMine);
   const chats = all.filter((chat) => FILTERS[filter](chat) || chat._id === state.open).sort((one, other) => at(other).localeCompare(at(one)));
 
+  // Where the Tab key stops in the list.
+  const stop = chats.find((chat) => chat._id === state.open) ?? chats[0];
+
   const open = async (work) => {
     const id = await attempt(work);
     if (!id) return;
@@ -50,7 +53,7 @@ export function Chats() {
         <button type="button" onClick=${() => /** @type {HTMLElement} */ (document.querySelector(".searching input")).focus()}>${t("startChat")}</button>
         <button type="button" class="quiet" onClick=${() => setGrouping(true)}>${t("newGroup")}</button></div>`}
     <ul class="chats" aria-label=${t("chats")} hidden=${searching} onKeyDown=${keyed}>
-      ${chats.map((chat) => html`<${Entry} key=${chat._id} chat=${chat} />`)}
+      ${chats.map((chat) => html`<${Entry} key=${chat._id} chat=${chat} isStop=${chat === stop} />`)}
       ${state.moreChats && html`<li><button type="button" class="plain" onClick=${() => once("chats", moreChats)}>${t("loadMore")}</button></li>`}
     </ul>
     ${all.length > 0 && !chats.length && html`<p class="hint">${t("nothingFound")}</p>`}
@@ -68,15 +71,14 @@ function keyed(event) {
 
 const at = (chat) => chat.lastMessage?.createdAt ?? chat.createdAt;
 
-function Entry({ chat }) {
+function Entry({ chat, isStop }) {
   const other = otherOf(chat);
   const facts = other && state.people.get(other.userId);
   const title = titleOf(chat);
   const isOpen = chat._id === state.open;
-  const first = state.chats.has(state.open) ? isOpen : chat === [...state.chats.values()][0];
   return html`
     <li class=${chat.unreadCount > 0 ? "unread" : ""}>
-      <a class="row" href=${`#/chat/${chat._id}`} aria-current=${isOpen ? "true" : null} tabindex=${first ? 0 : -1}>
+      <a class="row" href=${`#/chat/${chat._id}`} aria-current=${isOpen ? "true" : null} tabindex=${isStop ? 0 : -1}>
         <${Avatar} id=${other?.userId ?? chat._id} name=${title} url=${facts?.avatarUrl} online=${facts?.online} />
         <span class="about">
           <span class="title"><bdi>${title}</bdi>${chat.mutedUntil && icon("bell-off")}</span>

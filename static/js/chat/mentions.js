@@ -9,6 +9,8 @@ import { Avatar } from "./avatar.js";
 
 const OFFERED_MOST = 8;
 const LONGEST = 40;
+const MENTIONS_MOST = 50;
+const WORD = /[\p{L}\p{N}]/u;
 
 /** The word with an "@" before the cursor of a field: `{text, from}`, or null. */
 export function wordBefore(field) {
@@ -22,7 +24,15 @@ const others = (chat) => chat.members.filter((each) => each.userId !== me());
 /** What `live.send` needs to know of the members that a text names. */
 export function mentionsIn(text, chat) {
   if (chat.type === "direct" || !text.includes("@")) return {};
-  const mentions = others(chat).filter(({ name }) => text.includes(`@${name}`)).map(({ userId }) => userId).slice(0, 50);
+  const names = others(chat).sort((one, other) => other.name.length - one.name.length);
+  const found = new Set();
+  for (let at = text.indexOf("@"); at >= 0; at = text.indexOf("@", at + 1)) {
+    // A whole name, of several the longest, that does not begin within a word.
+    const isApart = !WORD.test(text[at - 1] ?? "");
+    const named = isApart && names.find(({ name }) => text.startsWith(name, at + 1) && !WORD.test(text[at + 1 + name.length] ?? ""));
+    if (named) found.add(named.userId);
+  }
+  const mentions = [...found].slice(0, MENTIONS_MOST);
   const mentionAll = moderates(chat) && /(^|\s)@all\b/.test(text);
   return { ...(mentions.length && { mentions }), ...(mentionAll && { mentionAll }) };
 }

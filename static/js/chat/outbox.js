@@ -5,13 +5,14 @@ import { bytes } from "../ui/formats.js";
 import { html, useEffect, useState } from "../ui/html.js";
 import { icon, iconButton } from "../ui/icons.js";
 import { t } from "../ui/texts.js";
+import { mentionsIn } from "./mentions.js";
 
 /** The caption begins with `text`, and goes with the first file. */
-export function Outbox({ chat, files, text, onChange, onSent }) {
+export function Outbox({ chat, files, text, replyTo, onChange, onSent }) {
   const submit = (event) => {
     event.preventDefault();
     const caption = String(new FormData(event.target).get("caption")).trim();
-    files.forEach((file, index) => sendFile(chat._id, file, index === 0 && caption ? { content: caption } : {}));
+    files.forEach((file, index) => sendFile(chat._id, file, index === 0 ? { ...(caption && { content: caption, ...mentionsIn(caption, chat) }), ...(replyTo && { replyTo }) } : {}));
     onSent();
   };
   return html`

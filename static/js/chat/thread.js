@@ -6,6 +6,7 @@ import { closeThread, openThread, readThread, repliesOf, sendReply } from "../mo
 import { html, useEffect, useState } from "../ui/html.js";
 import { icon, iconButton } from "../ui/icons.js";
 import { t } from "../ui/texts.js";
+import { mentionsIn } from "./mentions.js";
 import { Message } from "./message.js";
 import { SlowMode, useSlowMode } from "./moderation.js";
 import { WaitingMessage } from "./pending.js";
@@ -19,7 +20,7 @@ export function Thread({ chat, begun, shown, onClose }) {
     attempt(() => openThread(root));
     return () => closeThread(root);
   }, [begun._id]);
-  useEffect(() => { readThread(root); }, [timeline?.last?._id]);
+  useEffect(() => { readThread(root); }, [timeline?.last?._id, document.hidden, state.connection]);
   useEffect(() => { if (shown) document.querySelector(".thread .shown")?.scrollIntoView({ block: "center" }); }, [timeline?.before]);
   const left = useSlowMode(chat);
   const silent = whySilent(chat);
@@ -27,7 +28,7 @@ export function Thread({ chat, begun, shown, onClose }) {
   const submit = (event) => {
     event.preventDefault();
     if (!text.trim() || left) return;
-    sendReply(root, text.trim());
+    sendReply(root, text.trim(), mentionsIn(text, chat));
     setText("");
   };
   const waiting = waitingIn(chat._id).filter((each) => each.threadId === begun._id);

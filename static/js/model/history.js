@@ -37,7 +37,7 @@ export async function loadAtUnread(chat) {
   timeline.begin({ items, before: older.before, after: newer.after, mine: { ...older.mine, ...newer.mine } });
   attempt(() => introduce(items));
   const first = newer.items.find((each) => each.senderId !== me());
-  if (first) {
+  if (first && state.open === chat._id) {
     state.unreadAfter = read;
     state.jump = { chatId: chat._id, messageId: first._id, shown: first._id, block: "start" };
   }

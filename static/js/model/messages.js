@@ -2,6 +2,7 @@
 import { announce } from "../ui/attention.js";
 import { change, loadChat } from "./chats.js";
 import { introduce, nameOf, otherOf, titleOf, watchPresence } from "./people.js";
+import { isOn } from "./push.js";
 import { isMine } from "./rooms.js";
 import { api, live, me } from "./session.js";
 import { attempt, changed, reasonOf, state } from "./state.js";
@@ -40,9 +41,15 @@ export function onNew(message) {
   } else if (message.seq > chat.seq) {
     // What the chat's document counts already is not counted again.
     const counts = message.senderId !== me() && isMine(chat);
-    change(chat._id, { seq: message.seq, unreadCount: chat.unreadCount + (counts ? 1 : 0) });
+    const mentions = counts && (message.mentionAll || message.mentions?.includes(me()));
+    change(chat._id, {
+      seq: message.seq, unreadCount: chat.unreadCount + (counts ? 1 : 0), mentionCount: (chat.mentionCount ?? 0) + (mentions ? 1 : 0),
+    });
     if (counts && !chat.mutedUntil && (document.hidden || state.open !== chat._id)) {
-      announce({ title: titleOf(chat), body: `${nameOf(message.senderId)}: ${summary(message)}`, href: `#/chat/${chat._id}`, tag: chat._id });
+      announce(
+        { title: titleOf(chat), body: `${nameOf(message.senderId)}: ${summary(message)}`, href: `#/chat/${chat._id}`, tag: chat._id },
+        { isPushed: isOn() },
+      );
     }
     // The presence of a user is visible to those who share a chat with messages: this may have been the first.
     if (otherOf(chat)?.userId === message.senderId && !state.people.get(message.senderId)?.online) watchPresence();
@@ -73,8 +80,12 @@ export async function countUnread({ chatId }) {
   do {
     counting.set(chatId, false);
     await attempt(async () => {
-      const { unreadCount, seq } = await api.get(`/api/v2/chats/${chatId}`);
-      if (seq >= (state.chats.get(chatId)?.seq ?? seq)) change(chatId, { unreadCount });
+      const { unreadCount, mentionCount = 0, seq } = await api.get(`/api/v2/chats/${chatId}`);
+      if (seq < (state.chats.get(chatId)?.seq ?? 0)) {
+        counting.set(chatId, true);
+        return;
+      }
+      change(chatId, { unreadCount, mentionCount });
       if (!unreadCount) state.unreadReplies.delete(chatId);
     });
   } while (counting.get(chatId));

@@ -11,7 +11,8 @@ import { unwatchStream, watchRoom } from "./streams.js";
 export async function show(id, { messageId = undefined, chosen = false } = {}) {
   if (id !== state.open) state.unreadAfter = null;
   state.open = id;
-  if (chosen && !messageId && state.timelines.get(id)?.after) state.timelines.delete(id);
+  // Opened again, it shows the first unread message, or the newest.
+  if (chosen && !messageId && (state.timelines.get(id)?.after || state.chats.get(id)?.unreadCount)) state.timelines.delete(id);
   for (const [streamId, chatId] of state.watching) if (chatId !== id) unwatchStream(streamId);
   changed();
   if (id) await once(`open ${id}`, () => openChat(id));

@@ -1,6 +1,7 @@
 /** The user's notifications. */
 import { announce } from "../ui/attention.js";
 import { say } from "../ui/notice.js";
+import { isOn } from "./push.js";
 import { api, live } from "./session.js";
 import { attempt, changed, state } from "./state.js";
 
@@ -9,7 +10,7 @@ export function onNotification(item) {
   state.notifications.items = [item, ...state.notifications.items];
   state.notifications.unread += 1;
   say(item.title);
-  announce({ title: item.title, body: item.message, href: "#/notifications", tag: item.id });
+  announce({ title: item.title, body: item.message, href: "#/notifications", tag: item.id }, { isPushed: isOn() });
 }
 
 export function onDeleted({ id }) {

@@ -8,7 +8,7 @@ const IDS_AT_ONCE = 50;
 
 export function know(id, facts) {
   const known = state.people.get(id);
-  if (facts.name !== undefined && known?.name !== facts.name) state.names += 1;
+  if ((facts.name !== undefined && known?.name !== facts.name) || (facts.avatarUrl && known?.avatarUrl !== facts.avatarUrl)) state.names += 1;
   state.people.set(id, { ...known, ...facts });
   changed();
 }
@@ -49,7 +49,14 @@ export async function introduceUsers(ids) {
   const strangers = [...new Set(ids)].filter((id) => id !== me() && state.people.get(id)?.avatarUrl === undefined);
   for (const id of strangers) state.people.set(id, { ...state.people.get(id), avatarUrl: null });
   while (strangers.length) {
-    const { items } = await api.get(`/api/v1/users?ids=${strangers.splice(0, IDS_AT_ONCE).join(",")}`);
-    for (const { id, name, avatarUrl } of items) know(id, { name, avatarUrl });
+    const some = strangers.splice(0, IDS_AT_ONCE);
+    try {
+      const { items } = await api.get(`/api/v1/users?ids=${some.join(",")}`);
+      for (const { id, name, avatarUrl } of items) know(id, { name, avatarUrl });
+    } catch (error) {
+      // Asked again the next time.
+      for (const id of [...some, ...strangers]) know(id, { avatarUrl: undefined });
+      throw error;
+    }
   }
 }

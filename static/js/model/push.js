@@ -20,6 +20,8 @@ function deviceId() {
   return known;
 }
 
+export const isThisDevice = (id) => isOn() && id === localStorage.getItem(DEVICE);
+
 /** Keep the page's files in the browser, for when the server can't be reached. */
 export function keepOffline() {
   if (supported) navigator.serviceWorker.register("/worker.js").catch(() => {});

@@ -13,13 +13,15 @@ export const state = {
   moreChats: null,
   /** The id of the open chat. */
   open: null,
+  /** Up to which seq the user has read chats whose documents do not say it, because they have too many members. */
+  readSeqs: new Map(),
   /** In the open chat, the seq after which messages were unread when it was opened; null where none were. */
   unreadAfter: null,
   /** The loaded messages of each chat. @type {Map<string, import("./timeline.js").Timeline>} */
   timelines: new Map(),
   /** What is known of each user: name, presence. */
   people: new Map(),
-  /** Grows when the name of a user becomes known. */
+  /** Grows when the name or the picture of a user becomes known. */
   names: 0,
   /** By chat, the timers of those who are typing. */
   typing: new Map(),

@@ -97,8 +97,11 @@ async function readAll() {
   state.notifications = { items: recent.items, unread: unread.count, cursor: recent.nextCursor };
   state.credits.balance = balance.balance;
   for (const chat of chats.items) knowMembers(chat.members);
+  // Some of them may be replies, which are not read with the chat.
+  state.unreadReplies = new Set(chats.items.filter((chat) => chat.unreadCount > 0).map((chat) => chat._id));
   attempt(() => introduceUsers(chats.items.map((chat) => otherOf(chat)?.userId).filter(Boolean)));
-  if (state.open) await openChat(state.open);
+  // A chat that the user can't see is shown as an error, and does not keep the others from being read.
+  if (state.open) await attempt(() => openChat(/** @type {string} */ (state.open)));
   await reopenThreads();
   return true;
 }

@@ -31,7 +31,8 @@ export function reactInThreads(id, reactions, user, mine) {
   for (const { timeline } of opened.values()) timeline.react(id, reactions, user, mine);
 }
 
-export const sendReply = (root, content) => live.send({ type: "text", chatId: root.chatId, threadId: root._id, content });
+/** `more`: `mentions`, `mentionAll`. */
+export const sendReply = (root, content, more = {}) => live.send({ type: "text", chatId: root.chatId, threadId: root._id, content, ...more });
 
 /** Mark the newest reply as read that only the thread shows. */
 export async function readThread(root) {

@@ -11,18 +11,22 @@ const BOUNDS_MS = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000];
  * @property {Record<string, number[]>} figures counters only grow while the node runs
  */
 
-/** How much a counter grew in a second, from each sample to the next; null for the first. */
-export const rate = (name) => ({ times, figures }) =>
-  times.map((at, index) => (index ? (1000 * (figures[name][index] - figures[name][index - 1])) / (at - times[index - 1]) : null));
+/** Nothing, of a node that does not have these figures, as one of another version. */
+const known = (names, line) => (series) =>
+  (names.every((name) => series.figures[name]) ? line(series) : series.times.map(() => null));
 
-export const value = (name, scale = 1) => ({ figures }) => figures[name].map((each) => each * scale);
+/** How much a counter grew in a second, from each sample to the next; null for the first. */
+export const rate = (name) => known([name], ({ times, figures }) =>
+  times.map((at, index) => (index ? (1000 * (figures[name][index] - figures[name][index - 1])) / (at - times[index - 1]) : null)));
+
+export const value = (name, scale = 1) => known([name], ({ figures }) => figures[name].map((each) => each * scale));
 
 /** A part of one counter for each of another: commands for each commit. */
-export const each = (sum, count) => ({ times, figures }) =>
+export const each = (sum, count) => known([sum, count], ({ times, figures }) =>
   times.map((_, index) => {
     const counted = index && figures[count][index] - figures[count][index - 1];
     return counted ? (figures[sum][index] - figures[sum][index - 1]) / counted : null;
-  });
+  }));
 
 /** The length in milliseconds that a part of all did not exceed, by counts of lengths. */
 export const quantile = (name, part) => ({ times, figures }) => {

@@ -2,7 +2,7 @@
 import { Avatar } from "../chat/avatar.js";
 import { changePassword, deleteAccount, endOtherSessions, endSession, exportMe, loadDevices, loadMe, loadSessions, putAvatar, removeAvatar, removeDevice } from "../model/account.js";
 import { loadBlocks, unblock } from "../model/blocks.js";
-import { isOn, permission, supported, turnOff, turnOn } from "../model/push.js";
+import { isOn, isThisDevice, permission, supported, turnOff, turnOn } from "../model/push.js";
 import { api, leave, logOut, patchMe } from "../model/session.js";
 import { attempt, changed, once, state } from "../model/state.js";
 import { ask } from "../ui/ask.js";
@@ -161,7 +161,8 @@ const PROGRAMS = { Edg: "Edge", OPR: "Opera", Firefox: "Firefox", Chrome: "Chrom
 const SYSTEMS = { Android: "Android", iPhone: "iPhone", iPad: "iPad", Windows: "Windows", Macintosh: "macOS", Linux: "Linux" };
 
 /** What a User-Agent header names; of another program its first word. */
-function program(agent = "") {
+function program(device) {
+  const agent = device ?? "";
   const named = (names) => names[Object.keys(names).find((each) => agent.includes(each)) ?? ""];
   return [named(PROGRAMS) ?? agent.split(/[\s/]/)[0], named(SYSTEMS)].filter(Boolean).join(" · ");
 }
@@ -171,7 +172,7 @@ function Devices() {
   const load = () => attempt(async () => setItems(await loadDevices()));
   useEffect(() => { load(); }, []);
   if (!items.length) return null;
-  const remove = (each) => attempt(async () => { await removeDevice(each.deviceId); await load(); });
+  const remove = (each) => attempt(async () => { await (isThisDevice(each.deviceId) ? turnOff() : removeDevice(each.deviceId)); await load(); });
   return html`
     <section>
       <h3>${t("devices")}</h3>

@@ -3,10 +3,13 @@ import { chime } from "./sound.js";
 
 const ICONS = { read: "/static/images/logo.svg", unread: "/static/images/logo-unread.svg" };
 
-/** @param {{title: string, body: string, href: string, tag: string}} what `tag`: a later one replaces one with the same */
-export function announce({ title, body, href, tag }) {
+/**
+ * @param {{title: string, body: string, href: string, tag: string}} what `tag`: a later one replaces one with the same
+ * @param {{isPushed: boolean}} options `isPushed`: the service worker shows it, as a push of the server
+ */
+export function announce({ title, body, href, tag }, { isPushed }) {
   chime();
-  if (!document.hidden || !("Notification" in window) || Notification.permission !== "granted") return;
+  if (isPushed || !document.hidden || !("Notification" in window) || Notification.permission !== "granted") return;
   try {
     const shown = new Notification(title, { body, tag, icon: "/static/images/icon-192.png" });
     shown.onclick = () => { window.focus(); location.hash = href; shown.close(); };

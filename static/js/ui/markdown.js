@@ -9,9 +9,9 @@ import { html } from "./html.js";
 const FENCE = /^```[\w+#.-]*\s*$/;
 const ITEM = /^(?:([-*•])|(\d{1,9})[.)])\s+/;
 const QUOTE = /^>\s?/;
-const LINK = /(?:https?:\/\/|www\.)[^\s<>"'`]+/iy;
+const LINK = /(?:https?:\/\/|www\.)[^\s<>"'`]{1,2000}/iy;
 // What ends a sentence does not end an address.
-const AFTER_LINK = /[.,:;!?*_~]+$/;
+const AFTER_LINK = ".,:;!?*_~";
 const WORD = /[\p{L}\p{N}]/u;
 const MARKERS = { "**": "strong", "~~": "s", "*": "em", _: "em" };
 const DEEPEST = 4;
@@ -74,7 +74,7 @@ function inline(text, mentions, depth = 0) {
   };
   while (at < text.length) {
     const found = code(text, at, open) ?? link(text, at) ?? mention(text, at, mentions) ?? (depth < DEEPEST ? marked(text, at, open, mentions, depth) : null);
-    if (found) put(found.node, found.end); else at += 1;
+    if (found?.node) put(found.node, found.end); else at = found?.end ?? at + 1;
   }
   if (plain < text.length) out.push(text.slice(plain));
   return out;
@@ -87,16 +87,19 @@ function code(text, at, open) {
   return end > at + 1 ? { node: html`<code>${text.slice(at + 1, end)}</code>`, end: end + 1 } : null;
 }
 
+/** What only looks like an address stays as it is, and is not looked at again. */
 function link(text, at) {
   if (!"hHwW".includes(text[at]) || WORD.test(text[at - 1] ?? "")) return null;
   LINK.lastIndex = at;
   const [matched] = LINK.exec(text) ?? [];
   if (!matched) return null;
-  let address = matched.replace(AFTER_LINK, "");
+  let length = matched.length;
+  while (length && AFTER_LINK.includes(matched[length - 1])) length -= 1;
+  let address = matched.slice(0, length);
   // A bracket around the address is not a part of it; one inside is.
   if (address.endsWith(")") && !address.includes("(")) address = address.slice(0, -1);
   const href = address.toLowerCase().startsWith("www.") ? `https://${address}` : address;
-  if (!URL.canParse(href) || !/[.:]|^localhost$/.test(new URL(href).hostname)) return null;
+  if (!URL.canParse(href) || !/[.:]|^localhost$/.test(new URL(href).hostname)) return { node: null, end: at + matched.length };
   return { node: html`<a href=${href} target="_blank" rel="noopener noreferrer nofollow">${address}</a>`, end: at + address.length };
 }
 

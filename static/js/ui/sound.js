@@ -10,11 +10,17 @@ export function setQuiet(quiet) {
   if (quiet) localStorage.setItem(KEPT, "1"); else localStorage.removeItem(KEPT);
 }
 
+// What arrives together is one sound.
+const PAUSE_MS = 1_000;
+
 let context;
+let sounded = 0;
 
 /** Two tones. Browsers allow it after the first click on the page. */
 export function chime() {
   if (isQuiet() || !navigator.userActivation?.hasBeenActive) return;
+  if (Date.now() - sounded < PAUSE_MS) return;
+  sounded = Date.now();
   context ??= new AudioContext();
   TONES_HZ.forEach((frequency, index) => {
     const [tone, volume] = [context.createOscillator(), context.createGain()];
