@@ -157,7 +157,7 @@ export class Live {
     } catch { /* the connection ends at its time, and the next one takes a new token */ }
   }
 
-  /** Hear of a stream, and of an open one's chat, over any number of connections, until `unwatch`. @returns {Promise<import("./types.js").Stream>} */
+  /** Watch a stream, and the chat of an open one, over any number of connections, until `unwatch`. @returns {Promise<import("./types.js").Stream>} */
   async watch(streamId) {
     const answer = await this.emit("stream:watch", { streamId });
     const room = "stream" in answer ? `chat:${answer.chatId}` : null;

@@ -48,7 +48,7 @@
  * @property {string} createdAt
  * @property {string} updatedAt
  * @property {Reaction[]} [reactions] where there are some; not in `message:new` and `message:updated`
- * @property {string[]} [mine] keys of one's own reactions, as the page keeps them
+ * @property {string[]} [mine] keys of the user's own reactions, as the page keeps them
  * @property {string[]} [mentions] ids of members
  * @property {true} [mentionAll]
  * @property {true} [forwarded] it is a copy of another message
@@ -63,7 +63,7 @@
  * @property {string|null} name
  * @property {Member[]} members at most 100
  * @property {number} memberCount
- * @property {string} [role] one's own in a room; "viewer" without a membership
+ * @property {string} [role] that of the user in a room; "viewer" without a membership
  * @property {Message|null} lastMessage
  * @property {number} unreadCount
  * @property {number} [mentionCount] unread messages that mention the user, where there are any

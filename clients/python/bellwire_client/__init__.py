@@ -166,7 +166,7 @@ class Client:
             if event is None:
                 return
             yield event
-            # Whoever asks for the next one has taken this one.
+            # Whoever asks for the next event has handled this one.
             for channel, seq in places.items():
                 if seq is None:
                     self.offsets.pop(channel, None)

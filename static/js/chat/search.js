@@ -1,4 +1,4 @@
-/** Searching people, chats and messages with results as one types. */
+/** Search over people, chats and messages, with results while the user types. */
 import { introduceChats } from "../model/chats.js";
 import { find, introduce, nameOf, titleOf } from "../model/people.js";
 import { api, live } from "../model/session.js";
@@ -48,7 +48,7 @@ async function searchMessages(query, cursor) {
 const titled = (query) =>
   [...state.chats.values()].filter((chat) => chat.type !== "direct" && fold(titleOf(chat)).includes(fold(query))).slice(0, CHATS);
 
-/** A field, and below it what was found. `onPerson` is given the user one picks; `onFound` whether results are shown. */
+/** A field, and below it what was found. `onPerson` gets the user that is picked; `onFound` whether results are shown. */
 export function SearchBox({ onPerson, onFound }) {
   const [query, setQuery] = useState("");
   const [found, setFound] = useState(null);

@@ -1,4 +1,4 @@
-/** Loading the messages of a chat: the newest, older and newer ones, and those around a message that one jumps to. */
+/** Loading the messages of a chat: the newest, older and newer ones, and those around a message to jump to. */
 import { isApart } from "./messages.js";
 import { introduce } from "./people.js";
 import { readSeqOf } from "./receipts.js";

@@ -24,7 +24,7 @@ export const closeThread = (root) => opened.delete(root._id);
 /** What was missed can't be replayed: load the replies again. */
 export const reopenThreads = () => Promise.all([...opened.values()].map(({ root }) => openThread(root)));
 
-/** A reply that arrived, or what one has become. */
+/** A new reply, or a changed one. */
 export const putReply = (message) => opened.get(message.threadId)?.timeline.put(message);
 
 export function reactInThreads(id, reactions, user, mine) {

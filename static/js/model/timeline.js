@@ -52,7 +52,7 @@ export class Timeline {
 
   has(id) { return this.pages.some((page) => page.some((each) => each._id === id)); }
 
-  /** A new message, or what one has become. One that is older than all that was loaded is none of ours. */
+  /** A new message, or a changed one. One that is older than all that were loaded is ignored. */
   put(message) {
     if (this.before === undefined) {
       // The page that is on its way may have been read before this happened.
@@ -62,7 +62,7 @@ export class Timeline {
     const last = this.pages.length - 1;
     if (last < 0 || message.seq > this.last.seq) {
       if (this.after !== null) {
-        // It comes when one has read up to there; a page that is on its way may have been read before this happened.
+        // It is loaded when the user scrolls down to it; a page that is on its way may have been read before this happened.
         if (this.loading) this.late.push(message);
         return;
       }
@@ -117,7 +117,7 @@ export class Timeline {
   }
 }
 
-/** Messages with one's own reactions, which stand beside them. */
+/** Messages with the user's own reactions, which the answer has beside them. */
 const withMine = (items, mine = {}) => items.map((message) => (mine[message._id] ? { ...message, mine: mine[message._id] } : message));
 
 /** An event of a message has neither its reactions, which stay until it is deleted, nor its thread's summary. */
