@@ -9,7 +9,7 @@ from server.conditions import not_modified
 from server.media import POLICY, UploadFile
 from storage.errors import Unsupported
 
-# Another picture has another URL.
+# Of a URL with a version: another picture has another one.
 CACHE_SECONDS = 7 * 24 * 3600
 
 
@@ -31,7 +31,7 @@ async def show(call: Call) -> web.Response:
     avatar = await call.services.avatars.get(call.caller, call.id())
     headers = {
         "Content-Security-Policy": POLICY,
-        "Cache-Control": f"private, max-age={CACHE_SECONDS}",
+        "Cache-Control": f"private, max-age={CACHE_SECONDS}" if "v" in call.request.query else "private, no-cache",
         "ETag": f'"{avatar.hash[:20]}"',
     }
     if not_modified(call.request, avatar.hash[:20]):

@@ -1,7 +1,6 @@
 """The figures of all nodes over the last day: in memory, and in a file per hour, so that a restart does not lose them."""
 
 import asyncio
-import json
 import logging
 from array import array
 from collections import deque
@@ -110,10 +109,15 @@ class FigureHistory:
 
     def _read_files(self, at: int) -> None:
         for path in self._files():
-            for line in path.read_bytes().splitlines():
+            try:
+                lines = path.read_bytes().splitlines()
+            except OSError as error:
+                logger.warning("the history of figures could not be read: %s", error)
+                continue
+            for line in lines:
                 try:
                     self.samples.append(self._sample(*orjson.loads(line)))
-                except (json.JSONDecodeError, TypeError, ValueError):
+                except (TypeError, ValueError):
                     # The process ended while it wrote this line.
                     continue
         self._drop_old(at)

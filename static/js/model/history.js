@@ -19,11 +19,16 @@ export async function loadNewest(id) {
 }
 
 async function begin(id, timeline, query) {
-  const found = await page(id, query);
+  show(id, timeline, await page(id, query));
+}
+
+/** Show a page of messages in place of all that were loaded. */
+function show(id, timeline, found) {
   timeline.begin(found);
   attempt(() => introduce(found.items));
   const mine = found.items.findLast((each) => each.senderId === me());
-  if (mine && !query && !state.posted.has(id)) state.posted.set(id, Date.parse(mine.createdAt));
+  // Slow mode counts from the last message of the user, which only the newest page is sure to have.
+  if (mine && !found.after && !state.posted.has(id)) state.posted.set(id, Date.parse(mine.createdAt));
 }
 
 /** Load the messages around the first unread one, and show that; the newest where all are read. */
@@ -34,8 +39,7 @@ export async function loadAtUnread(chat) {
   state.timelines.set(chat._id, timeline);
   const [older, newer] = await Promise.all([page(chat._id, `&before=${read + 1}&limit=20`), page(chat._id, `&after=${read}`)]);
   const items = [...older.items, ...newer.items];
-  timeline.begin({ items, before: older.before, after: newer.after, mine: { ...older.mine, ...newer.mine } });
-  attempt(() => introduce(items));
+  show(chat._id, timeline, { items, before: older.before, after: newer.after, mine: { ...older.mine, ...newer.mine } });
   const first = newer.items.find((each) => each.senderId !== me());
   if (first && state.open === chat._id) {
     state.unreadAfter = read;
