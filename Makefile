@@ -18,7 +18,7 @@ test: install
 test-slow: install
 	$(BIN)/python -m pytest -n 4 --maxschedchunk 2 $(SLOW) $(ARGS)
 
-check: .venv/tested tests/node_modules/.package-lock.json
+check: .venv/tested static/node_modules/.package-lock.json tests/node_modules/.package-lock.json
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
