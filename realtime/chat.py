@@ -26,7 +26,20 @@ from realtime.schema.caller import Caller
 from realtime.schema.fields import LATEST
 from realtime.schema.limits import Limits
 from realtime.streams import MANAGE_STREAMS
-from storage import accounts, blocks, chat, chat_list, last_posts, log, outbox, sanctions, streams, threads, unread
+from storage import (
+    accounts,
+    blocks,
+    chat,
+    chat_list,
+    invites,
+    last_posts,
+    log,
+    outbox,
+    sanctions,
+    streams,
+    threads,
+    unread,
+)
 from storage.access import Access, need_access
 from storage.chat import Member
 from storage.database import Database
@@ -234,7 +247,10 @@ class Chats:
         return await self.change_in(caller, chat_id, apply)
 
     async def remove_member(self, caller: Caller, chat_id: str, user_id: str) -> shapes.ChatDocument:
-        """Raises NotFound, Forbidden, Conflict for a direct chat or the last owner."""
+        """Ban them, too, where they could come back by themselves.
+
+        Raises NotFound, Forbidden, Conflict for a direct chat or the last owner.
+        """
         others = await self.people(caller, [user_id])
 
         def apply(tx: Tx, pk: int, access: Access) -> shapes.ChatDocument:
@@ -247,7 +263,7 @@ class Chats:
                 raise Forbidden
             document = seen_by(tx.connection(), pk, caller.pk)
             leave(tx, pk, access.chat_id, other, voluntary=other.pk == caller.pk)
-            if other.pk != caller.pk and (access.type == "room" or streams.of_chat(tx.connection(), pk) is not None):
+            if other.pk != caller.pk and is_open(tx, pk, access):
                 sanctions.put(tx, pk, other.pk, "ban")
             return document if other.pk == caller.pk else seen_by(tx.connection(), pk, caller.pk)
 
@@ -363,6 +379,13 @@ def require_open(tx: Tx, caller: Caller, others: Sequence[accounts.User]) -> Non
         raise NotFound
     if blocks.any_block(tx.connection(), [each.pk for each in others], caller.pk):
         raise Forbidden
+
+
+def is_open(tx: Tx, pk: int, access: Access) -> bool:
+    """Whether users join this chat by themselves: it is a room, a stream's, or has an invite link."""
+    if access.type == "room" or streams.of_chat(tx.connection(), pk) is not None:
+        return True
+    return invites.of_chat(tx.connection(), pk, at=tx.now) is not None
 
 
 def require_group(access: Access) -> None:

@@ -35,7 +35,7 @@ def seen(connection: Connection, found: Sequence[MemberChat], user_pk: int) -> l
     newest = [(each.chat.pk, each.newest_seq) for each in found if each.newest_seq >= each.first_seq]
     shown, texts, unread_rows, in_threads, mentioned, silences = fetch(
         connection,
-        chat_list.read_of_members(connection, chats),
+        chat_list.read_of_members(connection, chats, user_pk),
         messages.read_of_places(newest),
         unread.read_of_chats(user_pk, pks),
         threads.read_of_chats(user_pk, pks),

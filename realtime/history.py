@@ -1,4 +1,4 @@
-"""Pages of a chat's messages: the newest ones, those before or after a seq, and those around a message."""
+"""Pages of a chat's messages: the newest ones, those before or after a seq, and those around a message; and of its events."""
 
 from collections.abc import Callable
 from functools import partial
@@ -8,9 +8,9 @@ from sqlalchemy import Connection
 
 from realtime import replies
 from realtime.chat_numbers import ChatNumbers
-from realtime.schema import message_documents, message_shapes
+from realtime.schema import documents, message_documents, message_shapes, shapes
 from realtime.schema.caller import Caller
-from storage import messages, reactions
+from storage import log, messages, reactions
 from storage.access import need_access
 from storage.database import Database
 from storage.errors import NotFound
@@ -18,6 +18,10 @@ from storage.messages import Message
 
 # ``storage.messages.history`` with all arguments given but those of a page.
 ReadMessages = Callable[..., list[Message]]
+
+
+# Events of the chat's log that one page of them looks through.
+EVENTS_LOOKED_THROUGH = 1000
 
 
 class HistoryPage(NamedTuple):
@@ -86,6 +90,29 @@ class History:
         if own:
             page["mine"] = own
         return page
+
+    async def events(
+        self, caller: Caller, chat_id: str, *, before: int | None, limit: int
+    ) -> shapes.ChatEventsDocument:
+        """Joins, leaves and names of a chat before a seq, ascending, as far as the log has them. Raises NotFound.
+
+        A page looks through a part of the log: it may have fewer items than ``limit``, or none, and be followed by another.
+        """
+        chat_pk = await self.numbers.find(caller.user.tenant_pk, chat_id)
+
+        def look(connection: Connection) -> shapes.ChatEventsDocument:
+            access = need_access(connection, chat_pk, caller.pk)
+            kept, head = log.bounds(connection, chat_pk)
+            first, end = max(access.first_seq, kept), min(before or head + 1, head + 1)
+            start = max(first, end - EVENTS_LOOKED_THROUGH)
+            found = log.named(connection, chat_pk, "chat:updated", first=start, before=end, limit=limit)
+            if len(found) == limit:
+                start = found[-1].seq
+            shown = [documents.chat_event(each) for each in reversed(found)]
+            items = [each for each in shown if each["added"] or each["removed"] or "name" in each["changes"]]
+            return {"items": items, "before": start if start > first else None}
+
+        return await self.database.read(look, snapshot=True)
 
 
 def find_root(connection: Connection, caller: Caller, thread_id: str) -> Message | None:

@@ -14,7 +14,7 @@ from server.figure_history import SAMPLE_SECONDS
 from server.metrics import figures
 from server.nodes import nodes_of
 from server.services import Services
-from storage import audit, deliveries, log, logins, registration, unread, webhooks
+from storage import audit, deliveries, invites, log, logins, registration, unread, webhooks
 from storage.errors import Unavailable
 from storage.tasks import Tasks
 from storage.transaction import Command
@@ -126,6 +126,7 @@ class Background:
             await asyncio.sleep(0)
         await write(Command(lambda tx: logins.sweep(tx, before=now() - DAY_SECONDS * SECOND)))
         await write(Command(registration.sweep))
+        await write(Command(invites.sweep))
         trail = Command(partial(audit.sweep, before=now() - TRAIL_KEPT_SECONDS * SECOND))
         while not self.stopping.is_set() and await write(trail):
             await asyncio.sleep(0)

@@ -31,6 +31,7 @@ from realtime.fanout.reach import Reach
 from realtime.fanout.session import Sessions
 from realtime.history import History
 from realtime.indexing import Indexer
+from realtime.invites import Invites
 from realtime.logins import Logins
 from realtime.media import MediaService
 from realtime.mentions import Mentions
@@ -233,6 +234,7 @@ async def build(settings: Settings) -> AsyncIterator[Services]:
             hub=hub,
             sessions=sessions,
             chats=chats,
+            invites=Invites(chats, Signer(signing, "invites"), public_url),
             sanctions=sanctions,
             messages=messages,
             history=History(database, numbers),

@@ -1,11 +1,23 @@
 """Chats and their members over REST."""
 
 from operator import attrgetter
+from typing import Annotated
+
+from pydantic import Field
 
 from realtime.schema import documents
-from realtime.schema.bodies import AddMembers, BanMember, ChangeChat, ChangeMember, CreateChat, MuteChat, Sanctioning
-from realtime.schema.fields import Text, microseconds
-from realtime.schema.shapes import ChatDocument, ChatFactsDocument, MemberDocument, SanctionDocument
+from realtime.schema.bodies import (
+    AddMembers,
+    BanMember,
+    Body,
+    ChangeChat,
+    ChangeMember,
+    CreateChat,
+    MuteChat,
+    Sanctioning,
+)
+from realtime.schema.fields import Seq, Text, microseconds
+from realtime.schema.shapes import ChatDocument, ChatEventsDocument, ChatFactsDocument, MemberDocument, SanctionDocument
 from server.call import Answer, Call, Created, NoBody, Page, Paging, Succeeded, page, paged, read_cursor, write_cursor
 
 
@@ -37,6 +49,18 @@ async def search(call: Call[NoBody, Search]) -> Page[ChatFactsDocument]:
     return await paged(
         call, lambda before, limit: find(call.caller, text, before=before, limit=limit), documents.chat_facts
     )
+
+
+class EventsQuery(Body):
+    """The newest page, or the one before a seq."""
+
+    before: Seq | None = None
+    limit: Annotated[int, Field(ge=1, le=200)] = 50
+
+
+async def events(call: Call[NoBody, EventsQuery]) -> ChatEventsDocument:
+    query = call.query
+    return await call.services.history.events(call.caller, call.id(), before=query.before, limit=query.limit)
 
 
 async def get(call: Call) -> ChatDocument:

@@ -5,13 +5,11 @@ from typing import Annotated, Literal, cast
 from pydantic import Field
 
 from realtime.schema.bodies import Body
-from realtime.schema.fields import HexId
+from realtime.schema.fields import HexId, Seq
 from realtime.schema.message_bodies import EditMessage, ReportMessage, SendMessage
 from realtime.schema.message_shapes import HistoryDocument, MessageDocument, ReadDocument
 from server.call import Answer, Call, Created, NoBody, Succeeded
 from storage.errors import Invalid
-
-Seq = Annotated[int, Field(ge=0, lt=2**63)]
 
 
 class HistoryQuery(Body):

@@ -22,6 +22,7 @@ from realtime.fanout.hub import Hub
 from realtime.fanout.session import Sessions
 from realtime.history import History
 from realtime.indexing import Indexer
+from realtime.invites import Invites
 from realtime.logins import Logins
 from realtime.media import MediaService
 from realtime.mentions import Mentions
@@ -76,6 +77,7 @@ class Services:
     hub: Hub
     sessions: Sessions
     chats: Chats
+    invites: Invites
     sanctions: Sanctions
     messages: Messages
     history: History

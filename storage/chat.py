@@ -17,7 +17,7 @@ from sqlalchemy import (
     update,
 )
 
-from storage import accounts, last_posts, log, media, threads
+from storage import accounts, invites, last_posts, log, media, threads
 from storage.models import (
     LEAVING,
     OWNS,
@@ -234,6 +234,7 @@ def drop_slice(tx: Tx, pk: int, *, rows: int = 500) -> None:
         if last is not None:
             return
     last_posts.forget(tx, pk)
+    invites.remove(tx, pk)
     tx.execute(update(chats).where(chats.c.pk == pk).values(swept=True, name=None, name_key=None))
 
 

@@ -110,25 +110,33 @@ LAST_SHOWN = Prepared(
         .scalar_subquery(),
     ).where(one_of(chats.c.pk, "chats"))
 )
-SHOWN = of_pairs(
+MEMBERS_OF_PAIRS = (
     "SELECT m.chat_pk, m.user_pk, u.id, u.name, m.role, m.joined_seq, m.read_seq, m.muted_until, m.joined_at, m.leaves_at "
-    "FROM {pairs} JOIN members AS m ON m.chat_pk = w.pk AND m.user_pk <= w.seq JOIN users AS u ON u.pk = m.user_pk "
-    "ORDER BY m.user_pk"
+    "FROM {{pairs}} JOIN members AS m ON m.chat_pk = w.pk AND {which} JOIN users AS u ON u.pk = m.user_pk"
 )
+FIRST_MEMBERS = MEMBERS_OF_PAIRS.format(which="m.user_pk <= w.seq")
+OWN_MEMBER = MEMBERS_OF_PAIRS.format(which="m.user_pk = :user AND m.user_pk > w.seq")
+SHOWN = of_pairs(f"{FIRST_MEMBERS} UNION ALL {OWN_MEMBER} ORDER BY 2")
 
 
-def read_of_members(connection: Connection, some: Collection[Chat]) -> Read:
+def read_of_members(connection: Connection, some: Collection[Chat], user_pk: int) -> Read:
     """The query of ``shown_members``. Where there are large chats, it reads which members are shown of them."""
     last = {each.pk: LARGEST_PK for each in some}
     large = [each.pk for each in some if each.member_count > MEMBERS_SHOWN]
     if large:
         last.update(dict(fetch_one(connection, LAST_SHOWN, {"chats": json_list(large)})))
-    return SHOWN, {"pairs": json_list(last.items())}
+    return SHOWN, {"pairs": json_list(last.items()), "user": user_pk}
 
 
 def shown_members(some: Collection[Chat], rows: Rows) -> dict[int, list[Member]]:
-    """The first members of each of these chats, at most 100; of the rows of ``read_of_members``."""
+    """The first members of each of these chats, at most 100; of the rows of ``read_of_members``.
+
+    The user is always among them, as the last one where 100 have an older account.
+    """
     found: dict[int, list[Member]] = {each.pk: [] for each in some}
     for row in rows:
         found[row[0]].append(Member(*row))
+    for shown in found.values():
+        if len(shown) > MEMBERS_SHOWN:
+            del shown[MEMBERS_SHOWN - 1]
     return found

@@ -5,7 +5,7 @@ on SQLite and on PostgreSQL.
 """
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 from sqlalchemy import Connection, bindparam, func, insert, select
@@ -51,6 +51,24 @@ AGED = (
     .group_by(events.c.channel_pk)
 )
 TRIMMED_AT_ONCE = 1000
+NAMED = (
+    select(events.c.seq, events.c.payload, events.c.at)
+    .where(
+        events.c.channel_pk == bindparam("pk"),
+        events.c.seq >= bindparam("first"),
+        events.c.seq < bindparam("before"),
+        events.c.name == bindparam("name"),
+    )
+    .order_by(events.c.seq.desc())
+)
+
+
+class PastEvent(NamedTuple):
+    """``payload`` is JSON, ``at`` in microseconds."""
+
+    seq: int
+    payload: bytes
+    at: int
 
 
 def open_channel(tx: Tx, name: str) -> int:
@@ -103,6 +121,18 @@ def pages(connection: Connection, wanted: Sequence[tuple[int, int]], limit: int)
     for pk, after, channel, seq, name, payload, about in fetch_one(connection, PAGES, values):
         found[pk, after].append(Event(pk, channel, seq, name, bytes(payload), about))
     return [found[each] for each in wanted]
+
+
+def bounds(connection: Connection, pk: int) -> tuple[int, int]:
+    """The first seq that a channel's log still has, and its head."""
+    ((_, head, floor),) = fetch_one(connection, BOUNDS, {"pks": json_list([pk])})
+    return floor + 1, head
+
+
+def named(connection: Connection, pk: int, name: str, *, first: int, before: int, limit: int) -> list[PastEvent]:
+    """The newest events of this name from ``first`` on and before ``before``, the newest first."""
+    values = {"pk": pk, "name": name, "first": first, "before": before}
+    return [PastEvent(*row) for row in connection.execute(NAMED.limit(limit), values)]
 
 
 def sizes(connection: Connection, wanted: Collection[tuple[int, int]]) -> dict[tuple[int, int], int]:

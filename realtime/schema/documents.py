@@ -3,6 +3,8 @@
 from collections.abc import Collection, Mapping, Sequence
 from typing import Literal, cast
 
+import orjson
+
 from realtime.schema import events, message_documents, shapes
 from realtime.schema.bodies import SendBroadcast
 from realtime.schema.message_documents import optional_time
@@ -14,6 +16,7 @@ from storage import (
     credits,
     deliveries,
     devices,
+    log,
     logins,
     messages,
     nodes,
@@ -325,6 +328,18 @@ def conversation(
     if item.links != "all":
         document["links"] = item.links
     return document
+
+
+def chat_event(item: log.PastEvent) -> shapes.ChatEventDocument:
+    """Of ``chat:updated``."""
+    document = orjson.loads(item.payload)
+    return {
+        "seq": item.seq,
+        "changes": document["changes"],
+        "added": document["added"],
+        "removed": document["removed"],
+        "createdAt": iso_time(item.at),
+    }
 
 
 def user(item: accounts.User, *, private: bool) -> shapes.UserDocument:

@@ -282,6 +282,7 @@ DisplayName = Annotated[
 ]
 Content = Annotated[Text, AfterValidator(content)]
 FilledContent = Annotated[Content, AfterValidator(not_blank), NOT_EMPTY]
+Seq = Annotated[int, Field(ge=0, lt=2**63)]
 HexId = Annotated[str, AfterValidator(hex_id), documented(pattern="^[0-9a-f]{24}$")]
 # Without a pattern in the documents: the server ignores the field unless the message is of type media.
 UploadId = Annotated[str, AfterValidator(hex_id)]

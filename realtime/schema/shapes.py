@@ -243,6 +243,31 @@ class ChatFactsDocument(TypedDict):
     updatedAt: str
 
 
+class InviteDocument(TypedDict):
+    """A link by which users join a group; ``token`` is what joins, ``url`` opens it in the page."""
+
+    token: str
+    url: str
+    expiresAt: str
+
+
+class ChatEventDocument(TypedDict):
+    """``chat:updated`` as it was at a seq of the chat, without ``chatId``."""
+
+    seq: int
+    changes: dict[str, Any]
+    added: list[str]
+    removed: list[str]
+    createdAt: str
+
+
+class ChatEventsDocument(TypedDict):
+    """``before`` is the seq to continue from, null where there are no older ones."""
+
+    items: list[ChatEventDocument]
+    before: int | None
+
+
 class PushConfig(TypedDict):
     """``vapidPublicKey`` is what a browser subscribes with; null where browsers are not pushed to."""
 

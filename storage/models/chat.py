@@ -93,6 +93,15 @@ sanctions = Table(
     comment="kind is ban or silence; until is 2^62 where there is no end",
 )
 
+invites = Table(
+    "invites",
+    metadata,
+    Column("chat_pk", Key, ForeignKey(chats.c.pk), primary_key=True, autoincrement=False),
+    Column("key", String(24), nullable=False, unique=True),
+    Column("expires_at", BigInteger, nullable=False),
+    comment="links by which users join a group; key is the beginning of the token",
+)
+
 last_posts = Table(
     "last_posts",
     metadata,

@@ -207,6 +207,8 @@ ROWS: dict[str, Maker] = {
     f"POST {CHATS}/{{id}}/members/{{userId}}/silence": same(f"{CHATS}/{{room}}/members/{{other}}/silence", {}),
     f"GET {CHATS}/{{id}}/bans": same(f"{CHATS}/{{room}}/bans{paged}", items=PAGE),
     f"POST {CHATS}/{{id}}/mute": same(f"{CHATS}/{{large}}/mute", {"until": None}),
+    f"GET {CHATS}/{{id}}/events": same(f"{CHATS}/{{large}}/events?limit={PAGE}", items=PAGE),
+    f"POST {CHATS}/{{id}}/invite": of_new(World.group, f"{CHATS}/{{id}}/invite"),
     f"POST {MESSAGES}": same(
         MESSAGES, {"type": "text", "chatId": "{chat}", "content": TEXT, "metadata": METADATA, "clientMessageId": "{n}"}
     ),
@@ -294,6 +296,8 @@ LIKE = {
     f"DELETE {USERS}/me/sessions/{{id}}": f"POST {ADMIN}/users/{{id}}/sign-out",
     f"POST {USERS}/me/blocks": f"POST {STREAMS}/{{id}}/follow",
     f"DELETE {USERS}/me/blocks/{{userId}}": f"POST {STREAMS}/{{id}}/follow",
+    f"DELETE {CHATS}/{{id}}/invite": f"POST {CHATS}/{{id}}/invite",
+    "POST /api/v2/invites/{token}": f"DELETE {CHATS}/{{id}}/members/{{userId}}",
     f"POST {CHATS}/{{id}}/leave": f"DELETE {CHATS}/{{id}}/members/{{userId}}",
     f"DELETE {CHATS}/{{id}}/members/{{userId}}/ban": f"POST {CHATS}/{{id}}/members/{{userId}}/ban",
     f"DELETE {CHATS}/{{id}}/members/{{userId}}/silence": f"POST {CHATS}/{{id}}/members/{{userId}}/silence",

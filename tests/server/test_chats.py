@@ -1,5 +1,12 @@
 """Chats over REST: members, roles, leaving, muting, deleting, blocks."""
 
+from typing import Any
+
+import pytest
+
+from realtime import history
+from storage import log
+from storage.transaction import Command
 from tests.conftest import Served, eventually
 from tests.support.people import Person
 
@@ -57,6 +64,85 @@ async def test_a_new_chat_is_announced_with_some_of_its_members(either: Served) 
     assert (await ann.post(f"{PATH}/{chat_id}/members", {"userIds": [late.id]})).status == 201
     told = (await socket.event("chat:new"))[0]
     assert (told["memberCount"], len(told["members"]), told["at"]) == (26, 20, 1)
+
+
+async def test_a_large_chat_shows_its_user(either: Served) -> None:
+    """Among the at most 100 members, so that clients know how far their user has read."""
+    ann, *others = await either.people.many(103)
+    chat_id = await ann.group(*others)
+    last = others[-1]
+    sent = await ann.send(chat_id)
+    await last.post(f"/api/v2/messages/{sent['_id']}/read")
+    for document in ((await last.get(f"{PATH}/{chat_id}")).json, (await last.get(PATH)).json["items"][0]):
+        assert document["memberCount"] == 103
+        assert [each["userId"] for each in document["members"]] == [ann.id, *(each.id for each in others[:98]), last.id]
+        assert document["members"][-1]["readSeq"] == sent["seq"]
+    members = (await ann.get(f"{PATH}/{chat_id}")).json["members"]
+    assert [each["userId"] for each in members] == [ann.id, *(each.id for each in others[:99])]
+
+
+async def past(person: Person, chat_id: str, query: str = "") -> Any:
+    answer = await person.get(f"{PATH}/{chat_id}/events{query}")
+    assert answer.status == 200, answer
+    return answer.json
+
+
+async def test_joins_leaves_and_names_of_a_chat(either: Served) -> None:
+    ann, bob, cat = await either.people.many(3)
+    chat_id = await ann.group(bob)
+    socket = await bob.socket()
+    await ann.send(chat_id)
+    await ann.post(f"{PATH}/{chat_id}/members", {"userIds": [cat.id]})
+    await ann.patch(f"{PATH}/{chat_id}", {"name": "Tea"})
+    await ann.patch(f"{PATH}/{chat_id}", {"slowMode": 10})
+    await cat.post(f"{PATH}/{chat_id}/leave")
+    await eventually(lambda: len(socket.named("chat:updated")) == 4)
+    live = [(place["seq"], event) for event, place in socket.named("chat:updated")]
+    told = await past(bob, chat_id)
+    assert told["before"] is None
+    assert [list(each) for each in told["items"]] == [["seq", "changes", "added", "removed", "createdAt"]] * 3
+    assert [(each["seq"], each["added"], each["removed"], each["changes"]) for each in told["items"]] == [
+        (2, [cat.id], [], {}), (3, [], [], {"name": "Tea"}), (5, [], [cat.id], {}),
+    ]  # fmt: skip
+    assert {each["seq"] for each in told["items"]} == {seq for seq, event in live if "slowMode" not in event["changes"]}
+    pages, before = [], ""
+    while True:
+        page = await past(bob, chat_id, f"?limit=1{before}")
+        pages += [each["seq"] for each in page["items"]]
+        if page["before"] is None:
+            break
+        before = f"&before={page['before']}"
+    assert pages == [5, 3, 2]
+    assert (await past(bob, chat_id, "?before=3"))["items"] == told["items"][:1]
+    assert (await past(bob, chat_id, f"?before={2**62}"))["items"] == told["items"]
+
+
+async def test_events_of_a_chat_are_those_its_reader_may_see(either: Served) -> None:
+    ann, bob, cat = await either.people.many(3)
+    chat_id = await ann.group(bob)
+    await ann.patch(f"{PATH}/{chat_id}", {"name": "Tea"})
+    await ann.post(f"{PATH}/{chat_id}/members", {"userIds": [cat.id]})
+    await ann.patch(f"{PATH}/{chat_id}", {"name": "Coffee"})
+    assert [each["seq"] for each in (await past(cat, chat_id))["items"]] == [3]
+    await ann.patch(f"{PATH}/{chat_id}", {"historyVisible": "all"})
+    assert [each["seq"] for each in (await past(cat, chat_id))["items"]] == [1, 2, 3]
+    pk = await either.services.chats.numbers.find(cat.user.tenant_pk, chat_id)
+    await either.services.database.write(Command(lambda tx: log.trim(tx, {pk: 2}), channels=[pk]))
+    assert await past(cat, chat_id) == {"items": (await past(ann, chat_id))["items"], "before": None}
+    assert [each["seq"] for each in (await past(cat, chat_id))["items"]] == [3]
+
+
+async def test_events_of_a_chat_are_looked_for_in_parts(either: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A page of a chat with many messages and few events costs no more than any other."""
+    monkeypatch.setattr(history, "EVENTS_LOOKED_THROUGH", 3)
+    ann, bob = await either.people.many(2)
+    chat_id = await ann.group(bob)
+    await ann.patch(f"{PATH}/{chat_id}", {"name": "Tea"})
+    for _ in range(4):
+        await ann.send(chat_id)
+    assert await past(bob, chat_id) == {"items": [], "before": 3}
+    page = await past(bob, chat_id, "?before=3")
+    assert ([each["seq"] for each in page["items"]], page["before"]) == ([1], None)
 
 
 async def test_the_list_begins_with_the_latest(either: Served) -> None:

@@ -86,6 +86,9 @@ async def full(postgres_database: str, serve: ServerFactory, monkeypatch: pytest
         ]
         for answer in await asyncio.gather(*made):
             assert answer.status in (201, 202), answer
+    for number in range(MANY):
+        named = await ann.patch(f"/api/v2/chats/{chats[-1]}", {"name": f"Group of all {number}"})
+        assert named.status == 200, named
     room = (await ann.post("/api/v2/chats", {"type": "room", "name": "Room"})).json["_id"]
     for other in others:
         assert (await ann.post(f"/api/v2/chats/{room}/members/{other.id}/ban", {})).status == 200
