@@ -1,6 +1,7 @@
 /** The chat page: its places, and what is around them. */
 import { Conversation } from "./chat/conversation.js";
 import { Chats } from "./chat/list.js";
+import { offerInvite, readInvite } from "./model/invites.js";
 import { show } from "./model/navigation.js";
 import { keepOffline, renew } from "./model/push.js";
 import { api, live, may, reportActive } from "./model/session.js";
@@ -25,6 +26,9 @@ const ICONS = { chats: "chats", notifications: "bell", streams: "streams", credi
 // What a badge can hold.
 const SHOWN_MOST = 99;
 
+// Where one of the two columns is shown, as in layout.css.
+const narrow = matchMedia("(max-width: 699px)");
+
 let place = "chats";
 let inChat = false;
 
@@ -47,6 +51,7 @@ function Rail() {
   return html`
     <nav class="rail" aria-label="Bellwire">
       ${state.chats.has(state.open) && html`<a class="skip" href="#messages" onClick=${skip}>${t("skip")}</a>`}
+      <h1 class="unseen">Bellwire</h1>
       <img class="logo" src="/static/images/logo.svg" alt="" />
       ${Object.keys(PLACES).map(entry)}
       ${may("admin") && html`<a href="/monitor" title=${t("monitor")}>${icon("monitor")}<span>${t("monitor")}</span></a>`}
@@ -61,7 +66,7 @@ function Page() {
     ${state.connection !== "online" && html`<p class="banner" role="status">${t(state.connection)}</p>`}
     <div class=${inChat ? "page in-chat" : "page"}>
       <${Rail} />
-      <aside aria-label=${t(place)}><${Place} /></aside>
+      <section class="place" role=${narrow.matches && !inChat ? "main" : "complementary"} aria-label=${t(place)}><${Place} /></section>
       ${chat
         ? html`<${Conversation} key=${chat._id} chat=${chat} />`
         : html`<main>${place === "chats" && html`<div class="empty"><img src="/static/images/logo.svg" alt="" /><p>${t("pickChat")}</p></div>`}</main>`}
@@ -82,11 +87,13 @@ function draw() {
 }
 
 function route() {
+  readInvite();
   const [, name, id, messageId] = location.hash.split("/");
   inChat = name === "chat";
   if (Object.hasOwn(PLACES, name) || inChat) place = inChat ? "chats" : name;
   if (inChat) show(id, { messageId, chosen: true });
   draw();
+  offerInvite();
 }
 
 /** Ctrl+K and / go to the search, Escape leaves a chat's field for the list. */
@@ -105,6 +112,7 @@ chooseTheme();
 onChange(draw);
 onQuestion(changed);
 window.addEventListener("hashchange", route);
+narrow.addEventListener("change", changed);
 document.addEventListener("keydown", keyed);
 document.addEventListener("visibilitychange", () => { if (live) reportActive(); draw(); });
 // Another tab logged in or out.

@@ -14,14 +14,13 @@ from pathlib import Path
 from typing import Any
 
 from PIL import Image
-from playwright.async_api import Browser, FilePayload, async_playwright
+from playwright.async_api import Browser, async_playwright
 
 from server.app import serving
-from server.nodes import nodes_of
 from server.settings import Settings
-from storage.types import SECOND, now
+from tests.browser.views import monitor_views, populate, views
 from tests.browser.visitor import Visitor, launch
-from tests.support.people import People, Person
+from tests.support.people import People
 
 SHOTS = Path("docs/screenshots")
 LONG = 10_000
@@ -101,105 +100,6 @@ async def scroll() -> None:
         print(f"({JANK_MS} ms and more in a frame would be seen)")
 
 
-def photo() -> bytes:
-    file = io.BytesIO()
-    sky = Image.linear_gradient("L").resize((960, 640))
-    tones = (sky.point(lambda it: it // 3), sky.point(lambda it: 60 + it // 2), sky.point(lambda it: 255 - it // 4))
-    Image.merge("RGB", tones).save(file, "JPEG")
-    return file.getvalue()
-
-
-async def populate(people: People) -> tuple[Person, Person]:
-    """An administrator, and a user with chats of every kind."""
-    admin = await people.make("Root Admin", permissions=["admin"], grant=["admin", "streams.manage", "users.manage"])
-    names = ("Deniz Aydın", "Elif Öz", "Marta Nowak", "John Smith", "Priya Rao")
-    deniz, elif_, marta, john, priya = [await people.make(name) for name in names]
-    await admin.post("/api/v1/credits/grants", {"userId": deniz.id, "amount": 250, "reason": "welcome"})
-    hike = await deniz.group(elif_, marta, john, priya, name="Sunday hike")
-    first = await elif_.send(hike, "Who brings the **map**? The route is at https://example.org/hike")
-    await elif_.send(hike, "And the *snacks*:\n- apples\n- bread\n- cheese")
-    root = await marta.send(hike, "I can bring the map.")
-    await john.send(hike, "Where do we meet?", threadId=root["_id"])
-    await marta.send(hike, "At the station, at nine.", threadId=root["_id"])
-    await deniz.send(hike, "Great! I have a new stove: `1.2 kW`")
-    for person, key in ((elif_, "👍"), (john, "👍"), (marta, "❤️")):
-        await person.put(f"/api/v2/messages/{first['_id']}/reactions/{key}")
-    await deniz.put(f"/api/v2/messages/{root['_id']}/pin", {})
-    await priya.send(hike, "> Where do we meet?\n@Deniz Aydın can you send the place?", mentions=[deniz.id])
-    for number, (person, text) in enumerate(
-        ((john, "The plan for May"), (priya, "Lunch?"), (marta, "See you tomorrow"))
-    ):
-        await person.send(await person.group(deniz, name=("Planning", "Lunch club", "Choir")[number]), text)
-    await elif_.post("/api/v2/messages", {"type": "text", "targetUserId": deniz.id, "content": "Good morning!"})
-    for title, message in (
-        ("Your order was sent", "It arrives on Friday."),
-        ("New follower", "Elif follows you now."),
-    ):
-        body = {"userId": deniz.id, "type": "info", "category": "orders", "title": title, "message": message}
-        await admin.post("/api/v1/notifications", body)
-    await admin.post("/api/v1/streams", {"title": "Launch night", "startsAt": "2999-01-01T19:00:00Z"})
-    await marta.post(f"/api/v2/messages/{first['_id']}/report", {"reason": "advertising"})
-    return admin, deniz
-
-
-async def views(visitor: Visitor, url: str) -> AsyncIterator[str]:
-    """Each view of the chat page, once it is shown."""
-    page = visitor.page
-    if not await page.locator(".rail").is_visible():
-        await page.goto(f"{url}/#/chats")
-    await page.wait_for_selector(".chats a")
-    yield "chats"
-    await page.click(".chats a:has-text('Sunday hike')")
-    await page.wait_for_selector(".message")
-    yield "chat"
-    menu = page.locator(".message:has-text('I can bring') .open-menu")
-    await menu.focus()
-    await menu.click()
-    await page.wait_for_selector(".menu:popover-open")
-    yield "menu"
-    await page.keyboard.press("Escape")
-    await page.click("button[aria-label=Emoji]")
-    await page.wait_for_selector(".emoji .grid button")
-    yield "emoji"
-    await page.keyboard.press("Escape")
-    file: FilePayload = {"name": "lake.jpg", "mimeType": "image/jpeg", "buffer": photo()}
-    await page.set_input_files("input[type=file]", file)
-    await page.wait_for_selector(".files img")
-    yield "file"
-    await page.keyboard.press("Escape")
-    await page.click(".replies")
-    await page.wait_for_selector(".panel .message")
-    yield "thread"
-    await page.click(".panel button[aria-label=Close]")
-    await page.click(".conversation > header button[aria-label=More]")
-    await page.wait_for_selector("dialog[open]")
-    yield "members"
-    await page.keyboard.press("Escape")
-    await page.fill(".composer textarea", "")
-    await page.click("button[aria-label='Send credits']")
-    await page.wait_for_selector("dialog input[name=amount]")
-    yield "credits-sending"
-    await page.keyboard.press("Escape")
-    for place in ("notifications", "streams", "credits", "settings"):
-        await page.goto(f"{url}/#/{place}")
-        await page.wait_for_selector("aside h2")
-        yield place
-    await page.goto(f"{url}/#/chats")
-    await page.fill(".find input", "map")
-    await page.wait_for_selector(".hits a")
-    yield "search"
-
-
-async def monitor_views(visitor: Visitor, url: str) -> AsyncIterator[str]:
-    page = visitor.page
-    await page.goto(f"{url}/monitor")
-    await page.wait_for_selector(".plot canvas")
-    for tab in ("overview", "nodes", "pushes", "moderation", "broadcasts", "webhooks", "audit", "users", "tenant"):
-        await page.goto(f"{url}/monitor#{tab}")
-        await page.wait_for_selector("main h2")
-        yield f"monitor-{tab}"
-
-
 async def shots() -> None:
     """Every view at three widths, light and dark; and some in Turkish."""
     SHOTS.mkdir(parents=True, exist_ok=True)
@@ -207,11 +107,6 @@ async def shots() -> None:
         old.unlink()
     async with stage() as (people, url, browser):
         admin, deniz = await populate(people)
-        figures = people.services.figure_history
-        for seconds in (25, 15, 5):
-            await figures.record(await nodes_of(people.services), now() - seconds * SECOND)
-            for _ in range(20):
-                await admin.get("/api/v1/users/me")
         for width, height in WIDTHS:
             for scheme in ("light", "dark"):
                 name = f"{width}-{scheme}"

@@ -255,7 +255,7 @@ async def test_a_notification_in_the_bell(visit: Visit, server: Served, monkeypa
     await expect(badge).to_have_text("3")
     await ann.page.click(".notification >> nth=1 >> button[aria-label=Delete]")
     await expect(ann.page.locator(".notification")).to_have_count(3)
-    await ann.page.click("aside button:has-text('Mark all as read')")
+    await ann.page.click(".place button:has-text('Mark all as read')")
     await expect(badge).to_have_count(0)
     await ann.page.reload()
     await expect(ann.page.locator(".notification.unread")).to_have_count(0)
@@ -370,12 +370,12 @@ async def test_both_languages(visit: Visit) -> None:
     await expect(ann.page.locator("button[name=action]")).to_have_text("Giriş yap")
     assert await ann.page.evaluate("document.documentElement.lang") == "tr"
     await ann.register("Ayşe")
-    await expect(ann.page.locator("aside > header h2")).to_have_text("Sohbetler")
+    await expect(ann.page.locator(".place > header h2")).to_have_text("Sohbetler")
     await ann.page.click('.rail a[href="#/settings"]')
     await ann.page.select_option(".settings select[name=language]", "en")
-    await expect(ann.page.locator("aside > header h2")).to_have_text("Settings")
+    await expect(ann.page.locator(".place > header h2")).to_have_text("Settings")
     await ann.page.reload()
-    await expect(ann.page.locator("aside > header h2")).to_have_text("Settings")
+    await expect(ann.page.locator(".place > header h2")).to_have_text("Settings")
 
 
 async def test_a_narrow_screen(visit: Visit) -> None:
@@ -399,8 +399,8 @@ async def test_right_to_left(visit: Visit) -> None:
     await bob.say("hi")
     await ann.sees("שלום", "hi")
     box = "each => each.getBoundingClientRect().left"
-    rail, aside, main = [await ann.page.locator(name).evaluate(box) for name in (".rail", "aside", "main")]
-    assert rail > aside > main
+    rail, place, main = [await ann.page.locator(name).evaluate(box) for name in (".rail", ".place", "main")]
+    assert rail > place > main
     mine, theirs = [await ann.page.locator(name).evaluate(box) for name in (".message.mine", ".message:not(.mine)")]
     assert mine < theirs
     assert await ann.page.evaluate("document.documentElement.scrollWidth <= innerWidth")

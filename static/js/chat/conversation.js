@@ -80,7 +80,7 @@ export function Conversation({ chat }) {
           <${Messages} chat=${chat} onMenu=${setMenu} onThread=${setThread} />
         </div>
         ${(away || timeline?.after) && html`
-          <button type="button" class="newest" aria-label=${t("newest")} title=${t("newest")} onClick=${toNewest}>
+          <button type="button" class="newest" aria-label=${[t("newest"), chat.unreadCount && number(chat.unreadCount)].filter(Boolean).join(" ")} title=${t("newest")} onClick=${toNewest}>
             ${icon("down")}${chat.unreadCount > 0 && html`<b class="badge">${number(chat.unreadCount)}</b>`}
           </button>`}
         ${chat.type === "room" && html`<${Hearts} chat=${chat} />`}

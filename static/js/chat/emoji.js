@@ -46,7 +46,7 @@ export class EmojiPicker extends Component {
     const first = (event) => { event.preventDefault(); if (shown.length) this.choose(shown[0].emoji); };
     return html`
       <div class="menu emoji" popover="auto" role="dialog" aria-label=${t("emoji")} onToggle=${(event) => event.newState === "closed" && onClose()}>
-        <form role="search" onSubmit=${first}>
+        <form role="search" aria-label=${t("emoji")} onSubmit=${first}>
           <input type="search" autocomplete="off" placeholder=${t("searchEmoji")} aria-label=${t("searchEmoji")} value=${query}
             onInput=${(event) => this.setState({ query: event.target.value })} /></form>
         <div class="groups" role="group" aria-label=${t("emojiGroups")}>

@@ -12,7 +12,7 @@ export function Find({ onFound }) {
     onFound(query ? (await attempt(() => find(query))) ?? null : null);
   };
   return html`
-    <form class="find" role="search" onSubmit=${search}>
+    <form class="find" role="search" aria-label=${t("findPeople")} onSubmit=${search}>
       <input name="query" type="search" placeholder=${t("findPeople")} aria-label=${t("findPeople")} autocomplete="off"
         onInput=${(event) => event.target.value || onFound(null)} />
     </form>`;

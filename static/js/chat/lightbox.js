@@ -47,7 +47,7 @@ export class Lightbox extends Component {
           <span class="inline">${iconButton("download", t("download"), download)}${iconButton("close", t("close"), () => this.base.close())}</span></header>
         <figure onClick=${(event) => event.target === event.currentTarget && this.base.close()}>
           ${at > 0 && iconButton("arrow-left", t("previous"), () => this.move(-1), { class: "plain icon-only previous" })}
-          ${source && html`<img src=${source} alt=${media.name} />`}
+          ${source && html`<img src=${source} alt=${t("image")} />`}
           ${at < this.all.length - 1 && at >= 0 && iconButton("arrow-right", t("following"), () => this.move(1), { class: "plain icon-only following" })}
         </figure>
       </dialog>`;

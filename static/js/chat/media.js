@@ -64,7 +64,7 @@ function Video({ media }) {
 
 function Download({ media }) {
   return html`
-    <button type="button" class="row" aria-label=${t("open", { name: media.name })} onClick=${() => openFile(media)}>
+    <button type="button" class="row" title=${t("open", { name: media.name })} onClick=${() => openFile(media)}>
       ${icon("file")}<span class="about"><bdi class="title">${media.name}</bdi><span class="hint">${bytes(media.size)}</span></span>${icon("download")}
     </button>`;
 }

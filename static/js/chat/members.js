@@ -14,6 +14,7 @@ import { iconButton } from "../ui/icons.js";
 import { t } from "../ui/texts.js";
 import { Avatar } from "./avatar.js";
 import { Find } from "./find.js";
+import { InviteLink } from "./invite.js";
 import { Bans, ChatRules, MemberActions, SanctionDialog } from "./moderation.js";
 import { Profile } from "./profile.js";
 
@@ -65,6 +66,7 @@ function Group({ chat, onClose }) {
             <li key=${user.id}><button type="button" class="row" onClick=${() => attempt(() => addMember(chat._id, user.id))}>
               <${Avatar} id=${user.id} name=${user.name} url=${user.avatarUrl} /><bdi>${user.name}</bdi></button></li>`)}
         </ul>`}
+      ${manager && chat.type === "group" && html`<${InviteLink} chat=${chat} />`}
       ${moderates(chat) && html`<${Bans} chat=${chat} />`}
       ${manager && html`<${ChatRules} chat=${chat} />`}
       ${sanction && html`<${SanctionDialog} chat=${chat} ...${sanction} onClose=${() => setSanction(null)} />`}

@@ -1,4 +1,5 @@
 /** The messages of a chat, page by page. */
+import { eventsBetween } from "../model/chat_events.js";
 import { waitingIn } from "../model/messages.js";
 import { nameOf } from "../model/people.js";
 import { me } from "../model/session.js";
@@ -7,6 +8,7 @@ import { summary } from "../model/summary.js";
 import { day } from "../ui/formats.js";
 import { Component, html } from "../ui/html.js";
 import { t } from "../ui/texts.js";
+import { ChatEvent } from "./chat_event.js";
 import { Message } from "./message.js";
 import { RefusedMessage, UploadingMessage, WaitingMessage } from "./pending.js";
 
@@ -19,15 +21,19 @@ export function Messages({ chat, onMenu, onThread }) {
   const timeline = state.timelines.get(chat._id);
   const pages = timeline?.pages ?? [];
   const firstUnread = firstUnreadOf(pages);
+  const events = state.chatEvents.get(chat._id) ?? [];
+  const lastSeq = pages.at(-1)?.at(-1).seq ?? 0;
   const mine = (all) => all.filter((each) => each.chatId === chat._id);
   const isLoading = !timeline || timeline.before === undefined || timeline.loading;
   return html`
     <div class=${chat.type === "direct" ? "messages" : "messages in-group"} role="log" aria-label=${t("messages")}>
       ${isLoading ? html`<p class="hint">${t("loading")}</p>` : timeline.before === null && html`<p class="hint">${t("begins")}</p>`}
       ${pages.map((items, index) => html`
-        <${Page} key=${items[0]._id} items=${items} previous=${pages[index - 1]?.at(-1)} chat=${chat} firstUnread=${firstUnread}
+        <${Page} key=${items[0]._id} items=${items} previous=${pages[index - 1]?.at(-1)} events=${events}
+          isBeginning=${index === 0 && timeline.before === null} chat=${chat} firstUnread=${firstUnread}
           fresh=${index >= pages.length - FRESH_PAGES} names=${state.names} onMenu=${onMenu} onThread=${onThread} />`)}
       <ol>
+        ${!isLoading && !timeline.after && eventsBetween(events, lastSeq, Infinity).map((event) => html`<${ChatEvent} key=${`event-${event.seq}`} event=${event} />`)}
         ${waitingIn(chat._id).filter((each) => !each.threadId).map((message) => html`<${WaitingMessage} key=${message.clientMessageId} message=${message} />`)}
         ${mine(state.refused.map(({ message, why }) => ({ ...message, message, why }))).map((each) => html`
           <${RefusedMessage} key=${each.clientMessageId} message=${each.message} why=${each.why} />`)}
@@ -39,22 +45,24 @@ export function Messages({ chat, onMenu, onThread }) {
 /** Fifty messages: drawn again only when one of them is another. */
 class Page extends Component {
   shouldComponentUpdate(next) {
-    const { items, previous, chat, names, firstUnread } = this.props;
+    const { items, previous, chat, names, firstUnread, events, isBeginning } = this.props;
     const marks = next.fresh && chat.members !== next.chat.members;
-    return items !== next.items || previous !== next.previous || names !== next.names || firstUnread !== next.firstUnread || marks;
+    return items !== next.items || events !== next.events || isBeginning !== next.isBeginning || previous !== next.previous || names !== next.names || firstUnread !== next.firstUnread || marks;
   }
 
-  render({ items, previous, chat, firstUnread, onMenu, onThread }) {
+  render({ items, previous, events, isBeginning, chat, firstUnread, onMenu, onThread }) {
     let before = previous;
     return html`
       <ol class="part">
         ${items.map((message) => {
           const isNewDay = !before || day(before.createdAt) !== day(message.createdAt);
           const isFirstUnread = message._id === firstUnread;
-          const isFirst = isNewDay || isFirstUnread || !isOneGroup(before, message);
+          const happened = before || isBeginning ? eventsBetween(events, before?.seq ?? 0, message.seq) : [];
+          const isFirst = isNewDay || happened.length > 0 || isFirstUnread || !isOneGroup(before, message);
           const answered = message.replyTo && this.#found(message.replyTo, chat);
           before = message;
           return html`
+            ${happened.map((event) => html`<${ChatEvent} key=${`event-${event.seq}`} event=${event} />`)}
             ${isNewDay && html`<li class="day" key=${`day-${message._id}`}>${day(message.createdAt)}</li>`}
             ${isFirstUnread && html`<li class="divider" key=${`unread-${message._id}`}>${t("newMessages")}</li>`}
             <${Message} key=${message._id} message=${message} chat=${chat} isFirst=${isFirst} answered=${answered} onMenu=${onMenu} onThread=${onThread} />`;

@@ -1,6 +1,7 @@
 /** Chats: their documents, kept up to date by events, and what a member can change of them. */
 import { say } from "../ui/notice.js";
 import { t } from "../ui/texts.js";
+import { addEvent } from "./chat_events.js";
 import { knowMembers, otherOf, watchPresence } from "./people.js";
 import { loadPins } from "./pins.js";
 import { api, me } from "./session.js";
@@ -22,6 +23,12 @@ export function keep(chat) {
   if (other && state.people.get(other.userId)?.online === undefined) watchPresence();
 }
 
+/** The user is in a chat now. Of a large one the event names others alone. */
+export function onAdded(chat) {
+  keep(chat);
+  if (!chat.members.some(({ userId }) => userId === me())) attempt(() => loadChat(chat._id));
+}
+
 export const loadChat = async (id) => keep(await api.get(`/api/v2/chats/${id}`));
 
 /** The seq of the last event of a chat: a document that is older is known as such. */
@@ -39,6 +46,7 @@ export function change(id, values) {
 export function forget({ chatId }) {
   state.chats.delete(chatId);
   state.timelines.delete(chatId);
+  state.chatEvents.delete(chatId);
   changed();
 }
 
@@ -49,7 +57,7 @@ export function onRemoved({ chatId }) {
   else forget({ chatId });
 }
 
-export function onUpdated({ chatId, changes, added, removed }) {
+export function onUpdated({ chatId, changes, added, removed }, { seq }) {
   const chat = state.chats.get(chatId);
   if (!chat) return;
   if (chat.type === "room" && removed.includes(me())) {
@@ -57,6 +65,7 @@ export function onUpdated({ chatId, changes, added, removed }) {
     say(t("putOut"));
     return;
   }
+  addEvent({ chatId, changes, added, removed }, seq);
   const { members: roles = [], pins, ...facts } = changes;
   if (pins && state.pins.has(chatId)) loadPins(chatId);
   // Slow mode counts from the next message on.

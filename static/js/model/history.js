@@ -1,4 +1,5 @@
 /** Loading the messages of a chat: the newest, older and newer ones, and those around a message to jump to. */
+import { loadEvents } from "./chat_events.js";
 import { isApart } from "./messages.js";
 import { introduce } from "./people.js";
 import { readSeqOf } from "./receipts.js";
@@ -22,10 +23,15 @@ async function begin(id, timeline, query) {
   show(id, timeline, await page(id, query));
 }
 
+// Where a page of messages begins and ends, for what happened between them: all that is older than the first message belongs to it.
+const startOf = ({ items, before }) => (before === null ? 0 : items[0].seq);
+const endOf = ({ items, after }) => (after ? items.at(-1).seq + 1 : undefined);
+
 /** Show a page of messages in place of all that were loaded. */
 function show(id, timeline, found) {
   timeline.begin(found);
   attempt(() => introduce(found.items));
+  attempt(() => loadEvents(id, startOf(found), endOf(found)));
   const mine = found.items.findLast((each) => each.senderId === me());
   // Slow mode counts from the last message of the user, which only the newest page is sure to have.
   if (mine && !found.after && !state.posted.has(id)) state.posted.set(id, Date.parse(mine.createdAt));
@@ -56,9 +62,11 @@ export async function older(id) {
   timeline.loading = true;
   changed();
   await attempt(async () => {
-    const found = await page(id, `&before=${timeline.before}`);
+    const end = timeline.before;
+    const found = await page(id, `&before=${end}`);
     timeline.prepend(found);
     attempt(() => introduce(found.items));
+    attempt(() => loadEvents(id, startOf(found), end));
   });
   timeline.loading = false;
   changed();
@@ -71,9 +79,11 @@ export async function newer(id) {
   const { last } = timeline;
   timeline.loading = true;
   await attempt(async () => {
+    const start = timeline.after + 1;
     const found = await page(id, `&after=${timeline.after}`);
     timeline.append(found);
     attempt(() => introduce(found.items));
+    attempt(() => loadEvents(id, start, endOf(found)));
   });
   timeline.loading = false;
   changed();

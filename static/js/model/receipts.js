@@ -4,8 +4,8 @@ import { countUnread } from "./messages.js";
 import { live, me } from "./session.js";
 import { once, state } from "./state.js";
 
-/** The seq up to which the user has read a chat; undefined where the chat's document does not say it. */
-export const readSeqOf = (chat) => chat.members.find((each) => each.userId === me())?.readSeq ?? state.readSeqs.get(chat._id);
+/** The seq up to which the user has read a chat; undefined where they are no member. */
+export const readSeqOf = (chat) => chat.members.find((each) => each.userId === me())?.readSeq;
 
 /** Mark messages as read up to and with this one, unless they are. */
 export async function markRead(chat, message) {
@@ -22,7 +22,6 @@ export async function markRead(chat, message) {
 export function onReadBy({ chatId, userId, readSeq }) {
   const chat = state.chats.get(chatId);
   if (!chat) return;
-  if (userId === me()) state.readSeqs.set(chatId, Math.max(readSeq, state.readSeqs.get(chatId) ?? 0));
   const members = chat.members.map((each) => (each.userId === userId ? { ...each, readSeq } : each));
   // Replies that only their threads show are not read with the chat.
   const isAll = userId === me() && readSeq >= (chat.lastMessage?.seq ?? 0) && !state.unreadReplies.has(chatId);

@@ -13,12 +13,12 @@ export const state = {
   moreChats: null,
   /** The id of the open chat. */
   open: null,
-  /** Up to which seq the user has read chats whose documents do not say it, because they have too many members. */
-  readSeqs: new Map(),
   /** In the open chat, the seq after which messages were unread when it was opened; null where none were. */
   unreadAfter: null,
   /** The loaded messages of each chat. @type {Map<string, import("./timeline.js").Timeline>} */
   timelines: new Map(),
+  /** Joins, leaves and names of each group, ascending by seq, as far as they were loaded. */
+  chatEvents: new Map(),
   /** What is known of each user: name, presence. */
   people: new Map(),
   /** Grows when the name or the picture of a user becomes known. */

@@ -1,7 +1,8 @@
 /** How the state follows the server: events from the connection, and everything again where events were missed. */
 import { t } from "../ui/texts.js";
-import { advance, keep, onRemoved, onUpdated } from "./chats.js";
+import { advance, onAdded, onRemoved, onUpdated } from "./chats.js";
 import { onBalance } from "./credits.js";
+import { offerInvite } from "./invites.js";
 import { countUnread, onNew, onRefused, onSent, onThread, put } from "./messages.js";
 import { openChat, show } from "./navigation.js";
 import { onDeleted, onNotification, onRead } from "./notifications.js";
@@ -21,7 +22,7 @@ const RETRY_MS = 2_000;
 const DURABLE = {
   "message:new": onNew, "message:updated": put, "message:deleted": put, "message:read": onReadBy,
   "message:reactions": onReactions, "message:thread": onThread, "thread:read": countUnread,
-  "chat:new": keep, "chat:updated": onUpdated, "chat:removed": onRemoved,
+  "chat:new": onAdded, "chat:updated": onUpdated, "chat:removed": onRemoved,
   "notification:new": onNotification, "notification:read": onRead, "notification:deleted": onDeleted,
   "credit:balance": onBalance, "stream:status": keepStream, "member:silenced": onSilenced,
 };
@@ -43,7 +44,7 @@ const OTHERS = {
 export function start() {
   connect((live) => {
     for (const [name, handle] of Object.entries(DURABLE)) {
-      live.on(name, (payload, place) => whenLoaded(() => { handle(payload); advance(place); }));
+      live.on(name, (payload, place) => whenLoaded(() => { handle(payload, place); advance(place); }));
     }
     for (const [name, handle] of Object.entries(OTHERS)) live.on(name, handle);
   });
@@ -54,6 +55,7 @@ export async function logIn(verb, body) {
   await api.enter(verb, body);
   start();
   changed();
+  offerInvite();
 }
 
 /** Tell a new connection what only the one before knew. */

@@ -17,7 +17,7 @@ export function Audit({ trying }) {
     <section class="card" aria-label=${t("audit")}>
       <h2>${t("audit")}</h2>
       ${!page.items.length && html`<p class="hint">${t("nothingFound")}</p>`}
-      <div class="scrolling"><table>
+      <div class="scrolling" tabindex="0" role="group" aria-label=${t("audit")}><table>
         <thead><tr><th>${t("time")}</th><th>${t("action")}</th><th>${t("actor")}</th><th>${t("target")}</th><th>${t("details")}</th></tr></thead>
         <tbody>${page.items.map((each) => html`
           <tr key=${each.id}><td>${moment(each.createdAt)}</td><td>${each.action}</td><td><code>${each.actorId ?? t("operator")}</code></td><td><code>${each.target ?? ""}</code></td>

@@ -10,7 +10,7 @@ export function Nodes({ looking }) {
   return html`
     <section class="card" aria-label=${t("nodes")}>
       <h2>${t("nodes")}</h2>
-      <div class="scrolling"><table class="nowrap">
+      <div class="scrolling" tabindex="0" role="group" aria-label=${t("nodes")}><table class="nowrap">
         <thead><tr><th>${t("place")}</th><th>${t("since")}</th><th class="figure">${t("sockets")}</th><th class="figure">${t("commits")}</th>
           <th class="figure">${t("waitingWrites")}</th><th class="figure">${t("outbox")}</th><th class="figure">${t("memory")}</th></tr></thead>
         <tbody>${items.map(({ id, place, startedAt, figures }) => html`

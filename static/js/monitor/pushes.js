@@ -45,7 +45,7 @@ function DeadLetters({ trying, looking }) {
 export function PushTable({ items, onRetry }) {
   if (!items.length) return html`<p class="hint">${t("nothingFound")}</p>`;
   return html`
-    <div class="scrolling"><table>
+    <div class="scrolling" tabindex="0" role="group" aria-label=${t("deadLetters")}><table>
       <thead><tr><th>${t("kind")}</th><th>${t("status")}</th><th class="figure">${t("tries")}</th><th></th></tr></thead>
       <tbody>${items.map((item) => html`
         <tr key=${item.id}><td>${item.kind}, ${item.provider}<br /><span class="hint">${moment(item.createdAt)} · ${item.userId}</span></td>

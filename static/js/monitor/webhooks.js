@@ -53,7 +53,7 @@ export function Webhooks({ trying, looking }) {
       <section class="card" aria-label=${t("calls")}>
         <h2>${t("calls")} <bdi class="hint">${calls.hook.url}</bdi></h2>
         ${!calls.items.length && html`<p class="hint">${t("nothingFound")}</p>`}
-        <div class="scrolling"><table>
+        <div class="scrolling" tabindex="0" role="group" aria-label=${t("calls")}><table>
           <tbody>${calls.items.map((call) => html`
             <tr key=${call.id}><td>${call.event}<br /><span class="hint">${moment(call.createdAt)}</span></td><td>${call.state} ${call.status ?? ""} ${call.reason ?? ""}</td>
               <td class="figure">${call.attempts}</td><td>${call.state === "dead" && html`<button type="button" class="plain" onClick=${() => retry(call)}>${t("retry")}</button>`}</td></tr>`)}</tbody>

@@ -1,5 +1,6 @@
 /** Logging in, registering, and setting a password by a link. */
 import { api } from "../model/session.js";
+import { isInvited } from "../model/invites.js";
 import { reasonOf } from "../model/state.js";
 import { logIn } from "../model/sync.js";
 import { ask } from "../ui/ask.js";
@@ -52,6 +53,7 @@ export function Enter() {
         ${verb !== "reset" && html`<label>${t("email")}<input name="email" type="email" autocomplete="email" required autofocus=${verb === "login"} /></label>`}
         <${PasswordField} name="password" label=${t(verb === "reset" ? "newPassword" : "password")}
           autocomplete=${verb === "login" ? "current-password" : "new-password"} hint=${verb === "login" ? "" : t("passwordRule")} />
+        ${isInvited() && html`<p class="hint" role="status">${t("joinAfter")}</p>`}
         ${problem && html`<p role="alert">${problem}</p>`}
         <button name="action" value=${verb} disabled=${busy}>${t(ACTIONS[verb])}</button>
         <p class="inline">

@@ -14,6 +14,9 @@ export const clock = (at) => format("clock", Intl.DateTimeFormat, { timeStyle: "
 export const moment = (at) =>
   format("moment", Intl.DateTimeFormat, { dateStyle: "medium", timeStyle: "short" }).format(new Date(at));
 
+/** Names and the like as one text: "Ann, Bob and Cat". */
+export const list = (items) => format("list", Intl.ListFormat, {}).format(items);
+
 export const number = (value) => format("number", Intl.NumberFormat, {}).format(value);
 
 const daysAgo = (at) => Math.round((new Date().setHours(0, 0, 0, 0) - new Date(at).setHours(0, 0, 0, 0)) / 86_400_000);
