@@ -3,8 +3,6 @@
 import asyncio
 import io
 import re
-from collections.abc import AsyncIterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -14,32 +12,12 @@ from PIL import Image
 from playwright.async_api import expect
 
 from realtime.schema import fields
-from tests.browser.conftest import Visit
+from tests.browser.conftest import Cuttable, Visit
 from tests.browser.visitor import AXE, PASSWORD, Visitor, violations
 from tests.conftest import Served, ServerFactory, eventually
 from tests.support.guard import HANG_SECONDS
 from tests.support.people import Person
 from tests.support.proxy import Proxy
-
-
-@dataclass
-class Cuttable:
-    """``way`` is where connections lead, None while the network is cut."""
-
-    there: tuple[str, int]
-    url: str = ""
-
-    def __post_init__(self) -> None:
-        self.way: tuple[str, int] | None = self.there
-        self.proxy: Proxy
-
-    def cut(self) -> None:
-        self.way = None
-        self.proxy.cut()
-
-    def heal(self) -> None:
-        self.way = self.there
-
 
 FIRST_LOAD = 200_000
 
@@ -598,16 +576,6 @@ async def test_the_first_load_is_light_and_needs_nobody_else(visit: Visit) -> No
 
 
 # What a cut must not lose beside messages of open chats
-
-
-@pytest.fixture
-async def cuttable(server: Served) -> AsyncIterator[Cuttable]:
-    """The server behind a network that can be cut."""
-    address = urlsplit(server.url)
-    cuttable = Cuttable((address.hostname or "", address.port or 0))
-    async with Proxy(lambda: cuttable.way) as cuttable.proxy:
-        cuttable.url = f"http://127.0.0.1:{cuttable.proxy.port}"
-        yield cuttable
 
 
 async def test_what_came_into_new_chats_during_a_cut(visit: Visit, server: Served, cuttable: Cuttable) -> None:

@@ -84,10 +84,14 @@ class Visitor:
         await self.page.fill(".find input", name)
         await self.page.press(".find input", "Enter")
         await self.page.click(f'.found button:has-text("{name}")')
-        await self.page.wait_for_selector(".composer")
+        await self.has_open(name)
 
     async def open_chat(self, title: str) -> None:
         await self.page.click(f'.chats a:has-text("{title}")')
+        await self.has_open(title)
+
+    async def has_open(self, title: str) -> None:
+        await expect(self.page.locator("main h1")).to_contain_text(title)
         await self.page.wait_for_selector(".composer")
 
     async def say(self, text: str) -> None:
