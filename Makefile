@@ -4,8 +4,8 @@ BIN = .venv/bin
 COMPILE = .venv-lock/bin/pip-compile --quiet --generate-hashes --strip-extras --allow-unsafe --no-header --no-annotate \
 	--no-emit-index-url --no-emit-find-links --no-emit-trusted-host
 
-# Tests that kill processes, measure, make up requests, or install packages; each takes long.
-SLOW = tests/faults tests/load tests/fuzz tests/packaging tests/clients
+# Tests that kill processes, measure, make up requests, install packages, or look at all views; each takes long.
+SLOW = tests/faults tests/load tests/fuzz tests/packaging tests/clients tests/browser/test_views.py
 
 .PHONY: run test test-slow check format bench fuzz prove mutants install lock chromium firefox nginx pgbouncer
 

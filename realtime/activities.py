@@ -68,7 +68,9 @@ class Activities:
         }
         if known is None:
             if activities.alive(tx.connection(), caller.pk) >= self.limits.activities:
-                raise Conflict(f"A user can have at most {self.limits.activities} Live Activities")
+                raise Conflict(
+                    f"A user can have at most {self.limits.activities} Live Activities", code="limit_reached"
+                )
             own = {"tenant_pk": stream.tenant_pk, "stream_pk": stream.pk, "user_pk": caller.pk}
             return activities.add(
                 tx, {**own, "device_id": body.deviceId, "activity_id": body.activityId, **values}

@@ -308,13 +308,13 @@ def admins_of(tenant_pk: int) -> str:
 def keep_an_admin(tx: Tx, user: User) -> None:
     """Raises Conflict where the tenant would be left without an admin; the caller holds ``admins_of``."""
     if "admin" in user.permissions and not accounts.other_admins(tx.connection(), user.tenant_pk, user.pk):
-        raise Conflict("This is the last administrator of the tenant; appoint another one first")
+        raise Conflict("This is the last administrator of the tenant; appoint another one first", code="last_admin")
 
 
 def require_own(actor: Caller, user: User, own: bool) -> None:
     """Raises Conflict where an admin would lock themselves out without having said so."""
     if user.pk == actor.pk and not own:
-        raise Conflict("This is your own account; add ?confirm=self to confirm")
+        raise Conflict("This is your own account; add ?confirm=self to confirm", code="own_account")
 
 
 def changes_of(before: User, after: User) -> dict[str, Any]:

@@ -129,7 +129,7 @@ class Chats:
         if len(others) < len(wanted):
             raise NotFound
         if len(wanted) >= self.limits.chat_members:
-            raise Conflict(f"A chat can have at most {self.limits.chat_members} members")
+            raise Conflict(f"A chat can have at most {self.limits.chat_members} members", code="chat_full")
         apply = self._direct(caller, others[0]) if body.type == "direct" else self._group(caller, body, others)
         return await self.database.write(Command(apply, channels=[caller.pk, *(each.pk for each in others)]))
 
@@ -153,7 +153,7 @@ class Chats:
                 actor.require(MANAGE_STREAMS)
             require_open(tx, caller, others)
             if body.id and chat.id_taken(tx.connection(), caller.user.tenant_pk, body.id):
-                raise Conflict("A chat with this id already exists")
+                raise Conflict("A chat with this id already exists", code="id_taken")
             pk = chat.add(
                 tx,
                 caller.user.tenant_pk,
@@ -216,7 +216,7 @@ class Chats:
             if inside:
                 chat.keep_members(tx, pk, inside)
             if access.member_count + len(new) > self.limits.chat_members:
-                raise Conflict(f"A chat can have at most {self.limits.chat_members} members")
+                raise Conflict(f"A chat can have at most {self.limits.chat_members} members", code="chat_full")
             if new:
                 sanctions.lift(tx, pk, [each.pk for each in new], "ban", "silence")
                 admit(tx, pk, access.chat_id, new, role)
@@ -390,7 +390,7 @@ def is_open(tx: Tx, pk: int, access: Access) -> bool:
 
 def require_group(access: Access) -> None:
     if access.type == "direct":
-        raise Conflict("A direct chat has exactly two members and no name")
+        raise Conflict("A direct chat has exactly two members and no name", code="direct_chat")
 
 
 def moderate(access: Access) -> None:

@@ -146,7 +146,7 @@ def pay(
             reverses_pk=reverses_pk,
         )
     except NotEnough:
-        raise Conflict("Insufficient balance") from None
+        raise Conflict("Insufficient balance", code="insufficient_credits") from None
     for user in (giver, taker):
         if user is not None:
             append_balance(tx, user.pk, id)
@@ -175,7 +175,7 @@ def require_able(tx: Tx, user_pk: int) -> None:
     if status == "deleted":
         raise NotFound
     if status != "active":
-        raise Conflict(f"The recipient is {status}")
+        raise Conflict(f"The recipient is {status}", code="recipient_inactive")
 
 
 def append_balance(tx: Tx, user_pk: int, transaction_id: str) -> int:

@@ -77,7 +77,9 @@ class Devices:
             if uses_channels:
                 push_channel_apps.add_app(tx, device.environment, device.bundle_id)
             if new and devices.count(tx.connection(), caller.pk) > self.limits.devices:
-                raise Conflict(f"A user can have at most {self.limits.devices} devices; delete one first")
+                raise Conflict(
+                    f"A user can have at most {self.limits.devices} devices; delete one first", code="limit_reached"
+                )
             return device, new
 
         locks = [f"token:{hashlib.sha256(token.encode()).hexdigest()}"]

@@ -51,9 +51,9 @@ def require(tx: Tx, caller: Caller, message_id: str) -> tuple[Message, Media | N
     if item is None:
         raise NotFound(ABSENT)
     if item.deleted_at is not None:
-        raise Conflict("The message was deleted")
+        raise Conflict("The message was deleted", code="message_deleted")
     if item.transfer is not None:
-        raise Conflict("A transfer cannot be forwarded")
+        raise Conflict("A transfer cannot be forwarded", code="transfer_final")
     file_id = file_of(item)
     file = None if file_id is None else media.find(tx, file_id)
     if file_id is not None and (file is None or file.state != "sent"):

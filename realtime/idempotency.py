@@ -15,4 +15,4 @@ def fingerprint(command: object) -> str:
 def require_same(first: str | None, now: str) -> None:
     """Raises Conflict where a key stood for another command the first time."""
     if first != now:
-        raise Conflict("Idempotency key reused with a different body")
+        raise Conflict("Idempotency key reused with a different body", code="idempotency_key_reused")

@@ -71,17 +71,17 @@ class Invites:
         """
         key = token[:KEY_CHARACTERS]
         if not self.signer.is_signed(key, token[KEY_CHARACTERS:]):
-            raise NotFound(UNKNOWN)
+            raise NotFound(UNKNOWN, code="invite_invalid")
         tenant_pk = caller.user.tenant_pk
         found = await self.chats.database.read(lambda connection: invites.find(connection, tenant_pk, key, at=now()))
         if found is None:
-            raise NotFound(UNKNOWN)
+            raise NotFound(UNKNOWN, code="invite_invalid")
         pk = found.chat_pk
 
         def apply(tx: Tx) -> tuple[shapes.ChatDocument, bool]:
             user = caller.fresh(tx).user
             if invites.find(tx.connection(), tenant_pk, key, at=tx.now) is None:
-                raise NotFound(UNKNOWN)
+                raise NotFound(UNKNOWN, code="invite_invalid")
             if chat.member(tx.connection(), pk, user.pk) is not None:
                 return seen_by(tx.connection(), pk, user.pk), False
             banned_until = sanctions.of_user(tx.connection(), pk, user.pk, tx.now).get("ban")
@@ -89,7 +89,7 @@ class Invites:
                 raise Restricted("banned", banned_until)
             most = self.chats.limits.chat_members
             if chat.member_count(tx.connection(), pk) >= most:
-                raise Conflict(f"A chat can have at most {most} members")
+                raise Conflict(f"A chat can have at most {most} members", code="chat_full")
             admit(tx, pk, found.chat_id, [user], "member")
             return seen_by(tx.connection(), pk, user.pk), True
 

@@ -22,7 +22,7 @@ from storage.transaction import Command, Tx
 ACCESS_TTL_SECONDS = 15 * 60
 REFRESH_TTL_SECONDS = 30 * 24 * 3600
 RESET_TTL_SECONDS = 24 * 3600
-WRONG = "The e-mail or the password is wrong"
+WRONG = "Incorrect e-mail or password"
 
 
 class Peer(NamedTuple):
@@ -121,14 +121,14 @@ class Logins:
             if user is not None:
                 # The request does not wait for it: the response time would reveal that the account exists.
                 self.tasks.spawn(self._record_failure(user, peer))
-            raise Unauthenticated(WRONG)
+            raise Unauthenticated(WRONG, code="wrong_credentials")
         # Many may have been tried while this one was looked at.
         await self.rates.require(self.rates.failed_logins, here)
 
         def apply(tx: Tx) -> tuple[User, str, list[str]]:
             now_user = accounts.get(tx.connection(), user.pk)
             if now_user.status != "active" or now_user.password != user.password:
-                raise Unauthenticated(WRONG)
+                raise Unauthenticated(WRONG, code="wrong_credentials")
             record(tx, now_user, "login", peer)
             ended = logins.surplus(tx.connection(), user.pk, self.most - 1)
             logins.end(tx, user.pk, ended, "logout")
@@ -166,7 +166,7 @@ class Logins:
         user, good = await self.database.write(Command(apply, channels=[found.user_pk]))
         if not good:
             self.accounts.ended(user.pk, refresh.login, "logout")
-            raise Unauthenticated("Refresh token reused; the login has ended")
+            raise Unauthenticated("Refresh token reused; the login has ended", code="refresh_token_reused")
         return self._logged_in(user, refresh.login, refresh.generation + 1)
 
     async def logout(self, caller: Caller) -> None:
@@ -203,7 +203,7 @@ class Logins:
         known = await self.database.read(lambda connection: accounts.get(connection, caller.pk))
         stored = known.password
         if not stored or not await self.passwords.matches(stored, old, asker):
-            raise Forbidden("Incorrect old password")
+            raise Forbidden("Incorrect old password", code="wrong_password")
         await self.passwords.require_strong(new, names_of(known.email, known.name), "new")
         password = await self.passwords.hash(new, asker)
 
@@ -226,7 +226,7 @@ class Logins:
         link = digest(token)
         owner = await self.database.read(lambda connection: logins.reset_link_of(connection, link))
         if owner is None:
-            raise NotFound("The link is unknown, already used or expired")
+            raise NotFound("The link is unknown, already used or expired", code="reset_link_invalid")
         known = await self.database.read(lambda connection: accounts.get(connection, owner))
         await self.passwords.require_strong(new, names_of(known.email, known.name))
         password = await self.passwords.hash(new, peer.key)
@@ -234,7 +234,7 @@ class Logins:
         def apply(tx: Tx) -> User:
             user_pk = logins.use_reset_link(tx, link)
             if user_pk is None:
-                raise NotFound("The link is unknown, already used or expired")
+                raise NotFound("The link is unknown, already used or expired", code="reset_link_invalid")
             logins.end_all(tx, user_pk, "logout")
             logins.end_reset_links(tx, user_pk)
             record(tx, accounts.get(tx.connection(), user_pk), "password.reset", peer)
@@ -282,7 +282,9 @@ class Logins:
 
     def _require_local(self) -> None:
         if not self.local:
-            raise Forbidden("Local accounts are disabled; use a token from your identity provider")
+            raise Forbidden(
+                "Local accounts are disabled; use a token from your identity provider", code="local_accounts_disabled"
+            )
 
 
 def device_text(user: User) -> str:

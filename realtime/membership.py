@@ -97,7 +97,7 @@ def require_member(access: Access) -> None:
 
 def keep_an_owner(tx: Tx, chat_pk: int, role: str) -> None:
     if role == "owner" and chat.owners(tx.connection(), chat_pk) == 1:
-        raise Conflict("A chat must keep at least one owner")
+        raise Conflict("A chat must keep at least one owner", code="last_owner")
 
 
 def append_updated(

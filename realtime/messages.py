@@ -236,14 +236,14 @@ class Messages:
                 raise Forbidden
             flagged_by = may_speak(access, content, self.word_lists.of(tenant_pk))
             if item.deleted_at is not None:
-                raise Conflict("The message was deleted")
+                raise Conflict("The message was deleted", code="message_deleted")
             if item.transfer is not None:
-                raise Conflict("A transfer cannot be edited")
+                raise Conflict("A transfer cannot be edited", code="transfer_final")
             new = mentions.with_edited_mentions(tx, item, body, wanted, access, self.limits)
             if item.content == content and mentions.same_mentions(item, new):
                 return message_documents.message(item)
             if len(item.edits) >= self.limits.edits:
-                raise Conflict(f"A message can be edited at most {self.limits.edits} times")
+                raise Conflict(f"A message can be edited at most {self.limits.edits} times", code="limit_reached")
             self.delivery_budget.admit(item.chat_pk)
             changed = replace(new, content=content, updated_at=tx.now)
             document = message_documents.in_event(changed)
@@ -281,7 +281,7 @@ class Messages:
             if item.deleted_at is not None:
                 return message_documents.message(item)
             if item.transfer is not None and item.transfer.get("reversal"):
-                raise Conflict("A reversal cannot be deleted")
+                raise Conflict("A reversal cannot be deleted", code="transfer_final")
             return make_tombstone(tx, item)
 
         def reads(place: MessagePlace) -> Sequence[Read]:

@@ -13,7 +13,7 @@ import argon2
 
 from realtime.schema.limits import Limits
 from realtime.support.turns import Turns
-from storage.errors import Invalid
+from storage.errors import FieldError, Invalid
 
 # As many as there are cores on a small machine: each takes one for a tenth of a second.
 HASHES_AT_ONCE = 2
@@ -54,7 +54,7 @@ class Passwords:
     async def require_strong(self, password: str, names: Iterable[str | None], field: str = "password") -> None:
         """Raises Invalid for one that is too easily guessed."""
         if problem := await asyncio.to_thread(weakness, password, names):
-            raise Invalid.field(field, problem)
+            raise Invalid(details=[FieldError(field, problem)], code="weak_password")
 
     async def hash(self, password: str, asker: Hashable = None) -> str:
         async with self.turns.turn(asker or object()):

@@ -70,11 +70,11 @@ class Pins:
             item = messages.get(tx, place.chat_pk, place.seq, with_readers=False)
             assert item is not None
             if item.deleted_at is not None:
-                raise Conflict("The message was deleted")
+                raise Conflict("The message was deleted", code="message_deleted")
             known = [each for each in pins.of_chat(tx, place.chat_pk).values() if is_pinned(each, tx.now)]
             old = next((each for each in known if each.seq == place.seq), None)
             if old is None and len(known) >= self.limits.pins:
-                raise Conflict(f"A chat can have at most {self.limits.pins} pinned messages")
+                raise Conflict(f"A chat can have at most {self.limits.pins} pinned messages", code="limit_reached")
             if old is None or old.until != until:
                 self.delivery_budget.admit(place.chat_pk)
                 created_at = tx.now if old is None else old.created_at

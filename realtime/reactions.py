@@ -89,7 +89,7 @@ class Reactions:
             item = messages.get(tx, place.chat_pk, place.seq, with_readers=False)
             assert item is not None
             if item.deleted_at is not None:
-                raise Conflict("The message was deleted")
+                raise Conflict("The message was deleted", code="message_deleted")
             mine = reactions.keys_of(tx, place.chat_pk, place.seq, caller.pk)
             if (key in mine) == add:
                 return Reacted(answer(item, mine), place.chat_pk)
@@ -120,10 +120,15 @@ class Reactions:
 
     def _require_room(self, item: Message, mine: Sequence[str], key: str) -> None:
         if len(mine) >= self.limits.reactions_of_user:
-            raise Conflict(f"You can react to a message at most {self.limits.reactions_of_user} times")
+            raise Conflict(
+                f"You can react to a message at most {self.limits.reactions_of_user} times", code="limit_reached"
+            )
         kinds = {each["key"] for each in item.reactions}
         if key not in kinds and len(kinds) >= self.limits.reactions_of_message:
-            raise Conflict(f"A message can have at most {self.limits.reactions_of_message} kinds of reactions")
+            raise Conflict(
+                f"A message can have at most {self.limits.reactions_of_message} kinds of reactions",
+                code="limit_reached",
+            )
 
     async def show_due(self, chat_pk: int) -> None:
         """At the end of a window show what changed in it; without a change the window ends."""

@@ -27,7 +27,7 @@ def require_root(tx: Tx, place: MessagePlace, access: Access, chat_pk: int) -> M
     if root.thread_id is not None:
         raise Invalid.field("threadId", f"names a reply; the message that began its thread is {root.thread_id}")
     if root.deleted_at is not None:
-        raise Conflict("The message that began the thread was deleted")
+        raise Conflict("The message that began the thread was deleted", code="message_deleted")
     return root
 
 

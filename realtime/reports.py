@@ -33,7 +33,7 @@ class Reports:
 
         def change(tx: Tx, place: MessagePlace, access: Access) -> None:
             if not report(tx, caller.user.tenant_pk, message_id, reason, reporter_pk=caller.pk):
-                raise Conflict("You have already reported this message")
+                raise Conflict("You have already reported this message", code="already_reported")
 
         await change_message(self.places, caller, message_id, change)
 
@@ -78,7 +78,7 @@ class Reports:
         found = await database.read(lambda it: need(it, caller, pk))
         place = await self.places.find(caller.user.tenant_pk, found.message_id)
         if place is None and action != "none":
-            raise Conflict("The message is gone")
+            raise Conflict("The message is gone", code="message_deleted")
 
         def apply(tx: Tx) -> shapes.ReportDocument:
             actor = caller.fresh(tx)
@@ -103,11 +103,11 @@ class Reports:
             raise NotFound
         if action not in ("silence", "ban"):
             if item.transfer is not None and item.transfer.get("reversal"):
-                raise Conflict("A reversal cannot be deleted")
+                raise Conflict("A reversal cannot be deleted", code="transfer_final")
             if item.deleted_at is None:
                 make_tombstone(tx, item)
         elif chat.get(tx.connection(), place.chat_pk).type == "direct":
-            raise Conflict("A direct chat has no silences and no bans")
+            raise Conflict("A direct chat has no silences and no bans", code="direct_chat")
         else:
             user = accounts.get(tx.connection(), place.sender_pk)
             self.sanctions.impose(

@@ -50,7 +50,7 @@ class StreamWatch:
         """
         limit = self.limits.streams_watched
         if len(session.streams) >= limit and id not in session.streams.values():
-            raise Conflict(f"A socket can watch at most {limit} streams")
+            raise Conflict(f"A socket can watch at most {limit} streams", code="limit_reached")
         found = await self.found.get((session.caller.pk, id))
         if found.stream.audience == "open":
             return await self._watch_open(session, found)
@@ -64,7 +64,7 @@ class StreamWatch:
     async def _watch_open(self, session: Session, found: WatchedStream) -> shapes.WatchedDocument:
         stream = found.stream
         if len(session.rooms) >= self.limits.rooms_watched and stream.chat_pk not in session.rooms:
-            raise Conflict(f"A socket can watch at most {self.limits.rooms_watched} open streams")
+            raise Conflict(f"A socket can watch at most {self.limits.rooms_watched} open streams", code="limit_reached")
         if not session.ended:
             self._count(session, stream.chat_pk, stream.pk, stream.id, stream.peak)
         try:

@@ -109,7 +109,7 @@ class Streams:
             actor = caller.fresh(tx)
             actor.require(MANAGE_STREAMS)
             if body.id and streams.find(tx.connection(), tenant_pk, body.id):
-                raise Conflict("A stream with this id already exists")
+                raise Conflict("A stream with this id already exists", code="id_taken")
             chat_pk = chat.add(
                 tx,
                 tenant_pk,
@@ -143,7 +143,7 @@ class Streams:
 
         def apply(tx: Tx, stream: Stream) -> Stream:
             if stream.status not in ("scheduled", "ready"):
-                raise Conflict(f"The stream is {stream.status}")
+                raise Conflict(f"The stream is {stream.status}", code="stream_state")
             wanted: dict[str, Any] = {"title": body.title, "starts_at": body.startsAt}
             news = {
                 name: value for name, value in wanted.items() if value is not None and value != getattr(stream, name)
@@ -193,7 +193,9 @@ class Streams:
             refuse_blocked(tx.connection(), caller, stream)
             if streams.follow(tx, stream.pk, caller.pk):
                 if streams.following(tx.connection(), caller.pk) > self.limits.streams_followed:
-                    raise Conflict(f"You can follow at most {self.limits.streams_followed} streams")
+                    raise Conflict(
+                        f"You can follow at most {self.limits.streams_followed} streams", code="limit_reached"
+                    )
                 self.attending.acquire((stream.pk, caller.pk))
                 if stream.announced and stream.status == "scheduled":
                     outbox.promise_live(tx, "live_start", stream.pk, stream.head, only=caller.pk)
@@ -318,7 +320,7 @@ class Streams:
 def move(tx: Tx, stream: Stream, to: Status) -> Stream:
     """Change the state of a stream whose channel is locked. Raises Conflict."""
     if stream.status not in BEFORE[to]:
-        raise Conflict(f"The stream is {stream.status}")
+        raise Conflict(f"The stream is {stream.status}", code="stream_state")
     changed = streams.change(tx, stream.pk, status=to)
     event = log.append(tx, stream.pk, "stream:status", documents.stream(changed))
     outbox.promise_live(tx, "live_end", stream.pk, event.seq)

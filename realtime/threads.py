@@ -48,7 +48,7 @@ class Threads:
 
         def change(tx: Tx, root: Message) -> None:
             if root.deleted_at is not None:
-                raise Conflict("The message that began the thread was deleted")
+                raise Conflict("The message that began the thread was deleted", code="message_deleted")
             threads.follow(tx, root, caller.pk)
 
         return await self._change(caller, message_id, change)

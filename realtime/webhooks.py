@@ -31,7 +31,7 @@ class Webhooks:
         def apply(tx: Tx, actor: Caller) -> Webhook:
             tenant_pk = actor.user.tenant_pk
             if len(webhooks.of_tenant(tx.connection(), tenant_pk, before=None, limit=self.most)) >= self.most:
-                raise Conflict(f"A tenant can have at most {self.most} webhooks")
+                raise Conflict(f"A tenant can have at most {self.most} webhooks", code="limit_reached")
             made = webhooks.add(tx, tenant_pk, url=body.url, events=sorted(set(body.events)), secret=new_secret())
             audit.add(tx, actor.user, "webhook.create", made.id, events=made.events)
             return made

@@ -55,7 +55,7 @@ class WordLists:
             tenant_pk = actor.user.tenant_pk
             known = word_lists.of_tenant(tx.connection(), tenant_pk)
             if len(known) >= self.limits.word_lists and name not in {each.name for each in known}:
-                raise Conflict(f"A tenant can have at most {self.limits.word_lists} word lists")
+                raise Conflict(f"A tenant can have at most {self.limits.word_lists} word lists", code="limit_reached")
             audit.add(tx, actor.user, "word-list.change", name, action=action, words=len(kept))
             return word_lists.put(tx, tenant_pk, name, action, kept)
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from aiohttp import web
 
-from server import icons
+from server import icons, modules
 from server.packed import Packed, pack
 from storage.errors import Unavailable
 
@@ -74,17 +74,15 @@ class File:
         file = await asyncio.to_thread(packed, self.path, changed_at, self.make)
         headers = {}
         if self.policy:
-            policy = await asyncio.to_thread(policy_of_page, self.path, changed_at, self.policy)
+            policy = await asyncio.to_thread(policy_of_page, self.path, changed_at, self.policy, self.make)
             headers = {"Content-Security-Policy": policy, "Permissions-Policy": PERMISSIONS}
         return file.answer(request, TYPES[Path(request.path).suffix], headers)
 
 
 @lru_cache(maxsize=16)
-def policy_of_page(path: Path, changed_at: int, policy: str) -> str:
-    """A browser takes an import map only inline, where the policy allows its hash."""
-    hashes = [
-        base64.b64encode(hashlib.sha256(each).digest()).decode() for each in IMPORT_MAP.findall(path.read_bytes())
-    ]
+def policy_of_page(path: Path, changed_at: int, policy: str, make: Callable[[Path], bytes]) -> str:
+    """A browser accepts an import map only inline, where the policy allows its hash."""
+    hashes = [base64.b64encode(hashlib.sha256(each).digest()).decode() for each in IMPORT_MAP.findall(make(path))]
     return policy.replace(
         "script-src 'self'", " ".join(["script-src 'self'", *(f"'sha256-{each}'" for each in hashes)])
     )
@@ -96,12 +94,18 @@ def require_vendor() -> None:
         (STATIC / "node_modules" / source).stat()
 
 
+def page(path: Path) -> bytes:
+    """A page with its modules."""
+    known = dict(files())
+    return modules.page(path, lambda url: known[url].path if url in known else None)
+
+
 def files() -> Iterator[tuple[str, File]]:
     """Every URL of a page, and of what pages load."""
-    yield "/", File(STATIC / "index.html", POLICY)
-    yield "/monitor", File(STATIC / "monitor.html", POLICY)
+    yield "/", File(STATIC / "index.html", POLICY, page)
+    yield "/monitor", File(STATIC / "monitor.html", POLICY, page)
     yield "/docs", File(STATIC / "docs.html", DOCS_POLICY)
-    yield "/docs/socket", File(STATIC / "socket.html", POLICY)
+    yield "/docs/socket", File(STATIC / "socket.html", POLICY, page)
     # At the top, for a service worker acts on what is below its own address.
     yield "/worker.js", File(STATIC / "worker.js", WORKER_POLICY)
     yield "/manifest.webmanifest", File(STATIC / "manifest.webmanifest")

@@ -170,7 +170,7 @@ def add_user(tx: Tx, tenant_pk: int, new: NewUser) -> User:
         false(),
     )
     if tx.execute(select(users.c.pk).where(users.c.tenant_pk == tenant_pk, existing).limit(1)).first():
-        raise Conflict("A user with this id, number, uuid or e-mail already exists")
+        raise Conflict("A user with this id, number, uuid or e-mail already exists", code="account_exists")
     number = new.number
     while number is None:
         candidate = tx.execute(NEXT_NUMBER, {"pk": tenant_pk}).scalar_one()

@@ -42,8 +42,12 @@ class Problem(Exception):
 
     code = "internal"
 
-    def __init__(self, message: str | None = None, details: Sequence[FieldError] = ()) -> None:
+    def __init__(
+        self, message: str | None = None, details: Sequence[FieldError] = (), *, code: str | None = None
+    ) -> None:
+        """``code`` names the reason, where the class has none of its own for it; as in ``realtime/schema/statuses.py``."""
         self.message = message or (type(self).__doc__ or self.code).split("\n")[0]
+        self.code = code or self.code
         self.details = tuple(details)
         super().__init__(self.message)
 
@@ -84,9 +88,9 @@ class Forbidden(Problem):
 
     code = "forbidden"
 
-    def __init__(self, message: str | None = None, *, permission: str | None = None) -> None:
+    def __init__(self, message: str | None = None, *, permission: str | None = None, code: str | None = None) -> None:
         """``permission`` is the one that would be needed, where a permission is what is missing."""
-        super().__init__(message)
+        super().__init__(message, code=code)
         self.permission = permission
 
 

@@ -72,7 +72,7 @@ def add(tx: Tx, *, expires_at: int, room: tuple[int, int], **values: Any) -> Non
     tenant_pk, owner_pk, size = values["tenant_pk"], values["owner_pk"], values["size"]
     for user_pk, limit, whose in ((owner_pk, room[0], "Your"), (WHOLE_TENANT, room[1], "The tenant's")):
         if used(tx.connection(), tenant_pk, user_pk) + size > limit:
-            raise Conflict(f"{whose} files may take {limit} bytes")
+            raise Conflict(f"{whose} files may take {limit} bytes", code="storage_full")
         charge(tx, tenant_pk, user_pk, size)
     tx.execute(insert(media), {**values, "state": "arriving", "created_at": tx.now, "expires_at": expires_at})
 

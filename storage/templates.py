@@ -37,7 +37,7 @@ def read_template(row: Any) -> Template:
 def add(tx: Tx, tenant_pk: int, values: Mapping[str, Any]) -> Template:
     """Raises Conflict if the tenant has the key already."""
     if find(tx.connection(), tenant_pk, values["key"]):
-        raise Conflict("A template with this key already exists")
+        raise Conflict("A template with this key already exists", code="id_taken")
     tx.execute(
         insert(templates),
         {**columns(values), "tenant_pk": tenant_pk, "created_at": tx.now, "updated_at": tx.now},

@@ -84,6 +84,7 @@ ROWS: dict[str, tuple[tuple[int, ...], Any]] = {
     f"PUT {MESSAGES}/{{id}}/pin": (LEADS, {}),
     f"DELETE {MESSAGES}/{{id}}/pin": (LEADS, None),
     f"GET {CHATS}/{{id}}/pins": (read(), None),
+    f"GET {CHATS}/{{id}}/events": (read(), None),
     f"POST {MESSAGES}/{{id}}/thread/follow": (MEMBERS, None),
     f"POST {MESSAGES}/{{id}}/thread/unfollow": (MEMBERS, None),
     f"POST {MESSAGES}/{{id}}/report": (read(), {"reason": "x"}),
@@ -96,6 +97,8 @@ ROWS: dict[str, tuple[tuple[int, ...], Any]] = {
 }
 # What a room has nothing of its own in, is for its owner alone, or is about other things.
 ELSEWHERE = {
+    f"POST {CHATS}/{{id}}/invite": "rooms have no invite links",
+    f"DELETE {CHATS}/{{id}}/invite": "rooms have no invite links",
     f"POST {CHATS}": "makes a chat",
     f"GET {CHATS}": "one's own list",
     f"POST {STREAMS}": "makes a stream",

@@ -17,7 +17,7 @@ const options = {
   module: ts.ModuleKind.ESNext,
   moduleResolution: ts.ModuleResolutionKind.Bundler,
   lib: ["lib.es2023.d.ts", "lib.dom.d.ts", "lib.dom.iterable.d.ts"],
-  // What the import map of the pages says.
+  // As in server/modules.py.
   paths: {
     "@bellwire/client": [join(root, "clients/js/src/index.js")],
     "uplot": [join(root, "static/node_modules/uplot/dist/uPlot.d.ts")],

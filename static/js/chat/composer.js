@@ -84,7 +84,7 @@ export function Composer({ chat, editing, replying, onDone, onEdit }) {
     <div class="above">
       <${Drop} onFiles=${add} />
       ${about && html`
-        <p class="about-message"><span><b>${editing ? t("edit") : t("reply")}</b> <bdi>${nameOf(about.senderId)}: ${summary(about)}</bdi></span>
+        <p class="about-message"><span><b>${editing ? t("editing") : t("replying")}</b> <bdi>${nameOf(about.senderId)}: ${summary(about)}</bdi></span>
           ${iconButton("close", t("cancel"), onDone)}</p>`}
       <${SlowMode} chat=${chat} left=${left} />
       ${word && html`<${Suggestions} chat=${chat} word=${word.text} field=${field} onChoose=${(name) => insert(`@${name} `, word.from)} onClose=${() => setWord(null)} />`}

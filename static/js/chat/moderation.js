@@ -8,7 +8,7 @@ import { Dialog } from "../ui/dialog.js";
 import { Durations, endAfter } from "../ui/durations.js";
 import { lasting, moment, seconds } from "../ui/formats.js";
 import { html, useEffect, useState } from "../ui/html.js";
-import { iconButton } from "../ui/icons.js";
+import { icon, iconButton } from "../ui/icons.js";
 import { say } from "../ui/notice.js";
 import { t } from "../ui/texts.js";
 import { Avatar } from "./avatar.js";
@@ -65,7 +65,7 @@ export function MemberActions({ chat, member, onSanction }) {
   const roles = roleIn(chat) === "owner" ? ["owner", "admin", "moderator", "member", "readonly"] : ["moderator", "member", "readonly"];
   return html`
     <details class="actions">
-      <summary aria-label=${t("actionsFor", { name: member.name })} title=${t("more")}>⋯</summary>
+      <summary aria-label=${t("actionsFor", { name: member.name })} title=${t("more")}>${icon("more")}</summary>
       ${manages(chat) && html`
         <form class="inline" onSubmit=${give}>
           <select name="role" aria-label=${t("role")}>${roles.map((role) => html`<option value=${role} selected=${role === member.role}>${t(role)}</option>`)}</select>

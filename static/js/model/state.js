@@ -1,8 +1,6 @@
 /** What the page knows. Views draw `state`; the modules beside this one change it and call `changed`. */
-import { Refused } from "@bellwire/client";
-
 import { notice, say } from "../ui/notice.js";
-import { t } from "../ui/texts.js";
+import { reasonOf } from "./reasons.js";
 
 export const state = {
   /** @type {"connecting"|"online"|"offline"} */
@@ -63,16 +61,6 @@ export function changed() {
 }
 
 notice.shown = changed;
-
-const REASONS = {
-  banned: "bannedHere", silenced: "silenced", frozen: "frozen", links: "linksRefused", slow_mode: "slowModeRefused", listed_word: "wordRefused",
-};
-
-/** Why something failed, in the reader's language where the server names a reason. */
-export function reasonOf(error) {
-  if (error instanceof Refused) return Object.hasOwn(REASONS, error.code) ? t(REASONS[error.code]) : error.message;
-  return error instanceof TypeError ? t("networkFailed") : t("somethingFailed", { why: error.message });
-}
 
 /** Run `work`; an error is shown, and the result is undefined. */
 export async function attempt(work) {

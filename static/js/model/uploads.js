@@ -3,8 +3,9 @@ import { newKey, Refused } from "@bellwire/client";
 
 import { say } from "../ui/notice.js";
 import { t } from "../ui/texts.js";
+import { reasonOf } from "./reasons.js";
 import { api, live } from "./session.js";
-import { changed, reasonOf, state } from "./state.js";
+import { changed, state } from "./state.js";
 
 const RETRY_MS = 2_000;
 

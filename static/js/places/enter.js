@@ -1,7 +1,7 @@
 /** Logging in, registering, and setting a password by a link. */
-import { api } from "../model/session.js";
 import { isInvited } from "../model/invites.js";
-import { reasonOf } from "../model/state.js";
+import { reasonOf } from "../model/reasons.js";
+import { api } from "../model/session.js";
 import { logIn } from "../model/sync.js";
 import { ask } from "../ui/ask.js";
 import { html, useState } from "../ui/html.js";
