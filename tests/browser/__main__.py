@@ -58,7 +58,7 @@ async () => {
 async def stage() -> AsyncIterator[tuple[People, str, Browser]]:
     """A server with people, its URL, and a browser."""
     with tempfile.TemporaryDirectory() as folder:
-        many = {"max_sends_per_second": 10**6, "max_sends_at_once": 10**6}
+        many = {f"max_{each}": 10**6 for each in ("sends_per_second", "sends_at_once", "units_per_second", "units_at_once")}
         settings: dict[str, Any] = {"data_dir": Path(folder), "port": 0, "log_level": "WARNING", **many}
         async with (
             serving(Settings(_env_file=None, **settings)) as services,
@@ -77,6 +77,8 @@ async def scroll() -> None:
         texts = ["short", "a line that is a little longer than the others are " * 3, "two\nlines"]
         for start in range(0, LONG, 100):
             await asyncio.gather(*(ann.send(chat, f"{start + index} {texts[index % 3]}") for index in range(100)))
+        newest = (await bob.get(f"/api/v2/messages?chatId={chat}&limit=1")).json["items"][0]
+        await bob.post(f"/api/v2/messages/{newest['_id']}/read")
         visitor = await Visitor.come(browser, url)
         began = time.perf_counter()
         await visitor.page.goto(url)
