@@ -58,7 +58,9 @@ async () => {
 async def stage() -> AsyncIterator[tuple[People, str, Browser]]:
     """A server with people, its URL, and a browser."""
     with tempfile.TemporaryDirectory() as folder:
-        many = {f"max_{each}": 10**6 for each in ("sends_per_second", "sends_at_once", "units_per_second", "units_at_once")}
+        many = {
+            f"max_{each}": 10**6 for each in ("sends_per_second", "sends_at_once", "units_per_second", "units_at_once")
+        }
         settings: dict[str, Any] = {"data_dir": Path(folder), "port": 0, "log_level": "WARNING", **many}
         async with (
             serving(Settings(_env_file=None, **settings)) as services,

@@ -40,7 +40,7 @@ async def test_a_day(visit: Visit, server: Served, cuttable: Cuttable) -> None:
     await row.locator("summary").click()
     await row.locator("select[name=role]").select_option("moderator")
     await row.locator("button:has-text('Save')").click()
-    await expect(row.locator(".hint")).to_have_text("moderator")
+    await expect(row.locator(".hint").first).to_have_text("moderator")
     await ann.page.keyboard.press("Escape")
 
     # They chat, react, answer in a thread and mention each other.

@@ -52,8 +52,10 @@ function Group({ chat, onClose }) {
         ${chat.members.map((each) => html`
           <li class="row" key=${each.userId}>
             <${Avatar} id=${each.userId} name=${each.name} url=${state.people.get(each.userId)?.avatarUrl} online=${state.people.get(each.userId)?.online} />
-            <button type="button" class="title name" onClick=${() => setProfile(each)}><bdi>${each.name}</bdi></button>
-            <span class="hint">${t(each.role)}</span>
+            <span class="about">
+              <button type="button" class="title name" onClick=${() => setProfile(each)}><bdi>${each.name}</bdi></button>
+              <span class="hint">${t(each.role)}</span>
+            </span>
             <${MemberActions} chat=${chat} member=${each} onSanction=${(userId, kind) => setSanction({ userId, kind })} />
             ${manager && each.userId !== me() && each.role !== "owner" && iconButton("close", t("remove", { name: each.name }), () => remove(each))}
           </li>`)}

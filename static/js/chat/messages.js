@@ -52,18 +52,23 @@ class Page extends Component {
 
   render({ items, previous, events, isBeginning, chat, firstUnread, onMenu, onThread }) {
     let before = previous;
+    let shownDay = previous && day(previous.createdAt);
+    const isNewDay = (at) => { const isNew = day(at) !== shownDay; shownDay = day(at); return isNew; };
+    const pill = (key, at) => html`<li class="day" key=${`day-${key}`}>${day(at)}</li>`;
     return html`
       <ol class="part">
         ${items.map((message) => {
-          const isNewDay = !before || day(before.createdAt) !== day(message.createdAt);
           const isFirstUnread = message._id === firstUnread;
           const happened = before || isBeginning ? eventsBetween(events, before?.seq ?? 0, message.seq) : [];
-          const isFirst = isNewDay || happened.length > 0 || isFirstUnread || !isOneGroup(before, message);
+          const lines = happened.map((event) => html`
+            ${isNewDay(event.createdAt) && pill(event.seq, event.createdAt)}<${ChatEvent} key=${`event-${event.seq}`} event=${event} />`);
+          const beginsDay = isNewDay(message.createdAt);
+          const isFirst = beginsDay || happened.length > 0 || isFirstUnread || !isOneGroup(before, message);
           const answered = message.replyTo && this.#found(message.replyTo, chat);
           before = message;
           return html`
-            ${happened.map((event) => html`<${ChatEvent} key=${`event-${event.seq}`} event=${event} />`)}
-            ${isNewDay && html`<li class="day" key=${`day-${message._id}`}>${day(message.createdAt)}</li>`}
+            ${lines}
+            ${beginsDay && pill(message._id, message.createdAt)}
             ${isFirstUnread && html`<li class="divider" key=${`unread-${message._id}`}>${t("newMessages")}</li>`}
             <${Message} key=${message._id} message=${message} chat=${chat} isFirst=${isFirst} answered=${answered} onMenu=${onMenu} onThread=${onThread} />`;
         })}

@@ -56,6 +56,7 @@ export const seconds = (value) => `${Math.floor(value / 60)}:${String(Math.floor
 export function bytes(value) {
   const units = ["byte", "kilobyte", "megabyte", "gigabyte"];
   const power = Math.min(Math.floor(Math.log10(Math.max(value, 1)) / 3), 3);
-  const options = { style: "unit", unit: units[power], unitDisplay: "short", maximumFractionDigits: power ? 1 : 0 };
+  if (!power) return `${number(value)} B`;
+  const options = { style: "unit", unit: units[power], unitDisplay: "short", maximumFractionDigits: 1 };
   return format(`bytes ${power}`, Intl.NumberFormat, options).format(value / 1000 ** power);
 }
