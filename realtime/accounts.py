@@ -141,6 +141,11 @@ class Accounts:
         command = Command(accounts.default_tenant, keys=["installation"])
         self.default_tenant = await self.database.write(command)
 
+    async def has_admin(self) -> bool:
+        """Whether the default tenant has an administrator."""
+        pk = self.default_tenant.pk
+        return await self.database.read(lambda connection: accounts.other_admins(connection, pk, 0))
+
     async def tenant(self, uuid: str | None) -> Tenant:
         """Raises NotFound."""
         if uuid is None or uuid == self.default_tenant.uuid:

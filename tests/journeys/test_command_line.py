@@ -42,6 +42,20 @@ async def test_the_first_start_makes_what_it_needs(tmp_path: Path) -> None:
     assert (data / "lock").read_text() == ""
 
 
+async def test_the_start_says_what_a_newcomer_needs(tmp_path: Path) -> None:
+    server = ServerProcess(tmp_path / "data")
+    hint = "no administrator yet; create one with"
+    await server.start()
+    await server.stop()
+    said = server.log.read_text()
+    assert f"data in {tmp_path / 'data'}; Ctrl+C stops" in said
+    assert hint in said
+    await server.command("user", "add", "root@example.org", "--permission", "admin")
+    await server.start()
+    await server.stop()
+    assert server.log.read_text().count(hint) == 1
+
+
 async def test_commands_with_and_without_a_server(tmp_path: Path) -> None:
     server = ServerProcess(tmp_path / "data")
     ann = orjson.loads(await server.command("user", "add", "ann@example.org", "--name", "Ann", "--number", "5"))
