@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 try:
-    import humanize
     from pydantic import SecretStr, ValidationError
 
     from realtime.signing import key_id
@@ -270,7 +269,7 @@ def check_settings(settings: Settings, asked: Namespace) -> int | None:
 
 def make_backup(settings: Settings, asked: Namespace) -> None:
     show(operator.make_backup(settings, asked.file))
-    print(f"{asked.file}: {humanize.naturalsize(asked.file.stat().st_size)}", file=sys.stderr)
+    print(f"{asked.file}: {asked.file.stat().st_size / 1e6:.1f} MB", file=sys.stderr)
 
 
 def restore_backup(settings: Settings, asked: Namespace) -> None:

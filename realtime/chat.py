@@ -382,7 +382,7 @@ def require_open(tx: Tx, caller: Caller, others: Sequence[accounts.User]) -> Non
 
 
 def is_open(tx: Tx, pk: int, access: Access) -> bool:
-    """Whether users join this chat by themselves: it is a room, a stream's, or has an invite link."""
+    """Whether users can join this chat without being added: it is a room, a stream's, or has an invite link."""
     if access.type == "room" or streams.of_chat(tx.connection(), pk) is not None:
         return True
     return invites.of_chat(tx.connection(), pk, at=tx.now) is not None

@@ -103,7 +103,7 @@ class History:
         def look(connection: Connection) -> shapes.ChatEventsDocument:
             access = need_access(connection, chat_pk, caller.pk)
             kept, head = log.bounds(connection, chat_pk)
-            first, end = max(access.first_seq, kept), min(before or head + 1, head + 1)
+            first, end = max(access.first_seq, kept), head + 1 if before is None else min(before, head + 1)
             start = max(first, end - EVENTS_LOOKED_THROUGH)
             found = log.named(connection, chat_pk, "chat:updated", first=start, before=end, limit=limit)
             if len(found) == limit:

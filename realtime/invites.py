@@ -30,7 +30,7 @@ class InviteLink(NamedTuple):
 
 
 class Invites:
-    """Tokens are signed keys, so that what the database holds opens no chat.
+    """Tokens are signed keys, so that a key read from the database is not enough to join.
 
     ``public_url`` answers the address of the page that opens links.
     """
@@ -46,7 +46,9 @@ class Invites:
         def apply(tx: Tx, pk: int, access: Access) -> tuple[str, int]:
             manage_group(access)
             if access.type == "room" or streams.of_chat(tx.connection(), pk) is not None:
-                raise Conflict("Only groups have invite links; anyone may watch a stream or open a room")
+                raise Conflict(
+                    "Only groups have invite links; anyone may watch a stream or open a room", code="no_invites"
+                )
             expires_at = tx.now + INVITE_SECONDS * SECOND
             return invites.put(tx, pk, expires_at=expires_at), expires_at
 

@@ -5,12 +5,12 @@ from functools import partial
 
 from sqlalchemy import Connection
 
-from realtime.chat import Chats, moderate, only
+from realtime.chat import Chats, is_open, moderate, only
 from realtime.membership import MANAGERS, RANKS, append_updated, leave
 from realtime.purges import Purges
 from realtime.schema import documents, shapes
 from realtime.schema.caller import Caller
-from storage import audit, chat, log, sanctions, streams, webhooks
+from storage import audit, chat, log, sanctions, webhooks
 from storage.access import Access, need_access
 from storage.accounts import User
 from storage.errors import FOREVER, Conflict, Forbidden, Invalid, NotFound
@@ -144,10 +144,7 @@ def apply_to(
         raise Conflict("You cannot sanction yourself")
     member = chat.member(tx.connection(), pk, other.pk)
     if member is None and not (
-        lifts
-        or access.type == "room"
-        or sanctions.of_user(tx.connection(), pk, other.pk, tx.now)
-        or streams.of_chat(tx.connection(), pk) is not None
+        lifts or is_open(tx, pk, access) or sanctions.of_user(tx.connection(), pk, other.pk, tx.now)
     ):
         raise NotFound
     if member is not None and access.role != "owner" and RANKS[member.role] >= RANKS[access.role]:

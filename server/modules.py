@@ -1,5 +1,5 @@
-"""The modules of a page: where the names of packages lead, and which files its script imports, so that a browser asks for all
-of them at once.
+"""The modules of a page: the URLs of packages, and which files its script imports, so that a browser asks for all of them
+at once.
 """
 
 import re

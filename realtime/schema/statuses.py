@@ -35,6 +35,7 @@ STATUSES = {
     "last_owner": 409,
     "limit_reached": 409,
     "message_deleted": 409,
+    "no_invites": 409,
     "own_account": 409,
     "recipient_inactive": 409,
     "storage_full": 409,

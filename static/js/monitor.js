@@ -42,6 +42,8 @@ function Monitor() {
     const timer = setInterval(look, every);
     return () => clearInterval(timer);
   };
+  // On a narrow screen the tabs scroll.
+  useEffect(() => document.querySelector(".tabs [aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" }), [tab]);
   const Tab = TABS[tab];
   return html`
     <main class="monitor">

@@ -366,6 +366,16 @@ async def test_an_error_in_the_language_of_the_reader(visit: Visit) -> None:
     await expect(ann.page.locator("[role=alert]")).to_have_text("E-posta veya parola yanlış.")
 
 
+async def test_an_upload_that_is_refused(visit: Visit, serve: ServerFactory, tmp_path: Path) -> None:
+    small = await serve(max_upload=1000, data_dir=tmp_path / "small")
+    ann = await visit(url=small.url, locale="tr-TR")
+    await ann.enter_as(await small.people.make("Ann"))
+    bob = await small.people.make("Bob")
+    await ann.chat_with(bob.user.name)
+    await ann.send_file({"name": "large.txt", "mimeType": "text/plain", "buffer": b"x" * 2000})
+    await expect(ann.page.locator(".notice")).to_contain_text("Dosya veya metin çok büyük.")
+
+
 async def test_a_narrow_screen(visit: Visit) -> None:
     ann, bob = await two(visit, viewport={"width": 360, "height": 640}, has_touch=True, is_mobile=True)
     await ann.say("from a phone")

@@ -1,8 +1,10 @@
 """Groups in front of the chat page: invite links, and lines about joins, leaves and names."""
 
+from datetime import UTC, datetime, timedelta
+
 from playwright.async_api import expect
 
-from tests.browser.conftest import Visit
+from tests.browser.conftest import Cuttable, Visit
 from tests.conftest import Served
 
 
@@ -14,7 +16,7 @@ async def test_an_invite_link(visit: Visit, server: Served) -> None:
     await owner.enter_as(ann)
     await owner.open_chat("Readers")
     await owner.page.click(".conversation > header button[aria-label=More]")
-    await owner.page.click("button:has-text('Create invite link')")
+    await owner.page.click("button:has-text('Show invite link')")
     link = await owner.page.input_value("input.link")
     assert link.startswith(f"{server.url}/#invite=")
 
@@ -32,13 +34,49 @@ async def test_an_invite_link(visit: Visit, server: Served) -> None:
 
     await owner.page.click("dialog button:has-text('Revoke link')")
     await owner.page.click("dialog:has-text('Revoke the invite link?') form button:has-text('Revoke')")
-    await expect(owner.page.locator("button:has-text('Create invite link')")).to_have_count(1)
+    await expect(owner.page.locator("button:has-text('Show invite link')")).to_have_count(1)
     await late.enter_as(await server.people.make("Cat"))
     await late.page.goto(link)
     await late.page.click("dialog button:has-text('Join')")
     await expect(late.page.locator(".notice")).to_contain_text("unknown, revoked or expired")
     await expect(late.page.locator(".chats a")).to_have_count(0)
     assert (await ann.get(f"/api/v2/chats/{chat}")).json["memberCount"] == 2
+
+
+async def test_a_link_that_is_no_link_and_a_language_before_the_log_in(visit: Visit, server: Served) -> None:
+    ann = await server.people.make("Ann")
+    chat = await ann.group(name="Readers")
+    token = (await ann.post(f"/api/v2/chats/{chat}/invite")).json["token"]
+    guest = await visit()
+    await guest.page.goto(f"{server.url}/#invite=%zz")
+    await expect(guest.page.locator("[role=status]:has-text('join the group')")).to_be_visible()
+    await guest.page.goto(f"{server.url}/healthz")
+    await guest.page.goto(f"{server.url}/#invite={token}")
+    await guest.page.select_option("select[name=language]", "tr")
+    await expect(guest.page.locator("[role=status]:has-text('Gruba katılmak için')")).to_be_visible()
+    await guest.enter_as(await server.people.make("Bob"))
+    await guest.page.click("dialog button:has-text('Katıl')")
+    await expect(guest.page.locator("main h1")).to_have_text("Readers")
+
+
+async def test_lines_that_were_missed_have_their_time(visit: Visit, server: Served, cuttable: Cuttable) -> None:
+    """What is replayed after a cut is shown on the day when it happened."""
+    ann, bob = await server.people.make("Ann"), await server.people.make("Bob")
+    chat = await ann.group(bob, name="Tea")
+    visitor = await visit(url=cuttable.url)
+    await visitor.enter_as(bob)
+    await visitor.open_chat("Tea")
+    await ann.send(chat, "one")
+    await visitor.sees("one")
+    cuttable.cut()
+    await expect(visitor.page.locator(".banner")).to_contain_text("offline")
+    await ann.patch(f"/api/v2/chats/{chat}", {"name": "Coffee"})
+    await ann.send(chat, "two")
+    await visitor.page.clock.set_system_time(datetime.now(UTC) + timedelta(days=1))
+    cuttable.heal()
+    await visitor.online()
+    shown = visitor.page.locator(".messages .day, .messages .event, .messages .message .content")
+    await expect(shown).to_have_text(["Yesterday", "one", "The group is now called \u2068Coffee\u2069", "two"])
 
 
 async def test_lines_between_messages(visit: Visit, server: Served) -> None:
@@ -57,7 +95,7 @@ async def test_lines_between_messages(visit: Visit, server: Served) -> None:
     lines = watching.page.locator(".messages .message .content, .messages .event")
     expected = [
         "first", "\u2068Cat\u2069 joined the group", "second", "The group is now called \u2068Coffee\u2069",
-        "\u2068Cat\u2069 left the group",
+        "\u2068Cat\u2069 is not in the group any more",
     ]  # fmt: skip
     await expect(lines).to_have_text(expected)
     await watching.page.reload()
@@ -66,7 +104,7 @@ async def test_lines_between_messages(visit: Visit, server: Served) -> None:
     await turkish.enter_as(bob)
     await turkish.open_chat("Coffee")
     await expect(turkish.page.locator(".event")).to_have_text([
-        "\u2068Cat\u2069 gruba katıldı", "Grubun yeni adı: \u2068Coffee\u2069", "\u2068Cat\u2069 gruptan ayrıldı",
+        "\u2068Cat\u2069 gruba katıldı", "Grubun yeni adı: \u2068Coffee\u2069", "\u2068Cat\u2069 artık grupta değil",
     ])  # fmt: skip
 
 
@@ -92,7 +130,8 @@ async def test_lines_of_older_pages(visit: Visit, server: Served) -> None:
     await bob.post(f"/api/v2/messages/{newest['_id']}/read")
     visitor = await visit()
     await visitor.enter_as(bob)
-    await visitor.open_chat("Tea")
+    async with visitor.page.expect_response(lambda answer: f"{chat}/events" in answer.url):
+        await visitor.open_chat("Tea")
     await expect(visitor.page.locator(".message")).to_have_count(50)
     await expect(visitor.page.locator(".event")).to_have_count(0)
     while await visitor.page.locator(".message").count() < 60:

@@ -61,17 +61,19 @@ async def populate(people: People, mark: str = "") -> tuple[Person, Person]:
         body = {
             "userId": deniz.id,
             "type": "info",
-            "category": "orders" + mark,
+            "category": "orders" + mark[:50],
             "title": title + mark,
             "message": message + mark,
         }
-        await admin.post("/api/v1/notifications", body)
+        answer = await admin.post("/api/v1/notifications", body)
+        assert answer.status == 201, answer
     await deniz.post("/api/v2/messages", {"type": "creditTransfer", "targetUserId": elif_.id, "amount": 30})
     await deniz.post("/api/v1/users/me/blocks", {"userId": priya.id})
     await admin.post("/api/v1/streams", {"title": "Launch night" + mark, "startsAt": "2999-01-01T19:00:00Z"})
     await marta.post(f"/api/v2/messages/{first['_id']}/report", {"reason": "advertising" + mark})
     await deniz.post(f"/api/v2/chats/{hike}/members/{priya.id}/ban", {"reason": "advertising" + mark})
     await admin.put("/api/v1/admin/word-lists/adverts", {"words": ["casino"], "action": "flag"})
+    await admin.post("/api/v1/admin/webhooks", {"url": "https://example.org/hook", "events": ["push:failed"]})
     await admin.post("/api/v1/admin/broadcasts", {"title": "Maintenance" + mark, "message": "Tonight at ten" + mark})
     for seconds in (25, 15, 5):
         await people.services.figure_history.record(await nodes_of(people.services), now() - seconds * SECOND)
@@ -102,9 +104,15 @@ async def views(visitor: Visitor, url: str) -> AsyncIterator[str]:
     yield "chat"
     async for view in views_of_a_chat(visitor):
         yield view
-    for place in ("notifications", "streams", "credits", "settings"):
+    shown = {
+        "notifications": "Your order was sent",
+        "streams": "Launch night",
+        "credits": "welcome",
+        "settings": "Sessions",
+    }
+    for place, text in shown.items():
         await page.goto(f"{url}/#/{place}")
-        await page.wait_for_selector(".place h2")
+        await page.wait_for_selector(f".place :text('{text}')")
         yield place
     await page.goto(f"{url}/#/chats")
     await page.fill(".find input", "map")
@@ -149,7 +157,7 @@ async def views_of_a_chat(visitor: Visitor) -> AsyncIterator[str]:
     await page.click(".conversation > header button[aria-label=More]")
     await page.wait_for_selector("dialog[open]")
     yield "members"
-    await page.click("dialog button:has-text('Create invite link')")
+    await page.click("dialog button:has-text('Show invite link')")
     await page.wait_for_selector("dialog input.link")
     yield "invite"
     await page.click("dialog .name:has-text('Marta')")
@@ -167,7 +175,15 @@ async def monitor_views(visitor: Visitor, url: str) -> AsyncIterator[str]:
     page = visitor.page
     await page.goto(f"{url}/monitor")
     await page.wait_for_selector(".plot canvas")
-    for tab in ("overview", "nodes", "pushes", "moderation", "broadcasts", "webhooks", "audit", "users", "tenant"):
+    shown = {
+        "overview": "Connections", "nodes": "Started", "pushes": "No failed pushes", "moderation": "advertising",
+        "broadcasts": "Maintenance", "webhooks": "https://example.org/hook", "audit": "word-list.change", "users": "Deniz",
+        "tenant": "Registration",
+    }  # fmt: skip
+    for tab, text in shown.items():
         await page.goto(f"{url}/monitor#{tab}")
-        await page.wait_for_selector("main h2")
+        if tab == "users":
+            await page.fill("input[name=query]", "Deniz")
+            await page.press("input[name=query]", "Enter")
+        await page.wait_for_selector(f"main :text('{text}') >> visible=true")
         yield f"monitor-{tab}"

@@ -400,6 +400,8 @@ async def made(target: Target, http: aiohttp.ClientSession) -> World:
     world.ids["other"] = world.people[0].id
     world.ids["chat"] = await world.group(1)
     world.ids["large"] = await world.group(MANY)
+    for number in range(PAGE):
+        await world.ask("PATCH", f"{CHATS}/{world.ids['large']}", {"name": f"Group {number}"})
     await gathered(world.group(MANY) for _ in range(PAGE - 2))
     for _ in range(1_000 // PAGE):
         await gathered(world.message(chatId=world.ids["large"], content="x" * 500) for _ in range(PAGE))

@@ -453,11 +453,21 @@ async def test_channels_that_apple_closed_are_not_used(apple: Apple, google: Goo
     apple.channels.by_app.clear()
     await age(server, 3601.0)
 
+    seen: Any = None
+
     async def failed() -> bool:
+        nonlocal seen
         await work(server)
+        read = server.services.database.read
+        seen = [
+            await read(lambda it, table=table: it.execute(select(table)).all()) for table in (rows, push_channel_apps)
+        ]
         return (await counts(server)).get("failed") == 1
 
-    await until(failed)
+    try:
+        await until(failed)
+    except TimeoutError:
+        raise AssertionError(seen) from None
     assert not [each for each in apple.channels.requests if each.kind == "push"]
 
 

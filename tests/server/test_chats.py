@@ -114,6 +114,7 @@ async def test_joins_leaves_and_names_of_a_chat(either: Served) -> None:
         before = f"&before={page['before']}"
     assert pages == [5, 3, 2]
     assert (await past(bob, chat_id, "?before=3"))["items"] == told["items"][:1]
+    assert await past(bob, chat_id, "?before=0") == {"items": [], "before": None}
     assert (await past(bob, chat_id, f"?before={2**62}"))["items"] == told["items"]
 
 

@@ -121,6 +121,22 @@ async def test_who_was_removed_or_banned_stays_out(either: Served) -> None:
     assert (await bob.post(f"{JOIN}/{token}")).status == 201, "being added lifts the ban; leaving makes none"
 
 
+async def test_who_left_can_be_banned(either: Served) -> None:
+    """They could come back by the link."""
+    ann, bob = await either.people.many(2)
+    chat = await ann.group(bob)
+    assert (await ann.post(f"{CHATS}/{chat}/members/{bob.id}/ban", {})).status == 200
+    assert (await ann.delete(f"{CHATS}/{chat}/members/{bob.id}/ban")).status == 200
+    assert (await ann.post(f"{CHATS}/{chat}/members/{bob.id}/ban", {})).status == 404, (
+        "without a link nobody comes back"
+    )
+    token = await link(ann, chat)
+    assert (await bob.post(f"{JOIN}/{token}")).status == 201
+    assert (await bob.post(f"{CHATS}/{chat}/leave")).status == 200
+    assert (await ann.post(f"{CHATS}/{chat}/members/{bob.id}/ban", {})).status == 200
+    assert (await bob.post(f"{JOIN}/{token}")).status == 403
+
+
 async def test_a_silenced_member_stays_silenced(either: Served) -> None:
     ann, bob = await either.people.many(2)
     chat = await ann.group(bob)

@@ -19,7 +19,8 @@ PUBLISHED = {
     "local_accounts_disabled": 403, "invite_invalid": 404, "reset_link_invalid": 404, "account_exists": 409,
     "already_reported": 409, "chat_full": 409, "direct_chat": 409, "id_taken": 409, "idempotency_key_reused": 409,
     "insufficient_credits": 409, "last_admin": 409, "last_owner": 409, "limit_reached": 409, "message_deleted": 409,
-    "own_account": 409, "recipient_inactive": 409, "storage_full": 409, "stream_state": 409, "transfer_final": 409,
+    "no_invites": 409, "own_account": 409, "recipient_inactive": 409,
+    "storage_full": 409, "stream_state": 409, "transfer_final": 409,
 }  # fmt: skip
 
 

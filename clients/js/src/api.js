@@ -140,7 +140,7 @@ export class Api {
     if (!globalThis.XMLHttpRequest) {
       const headers = { Authorization: `Bearer ${token}` };
       const response = await fetch(`${this.url}/api/v2/media`, { method: "POST", headers, body: form, signal });
-      return Api.#read(response.status, await response.text());
+      return Api.#read(response.status, await response.text(), response.headers.get("X-Error-Code"));
     }
     // fetch reports no progress.
     return new Promise((resolve, reject) => {
@@ -149,7 +149,7 @@ export class Api {
       request.setRequestHeader("Authorization", `Bearer ${token}`);
       request.upload.onprogress = ({ loaded, total }) => progress(total ? loaded / total : 0);
       request.onload = () => {
-        try { resolve(Api.#read(request.status, request.responseText)); } catch (error) { reject(error); }
+        try { resolve(Api.#read(request.status, request.responseText, request.getResponseHeader("X-Error-Code"))); } catch (error) { reject(error); }
       };
       request.onerror = () => reject(new TypeError("The network failed"));
       request.onabort = () => reject(new DOMException("Cancelled", "AbortError"));
@@ -176,7 +176,7 @@ export class Api {
   /** The bytes of an answer. @param {string} method @param {string} path @returns {Promise<Blob>} */
   async file(method, path) {
     const response = await fetch(this.url + path, { method, headers: { Authorization: `Bearer ${await this.token()}` } });
-    if (!response.ok) throw new Refused(null, response.status);
+    if (!response.ok) throw new Refused(null, response.status, response.headers.get("X-Error-Code") ?? undefined);
     return response.blob();
   }
 }

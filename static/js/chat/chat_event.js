@@ -13,7 +13,7 @@ export function ChatEvent({ event: { changes, added, removed } }) {
     added.includes(me()) && t("youJoined"),
     others(added).length > 0 && t("joined", { names: names(others(added)) }),
     removed.includes(me()) && t("youLeft"),
-    others(removed).length > 0 && t("left", { names: names(others(removed)) }),
+    others(removed).length > 0 && t("left", { names: names(others(removed)), count: others(removed).length }),
     changes.name !== undefined && t("renamed", { name: changes.name }),
   ];
   return lines.filter(Boolean).map((line) => html`<li class="event" key=${line}>${line}</li>`);

@@ -10,6 +10,7 @@ import { t } from "../ui/texts.js";
 export function InviteLink({ chat }) {
   const [link, setLink] = useState(null);
   const load = () => attempt(async () => setLink(await inviteLink(chat._id)));
+  // Browsers have a clipboard for pages over HTTPS alone.
   const copy = () => attempt(async () => { await navigator.clipboard.writeText(link.url); say(t("copied")); });
   const revoke = async () => {
     if (!(await ask({ title: t("revokeSure"), text: t("revokeHint"), action: t("revoke"), danger: true }))) return;
@@ -20,7 +21,7 @@ export function InviteLink({ chat }) {
     ${link
       ? html`
         <p class="inline"><input class="link" readonly value=${link.url} aria-label=${t("inviteLink")} onFocus=${(event) => event.target.select()} />
-          <button type="button" onClick=${copy}>${t("copyLink")}</button></p>
+          ${navigator.clipboard && html`<button type="button" onClick=${copy}>${t("copyLink")}</button>`}</p>
         <p class="hint">${t("linkExpires", { time: moment(link.expiresAt) })}</p>
         <p><button type="button" class="danger" onClick=${revoke}>${t("revoke")}</button></p>`
       : html`<p class="hint">${t("inviteHint")}</p><p><button type="button" class="quiet" onClick=${load}>${t("showLink")}</button></p>`}`;

@@ -57,7 +57,7 @@ function Group({ chat, onClose }) {
               <span class="hint">${t(each.role)}</span>
             </span>
             <${MemberActions} chat=${chat} member=${each} onSanction=${(userId, kind) => setSanction({ userId, kind })} />
-            ${manager && each.userId !== me() && each.role !== "owner" && iconButton("close", t("remove", { name: each.name }), () => remove(each))}
+            ${manager && each.userId !== me() && each.role !== "owner" && iconButton("user-minus", t("remove", { name: each.name }), () => remove(each))}
           </li>`)}
       </ul>
       ${manager && html`

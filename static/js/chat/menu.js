@@ -1,5 +1,6 @@
 /** The menu of a message. */
 import { remove, report } from "../model/messages.js";
+import { nameOf } from "../model/people.js";
 import { isPinned, pin, unpin } from "../model/pins.js";
 import { react } from "../model/reactions.js";
 import { mayAct, moderates, roleIn, whySilent } from "../model/roles.js";
@@ -49,8 +50,8 @@ export class Menu extends Component {
     };
     const copy = (text) => attempt(async () => { await navigator.clipboard.writeText(text); say(t("copied")); });
     const closed = (event) => { if (event.newState === "closed") onClose(); };
-    const entry = (shown, name, text, work, risky = false) => shown && html`
-      <button type="button" role="menuitem" class=${risky ? "risky" : ""} onClick=${() => { this.base.hidePopover(); work(); }}>${icon(name)}${t(text)}</button>`;
+    const entry = (shown, name, text, work, risky = false, values = {}) => shown && html`
+      <button type="button" role="menuitem" class=${risky ? "risky" : ""} onClick=${() => { this.base.hidePopover(); work(); }}>${icon(name)}${t(text, values)}</button>`;
     return html`
       <div class="menu" role="menu" popover="auto" aria-label=${t("more")} onToggle=${closed} onKeyDown=${(event) => this.keyed(event)}>
         ${(writes || (chat.reactions === "all" && role === "readonly")) && chat.reactions !== "none" && html`
@@ -64,12 +65,12 @@ export class Menu extends Component {
         ${entry(!moved, "forward", "forward", () => onForward(message))}
         ${entry((chat.type === "direct" || moderates(chat)) && !message.threadId, isPinned(message) ? "unpin" : "pin", isPinned(message) ? "unpin" : "pin",
           () => attempt(() => (isPinned(message) ? unpin(message) : pin(message))))}
-        ${entry(Boolean(message.content), "copy", "copyText", () => copy(message.content))}
-        ${entry(true, "link", "copyLink", () => copy(`${location.origin}/#/chat/${chat._id}/${message._id}`))}
+        ${entry(Boolean(message.content && navigator.clipboard), "copy", "copyText", () => copy(message.content))}
+        ${entry(Boolean(navigator.clipboard), "link", "copyLink", () => copy(`${location.origin}/#/chat/${chat._id}/${message._id}`))}
         ${entry(mine && writes && !moved, "edit", "edit", () => onEdit(message))}
         ${entry(!mine, "flag", "report", complain)}
-        ${entry(mayAct(chat, author), "bell-off", "silence", () => onSanction({ userId: author, kind: "silence" }), true)}
-        ${entry(mayAct(chat, author), "ban", "ban", () => onSanction({ userId: author, kind: "ban" }), true)}
+        ${entry(mayAct(chat, author), "bell-off", "silenceName", () => onSanction({ userId: author, kind: "silence" }), true, { name: nameOf(author) })}
+        ${entry(mayAct(chat, author), "ban", "banName", () => onSanction({ userId: author, kind: "ban" }), true, { name: nameOf(author) })}
         ${entry(((mine && writes) || moderates(chat)) && !moved, "delete", "delete", erase, true)}
       </div>`;
   }

@@ -8,7 +8,7 @@ import { Dialog } from "../ui/dialog.js";
 import { Durations, endAfter } from "../ui/durations.js";
 import { lasting, moment, seconds } from "../ui/formats.js";
 import { html, useEffect, useState } from "../ui/html.js";
-import { icon, iconButton } from "../ui/icons.js";
+import { icon } from "../ui/icons.js";
 import { say } from "../ui/notice.js";
 import { t } from "../ui/texts.js";
 import { Avatar } from "./avatar.js";
@@ -43,8 +43,9 @@ export function SanctionDialog({ chat, userId, kind, onClose }) {
             <option value="none">${t("deleteNone")}</option><option value="hour">${t("deleteHour")}</option>
             <option value="day">${t("deleteDay")}</option><option value="all">${t("deleteAll")}</option></select></label>`}
         <label>${t("reasonOptional")}<input name="reason" maxlength="1000" /></label>
-        <p class="inline"><button class="danger">${t(kind)}</button>
-          <button type="button" class="plain" onClick=${(event) => event.target.closest("dialog").close()}>${t("cancel")}</button></p>
+        <p class="inline buttons">
+          <button type="button" class="quiet" onClick=${(event) => event.target.closest("dialog").close()}>${t("cancel")}</button>
+          <button class="danger">${t(kind)}</button></p>
       </form>
     <//>`;
 }
@@ -107,7 +108,7 @@ export function Bans({ chat }) {
       <li class="row" key=${each.userId}><${Avatar} name=${each.name} />
         <span class="about"><bdi class="title">${each.name}</bdi>
           <span class="hint">${each.until ? t("untilTime", { time: moment(each.until) }) : t("forever")}${each.reason && html` · <bdi>${each.reason}</bdi>`}</span></span>
-        ${iconButton("close", t("liftBan", { name: each.name }), () => lift(each.userId))}</li>`)}</ul>`;
+        <button type="button" class="quiet" aria-label=${t("liftBan", { name: each.name })} onClick=${() => lift(each.userId)}>${t("unban")}</button></li>`)}</ul>`;
 }
 
 /** Seconds until the user may post again, counted down. */

@@ -24,7 +24,10 @@ export function NewGroup({ onClose, onCreate }) {
       </ul>
       <form onSubmit=${create}>
         <label>${t("groupName")}<input name="name" maxlength="255" required /></label>
-        <button disabled=${!members.length}>${t("create")}</button>
+        <p class="inline buttons">
+          <button type="button" class="quiet" onClick=${(event) => event.target.closest("dialog").close()}>${t("cancel")}</button>
+          <button disabled=${!members.length}>${t("create")}</button>
+        </p>
       </form>
     <//>`;
 }

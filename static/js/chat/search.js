@@ -124,6 +124,9 @@ function Hit({ hit: { message, matches } }) {
       </span></a></li>`;
 }
 
+// Without the marks of Markdown, which stand between words.
+const plain = (points) => points.join("").replaceAll(/\*\*|~~|`+/g, "");
+
 /** A part of the message around its first match, the matches marked; they are counted in code points. */
 function marked(message, matches) {
   const points = [...(message.content ?? summary(message))];
@@ -132,9 +135,9 @@ function marked(message, matches) {
   let at = begin;
   for (const [offset, length] of matches) {
     if (offset >= begin + SHOWN) break;
-    parts.push(points.slice(at, offset).join(""), html`<mark>${points.slice(offset, offset + length).join("")}</mark>`);
+    parts.push(plain(points.slice(at, offset)), html`<mark>${points.slice(offset, offset + length).join("")}</mark>`);
     at = offset + length;
   }
-  parts.push(points.slice(at, begin + SHOWN).join(""));
+  parts.push(plain(points.slice(at, begin + SHOWN)));
   return html`${begin > 0 && "…"}${parts}${points.length > begin + SHOWN && "…"}`;
 }

@@ -37,9 +37,9 @@ export function Transfer({ chat, onClose }) {
             <label>${t("amount")}
               <input name="amount" inputmode="numeric" required value=${amount} onInput=${(event) => setAmount(event.target.value.trim())} /></label>
             ${amount && !whole && html`<p role="alert">${t("wholeNumber")}</p>`}`}
-        <p class="inline">
+        <p class="inline buttons">
+          <button type="button" class="quiet" onClick=${() => (sure ? setSure(false) : onClose())}>${t(sure ? "back" : "cancel")}</button>
           <button disabled=${!whole || !to}>${t(sure ? "sendCredits" : "next")}</button>
-          <button type="button" class="plain" onClick=${() => (sure ? setSure(false) : onClose())}>${t(sure ? "back" : "cancel")}</button>
         </p>
       </form>
     <//>`;

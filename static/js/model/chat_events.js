@@ -12,26 +12,48 @@ export async function loadEvents(id, from, before = undefined) {
   let next = before;
   do {
     const page = await api.get(`/api/v2/chats/${id}/events?limit=200${next === undefined ? "" : `&before=${next}`}`);
-    add(id, page.items);
+    put(id, page.items);
     next = page.before;
   } while (next !== null && next > from);
 }
 
-/** What a `chat:updated` says, at its seq. */
+/** Load the events of all loaded messages again: some may be missing, and those that were replayed have no time of their own. */
+export function reloadEvents() {
+  for (const [id, timeline] of state.timelines) {
+    if (timeline.first) attempt(() => loadEvents(id, timeline.before === null ? 0 : timeline.first.seq));
+  }
+}
+
+/** Add what a `chat:updated` says, at its seq. */
 export function addEvent({ chatId, changes, added, removed }, seq) {
   const isShown = added.length || removed.length || changes.name !== undefined;
-  if (isShown) add(chatId, [{ seq, changes, added, removed, createdAt: new Date().toISOString() }]);
+  const isKnown = state.chatEvents.get(chatId)?.some((each) => each.seq === seq);
+  if (!isShown || isKnown || !state.timelines.has(chatId) || state.chats.get(chatId)?.type !== "group") return;
+  put(chatId, [{ seq, changes, added, removed, createdAt: new Date().toISOString() }]);
 }
 
 /** Those of a chat between two seqs, both excluded. */
-export const eventsBetween = (events, after, before) => events.filter(({ seq }) => after < seq && seq < before);
+export function eventsBetween(events, after, before) {
+  const start = firstAfter(events, after);
+  return events.slice(start, Math.max(start, firstAfter(events, before - 1)));
+}
 
-function add(id, items) {
-  const known = state.chatEvents.get(id) ?? [];
-  const seqs = new Set(known.map(({ seq }) => seq));
-  const added = items.filter(({ seq }) => !seqs.has(seq));
-  if (!added.length) return;
-  state.chatEvents.set(id, [...known, ...added].sort((a, b) => a.seq - b.seq));
-  attempt(() => introduceUsers(added.flatMap((each) => [...each.added, ...each.removed])));
+/** The index of the first event with a higher seq, by halves. */
+function firstAfter(events, seq) {
+  let [low, high] = [0, events.length];
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if (events[middle].seq > seq) high = middle; else low = middle + 1;
+  }
+  return low;
+}
+
+/** What is known of the same seqs is replaced. */
+function put(id, items) {
+  if (!items.length) return;
+  const seqs = new Set(items.map(({ seq }) => seq));
+  const others = (state.chatEvents.get(id) ?? []).filter(({ seq }) => !seqs.has(seq));
+  state.chatEvents.set(id, [...others, ...items].sort((a, b) => a.seq - b.seq));
+  attempt(() => introduceUsers(items.flatMap((each) => [...each.added, ...each.removed])));
   changed();
 }

@@ -23,7 +23,7 @@ export function keep(chat) {
   if (other && state.people.get(other.userId)?.online === undefined) watchPresence();
 }
 
-/** The user is in a chat now. Of a large one the event names others alone. */
+/** The user is in a chat now. In a large chat the event may not list the user among its members. */
 export function onAdded(chat) {
   keep(chat);
   if (!chat.members.some(({ userId }) => userId === me())) attempt(() => loadChat(chat._id));

@@ -11,7 +11,7 @@ const REASONS = {
   invite_invalid: "inviteInvalid", chat_full: "chatFull", last_owner: "lastOwner", last_admin: "lastAdmin", insufficient_credits: "insufficientCredits",
   recipient_inactive: "recipientInactive", already_reported: "alreadyReported", message_deleted: "deleted", storage_full: "storageFull",
   too_large: "tooLarge", unsupported: "typeRefused", too_many: "tooMany", unavailable: "unavailable", internal: "internalError",
-  unauthenticated: "loginEnded", token_expired: "loginEnded",
+  no_invites: "noInvites", unauthenticated: "loginEnded", token_expired: "loginEnded",
 };
 // Of these the server says more, in English.
 const GENERAL = { forbidden: "forbidden", not_found: "notFound", conflict: "conflict", limit_reached: "limitReached", stream_state: "conflict" };

@@ -1,5 +1,6 @@
 /** How the state follows the server: events from the connection, and everything again where events were missed. */
 import { t } from "../ui/texts.js";
+import { reloadEvents } from "./chat_events.js";
 import { advance, onAdded, onRemoved, onUpdated } from "./chats.js";
 import { onBalance } from "./credits.js";
 import { offerInvite } from "./invites.js";
@@ -65,6 +66,7 @@ function onConnection(connection) {
   if (connection !== "online") return;
   reportActive();
   watchPresence();
+  reloadEvents();
   if (state.open) show(state.open);
 }
 
@@ -80,7 +82,10 @@ async function onReload({ channels, first }) {
   loading += 1;
   if (!first) {
     // Missed events can't be replayed any more: everything that was loaded may be old.
-    for (const id of [...state.timelines.keys()]) if (channels.includes(`chat:${id}`)) state.timelines.delete(id);
+    for (const id of [...state.timelines.keys()].filter((each) => channels.includes(`chat:${each}`))) {
+      state.timelines.delete(id);
+      state.chatEvents.delete(id);
+    }
   }
   while (!(await attempt(readAll))) await new Promise((resolve) => { setTimeout(resolve, RETRY_MS); });
   loading -= 1;

@@ -49,7 +49,7 @@ export class Chart extends Component {
     this.plot = new uPlot({
       width: this.holder.clientWidth || 300, height: HEIGHT,
       scales: { y: { range: (_, low, high) => [Math.min(0, low ?? 0), (high ?? 1) > 0 ? high * 1.1 : 1] } },
-      axes: [axis, { ...axis, size: 70, values: (_, values) => values.map((each) => `${short(each)}${unit ? ` ${unit}` : ""}`) }],
+      axes: [axis, { ...axis, size: 70, values: (_, values) => values.map(short) }],
       series: [{ label: t("time") }, ...labels.map((label, index) => ({
         label, stroke: colour(COLOURS[index % COLOURS.length]), width: 1.6, spanGaps: true, points: { show: false },
         value: (_, each) => `${short(each)}${unit && each !== null ? ` ${unit}` : ""}`,

@@ -2,6 +2,7 @@
 import { Durations, endAfter } from "../ui/durations.js";
 import { moment } from "../ui/formats.js";
 import { html, useEffect, useRef, useState } from "../ui/html.js";
+import { unmarked } from "../ui/markdown.js";
 import { t } from "../ui/texts.js";
 
 const STATES = { open: "openReports", actioned: "actionedReports", dismissed: "dismissedReports" };
@@ -78,7 +79,7 @@ function Report({ report, name, api, trying, onResolve }) {
       <p class="hint">${report.reporter ? t("reportedBy", { name: report.reporter.name }) : t("reportedByList")} · ${moment(report.createdAt)}
         ${report.reportCount > 1 && html` · <b>${t("reportCount", { count: report.reportCount })}</b>`}</p>
       <p dir="auto"><bdi>${report.reason}</bdi></p>
-      <blockquote dir="auto">${name && html`<b><bdi>${name}</bdi></b>: `}${message ? message.content ?? t(message.deletedAt ? "deleted" : "file") : t("messageGone")}</blockquote>
+      <blockquote dir="auto">${name && html`<b><bdi>${name}</bdi></b>: `}${message ? unmarked(message.content ?? "") || t(message.deletedAt ? "deleted" : "file") : t("messageGone")}</blockquote>
       ${context && html`
         <ol class="context">${context.map((each) => html`
           <li key=${each._id} class=${each._id === report.messageId ? "reported" : ""}>
@@ -89,7 +90,7 @@ function Report({ report, name, api, trying, onResolve }) {
         ${report.state === "open" ? html`
           <button type="button" class="plain" onClick=${() => onResolve({ state: "dismissed" })}>${t("dismiss")}</button>
           ${message && html`
-            <button type="button" onClick=${() => act("delete")}>${t("deleteMessage")}</button>
+            <button type="button" class="danger" onClick=${() => act("delete")}>${t("deleteMessage")}</button>
             <${Durations} aria-label=${t("duration")} chosen=${duration} onChange=${(event) => setDuration(event.target.value)} />
             <button type="button" aria-label=${t("silenceName", { name })} onClick=${() => act("silence")}>${t("silence")}</button>
             <button type="button" class="danger" aria-label=${t("banName", { name })} onClick=${() => act("ban")}>${t("ban")}</button>`}`

@@ -29,7 +29,7 @@ export function Tenant({ trying }) {
   if (!tenant) return html`<p class="hint">${t("loading")}</p>`;
   return html`
     <section class="card" aria-label=${t("tenant")}>
-      <h2><bdi>${tenant.name ?? t("tenant")}</bdi></h2>
+      <h2>${t("tenant")}: <bdi>${tenant.name ?? ""}</bdi></h2>
       <form onSubmit=${save}>
         <label>${t("registration")}<select name="registration">
           ${MODES.map((each) => html`<option value=${each} selected=${each === tenant.registration}>${t(`registration_${each}`)}</option>`)}</select></label>

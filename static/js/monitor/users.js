@@ -44,7 +44,7 @@ export function Users({ trying }) {
   };
   return html`
     <section class="card" aria-label=${t("users")}>
-      <h2>${t("search")}</h2>
+      <h2>${t("users")}</h2>
       <form role="search" onSubmit=${search}><input type="search" name="query" placeholder=${t("searchFor")} aria-label=${t("searchFor")} /></form>
       ${link && html`<p role="status">${t("resetLinkIs")} <code>${link}</code></p>`}
       ${found && !found.users.length && !found.chats.length && !found.pushes && html`<p class="hint">${t("nothingFound")}</p>`}

@@ -20,7 +20,7 @@ export function Credits() {
             <span class="title">${t(each.type)}${each.userId && html` · <bdi>${nameOf(each.userId)}</bdi>`}</span>
             <span class="hint">${moment(each.createdAt)}${each.reason && html` · <bdi>${each.reason}</bdi>`}</span>
           </span>
-          <b class=${each.amount < 0 ? "less" : "more"}>${each.amount > 0 ? "+" : ""}${number(each.amount)}</b>
+          <b class=${each.amount < 0 ? "less" : "more"}>${each.amount < 0 ? "−" : "+"}${number(Math.abs(each.amount))}</b>
         </li>`)}
       ${cursor && html`<li><button type="button" class="plain" onClick=${() => once("transactions", () => loadTransactions(cursor))}>${t("loadMore")}</button></li>`}
     </ul>`;
