@@ -3,10 +3,11 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import pytest
-from sqlalchemy import func, insert, select, update
+from sqlalchemy import Connection, Select, func, insert, select, update
 
 from push import apns_connection
 from push.doubles.apns import TOPIC, Apple
@@ -446,6 +447,10 @@ async def test_without_phones_that_could_use_one_none_is_opened(apple: Apple, se
     assert not apple.channels.ids and await counts(server) == {}
 
 
+def look(connection: Connection, statement: Select[Any]) -> list[Any]:
+    return [tuple(row) for row in connection.execute(statement)]
+
+
 async def test_channels_that_apple_closed_are_not_used(apple: Apple, google: Google, server: Served) -> None:
     """Where the feature was switched off and on, Apple has none of them any more: it is seen by comparing."""
     crowd = await Crowd.made(server, apple, google)
@@ -458,10 +463,8 @@ async def test_channels_that_apple_closed_are_not_used(apple: Apple, google: Goo
     async def failed() -> bool:
         nonlocal seen
         await work(server)
-        read = server.services.database.read
-        seen = [
-            await read(lambda it, table=table: it.execute(select(table)).all()) for table in (rows, push_channel_apps)
-        ]
+        tables = (select(rows), select(push_channel_apps))
+        seen = [await server.services.database.read(partial(look, statement=each)) for each in tables]
         return (await counts(server)).get("failed") == 1
 
     try:
