@@ -96,7 +96,7 @@ export default {
   inviteLink: "Invite link",
   inviteHint: "Anyone who has the link and an account here can join the group.",
   showLink: "Show invite link",
-  linkExpires: "Valid until {time}. Each time you show it here, it is valid for another week.",
+  linkExpires: "Valid until {time}. Each time you show it here, it is valid for a week from then.",
   revoke: "Revoke link",
   revokeSure: "Revoke the invite link?",
   revokeHint: "The link stops working. Members stay.",
