@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+import kubernetes_validate
 import orjson
 import pytest
 import yaml
@@ -32,7 +33,7 @@ CLIENTS = 12
 
 def test_they_name_settings_that_there_are() -> None:
     known = {f"BELLWIRE_{name.upper()}" for name in Settings.model_fields}
-    for path in DEPLOY.iterdir():
+    for path in DEPLOY.rglob("*.*"):
         named = set(re.findall(r"\bBELLWIRE_[A-Z_]+[A-Z]", path.read_text()))
         assert named <= known, path
 
@@ -44,6 +45,31 @@ def test_the_compose_file_has_two_nodes_and_the_same_nginx() -> None:
     own = re.sub(r".*ssl_certificate.*\n", "", own.replace("listen 443 ssl", "listen 80"))
     own = own.replace("127.0.0.1:8080", "node1:8080").replace("127.0.0.1:8081", "node2:8080")
     assert other == own.replace("server_name chat.example.org", "server_name _")
+
+
+def kubernetes() -> list[Any]:
+    return [each for path in (DEPLOY / "kubernetes").glob("*.yaml") for each in yaml.safe_load_all(path.read_text())]
+
+
+def test_the_kubernetes_manifests_are_valid() -> None:
+    """By the schemas of Kubernetes; a field that it does not know is an error."""
+    for manifest in kubernetes():
+        kubernetes_validate.validate(manifest, "1.31", strict=True)
+
+
+def test_the_kubernetes_manifests_fit_together() -> None:
+    by_kind = {each["kind"]: each for each in kubernetes()}
+    deployment, job = by_kind["Deployment"], by_kind["Job"]
+    labels = deployment["spec"]["template"]["metadata"]["labels"]
+    assert by_kind["Service"]["spec"]["selector"] == labels
+    assert by_kind["PodDisruptionBudget"]["spec"]["selector"]["matchLabels"] == labels
+    (container,), (migrates,) = (each["spec"]["template"]["spec"]["containers"] for each in (deployment, job))
+    assert container["image"] == migrates["image"]
+    assert container["envFrom"] == migrates["envFrom"]
+    spec = deployment["spec"]["template"]["spec"]
+    assert spec["terminationGracePeriodSeconds"] > Settings.model_fields["drain_seconds"].default + 30
+    user = re.search(r"--uid (\d+)", (DEPLOY / "Dockerfile").read_text())
+    assert user and spec["securityContext"]["runAsUser"] == int(user[1])
 
 
 @contextlib.asynccontextmanager
