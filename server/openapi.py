@@ -10,6 +10,7 @@ from realtime.namespace import Inbound
 from realtime.schema.envelope import Envelope
 from realtime.schema.fields import LONGEST_REACTION_KEY
 from realtime.schema.limits import Limits
+from server import field_texts
 from server.call import NoBody, NoQuery
 from server.dialects import DIALECTS, HEADER, envelope
 from server.route import Lines, Route
@@ -54,6 +55,7 @@ def document(routes: list[Route], limits: Limits, url: str) -> dict[str, Any]:
     paths: dict[str, Any] = {}
     for route in routes:
         paths.setdefault(route.path, {})[route.method.lower()] = operation(route, schemas)
+    field_texts.describe(components, [each for methods in paths.values() for each in methods.values()])
     return {
         "openapi": "3.1.0",
         "info": {
