@@ -16,6 +16,8 @@ from server.dialects import DIALECTS, HEADER, envelope
 from server.route import Lines, Route
 
 REF = "#/components/schemas/{model}"
+# As pydantic names a generic type: Page_ChatDocument_.
+GENERIC = re.compile(r"(Page|Listed)_(\w+)_")
 VERSION = "0.1.0"
 # Answers that are not JSON documents.
 PLAIN = {
@@ -46,7 +48,8 @@ def document(routes: list[Route], limits: Limits, url: str) -> dict[str, Any]:
         ref_template=REF,
     )
     schemas = {key: schema for (key, _), schema in schemas.items()}
-    components = definitions.get("$defs", {})
+    components = {plain_name(name): schema for name, schema in definitions.get("$defs", {}).items()}
+    rename([*components.values(), *schemas.values()])
     for schema in (*components.values(), *schemas.values()):
         simplify(schema)
     for route in routes:
@@ -189,6 +192,25 @@ def any_of(schemas: list[dict[str, Any]]) -> dict[str, Any]:
 def one_of(schemas: list[dict[str, Any]]) -> dict[str, Any]:
     """Of each dialect its own, in which no other is written."""
     return schemas[0] if len(schemas) == 1 else {"oneOf": schemas}
+
+
+def plain_name(name: str) -> str:
+    """A schema's name without what Python makes of generic types, and of types that differ by direction."""
+    if found := GENERIC.fullmatch(name):
+        return found[2] + found[1].replace("Listed", "List")
+    return name.replace("-Input", "Body").replace("-Output", "")
+
+
+def rename(schema: Any) -> None:
+    """Let references name schemas as ``plain_name`` does."""
+    if isinstance(schema, list):
+        for each in schema:
+            rename(each)
+    elif isinstance(schema, dict):
+        if isinstance(schema.get("$ref"), str):
+            place, _, name = schema["$ref"].rpartition("/")
+            schema["$ref"] = f"{place}/{plain_name(name)}"
+        rename(list(schema.values()))
 
 
 def simplify(schema: Any) -> None:

@@ -42,3 +42,7 @@ def test_every_text_describes_something() -> None:
     }
     assert set(field_texts.FIELDS) - fields == set()
     assert set(field_texts.PARAMETERS) - {each["name"] for each in PARAMETERS} == set()
+
+
+def test_names_of_schemas_are_plain() -> None:
+    assert [name for name in SCHEMAS if not name.isalnum()] == []
