@@ -92,6 +92,6 @@ lock:
 	$(COMPILE) --upgrade -o .venv-lock/run.txt pyproject.toml
 	$(COMPILE) --extra test -c .venv-lock/run.txt -o .venv-lock/test.txt pyproject.toml
 	{ echo "# What the server needs, each package at one version and by its hashes, for pip. Made by: make lock"; cat .venv-lock/run.txt; } > requirements.txt
-	{ echo "# The same with what the tests need. Made by: make lock"; cat .venv-lock/test.txt; } > requirements-test.txt
+	{ echo "# The same with what the tests need. Made by: make lock"; sed '/^$$/d; /^# The following packages/d' .venv-lock/test.txt; } > requirements-test.txt
 	{ echo "# What reading sounds and films needs (the extra media), by its hashes. Made by: make lock"; sed -n '/^av==/,/[^\\]$$/p' .venv-lock/test.txt; } > requirements-media.txt
 	rm -rf .venv-lock

@@ -43,9 +43,29 @@ async def until(check: Callable[[], Awaitable[bool]]) -> None:
             await asyncio.sleep(0.05)
 
 
+# Rounds of work that have begun and not ended.
+UNDER_WAY: set[object] = set()
+
+
+@pytest.fixture(autouse=True)
+def _counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    original = PushChannels.work
+
+    async def work(self: PushChannels) -> None:
+        this = object()
+        UNDER_WAY.add(this)
+        try:
+            await original(self)
+        finally:
+            UNDER_WAY.discard(this)
+
+    monkeypatch.setattr(PushChannels, "work", work)
+
+
 async def age(server: Served, seconds: float) -> None:
-    """As if so much time had passed for channels."""
+    """As if so much time had passed for channels, between two rounds of work: one under way would write times anew."""
     past = int(seconds * SECOND)
+    await eventually(lambda: not UNDER_WAY)
 
     def apply(tx: Tx) -> None:
         tx.execute(update(rows).values({name: rows.c[name] - past for name in ("created_at", "due_at")}))
