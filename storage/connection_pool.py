@@ -3,7 +3,11 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
+from typing import Any
+from weakref import WeakSet
 
+import psycopg
+from sqlalchemy import event
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from storage.tasks import Tasks
@@ -24,6 +28,12 @@ class ConnectionPool:
         # How often the engine's connections were disposed of, and by connection in use, how often when it was asked for.
         self.generation = 0
         self.in_use: dict[AsyncConnection, int] = {}
+        # psycopg's connections, for as long as anything refers to them.
+        self.opened: WeakSet[psycopg.AsyncConnection[Any]] = WeakSet()
+        event.listen(engine.sync_engine, "connect", self._on_connect)
+
+    def _on_connect(self, adapted: Any, _: Any) -> None:
+        self.opened.add(adapted.driver_connection)
 
     async def connect(self) -> AsyncConnection:
         """The caller calls ``release`` after use. Raises SQLAlchemy's TimeoutError if none gets free in time."""
@@ -54,6 +64,9 @@ class ConnectionPool:
         await self.tasks.finish()
         await self.dispose()
         await self.tasks.finish()
+        # Those of callers that were cancelled with the event loop, and return nothing any more.
+        for connection in list(self.opened):
+            connection.pgconn.finish()
 
     async def _open(self) -> AsyncConnection:
         generation = self.generation
