@@ -1,4 +1,4 @@
-"""Invite links of groups: one a chat, known by its key."""
+"""Invite links of groups: at most one per chat, looked up by its key."""
 
 from typing import NamedTuple
 

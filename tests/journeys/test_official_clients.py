@@ -45,6 +45,7 @@ async def test_javascript_with_default_options(server: Served, javascript: Start
 
     client.do("auth", auth=bob.auth(offsets={f"chat:{chat_id}": 51, f"user:{bob.id}": 1}, epoch=ready["epoch"]))
     client.do("offline")
+    await client.until("disconnect")
     for number in range(3):
         await ann.send(chat_id, f"while away {number}")
     again = (await client.until("event", 2, name="session:ready"))["payload"]
@@ -78,6 +79,7 @@ async def test_fifty_messages_written_while_offline(server: Served, javascript: 
     client.do("connect", url=server.url, auth=ann.auth(), options={"upgrade": False})
     await client.until("event", name="session:ready")
     client.do("offline")
+    await client.until("disconnect")
     await client.until("disconnect")
     client.do("emit", name="message:send", payload={"type": "text", "chatId": chat_id, "content": "x"}, count=50)
     await client.until("ack", 50)

@@ -15,17 +15,17 @@ export function onNotification(item) {
 
 export function onDeleted({ id }) {
   state.notifications.items = state.notifications.items.filter((each) => each.id !== id);
-  countUnread();
+  countNotifications();
 }
 
 export function onRead({ ids, all, before }) {
   const isRead = (item) => (all ? item.createdAt <= before : ids.includes(item.id));
   state.notifications.items = state.notifications.items.map((item) => (isRead(item) ? { ...item, read: true } : item));
-  countUnread();
+  countNotifications();
 }
 
 /** How many are unread of all, not only of those that were loaded. */
-async function countUnread() {
+export async function countNotifications() {
   changed();
   await attempt(async () => { state.notifications.unread = (await api.get("/api/v1/notifications/unread-count")).count; });
   changed();

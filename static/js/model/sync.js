@@ -6,7 +6,7 @@ import { onBalance } from "./credits.js";
 import { offerInvite } from "./invites.js";
 import { countUnread, onNew, onRefused, onSent, onThread, put } from "./messages.js";
 import { openChat, show } from "./navigation.js";
-import { onDeleted, onNotification, onRead } from "./notifications.js";
+import { countNotifications, onDeleted, onNotification, onRead } from "./notifications.js";
 import { introduceUsers, know, knowMembers, otherOf, watchPresence } from "./people.js";
 import { onReactions } from "./reactions.js";
 import { onReadBy } from "./receipts.js";
@@ -89,7 +89,11 @@ async function onReload({ channels, first }) {
   }
   while (!(await attempt(readAll))) await new Promise((resolve) => { setTimeout(resolve, RETRY_MS); });
   loading -= 1;
-  if (!loading) for (const work of held.splice(0)) work();
+  if (!loading && held.length) {
+    for (const work of held.splice(0)) work();
+    // The count may have been read after an event that the list was read before.
+    countNotifications();
+  }
   changed();
   watchPresence();
 }

@@ -126,7 +126,7 @@ export default {
   removeSure: "Remove {name} from this group?",
   deleteChat: "Delete group",
   deleteChatSure: "Delete {name}?",
-  deleteChatHint: "All messages are deleted for everyone. This cannot be undone.",
+  deleteChatHint: "All messages will be deleted for all members. This cannot be undone.",
   mutedUntil: "Muted until {time}",
   mute: "Mute notifications",
   unmute: "Unmute notifications",
