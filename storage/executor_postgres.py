@@ -62,7 +62,7 @@ class PostgresExecutor:
                 if pipeline.is_lost or is_wrong_server(error):
                     await connection.invalidate(error)
                     # The other connections lead to the same place.
-                    await self.pool.dispose()
+                    await self.pool.engine.dispose()
                 raise
             finally:
                 self.trips += pipeline.trips

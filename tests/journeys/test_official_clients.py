@@ -80,7 +80,6 @@ async def test_fifty_messages_written_while_offline(server: Served, javascript: 
     await client.until("event", name="session:ready")
     client.do("offline")
     await client.until("disconnect")
-    await client.until("disconnect")
     client.do("emit", name="message:send", payload={"type": "text", "chatId": chat_id, "content": "x"}, count=50)
     await client.until("ack", 50)
     answers = [line["answer"] for line in client.seen("ack")]
