@@ -8,10 +8,10 @@ from sqlalchemy import Connection
 
 from realtime.chat_list import ListedChat, seen, seen_by
 from realtime.chat_numbers import ChatNumbers
+from realtime.chat_requirements import is_joinable, only, require_group, require_manager, require_open, require_space
 from realtime.fanout.delivery_budget import DeliveryBudget
 from realtime.membership import (
     MANAGERS,
-    MODERATORS,
     admit,
     announce,
     append_updated,
@@ -28,10 +28,8 @@ from realtime.schema.limits import Limits
 from realtime.streams import MANAGE_STREAMS
 from storage import (
     accounts,
-    blocks,
     chat,
     chat_list,
-    invites,
     last_posts,
     log,
     outbox,
@@ -128,8 +126,7 @@ class Chats:
         others = await self.people(caller, wanted)
         if len(others) < len(wanted):
             raise NotFound
-        if len(wanted) >= self.limits.chat_members:
-            raise Conflict(f"A chat can have at most {self.limits.chat_members} members", code="chat_full")
+        require_space(len(wanted) + 1, self.limits)
         apply = self._direct(caller, others[0]) if body.type == "direct" else self._group(caller, body, others)
         return await self.database.write(Command(apply, channels=[caller.pk, *(each.pk for each in others)]))
 
@@ -179,7 +176,7 @@ class Chats:
         changes = body.model_dump(exclude_none=True)
 
         def apply(tx: Tx, pk: int, access: Access) -> shapes.ChatDocument:
-            manage_group(access)
+            require_manager(access)
             if access.type == "room" and body.historyVisible not in (None, "all"):
                 raise Conflict("All of a room is visible to everybody")
             self.delivery_budget.admit(pk)
@@ -205,7 +202,7 @@ class Chats:
         others = await self.people(caller, wanted)
 
         def apply(tx: Tx, pk: int, access: Access) -> tuple[shapes.ChatDocument, bool]:
-            manage_group(access)
+            require_manager(access)
             if role in MANAGERS and access.role != "owner":
                 raise Forbidden
             if len(others) < len(wanted):
@@ -215,8 +212,7 @@ class Chats:
             new = [each for each in others if each.pk not in inside]
             if inside:
                 chat.keep_members(tx, pk, inside)
-            if access.member_count + len(new) > self.limits.chat_members:
-                raise Conflict(f"A chat can have at most {self.limits.chat_members} members", code="chat_full")
+            require_space(access.member_count + len(new), self.limits)
             if new:
                 sanctions.lift(tx, pk, [each.pk for each in new], "ban", "silence")
                 admit(tx, pk, access.chat_id, new, role)
@@ -229,7 +225,7 @@ class Chats:
         others = await self.people(caller, [user_id])
 
         def apply(tx: Tx, pk: int, access: Access) -> shapes.MemberDocument:
-            manage_group(access)
+            require_manager(access)
             other = only(others)
             member = chat.member(tx.connection(), pk, other.pk)
             if member is None:
@@ -254,7 +250,7 @@ class Chats:
         others = await self.people(caller, [user_id])
 
         def apply(tx: Tx, pk: int, access: Access) -> shapes.ChatDocument:
-            require_group(access) if user_id == caller.user.id else manage_group(access)
+            require_group(access) if user_id == caller.user.id else require_manager(access)
             other = only(others)
             member = chat.member(tx.connection(), pk, other.pk)
             if member is None:
@@ -263,7 +259,7 @@ class Chats:
                 raise Forbidden
             document = seen_by(tx.connection(), pk, caller.pk)
             leave(tx, pk, access.chat_id, other, voluntary=other.pk == caller.pk)
-            if other.pk != caller.pk and is_open(tx, pk, access):
+            if other.pk != caller.pk and is_joinable(tx, pk, access):
                 sanctions.put(tx, pk, other.pk, "ban")
             return document if other.pk == caller.pk else seen_by(tx.connection(), pk, caller.pk)
 
@@ -364,44 +360,3 @@ class Chats:
             return change(tx, pk, access)
 
         return await self.database.write(Command(apply, channels=[pk, *also]))
-
-
-def only(users: Sequence[accounts.User]) -> accounts.User:
-    """Raises NotFound if there is none."""
-    if not users:
-        raise NotFound
-    return users[0]
-
-
-def require_open(tx: Tx, caller: Caller, others: Sequence[accounts.User]) -> None:
-    """Raises NotFound if one of them has been deleted since they were looked up, Forbidden if one blocks the caller."""
-    if len(accounts.by_ids(tx.connection(), caller.user.tenant_pk, [each.id for each in others])) < len(others):
-        raise NotFound
-    if blocks.any_block(tx.connection(), [each.pk for each in others], caller.pk):
-        raise Forbidden
-
-
-def is_open(tx: Tx, pk: int, access: Access) -> bool:
-    """Whether users can join this chat without being added: it is a room, a stream's, or has an invite link."""
-    if access.type == "room" or streams.of_chat(tx.connection(), pk) is not None:
-        return True
-    return invites.of_chat(tx.connection(), pk, at=tx.now) is not None
-
-
-def require_group(access: Access) -> None:
-    if access.type == "direct":
-        raise Conflict("A direct chat has exactly two members and no name", code="direct_chat")
-
-
-def moderate(access: Access) -> None:
-    """Raises Forbidden for who does not moderate the chat, Conflict for a direct chat."""
-    require_group(access)
-    if access.role not in MODERATORS:
-        raise Forbidden
-
-
-def manage_group(access: Access) -> None:
-    """Raises Forbidden for who is neither owner nor admin, Conflict for a direct chat."""
-    require_group(access)
-    if access.role not in MANAGERS:
-        raise Forbidden

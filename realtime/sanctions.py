@@ -5,7 +5,8 @@ from functools import partial
 
 from sqlalchemy import Connection
 
-from realtime.chat import Chats, is_open, moderate, only
+from realtime.chat import Chats
+from realtime.chat_requirements import is_joinable, only, require_moderator
 from realtime.membership import MANAGERS, RANKS, append_updated, leave
 from realtime.purges import Purges
 from realtime.schema import documents, shapes
@@ -121,7 +122,7 @@ class Sanctions:
         pk = await self.chats.numbers.find(caller.user.tenant_pk, chat_id)
 
         def look(connection: Connection) -> Sequence[Sanction]:
-            moderate(need_access(connection, pk, caller.pk))
+            require_moderator(need_access(connection, pk, caller.pk))
             return sanctions.page(connection, pk, "ban", now(), after=after, limit=limit)
 
         return await self.chats.database.read(look)
@@ -138,13 +139,13 @@ def apply_to(
     tx: Tx, pk: int, access: Access, *, others: Sequence[User], caller: Caller, change: Change, lifts: bool
 ) -> shapes.SanctionDocument:
     """Change the sanctions of one user, whom the caller may sanction; ``lifts``: end one, if there is one."""
-    moderate(access)
+    require_moderator(access)
     other = only(others)
     if other.pk == caller.pk:
         raise Conflict("You cannot sanction yourself")
     member = chat.member(tx.connection(), pk, other.pk)
     if member is None and not (
-        lifts or is_open(tx, pk, access) or sanctions.of_user(tx.connection(), pk, other.pk, tx.now)
+        lifts or is_joinable(tx, pk, access) or sanctions.of_user(tx.connection(), pk, other.pk, tx.now)
     ):
         raise NotFound
     if member is not None and access.role != "owner" and RANKS[member.role] >= RANKS[access.role]:

@@ -119,6 +119,7 @@ WITHOUT_OWN_TEST = {
     "push/reach.py": "an interface: tests/journeys/test_push.py",
     "realtime/fanout/subscription.py": "attributes alone: tests/realtime/fanout/test_hub.py",
     "realtime/transport/interfaces.py": "interfaces alone",
+    "realtime/chat_requirements.py": "tests/server/test_chats.py, test_invites.py and test_authorization.py",
     "realtime/schema/message_shapes.py": "types alone: tests/server/test_openapi.py holds every answer to them",
     "realtime/schema/message_documents.py": "tests/server/test_messages.py and test_threads.py",
     "realtime/schema/shapes.py": "types alone: tests/server/test_openapi.py holds every answer to them",

@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import AsyncIterator
+from typing import NamedTuple
 
 import aiohttp
 from PIL import Image
@@ -120,55 +121,45 @@ async def views(visitor: Visitor, url: str) -> AsyncIterator[str]:
     yield "search"
 
 
+class View(NamedTuple):
+    """What a click on ``button`` opens, seen by ``shown``, and how many times Escape closes it."""
+
+    name: str
+    button: str
+    shown: str
+    escapes: int = 1
+
+
+# Over an open group, or beside it, each from where the one before was left.
+OF_A_CHAT = (
+    View("menu", ".message:has-text('I can bring'):not(:has(.forwarded)) .open-menu", ".menu:popover-open", 0),
+    View("forward", ".menu button:has-text('Forward')", "dialog[open]"),
+    View("emoji", "button[aria-label=Emoji]", ".emoji .grid button"),
+    View("lightbox", ".message .thumbnail", "dialog.lightbox img"),
+    View("credits-sending", "button[aria-label='Send credits']", "dialog input[name=amount]"),
+    View("members", ".conversation > header button[aria-label=More]", "dialog[open]", 0),
+    View("invite", "dialog button:has-text('Show invite link')", "dialog input.link", 0),
+    View("profile", "dialog .name:has-text('Marta')", "dialog .profile"),
+    View("question", "dialog button:has-text('Leave')", "dialog:has-text('Leave this')", 2),
+    View("thread", ".replies", ".panel .message", 0),
+)
+
+
 async def views_of_a_chat(visitor: Visitor) -> AsyncIterator[str]:
-    """What opens over an open group, or beside it."""
     page = visitor.page
-    menu = page.locator(".message:has-text('I can bring'):not(:has(.forwarded)) .open-menu").first
-    await menu.focus()
-    await menu.click()
-    await page.wait_for_selector(".menu:popover-open")
-    yield "menu"
-    await page.click(".menu button:has-text('Forward')")
-    await page.wait_for_selector("dialog[open]")
-    yield "forward"
-    await page.keyboard.press("Escape")
-    await page.click("button[aria-label=Emoji]")
-    await page.wait_for_selector(".emoji .grid button")
-    yield "emoji"
-    await page.keyboard.press("Escape")
     file: FilePayload = {"name": "lake.jpg", "mimeType": "image/jpeg", "buffer": photo()}
     await page.set_input_files("input[type=file]", file)
     await page.wait_for_selector(".files img")
     yield "file"
     await page.keyboard.press("Escape")
-    await page.click(".message .thumbnail")
-    await page.wait_for_selector("dialog.lightbox img")
-    yield "lightbox"
-    await page.keyboard.press("Escape")
-    await page.click(".replies")
-    await page.wait_for_selector(".panel .message")
-    yield "thread"
-    await page.click(".panel button[aria-label=Close]")
-    await page.fill(".composer textarea", "")
-    await page.click("button[aria-label='Send credits']")
-    await page.wait_for_selector("dialog input[name=amount]")
-    yield "credits-sending"
-    await page.keyboard.press("Escape")
-    await page.click(".conversation > header button[aria-label=More]")
-    await page.wait_for_selector("dialog[open]")
-    yield "members"
-    await page.click("dialog button:has-text('Show invite link')")
-    await page.wait_for_selector("dialog input.link")
-    yield "invite"
-    await page.click("dialog .name:has-text('Marta')")
-    await page.wait_for_selector("dialog .profile")
-    yield "profile"
-    await page.keyboard.press("Escape")
-    await page.click("dialog button:has-text('Leave')")
-    await page.wait_for_selector("dialog:has-text('Leave this')")
-    yield "question"
-    await page.keyboard.press("Escape")
-    await page.keyboard.press("Escape")
+    for view in OF_A_CHAT:
+        # Focused first, as some buttons are seen on hover or focus alone.
+        await page.locator(view.button).first.focus()
+        await page.locator(view.button).first.click()
+        await page.wait_for_selector(view.shown)
+        yield view.name
+        for _ in range(view.escapes):
+            await page.keyboard.press("Escape")
 
 
 async def monitor_views(visitor: Visitor, url: str) -> AsyncIterator[str]:

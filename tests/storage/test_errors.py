@@ -24,6 +24,15 @@ PUBLISHED = {
 }  # fmt: skip
 
 
+def kinds(kind: type[Problem]) -> set[type[Problem]]:
+    """A class and all below it, wherever they are defined."""
+    return {kind}.union(*(kinds(each) for each in kind.__subclasses__()))
+
+
+# The codes of classes, by name.
+PROBLEMS = {each.__name__: each.code for each in kinds(Problem)}
+
+
 def test_the_codes_are_those_that_were_published() -> None:
     problems = [each() for each in kinds(Problem)] + [Restricted(each) for each in RESTRICTIONS]
     named = {each.code: status_of(each) for each in problems} | {code: STATUSES[code] for code, _ in raised()}
@@ -31,23 +40,17 @@ def test_the_codes_are_those_that_were_published() -> None:
 
 
 def test_a_code_has_the_status_of_the_class_that_is_raised_with_it() -> None:
-    classes = {each.__name__: each.code for each in kinds(Problem)}
-    assert [(code, name) for code, name in raised() if STATUSES[code] != STATUSES[classes[name]]] == []
+    assert [(code, name) for code, name in raised() if STATUSES[code] != STATUSES[PROBLEMS[name]]] == []
 
 
 def raised() -> Iterator[tuple[str, str]]:
-    """Codes that are given to an error where it is raised, with the name of its class."""
+    """Codes that are given to an error where it is made, with the name of its class."""
     for path in (path for folder in ("storage", "realtime", "server") for path in Path(folder).rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call) and isinstance(node.exc.func, ast.Name):
-                for keyword in node.exc.keywords:
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in PROBLEMS:
+                for keyword in node.keywords:
                     if keyword.arg == "code" and isinstance(keyword.value, ast.Constant):
-                        yield str(keyword.value.value), node.exc.func.id
-
-
-def kinds(kind: type[Problem]) -> set[type[Problem]]:
-    """A class and all below it, wherever they are defined."""
-    return {kind}.union(*(kinds(each) for each in kind.__subclasses__()))
+                        yield str(keyword.value.value), node.func.id
 
 
 def test_the_page_lists_them() -> None:
