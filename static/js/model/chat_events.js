@@ -3,6 +3,9 @@ import { introduceUsers } from "./people.js";
 import { api } from "./session.js";
 import { attempt, changed, state } from "./state.js";
 
+// Chats whose events are to be loaded again when the connection is back: loading failed, or they were replayed, without a time.
+const incomplete = new Set();
+
 /**
  * Load what happened in a group from one seq on and before another one, or until now.
  * @param {string} id @param {number} from @param {number} [before]
@@ -10,17 +13,24 @@ import { attempt, changed, state } from "./state.js";
 export async function loadEvents(id, from, before = undefined) {
   if (state.chats.get(id)?.type !== "group") return;
   let next = before;
-  do {
-    const page = await api.get(`/api/v2/chats/${id}/events?limit=200${next === undefined ? "" : `&before=${next}`}`);
-    put(id, page.items);
-    next = page.before;
-  } while (next !== null && next > from);
+  try {
+    do {
+      const page = await api.get(`/api/v2/chats/${id}/events?limit=200${next === undefined ? "" : `&before=${next}`}`);
+      put(id, page.items);
+      next = page.before;
+    } while (next !== null && next > from);
+  } catch (error) {
+    incomplete.add(id);
+    throw error;
+  }
 }
 
-/** Load the events of all loaded messages again: some may be missing, and those that were replayed have no time of their own. */
+/** Load again what is missing among the loaded messages. */
 export function reloadEvents() {
-  for (const [id, timeline] of state.timelines) {
-    if (timeline.first) attempt(() => loadEvents(id, timeline.before === null ? 0 : timeline.first.seq));
+  for (const id of [...incomplete]) {
+    incomplete.delete(id);
+    const timeline = state.timelines.get(id);
+    if (timeline?.first) attempt(() => loadEvents(id, timeline.before === null ? 0 : timeline.first.seq));
   }
 }
 
@@ -29,6 +39,7 @@ export function addEvent({ chatId, changes, added, removed }, seq) {
   const isShown = added.length || removed.length || changes.name !== undefined;
   const isKnown = state.chatEvents.get(chatId)?.some((each) => each.seq === seq);
   if (!isShown || isKnown || !state.timelines.has(chatId) || state.chats.get(chatId)?.type !== "group") return;
+  if (state.connection !== "online") incomplete.add(chatId);
   put(chatId, [{ seq, changes, added, removed, createdAt: new Date().toISOString() }]);
 }
 
