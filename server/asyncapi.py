@@ -12,6 +12,7 @@ from realtime.schema.envelope import Envelope
 from realtime.schema.events import OUTBOUND, Place
 from realtime.schema.limits import Limits
 from realtime.transport.frames import NAMESPACE
+from server import field_texts, samples
 from server.openapi import REF, VERSION, units
 
 Mode = Literal["validation", "serialization"]
@@ -35,24 +36,27 @@ def document(limits: Limits, url: str) -> dict[str, Any]:
     messages = {"connect": message("connect", "The payload of CONNECT", found[Auth, "validation"])}
     operations: dict[str, Any] = {"connect": operation("receive", "connect", "Connect")}
     for name, inbound in INBOUND.items():
-        key = key_of(name)
-        messages[key] = message(name, inbound.summary, found[inbound.body, "validation"])
-        answer = found[inbound.answer, "serialization"]
-        messages[f"{key}_ack"] = message(
-            name, "Acknowledgement", acknowledged(found[Envelope, "serialization"], answer)
-        )
+        key, sample = key_of(name), samples.everything()["inbound"][name]
+        messages[key] = message(name, inbound.summary, found[inbound.body, "validation"], sample["payload"])
+        answer = acknowledged(found[Envelope, "serialization"], found[inbound.answer, "serialization"])
+        messages[f"{key}_ack"] = message(name, "Acknowledgement", answer, sample["ack"])
         operations[key] = {
             **operation("receive", key, inbound.summary), "reply": reply(f"{key}_ack"), **units(inbound),
         }  # fmt: skip
     for name, outbound in OUTBOUND.items():
         key = f"on_{key_of(name)}"
         payload = found[outbound.document, "serialization"]
+        sample = samples.everything()["outbound"][name]
         if outbound.durable:
             payload = {
                 "type": "array", "items": [payload, found[Place, "serialization"]], "minItems": 2, "maxItems": 2,
             }  # fmt: skip
-        messages[key] = message(name, outbound.summary, payload)
+        messages[key] = message(
+            name, outbound.summary, payload, sample if outbound.durable else next(iter(sample), None)
+        )
         operations[key] = operation("send", key, outbound.summary)
+    components = definitions.get("$defs", {})
+    field_texts.describe(components, [])
     scheme, _, rest = url.partition("://")
     return {
         "asyncapi": "3.0.0",
@@ -75,7 +79,7 @@ def document(limits: Limits, url: str) -> dict[str, Any]:
             }
         },
         "operations": operations,
-        "components": {"messages": messages, "schemas": definitions.get("$defs", {})},
+        "components": {"messages": messages, "schemas": components},
         "x-limits": limits.shown(),
     }  # fmt: skip
 
@@ -84,8 +88,9 @@ def key_of(name: str) -> str:
     return name.replace(":", "_")
 
 
-def message(name: str, summary: str, payload: dict[str, Any]) -> dict[str, Any]:
-    return {"name": name, "title": name, "summary": summary, "payload": payload}
+def message(name: str, summary: str, payload: dict[str, Any], sample: Any = None) -> dict[str, Any]:
+    described = {"name": name, "title": name, "summary": summary, "payload": payload}
+    return described | ({"examples": [{"payload": sample}]} if sample is not None else {})
 
 
 def operation(action: str, key: str, summary: str) -> dict[str, Any]:

@@ -10,6 +10,9 @@ FIELDS = {
     "accessToken": "Sent as the bearer token of requests, and in auth.token of a socket; valid for expiresIn seconds",
     "action": "What was done",
     "WordListDocument.action": "reject refuses a message with such a word, flag reports it",
+    "BanMember.delete": "Which of the user's messages are deleted: none, those of the last hour or day, or all",
+    "IssueToken.ttl": "How long the token is valid, in seconds",
+    "SendBroadcast.preview": "Whether to count the recipients only, and send nothing",
     "PutWordList.action": "reject refuses a message with such a word, flag reports it",
     "actionUrl": "Where an app or page goes when the notification is opened",
     "action_url": "Where an app or page goes when the notification is opened",
@@ -250,6 +253,28 @@ FIELDS = {
     "viewers": "How many users watch now",
     "width": "In pixels; null where it has none",
     "words": "Words and phrases, one an entry; case and accents are ignored",
+    # Of the socket alone.
+    "all": "All notifications up to before were read",
+    "at": "The seq of the chat's channel at which the user joined: live events begin after it",
+    "RemovedEvent.at": "The last seq of the chat's channel that the user gets, where it has no event of the removal",
+    "channel": "chat:, user: or stream: and an id",
+    "client": "The name and version of the app, for logs",
+    "counts": "How often each key was sent since the event before",
+    "epoch": "Names the log that offsets are of; sent again to resume",
+    "head": "The newest seq of the channel",
+    "heads": "The newest seq of each channel that the session receives",
+    "ids": "Those that were read",
+    "NotificationsReadDocument.before": "With all: notifications up to that time were read",
+    "isActive": "Always true; inactive notifications are not shown",
+    "isRead": "Whether the user has read it",
+    "lastSeenAt": "When the last connection of the user ended; null where it is not known, or while online",
+    "limits": "The server's limits, by name; see limits",
+    "offsets": "The seq of the last event received of each channel, by channel: what comes after it is sent",
+    "online": "Whether the user has an open connection",
+    "recovered": "By channel: whether everything after its offset was sent; with false reload over REST",
+    "serverTime": "The server's clock, ISO 8601 in UTC",
+    "stream": "The stream",
+    "v": "The version of the socket protocol: 1",
 }
 PARAMETERS = {
     "Idempotency-Key": "The same command under the same key is done once; with another command it is a 409",
@@ -268,10 +293,13 @@ PARAMETERS = {
     "id": "The id, 24 hex digits",
     "ids": "At most 100 ids of users, separated by commas",
     "key": "The name of the template, or the reaction",
+    "box": "inbox: notifications of the caller; sent: those that the caller sent",
+    "limit": "How many items a page has at most",
     "name": "The name of the list",
     "number": "The number of the record",
     "pushId": "Only deliveries of this push",
     "query": "Words, in any order",
+    "seconds": "How far back the figures go",
     "signature": "Of a link: its signature",
     "since": "Only messages from then on, ISO 8601",
     "state": "Only reports in this state",
@@ -280,20 +308,24 @@ PARAMETERS = {
     "threads": "include: also replies that only their threads show",
     "token": "The token of the invite link",
     "type": "Only those of this type",
+    "unread": "true: only what is unread",
     "until": "Only messages before then, ISO 8601",
     "userId": "The user",
 }
 
 
 def describe(schemas: dict[str, Any], operations: list[dict[str, Any]]) -> None:
-    """Add a description to each property and parameter that has none."""
+    """Add a description to each property and parameter that has none, or names its default alone."""
     for name, schema in schemas.items():
         for field, of_field in schema.get("properties", {}).items():
-            text = FIELDS.get(f"{name}.{field}") or FIELDS.get(field)
-            if text and "description" not in of_field:
-                of_field["description"] = text
+            add(of_field, FIELDS.get(f"{name}.{field}") or FIELDS.get(field))
     for operation in operations:
         for parameter in operation.get("parameters", ()):
-            of_parameter = parameter.get("schema", {})
-            if "description" not in parameter and "description" not in of_parameter and parameter["name"] in PARAMETERS:
-                parameter["description"] = PARAMETERS[parameter["name"]]
+            described = parameter if "description" in parameter else parameter.get("schema", {})
+            add(described if "description" in described else parameter, PARAMETERS.get(parameter["name"]))
+
+
+def add(described: dict[str, Any], text: str | None) -> None:
+    known = described.get("description", "")
+    if text and (not known or known.startswith("Default: ")):
+        described["description"] = f"{text}. {known}" if known else text

@@ -10,10 +10,11 @@ from realtime.namespace import Inbound
 from realtime.schema.envelope import Envelope
 from realtime.schema.fields import LONGEST_REACTION_KEY
 from realtime.schema.limits import Limits
-from server import field_texts
+from server import field_texts, samples
 from server.call import NoBody, NoQuery
 from server.dialects import DIALECTS, HEADER, envelope
 from server.route import Lines, Route
+from server.word_lists import NAME as LIST_NAME
 
 REF = "#/components/schemas/{model}"
 # As pydantic names a generic type: Page_ChatDocument_.
@@ -57,7 +58,7 @@ def document(routes: list[Route], limits: Limits, url: str) -> dict[str, Any]:
             components[f"{route.body.__name__}Form"] = form_of(components.pop(route.body.__name__))
     paths: dict[str, Any] = {}
     for route in routes:
-        paths.setdefault(route.path, {})[route.method.lower()] = operation(route, schemas)
+        paths.setdefault(route.path, {})[route.method.lower()] = with_samples(route, operation(route, schemas))
     field_texts.describe(components, [each for methods in paths.values() for each in methods.values()])
     return {
         "openapi": "3.1.0",
@@ -125,6 +126,26 @@ def operation(route: Route, schemas: dict[Any, Any]) -> dict[str, Any]:
         describe_file(described)
     elif route.public:
         described["security"] = []
+    return described
+
+
+def with_samples(route: Route, described: dict[str, Any]) -> dict[str, Any]:
+    """The operation with what one call of it sent and got."""
+    found = samples.of_route(route.method, route.path)
+    if not found:
+        return described
+    values = samples.parameters(route.path, found[0]["path"])
+    for parameter in described.get("parameters", ()):
+        if parameter["name"] in values:
+            value = values[parameter["name"]]
+            parameter["example"] = int(value) if parameter["schema"].get("type") == "integer" else value
+    bodies = [each for each in found if not each.get("form")]
+    if (content := described.get("requestBody", {}).get("content", {}).get("application/json")) is not None:
+        content |= samples.described(bodies, "body")
+    for status in {each["status"] for each in found}:
+        content = described["responses"][str(status)].get("content", {}).get("application/json")
+        if content is not None:
+            content |= samples.described([each for each in found if each["status"] == status], "answer")
     return described
 
 
@@ -251,7 +272,11 @@ def path_schema(route: Route, name: str) -> dict[str, Any]:
         return {"type": "integer", "minimum": 1}
     if name == "key" and route.path.endswith("/reactions/{key}"):
         return {"type": "string", "minLength": 1, "maxLength": LONGEST_REACTION_KEY}
-    plain = route.negotiated or name == "deviceId"
+    if name == "name":
+        return {"type": "string", "pattern": f"^{LIST_NAME.pattern}$"}
+    if "/sessions/" in route.path:
+        return {"type": "string", "format": "uuid"}
+    plain = route.negotiated or name in ("deviceId", "token")
     return {"type": "string"} if plain else {"type": "string", "pattern": "^[0-9a-f]{24}$"}
 
 

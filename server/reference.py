@@ -1,145 +1,214 @@
-"""The REST reference as a page of text, with a request of curl's for every route: ``python -m server.reference``.
+"""The reference as pages of text: ``python -m server.reference`` writes them into ``docs``.
 
-Made of the OpenAPI document, so of the route table and the models; ``docs/rest.md`` is what it prints.
+REST is made of the OpenAPI document, with the request and answer of ``server/samples.json``; the socket and webhooks of the
+AsyncAPI document and the same file; limits of their table.
 """
 
 import json
 import re
 import shlex
+import sys
+from pathlib import Path
 from typing import Any
 
 from realtime.schema.limits import Limits
-from server import openapi
+from server import openapi, samples, socket_reference
+from server.dialects import HEADER
+from server.reference_tables import fields, table, type_of
 from server.route import Route
 from server.routes import ROUTES
 
 HERE = "http://127.0.0.1:8080"
-ID = "6b0351d9ee38b0f9c600095c"
-# What stands in the examples for fields of these names.
-VALUES: dict[str, Any] = {
-    "email": "ann@example.org", "password": "a long password", "old": "a long password", "new": "another password",
-    "startsAt": "2030-01-01T20:00:00Z", "until": "2030-01-01T20:00:00Z", "createdAt": "2030-01-01T20:00:00Z",
-    "uuid": "1284ac44-d293-4d14-a97b-58fc04ac51d0", "number": 1000001, "amount": 5, "limit": 50, "locale": "en",
-    "timeZone": "Europe/Berlin", "content": "Hello", "deviceId": "my-phone", "platform": "ios", "pushToken": "0a1b2c",
-    "environment": "sandbox", "bundleId": "org.example.app", "key": "welcome", "attributesType": "StreamAttributes",
-    "permissions": ["users.manage"], "ttl": 3600, "avatarUrl": "https://example.org/ann.png", "reason": "spam",
-    "url": "https://example.org/hook", "refreshToken": "$REFRESH", "token": "0a1b2c", "tenantId": "$TENANT",
-    "tenant_id": "$TENANT", "query": "ann", "name": "example",
-}  # fmt: skip
+FOLDER = Path("docs")
+MADE = "<!-- Made by: python -m server.reference -->\n"
+# Of long lists in answers, so many items are shown.
+SHOWN_ITEMS = 1
 INTRODUCTION = """# REST
 
-Every route, with a request to try. Made by `python -m server.reference` of the same document that the server shows at
-`/openapi.json`, and for reading at `/docs`; what travels over the socket stands at `/docs/socket`.
+Every route, with a request and its answer, as a test made and got them. The same is at `/openapi.json` for programs, and at
+`/docs` to try; what travels over the socket is in [socket events](socket.md).
 
-    TOKEN=$(python run.py token --user ann@example.org)
+```sh
+TOKEN=$(.venv/bin/python run.py token --user ann@example.org)
+curl http://127.0.0.1:8080/api/v1/users/me -H "Authorization: Bearer $TOKEN"
+```
 
 A body is JSON, at most 256 KiB. `/api/v1` answers in an envelope, `/api/v2` with the document alone; notifications are
-answered in the caller's [dialect](dialects.md). What is created takes an `Idempotency-Key` where that is said: the same
-key again does nothing twice. Errors say what was wrong in `errors` and `details`; `429` has `Retry-After`. Every answer's
-`X-Request-ID` is the one in the server's log.
+answered in the caller's [dialect](dialects.md). Where an `Idempotency-Key` is accepted, the same key again does nothing
+twice. Errors say what was wrong in `errors` and `details`, and their reason in `X-Error-Code`: see [errors](errors.md). `429`
+has `Retry-After`. The `X-Request-ID` of an answer is the one in the server's log. A page of a list has `nextCursor`, to be
+sent as `cursor` for the next page; null where there is none.
+
+Ids, tokens and times in the samples are made up.
 """
 
 
-def page() -> str:
-    """The whole reference, in Markdown."""
+def pages() -> dict[str, str]:
+    """Every page, by its path in ``docs``."""
     document = openapi.document(ROUTES, Limits(), HERE)
-    lines, section = [INTRODUCTION], ""
+    by_tag: dict[str, list[Route]] = {}
     for route in ROUTES:
-        described = document["paths"][route.path][route.method.lower()]
-        if described["tags"][0] != section:
-            section = described["tags"][0]
-            lines.append(f"## {section.capitalize()}\n")
-        lines += [f"### `{route.method} {route.path}`\n", f"{notes(route, described)}\n", request(document, route), ""]
-    return "\n".join(lines).rstrip() + "\n"
+        by_tag.setdefault(openapi.tag(route), []).append(route)
+    made = {f"rest/{tag}.md": tag_page(document, tag, routes) for tag, routes in by_tag.items()}
+    made["rest/schemas.md"] = schemas_page(document)
+    made["rest.md"] = index_page(document, by_tag)
+    made["socket.md"] = MADE + socket_reference.socket_page(HERE)
+    made["webhook-calls.md"] = MADE + socket_reference.webhook_page()
+    made["limits.md"] = MADE + limits_page()
+    return made
 
 
-def notes(route: Route, described: dict[str, Any]) -> str:
-    said = [f"{described['summary']}."]
+def index_page(document: dict[str, Any], by_tag: dict[str, list[Route]]) -> str:
+    lines = [MADE + INTRODUCTION]
+    for tag, routes in by_tag.items():
+        rows = [
+            [f"[`{each.method} {each.path}`](rest/{tag}.md#{anchor(each)})", described(document, each)["summary"]]
+            for each in routes
+        ]
+        lines.append(f"## {title(tag)}\n\n{table(['route', ''], rows)}\n")
+    toctree = "\n".join([*(f"rest/{tag}" for tag in by_tag), "rest/schemas"])
+    lines.append(f"```{{toctree}}\n:hidden:\n\n{toctree}\n```\n")
+    return "\n".join(lines)
+
+
+def tag_page(document: dict[str, Any], tag: str, routes: list[Route]) -> str:
+    parts = [f"{MADE}# {title(tag)}\n"]
+    for route in routes:
+        parts.append(
+            f"({anchor(route)})=\n\n## `{route.method} {route.path}`\n\n{notes(route, described(document, route))}\n"
+        )
+        parts += [part for part in (parameters(document, route), body(document, route)) if part]
+        parts += [f"```sh\n{request(route)}\n```\n", answer(document, route)]
+    return "\n".join(parts)
+
+
+def schemas_page(document: dict[str, Any]) -> str:
+    parts = [f"{MADE}# Schemas\n\nThe objects of requests and answers.\n"]
+    for name, schema in sorted(document["components"]["schemas"].items()):
+        if rows := fields(schema, ""):
+            text = schema.get("description", "").split("\n\n")[0].replace("\n", " ")
+            parts.append(f"(schema-{name.lower()})=\n\n## {name}\n\n{text}\n\n{table(['field', 'type', ''], rows)}\n")
+    return "\n".join(parts)
+
+
+def limits_page() -> str:
+    rows = [
+        [f"`{name}`", f"{value:g}" if value < 10**7 else f"{value:.0f}"] for name, value in Limits().shown().items()
+    ]
+    return (
+        "# Limits\n\nAs `session:ready` and `x-limits` of `/openapi.json` name them, with their defaults; lengths are in "
+        "characters, sizes in bytes, times in seconds. Most are [settings](configuration.md). What exceeds one is refused "
+        "with `400`, `413` or `429`, and `details` names the limit.\n\n" + table(["limit", "default"], rows) + "\n"
+    )
+
+
+def described(document: dict[str, Any], route: Route) -> dict[str, Any]:
+    found: dict[str, Any] = document["paths"][route.path][route.method.lower()]
+    return found
+
+
+def title(tag: str) -> str:
+    return tag.capitalize()
+
+
+def anchor(route: Route) -> str:
+    return re.sub(r"[^a-z0-9]+", "-", f"{route.method} {route.path}".lower()).strip("-")
+
+
+def notes(route: Route, operation: dict[str, Any]) -> str:
+    said = [f"{operation['summary']}."]
     if route.public:
         said.append("Needs no token.")
     if route.permission:
-        said.append(f"Needs `{route.permission}`.")
+        said.append(f"Needs the permission `{route.permission}`.")
     if route.keyed:
-        said.append("Takes an `Idempotency-Key`.")
-    statuses = ", ".join(f"`{status}`" for status in sorted(described["responses"]) if status not in ("500", "503"))
-    return " ".join([*said, f"Answers {statuses}."])
+        said.append("Accepts an `Idempotency-Key`.")
+    if route.units_per_item:
+        said.append(f"Costs {route.units:g} units, and {route.units_per_item:g} an item.")
+    else:
+        said.append(f"Costs {route.units:g} units.")
+    return " ".join(said)
 
 
-def request(document: dict[str, Any], route: Route) -> str:
-    """A block of shell."""
-    described = document["paths"][route.path][route.method.lower()]
-    path = re.sub(r"{(\w+)}", lambda found: str(VALUES.get(found[1], ID)), route.path)
-    query = "&".join(
-        f"{each['name']}={example(document, each['schema'], each['name'])}"
-        for each in described.get("parameters", ())
-        if each["in"] == "query" and (each["required"] or each["name"] in ASKED.get(route.path, ()))
-    )
-    words = ["curl"] + ([] if route.method in ("GET", "POST") else ["-X", route.method])
-    address = f"{HERE}{path}" + (f"?{query}" if query else "")
-    if "/reactions" in route.path:
-        # The key of a reaction is not that of a template.
-        address = address.replace(VALUES["key"], ":heart:")
-    command = " ".join([*words, shlex.quote(address)])
-    parts = [command] + ([] if route.public else ['-H "Authorization: Bearer $TOKEN"'])
-    content = described.get("requestBody", {}).get("content", {})
-    if "application/json" in content:
-        schema = content["application/json"]["schema"]
-        if route.negotiated and "oneOf" in schema and not route.path.startswith("/api/"):
-            # The dialect of these paths is the last of the three.
-            schema = schema["oneOf"][-1]
-        body = json.dumps(example(document, schema), ensure_ascii=False)
-        quoted = '"' + body.replace('"', '\\"') + '"' if "$" in body else shlex.quote(body)
-        parts += ['-H "Content-Type: application/json"', f"-d {quoted}"]
-    elif content:
+def parameters(document: dict[str, Any], route: Route) -> str:
+    rows = []
+    for each in described(document, route).get("parameters", ()):
+        schema = each["schema"]
+        text = each.get("description") or schema.get("description", "")
+        required = "" if each["required"] else "optional"
+        rows.append([f"`{each['name']}`", each["in"], type_of(schema, "schemas.md"), required, text])
+    return table(["parameter", "in", "type", "", ""], rows) + "\n" if rows else ""
+
+
+def body(document: dict[str, Any], route: Route) -> str:
+    """The fields of a body; of each dialect, where they differ."""
+    content = described(document, route).get("requestBody", {}).get("content", {})
+    if not content:
+        return ""
+    schema = (content.get("application/json") or content["multipart/form-data"])["schema"]
+    parts = []
+    for each in schema.get("oneOf", [schema]):
+        name = each["$ref"].rpartition("/")[2]
+        rows = fields(document["components"]["schemas"][name], "schemas.md")
+        parts.append(f"Body [{name}](schemas.md#schema-{name.lower()}):\n\n{table(['field', 'type', ''], rows)}\n")
+    return "\n".join(parts)
+
+
+def request(route: Route) -> str:
+    """What a sample sent, in shell."""
+    sample = samples.of_route(route.method, route.path)[0]
+    words = ["curl"] + ([] if route.method == "GET" or "body" in sample else ["-X", route.method])
+    if route.method not in ("GET", "POST") and "body" in sample:
+        words += ["-X", route.method]
+    parts = [" ".join([*words, shlex.quote(HERE + sample["path"])])]
+    if not route.public:
+        parts.append('-H "Authorization: Bearer $TOKEN"')
+    if route.negotiated and "body" not in sample:
+        parts.append(f'-H "{HEADER}: {sample["dialect"]}"') if "dialect" in sample else None
+    if sample.get("form"):
+        parts += [f"-F {shlex.quote(f'{name}={value}')}" for name, value in sample.get("body", {}).items()]
         parts.append("-F file=@picture.png")
-    elif route.method == "POST":
-        parts[0] = parts[0].replace("curl", "curl -X POST", 1)
-    return "    " + " \\\n      ".join(parts)
+    elif "body" in sample:
+        parts += [
+            '-H "Content-Type: application/json"',
+            f"-d {shlex.quote(json.dumps(sample['body'], ensure_ascii=False))}",
+        ]
+    if route.answer is bytes:
+        parts.append("-o picture.png")
+    return " \\\n  ".join(parts)
 
 
-def example(document: dict[str, Any], schema: dict[str, Any], name: str = "", model: str = "") -> Any:
-    """Something that the schema, that of a ``model``, allows; no more than it requires."""
-    if "$ref" in schema:
-        place: Any = document
-        for word in schema["$ref"].removeprefix("#/").split("/"):
-            place = place[word]
-        return example(document, place, name, word)
-    if name in VALUES:
-        return VALUES[name]
-    if "const" in schema or "enum" in schema:
-        return schema.get("const", schema.get("enum", [None])[0])
-    for several in ("anyOf", "oneOf"):
-        if several in schema:
-            return example(document, schema[several][0], name)
-    match schema.get("type"):
-        case "object":
-            needed = [*schema.get("required", ()), *OFTEN.get(model, ())]
-            needed = needed or list(schema.get("properties", {}))[:1]
-            return {each: example(document, schema["properties"][each], each) for each in needed if each != "id"}
-        case "array":
-            return [example(document, schema.get("items", {}), name.rstrip("s"))]
-        case "integer" | "number":
-            return max(1, schema.get("minimum", 1))
-        case "boolean":
-            return True
-        case "string" if "-[0-9a-f" in schema.get("pattern", "") or schema.get("format") == "uuid":
-            return VALUES["uuid"]
-        case "string" if name.endswith(("Id", "Ids", "_id")) or "24" in schema.get("pattern", ""):
-            return ID
-        case _:
-            return (name or "text").capitalize()
+def answer(document: dict[str, Any], route: Route) -> str:
+    """What it got, and the errors that the route has."""
+    operation, found = described(document, route), samples.of_route(route.method, route.path)
+    success = operation["responses"][str(found[0]["status"])]
+    schema = success.get("content", {}).get("application/json", {}).get("schema")
+    of_type = f", {type_of(schema, 'schemas.md')}" if schema else ""
+    parts = [f"`{found[0]['status']}`{of_type}:\n"] if route.answer is not bytes else ["`200` with the file.\n"]
+    unique = {each.get("dialect", ""): each for each in reversed(found)}
+    for name, each in reversed(unique.items()):
+        if "answer" in each:
+            of_dialect = f"In the dialect `{name}`:\n\n" if name and len(unique) > 1 else ""
+            lines = each["answer"] if route.answer not in openapi.PLAIN else each["answer"][:SHOWN_ITEMS]
+            parts.append(f"{of_dialect}```json\n{shown(lines)}\n```\n")
+    errors = ", ".join(f"`{status}`" for status in sorted(operation["responses"]) if status >= "400")
+    return "\n".join([*parts, f"Errors: {errors}.\n"])
 
 
-# Of bodies that require little: what a request is mostly made of.
-OFTEN = {
-    "SendMessage": ["chatId", "content"],
-    "CreateChat": ["name", "memberIds"],
-    "Sanctioning": ["until", "reason"],
-    "BanMember": ["until", "reason", "delete"],
-    "RegisterDevice": ["pushToken", "environment", "bundleId"],
-}
-# Of queries that require nothing by themselves.
-ASKED = {"/api/v1/users": ["query"], "/api/v1/admin/push/deliveries": ["userId"]}
+def shown(value: Any) -> str:
+    return json.dumps(value, indent=2, ensure_ascii=False)
+
+
+def write(folder: Path) -> None:
+    """Write all pages, and remove those of routes that are there no more."""
+    made = pages()
+    for old in (folder / "rest").glob("*.md"):
+        if f"rest/{old.name}" not in made:
+            old.unlink()
+    for name, text in made.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text)
+
 
 if __name__ == "__main__":
-    print(page(), end="")
+    write(Path(sys.argv[1]) if len(sys.argv) > 1 else FOLDER)

@@ -114,6 +114,8 @@ def test_files_stay_readable(path: Path) -> None:
 WITHOUT_OWN_TEST = {
     # Declarations: there is nothing to call.
     "server/services.py": "attributes alone",
+    "server/reference_tables.py": "tests/server/test_reference.py",
+    "server/socket_reference.py": "tests/server/test_reference.py",
     "server/route.py": "mypy checks every line of the table",
     "server/dialects/reading.py": "a tuple: tests/server/test_dialects.py",
     "push/reach.py": "an interface: tests/journeys/test_push.py",

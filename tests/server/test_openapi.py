@@ -210,10 +210,11 @@ async def test_an_unknown_method_is_answered_with_those_that_exist(server: Serve
 
 
 def every(document: Any, found: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """All objects of a document."""
+    """All objects of a document, but those of its examples."""
     if isinstance(document, dict):
         found.append(document)
-    for each in document.values() if isinstance(document, dict) else document if isinstance(document, list) else ():
+        document = [each for name, each in document.items() if name not in ("example", "examples")]
+    for each in document if isinstance(document, list) else ():
         every(each, found)
     return found
 
