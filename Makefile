@@ -9,7 +9,7 @@ SLOW = tests/faults tests/load tests/fuzz tests/packaging tests/clients tests/br
 
 .SILENT:
 
-.PHONY: run test test-slow check format bench fuzz prove mutants install lock chromium firefox nginx pgbouncer
+.PHONY: run test test-slow check format docs bench fuzz prove mutants install lock chromium firefox proxies systemd pgbouncer
 
 run: .venv/installed static/node_modules/.package-lock.json
 	$(BIN)/python run.py
@@ -25,6 +25,11 @@ check: .venv/tested static/node_modules/.package-lock.json tests/node_modules/.p
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	PATH="$(CURDIR)/$(BIN):$$PATH" node tests/support/check_js.mjs
+
+# The documentation site, which the server shows at /docs/guide. A broken link is an error.
+docs: .venv/documented
+	echo "Building the documentation site into static/guide …"
+	$(BIN)/python -m sphinx --quiet --fail-on-warning --keep-going -d .venv/doctrees docs static/guide
 
 format: .venv/tested
 	$(BIN)/ruff check --fix .
@@ -48,7 +53,7 @@ prove: install
 mutants: install
 	$(BIN)/python -m tests.mutants --write docs/guarantees.md $(ARGS)
 
-install: .venv/tested static/node_modules/.package-lock.json tests/node_modules/.package-lock.json chromium firefox nginx pgbouncer
+install: .venv/tested static/node_modules/.package-lock.json tests/node_modules/.package-lock.json chromium firefox proxies systemd pgbouncer
 
 # The browser of the tests: the system's, Debian's where there is none, or what CHROMIUM names.
 chromium:
@@ -58,9 +63,13 @@ chromium:
 firefox:
 	test -n "$(FIREFOX)" || command -v firefox-esr firefox >/dev/null || { apt-get update && apt-get install -y --no-install-recommends firefox-esr; }
 
-# A test puts nodes behind it.
-nginx:
-	command -v nginx >/dev/null || test -x /usr/sbin/nginx || { apt-get update && apt-get install -y nginx-light; }
+# Tests put nodes behind them.
+proxies:
+	for name in nginx caddy haproxy; do command -v $$name >/dev/null || test -x /usr/sbin/$$name || { apt-get update && apt-get install -y nginx-light caddy haproxy; }; done
+
+# A test verifies the units with it.
+systemd:
+	command -v systemd-analyze >/dev/null || { apt-get update && apt-get install -y --no-install-recommends systemd; }
 
 # A test puts it before PostgreSQL.
 pgbouncer:
@@ -71,6 +80,11 @@ pgbouncer:
 	echo "Installing Python packages into .venv (once; about half a minute) …"
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv || { rm -rf .venv; apt-get update && apt-get install -y python3-venv && $(PYTHON) -m venv .venv; }
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	touch $@
+
+# What builds the documentation site.
+.venv/documented: .venv/installed requirements-docs.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-docs.txt
 	touch $@
 
 # Not compiled ahead of time: the tests import a small part of these packages.
@@ -93,5 +107,7 @@ lock:
 	$(COMPILE) --extra test -c .venv-lock/run.txt -o .venv-lock/test.txt pyproject.toml
 	{ echo "# What the server needs, each package at one version and by its hashes, for pip. Made by: make lock"; cat .venv-lock/run.txt; } > requirements.txt
 	{ echo "# The same with what the tests need. Made by: make lock"; sed '/^$$/d; /^# The following packages/d' .venv-lock/test.txt; } > requirements-test.txt
+	$(COMPILE) --extra docs -c .venv-lock/test.txt -o .venv-lock/docs.txt pyproject.toml
+	{ echo "# The same with what builds the documentation site. Made by: make lock"; sed '/^$$/d; /^# The following packages/d' .venv-lock/docs.txt; } > requirements-docs.txt
 	{ echo "# What reading sounds and films needs (the extra media), by its hashes. Made by: make lock"; sed -n '/^av==/,/[^\\]$$/p' .venv-lock/test.txt; } > requirements-media.txt
 	rm -rf .venv-lock

@@ -13,7 +13,7 @@ from aiohttp import web
 
 from server import icons, modules
 from server.packed import Packed, pack
-from storage.errors import Unavailable
+from storage.errors import NotFound, Unavailable
 
 STATIC = Path(__file__).parent.parent / "static"
 # The JavaScript client: in the repository a package of its own, in the wheel a folder of the pages.
@@ -30,6 +30,7 @@ VENDOR = {
 ICON_SET = "@iconify-json/lucide/icons.json"
 TYPES = {
     "": "text/html",
+    ".html": "text/html",
     ".css": "text/css",
     ".js": "text/javascript",
     ".json": "application/json",
@@ -45,7 +46,9 @@ POLICY = (
 # Swagger UI writes styles of its own.
 DOCS_POLICY = POLICY.replace("style-src 'self'", "style-src 'self' 'unsafe-inline'")
 WORKER_POLICY = "default-src 'none'; connect-src 'self'; frame-ancestors 'none'"
-IMPORT_MAP = re.compile(rb'<script type="importmap">(.*?)</script>', re.S)
+INLINE_SCRIPT = re.compile(rb'<script(?: type="importmap")?>(.*?)</script>', re.S)
+# The documentation site, as ``make docs`` builds it.
+GUIDE, GUIDE_URL = STATIC / "guide", "/docs/guide"
 PERMISSIONS = "camera=(), geolocation=(), microphone=(self)"
 
 
@@ -56,16 +59,17 @@ def packed(path: Path, changed_at: int, make: Callable[[Path], bytes]) -> Packed
 
 @dataclass(frozen=True, slots=True)
 class File:
-    """What a URL answers with; ``policy`` of a page. ``make`` reads the file."""
+    """What a URL answers with; ``policy`` of a page. ``make`` reads the file. ``bare`` pages load nothing that npm brings."""
 
     path: Path
     policy: str = ""
     make: Callable[[Path], bytes] = Path.read_bytes
+    bare: bool = False
 
     async def serve(self, request: web.Request) -> web.Response:
         try:
             changed_at = self.path.stat().st_mtime_ns
-            if self.policy:
+            if self.policy and not self.bare:
                 require_vendor()
         except FileNotFoundError:
             raise Unavailable(
@@ -79,10 +83,10 @@ class File:
         return file.answer(request, TYPES[Path(request.path).suffix], headers)
 
 
-@lru_cache(maxsize=16)
+@lru_cache(maxsize=128)
 def policy_of_page(path: Path, changed_at: int, policy: str, make: Callable[[Path], bytes]) -> str:
-    """A browser accepts an import map only inline, where the policy allows its hash."""
-    hashes = [base64.b64encode(hashlib.sha256(each).digest()).decode() for each in IMPORT_MAP.findall(make(path))]
+    """A browser accepts an inline script, such as an import map, where the policy allows its hash."""
+    hashes = [base64.b64encode(hashlib.sha256(each).digest()).decode() for each in INLINE_SCRIPT.findall(make(path))]
     return policy.replace(
         "script-src 'self'", " ".join(["script-src 'self'", *(f"'sha256-{each}'" for each in hashes)])
     )
@@ -121,6 +125,24 @@ def files() -> Iterator[tuple[str, File]]:
         yield f"/static/{path.relative_to(STATIC)}", File(path)
 
 
+def guide() -> Iterator[tuple[str, File]]:
+    """Every URL of the documentation site; none where it is not built."""
+    for path in sorted(each for each in GUIDE.rglob("*.*") if each.suffix in TYPES):
+        url, is_page = f"{GUIDE_URL}/{path.relative_to(GUIDE)}", path.suffix == ".html"
+        file = File(path, DOCS_POLICY if is_page else "", bare=True)
+        yield url, file
+        if url == f"{GUIDE_URL}/index.html":
+            yield f"{GUIDE_URL}/", file
+
+
+async def open_guide(request: web.Request) -> web.Response:
+    """Its links are relative to the address with a slash."""
+    if not (GUIDE / "index.html").exists():
+        raise NotFound("The documentation site is not built here: run `make docs`, and start the server again")
+    raise web.HTTPMovedPermanently(f"{GUIDE_URL}/")
+
+
 def install(app: web.Application) -> None:
-    for url, file in files():
+    for url, file in (*files(), *guide()):
         app.router.add_get(url, file.serve)
+    app.router.add_get(GUIDE_URL, open_guide)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from realtime.schema.limits import Limits
-from server import openapi, samples, socket_reference
+from server import asyncapi, openapi, samples, socket_reference
 from server.dialects import HEADER
 from server.reference_tables import fields, table, type_of
 from server.route import Route
@@ -50,7 +50,8 @@ def pages() -> dict[str, str]:
     for route in ROUTES:
         by_tag.setdefault(openapi.tag(route), []).append(route)
     made = {f"rest/{tag}.md": tag_page(document, tag, routes) for tag, routes in by_tag.items()}
-    made["rest/schemas.md"] = schemas_page(document)
+    of_socket = asyncapi.document(Limits(), HERE)["components"]["schemas"]
+    made["rest/schemas.md"] = schemas_page(of_socket | document["components"]["schemas"])
     made["rest.md"] = index_page(document, by_tag)
     made["socket.md"] = MADE + socket_reference.socket_page(HERE)
     made["webhook-calls.md"] = MADE + socket_reference.webhook_page()
@@ -82,9 +83,9 @@ def tag_page(document: dict[str, Any], tag: str, routes: list[Route]) -> str:
     return "\n".join(parts)
 
 
-def schemas_page(document: dict[str, Any]) -> str:
-    parts = [f"{MADE}# Schemas\n\nThe objects of requests and answers.\n"]
-    for name, schema in sorted(document["components"]["schemas"].items()):
+def schemas_page(schemas: dict[str, Any]) -> str:
+    parts = [f"{MADE}# Schemas\n\nThe objects of requests, answers and events. A field with \\* is always there.\n"]
+    for name, schema in sorted(schemas.items()):
         if rows := fields(schema, ""):
             text = schema.get("description", "").split("\n\n")[0].replace("\n", " ")
             parts.append(f"(schema-{name.lower()})=\n\n## {name}\n\n{text}\n\n{table(['field', 'type', ''], rows)}\n")

@@ -30,7 +30,7 @@ const Fields = ({ document, schema }) => html`
     ${Object.entries(members(document, schema)).map(
       ([name, { schema: each, needed }]) => html`
         <dt><code>${name}</code>${needed ? "" : "?"}</dt>
-        <dd>${kind(document, each)}</dd>
+        <dd>${kind(document, each)}${each.description && html`<br />${each.description}`}</dd>
       `,
     )}
   </dl>
@@ -42,6 +42,12 @@ const Payload = ({ document, payload }) =>
     (each) => html`<${Fields} document=${document} schema=${each} />`,
   );
 
+/** What a test sent or got. */
+const Sample = ({ message }) =>
+  message.examples?.map(
+    ({ payload }) => html`<details><summary>Sample</summary><pre>${JSON.stringify(payload, null, 2)}</pre></details>`,
+  );
+
 function Operation({ document, id, operation }) {
   const message = follow(document, follow(document, operation.messages[0]));
   const ack = operation.reply && follow(document, follow(document, operation.reply.messages[0]));
@@ -50,23 +56,47 @@ function Operation({ document, id, operation }) {
       <h3><a href=${`#${id}`}><code>${message.name}</code></a></h3>
       <p>${operation.summary}</p>
       <${Payload} document=${document} payload=${message.payload} />
-      ${ack && html`<h4>Acknowledgement: <code>data</code></h4><${Fields} document=${document} schema=${ack.payload.allOf[1].properties.data} />`}
+      <${Sample} message=${message} />
+      ${ack &&
+      html`
+        <h4>Acknowledgement: <code>data</code></h4>
+        <${Fields} document=${document} schema=${ack.payload.allOf[1].properties.data} />
+        <${Sample} message=${ack} />
+      `}
     </section>
   `;
 }
 
+const operations = (document, action) => Object.entries(document.operations).filter(([, each]) => each.action === action);
+
 const Part = ({ document, title, action }) => html`
   <h2>${title}</h2>
-  ${Object.entries(document.operations)
-    .filter(([, each]) => each.action === action)
-    .map(([id, each]) => html`<${Operation} key=${id} document=${document} id=${id} operation=${each} />`)}
+  ${operations(document, action).map(
+    ([id, each]) => html`<${Operation} key=${id} document=${document} id=${id} operation=${each} />`,
+  )}
+`;
+
+const Contents = ({ document, title, action }) => html`
+  <p>
+    ${title}:${" "}
+    ${operations(document, action).map(
+      ([id, each]) => html`<a key=${id} href=${`#${id}`}><code>${follow(document, follow(document, each.messages[0])).name}</code></a> `,
+    )}
+  </p>
 `;
 
 const Reference = ({ document }) => html`
   <h1>${document.info.title}'s socket</h1>
-  <p>Machine-readable: <a href="/asyncapi.json">/asyncapi.json</a>. REST: <a href="/docs">/docs</a>.</p>
+  <p>
+    For programs: <a href="/asyncapi.json">/asyncapi.json</a>. REST: <a href="/docs">/docs</a>. A whole session as text, and the guides:${" "}
+    <a href="/docs/guide/socket.html">/docs/guide</a>.
+  </p>
   ${document.info.description.split("\n\n").map((each) => html`<p>${each.replaceAll("`", "")}</p>`)}
-  <${Part} document=${document} title="Client events" action="receive" />
+  <nav aria-label="Events">
+    <${Contents} document=${document} title="From a client" action="receive" />
+    <${Contents} document=${document} title="From the server" action="send" />
+  </nav>
+  <${Part} document=${document} title="From a client" action="receive" />
   <${Part} document=${document} title="From the server" action="send" />
 `;
 

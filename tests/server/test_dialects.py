@@ -68,7 +68,7 @@ def test_an_ambiguous_dialect_is_a_400(given: dict[str, Any], name: str) -> None
 @pytest.fixture
 def bot(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """The module that docs/dialects.md shows, registered as it says."""
-    (source,) = re.findall(r"```python\n(.*?)```", Path("docs/dialects.md").read_text(), re.S)
+    source, _ = re.findall(r"```python\n(.*?)```", Path("docs/dialects.md").read_text(), re.S)
     module = types.ModuleType("server.dialects.bot")
     monkeypatch.setitem(sys.modules, module.__name__, module)
     exec(compile(source, "bot.py", "exec"), module.__dict__)
