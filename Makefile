@@ -9,7 +9,7 @@ SLOW = tests/faults tests/load tests/fuzz tests/packaging tests/clients tests/br
 
 .SILENT:
 
-.PHONY: run test test-slow check format docs bench fuzz prove mutants install lock chromium firefox proxies systemd pgbouncer
+.PHONY: run test test-slow check format docs release bench fuzz prove mutants install lock chromium firefox proxies systemd pgbouncer
 
 run: .venv/installed static/node_modules/.package-lock.json
 	$(BIN)/python run.py
@@ -30,6 +30,10 @@ check: .venv/tested static/node_modules/.package-lock.json tests/node_modules/.p
 docs: .venv/documented
 	echo "Building the documentation site into static/guide …"
 	$(BIN)/python -m sphinx --quiet --fail-on-warning --keep-going -d .venv/doctrees docs static/guide
+
+# What is published of a version, into dist.
+release: docs .venv/tested static/node_modules/.package-lock.json tests/node_modules/.package-lock.json
+	$(BIN)/python deploy/release.py $(ARGS)
 
 format: .venv/tested
 	$(BIN)/ruff check --fix .

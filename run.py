@@ -52,6 +52,8 @@ ACTIONS = {
     "reset-link": "print a link with which the user sets a new password",
     "remove-password": "remove the password, so that tokens of the identity provider may name the account",
 }
+# How it is called: in the installed package by its name.
+PROGRAM = "bellwire" if Path(__file__).with_name("__main__.py").exists() else f"{sys.executable} run.py"
 # Whom a command means.
 WHO = "EMAIL|NAME|ID"
 
@@ -59,7 +61,7 @@ Command = Callable[[Settings, Namespace], int | None]
 
 
 def arguments() -> ArgumentParser:
-    parser = ArgumentParser(prog="run.py", description=__doc__)
+    parser = ArgumentParser(prog=PROGRAM.rpartition("/")[2], description=__doc__)
     parser.set_defaults(run=run_server, fd=None)
     parser.add_argument("--version", action="version", version=f"Bellwire {VERSION}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
@@ -163,8 +165,8 @@ async def serve(settings: Settings, fd: int | None = None) -> None:
                 print(ready, flush=True)
                 print(f"  data in {settings.data_dir.absolute()}; Ctrl+C stops", flush=True)
                 if not await services.accounts.has_admin():
-                    create = "run.py user add EMAIL --password PASSWORD --permission admin"
-                    print(f"  no administrator yet; create one with {sys.executable} {create}", flush=True)
+                    create = "user add EMAIL --password PASSWORD --permission admin"
+                    print(f"  no administrator yet; create one with {PROGRAM} {create}", flush=True)
             else:
                 logger.info(ready)
             await shutdown.wait(services)

@@ -19,7 +19,7 @@ from server.word_lists import NAME as LIST_NAME
 REF = "#/components/schemas/{model}"
 # As pydantic names a generic type: Page_ChatDocument_.
 GENERIC = re.compile(r"(Page|Listed)_(\w+)_")
-VERSION = "0.1.0"
+VERSION = "1.0.0"
 # Answers that are not JSON documents.
 PLAIN = {
     bytes: {"*/*": {"schema": {"type": "string", "format": "binary"}}},

@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import aiohttp
+import pytest
 
 from tests.support.guard import HANG_SECONDS
 from tests.support.process import READY
@@ -66,10 +67,16 @@ async def test_the_wheel_serves_the_page(tmp_path: Path) -> None:
     programs = await install(Path(), tmp_path)
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
-    where = await output(
-        programs / "python", "-c", "import server, static, run; print(server.__file__)", folder=elsewhere
-    )
-    assert where.startswith(str(tmp_path))
+    # Names of other packages are theirs.
+    for name in ("server", "static", "push", "run"):
+        with pytest.raises(AssertionError, match="No module named"):
+            await output(programs / "python", "-c", f"import {name}", folder=elsewhere)
+    for name in ("server.py", "run.py"):
+        (elsewhere / name).write_text("raise SystemExit('not ours')")
+    assert (await output(programs / "bellwire", "--version", folder=elsewhere)).startswith("Bellwire ")
+    assert (await output(programs / "python", "-m", "bellwire", "--version", folder=elsewhere)).startswith("Bellwire ")
+    doubles = await output(programs / "bellwire", "-m", "push.doubles.apns", "--help", folder=elsewhere)
+    assert "python -m push.doubles.apns" in doubles
     async with running(programs, elsewhere) as (session, url):
         for path in ("/", "/vendor/htm.js", "/static/js/app.js", "/docs", "/openapi.json", "/asyncapi.json"):
             async with session.get(url + path) as answer:

@@ -1,0 +1,107 @@
+"""What ``make release`` builds: every part of it, complete, described and the same bytes each time."""
+
+import hashlib
+import importlib.util
+import json
+import re
+import tarfile
+import tomllib
+import zipfile
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+from cyclonedx.schema import SchemaVersion
+from cyclonedx.validation.json import JsonStrictValidator
+
+from server.openapi import VERSION
+
+
+@pytest.fixture(scope="module")
+def release() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("release", Path("deploy/release.py").absolute())
+    assert spec and spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="module")
+def built(release: ModuleType, tmp_path_factory: pytest.TempPathFactory, node: str) -> Path:
+    """Without the documentation site, which ``make release`` builds before."""
+    place = tmp_path_factory.mktemp("dist")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(release, "check", lambda version: None)
+        release.release(place)
+    return place
+
+
+def test_a_version_has_a_date_and_is_the_same_everywhere(release: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(release, "GUIDE", Path("docs/index.md"))
+    release.check(VERSION)
+    for version in ("99.0.0", VERSION + ".1"):
+        with pytest.raises(release.NotReady, match=re.escape(f"`## {version} (YYYY-MM-DD)`")):
+            release.check(version)
+    monkeypatch.setattr(release, "GUIDE", Path("nowhere"))
+    with pytest.raises(release.NotReady, match="make docs"):
+        release.check(VERSION)
+
+
+def test_every_part_is_there(built: Path) -> None:
+    assert {each.name for each in built.iterdir()} == {
+        f"bellwire-{VERSION}-py3-none-any.whl", f"bellwire-{VERSION}.tar.gz", f"bellwire-client-{VERSION}.tgz",
+        f"bellwire_client-{VERSION}-py3-none-any.whl", f"bellwire_client-{VERSION}.tar.gz",
+        f"bellwire-{VERSION}-python.cdx.json", f"bellwire-{VERSION}-pages.cdx.json", "SHA256SUMS",
+    }  # fmt: skip
+
+
+def test_the_wheel_has_one_name_and_no_tests(built: Path) -> None:
+    with zipfile.ZipFile(built / f"bellwire-{VERSION}-py3-none-any.whl") as wheel:
+        names = wheel.namelist()
+        metadata = wheel.read(f"bellwire-{VERSION}.dist-info/METADATA").decode()
+    assert {name.partition("/")[0] for name in names} == {"bellwire", f"bellwire-{VERSION}.dist-info"}
+    assert not any("test" in name for name in names if name.endswith(".py"))
+    for needed in ("run.py", "server/samples.json", "static/index.html", "static/client/index.js", "__main__.py"):
+        assert f"bellwire/{needed}" in names
+    assert "Classifier: Topic :: Communications :: Chat" in metadata and "License-Expression: MIT" in metadata
+
+
+def test_the_source_archive_builds_the_same(built: Path) -> None:
+    with tarfile.open(built / f"bellwire-{VERSION}.tar.gz") as archive:
+        names = {name.partition("/")[2] for name in archive.getnames()}
+    assert {"pyproject.toml", "deploy/hatch_build.py", "deploy/package_main.py", "clients/js/src/index.js"} <= names
+    assert not any(name.startswith("tests/") or "node_modules" in name for name in names)
+
+
+def test_the_bills_of_materials_are_valid_and_complete(built: Path) -> None:
+    pinned = set(re.findall(r"^([A-Za-z0-9_.-]+)==", Path("requirements.txt").read_text(), re.M))
+    pages = json.loads(Path("static/package.json").read_text())["dependencies"]
+    for name, wanted in (("python", pinned), ("pages", set(pages))):
+        text = (built / f"bellwire-{VERSION}-{name}.cdx.json").read_text()
+        document = json.loads(text)
+        version = SchemaVersion.from_version(document["specVersion"])
+        assert JsonStrictValidator(version).validate_str(text) is None
+        found = {"/".join(filter(None, (each.get("group"), each["name"]))) for each in document["components"]}
+        assert wanted <= found
+        assert str(Path.home()) not in text and "/tmp/" not in text
+
+
+def test_the_checksums_are_those_of_the_files(built: Path) -> None:
+    lines = [line.split("  ") for line in (built / "SHA256SUMS").read_text().splitlines()]
+    assert {name: digest for digest, name in lines} == {
+        each.name: hashlib.sha256(each.read_bytes()).hexdigest()
+        for each in built.iterdir()
+        if each.name != "SHA256SUMS"
+    }
+
+
+def test_again_it_is_the_same(release: ModuleType, built: Path, tmp_path: Path) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(release, "check", lambda version: None)
+        release.release(tmp_path / "again")
+    assert (tmp_path / "again/SHA256SUMS").read_text() == (built / "SHA256SUMS").read_text()
+
+
+def test_the_version_is_written_once() -> None:
+    project = tomllib.loads(Path("pyproject.toml").read_text())
+    assert project["project"]["dynamic"] == ["version"] and re.fullmatch(r"\d+\.\d+\.\d+", VERSION)
