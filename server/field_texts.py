@@ -313,6 +313,26 @@ PARAMETERS = {
     "userId": "The user",
 }
 
+# What the routes of a tag are for.
+TAGS = {
+    "auth": "Registration, log-in, passwords, and the renewal of tokens",
+    "users": "The current user, their sessions, blocks and picture; other users; users and tokens for backends",
+    "tenants": "Apps, each with users of its own",
+    "chats": "Direct chats, groups and rooms; members, roles, sanctions and invite links",
+    "invites": "Joining a group by its link",
+    "messages": "Sending, reading, searching, editing and deleting; reactions, pins, threads and reports",
+    "mentions": "Messages that mention the current user",
+    "threads": "Threads that the current user follows",
+    "media": "Files: uploads, downloads and links",
+    "notifications": "Notifications, in three dialects; tokens of Live Activities",
+    "streams": "Scheduled streams, who follows them, and their state",
+    "templates": "Templates of notifications",
+    "credits": "Balances, transactions and grants",
+    "devices": "Devices that pushes go to",
+    "push": "What a browser needs to subscribe",
+    "admin": "For administrators: users, moderation, pushes, webhooks, broadcasts, nodes and the audit trail",
+}
+
 
 def describe(schemas: dict[str, Any], operations: list[dict[str, Any]]) -> None:
     """Add a description to each property and parameter that has none, or names its default alone."""

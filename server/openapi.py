@@ -72,7 +72,7 @@ def document(routes: list[Route], limits: Limits, url: str) -> dict[str, Any]:
         },
         "servers": [{"url": url}],
         "security": [{"bearer": []}],
-        "tags": [{"name": each, "description": each.capitalize()} for each in dict.fromkeys(map(tag, routes))],
+        "tags": [{"name": each, "description": field_texts.TAGS[each]} for each in dict.fromkeys(map(tag, routes))],
         "paths": paths,
         "components": {
             "schemas": components,

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from realtime.schema.limits import Limits
-from server import asyncapi, openapi, samples, socket_reference
+from server import asyncapi, field_texts, openapi, samples, socket_reference
 from server.dialects import HEADER
 from server.reference_tables import fields, table, type_of
 from server.route import Route
@@ -49,6 +49,7 @@ def pages() -> dict[str, str]:
     by_tag: dict[str, list[Route]] = {}
     for route in ROUTES:
         by_tag.setdefault(openapi.tag(route), []).append(route)
+    assert by_tag.keys() == field_texts.TAGS.keys()
     made = {f"rest/{tag}.md": tag_page(document, tag, routes) for tag, routes in by_tag.items()}
     of_socket = asyncapi.document(Limits(), HERE)["components"]["schemas"]
     made["rest/schemas.md"] = schemas_page(of_socket | document["components"]["schemas"])
@@ -66,14 +67,14 @@ def index_page(document: dict[str, Any], by_tag: dict[str, list[Route]]) -> str:
             [f"[`{each.method} {each.path}`](rest/{tag}.md#{anchor(each)})", described(document, each)["summary"]]
             for each in routes
         ]
-        lines.append(f"## {title(tag)}\n\n{table(['route', ''], rows)}\n")
+        lines.append(f"## {title(tag)}\n\n{field_texts.TAGS[tag]}.\n\n{table(['route', ''], rows)}\n")
     toctree = "\n".join([*(f"rest/{tag}" for tag in by_tag), "rest/schemas"])
     lines.append(f"```{{toctree}}\n:hidden:\n\n{toctree}\n```\n")
     return "\n".join(lines)
 
 
 def tag_page(document: dict[str, Any], tag: str, routes: list[Route]) -> str:
-    parts = [f"{MADE}# {title(tag)}\n"]
+    parts = [f"{MADE}# {title(tag)}\n\n{field_texts.TAGS[tag]}.\n"]
     for route in routes:
         parts.append(
             f"({anchor(route)})=\n\n## `{route.method} {route.path}`\n\n{notes(route, described(document, route))}\n"

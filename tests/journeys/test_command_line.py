@@ -6,7 +6,6 @@ import re
 import shutil
 import stat
 import sys
-import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ import orjson
 import pytest
 
 import run
+from server.openapi import VERSION
 from tests.support.process import ServerProcess
 
 
@@ -229,8 +229,7 @@ def command_line(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
 
 async def test_every_command_explains_itself(tmp_path: Path) -> None:
     server = ServerProcess(tmp_path / "data")
-    version = tomllib.loads(Path("pyproject.toml").read_text())["project"]["version"]
-    assert await server.command("--version") == f"Bellwire {version}"
+    assert await server.command("--version") == f"Bellwire {VERSION}"
     overview = await server.command("--help")
     for command in ("serve", "token", "user", "tenant", "webhook", "push", "migrate", "check", "backup", "restore"):
         assert re.search(rf"^    {command}  ", overview, re.MULTILINE), command
