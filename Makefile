@@ -29,11 +29,12 @@ check: .venv/tested static/node_modules/.package-lock.json tests/node_modules/.p
 # The documentation site, which the server shows at /docs/guide. A broken link is an error.
 docs: .venv/documented
 	echo "Building the documentation site into static/guide …"
+	rm -rf static/guide
 	$(BIN)/python -m sphinx --quiet --fail-on-warning --keep-going -d .venv/doctrees docs static/guide
 
 # What is published of a version, into dist.
 release: docs .venv/tested static/node_modules/.package-lock.json tests/node_modules/.package-lock.json
-	$(BIN)/python deploy/release.py $(ARGS)
+	PATH="$$PATH:$(CURDIR)/$(BIN)" $(BIN)/python deploy/release.py $(ARGS)
 
 format: .venv/tested
 	$(BIN)/ruff check --fix .

@@ -1,6 +1,6 @@
 """The command ``bellwire`` of the installed package.
 
-The modules of Bellwire have short names such as ``server``. In the package they lie below ``bellwire``, so that they take no
+The modules of Bellwire have short names such as ``server``. In the package they are inside ``bellwire``, so that they take no
 names of other packages; this makes them importable, in this process alone. ``bellwire -m MODULE`` runs one of them.
 """
 
@@ -11,6 +11,8 @@ from pathlib import Path
 
 def main() -> int | None:
     sys.path.insert(0, str(Path(__file__).parent))
+    if sys.argv[1:2] == ["-m"] and len(sys.argv) == 2:
+        sys.exit("usage: bellwire -m MODULE [ARGUMENT ...]")
     if sys.argv[1:2] == ["-m"]:
         sys.argv = sys.argv[2:]
         runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)

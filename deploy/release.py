@@ -22,6 +22,7 @@ from server import asyncapi, openapi  # noqa: E402
 from server.routes import ROUTES  # noqa: E402
 
 GUIDE = ROOT / "static/guide/index.html"
+SUMS = "SHA256SUMS"
 URL = "https://chat.example.org"
 
 
@@ -36,6 +37,8 @@ def check(version: str) -> None:
     for path in ("clients/js/package.json", "clients/python/pyproject.toml", "static/package.json"):
         if f'"{version}"' not in (ROOT / path).read_text():
             raise NotReady(f"{path} has another version than {version}")
+    if run("git", "status", "--porcelain"):
+        raise NotReady("There are changes that are not committed")
     if not GUIDE.exists():
         raise NotReady("The documentation site is not built: run `make docs`")
 
@@ -70,11 +73,17 @@ def build_javascript(place: Path) -> None:
 
 def write_materials(place: Path, version: str) -> None:
     """What the server brings from PyPI, and what its pages bring from npm."""
+    of_python = place / f"bellwire-{version}-python.cdx.json"
     run(
         sys.executable, "-m", "cyclonedx_py", "requirements", "requirements.txt", "--pyproject", "pyproject.toml",
-        "--output-reproducible", "--output-file", place / f"bellwire-{version}-python.cdx.json",
+        "--output-reproducible", "--output-file", of_python,
     )  # fmt: skip
-    of_pages = json.loads(run("npm", "sbom", "--sbom-format", "cyclonedx", folder=ROOT / "static"))
+    document = json.loads(of_python.read_text())
+    document["metadata"]["component"]["version"] = version
+    of_python.write_text(json.dumps(document, indent=2) + "\n")
+    of_pages = json.loads(
+        run("npm", "sbom", "--package-lock-only", "--sbom-format", "cyclonedx", folder=ROOT / "static")
+    )
     # What differs between two runs.
     del of_pages["serialNumber"]
     del of_pages["metadata"]["timestamp"]
@@ -84,13 +93,15 @@ def write_materials(place: Path, version: str) -> None:
 def write_checksums(place: Path) -> None:
     """As ``sha256sum --check`` reads them."""
     lines = [f"{hashlib.sha256(each.read_bytes()).hexdigest()}  {each.name}\n" for each in sorted(place.iterdir())]
-    (place / "SHA256SUMS").write_text("".join(lines))
+    (place / SUMS).write_text("".join(lines))
 
 
 def release(place: Path) -> None:
     """Raises NotReady."""
     version = openapi.VERSION
     check(version)
+    if place.exists() and any(place.iterdir()) and not (place / SUMS).exists():
+        raise NotReady(f"{place} has other files than those of a release")
     shutil.rmtree(place, ignore_errors=True)
     place.mkdir(parents=True)
     for source in (ROOT, ROOT / "clients/python"):

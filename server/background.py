@@ -56,7 +56,8 @@ class Background:
         self._every(TICK_SECONDS, services.erasure.work)
         self._every(TICK_SECONDS, services.indexer.work)
         self._every(HOUR_SECONDS, services.indexer.compact)
-        self._every(TICK_SECONDS, services.webhook_calls.work)
+        if services.settings.webhook_calls:
+            self._every(TICK_SECONDS, services.webhook_calls.work)
         self._every(SWEEP_SECONDS, services.activities.expire)
         if services.push_channels:
             self._every(TICK_SECONDS, services.push_channels.work)

@@ -38,7 +38,7 @@ GROUPS = {
     "Streams and Live Activities": (
         "stream_grace", "live_lead", "live_dismiss_over", "live_dismiss_begun", "live_starts", "live_hours",
     ),
-    "Notifications and webhooks": ("default_dialect", "webhook_private"),
+    "Notifications and webhooks": ("default_dialect", "webhook_calls", "webhook_private"),
 }  # fmt: skip
 # Of those whose default is empty, or says too little.
 EXAMPLES = {

@@ -13,7 +13,7 @@ from aiohttp import web
 
 from server import icons, modules
 from server.packed import Packed, pack
-from storage.errors import NotFound, Unavailable
+from storage.errors import Unavailable
 
 STATIC = Path(__file__).parent.parent / "static"
 # The JavaScript client: in the repository a package of its own, in the wheel a folder of the pages.
@@ -47,6 +47,8 @@ POLICY = (
 DOCS_POLICY = POLICY.replace("style-src 'self'", "style-src 'self' 'unsafe-inline'")
 WORKER_POLICY = "default-src 'none'; connect-src 'self'; frame-ancestors 'none'"
 INLINE_SCRIPT = re.compile(rb'<script(?: type="importmap")?>(.*?)</script>', re.S)
+# Its search is a form.
+GUIDE_POLICY = DOCS_POLICY.replace("form-action 'none'", "form-action 'self'")
 # The documentation site, as ``make docs`` builds it.
 GUIDE, GUIDE_URL = STATIC / "guide", "/docs/guide"
 PERMISSIONS = "camera=(), geolocation=(), microphone=(self)"
@@ -129,7 +131,7 @@ def guide() -> Iterator[tuple[str, File]]:
     """Every URL of the documentation site; none where it is not built."""
     for path in sorted(each for each in GUIDE.rglob("*.*") if each.suffix in TYPES):
         url, is_page = f"{GUIDE_URL}/{path.relative_to(GUIDE)}", path.suffix == ".html"
-        file = File(path, DOCS_POLICY if is_page else "", bare=True)
+        file = File(path, GUIDE_POLICY if is_page else "", bare=True)
         yield url, file
         if url == f"{GUIDE_URL}/index.html":
             yield f"{GUIDE_URL}/", file
@@ -138,7 +140,8 @@ def guide() -> Iterator[tuple[str, File]]:
 async def open_guide(request: web.Request) -> web.Response:
     """Its links are relative to the address with a slash."""
     if not (GUIDE / "index.html").exists():
-        raise NotFound("The documentation site is not built here: run `make docs`, and start the server again")
+        text = "The documentation site is not built here: run `make docs`, and start the server again.\n"
+        return web.Response(status=404, text=text)
     raise web.HTTPMovedPermanently(f"{GUIDE_URL}/")
 
 

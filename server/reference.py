@@ -4,6 +4,7 @@ REST is made of the OpenAPI document, with the request and answer of ``server/sa
 AsyncAPI document and the same file; limits of their table.
 """
 
+import dataclasses
 import json
 import re
 import shlex
@@ -17,6 +18,8 @@ from server.dialects import HEADER
 from server.reference_tables import fields, table, type_of
 from server.route import Route
 from server.routes import ROUTES
+from server.settings import LIMIT_PREFIX, PREFIX, Settings
+from storage.types import camel
 
 HERE = "http://127.0.0.1:8080"
 FOLDER = Path("docs")
@@ -40,6 +43,13 @@ has `Retry-After`. The `X-Request-ID` of an answer is the one in the server's lo
 sent as `cursor` for the next page; null where there is none.
 
 Ids, tokens and times in the samples are made up.
+"""
+LIMITS = """# Limits
+
+As `session:ready` and `x-limits` of `/openapi.json` name them. What exceeds a limit is refused with an error that says so:
+`400` for a value (`422` in the dialect `laravel`), `409` for too many of one kind, `413` for a body or a file, `429` with
+`Retry-After` for a rate, `503` where too many wait. [Errors](errors.md) has their codes.
+
 """
 
 
@@ -80,7 +90,7 @@ def tag_page(document: dict[str, Any], tag: str, routes: list[Route]) -> str:
             f"({anchor(route)})=\n\n## `{route.method} {route.path}`\n\n{notes(route, described(document, route))}\n"
         )
         parts += [part for part in (parameters(document, route), body(document, route)) if part]
-        parts += [f"```sh\n{request(route)}\n```\n", answer(document, route)]
+        parts.append(calls(document, route))
     return "\n".join(parts)
 
 
@@ -94,14 +104,13 @@ def schemas_page(schemas: dict[str, Any]) -> str:
 
 
 def limits_page() -> str:
-    rows = [
-        [f"`{name}`", f"{value:g}" if value < 10**7 else f"{value:.0f}"] for name, value in Limits().shown().items()
-    ]
-    return (
-        "# Limits\n\nAs `session:ready` and `x-limits` of `/openapi.json` name them, with their defaults; lengths are in "
-        "characters, sizes in bytes, times in seconds. Most are [settings](configuration.md). What exceeds one is refused "
-        "with `400`, `413` or `429`, and `details` names the limit.\n\n" + table(["limit", "default"], rows) + "\n"
-    )
+    rows = []
+    for each in dataclasses.fields(Limits):
+        setting = f"{PREFIX}{LIMIT_PREFIX}{each.name}".upper()
+        is_setting = f"{LIMIT_PREFIX}{each.name}" in Settings.model_fields
+        meaning = each.metadata.get("description", "")
+        rows.append([f"`{camel(each.name)}`", str(each.default), meaning, f"`{setting}`" if is_setting else ""])
+    return LIMITS + table(["limit", "default", "what it limits", "setting"], rows) + "\n"
 
 
 def described(document: dict[str, Any], route: Route) -> dict[str, Any]:
@@ -119,7 +128,9 @@ def anchor(route: Route) -> str:
 
 def notes(route: Route, operation: dict[str, Any]) -> str:
     said = [f"{operation['summary']}."]
-    if route.public:
+    if route.answer is bytes and route.public:
+        said.append("Needs a token, or a link that was made for the file.")
+    elif route.public:
         said.append("Needs no token.")
     if route.permission:
         said.append(f"Needs the permission `{route.permission}`.")
@@ -156,17 +167,16 @@ def body(document: dict[str, Any], route: Route) -> str:
     return "\n".join(parts)
 
 
-def request(route: Route) -> str:
+def request(route: Route, sample: dict[str, Any]) -> str:
     """What a sample sent, in shell."""
-    sample = samples.of_route(route.method, route.path)[0]
     words = ["curl"] + ([] if route.method == "GET" or "body" in sample else ["-X", route.method])
     if route.method not in ("GET", "POST") and "body" in sample:
         words += ["-X", route.method]
     parts = [" ".join([*words, shlex.quote(HERE + sample["path"])])]
-    if not route.public:
+    if not route.public or route.answer is bytes:
         parts.append('-H "Authorization: Bearer $TOKEN"')
-    if route.negotiated and "body" not in sample:
-        parts.append(f'-H "{HEADER}: {sample["dialect"]}"') if "dialect" in sample else None
+    if sample.get("dialect"):
+        parts.append(f'-H "{HEADER}: {sample["dialect"]}"')
     if sample.get("form"):
         parts += [f"-F {shlex.quote(f'{name}={value}')}" for name, value in sample.get("body", {}).items()]
         parts.append("-F file=@picture.png")
@@ -180,21 +190,27 @@ def request(route: Route) -> str:
     return " \\\n  ".join(parts)
 
 
-def answer(document: dict[str, Any], route: Route) -> str:
-    """What it got, and the errors that the route has."""
+def calls(document: dict[str, Any], route: Route) -> str:
+    """A request with its answer, in each dialect, and the errors that the route has."""
     operation, found = described(document, route), samples.of_route(route.method, route.path)
-    success = operation["responses"][str(found[0]["status"])]
-    schema = success.get("content", {}).get("application/json", {}).get("schema")
-    of_type = f", {type_of(schema, 'schemas.md')}" if schema else ""
-    parts = [f"`{found[0]['status']}`{of_type}:\n"] if route.answer is not bytes else ["`200` with the file.\n"]
-    unique = {each.get("dialect", ""): each for each in reversed(found)}
-    for name, each in reversed(unique.items()):
-        if "answer" in each:
-            of_dialect = f"In the dialect `{name}`:\n\n" if name and len(unique) > 1 else ""
-            lines = each["answer"] if route.answer not in openapi.PLAIN else each["answer"][:SHOWN_ITEMS]
-            parts.append(f"{of_dialect}```json\n{shown(lines)}\n```\n")
+    by_dialect = {each.get("dialect", ""): each for each in reversed(found)}
+    parts = []
+    for name, sample in reversed(by_dialect.items()):
+        if len(by_dialect) > 1:
+            parts.append(f"In the dialect `{name}`:\n")
+        parts += [f"```sh\n{request(route, sample)}\n```\n", answer(route, operation, sample)]
     errors = ", ".join(f"`{status}`" for status in sorted(operation["responses"]) if status >= "400")
     return "\n".join([*parts, f"Errors: {errors}.\n"])
+
+
+def answer(route: Route, operation: dict[str, Any], sample: dict[str, Any]) -> str:
+    status = sample["status"]
+    if "answer" not in sample:
+        return f"`{status}` with the file.\n"
+    schema = operation["responses"][str(status)].get("content", {}).get("application/json", {}).get("schema")
+    of_type = f", {type_of(schema, 'schemas.md')}" if schema and "oneOf" not in schema else ""
+    lines = sample["answer"] if route.answer not in openapi.PLAIN else sample["answer"][:SHOWN_ITEMS]
+    return f"`{status}`{of_type}:\n\n```json\n{shown(lines)}\n```\n"
 
 
 def shown(value: Any) -> str:

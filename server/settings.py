@@ -164,6 +164,7 @@ class Settings(LimitSettings):
     deleted_messages: Literal["keep", "remove"] = Field(
         "keep", description="whether messages of deleted users are kept without a name, or removed"
     )
+    webhook_calls: bool = Field(True, description="whether webhooks are called; with false their calls wait")
     webhook_private: bool = Field(False, description="whether webhooks may call private networks and use plain http")
     retention_days: float = Field(30, gt=0, description="days for which events are kept for resuming")
     retention_events: int = Field(10_000, gt=0, description="events per channel that are kept for resuming")

@@ -1,10 +1,11 @@
-"""What lies in ``deploy/``: each load balancer before two nodes, and files that name only what there is.
+"""The files of ``deploy/``: each load balancer before two nodes, and files that name only what there is.
 
 The image and the compose file need Docker, the units a running systemd, which a test can't have: they are checked, not run.
 """
 
 import asyncio
 import contextlib
+import io
 import os
 import re
 import shutil
@@ -20,7 +21,9 @@ import kubernetes_validate
 import orjson
 import pytest
 import yaml
+from yarl import URL
 
+from realtime.schema.limits import Limits
 from server.settings import Settings
 from tests.faults.installation import Follower, Installation
 from tests.faults.nodes import node_binary, place_of
@@ -87,24 +90,55 @@ async def test_the_drill_restores_a_backup_and_notices_a_bad_one(tmp_path: Path)
         chat = (await ann.post("/api/v2/chats", {"type": "group", "name": "First"})).json["_id"]
         assert (await ann.post("/api/v2/messages", {"type": "text", "chatId": chat, "content": "kept"})).status == 201
         backup = tmp_path / "backup.tar.gz"
+        root = tmp_path / "installation"
+        root.mkdir()
+        for name in ("deploy", "run.py", "server", "realtime", "storage", "push", "static"):
+            (root / name).symlink_to(Path(name).absolute())
+        (root / ".venv").symlink_to(Path(sys.executable).parent.parent)
+        # Settings of the installation, which must not count.
+        (root / ".env").write_text("BELLWIRE_LOG_FORMAT=json\nBELLWIRE_REDIS_URL=redis://127.0.0.1:1\n")
+        environment = server.environment
+        await server.command("user", "ban", "ann@example.org")
         await server.command("backup", str(backup))
-        # It must not touch what it is told about the running installation.
-        environment = {**server.environment, "BELLWIRE": f"{sys.executable} run.py"}
-        status, said = await drill(backup, environment)
+        status, said = await drill(root, backup, environment)
         assert status == 0, said
         assert '"messages": 1' in said and "is good: restored and serving after" in said
-        assert (await ann.get(f"/api/v2/messages?chatId={chat}")).status == 200
+        assert (await session.get(f"{server.url}/readyz")).status == 200
         backup.write_bytes(backup.read_bytes()[:-1000])
-        status, said = await drill(backup, environment)
+        status, said = await drill(root, backup, environment)
         assert status != 0 and "is good" not in said
+    assert list((tmp_path / "temporary").iterdir()) == [], "nothing is left"
 
 
-async def drill(backup: Path, environment: dict[str, str]) -> tuple[int | None, str]:
+async def drill(root: Path, backup: Path, environment: dict[str, str]) -> tuple[int | None, str]:
+    temporary = backup.parent / "temporary"
+    temporary.mkdir(exist_ok=True)
     process = await asyncio.create_subprocess_exec(
-        DEPLOY / "drill.sh", backup, env=environment, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
-    )
+        root / "deploy/drill.sh", backup, cwd=root, env={**environment, "TMPDIR": str(temporary)},
+        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
+    )  # fmt: skip
     said, _ = await process.communicate()
     return process.returncode, said.decode()
+
+
+async def test_a_drill_that_is_stopped_leaves_nothing(tmp_path: Path) -> None:
+    async with ServerProcess(tmp_path / "data") as server:
+        backup = tmp_path / "backup.tar.gz"
+        await server.command("backup", str(backup))
+        place = tmp_path / "temporary"
+        place.mkdir()
+        environment = {
+            **server.environment,
+            "TMPDIR": str(place),
+            "BELLWIRE": f"{sys.executable} {Path('run.py').absolute()}",
+        }
+        process = await asyncio.create_subprocess_exec(
+            DEPLOY / "drill.sh", backup, env=environment, stdout=asyncio.subprocess.DEVNULL
+        )
+        await until(lambda: [*place.glob("*/said")])
+        process.terminate()
+        assert await asyncio.wait_for(process.wait(), HANG_SECONDS) == 1
+        assert list(place.iterdir()) == []
 
 
 def kubernetes() -> list[Any]:
@@ -149,7 +183,7 @@ def adapt_nginx(site: str, folder: Path, port: int) -> str:
         f"{each}_temp_path {folder}/{each};" for each in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
     )
     return (
-        f"daemon off; pid {folder}/pid; error_log {folder}/error.log; worker_processes 1; events {{ }}\n"
+        f"daemon off; user root; pid {folder}/pid; error_log {folder}/error.log; worker_processes 1; events {{ }}\n"
         f"http {{ access_log off; {temporary}\n{site} }}"
     )
 
@@ -285,12 +319,17 @@ async def test_a_proxy_before_two_nodes(tmp_path: Path, postgres_database: str, 
         assert (await ann.get("/metrics")).status == (await ann.get("/internal/x")).status == 403
         assert (await ann.post(f"/api/v2/invites/{INVITE}")).status == 404
         assert await status_of_large_upload(url, ann.token or "") == 413
+        form = aiohttp.FormData()
+        form.add_field("file", io.BytesIO(bytes(Limits().upload)), filename="largest.bin")
+        assert (await ann.post("/api/v2/media", data=form)).status == 201
+        for path in ("/%6detrics", "//metrics", "/%69nternal/x"):
+            assert (await ann.session.get(URL(url + path, encoded=True))).status in (403, 404), path
 
         logs = [node.log.read_text() for node in here.nodes]
-        taken = Counter(number for number, log in enumerate(logs) for _ in re.findall(r"connected connection", log))
-        assert len(taken) == 2, "both nodes have clients"
+        by_node = Counter(number for number, log in enumerate(logs) for _ in re.findall(r"connected connection", log))
+        assert len(by_node) == 2, "both nodes have clients"
 
-        # A node goes; whoever was there comes to the other one.
+        # A node stops; its clients connect to the other one.
         assert await here.nodes[0].stop() == 0
         again = await ann.post("/api/v2/messages", {"type": "text", "chatId": chat, "content": "and one node"})
         assert again.status == 201
@@ -311,5 +350,7 @@ async def test_a_proxy_before_two_nodes(tmp_path: Path, postgres_database: str, 
 @pytest.mark.parametrize("name", ["bellwire.service", "Dockerfile"])
 def test_they_start_what_there_is(name: str) -> None:
     text = (DEPLOY / name).read_text()
-    for path in re.findall(r"(?:/opt/bellwire/|COPY )([\w./-]+(?:py|txt|json))", text):
+    found = re.findall(r"(?:/opt/bellwire/|COPY |')((?:deploy/|static/|\.venv/|)[\w/-]+\.(?:py|txt|json|sh))\b", text)
+    assert found
+    for path in found:
         assert path.startswith(".venv/") or Path(path).exists(), path

@@ -50,12 +50,12 @@ NOT_RUN = {
     "make run": "it is how the test's own server was installed, and serves until it is stopped",
     "git clone … bellwire && cd bellwire": "the address of the repository is the reader's",
     "sudo git clone … /opt/bellwire && cd /opt/bellwire": "it changes the machine; the unit is verified by test_deploy.py",
-    "cd /opt/bellwire && sudo -u bellwire .venv/bin/python run.py backup /var/backups/bellwire/monday.tar.gz": "the same",
+    "cd /opt/bellwire && sudo -u bellwire .venv/bin/python run.py backup /var/lib/bellwire/monday.tar.gz": "the same",
     "sudo cp deploy/bellwire-backup.service deploy/bellwire-backup.timer /etc/systemd/system/": "the same",
     "git pull && make run": "the same",
     "make install        # what the server, the pages and the tests need": "it is how these tests were installed",
-    "npm install @bellwire/client": "tests/clients packs and installs it",
-    "pip install bellwire-client": "tests/clients builds and installs it",
+    "npm install ./bellwire-client-1.0.0.tgz": "tests/clients packs and installs it",
+    "pip install ./bellwire_client-1.0.0-py3-none-any.whl": "tests/clients builds and installs it",
 }  # fmt: skip
 # Programs without a file of their own, and what runs them or why nothing can.
 ELSEWHERE = {
@@ -96,6 +96,18 @@ RUN = {
     "docs/nodes.md": Setting(bare=True),
     "docs/moving.md": Setting(),
     "docs/load.md": Setting(),
+}
+
+
+# What is asked of the programs of a page after its own commands.
+AFTER = {
+    "docs/webhooks.md": """
+for url in http://127.0.0.1:9000/ http://127.0.0.1:9001/; do
+  for header in "x: y" "webhook-timestamp: $(date +%s)" "webhook-signature: v1,wrong" "webhook-timestamp: x"; do
+    test "$(curl -s -o refusal -w '%{http_code}' -d '{}' -H "$header" $url)" = 400
+  done
+done
+"""
 }
 
 
@@ -248,7 +260,8 @@ async def test_a_page(name: str, clone: Path, node: str) -> None:
     async with ServerProcess(clone / "data", **dict(setting.settings)) as server:
         prepared = Prepared(clone, numbers() | {"8080": int(server.url.rpartition(":")[2])})
         before = ports(quick_start(), prepared.numbers) if setting.quick_start else ""
-        printed = await run_shell(before + prepared.script(name), clone, server.environment)
+        script = before + prepared.script(name) + ports(AFTER.get(name, ""), prepared.numbers)
+        printed = await run_shell(script, clone, server.environment)
     if name in CHECKS:
         CHECKS[name](printed)
     assert not re.search(r'"isSuccess":false|"statusCode":[45]|"errors":\["', printed), printed
@@ -295,10 +308,14 @@ def plain_environment(**more: str) -> dict[str, str]:
 
 
 async def test_the_trial_of_pushes(clone: Path, node: str) -> None:
+    """With the users of the quick start there already."""
     prepared = Prepared(clone, numbers())
+    async with ServerProcess(clone / "data") as server:
+        before = prepared.numbers | {"8080": int(server.url.rpartition(":")[2])}
+        await run_shell(ports(quick_start(), before), clone, server.environment)
     environment = plain_environment(BELLWIRE_PORT=str(prepared.numbers["8080"]))
     printed = await run_shell(prepared.script("docs/push-trial.md"), clone, environment)
-    assert re.search(r'a1b2c3 alert \{"aps": \{"alert": \{"title": "Bob", "body": "Lunch at one\?"\}', printed)
+    assert re.search(r'a1b2c3 alert \{"aps": \{"alert": \{"title": "Deniz", "body": "Lunch at one\?"\}', printed)
 
 
 async def test_two_nodes_behind_nginx(clone: Path, node: str, postgres_url: str) -> None:

@@ -93,6 +93,7 @@ async def test_the_server_shows_it(site: Path, serve: ServerFactory, monkeypatch
             assert str(answer.url) == f"{server.url}/docs/guide/" and "Getting started" in await answer.text()
             policy = answer.headers["Content-Security-Policy"]
             assert answer.content_type == "text/html" and "script-src 'self' 'sha256-" in policy
+            assert "form-action 'self'" in policy, "its search is a form"
 
         async def status(path: str) -> int:
             async with session.get(f"{server.url}/docs/guide/{path}") as answer:

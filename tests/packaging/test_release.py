@@ -4,6 +4,8 @@ import hashlib
 import importlib.util
 import json
 import re
+import shutil
+import subprocess
 import tarfile
 import tomllib
 import zipfile
@@ -28,20 +30,39 @@ def release() -> ModuleType:
 
 @pytest.fixture(scope="module")
 def built(release: ModuleType, tmp_path_factory: pytest.TempPathFactory, node: str) -> Path:
-    """Without the documentation site, which ``make release`` builds before."""
-    place = tmp_path_factory.mktemp("dist")
+    """In a clone with a page in the place of the documentation site, which ``make release`` builds before."""
+    root = tmp_path_factory.mktemp("clone")
+    for name in subprocess.run(["git", "ls-files"], check=True, capture_output=True, text=True).stdout.splitlines():
+        if Path(name).is_file():
+            (root / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(name, root / name)
+    for name in ("static/node_modules", "tests/node_modules"):
+        (root / name).symlink_to(Path(name).absolute())
+    (root / "static/guide").mkdir()
+    (root / "static/guide/index.html").write_text("the site")
+    place = root / "dist"
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(release, "ROOT", root)
         patch.setattr(release, "check", lambda version: None)
+        patch.setattr(release, "commit_time", lambda: "1796000000")
         release.release(place)
+        sums = (place / "SHA256SUMS").read_text()
+        release.release(place)
+    assert (place / "SHA256SUMS").read_text() == sums, "the same commit makes the same bytes"
     return place
 
 
 def test_a_version_has_a_date_and_is_the_same_everywhere(release: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(release, "GUIDE", Path("docs/index.md"))
+    monkeypatch.setattr(release, "run", lambda *command: "")
     release.check(VERSION)
     for version in ("99.0.0", VERSION + ".1"):
         with pytest.raises(release.NotReady, match=re.escape(f"`## {version} (YYYY-MM-DD)`")):
             release.check(version)
+    monkeypatch.setattr(release, "run", lambda *command: " M run.py")
+    with pytest.raises(release.NotReady, match="not committed"):
+        release.check(VERSION)
+    monkeypatch.setattr(release, "run", lambda *command: "")
     monkeypatch.setattr(release, "GUIDE", Path("nowhere"))
     with pytest.raises(release.NotReady, match="make docs"):
         release.check(VERSION)
@@ -61,15 +82,17 @@ def test_the_wheel_has_one_name_and_no_tests(built: Path) -> None:
         metadata = wheel.read(f"bellwire-{VERSION}.dist-info/METADATA").decode()
     assert {name.partition("/")[0] for name in names} == {"bellwire", f"bellwire-{VERSION}.dist-info"}
     assert not any("test" in name for name in names if name.endswith(".py"))
-    for needed in ("run.py", "server/samples.json", "static/index.html", "static/client/index.js", "__main__.py"):
-        assert f"bellwire/{needed}" in names
+    needed = ("run.py", "__main__.py", "server/samples.json", "static/index.html", "static/client/index.js")
+    for each in (*needed, "static/guide/index.html"):
+        assert f"bellwire/{each}" in names
     assert "Classifier: Topic :: Communications :: Chat" in metadata and "License-Expression: MIT" in metadata
 
 
-def test_the_source_archive_builds_the_same(built: Path) -> None:
+def test_the_source_archive_has_what_a_wheel_is_built_of(built: Path) -> None:
     with tarfile.open(built / f"bellwire-{VERSION}.tar.gz") as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
-    assert {"pyproject.toml", "deploy/hatch_build.py", "deploy/package_main.py", "clients/js/src/index.js"} <= names
+    assert {"pyproject.toml", "deploy/hatch_build.py", "deploy/package_main.py", "clients/js/src/index.js",
+            "static/guide/index.html"} <= names  # fmt: skip
     assert not any(name.startswith("tests/") or "node_modules" in name for name in names)
 
 
@@ -95,11 +118,12 @@ def test_the_checksums_are_those_of_the_files(built: Path) -> None:
     }
 
 
-def test_again_it_is_the_same(release: ModuleType, built: Path, tmp_path: Path) -> None:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(release, "check", lambda version: None)
-        release.release(tmp_path / "again")
-    assert (tmp_path / "again/SHA256SUMS").read_text() == (built / "SHA256SUMS").read_text()
+def test_it_removes_no_other_files(release: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "thesis.odt").write_text("mine")
+    monkeypatch.setattr(release, "check", lambda version: None)
+    with pytest.raises(release.NotReady, match="other files"):
+        release.release(tmp_path)
+    assert (tmp_path / "thesis.odt").exists()
 
 
 def test_the_version_is_written_once() -> None:

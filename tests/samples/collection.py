@@ -25,16 +25,16 @@ async def collect(server: Served, apple: Apple) -> dict[str, Any]:
         admin = await server.people.make("Root", grant=["admin"])
         hook = {"url": url, "events": EVENTS}
         assert (await admin.post("/api/v1/admin/webhooks", hook)).status == 201
-        rest = await Story(server, apple, url).tell()
+        rest = await Story(server, apple, url).run()
         while {each["type"] for each in calls} != set(EVENTS):
             await asyncio.sleep(0.05)
     story = SocketStory(server)
-    sockets = await story.tell()
+    sockets = await story.run()
     samples = {
         "rest": rest,
         "inbound": {name: {"payload": story.payloads[name], "ack": story.acks[name]} for name in story.acks},
         "outbound": received(sockets),
-        "webhooks": {name: next(each for each in calls if each["type"] == name) for name in EVENTS},
+        "webhooks": {name: next(each for each in reversed(calls) if each["type"] == name) for name in EVENTS},
     }
     return {**stable(samples), "session": stable(await session_of(server))}
 

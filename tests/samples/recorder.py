@@ -12,7 +12,7 @@ from realtime.schema.limits import Limits
 from server.dialects import HEADER
 from tests.support.people import Answer, Api
 
-# What a run makes anew, in the order in which it is replaced.
+# What differs between two runs, in the order in which it is replaced.
 TOKEN = re.compile(r"eyJ[\w-]+\.[\w-]+\.[\w-]+")
 UUID = re.compile(r"\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b")
 ID = re.compile(r"\b[0-9a-f]{24}\b")
@@ -28,7 +28,7 @@ STARTED_AT = datetime.datetime(2026, 12, 1, 9, 30, tzinfo=datetime.UTC)
 FIXED: dict[str, Any] = {
 
     "secret": "whsec_c2VjcmV0IG9mIHRoaXMgd2ViaG9vaw==", "refreshToken": "cmVmcmVzaCB0b2tlbg", "nextCursor": "MTIz",
-    "epoch": "18625975d35cb12a", "place": "chat-1 4321", "sid": "lv_VI97HAXpY6yYWAAAC", "limits": Limits().shown(),
+    "epoch": "18625975d35cb12a", "place": "chat-1 4321", "limits": Limits().shown(),
     "pingTimeout": 20000,
 }  # fmt: skip
 
@@ -78,7 +78,7 @@ class Recorder:
 
 
 def stable(samples: Any) -> Any:
-    """The same samples, with what a run makes anew replaced: the first id by the same id in each run."""
+    """The same samples, with what differs between two runs replaced: the first id by the same id in each run."""
     text = orjson.dumps(fixed(samples)).decode()
     text = TOKEN.sub("eyJhbGciOiJIUzI1NiJ9.e30.c2lnbmF0dXJl", text)
     text = ADDRESS.sub("https://chat.example.org", text)

@@ -32,7 +32,7 @@ class Story:
         self.recorder = Recorder()
         self.ask = self.recorder.ask
 
-    async def tell(self) -> dict[str, list[dict[str, Any]]]:
+    async def run(self) -> dict[str, list[dict[str, Any]]]:
         make = self.server.people.make
         self.root = await make("Root", email="root@example.org", grant=EVERYTHING)
         self.ann, self.bob = await make("Ann", email="ann@example.org"), await make("Bob", email="bob@example.org")

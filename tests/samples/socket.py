@@ -10,11 +10,12 @@ import orjson
 
 from storage.types import SECOND, now
 from tests.conftest import Served
-from tests.samples.recorder import fixed
+from tests.samples.recorder import fixed, numbered
 from tests.support.people import Person, RawSocket
 
 # What stands before the JSON of a packet: types, namespace, number.
 PACKET = re.compile(r"\d+(/chat,)?\d*(?=[\[{])")
+SID = re.compile(r'(?<="sid":")[^"]+')
 STARTS = {"title": "The match", "startsAt": "2030-06-01T20:00:00.000Z"}
 
 
@@ -33,7 +34,7 @@ class Socket(RawSocket):
 
 
 def shortened(text: str) -> str:
-    """A packet without most of the limits, and with what a run makes anew replaced."""
+    """A packet without most of the limits, and with what differs between two runs replaced."""
     head = PACKET.match(text)
     if not head:
         return text
@@ -57,7 +58,7 @@ class SocketStory:
         self.acks.setdefault(name, ack)
         return ack["data"]
 
-    async def tell(self) -> Sequence[RawSocket]:
+    async def run(self) -> Sequence[RawSocket]:
         """All events; the sockets that received them."""
         call = self.call
         ann = await self.server.people.make("Ann", grant=["admin", "notifications.send"])
@@ -92,7 +93,8 @@ class SocketStory:
         await self.watch_streams(ann, his)
         await ann.post(f"/api/v2/chats/{chat}/members/{dan.id}/silence", {})
         await late.event("member:silenced")
-        notification = {"userId": bob.id, "type": "info", "category": "c", "title": "t", "message": "m"}
+        notification = {"userId": bob.id, "type": "info", "category": "orders", "title": "Order sent",
+            "message": "Your order is on its way."}  # fmt: skip
         made = (await ann.post("/api/v1/notifications", notification)).json["data"]
         await his.event("notification:new")
         await call(his, "notification:read", {"id": made["id"]})
@@ -110,7 +112,7 @@ class SocketStory:
         return [mine, his, late, await self.lose_events(ann, shared)]
 
     async def lose_events(self, ann: Person, chat: str) -> RawSocket:
-        """Of somebody whose token ends soon, and who misses events that are not kept any more."""
+        """Of a user whose token expires soon, and who misses events that are not kept any more."""
         eve, services = await self.server.people.make("Eve"), self.server.services
         socket = await eve.socket()
         (session,) = services.sessions.of_user[eve.user.pk]
@@ -159,7 +161,8 @@ async def session_of(server: Served) -> list[str]:
     await second.event("session:ready")
     await second.send("41/chat,")
     await second.close()
-    return lines
+    name = numbered(lambda number: f"lv_VI97HAXpY6yYW{number:04}")
+    return [SID.sub(name, line) for line in lines]
 
 
 async def opened(server: Served, person: Person, lines: list[str], **auth: Any) -> Socket:

@@ -58,7 +58,7 @@ def check(document: dict[str, Any], key: str, value: Any) -> None:
 
 async def test_what_goes_over_the_wire_is_as_it_says(document: dict[str, Any], serve: ServerFactory) -> None:
     story = SocketStory(await serve())
-    sockets, acks = await story.tell(), story.acks
+    sockets, acks = await story.run(), story.acks
     heard = {name for raw in sockets for name, _ in raw.events}
     assert heard == OUTBOUND.keys()
     for raw in sockets:

@@ -16,7 +16,9 @@ from tests.conftest import ServerFactory
 from tests.support.files import encoded
 
 # What they ask for is not there, or not theirs; nothing is wrong with how they ask.
-GOOD = {200, 201, 401, 403, 404, 409}
+GOOD = {200, 201, 403, 404, 409}
+# Wrong passwords and tokens that are not known any more.
+REFUSED = ("/auth/login", "/auth/refresh", "/auth/logout")
 PAGES = reference.pages()
 # A path, and the heading that it has.
 HEADING = re.compile(r"^## `(\w+ \S+)`$", re.MULTILINE)
@@ -44,10 +46,11 @@ def test_every_route_and_event_has_its_place() -> None:
 
 async def test_their_requests_are_good(serve: ServerFactory) -> None:
     server = await serve()
-    admin = await server.people.make(grant=["admin", "platform.admin"])
     wrong, tried = [], 0
     for name, page in PAGES.items():
         for block in re.findall(r"```sh\n(curl .*?)\n```", page, re.DOTALL) if name.startswith("rest/") else ():
+            # Requests such as one that ends all sessions leave the next one alone.
+            admin = await server.people.make(grant=["admin", "platform.admin"])
             command = shlex.split(block.replace("\\\n", " ").replace("$TOKEN", admin.token or ""))
             method = command[command.index("-X") + 1] if "-X" in command else "GET"
             url = next(word for word in command if word.startswith(reference.HERE)).replace(reference.HERE, server.url)
@@ -62,7 +65,7 @@ async def test_their_requests_are_good(serve: ServerFactory) -> None:
             if (method, url.rpartition("/")[2]) == ("DELETE", "me"):
                 continue
             async with admin.session.request(method, url, headers=headers, data=data) as answer:
-                if answer.status not in GOOD:
+                if answer.status not in GOOD and not (answer.status == 401 and url.endswith(REFUSED)):
                     wrong.append(f"{method} {url} {data}: {answer.status} {await answer.text()}")
     assert not wrong, "\n".join(wrong)
-    assert tried == len(ROUTES)
+    assert tried >= len(ROUTES)

@@ -21,6 +21,7 @@ from push.doubles.apns import TOPIC, Apple
 from push.doubles.apple_connection import ApnsFault
 from push.post import is_public
 from push.webhook_sender import wrong_with
+from push.webhooks import WebhookCalls
 from storage import webhooks
 from storage.models import calls
 from storage.transaction import Command
@@ -339,3 +340,17 @@ async def test_what_one_backend_sets_as_a_cookie_is_sent_to_nobody(server: Serve
     for _ in range(2):
         await server.services.webhook_calls.sender.send(backend.url, "whsec_eA==", "id", b"{}")
     assert len(backend.calls) == 2 and not [headers for headers, _ in backend.calls if "Cookie" in headers]
+
+
+async def test_calls_can_be_switched_off(serve: ServerFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the recovery drill does, whose copy of the database must call nobody."""
+    worked: set[WebhookCalls] = set()
+
+    async def work(self: WebhookCalls) -> None:
+        worked.add(self)
+
+    monkeypatch.setattr(WebhookCalls, "work", work)
+    silent = await serve(webhook_calls=False)
+    other = await serve()
+    await eventually(lambda: other.services.webhook_calls in worked)
+    assert silent.services.webhook_calls not in worked
