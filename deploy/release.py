@@ -87,6 +87,7 @@ def write_materials(place: Path, version: str) -> None:
     # What differs between two runs.
     del of_pages["serialNumber"]
     del of_pages["metadata"]["timestamp"]
+    of_pages["metadata"]["component"]["name"] = "bellwire-pages"
     (place / f"bellwire-{version}-pages.cdx.json").write_text(json.dumps(of_pages, indent=2) + "\n")
 
 

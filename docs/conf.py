@@ -38,6 +38,8 @@ html_favicon = "../static/images/logo.svg"
 html_copy_source = False
 html_show_sphinx = False
 # Nothing is loaded from other servers.
+html_static_path = ["_static"]
+html_css_files = ["bellwire.css"]
 html_theme_options = {"footer_icons": [], "source_repository": ""}
 
 

@@ -140,7 +140,10 @@ def guide() -> Iterator[tuple[str, File]]:
 async def open_guide(request: web.Request) -> web.Response:
     """Its links are relative to the address with a slash."""
     if not (GUIDE / "index.html").exists():
-        text = "The documentation site is not built here: run `make docs`, and start the server again.\n"
+        text = (
+            "The documentation site is not here. In a clone, run `make docs` and start the server again; "
+            "the wheel of a release contains it.\n"
+        )
         return web.Response(status=404, text=text)
     raise web.HTTPMovedPermanently(f"{GUIDE_URL}/")
 

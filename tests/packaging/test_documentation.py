@@ -52,7 +52,6 @@ NOT_RUN = {
     "sudo git clone … /opt/bellwire && cd /opt/bellwire": "it changes the machine; the unit is verified by test_deploy.py",
     "cd /opt/bellwire && sudo -u bellwire .venv/bin/python run.py backup /var/lib/bellwire/monday.tar.gz": "the same",
     "sudo cp deploy/bellwire-backup.service deploy/bellwire-backup.timer /etc/systemd/system/": "the same",
-    "git pull && make run": "the same",
     "make install        # what the server, the pages and the tests need": "it is how these tests were installed",
     "npm install ./bellwire-client-1.0.0.tgz": "tests/clients packs and installs it",
     "pip install ./bellwire_client-1.0.0-py3-none-any.whl": "tests/clients builds and installs it",
@@ -287,6 +286,11 @@ def check_quick_start(printed: str) -> None:
     assert any(line.endswith("Hello from Node") for line in lines)
 
 
+def check_bot(printed: str) -> None:
+    check_quick_start(printed)
+    assert "You said: Are you a bot?" in printed
+
+
 def check_webhooks(printed: str) -> None:
     assert "python: message:new" in printed and "node: message:new" in printed
 
@@ -297,7 +301,7 @@ def check_recovery(printed: str) -> None:
 
 CHECKS: dict[str, Callable[[str], None]] = {
     "README.md": check_quick_start,
-    "docs/getting-started.md": check_quick_start,
+    "docs/getting-started.md": check_bot,
     "docs/webhooks.md": check_webhooks,
     "docs/recovery.md": check_recovery,
 }

@@ -184,9 +184,14 @@ class Client:
         return auth | ({"offsets": self._cursors, "epoch": self.epoch} if self.epoch else {})
 
     async def _connect(self) -> None:
-        await self._socket.connect(
-            self.url, auth=self._auth, namespaces=[NAMESPACE], transports=["websocket"], retry=True, wait_timeout=30
-        )
+        try:
+            await self._socket.connect(
+                self.url, auth=self._auth, namespaces=[NAMESPACE], transports=["websocket"], retry=True, wait_timeout=30
+            )
+        except socketio.exceptions.ConnectionError:
+            if self._over:
+                raise Refused(401, self._over) from None
+            raise
         await self._connected()
 
     async def _hear(self, name: str, payload: Any, place: Any = None) -> None:
