@@ -4,8 +4,9 @@ BIN = .venv/bin
 COMPILE = .venv-lock/bin/pip-compile --quiet --generate-hashes --strip-extras --allow-unsafe --no-header --no-annotate \
 	--no-emit-index-url --no-emit-find-links --no-emit-trusted-host
 
-# Tests that kill processes, measure, make up requests, install packages, or look at all views; each takes long.
-SLOW = tests/faults tests/load tests/fuzz tests/packaging tests/clients tests/browser/test_views.py
+# Tests that kill processes, measure, make up requests, install packages, look at all views, or play a whole day; each takes long.
+SLOW = tests/faults tests/load tests/fuzz tests/packaging tests/clients tests/browser/test_views.py tests/browser/test_day.py \
+	tests/browser/test_push_firefox.py
 
 .SILENT:
 
