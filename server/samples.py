@@ -1,4 +1,4 @@
-"""A request and its answer for every route and event, as a server once gave it: ``samples.json``.
+"""A recorded request and answer of every route and event: ``samples.json``.
 
 ``tests/samples`` makes the file, and compares it with what the server answers now.
 """

@@ -24,7 +24,6 @@ BURST_SECONDS = 0.1
 # Pings and the number of viewers, which is sent every two seconds, are in it.
 IDLE_SECONDS = 2.0
 SETTLE_SECONDS = 3.0
-WATCHED = b'42/chat,["stream:viewers"'
 REACTIONS = b'42/chat,["stream:reactions"'
 
 
@@ -48,14 +47,9 @@ class Audience:
         # When each message was sent, by its text.
         self.sent_at: dict[str, float] = {}
         self.reactions = 0
-        self.viewers = 0
 
     async def connect(self, user: User) -> None:
         self.wires[user] = await self.target.connect(user)
-
-    async def count_viewers(self) -> int:
-        """As the server last said it."""
-        return self.viewers
 
     async def watch(self, user: User) -> Any:
         wire = self.wires[user]
@@ -81,8 +75,6 @@ class Audience:
                 self.order.read(user.id, packet)
             elif packet.startswith(REACTIONS):
                 self.reactions += sum(orjson.loads(packet[packet.index(b"[") :])[1]["counts"].values())
-            elif packet.startswith(WATCHED):
-                self.viewers = orjson.loads(packet[packet.index(b"[") :])[1]["viewers"]
 
         self.wires[user].heard = heard
 
@@ -165,14 +157,14 @@ async def run(target: Target, options: Options) -> dict[str, Any]:
             chatting = Usage(target.pid)
             count = await chat(audience, owner, stream["chatId"], messages, options.seconds)
         delivered = chatting.each(count * len(users))
-        seen = await settled(audience.count_viewers, len(users))
-        leaving = users[len(users) // 2 :]
-        for user in leaving:
-            audience.wires[user].transport.abort()
 
         async def watching() -> int:
             return int((await target.stream(owner, stream["id"]))["viewers"])
 
+        seen = await settled(watching, len(users))
+        leaving = users[len(users) // 2 :]
+        for user in leaving:
+            audience.wires[user].transport.abort()
         remaining = await settled(watching, len(users) - len(leaving))
     grown = None if memory is None or usage.memory_before is None else (memory - usage.memory_before) / len(users)
     return {
