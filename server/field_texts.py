@@ -157,7 +157,7 @@ FIELDS = {
     "placeholders": "Values by name, which take the place of {{ name }} in the template's texts",
     "platform": "ios, android or web",
     "platforms": "The platforms that this installation pushes to",
-    "presence": "Who sees whether the user is online; contacts or null: users who share a chat, nobody: no other user",
+    "presence": "Who sees whether the user is online: users who share a chat (contacts, null), or nobody",
     "provider": "The push service: apns, fcm or webpush",
     "pushId": "Which push it is; the same for all attempts and devices",
     "pushToStartToken": "The token with which a Live Activity is started by a push",
