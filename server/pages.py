@@ -51,6 +51,7 @@ INLINE_SCRIPT = re.compile(rb'<script(?: type="importmap")?>(.*?)</script>', re.
 GUIDE_POLICY = DOCS_POLICY.replace("form-action 'none'", "form-action 'self'")
 # The documentation site, as ``make docs`` builds it.
 GUIDE, GUIDE_URL = STATIC / "guide", "/docs/guide"
+GUIDE_LINK = re.compile(rb'<a href="/docs/guide">.*?</a>')
 PERMISSIONS = "camera=(), geolocation=(), microphone=(self)"
 
 
@@ -106,12 +107,18 @@ def page(path: Path) -> bytes:
     return modules.page(path, lambda url: known[url].path if url in known else None)
 
 
+def reference_page(path: Path) -> bytes:
+    """A page with its modules, and with the link to the documentation site where that is built."""
+    html = page(path)
+    return html if (GUIDE / "index.html").exists() else GUIDE_LINK.sub(b"", html)
+
+
 def files() -> Iterator[tuple[str, File]]:
     """Every URL of a page, and of what pages load."""
     yield "/", File(STATIC / "index.html", POLICY, page)
     yield "/monitor", File(STATIC / "monitor.html", POLICY, page)
-    yield "/docs", File(STATIC / "docs.html", DOCS_POLICY)
-    yield "/docs/socket", File(STATIC / "socket.html", POLICY, page)
+    yield "/docs", File(STATIC / "docs.html", DOCS_POLICY, reference_page)
+    yield "/docs/socket", File(STATIC / "socket.html", POLICY, reference_page)
     # At the top, for a service worker acts on what is below its own address.
     yield "/worker.js", File(STATIC / "worker.js", WORKER_POLICY)
     yield "/manifest.webmanifest", File(STATIC / "manifest.webmanifest")

@@ -87,10 +87,6 @@ const Contents = ({ document, title, action }) => html`
 
 const Reference = ({ document }) => html`
   <h1>${document.info.title}'s socket</h1>
-  <p>
-    For programs: <a href="/asyncapi.json">/asyncapi.json</a>. REST: <a href="/docs">/docs</a>. A whole session as text, and the guides:${" "}
-    <a href="/docs/guide/socket.html">/docs/guide</a>.
-  </p>
   ${document.info.description.split("\n\n").map((each) => html`<p>${each.replaceAll("`", "")}</p>`)}
   <nav aria-label="Events">
     <${Contents} document=${document} title="From a client" action="receive" />

@@ -113,3 +113,14 @@ async def test_where_it_is_not_built_it_says_how(
     monkeypatch.setattr(pages, "GUIDE", tmp_path)
     answer = await (await serve()).people.anonymous.get("/docs/guide")
     assert answer.status == 404 and "make docs" in answer.body.decode()
+
+
+@pytest.mark.parametrize("name", ["docs.html", "socket.html"])
+def test_the_references_link_to_it_where_it_is_built(
+    site: Path, name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    link = b'<a href="/docs/guide">'
+    for place, linked in ((site, True), (tmp_path, False)):
+        monkeypatch.setattr(pages, "GUIDE", place)
+        html = pages.reference_page(pages.STATIC / name)
+        assert (link in html) is linked and b'id="reference"' in html
