@@ -11,10 +11,8 @@ from pathlib import Path
 
 def main() -> int | None:
     sys.path.insert(0, str(Path(__file__).parent))
-    if sys.argv[1:2] == ["-m"] and len(sys.argv) == 2:
-        sys.exit("usage: bellwire -m MODULE [ARGUMENT ...]")
     if sys.argv[1:2] == ["-m"]:
-        sys.argv = sys.argv[2:]
+        sys.argv = sys.argv[2:] or sys.exit("usage: bellwire -m MODULE [ARGUMENT ...]")
         runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
         return None
     import run

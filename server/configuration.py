@@ -10,6 +10,7 @@ from typing import Any, Literal, get_args, get_origin
 from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 
+from server.reference_tables import table
 from server.settings import LIMIT_PREFIX, PREFIX, Settings
 
 # By group the settings as they are listed.
@@ -73,20 +74,20 @@ def page() -> str:
     fields = Settings.model_fields
     parts = [INTRODUCTION]
     for group, names in GROUPS.items():
-        parts.append(f"## {group}\n\n" + table([(name, fields[name]) for name in names], with_examples=True))
+        parts.append(f"## {group}\n\n" + settings_table([(name, fields[name]) for name in names], with_examples=True))
     limits = [(name, field) for name, field in fields.items() if name.startswith(LIMIT_PREFIX)]
-    parts.append(LIMITS + "\n" + table(limits, with_examples=False))
+    parts.append(LIMITS + "\n" + settings_table(limits, with_examples=False))
     return "\n".join(parts)
 
 
-def table(rows: list[tuple[str, FieldInfo]], *, with_examples: bool) -> str:
+def settings_table(rows: list[tuple[str, FieldInfo]], *, with_examples: bool) -> str:
     head = ["setting", "type", "default", *(["example"] if with_examples else []), "meaning"]
-    lines = [head, ["---"] * len(head)]
+    lines = []
     for name, field in rows:
         example = [code(EXAMPLES.get(name, ""))] if with_examples else []
-        meaning = (field.description or "").replace("|", "\\|")
-        lines.append([code(PREFIX + name.upper()), type_of(field.annotation), default_of(field), *example, meaning])
-    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+        values = [type_of(field.annotation), default_of(field), *example, field.description or ""]
+        lines.append([code(PREFIX + name.upper()), *values])
+    return table(head, lines) + "\n"
 
 
 def code(text: str) -> str:

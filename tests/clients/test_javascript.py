@@ -1,7 +1,6 @@
 """The JavaScript client as people get it: packed, installed in an empty folder, typed, run."""
 
 import asyncio
-import json
 import shutil
 import subprocess
 from pathlib import Path
@@ -9,13 +8,10 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from realtime.schema.limits import Limits
-from server.asyncapi import document as asyncapi
-from server.openapi import document as openapi
-from server.routes import ROUTES
 from tests.conftest import Served
 from tests.support.guard import HANG_SECONDS
 from tests.support.proxy import Proxy
+from tests.support.release import load_release
 
 SOURCE, MODULES = Path("clients/js"), Path("tests/node_modules").absolute()
 URL = "https://chat.example.org"
@@ -49,17 +45,10 @@ def npm() -> str:
 @pytest.fixture(scope="session")
 def package(node: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The archive that npm would publish."""
-    root = tmp_path_factory.mktemp("client")
-    folder = root / "js"
-    shutil.copytree(SOURCE, folder, ignore=shutil.ignore_patterns("node_modules", "types"))
-    (root / "openapi.json").write_text(json.dumps(openapi(ROUTES, Limits(), URL)))
-    (root / "asyncapi.json").write_text(json.dumps(asyncapi(Limits(), URL)))
-    run(node, "js/generate.mjs", "openapi.json", "asyncapi.json", str(MODULES.parent), folder=root)
-    (folder / "node_modules").symlink_to(MODULES)
-    run(node, str(MODULES / "typescript/bin/tsc"), "-p", ".", folder=folder)
-    (folder / "node_modules").unlink()
-    name = json.loads(run(npm(), "pack", "--json", "--ignore-scripts", folder=folder))[0]["filename"]
-    return folder / str(name)
+    place = tmp_path_factory.mktemp("client")
+    load_release().build_javascript(place)
+    (archive,) = place.glob("*.tgz")
+    return archive
 
 
 @pytest.fixture(scope="session")

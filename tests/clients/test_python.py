@@ -208,3 +208,11 @@ async def test_it_goes_on_when_a_token_ends(tmp_path: Path) -> None:
             assert seen[-1] == "session:closed"
             with pytest.raises(bellwire.Refused):
                 await client.send(chat, "too late")
+
+
+async def test_a_refused_connection_is_refused_with_its_reason(tmp_path: Path) -> None:
+    async with ServerProcess(tmp_path / "data") as server:
+        with pytest.raises(bellwire.Refused, match="authentication required") as refused:
+            async with bellwire.Client(server.url, "not a token"):
+                raise AssertionError("it is connected")
+    assert refused.value.status == 401

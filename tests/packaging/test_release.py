@@ -1,7 +1,6 @@
 """What ``make release`` builds: every part of it, complete, described and the same bytes each time."""
 
 import hashlib
-import importlib.util
 import json
 import re
 import shutil
@@ -17,15 +16,12 @@ from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
 
 from server.openapi import VERSION
+from tests.support.release import load_release
 
 
 @pytest.fixture(scope="module")
 def release() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("release", Path("deploy/release.py").absolute())
-    assert spec and spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_release()
 
 
 @pytest.fixture(scope="module")
